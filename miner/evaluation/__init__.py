@@ -1,0 +1,1 @@
+"""How good a reconstruction is, in numbers (`metrics`) and in pictures (`figures`)."""

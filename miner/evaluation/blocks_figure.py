@@ -1,0 +1,110 @@
+"""The figure of the blocks that each pyramid level needed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from miner.evaluation.display import (
+    LEGEND_ROW_INCHES,
+    describe_level,
+    level_colour,
+    picture_figure,
+    resize_to_screen,
+    save_png,
+    to_display,
+)
+
+_LEGEND_ENTRY_INCHES = 3.3
+
+
+@dataclass(frozen=True)
+class LevelBlocks:
+    """The active blocks of one pyramid level; level 0 is full resolution.
+
+    `boxes` is `(n, 4)`: x0, y0, x1, y1 in full-resolution pixels, ends exclusive. Boxes may
+    reach over the image, which cuts them. Raises `ValueError` for another shape.
+    """
+
+    level: int
+    boxes: NDArray[np.integer]
+
+    def __post_init__(self) -> None:
+        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
+            raise ValueError(f"boxes of shape {self.boxes.shape}: expected (n, 4)")
+
+
+def draw_blocks(image: NDArray[np.float32], levels: Sequence[LevelBlocks], path: Path) -> None:
+    """Draw which blocks each level needed over the dimmed image, as in the MINER paper.
+
+    After figure 4 of arXiv 2202.03532. Takes a `(C, H, W)` image in the unit range. Outlines lie
+    inside their block and those of finer levels inside those of coarser ones.
+    """
+    from matplotlib.patches import Patch
+
+    ordered = sorted(levels, key=lambda blocks: blocks.level, reverse=True)
+    canvas = _dim(resize_to_screen(to_display(image)))
+    _outline_levels(canvas, ordered, image.shape[1:])
+    width_inches = 10 * canvas.shape[1] / max(canvas.shape[:2])
+    n_rows = math.ceil(len(ordered) / max(1, int(width_inches / _LEGEND_ENTRY_INCHES)))
+    n_columns = math.ceil(len(ordered) / max(1, n_rows))  # even rows: 2 + 2 rather than 3 + 1
+    figure = picture_figure(
+        canvas,
+        head_inches=0.15,
+        foot_inches=0.2 + n_rows * LEGEND_ROW_INCHES,
+        min_width_inches=_LEGEND_ENTRY_INCHES,
+    )
+    handles = [Patch(color=level_colour(b.level), label=_describe_blocks(b)) for b in ordered]
+    figure.legend(handles=handles, loc="lower center", ncols=max(1, n_columns), frameon=False)
+    save_png(figure, path)
+
+
+def _dim(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Darken and grey (H, W, 3), so that outlines stand out; gives a copy."""
+    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return cv2.addWeighted(picture, 0.2, grey, 0.3, 0).astype(np.uint8)
+
+
+def _outline_levels(
+    canvas: NDArray[np.uint8], ordered: Sequence[LevelBlocks], shape: Sequence[int]
+) -> None:
+    """Outline into `canvas` the blocks of an image of `shape` (H, W), coarse to fine.
+
+    Each level is inset by the width of all coarser ones: as borders of coarse blocks are
+    borders of fine ones too, no outline then covers another.
+    """
+    height, width = canvas.shape[:2]
+    scale = np.array([width / shape[1], height / shape[0]] * 2)
+    end = np.array([width, height] * 2)
+    corners = [np.rint(blocks.boxes * scale).astype(int).clip(0, end) for blocks in ordered]
+    sides = [int((c[:, 2:] - c[:, :2]).max()) for c in corners if len(c)]
+    line = min(6, max(1, min(sides, default=0) // (4 * len(ordered) or 1)))
+    for rank, (blocks, boxes) in enumerate(zip(ordered, corners, strict=True)):
+        colour = _rgb(level_colour(blocks.level))
+        for x0, y0, x1, y1 in boxes.tolist():
+            inset = min(rank * line, (min(x1 - x0, y1 - y0) - 1) // 3)
+            for edge in range(inset, inset + line):
+                _rectangle(canvas, (x0 + edge, y0 + edge, x1 - edge, y1 - edge), colour)
+
+
+def _rectangle(
+    canvas: NDArray[np.uint8], box: tuple[int, int, int, int], colour: tuple[int, int, int]
+) -> None:
+    """Draw the outermost pixels of a box, ends exclusive; nothing for an empty one."""
+    x0, y0, x1, y1 = box
+    if x0 < x1 and y0 < y1:
+        cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), colour)
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue
+
+
+def _describe_blocks(blocks: LevelBlocks) -> str:
+    count = len(blocks.boxes)
+    return f"{describe_level(blocks.level)} · {count:,} block{'' if count == 1 else 's'}"

@@ -1,0 +1,124 @@
+"""What the figures share: images made fit for a screen, level colours, writing a PNG whole."""
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.float32])
+
+MAX_SIDE = 2048
+"""Longest side of a drawn picture in pixels."""
+
+LEGEND_ROW_INCHES = 0.24
+"""Height of a row of a legend below a figure."""
+
+_LONG_SIDE_INCHES = 10.0
+_MARGIN_INCHES = 0.15
+
+# Okabe and Ito 2008, told apart under all common colour-vision deficiencies. Yellow is left
+# out, as it vanishes on white.
+_LEVEL_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
+
+
+def level_colour(level: int) -> str:
+    """Give the colour of a pyramid level as `#RRGGBB`, the same in every figure.
+
+    Six colours, repeated from level 6 on.
+    """
+    return _LEVEL_COLOURS[level % len(_LEVEL_COLOURS)]
+
+
+def describe_level(level: int) -> str:
+    """Name a pyramid level and its resolution, 1/2^level."""
+    return f"level {level} · " + (f"1/{2**level} resolution" if level else "full resolution")
+
+
+def to_display(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Turn a `(C, H, W)` image in the unit range into `(H, W, 3)` RGB of the same size.
+
+    One channel is grey and three are RGB. With two (grey, alpha) or four (RGB, alpha; straight,
+    not premultiplied) transparency shows a light checker. Of five or more the first three are
+    shown. Values are clipped to [0, 1]; NaN becomes 0. Raises `ValueError` for other shapes.
+    """
+    if image.ndim != 3 or 0 in image.shape:
+        raise ValueError(f"image of shape {image.shape}: expected (C, H, W), no side empty")
+    n_channels = image.shape[0]
+    colour = image[:1] if n_channels <= 2 else image[:3]
+    picture = np.empty((*image.shape[1:], 3), dtype=np.uint8)
+    backdrop = _checker(*image.shape[1:]) if n_channels in (2, 4) else None
+    for index in range(3):  # channel by channel: temporaries stay at a third of the image
+        plane = _unit(colour[min(index, len(colour) - 1)])
+        if backdrop is not None:
+            alpha = _unit(image[-1])
+            plane = plane * alpha + backdrop * (1 - alpha)
+        picture[..., index] = np.rint(plane * 255).astype(np.uint8)
+    return picture
+
+
+def resize_to_screen(picture: Picture) -> Picture:
+    """Resize `(H, W)` or `(H, W, 3)` so that its longer side has 1024 to 2048 pixels.
+
+    Larger pictures are reduced by area means. Smaller ones grow by a whole factor, their pixels
+    staying square and sharp.
+    """
+    longer = max(picture.shape[:2])
+    if longer > MAX_SIDE:
+        height, width = (max(1, round(n * MAX_SIDE / longer)) for n in picture.shape[:2])
+        reduced = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        return cast(Picture, reduced)
+    factor = math.ceil(MAX_SIDE / 2 / longer)
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def picture_figure(
+    picture: NDArray[np.uint8], *, head_inches: float, foot_inches: float, min_width_inches: float
+) -> "Figure":
+    """Place `(H, W, 3)` pixel for pixel in a figure, with room above and below it.
+
+    The longer side counts as 10 inches, so that text keeps its size relative to the picture.
+    `min_width_inches` keeps room for the text about a narrow picture, which is then centred.
+    """
+    from matplotlib.figure import Figure
+
+    height, width = picture.shape[:2]
+    dpi = max(height, width) / _LONG_SIDE_INCHES
+    total_width = max(width, round(min_width_inches * dpi)) + 2 * round(_MARGIN_INCHES * dpi)
+    foot, head = round(foot_inches * dpi), round(head_inches * dpi)
+    # Half a pixel more, as the size in inches is cut, not rounded, when it becomes pixels again.
+    size = ((total_width + 0.5) / dpi, (foot + height + head + 0.5) / dpi)
+    figure = Figure(figsize=size, dpi=dpi, facecolor="white")
+    figure.figimage(picture, xo=(total_width - width) // 2, yo=foot, origin="upper")
+    return figure
+
+
+def save_png(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG at its own resolution; `path` never holds half a file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        FigureCanvasAgg(figure)
+        figure.savefig(partial, format="png", dpi=figure.dpi, bbox_inches=None)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _unit(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.fmin(np.fmax(plane, np.float32(0)), np.float32(1))  # fmax prefers 0 to NaN
+
+
+def _checker(height: int, width: int) -> NDArray[np.float32]:
+    """Draw a checker of white and light grey, (H, W), some 64 cells along the longer side."""
+    cell = max(1, max(height, width) // 64)
+    rows, columns = np.arange(height) // cell, np.arange(width) // cell
+    odd = (rows[:, None] + columns) % 2 == 1
+    return np.where(odd, np.float32(0.8), np.float32(1.0))

@@ -1,0 +1,73 @@
+"""The figure of a reconstruction's error."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miner.evaluation.display import picture_figure, resize_to_screen, save_png
+
+_PERCENTILE = 99.9
+
+
+def draw_error(
+    source: NDArray[np.float32], reconstruction: NDArray[np.float32], path: Path, psnr_db: float
+) -> None:
+    """Draw the absolute error, RMS over channels, with a colour bar in 1/255 of full range.
+
+    Takes two `(C, H, W)` images, the source in the unit range; the reconstruction is clipped to
+    it. Colours end at the 99.9th percentile, and the largest error is stated. Raises
+    `ValueError` if the shapes differ.
+    """
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    error = _error_map(source, reconstruction)
+    limit, largest = _robust_limit(error)
+    scale = ScalarMappable(Normalize(0, limit, clip=True), colormaps["inferno"])
+    picture = scale.to_rgba(error, bytes=True)[..., :3]
+    figure = picture_figure(picture, head_inches=0.45, foot_inches=0.85, min_width_inches=5.0)
+    width, height = figure.get_size_inches()
+    figure.text(
+        0.5,
+        1 - 0.22 / height,
+        f"Absolute error, PSNR {psnr_db:.2f} dB".replace("inf", "∞"),
+        ha="center",
+        va="center",
+        fontsize=12,
+    )
+    bar_axes = figure.add_axes((0.5 - 2.4 / width, 0.6 / height, 4.8 / width, 0.13 / height))
+    bar = figure.colorbar(
+        scale,
+        cax=bar_axes,
+        orientation="horizontal",
+        extend="max" if largest > limit else "neither",
+    )
+    bar.set_label(
+        f"RMS over channels, 1/255 of full range; "
+        f"{_PERCENTILE}th percentile {limit:.3g}, largest {largest:.3g}",
+        fontsize=9,
+    )
+    save_png(figure, path)
+
+
+def _error_map(
+    source: NDArray[np.float32], reconstruction: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Give the RMS error over channels in 1/255 at screen size; NaN counts as full error."""
+    if source.shape != reconstruction.shape or source.ndim != 3:
+        raise ValueError(
+            f"source {source.shape} and reconstruction {reconstruction.shape} "
+            "must have the same shape (C, H, W)"
+        )
+    square = np.zeros(source.shape[1:], dtype=np.float32)
+    for wanted, got in zip(source, reconstruction, strict=True):  # spares a copy of the image
+        square += np.fmin((wanted - np.clip(got, 0, 1)) ** 2, 1) / len(source)  # NaN becomes 1
+    return 255 * np.sqrt(resize_to_screen(square))
+
+
+def _robust_limit(error: NDArray[np.float32]) -> tuple[float, float]:
+    """Give the upper end of the colour scale, above 0, and the largest error."""
+    largest = float(error.max())
+    return float(np.percentile(error, _PERCENTILE)) or largest or 1.0, largest

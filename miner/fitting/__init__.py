@@ -1,0 +1,1 @@
+"""Fit block networks: steps, readout, pruning, levels. Knows tensors, not Lightning or Hydra."""

@@ -1,0 +1,82 @@
+"""Fit independent blocks that share coordinates: the numerical core. Tensors only."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from miner.fitting.pruning import Pruning
+from miner.fitting.readout import Readout
+from miner.fitting.steps import EagerSteps, StepSettings, checkpoints
+from miner.models.block_model import BlockModel
+from miner.models.parameters import Parameters
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Progress of some blocks: their summed MSE after `step` steps and `seconds` of computing."""
+
+    step: int
+    seconds: float
+    mse_sum: float
+
+
+@dataclass(frozen=True)
+class BlockFit:
+    """Best state of every block `(B, ...)`, its error `(B,)`, and whether it converged early."""
+
+    parameters: Parameters
+    mse: Tensor
+    converged: Tensor
+    curve: tuple[CurvePoint, ...]
+
+
+def fit_blocks(
+    model: BlockModel,
+    readout: Readout,
+    settings: StepSettings,
+    pruning: Pruning,
+    max_mse: float,
+    encoded: Tensor,
+    targets: Tensor,
+    start: Parameters,
+    on_steps: Callable[[int], None] = lambda n: None,
+) -> BlockFit:
+    """Fit one small network to each block.
+
+    Takes encoded coordinates `(E, P)` that all blocks share, targets `(B, C, P)` and the trained
+    parameters to start from, `(B, ...)`. `on_steps` is told how many block steps were done or
+    spared. Blocks never influence each other; what is returned for a block is the best state whose
+    error was measured over all its pixels.
+    """
+    began = time.perf_counter()
+    steps = EagerSteps(model, readout, settings, encoded, targets, start)
+    n_blocks = len(targets)
+    result, mse = dict(steps.best), steps.best_mse.clone()
+    converged = torch.zeros(n_blocks, dtype=torch.bool, device=targets.device)
+    training = torch.arange(n_blocks, device=targets.device)
+    before, curve = mse.clone(), []
+
+    for checkpoint in checkpoints(settings.n_steps, pruning.every_n_steps):
+        n_steps = checkpoint - steps.step
+        steps.advance(n_steps)
+        mse[training] = steps.measure()
+        for name, tensor in steps.best.items():
+            result[name][training] = tensor
+        total = float(mse.double().sum())
+        curve.append(CurvePoint(checkpoint, time.perf_counter() - began, total))
+        on_steps(n_steps * n_blocks)
+        if checkpoint == settings.n_steps:
+            break
+        done = pruning.converged(mse[training], before[training], max_mse)
+        before = mse.clone()
+        converged[training[done]] = True
+        training = training[~done]
+        if len(training) == 0:
+            on_steps((settings.n_steps - checkpoint) * n_blocks)
+            break
+        if done.any():
+            steps.keep(torch.nonzero(~done).flatten())
+    return BlockFit(result, mse, converged, tuple(curve))

@@ -1,0 +1,77 @@
+"""Optimisers over stacked parameters: the probe that admits one, and leaving blocks out of one.
+
+Blocks share a tensor but nothing else, so an optimiser is usable only if every number moves by its
+own gradient alone.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+_PROBE_STEPS = 3
+
+
+def probe(factory: OptimizerFactory) -> None:
+    """Refuse an optimiser that lets one block's gradient move another block.
+
+    Two blocks together must move as each moves alone.
+
+    Raises:
+        ValueError: the optimiser mixes blocks, needs a closure, or refuses stacked parameters.
+    """
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 4, 3, generator=generator)
+    # Unequal scales: a norm over both blocks would show.
+    scales = torch.tensor([1.0, 10.0]).view(1, 2, 1, 1)
+    gradients = scales * torch.randn(_PROBE_STEPS, 2, 4, 3, generator=generator)
+    try:
+        together = _walk(factory, start, gradients)
+        alone = [_walk(factory, start[b : b + 1], gradients[:, b : b + 1]) for b in range(2)]
+    except Exception as error:  # whatever a foreign optimiser raises is the reason it is refused
+        raise ValueError(f"{_remedy(factory)} ({type(error).__name__}: {error})") from error
+    if not torch.allclose(together, torch.cat(alone), rtol=1e-5, atol=1e-7):
+        raise ValueError(_remedy(factory))
+
+
+def keep_blocks(
+    optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter], index: Tensor
+) -> dict[str, nn.Parameter]:
+    """Drop all blocks but `index` from parameters and from the optimiser's state of their shape.
+
+    Gives the new parameters and points the optimiser at them; states such as `step`, which have
+    another shape, stay as they are.
+    """
+    kept = {name: nn.Parameter(old.detach()[index]) for name, old in parameters.items()}
+    for name, old in parameters.items():
+        optimizer.state[kept[name]] = {
+            key: value[index] if _has_blocks(value, old) else value
+            for key, value in optimizer.state.pop(old, {}).items()
+        }
+    optimizer.param_groups[0]["params"] = list(kept.values())
+    return kept
+
+
+def _has_blocks(value: Any, parameter: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0 and value.shape == parameter.shape
+
+
+def _walk(factory: OptimizerFactory, start: Tensor, gradients: Tensor) -> Tensor:
+    parameter = nn.Parameter(start.clone())
+    optimizer = factory([parameter])
+    for gradient in gradients:
+        parameter.grad = gradient.clone()
+        optimizer.step()
+    return parameter.detach()
+
+
+def _remedy(factory: OptimizerFactory) -> str:
+    target = getattr(factory, "func", factory)
+    name = getattr(target, "__name__", str(target))
+    return (
+        f"optimizer={name}: blocks are independent, so every number must move by its own gradient "
+        "alone; use an element-wise torch.optim class such as adam, adamw, radam or nadam"
+    )

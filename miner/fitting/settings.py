@@ -1,0 +1,52 @@
+"""Everything that decides a fit, as built objects."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from miner.fitting.optimizer import OptimizerFactory
+from miner.fitting.pruning import Pruning
+from miner.fitting.readout import Readout
+from miner.fitting.schedule import Schedule
+from miner.fitting.weights import Weights
+from miner.models.activations import Activation
+from miner.models.encodings import Encoding
+from miner.pyramid import Pyramid
+from miner.representation.storage import Storage
+
+T = TypeVar("T", int, float)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Settings of a fit; the comments beside the defaults in `conf/` explain each.
+
+    `width`, `max_steps` take a number for all levels, or numbers coarse to fine of which the last
+    belongs to the finest level and the first repeats. `pixels_per_step` None is all pixels.
+    """
+
+    patch_size: int
+    seed: int
+    pyramid: Pyramid
+    activation: Activation
+    encoding: Encoding
+    width: int | Sequence[int]
+    depth: int
+    readout: Readout
+    weights: Weights
+    optimizer: OptimizerFactory
+    schedule: Schedule
+    pruning: Pruning
+    storage: Storage
+    max_mse: float
+    max_steps: int | Sequence[int]
+    pixels_per_step: int | None
+    chunk_size: int
+    max_memory_gib: float
+
+
+def at_level(value: T | Sequence[T], level: int) -> T:
+    """A setting's value at a level, 0 being the finest: lists end there, their first repeats."""
+    if isinstance(value, Sequence):
+        return value[max(0, len(value) - 1 - level)]
+    return value

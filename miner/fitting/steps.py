@@ -1,0 +1,112 @@
+"""Training steps of a sub-batch: the readable definition in plain PyTorch.
+
+This is the part that a fused kernel replaces: `advance` takes many steps at a call, `measure` scores
+the present state over all pixels, `keep` leaves blocks out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from miner.fitting.optimizer import OptimizerFactory, keep_blocks
+from miner.fitting.randomness import pixel_subset
+from miner.fitting.readout import Readout
+from miner.fitting.schedule import Schedule
+from miner.models.block_model import BlockModel
+from miner.models.parameters import Parameters, select, where
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """How a level is trained. `pixels_per_step` None is all pixels; `key` seeds pixel draws."""
+
+    n_steps: int
+    optimizer: OptimizerFactory
+    schedule: Schedule
+    pixels_per_step: int | None
+    key: tuple[int | str, ...]
+
+
+class EagerSteps:
+    """Blocks in training, with the best state of each that was measured so far."""
+
+    def __init__(
+        self,
+        model: BlockModel,
+        readout: Readout,
+        settings: StepSettings,
+        encoded: Tensor,
+        targets: Tensor,
+        start: Parameters,
+    ) -> None:
+        """Take encoded coordinates `(E, P)`, targets `(B, C, P)`, trained parameters `(B, ...)`."""
+        self.model, self.readout, self.settings = model, readout, settings
+        self.encoded, self.targets = encoded, targets
+        self.step = 0
+        self._trained = {name: nn.Parameter(tensor.clone()) for name, tensor in start.items()}
+        self._optimizer = settings.optimizer(self._trained.values())
+        self._base_lr = float(self._optimizer.param_groups[0]["lr"])
+        self.best_mse = targets.new_full((len(targets),), torch.inf)
+        _, readout_parameters = self._forward(encoded, targets)
+        self.best = self._snapshot(readout_parameters)
+
+    def advance(self, n_steps: int) -> None:
+        """Take steps. With all pixels, each step first scores the state that it moves away from."""
+        for _ in range(n_steps):
+            pixels = self._pixels()
+            encoded = self.encoded if pixels is None else self.encoded[:, pixels]
+            targets = self.targets if pixels is None else self.targets[..., pixels]
+            mse, readout_parameters = self._forward(encoded, targets)
+            if pixels is None:
+                self._remember(mse.detach(), readout_parameters)
+            self._update(mse.sum())
+
+    @torch.no_grad()
+    def measure(self) -> Tensor:
+        """Score the present state over all pixels and give each block's best error, `(B,)`."""
+        self._remember(*self._forward(self.encoded, self.targets))
+        return self.best_mse
+
+    def keep(self, index: Tensor) -> None:
+        """Leave all blocks but `index` out of the computation."""
+        self._trained = keep_blocks(self._optimizer, self._trained, index)
+        self.targets, self.best_mse = self.targets[index], self.best_mse[index]
+        self.best = select(self.best, index)
+
+    def _forward(self, encoded: Tensor, targets: Tensor) -> tuple[Tensor, Parameters]:
+        features = self.model.mlp.features(self._trained, encoded)
+        readout_parameters = self.readout.solve(features, targets, self._trained)
+        outputs = self.model.head.outputs(features, readout_parameters)
+        return (outputs - targets).square().mean(dim=(1, 2)), readout_parameters
+
+    def _update(self, loss: Tensor) -> None:
+        factor = self.settings.schedule.factor(self.step, self.settings.n_steps)
+        self._optimizer.param_groups[0]["lr"] = self._base_lr * factor
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self.step += 1
+
+    def _pixels(self) -> Tensor | None:
+        n_drawn, n_pixels = self.settings.pixels_per_step, self.encoded.shape[1]
+        if n_drawn is None or n_drawn >= n_pixels:
+            return None
+        drawn = pixel_subset(n_pixels, n_drawn, self.step, *self.settings.key)
+        return drawn.to(self.encoded.device)
+
+    def _remember(self, mse: Tensor, readout_parameters: Parameters) -> None:
+        better = mse < self.best_mse  # false for NaN: a diverged state is never kept
+        self.best_mse = torch.where(better, mse, self.best_mse)
+        self.best = where(better, self._snapshot(readout_parameters), self.best)
+
+    def _snapshot(self, readout_parameters: Parameters) -> Parameters:
+        hidden = {n: p.detach().clone() for n, p in self._trained.items()}
+        return hidden | {n: p.detach().clone() for n, p in readout_parameters.items()}
+
+
+def checkpoints(n_steps: int, every: int) -> Iterator[int]:
+    """Steps at which blocks are measured: every `every` steps, and the last."""
+    yield from range(every, n_steps, every)
+    yield n_steps

@@ -1,0 +1,19 @@
+"""Images in and out: any local file to (C, H, W) in [0, 1], and back in its own bit depth."""
+
+from miner.images.errors import ImageError
+from miner.images.pixel_format import PixelFormat
+from miner.images.samples import SAMPLES, load_sample
+from miner.images.source import ImageInfo, SourceImage, inspect_image, open_image
+from miner.images.write import write_image
+
+__all__ = [
+    "SAMPLES",
+    "ImageError",
+    "ImageInfo",
+    "PixelFormat",
+    "SourceImage",
+    "inspect_image",
+    "load_sample",
+    "open_image",
+    "write_image",
+]

@@ -1,0 +1,5 @@
+"""The one error this package raises."""
+
+
+class ImageError(ValueError):
+    """An image that cannot be read or written; one line with the value, the rule and the remedy."""

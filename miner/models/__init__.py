@@ -1,0 +1,1 @@
+"""Block networks: encodings, activations, hidden layers and output heads. Tensors only."""

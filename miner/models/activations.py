@@ -1,0 +1,157 @@
+"""Activations of the hidden layers.
+
+An activation is a function of `u = scale * z`, where z is the affine map of a layer. The scale is
+folded into the layer's weights, which are a thousand times smaller than z, so that a trained scale
+costs nothing over the pixels. Names in `initial` are trained, one number per block and layer.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Activation(ABC):
+    """A nonlinearity of a block MLP. Subclass this and name the class in a YAML file to add one."""
+
+    def initial(self) -> dict[str, float]:
+        """Trained numbers of a layer and their values at the start."""
+        return {}
+
+    def scale(self, trained: Mapping[str, Tensor]) -> Tensor | float:
+        """Factor on z, from trained tensors of shape `(B, 1, 1)`."""
+        return 1.0
+
+    def bounds(self, layer: int, fan_in: int) -> tuple[float, float]:
+        """Half widths of the uniform starting draw of weights and biases of a hidden layer."""
+        return 1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)
+
+    @abstractmethod
+    def __call__(self, u: Tensor, trained: Mapping[str, Tensor]) -> Tensor:
+        """Apply to scaled pre-activations `(B, H, P)`; `trained` tensors are `(B, 1, 1)`."""
+
+
+@dataclass(frozen=True)
+class Gaussian(Activation):
+    """exp(-z^2 / 2a^2) with a trained width a ("Beyond periodicity", arXiv 2111.15135)."""
+
+    a: float = 0.1
+
+    def initial(self) -> dict[str, float]:
+        """The width."""
+        return {"a": self.a}
+
+    def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
+        """1 / (sqrt(2) a)."""
+        return math.sqrt(0.5) / trained["a"]
+
+    def __call__(self, u: Tensor, trained: Mapping[str, Tensor]) -> Tensor:
+        """exp(-u^2)."""
+        return (-u.square()).exp()
+
+
+@dataclass(frozen=True)
+class Sine(Activation):
+    """sin(z / a) with a trained per block and layer (as SIREN, with a learned frequency)."""
+
+    a: float = 0.2
+
+    def initial(self) -> dict[str, float]:
+        """The inverse frequency."""
+        return {"a": self.a}
+
+    def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
+        """1 / a."""
+        return 1 / trained["a"]
+
+    def __call__(self, u: Tensor, trained: Mapping[str, Tensor]) -> Tensor:
+        """sin(u)."""
+        return u.sin()
+
+
+@dataclass(frozen=True)
+class Siren(Activation):
+    """sin(omega z) with fixed omega and SIREN's own initialisation (arXiv 2006.09661, sec. 3.2)."""
+
+    omega: float = 30.0
+
+    def scale(self, trained: Mapping[str, Tensor]) -> float:
+        """omega."""
+        return self.omega
+
+    def bounds(self, layer: int, fan_in: int) -> tuple[float, float]:
+        """1/n in the first layer, sqrt(6/n)/omega after it; biases as in a plain linear layer."""
+        weight = 1 / fan_in if layer == 0 else math.sqrt(6 / fan_in) / self.omega
+        return weight, 1 / math.sqrt(fan_in)
+
+    def __call__(self, u: Tensor, trained: Mapping[str, Tensor]) -> Tensor:
+        """sin(u)."""
+        return u.sin()
+
+
+@dataclass(frozen=True)
+class ReLU(Activation):
+    """max(z, 0), weights drawn after He et al. (arXiv 1502.01852)."""
+
+    def bounds(self, layer: int, fan_in: int) -> tuple[float, float]:
+        """sqrt(6/n) keeps the variance; biases spread the kinks over the patch."""
+        return math.sqrt(6 / fan_in), 1 / math.sqrt(fan_in)
+
+    def __call__(self, u: Tensor, trained: Mapping[str, Tensor]) -> Tensor:
+        """max(u, 0)."""
+        return u.relu()
+
+
+@dataclass(frozen=True)
+class Gabor(Activation):
+    """cos(omega z) exp(-(s z)^2), the real part of WIRE's wavelet (arXiv 2301.05187, eq. 2).
+
+    omega and s are trained per block and layer. WIRE's complex weights would double the parameters.
+    """
+
+    omega: float = 5.0
+    s: float = 5.0
+
+    def initial(self) -> dict[str, float]:
+        """Frequency and inverse width."""
+        return {"omega": self.omega, "s": self.s}
+
+    def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
+        """omega."""
+        return trained["omega"]
+
+    def __call__(self, u: Tensor, trained: Mapping[str, Tensor]) -> Tensor:
+        """cos(u) exp(-(s/omega u)^2)."""
+        ratio = trained["s"] / trained["omega"]
+        return u.cos() * (-(ratio * u).square()).exp()
+
+
+@dataclass(frozen=True)
+class Finer(Activation):
+    """sin((|u| + 1) u) with u = z / a (FINER, arXiv 2312.02434, eq. 5).
+
+    Biases are drawn `bias_bound` wide, which decides the frequencies that a neuron starts with.
+    """
+
+    a: float = 0.3
+    bias_bound: float = 0.5
+
+    def initial(self) -> dict[str, float]:
+        """The inverse frequency."""
+        return {"a": self.a}
+
+    def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
+        """1 / a."""
+        return 1 / trained["a"]
+
+    def bounds(self, layer: int, fan_in: int) -> tuple[float, float]:
+        """As a plain linear layer, with FINER's wider biases."""
+        return 1 / math.sqrt(fan_in), self.bias_bound
+
+    def __call__(self, u: Tensor, trained: Mapping[str, Tensor]) -> Tensor:
+        """sin((|u| + 1) u)."""
+        return torch.sin((u.abs() + 1) * u)

@@ -1,0 +1,76 @@
+"""Fixed encodings of coordinates in [-1, 1]. Blocks share coordinates, so these run once."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Encoding(ABC):
+    """Maps coordinates `(D, P)` to inputs `(E, P)` of the first layer."""
+
+    @abstractmethod
+    def n_outputs(self, n_axes: int) -> int:
+        """E for D axes."""
+
+    @abstractmethod
+    def __call__(self, coordinates: Tensor) -> Tensor:
+        """Encode `(D, P)` to `(E, P)`."""
+
+
+@dataclass(frozen=True)
+class NoEncoding(Encoding):
+    """The coordinates themselves."""
+
+    def n_outputs(self, n_axes: int) -> int:
+        """One for each axis."""
+        return n_axes
+
+    def __call__(self, coordinates: Tensor) -> Tensor:
+        """Give the coordinates back."""
+        return coordinates
+
+
+@dataclass(frozen=True)
+class PositionalEncoding(Encoding):
+    """sin and cos of `scale * 2^i * x` for i below `n_frequencies` (NeRF, arXiv 2003.08934).
+
+    `scale` is pi/2 for frequencies that complete half a period over a patch; MINER_pl uses 1.
+    """
+
+    n_frequencies: int = 4
+    scale: float = math.pi / 2
+
+    def n_outputs(self, n_axes: int) -> int:
+        """A sine and a cosine for each axis and frequency."""
+        return 2 * n_axes * self.n_frequencies
+
+    def __call__(self, coordinates: Tensor) -> Tensor:
+        """Encode to all sines, then all cosines."""
+        octaves = self.scale * 2.0 ** torch.arange(self.n_frequencies).to(coordinates)
+        phases = (octaves[:, None, None] * coordinates).flatten(0, 1)
+        return torch.cat([phases.sin(), phases.cos()])
+
+
+@dataclass(frozen=True)
+class CosineEncoding(Encoding):
+    """cos(k pi t) for k = 1 to `n_frequencies`, t in [0, 1] along each axis.
+
+    The basis of the type II discrete cosine transform (Ahmed, Natarajan and Rao 1974), one axis at
+    a time; the constant k = 0 is left to the first layer's bias.
+    """
+
+    n_frequencies: int = 8
+
+    def n_outputs(self, n_axes: int) -> int:
+        """A cosine for each axis and frequency."""
+        return n_axes * self.n_frequencies
+
+    def __call__(self, coordinates: Tensor) -> Tensor:
+        """Encode frequency by frequency."""
+        k = torch.arange(1, self.n_frequencies + 1).to(coordinates)
+        t = 0.5 * (coordinates + 1)
+        return (math.pi * k[:, None, None] * t).cos().flatten(0, 1)

@@ -1,0 +1,65 @@
+"""Output layers: from hidden features `(B, H, P)` to values `(B, C, P)`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+WEIGHT, BIAS = "readout.weight", "readout.bias"
+AMPLITUDE, FREQUENCY = "readout.amplitude", "readout.frequency"
+
+
+def affine(features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+    """z = W features + b, `(B, C, P)`."""
+    weight = parameters[WEIGHT].transpose(1, 2)
+    return torch.baddbmm(parameters[BIAS].unsqueeze(-1), weight, features)
+
+
+@dataclass(frozen=True)
+class Head(ABC):
+    """An output layer. One block's parameters include `readout.weight` `(H, C)`, `readout.bias`."""
+
+    def shapes(self, n_features: int, n_channels: int) -> dict[str, tuple[int, ...]]:
+        """Shape of every readout parameter of one block."""
+        return {WEIGHT: (n_features, n_channels), BIAS: (n_channels,)}
+
+    @abstractmethod
+    def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Values `(B, C, P)` of features `(B, H, P)`."""
+
+
+@dataclass(frozen=True)
+class LinearHead(Head):
+    """The affine map itself; its best weights have a closed form."""
+
+    def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """z."""
+        return affine(features, parameters)
+
+
+@dataclass(frozen=True)
+class SigmoidHead(Head):
+    """For values in the unit range."""
+
+    def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """sigmoid(z)."""
+        return affine(features, parameters).sigmoid()
+
+
+@dataclass(frozen=True)
+class ScaledSineHead(Head):
+    """For residuals: A sin(a z), A the block's largest absolute residual, a trained per block.
+
+    MINER_pl's output for Laplacian levels. A is not trained but stored, and counts as a parameter.
+    """
+
+    def shapes(self, n_features: int, n_channels: int) -> dict[str, tuple[int, ...]]:
+        """Amplitude and frequency besides weight and bias."""
+        return super().shapes(n_features, n_channels) | {AMPLITUDE: (), FREQUENCY: ()}
+
+    def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """A sin(a z)."""
+        amplitude, frequency = (parameters[k].view(-1, 1, 1) for k in (AMPLITUDE, FREQUENCY))
+        return amplitude * (frequency * affine(features, parameters)).sin()

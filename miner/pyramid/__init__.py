@@ -1,0 +1,17 @@
+"""Pyramids of signals: reduce and expand, targets of a level, patches and their coordinates."""
+
+from miner.pyramid.grid import Frame, Grid, coordinates
+from miner.pyramid.pyramids import GaussianPyramid, LaplacianPyramid, Pyramid
+from miner.pyramid.resample import expand, half, reduce
+
+__all__ = [
+    "Frame",
+    "GaussianPyramid",
+    "Grid",
+    "LaplacianPyramid",
+    "Pyramid",
+    "coordinates",
+    "expand",
+    "half",
+    "reduce",
+]

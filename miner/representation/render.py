@@ -1,0 +1,87 @@
+"""Render a level from stored blocks and the reconstruction of the next coarser level."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from miner.models.parameters import Parameters, select
+from miner.pyramid import Frame, Grid, coordinates, expand
+from miner.representation.shard import Shard
+from miner.representation.spec import Spec
+
+Region = tuple[tuple[int, int], ...]
+"""A box of pixels: (first, one past the last) along each axis."""
+
+_BLOCKS_AT_ONCE = 256
+
+
+def by_frame(frames: Tensor) -> Iterator[tuple[Frame, Tensor]]:
+    """The distinct rows of frames `(B, 1 + D)` and the numbers of the blocks that have each."""
+    distinct, membership = torch.unique(frames, dim=0, return_inverse=True)
+    for number, row in enumerate(distinct.tolist()):
+        yield Frame(row[0], tuple(row[1:])), torch.nonzero(membership == number).flatten()
+
+
+def block_values(spec: Spec, level: int, parameters: Parameters, frames: Tensor) -> Tensor:
+    """What decoded blocks say, as patches `(B, C, *[patch_size] * D)`."""
+    model, sides = spec.model(level), (spec.patch_size,) * len(spec.sides)
+    values = torch.empty(len(frames), spec.n_channels, *sides)
+    for frame, members in by_frame(frames):
+        encoded = model.mlp.encoding(coordinates(spec.patch_size, sides, frame))
+        for part in members.split(_BLOCKS_AT_ONCE):
+            outputs = model.outputs(select(parameters, part), encoded)
+            values[part] = outputs.unflatten(-1, sides)
+    return values
+
+
+@torch.no_grad()
+def render_level(
+    spec: Spec, level: int, shards: Iterable[Shard], prediction: Tensor, first: tuple[int, ...]
+) -> Tensor:
+    """Join a level's active blocks to its prediction `(C, *box)`.
+
+    The box begins at pixel `first` of the level, on a patch's corner, and ends on patches' borders
+    or the level's own; blocks outside it are left out. Never clipped.
+    """
+    box = Grid(tuple(prediction.shape[1:]), spec.patch_size)
+    grid = spec.grid(level)
+    corner = torch.tensor(first) // spec.patch_size
+    for shard in shards:
+        positions = grid.positions(shard.blocks) - corner
+        inside = ((positions >= 0) & (positions < torch.tensor(box.counts))).all(-1)
+        if not inside.any():
+            continue
+        parameters = spec.storage.decode(select(shard.stored, inside))
+        outputs = block_values(spec, level, parameters, shard.frames[inside])
+        blocks = box.numbers(positions[inside])
+        merged = spec.pyramid.merge(box.cut(prediction, blocks), outputs)
+        prediction = box.paste(prediction, blocks, merged)
+    return prediction
+
+
+def predict(coarser: Tensor, coarser_first: tuple[int, ...], region: Region) -> Tensor:
+    """Expand a part of the next coarser level, which begins at `coarser_first`, over a region."""
+    doubled = expand(coarser, tuple(2 * side for side in coarser.shape[1:]))
+    crop = [
+        slice(low - 2 * start, high - 2 * start)
+        for (low, high), start in zip(region, coarser_first, strict=True)
+    ]
+    return doubled[(slice(None), *crop)].contiguous()
+
+
+def halo(region: Region, coarser_sides: tuple[int, ...]) -> Region:
+    """The part of the next coarser level that interpolation over a region reads."""
+    return tuple(
+        (max(0, low // 2 - 1), min(side, (high - 1) // 2 + 2))
+        for (low, high), side in zip(region, coarser_sides, strict=True)
+    )
+
+
+def whole_patches(region: Region, grid: Grid) -> Region:
+    """The smallest box of whole patches around a region, within the level."""
+    size = grid.patch_size
+    return tuple(
+        (low // size * size, min(side, -(-high // size) * size))
+        for (low, high), side in zip(region, grid.sides, strict=True)
+    )

@@ -1,0 +1,133 @@
+"""One finished chunk of blocks, and its file.
+
+A shard file is safetensors (data only, nothing is unpickled) with the chunk's block numbers, stored
+parameters and metadata; its checksum covers all of them.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from miner.models.parameters import Parameters
+from miner.representation.spec import Spec
+
+
+class RepresentationError(ValueError):
+    """A representation's files are damaged, foreign or incomplete."""
+
+
+@dataclass(frozen=True)
+class ChunkStats:
+    """How a chunk's fit went. `curve` holds (step, seconds, summed squared error) triples."""
+
+    n_active: int
+    n_converged: int
+    n_fresh: int
+    seconds: float
+    curve: tuple[tuple[int, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Stored blocks of one chunk: numbers `(B,)` ascending, frames `(B, 1 + D)`, stored tensors."""
+
+    level: int
+    chunk: int
+    blocks: Tensor
+    frames: Tensor
+    stored: Parameters
+    stats: ChunkStats
+
+    @property
+    def file_name(self) -> str:
+        """Name of the shard's file inside a representation's folder."""
+        return f"level{self.level:02d}-chunk{self.chunk:05d}.safetensors"
+
+
+def write_shard(folder: Path, shard: Shard) -> str:
+    """Write a shard whole or not at all; gives its checksum."""
+    tensors = _tensors(shard)
+    metadata = {
+        "level": str(shard.level),
+        "chunk": str(shard.chunk),
+        "stats": json.dumps(asdict(shard.stats)),
+    }
+    metadata["sha256"] = _checksum(tensors, metadata)
+    path = folder / shard.file_name
+    scratch = path.with_suffix(".part")
+    save_file(tensors, scratch, metadata)
+    os.replace(scratch, path)
+    return metadata["sha256"]
+
+
+def read_shard(path: Path, spec: Spec) -> tuple[Shard, str]:
+    """Read and check a shard; gives it with its checksum.
+
+    Raises:
+        RepresentationError: the file is missing, damaged, or not of this representation.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        expected = metadata.pop("sha256")
+        if _checksum(tensors, metadata) != expected:
+            raise RepresentationError("its checksum does not match its content")
+        return _shard(tensors, metadata, spec), expected
+    except FileNotFoundError as error:
+        raise RepresentationError(f"{path}: the shard is missing; fit again") from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise RepresentationError(f"{path}: damaged shard ({error}); fit again") from error
+
+
+def _tensors(shard: Shard) -> Parameters:
+    tensors = {"blocks": shard.blocks.int(), **shard.stored}
+    if shard.frames.any():
+        tensors["frames"] = shard.frames.int()
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _shard(tensors: Parameters, metadata: dict[str, str], spec: Spec) -> Shard:
+    level, chunk = int(metadata["level"]), int(metadata["chunk"])
+    blocks = tensors.pop("blocks").long()
+    frames = tensors.pop("frames", torch.zeros(len(blocks), 1 + len(spec.sides))).long()
+    stats: dict[str, Any] = json.loads(metadata["stats"])
+    stats["curve"] = tuple((step, seconds, sse) for step, seconds, sse in stats["curve"])
+    _check_blocks(blocks, frames, level, spec)
+    layout = spec.storage.layout(spec.model(level).shapes())
+    found = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+    wanted = {name: (dtype, (len(blocks), *shape)) for name, (dtype, shape) in layout.items()}
+    if found != wanted:
+        raise RepresentationError("its tensors do not fit the manifest")
+    return Shard(level, chunk, blocks, frames, tensors, ChunkStats(**stats))
+
+
+def _check_blocks(blocks: Tensor, frames: Tensor, level: int, spec: Spec) -> None:
+    if not 0 <= level < spec.n_levels:
+        raise RepresentationError(f"level {level} is not one of {spec.n_levels}")
+    n_blocks = spec.grid(level).n_blocks
+    ascending = bool((blocks.diff() > 0).all())
+    if len(blocks) and not (ascending and 0 <= blocks[0] and blocks[-1] < n_blocks):
+        raise RepresentationError(f"its block numbers are not ascending within {n_blocks}")
+    generations = frames[:, :1]
+    if tuple(frames.shape) != (len(blocks), 1 + len(spec.sides)) or not bool(
+        ((generations >= 0) & (generations < 32) & (frames[:, 1:] >= 0)).all()
+        and (frames[:, 1:] < 2**generations).all()
+    ):
+        raise RepresentationError("its frames are impossible")
+
+
+def _checksum(tensors: Parameters, metadata: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""All that rendering needs besides the parameters themselves."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from miner.images.source import PixelFormat
+from miner.models.activations import Activation
+from miner.models.block_mlp import BlockMLP
+from miner.models.block_model import BlockModel
+from miner.models.encodings import Encoding
+from miner.models.heads import Head
+from miner.pyramid import Grid, Pyramid, half
+from miner.representation.components import build, describe
+from miner.representation.storage import Storage
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Geometry and networks of a representation.
+
+    `sides` are those of level 0; `models` run coarse to fine, as everything in a manifest does.
+    """
+
+    sides: tuple[int, ...]
+    n_channels: int
+    patch_size: int
+    pyramid: Pyramid
+    storage: Storage
+    models: tuple[BlockModel, ...]
+    pixel_format: PixelFormat
+
+    @property
+    def n_levels(self) -> int:
+        """Levels J; level J - 1 is the coarsest."""
+        return len(self.models)
+
+    @cached_property
+    def level_sides(self) -> tuple[tuple[int, ...], ...]:
+        """Sides of every level, indexed by level (fine to coarse)."""
+        sides = [self.sides]
+        for _ in range(self.n_levels - 1):
+            sides.append(half(sides[-1]))
+        return tuple(sides)
+
+    def grid(self, level: int) -> Grid:
+        """The patches of a level."""
+        return Grid(self.level_sides[level], self.patch_size)
+
+    def model(self, level: int) -> BlockModel:
+        """The network of a level's blocks."""
+        return self.models[self.n_levels - 1 - level]
+
+    def is_coarsest(self, level: int) -> bool:
+        """Whether there is no coarser level to predict from."""
+        return level == self.n_levels - 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `from_json` reads back."""
+        return {
+            "sides": list(self.sides),
+            "n_channels": self.n_channels,
+            "patch_size": self.patch_size,
+            "pyramid": describe(self.pyramid),
+            "storage": describe(self.storage),
+            "pixel_format": asdict(self.pixel_format),
+            "models": [_model_to_json(model) for model in self.models],
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Spec":
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: a field is missing or wrong; the message names it.
+        """
+        try:
+            return Spec(
+                sides=tuple(_positive(side, "sides") for side in data["sides"]),
+                n_channels=_positive(data["n_channels"], "n_channels"),
+                patch_size=_positive(data["patch_size"], "patch_size"),
+                pyramid=build(Pyramid, data["pyramid"]),  # type: ignore[type-abstract]
+                storage=build(Storage, data["storage"]),  # type: ignore[type-abstract]
+                pixel_format=PixelFormat(**data["pixel_format"]),
+                models=tuple(_model_from_json(m, data) for m in data["models"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _model_to_json(model: BlockModel) -> dict[str, Any]:
+    return {
+        "width": model.mlp.width,
+        "depth": model.mlp.depth,
+        "encoding": describe(model.mlp.encoding),
+        "activation": describe(model.mlp.activation),
+        "head": describe(model.head),
+    }
+
+
+def _model_from_json(data: dict[str, Any], spec: dict[str, Any]) -> BlockModel:
+    mlp = BlockMLP(
+        encoding=build(Encoding, data["encoding"]),  # type: ignore[type-abstract]
+        activation=build(Activation, data["activation"]),  # type: ignore[type-abstract]
+        width=_positive(data["width"], "width"),
+        depth=_positive(data["depth"], "depth"),
+        n_axes=len(spec["sides"]),
+    )
+    head = build(Head, data["head"])  # type: ignore[type-abstract]
+    return BlockModel(mlp, head, n_channels=spec["n_channels"])
+
+
+def _positive(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}={value!r}: must be a whole number of at least 1")
+    return value
