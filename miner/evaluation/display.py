@@ -107,7 +107,7 @@ def save_png(figure: "Figure", path: Path) -> None:
     try:
         FigureCanvasAgg(figure)
         figure.savefig(partial, format="png", dpi=figure.dpi, bbox_inches=None)
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

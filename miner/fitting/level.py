@@ -62,6 +62,12 @@ class LevelFit:
         """Summed squared error of the prediction over the whole level."""
         return float((self.signal - self.prediction).double().square().sum())
 
+    @property
+    def active_sse(self) -> float:
+        """Summed squared error of the prediction over the active blocks."""
+        n_values = self.grid.extents(self.active).prod(-1) * self.signal.shape[0]
+        return float((self.predicted_mse[self.active] * n_values).sum())
+
     def fit_chunk(self, chunk: int, on_steps: Callable[[int], None] = lambda n: None) -> Shard:
         """Fit the blocks of one chunk. `on_steps` is told how many block steps are done."""
         began = time.perf_counter()
@@ -112,6 +118,7 @@ class LevelFit:
                 n_steps=self.n_steps,
                 optimizer=settings.optimizer,
                 schedule=settings.schedule,
+                loss=settings.loss,
                 pixels_per_step=settings.pixels_per_step,
                 key=(settings.seed, self.level, "pixels"),
             ),

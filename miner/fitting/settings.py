@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from miner.fitting.loss import Loss
 from miner.fitting.optimizer import OptimizerFactory
 from miner.fitting.pruning import Pruning
 from miner.fitting.readout import Readout
@@ -36,6 +37,7 @@ class FitSettings:
     weights: Weights
     optimizer: OptimizerFactory
     schedule: Schedule
+    loss: Loss
     pruning: Pruning
     storage: Storage
     max_mse: float

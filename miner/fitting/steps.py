@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from miner.fitting.loss import Loss
 from miner.fitting.optimizer import OptimizerFactory, keep_blocks
 from miner.fitting.randomness import pixel_subset
 from miner.fitting.readout import Readout
@@ -25,6 +26,7 @@ class StepSettings:
     n_steps: int
     optimizer: OptimizerFactory
     schedule: Schedule
+    loss: Loss
     pixels_per_step: int | None
     key: tuple[int | str, ...]
 
@@ -61,12 +63,16 @@ class EagerSteps:
             mse, readout_parameters = self._forward(encoded, targets)
             if pixels is None:
                 self._remember(mse.detach(), readout_parameters)
-            self._update(mse.sum())
+            self._update(self.settings.loss(mse).sum())
 
     @torch.no_grad()
     def measure(self) -> Tensor:
-        """Score the present state over all pixels and give each block's best error, `(B,)`."""
-        self._remember(*self._forward(self.encoded, self.targets))
+        """Each block's best error `(B,)` over all pixels, the present state's included.
+
+        Between steps over all pixels the state before the last step, already scored, will do.
+        """
+        if self._draws_pixels or self.step == self.settings.n_steps:
+            self._remember(*self._forward(self.encoded, self.targets))
         return self.best_mse
 
     def keep(self, index: Tensor) -> None:
@@ -89,10 +95,16 @@ class EagerSteps:
         self._optimizer.step()
         self.step += 1
 
+    @property
+    def _draws_pixels(self) -> bool:
+        n_drawn = self.settings.pixels_per_step
+        return n_drawn is not None and n_drawn < self.encoded.shape[1]
+
     def _pixels(self) -> Tensor | None:
-        n_drawn, n_pixels = self.settings.pixels_per_step, self.encoded.shape[1]
-        if n_drawn is None or n_drawn >= n_pixels:
+        n_drawn = self.settings.pixels_per_step
+        if n_drawn is None or not self._draws_pixels:
             return None
+        n_pixels = self.encoded.shape[1]
         drawn = pixel_subset(n_pixels, n_drawn, self.step, *self.settings.key)
         return drawn.to(self.encoded.device)
 

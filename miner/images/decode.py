@@ -95,8 +95,8 @@ def _explain(file: Path, detail: str) -> str:
         return _unknown(file)
     reason = next(filter(None, map(str.strip, detail.splitlines())), "unreadable header")
     return (
-        f"{str(file)!r} cannot be decoded ({reason}): it is damaged, cut short or of an unusual kind; "
-        "export it again as PNG or TIFF"
+        f"{str(file)!r} cannot be decoded ({reason}): it is damaged, cut short or of an "
+        "unusual kind; export it again as PNG or TIFF"
     )
 
 

@@ -95,8 +95,8 @@ def _source_image(file: Path, pixels: NDArray[Any], sha256: str) -> SourceImage:
     low, high = float(pixels.min()), float(pixels.max())  # NaN if any value is NaN
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ImageError(
-            f"{str(file)!r} holds NaN or infinite values (min {low}, max {high}): every value must be "
-            "finite in float32; replace them, say with 0"
+            f"{str(file)!r} holds NaN or infinite values (min {low}, max {high}): every value "
+            "must be finite in float32; replace them, say with 0"
         )
     dtype: PixelType = pixels.dtype.name  # type: ignore[assignment]
     format = PixelFormat.of_values(dtype, len(pixels), low, high)

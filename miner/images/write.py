@@ -6,13 +6,16 @@ import itertools
 import logging
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miner.images.errors import ImageError
 from miner.images.pixel_format import PixelFormat
+
+if TYPE_CHECKING:
+    import pyvips
 
 logger = logging.getLogger(__name__)
 
@@ -68,25 +71,32 @@ def _shrink(pixels: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
 
 
 def _save(path: Path, values: NDArray[Any], interpretation: str) -> None:
-    """Write (C, H, W) under a temporary name in the same folder, then rename it."""
+    """Write (C, H, W) under a temporary name in the same folder, then rename the file."""
     import pyvips
 
     image = pyvips.Image.new_from_array(np.ascontiguousarray(values.transpose(1, 2, 0)))
     image = image.copy(interpretation=interpretation)
     options = {} if path.suffix == ".png" else _tiff_options(values)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # a descriptor, as pyvips wants names in UTF-8; readable, as TIFF is read back
-        with temporary.open("w+b") as stream:
-            target = pyvips.Target.new_to_descriptor(stream.fileno())
-            image.write_to_target(target, path.suffix, **options)
-        temporary.replace(path)
+        _write_then_rename(path, image, options)
     except (OSError, pyvips.Error) as error:
         reason = " ".join(str(error).split())
         raise ImageError(
             f"{str(path)!r} cannot be written ({reason}): check its folder and the free space"
         ) from error
+
+
+def _write_then_rename(path: Path, image: pyvips.Image, options: dict[str, Any]) -> None:
+    import pyvips
+
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        # a descriptor, as pyvips wants names in UTF-8; readable, as TIFF is read back
+        with temporary.open("w+b") as stream:
+            target = pyvips.Target.new_to_descriptor(stream.fileno())
+            image.write_to_target(target, path.suffix, **options)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

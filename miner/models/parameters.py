@@ -33,7 +33,3 @@ def where(condition: Tensor, new: Mapping[str, Tensor], old: Mapping[str, Tensor
         for name, tensor in old.items()
     }
 
-
-def count(parameters: Mapping[str, Tensor]) -> int:
-    """How many numbers there are in all blocks together."""
-    return sum(tensor.numel() for tensor in parameters.values())

@@ -1,6 +1,7 @@
 """The product of a fit: every level's active blocks, rendered at any level and in any region."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -11,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from miner.models.parameters import count
 from miner.representation.render import Region, halo, predict, render_level, whole_patches
 from miner.representation.shard import RepresentationError, Shard, read_shard, write_shard
 from miner.representation.spec import Spec
@@ -39,8 +39,8 @@ class MinerRepresentation:
 
     def level_parameters(self, level: int) -> int:
         """Stored numbers of one level's block networks."""
-        storage = self.spec.storage
-        return sum(count(storage.decode(s.stored)) for s in self.shards.get(level, ()))
+        per_block = sum(math.prod(shape) for shape in self.spec.model(level).shapes().values())
+        return per_block * sum(len(shard.blocks) for shard in self.shards.get(level, ()))
 
     def active_blocks(self, level: int) -> Tensor:
         """Numbers of the blocks of a level that have a network, ascending."""

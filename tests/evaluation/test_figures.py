@@ -30,6 +30,10 @@ def read_png(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(picture[..., ::-1]).astype(np.uint8)
 
 
+def brightness(path: Path) -> NDArray[np.int64]:
+    return np.asarray(read_png(path).sum(axis=-1, dtype=np.int64))
+
+
 def picture_part(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     """Cut the picture out of a figure: centred, and the first thing from the top not white."""
     figure = read_png(path)
@@ -81,18 +85,13 @@ def test_display_rejects_other_shapes() -> None:
         to_display(np.zeros((4, 4), dtype=np.float32))
 
 
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((8, 8), (1024, 1024)),
-        ((600, 300), (1200, 600)),
-        ((20, 2000), (20, 2000)),
-        ((1, 4096), (1, 2048)),
-        ((3000, 6000), (1024, 2048)),
-    ],
-)
-def test_screen_size(shape: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert resize_to_screen(np.zeros(shape, dtype=np.float32)).shape == expected
+SCREEN = {(8, 8): (1024, 1024), (600, 300): (1200, 600), (20, 2000): (20, 2000),
+          (1, 4096): (1, 2048), (3000, 6000): (1024, 2048)}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SCREEN)
+def test_screen_size(shape: tuple[int, int]) -> None:
+    assert resize_to_screen(np.zeros(shape, dtype=np.float32)).shape == SCREEN[shape]
 
 
 def test_large_pictures_are_reduced_by_area_means() -> None:
@@ -154,7 +153,6 @@ def test_blocks_beyond_the_image_are_cut(tmp_path: Path) -> None:
 def test_many_blocks_are_drawn_quickly(tmp_path: Path) -> None:
     y, x = np.divmod(np.arange(20_000), 142)
     many = np.stack([x, y, x + 1, y + 1], axis=1) * 7
-    draw_blocks(grey_image(8, 8), [], tmp_path / "warm.png")
     start = time.perf_counter()
     draw_blocks(grey_image(1000, 1000), [LevelBlocks(0, many)], tmp_path / "many.png")
     assert time.perf_counter() - start < 4
@@ -166,11 +164,10 @@ def test_blocks_of_another_shape_are_rejected() -> None:
 
 
 def test_error_is_bright_where_it_is_large(tmp_path: Path) -> None:
-    source = grey_image(64, 64)
-    reconstruction = source.copy()
+    reconstruction = grey_image(64, 64)
     reconstruction[:, :32, :32] += 0.1
-    draw_error(source, reconstruction, tmp_path / "error.png", 26.0)
-    figure = read_png(tmp_path / "error.png").astype(int).sum(axis=-1)
+    draw_error(grey_image(64, 64), reconstruction, tmp_path / "error.png", 26.0)
+    figure = brightness(tmp_path / "error.png")
     middle = figure.shape[1] // 2
     assert figure[300, middle - 200] > 600  # the top of inferno is a light yellow
     assert figure[300, middle + 200] < 20
@@ -178,11 +175,10 @@ def test_error_is_bright_where_it_is_large(tmp_path: Path) -> None:
 
 
 def test_a_few_outliers_do_not_darken_the_map(tmp_path: Path) -> None:
-    source = grey_image(100, 100)
-    reconstruction = source + np.float32(0.01)
+    reconstruction = grey_image(100, 100) + np.float32(0.01)
     reconstruction[:, 50, 50] = 1
-    draw_error(source, reconstruction, tmp_path / "error.png", 39.0)
-    figure = read_png(tmp_path / "error.png").astype(int).sum(axis=-1)
+    draw_error(grey_image(100, 100), reconstruction, tmp_path / "error.png", 39.0)
+    figure = brightness(tmp_path / "error.png")
     assert figure[300, 300] > 600
 
 
@@ -194,11 +190,10 @@ def test_error_of_odd_and_perfect_images(shape: tuple[int, int, int], tmp_path: 
 
 
 def test_nan_counts_as_full_error(tmp_path: Path) -> None:
-    source = grey_image(16, 16)
-    reconstruction = source.copy()
+    reconstruction = grey_image(16, 16)
     reconstruction[:, :8] = math.nan
-    draw_error(source, reconstruction, tmp_path / "error.png", math.nan)
-    figure = read_png(tmp_path / "error.png").astype(int).sum(axis=-1)
+    draw_error(grey_image(16, 16), reconstruction, tmp_path / "error.png", math.nan)
+    figure = brightness(tmp_path / "error.png")
     assert figure[300, 500] > 600 > 20 > figure[800, 500]
 
 
@@ -210,17 +205,15 @@ def test_error_of_differing_shapes_is_rejected(tmp_path: Path) -> None:
 def test_every_level_has_its_curve_in_both_panels(tmp_path: Path) -> None:
     curves = [curve(1, [10, 20, 22]), curve(0, [25, 30, 31], start=3)]
     draw_curves(curves, tmp_path / "curves.png")
-    figure = read_png(tmp_path / "curves.png")
-    panels = np.array_split(figure[: int(0.8 * len(figure))], 2, axis=1)
-    for panel in panels:
+    panels = read_png(tmp_path / "curves.png")[:500]  # above the legend
+    for panel in np.array_split(panels, 2, axis=1):
         assert is_level(panel, 0).any()
         assert is_level(panel, 1).any()
 
 
 def test_a_single_point_is_marked(tmp_path: Path) -> None:
     draw_curves([curve(2, [20.0])], tmp_path / "curves.png")
-    figure = read_png(tmp_path / "curves.png")
-    assert is_level(figure[: int(0.8 * len(figure))], 2).any()
+    assert is_level(read_png(tmp_path / "curves.png")[:500], 2).any()  # above the legend
 
 
 @pytest.mark.parametrize("psnr", [[], [math.inf], [math.nan, 20, -math.inf, 21]])
@@ -238,7 +231,7 @@ def test_a_curve_of_ragged_arrays_is_rejected() -> None:
 def test_a_figure_replaces_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "curves.png").write_text("old")
     draw_curves([curve(0, [20, 21])], tmp_path / "curves.png")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["curves.png"]
+    assert len(list(tmp_path.iterdir())) == 1
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -86,9 +86,9 @@ def test_ssim_agrees_with_scikit_image(shape: tuple[int, int, int]) -> None:
     assert ssim(*pair) == pytest.approx(skimage_ssim(*pair), abs=2e-6)
 
 
-@pytest.mark.parametrize("tile_size", [11, 16, 25, 59])
+@pytest.mark.parametrize("tile_size", [11, 16, 25, 39])
 def test_ssim_does_not_depend_on_the_tiles(tile_size: int) -> None:
-    pair = noisy_pair(2, 37, 60)
+    pair = noisy_pair(2, 17, 40)
     assert ssim(*pair, tile_size=tile_size) == pytest.approx(ssim(*pair), abs=1e-6)
 
 
@@ -116,7 +116,8 @@ def test_ssim_rejects_a_tile_below_the_window() -> None:
 def slow_seam_ratio(source: Tensor, reconstruction: Tensor, patch_size: int) -> float:
     """Look at each pixel: does a neighbour along an axis belong to another patch?"""
     error = (source - reconstruction.clamp(0, 1)).double().square()
-    at_seam, inside = [], []
+    at_seam: list[float] = []
+    inside: list[float] = []
     for index in np.ndindex(*source.shape[1:]):
         touches = any(
             0 <= i + step < side and (i + step) // patch_size != i // patch_size

@@ -1,0 +1,45 @@
+"""`python -m miner.run`: fit an image and leave a folder with everything about the fit.
+
+The heavy imports wait until a run is certain, so that mistakes are answered at once.
+"""
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from miner.command_line import quote_paths
+from miner.config import CONF_FOLDER, ConfigError
+from miner.images import ImageError
+
+_LOG = logging.getLogger(__name__)
+_STARTED = time.perf_counter()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="config")
+def _task(config: DictConfig) -> None:
+    from miner.training.session import Job, run_job
+
+    running = HydraConfig.get()
+    # In a sweep, jobs share this process.
+    started = time.perf_counter() if running.mode.name == "MULTIRUN" else _STARTED
+    job = Job(Path(running.runtime.output_dir), list(running.overrides.task), started)
+    try:
+        run_job(config, job)
+    except (ConfigError, ImageError) as error:
+        _LOG.error("%s", error)
+        raise SystemExit(1) from None
+
+
+def main() -> None:
+    """Run the command with the arguments of this process."""
+    sys.argv[1:] = quote_paths(sys.argv[1:])
+    _task()
+
+
+if __name__ == "__main__":
+    main()

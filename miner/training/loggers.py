@@ -1,0 +1,41 @@
+"""Lightning's own loggers, writing into the run's folder, and what is logged after a fit."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+
+Picture = NDArray[np.uint8]
+
+
+@runtime_checkable
+class TakesResults(Protocol):
+    """A logger that shows pictures and the final report."""
+
+    def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, Picture]) -> None:
+        """Take the report's numbers and pictures `(H, W, 3)` by name."""
+
+
+class TensorBoardRun(TensorBoardLogger):
+    """TensorBoard with pictures and final numbers."""
+
+    def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, Picture]) -> None:
+        """Add pictures, and final numbers under `report/`."""
+        for name, picture in pictures.items():
+            self.experiment.add_image(name, picture, dataformats="HWC")
+        for name, value in report.items():
+            if isinstance(value, int | float):
+                self.experiment.add_scalar(f"report/{name}", value)
+
+
+def csv_logger(save_dir: Path) -> Logger:
+    """Metrics in `csv/metrics.csv`."""
+    return CSVLogger(save_dir, name="csv", version="")
+
+
+def tensorboard_logger(save_dir: Path) -> Logger:
+    """Event files in `tensorboard/`."""
+    return TensorBoardRun(save_dir, name="tensorboard", version="", default_hp_metric=False)

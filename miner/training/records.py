@@ -1,0 +1,79 @@
+"""What is known of a level after its fit."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from miner.fitting.level import LevelFit, merge_curves
+from miner.representation import MinerRepresentation, Shard
+
+
+@dataclass(frozen=True)
+class LevelRecord:
+    """One level of a report; `n_active` blocks have a network, `n_converged` of them left early."""
+
+    level: int
+    width_px: int
+    height_px: int
+    n_blocks: int
+    n_active: int
+    n_converged: int
+    n_fresh: int
+    n_parameters: int
+    psnr_db: float
+    wall_time_s: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Quality of a level part-way, its axes counted over all levels so far."""
+
+    level: int
+    step: int
+    seconds: float
+    parameters: int
+    psnr_db: float
+
+
+def psnr_of_sse(sse: float, n_values: int) -> float:
+    """PSNR in dB of a summed squared error over `n_values` values, peak 1; infinite for 0."""
+    return math.inf if sse == 0 else 10 * math.log10(n_values / sse)
+
+
+def record_level(
+    fit: LevelFit, shards: Sequence[Shard], psnr_db: float, wall_time_s: float
+) -> LevelRecord:
+    """Sum up a level's shards."""
+    representation = MinerRepresentation(fit.spec, {fit.level: shards})
+    height, width = fit.spec.level_sides[fit.level]
+    return LevelRecord(
+        level=fit.level,
+        width_px=width,
+        height_px=height,
+        n_blocks=fit.grid.n_blocks,
+        n_active=sum(len(shard.blocks) for shard in shards),
+        n_converged=sum(shard.stats.n_converged for shard in shards),
+        n_fresh=sum(shard.stats.n_fresh for shard in shards),
+        n_parameters=representation.n_parameters,
+        psnr_db=psnr_db,
+        wall_time_s=wall_time_s,
+    )
+
+
+def level_curve(
+    fit: LevelFit, shards: Sequence[Shard], steps: int, seconds: float, parameters: int
+) -> list[CurvePoint]:
+    """The level's quality over its steps, as if its chunks ran side by side.
+
+    Starts at the prediction; `steps`, `seconds` and `parameters` are what coarser levels took.
+    """
+    n_values = fit.signal.numel()
+    predicted = fit.predicted_sse
+    curves = [shard.stats.curve for shard in shards]
+    fitted = fit.active_sse
+    points = [CurvePoint(fit.level, steps, seconds, parameters, psnr_of_sse(predicted, n_values))]
+    parameters += sum(math.prod(shape) for shape in fit.model.shapes().values()) * len(fit.active)
+    for step, elapsed, sse in merge_curves(curves) if curves else ():
+        psnr_db = psnr_of_sse(max(0.0, predicted - fitted) + sse, n_values)
+        points.append(CurvePoint(fit.level, steps + step, seconds + elapsed, parameters, psnr_db))
+    return points

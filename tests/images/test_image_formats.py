@@ -1,0 +1,215 @@
+"""Every kind of file opens with the values it holds."""
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import pyvips
+import tifffile
+from PIL import Image, ImageOps
+
+from miner.images import SourceImage, inspect_image, open_image
+
+LIMIT = 10**6
+
+
+def draw(*shape: int, dtype: str = "uint8") -> np.ndarray:
+    """Give random integers that reach both ends of the type's range."""
+    top = np.iinfo(dtype).max
+    values = np.random.default_rng(0).integers(0, top, shape, dtype, endpoint=True)
+    values.flat[0], values.flat[-1] = 0, top
+    return values
+
+
+def stored(image: SourceImage) -> np.ndarray:
+    """Give back (H, W, C) in the file's own type."""
+    return image.format.from_unit(image.pixels).transpose(1, 2, 0)
+
+
+def opened(path: Path) -> SourceImage:
+    """Open a file, and check that its header announced the same."""
+    image = open_image(str(path), LIMIT)
+    info = inspect_image(str(path), LIMIT)
+    assert (info.channels, info.height_px, info.width_px) == image.pixels.shape
+    assert (info.name, info.dtype) == (image.name, image.format.dtype)
+    return image
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_integers_are_kept(tmp_path: Path, dtype: str, channels: int, suffix: str) -> None:
+    values, path = draw(5, 7, channels, dtype=dtype), tmp_path / f"image.{suffix}"
+    grey = "b-w" if dtype == "uint8" else "grey16"
+    colour = "srgb" if dtype == "uint8" else "rgb16"
+    space = grey if channels <= 2 else colour
+    pyvips.Image.new_from_array(values).copy(interpretation=space).write_to_file(str(path))
+    image = opened(path)
+    np.testing.assert_array_equal(stored(image), values)
+    assert (image.format.dtype, image.format.interpretation) == (dtype, space)
+
+
+def test_pixels_are_unit_floats_channels_first(tmp_path: Path) -> None:
+    values = draw(5, 7, 3)
+    cv2.imwrite(str(tmp_path / "a.png"), values[:, :, ::-1])
+    pixels = opened(tmp_path / "a.png").pixels
+    np.testing.assert_array_equal(pixels, (values.transpose(2, 0, 1) / np.float32(255)))
+    assert pixels.dtype == np.float32
+    assert pixels.flags.c_contiguous
+
+
+def test_cv2_16_bit_png(tmp_path: Path) -> None:
+    values = draw(4, 4, dtype="uint16")
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    np.testing.assert_array_equal(stored(opened(tmp_path / "a.png"))[:, :, 0], values)
+
+
+def test_single_pixel(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.array([[51]], np.uint8))
+    assert opened(tmp_path / "a.png").pixels.tolist() == [[[np.float32(0.2)]]]
+
+
+def test_palette_is_expanded_to_rgb(tmp_path: Path) -> None:
+    palette = Image.fromarray(draw(5, 7, 3)).quantize(8)
+    palette.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(stored(opened(tmp_path / "a.png")), palette.convert("RGB"))
+
+
+def test_palette_with_transparency_is_expanded_to_rgba(tmp_path: Path) -> None:
+    palette = Image.fromarray(draw(5, 7, 3)).quantize(8)
+    palette.save(tmp_path / "a.png", transparency=0)
+    values = stored(opened(tmp_path / "a.png"))
+    np.testing.assert_array_equal(values[:, :, 3] == 0, np.asarray(palette) == 0)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_one_bit_is_expanded_to_black_and_white(tmp_path: Path, suffix: str) -> None:
+    bits = draw(5, 7) > 128
+    Image.fromarray(bits).save(tmp_path / f"a.{suffix}")
+    pixels = opened(tmp_path / f"a.{suffix}").pixels
+    np.testing.assert_array_equal(pixels[0], bits)
+
+
+def test_transparent_colours_are_not_premultiplied(tmp_path: Path) -> None:
+    values = np.array([[[200, 100, 50, 0]]], np.uint8)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(stored(opened(tmp_path / "a.png")), values)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_matches_another_decoder(tmp_path: Path, channels: int) -> None:
+    smooth = cv2.resize(draw(3, 3, channels), (32, 24), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "a.jpg"), smooth)
+    reference = np.asarray(Image.open(tmp_path / "a.jpg")).reshape(24, 32, channels)
+    difference = stored(opened(tmp_path / "a.jpg")).astype(int) - reference
+    assert np.abs(difference).max() <= 2
+
+
+def test_cmyk_jpeg_is_converted_to_srgb(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ink = np.zeros((8, 16, 4), np.uint8)
+    ink[:, 8:] = (0, 255, 255, 0)  # magenta and yellow make red
+    Image.fromarray(ink, "CMYK").save(tmp_path / "a.jpg", quality=100)
+    paper, red = opened(tmp_path / "a.jpg").pixels[:, 0, [0, -1]].T
+    assert paper.min() > 0.95
+    assert red[0] > 0.8 > 0.3 > red[1:].max()
+    assert "CMYK: converted to sRGB" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_unit_floats_are_kept(tmp_path: Path, dtype: str) -> None:
+    values = np.random.default_rng(0).random((5, 7, 3)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values.astype(dtype), photometric="rgb")
+    image = opened(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.pixels, values.transpose(2, 0, 1))
+    assert (image.format.scale, image.format.offset) == (1.0, 0.0)
+
+
+def test_other_floats_fill_the_unit_range(tmp_path: Path) -> None:
+    values = np.array([[-2.0, 0.0, 6.0]], np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    image = opened(tmp_path / "a.tif")
+    assert image.pixels.tolist() == [[[0.0, 0.25, 1.0]]]
+    np.testing.assert_array_equal(stored(image)[:, :, 0], values)
+
+
+def test_constant_float_outside_the_unit_range(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.full((2, 3), 7.5, np.float32))
+    assert (stored(opened(tmp_path / "a.tif")) == 7.5).all()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint32", "int64", "uint64"])
+def test_other_integers_are_read_as_float(tmp_path: Path, dtype: str) -> None:
+    values = np.array([[3, 5, 11]], dtype)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    image = opened(tmp_path / "a.tif")
+    assert image.format.dtype == "float32"
+    np.testing.assert_array_equal(stored(image)[:, :, 0], values)
+
+
+def test_planar_float64_is_read(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((3, 5, 7))
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values, photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(opened(path).pixels, values.astype(np.float32))
+
+
+def test_seven_channels(tmp_path: Path) -> None:
+    values = draw(5, 6, 7)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
+    image = opened(tmp_path / "a.tif")
+    np.testing.assert_array_equal(stored(image), values)
+    assert image.format.interpretation == "multiband"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(draw(5, 7, 3)).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as file:
+        upright = np.asarray(ImageOps.exif_transpose(file))
+    np.testing.assert_array_equal(stored(opened(tmp_path / "a.png")), upright)
+
+
+def test_profile_does_not_change_values(tmp_path: Path) -> None:
+    image = pyvips.Image.new_from_array(draw(5, 7, 3))
+    image = image.copy(interpretation="srgb").icc_transform("p3", input_profile="srgb")
+    image.write_to_file(str(tmp_path / "p3.png"))
+    with Image.open(tmp_path / "p3.png") as file:
+        assert file.info["icc_profile"]
+        plain = np.asarray(file)
+    np.testing.assert_array_equal(stored(opened(tmp_path / "p3.png")), plain)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif", "webp"])
+def test_first_of_several_pages_is_read_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    first, second = (Image.new("RGB", (7, 5), colour) for colour in ("red", "blue"))
+    path = tmp_path / f"a.{suffix}"
+    first.save(path, save_all=True, append_images=[second], lossless=True)
+    image = open_image(str(path), LIMIT)
+    assert image.pixels[:3, 2, 3].tolist() == [1.0, 0.0, 0.0]
+    assert image.pixels.shape[1:] == (5, 7)
+    assert "2 pages or frames: only the first is read" in caplog.text
+
+
+def test_inspecting_does_not_warn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[1, 2]], np.int32))
+    with caplog.at_level(logging.WARNING):
+        inspect_image(str(tmp_path / "a.tif"), LIMIT)
+    assert not caplog.records
+
+
+def test_lossless_webp(tmp_path: Path) -> None:
+    values = draw(5, 7, 3)
+    Image.fromarray(values).save(tmp_path / "a.webp", lossless=True)
+    np.testing.assert_array_equal(stored(opened(tmp_path / "a.webp")), values)
+
+
+def test_content_counts_not_the_suffix(tmp_path: Path) -> None:
+    values = draw(5, 7, 3)
+    Image.fromarray(values).save(tmp_path / "a.jpg", format="PNG")
+    np.testing.assert_array_equal(stored(opened(tmp_path / "a.jpg")), values)
