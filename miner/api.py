@@ -9,10 +9,11 @@ from hydra import compose, initialize_config_dir
 from numpy.typing import ArrayLike
 from omegaconf import DictConfig, OmegaConf
 
-from miner.config import CONF_FOLDER, ConfigError, build_settings, check_config, check_lists
+from miner.config import CONF_FOLDER, build_settings
 from miner.fitting.fitter import PyramidFitter, fit_pyramid, make_spec
 from miner.images import PixelFormat
 from miner.representation import MinerRepresentation
+from miner.schema import ConfigError, check_config, check_lists
 
 _GROUPS_WITHOUT_EFFECT = ("image", "logger", "trainer")
 

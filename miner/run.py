@@ -10,11 +10,13 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from miner.command_line import quote_paths
-from miner.config import CONF_FOLDER, ConfigError
+from miner.config import CONF_FOLDER
 from miner.images import ImageError
+from miner.schema import ConfigError
 
 _LOG = logging.getLogger(__name__)
 _STARTED = time.perf_counter()
@@ -26,7 +28,7 @@ def _task(config: DictConfig) -> None:
 
     running = HydraConfig.get()
     # In a sweep, jobs share this process.
-    started = time.perf_counter() if running.mode.name == "MULTIRUN" else _STARTED
+    started = time.perf_counter() if running.mode == RunMode.MULTIRUN else _STARTED
     job = Job(Path(running.runtime.output_dir), list(running.overrides.task), started)
     try:
         run_job(config, job)

@@ -8,8 +8,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from miner.config import ConfigError, build_settings, check_config, check_lists
+from miner.config import build_settings
 from miner.images import ImageError, inspect_image
+from miner.schema import ConfigError, check_config, check_lists
 
 
 class ValidateBeforeStart(Callback):

@@ -1,13 +1,14 @@
 """What the figures share: images made fit for a screen, level colours, writing a PNG whole."""
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from miner.files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,13 +104,9 @@ def save_png(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG at its own resolution; `path` never holds half a file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        FigureCanvasAgg(figure)
-        figure.savefig(partial, format="png", dpi=figure.dpi, bbox_inches=None)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    FigureCanvasAgg(figure)
+    with written_whole(path) as scratch:
+        figure.savefig(scratch, format="png", dpi=figure.dpi, bbox_inches=None)
 
 
 def _unit(plane: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import platform
 import resource
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from miner.files import written_whole
 
 REPORT = "report.json"
 _PACKAGES = ("miner", "torch", "pytorch-lightning", "hydra-core", "numpy", "wandb")
@@ -46,9 +47,8 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
     if notes:
         content["notes"] = notes
     path = folder / REPORT
-    scratch = path.with_suffix(".part")
-    scratch.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    os.replace(scratch, path)
+    with written_whole(path) as scratch:
+        scratch.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     return path
 
 

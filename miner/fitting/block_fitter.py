@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from miner.fitting.curves import Curve
 from miner.fitting.pruning import Pruning
 from miner.fitting.readout import Readout
 from miner.fitting.steps import EagerSteps, StepSettings, checkpoints
@@ -15,22 +16,16 @@ from miner.models.parameters import Parameters
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """Progress of some blocks: their summed MSE after `step` steps and `seconds` of computing."""
-
-    step: int
-    seconds: float
-    mse_sum: float
-
-
-@dataclass(frozen=True)
 class BlockFit:
-    """Best state of every block `(B, ...)`, its error `(B,)`, and whether it converged early."""
+    """Best state of every block `(B, ...)`, its error `(B,)`, and whether it converged early.
+
+    `curve` holds the sum of the blocks' mean errors at each check.
+    """
 
     parameters: Parameters
     mse: Tensor
     converged: Tensor
-    curve: tuple[CurvePoint, ...]
+    curve: Curve
 
 
 def fit_blocks(
@@ -66,7 +61,7 @@ def fit_blocks(
         for name, tensor in steps.best.items():
             result[name][training] = tensor
         total = float(mse.double().sum())
-        curve.append(CurvePoint(checkpoint, time.perf_counter() - began, total))
+        curve.append((checkpoint, time.perf_counter() - began, total))
         on_steps(n_steps * n_blocks)
         if checkpoint == settings.n_steps:
             break

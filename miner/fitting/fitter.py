@@ -42,7 +42,9 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
 class PyramidFitter:
     """Levels of a signal `(C, *S)` in the unit range, to be fitted one after another."""
 
-    def __init__(self, signal: Tensor, spec: Spec, settings: FitSettings, device: torch.device) -> None:
+    def __init__(
+        self, signal: Tensor, spec: Spec, settings: FitSettings, device: torch.device
+    ) -> None:
         """Build the pyramid of the signal, on the CPU."""
         self.spec, self.settings, self.device = spec, settings, device
         self.signals = [signal]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from miner.fitting.block_fitter import BlockFit, CurvePoint, fit_blocks
+from miner.fitting.block_fitter import BlockFit, fit_blocks
+from miner.fitting.curves import merge_curves, scaled
+from miner.fitting.parents import find_parents
 from miner.fitting.randomness import generator
 from miner.fitting.settings import FitSettings, at_level
 from miner.fitting.steps import StepSettings
 from miner.fitting.sub_batch import blocks_at_once
-from miner.fitting.weights import Parents
 from miner.models.parameters import Parameters, concatenate, repeat, select
 from miner.pyramid import coordinates
 from miner.representation.render import by_frame, render_level
@@ -73,7 +74,9 @@ class LevelFit:
         began = time.perf_counter()
         blocks = self.chunks[chunk]
         drawn = self.model.mlp.draw(generator(self.settings.seed, self.level))
-        start = self.settings.weights.start(drawn, self._parents(blocks))
+        start = self.settings.weights.start(
+            drawn, find_parents(self.spec, self.level, blocks, self._coarser_shards)
+        )
         patches = _Patches(
             signal=self.grid.cut(self.signal, blocks),
             prediction=self.grid.cut(self.prediction, blocks),
@@ -83,7 +86,7 @@ class LevelFit:
         for part, extent, encoded in self._sub_batches(start.frames, patches.extents):
             targets = patches.targets(self.spec, part, extent).to(self.device)
             fit = self._fit(encoded.to(self.device), targets, select(start.hidden, part), on_steps)
-            curves.append(_scaled(fit.curve, targets[0].numel()))
+            curves.append(scaled(fit.curve, targets[0].numel()))
             encoded_part, better = self._store(encoded, targets, fit, blocks[part])
             kept.append(part[better])
             stored.append(encoded_part)
@@ -95,9 +98,7 @@ class LevelFit:
             len(blocks), converged, int(start.is_fresh.sum()), seconds, merge_curves(curves)
         )
         tensors = select(concatenate(stored), order)
-        return Shard(
-            self.level, chunk, blocks[members], start.frames[members], tensors, stats
-        )
+        return Shard(self.level, chunk, blocks[members], start.frames[members], tensors, stats)
 
     def reconstruct(self, shards: Sequence[Shard]) -> Tensor:
         """The level as stored, `(C, *S)`, never clipped."""
@@ -169,32 +170,6 @@ class LevelFit:
                 for part in members[which == number].split(at_once):
                     yield part, extent, encoded
 
-    def _parents(self, blocks: Tensor) -> Parents:
-        n_axes = len(self.spec.sides)
-        positions = self.grid.positions(blocks)
-        empty = Parents(
-            exists=torch.zeros(len(blocks), dtype=torch.bool),
-            hidden={},
-            frames=torch.zeros(len(blocks), 1 + n_axes, dtype=torch.long),
-            parity=positions % 2,
-        )
-        if not self._coarser_shards:
-            return empty
-        coarser = self.spec.model(self.level + 1).mlp
-        if coarser.shapes() != self.model.mlp.shapes():
-            return empty
-        known = torch.cat([shard.blocks for shard in self._coarser_shards])
-        wanted = self.spec.grid(self.level + 1).numbers(positions // 2)
-        if len(known) == 0:
-            return empty
-        order = known.argsort()
-        at = torch.searchsorted(known[order], wanted).clamp(max=len(known) - 1)
-        row = order[at]
-        decoded = concatenate([self.spec.storage.decode(s.stored) for s in self._coarser_shards])
-        hidden = select({name: decoded[name] for name in coarser.shapes()}, row)
-        frames = torch.cat([shard.frames for shard in self._coarser_shards])[row]
-        return Parents(known[row] == wanted, hidden, frames, positions % 2)
-
 
 @dataclass(frozen=True)
 class _Patches:
@@ -204,33 +179,6 @@ class _Patches:
 
     def targets(self, spec: Spec, part: Tensor, extent: tuple[int, ...]) -> Tensor:
         """Targets `(B, C, P)` over real pixels."""
-        crop = (part, slice(None), *(slice(side) for side in extent))
+        crop: tuple[Tensor | slice, ...] = (part, slice(None), *map(slice, extent))
         signal, prediction = self.signal[crop], self.prediction[crop]
         return spec.pyramid.target(signal, prediction).flatten(2)
-
-
-Curve = tuple[tuple[int, float, float], ...]
-
-
-def merge_curves(curves: Sequence[Curve]) -> Curve:
-    """Sum (step, seconds, squared error) curves over parts that ran one after another.
-
-    A part that stopped early keeps its last values.
-    """
-    steps = sorted({step for curve in curves for step, _, _ in curve})
-    return tuple(
-        (
-            step,
-            sum(_last(curve, step)[1] for curve in curves),
-            sum(_last(curve, step)[2] for curve in curves),
-        )
-        for step in steps
-    )
-
-
-def _last(curve: Curve, step: int) -> tuple[int, float, float]:
-    return max((point for point in curve if point[0] <= step), default=curve[0])
-
-
-def _scaled(curve: Sequence[CurvePoint], n_values: int) -> Curve:
-    return tuple((point.step, point.seconds, point.mse_sum * n_values) for point in curve)

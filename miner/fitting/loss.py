@@ -32,7 +32,8 @@ class LogMSELoss(Loss):
     """The error's logarithm: equal relative gains weigh the same early and late in a fit.
 
     Adam's running mean of squared gradients then stays level while the error falls by orders of
-    magnitude, which would otherwise hold the steps back. `floor` bounds the gain from a perfect fit.
+    magnitude, which would otherwise hold the steps back. `floor` bounds what a near perfect block
+    weighs.
     """
 
     floor: float = 1e-8

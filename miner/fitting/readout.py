@@ -32,9 +32,7 @@ class Readout(ABC):
         """The output layer for targets of either sign, or in the unit range."""
 
     @abstractmethod
-    def draw(
-        self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator
-    ) -> Parameters:
+    def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
         """Starting values, for one block, of the readout parameters that are trained."""
 
     @abstractmethod
@@ -52,9 +50,7 @@ class LearnedReadout(Readout):
         """A sigmoid, or a scaled sine for residuals."""
         return ScaledSineHead() if signed_target else SigmoidHead()
 
-    def draw(
-        self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator
-    ) -> Parameters:
+    def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
         """Uniform weights and biases as in a plain linear layer; the sine's frequency if any."""
         bound = 1 / math.sqrt(shapes[WEIGHT][0])
         drawn = {
@@ -88,9 +84,7 @@ class ClosedFormReadout(Readout):
         """Linear for any target."""
         return LinearHead()
 
-    def draw(
-        self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator
-    ) -> Parameters:
+    def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
         """Nothing: no readout parameter is trained."""
         return {}
 
@@ -102,8 +96,8 @@ class ClosedFormReadout(Readout):
         step of the ladder (features that are not finite) gets the mean of its targets.
         """
         n_pixels = features.shape[-1]
-        mean_f = features.mean(-1, dtype=torch.float64)
-        mean_t = targets.mean(-1, dtype=torch.float64)
+        mean_f = features.sum(-1).double() / n_pixels
+        mean_t = targets.sum(-1).double() / n_pixels
         gram = (features @ features.transpose(1, 2)).double()
         gram -= n_pixels * mean_f.unsqueeze(2) * mean_f.unsqueeze(1)
         moment = (features @ targets.transpose(1, 2)).double()

@@ -1,7 +1,7 @@
 """Training steps of a sub-batch: the readable definition in plain PyTorch.
 
-This is the part that a fused kernel replaces: `advance` takes many steps at a call, `measure` scores
-the present state over all pixels, `keep` leaves blocks out.
+This is the part that a fused kernel replaces: `advance` takes many steps at a call, `measure`
+scores the present state over all pixels, `keep` leaves blocks out.
 """
 
 from collections.abc import Iterator

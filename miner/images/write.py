@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from miner.files import written_whole
 from miner.images.errors import ImageError
 from miner.images.pixel_format import PixelFormat
 
@@ -79,7 +79,7 @@ def _save(path: Path, values: NDArray[Any], interpretation: str) -> None:
     options = {} if path.suffix == ".png" else _tiff_options(values)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_then_rename(path, image, options)
+        _write_target(path, image, options)
     except (OSError, pyvips.Error) as error:
         reason = " ".join(str(error).split())
         raise ImageError(
@@ -87,18 +87,13 @@ def _save(path: Path, values: NDArray[Any], interpretation: str) -> None:
         ) from error
 
 
-def _write_then_rename(path: Path, image: pyvips.Image, options: dict[str, Any]) -> None:
+def _write_target(path: Path, image: pyvips.Image, options: dict[str, Any]) -> None:
     import pyvips
 
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        # a descriptor, as pyvips wants names in UTF-8; readable, as TIFF is read back
-        with temporary.open("w+b") as stream:
-            target = pyvips.Target.new_to_descriptor(stream.fileno())
-            image.write_to_target(target, path.suffix, **options)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # a descriptor, as pyvips wants names in UTF-8; readable, as TIFF is read back
+    with written_whole(path) as scratch, scratch.open("w+b") as stream:
+        target = pyvips.Target.new_to_descriptor(stream.fileno())
+        image.write_to_target(target, path.suffix, **options)
 
 
 def _tiff_options(values: NDArray[Any]) -> dict[str, Any]:

@@ -21,9 +21,7 @@ def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> Parameters:
 
 def repeat(one: Mapping[str, Tensor], n_blocks: int) -> Parameters:
     """`n_blocks` copies of the parameters of a single block, which have no block axis."""
-    return {
-        name: tensor.expand(n_blocks, *tensor.shape).clone() for name, tensor in one.items()
-    }
+    return {name: tensor.expand(n_blocks, *tensor.shape).clone() for name, tensor in one.items()}
 
 
 def where(condition: Tensor, new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> Parameters:
@@ -32,4 +30,3 @@ def where(condition: Tensor, new: Mapping[str, Tensor], old: Mapping[str, Tensor
         name: torch.where(condition.view(-1, *[1] * (tensor.ndim - 1)), new[name], tensor)
         for name, tensor in old.items()
     }
-

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from miner.files import written_whole
 from miner.representation.render import Region, halo, predict, render_level, whole_patches
 from miner.representation.shard import RepresentationError, Shard, read_shard, write_shard
 from miner.representation.spec import Spec
@@ -95,9 +95,7 @@ class MinerRepresentation:
         return folder
 
 
-def write_manifest(
-    folder: Path, spec: Spec, checksums: Mapping[int, Mapping[str, str]]
-) -> None:
+def write_manifest(folder: Path, spec: Spec, checksums: Mapping[int, Mapping[str, str]]) -> None:
     """Write the manifest of the finished levels: level to shard file to checksum."""
     content: dict[str, Any] = {
         "format": _FORMAT,
@@ -106,9 +104,8 @@ def write_manifest(
         "levels": {str(level): dict(found) for level, found in sorted(checksums.items())},
     }
     content["sha256"] = _digest(content)
-    scratch = folder / (MANIFEST + ".part")
-    scratch.write_text(json.dumps(content, indent=1))
-    os.replace(scratch, folder / MANIFEST)
+    with written_whole(folder / MANIFEST) as scratch:
+        scratch.write_text(json.dumps(content, indent=1))
 
 
 def load(path: str | Path) -> MinerRepresentation:

@@ -6,7 +6,6 @@ parameters and metadata; its checksum covers all of them.
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from miner.files import written_whole
 from miner.models.parameters import Parameters
 from miner.representation.spec import Spec
 
@@ -61,10 +61,8 @@ def write_shard(folder: Path, shard: Shard) -> str:
         "stats": json.dumps(asdict(shard.stats)),
     }
     metadata["sha256"] = _checksum(tensors, metadata)
-    path = folder / shard.file_name
-    scratch = path.with_suffix(".part")
-    save_file(tensors, scratch, metadata)
-    os.replace(scratch, path)
+    with written_whole(folder / shard.file_name) as scratch:
+        save_file(tensors, scratch, metadata)
     return metadata["sha256"]
 
 
@@ -115,7 +113,7 @@ def _check_blocks(blocks: Tensor, frames: Tensor, level: int, spec: Spec) -> Non
         raise RepresentationError(f"level {level} is not one of {spec.n_levels}")
     n_blocks = spec.grid(level).n_blocks
     ascending = bool((blocks.diff() > 0).all())
-    if len(blocks) and not (ascending and 0 <= blocks[0] and blocks[-1] < n_blocks):
+    if len(blocks) and not (ascending and blocks[0] >= 0 and blocks[-1] < n_blocks):
         raise RepresentationError(f"its block numbers are not ascending within {n_blocks}")
     generations = frames[:, :1]
     if tuple(frames.shape) != (len(blocks), 1 + len(spec.sides)) or not bool(

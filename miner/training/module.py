@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 
 from miner.evaluation.metrics import psnr_db
 from miner.fitting.fitter import PyramidFitter
@@ -36,7 +37,7 @@ class PyramidModule(pl.LightningModule):
         self._level_fit: LevelFit | None = None
         self._began = self._level_began = 0.0
 
-    def configure_optimizers(self) -> list[None]:
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """None for Lightning: every sub-batch of blocks has its own."""
         return []
 

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from miner.fitting.level import LevelFit, merge_curves
+from miner.fitting.curves import merge_curves
+from miner.fitting.level import LevelFit
 from miner.representation import MinerRepresentation, Shard
 
 

@@ -5,14 +5,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
-from miner.config import build_settings, check_config
+from miner.config import build_settings
 from miner.evaluation.report import (
     folder_bytes,
     package_versions,
@@ -24,6 +24,7 @@ from miner.evaluation.scores import Scores, score
 from miner.fitting.fitter import PyramidFitter, make_spec
 from miner.images import SourceImage, open_image, write_image
 from miner.representation import MinerRepresentation, load
+from miner.schema import check_config
 from miner.training.loggers import TakesResults
 from miner.training.module import PyramidModule
 from miner.training.pictures import draw_pictures, logged_pictures
@@ -82,7 +83,7 @@ def _fit(
     signal = torch.from_numpy(source.pixels)
     spec = make_spec(tuple(signal.shape[1:]), source.format, settings)
     for logger in loggers:
-        logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+        logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
     progress = FitProgress(spec.n_levels)
     with quiet_lightning():
         trainer = make_trainer(spec.n_levels, config.trainer, loggers, folder)

@@ -1,0 +1,19 @@
+"""Files that are written whole or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a scratch path in the same folder that replaces `path` when the block ends well.
+
+    When it does not, the scratch file is removed and whatever was at `path` stays.
+    """
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)

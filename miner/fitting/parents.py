@@ -1,0 +1,41 @@
+"""The coarser blocks from which the blocks of a level may start."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from miner.fitting.weights import Parents
+from miner.models.parameters import concatenate, select
+from miner.representation.shard import Shard
+from miner.representation.spec import Spec
+
+
+def find_parents(
+    spec: Spec, level: int, blocks: Tensor, coarser_shards: Sequence[Shard]
+) -> Parents:
+    """The stored parents of blocks `(B,)` of a level; none at the coarsest or of another shape.
+
+    The parent of the block at position q is the coarser block at q // 2.
+    """
+    positions = spec.grid(level).positions(blocks)
+    known = torch.cat([torch.empty(0, dtype=torch.long), *(s.blocks for s in coarser_shards)])
+    if len(known) == 0 or spec.model(level + 1).mlp.shapes() != spec.model(level).mlp.shapes():
+        return Parents(
+            exists=torch.zeros(len(blocks), dtype=torch.bool),
+            hidden={},
+            frames=torch.zeros(len(blocks), 1 + len(spec.sides), dtype=torch.long),
+            parity=positions % 2,
+        )
+    wanted = spec.grid(level + 1).numbers(positions // 2)
+    order = known.argsort()
+    place = torch.searchsorted(known[order], wanted).clamp(max=len(known) - 1)
+    row = order[place]
+    decoded = concatenate([spec.storage.decode(shard.stored) for shard in coarser_shards])
+    frames = torch.cat([shard.frames for shard in coarser_shards])
+    return Parents(
+        exists=known[row] == wanted,
+        hidden=select({name: decoded[name] for name in spec.model(level).mlp.shapes()}, row),
+        frames=frames[row],
+        parity=positions % 2,
+    )
