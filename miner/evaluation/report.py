@@ -20,6 +20,13 @@ _PACKAGES = ("miner", "torch", "pytorch-lightning", "hydra-core", "numpy", "wand
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
+_UNDEFINED = {
+    "ssim": "it takes an image of at least 11 pixels a side",
+    "seam_ratio": "it takes borders between patches, and an error inside them",
+    "peak_gpu_memory_gib": "no GPU",
+}
+
+
 def peak_memory_gib() -> float:
     """Most memory that this process ever held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / 2**30
@@ -41,7 +48,8 @@ def folder_bytes(folder: Path) -> int:
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
-    """Write the report whole or not at all; numbers that are not finite become null with a note."""
+    """Write the report whole or not at all; infinite and undefined numbers are
+    null with a note."""
     notes: list[str] = []
     content = _finite(report, "", notes)
     if notes:
@@ -61,4 +69,6 @@ def _finite(value: Any, name: str, notes: list[str]) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         notes.append(f"{name} is {value}")
         return None
+    if value is None:
+        notes.append(f"{name} is undefined: {_UNDEFINED.get(name, 'not measured')}")
     return value

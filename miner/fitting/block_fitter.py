@@ -49,7 +49,8 @@ def fit_blocks(
     began = time.perf_counter()
     steps = EagerSteps(model, readout, settings, encoded, targets, start)
     n_blocks = len(targets)
-    result, mse = dict(steps.best), steps.best_mse.clone()
+    result: Parameters = {}
+    mse = steps.best_mse.clone()
     converged = torch.zeros(n_blocks, dtype=torch.bool, device=targets.device)
     training = torch.arange(n_blocks, device=targets.device)
     before, curve = mse.clone(), []
@@ -58,6 +59,7 @@ def fit_blocks(
         n_steps = checkpoint - steps.step
         steps.advance(n_steps)
         mse[training] = steps.measure()
+        result = result or {name: tensor.clone() for name, tensor in steps.best.items()}
         for name, tensor in steps.best.items():
             result[name][training] = tensor
         total = float(mse.double().sum())

@@ -51,8 +51,7 @@ class EagerSteps:
         self._optimizer = settings.optimizer(self._trained.values())
         self._base_lr = float(self._optimizer.param_groups[0]["lr"])
         self.best_mse = targets.new_full((len(targets),), torch.inf)
-        _, readout_parameters = self._forward(encoded, targets)
-        self.best = self._snapshot(readout_parameters)
+        self.best: Parameters = {}  # filled by the first measurement
 
     def advance(self, n_steps: int) -> None:
         """Take steps. With all pixels, each step first scores the state that it moves away from."""
@@ -111,7 +110,8 @@ class EagerSteps:
     def _remember(self, mse: Tensor, readout_parameters: Parameters) -> None:
         better = mse < self.best_mse  # false for NaN: a diverged state is never kept
         self.best_mse = torch.where(better, mse, self.best_mse)
-        self.best = where(better, self._snapshot(readout_parameters), self.best)
+        present = self._snapshot(readout_parameters)
+        self.best = where(better, present, self.best or present)
 
     def _snapshot(self, readout_parameters: Parameters) -> Parameters:
         hidden = {n: p.detach().clone() for n, p in self._trained.items()}
