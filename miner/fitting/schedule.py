@@ -27,7 +27,7 @@ class ConstantSchedule(Schedule):
 class CosineSchedule(Schedule):
     """Half a cosine from 1 down to `final_ratio` (SGDR without restarts, arXiv 1608.03983)."""
 
-    final_ratio: float = 1 / 30
+    final_ratio: float = 0.1
 
     def factor(self, step: int, n_steps: int) -> float:
         """The cosine's value; a step count of 1 stays at 1."""

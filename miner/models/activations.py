@@ -113,8 +113,8 @@ class Gabor(Activation):
     omega and s are trained per block and layer. WIRE's complex weights would double the parameters.
     """
 
-    omega: float = 5.0
-    s: float = 5.0
+    omega: float = 2.0
+    s: float = 2.0
 
     def initial(self) -> dict[str, float]:
         """Frequency and inverse width."""
@@ -137,7 +137,7 @@ class Finer(Activation):
     Biases are drawn `bias_bound` wide, which decides the frequencies that a neuron starts with.
     """
 
-    a: float = 0.3
+    a: float = 0.6
     bias_bound: float = 0.5
 
     def initial(self) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import logging
 from typing import Self
 
+from rich import get_console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from miner.fitting.level import LevelFit
@@ -23,6 +24,7 @@ class FitProgress:
             TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             transient=True,
+            disable=not get_console().is_terminal,
         )
         self._levels = self._bars.add_task("levels", total=n_levels, note="")
         self._blocks: TaskID | None = None

@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import WandbLogger
 from miner.training.loggers import Picture
 
 _LOG = logging.getLogger("miner")
-_INIT_TIMEOUT_S = 10.0
+_INIT_TIMEOUT_S = 5.0
 
 
 class WandbRun(WandbLogger):
@@ -78,9 +78,8 @@ def _start_offline(arguments: Mapping[str, Any]) -> "wandb.Run":
 
 
 def _start_online(arguments: Mapping[str, Any]) -> "wandb.Run":
-    # Without a key wandb.init would ask for one at the terminal.
-    key = wandb.Settings().api_key or wandb.api.api_key
-    if not key:
+    # Without credentials wandb.init would ask for them at the terminal.
+    if not wandb.login(prompt=False, verify=False):
         _LOG.warning("logger.wandb.offline=false: no W&B account is set up (wandb login); offline")
         return _start_offline(arguments)
     try:
