@@ -90,7 +90,7 @@ class LevelFit:
             encoded_part, better = self._store(encoded, targets, fit, blocks[part])
             kept.append(part[better])
             stored.append(encoded_part)
-            converged += int(fit.converged.sum())
+            converged += int(fit.converged.cpu()[better].sum())
         order = torch.cat(kept).argsort()
         members = torch.cat(kept)[order]
         seconds = time.perf_counter() - began

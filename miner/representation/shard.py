@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from miner.files import written_whole
@@ -62,7 +62,7 @@ def write_shard(folder: Path, shard: Shard) -> str:
     }
     metadata["sha256"] = _checksum(tensors, metadata)
     with written_whole(folder / shard.file_name) as scratch:
-        save_file(tensors, scratch, metadata)
+        scratch.write_bytes(save(tensors, metadata))  # save_file would hide it from other users
     return metadata["sha256"]
 
 
