@@ -1,8 +1,8 @@
 """Everything that can be known to be wrong is said before Hydra makes a folder."""
 
-import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -65,10 +65,14 @@ def _check_folder(folder: Path) -> None:
     existing = folder.absolute()
     while not existing.exists():
         existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    try:
+        with TemporaryDirectory(dir=existing):  # permission bits say little to root
+            pass
+    except OSError as error:
         raise ConfigError(
-            f"hydra.run.dir={folder}: {existing} cannot be written; name another folder"
-        )
+            f"hydra.run.dir={folder}: {existing} cannot be written ({error.strerror}); "
+            "name another folder"
+        ) from error
 
 
 def _check_cuda() -> None:

@@ -21,8 +21,16 @@ def probe(factory: OptimizerFactory) -> None:
     Two blocks together must move as each moves alone.
 
     Raises:
-        ValueError: the optimiser mixes blocks, needs a closure, or refuses stacked parameters.
+        ValueError: the optimiser cannot be built, mixes blocks, needs a closure, or refuses
+            stacked parameters.
     """
+    try:
+        factory([nn.Parameter(torch.zeros(2, 4, 3))])
+    except TypeError as error:
+        raise ValueError(
+            f"optimizer={_name(factory)}: {error}; leave a setting out with ~optimizer.NAME, "
+            "add one with +optimizer.NAME=VALUE"
+        ) from error
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(2, 4, 3, generator=generator)
     # Unequal scales: a norm over both blocks would show.
@@ -68,10 +76,13 @@ def _walk(factory: OptimizerFactory, start: Tensor, gradients: Tensor) -> Tensor
     return parameter.detach()
 
 
-def _remedy(factory: OptimizerFactory) -> str:
+def _name(factory: OptimizerFactory) -> str:
     target = getattr(factory, "func", factory)
-    name = getattr(target, "__name__", str(target))
+    return str(getattr(target, "__name__", target))
+
+
+def _remedy(factory: OptimizerFactory) -> str:
     return (
-        f"optimizer={name}: blocks are independent, so every number must move by its own gradient "
+        f"optimizer={_name(factory)}: blocks are independent, so every number must move by its own gradient "
         "alone; use an element-wise torch.optim class such as adam, adamw, radam or nadam"
     )
