@@ -82,5 +82,6 @@ def _name(factory: OptimizerFactory) -> str:
 def _remedy(factory: OptimizerFactory) -> str:
     return (
         f"optimizer={_name(factory)}: blocks are independent, so every number must move by its "
-        "own gradient alone; use an element-wise torch.optim class such as adam, adamw, radam or nadam"
+        "own gradient alone; use an element-wise torch.optim class such as adam, adamw, radam or "
+        "nadam"
     )
