@@ -53,12 +53,13 @@ def fit_blocks(
     mse = steps.best_mse.clone()
     converged = torch.zeros(n_blocks, dtype=torch.bool, device=targets.device)
     training = torch.arange(n_blocks, device=targets.device)
-    before, curve = mse.clone(), []
+    before, curve = torch.full_like(mse, torch.inf), []
 
     for checkpoint in checkpoints(settings.n_steps, pruning.every_n_steps):
         n_steps = checkpoint - steps.step
         steps.advance(n_steps)
-        mse[training] = steps.measure()
+        steps.measure()
+        mse[training] = steps.best_mse
         result = result or {name: tensor.clone() for name, tensor in steps.best.items()}
         for name, tensor in steps.best.items():
             result[name][training] = tensor
@@ -67,8 +68,8 @@ def fit_blocks(
         on_steps(n_steps * n_blocks)
         if checkpoint == settings.n_steps:
             break
-        done = pruning.converged(mse[training], before[training], max_mse)
-        before = mse.clone()
+        done = pruning.converged(steps.mse, before, max_mse)
+        before = steps.mse[~done]
         converged[training[done]] = True
         training = training[~done]
         if len(training) == 0:

@@ -14,7 +14,7 @@ from miner.fitting.randomness import generator
 from miner.fitting.settings import FitSettings, at_level
 from miner.fitting.steps import StepSettings
 from miner.fitting.sub_batch import blocks_at_once
-from miner.models.parameters import Parameters, concatenate, repeat, select
+from miner.models.parameters import Parameters, concatenate, repeat, select, where
 from miner.pyramid import coordinates
 from miner.representation.render import by_frame, render_level
 from miner.representation.shard import ChunkStats, Shard
@@ -137,19 +137,22 @@ class LevelFit:
     ) -> tuple[Parameters, Tensor]:
         """Stored tensors of the blocks that beat their prediction, and which those are.
 
-        The hidden layers are rounded first and the readout is found anew for what is left of them.
+        The hidden layers are rounded first and the readout is found anew for what is left of them:
+        of its candidates, each block keeps the one that is best when rounded itself.
         """
         storage, encoded = self.spec.storage, encoded.to(self.device)
-        names = self.model.mlp.shapes()
-        rounded = storage.decode(storage.encode({name: fit.parameters[name] for name in names}))
-        features = self.model.mlp.features(rounded, encoded)
-        readout = self.settings.readout.solve(features, targets, fit.parameters)
-        stored = storage.encode({name: fit.parameters[name] for name in names} | readout)
-        outputs = self.model.head.outputs(features, storage.decode(stored))
-        mse = (outputs - targets).square().mean(dim=(1, 2)).double().cpu()
-        better = mse < self.predicted_mse[blocks]  # false for NaN
-        on_cpu = {name: tensor.cpu() for name, tensor in stored.items()}
-        return select(on_cpu, better), better
+        hidden = {name: fit.parameters[name] for name in self.model.mlp.shapes()}
+        features = self.model.mlp.features(storage.decode(storage.encode(hidden)), encoded)
+        best: Parameters = {}
+        best_mse = torch.full_like(fit.mse, torch.inf)
+        for readout in self.settings.readout.candidates(features, targets, fit.parameters):
+            stored = storage.encode(hidden | readout)
+            outputs = self.model.head.outputs(features, storage.decode(stored))
+            mse = (outputs - targets).square().mean(dim=(1, 2))
+            best = where(mse < best_mse, stored, best or stored)
+            best_mse = torch.fmin(best_mse, mse)  # a NaN never wins
+        better = best_mse.double().cpu() < self.predicted_mse[blocks]
+        return select({name: tensor.cpu() for name, tensor in best.items()}, better), better
 
     def _sub_batches(
         self, frames: Tensor, extents: Tensor

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,7 @@ from miner.models.heads import (
 from miner.models.parameters import Parameters
 
 _LADDER = (1.0, 1e2, 1e4, 1e6)
+_ROUNDING_LADDER = (1.0, 10.0, 1e2, 1e3, 1e4)
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,22 @@ class Readout(ABC):
     def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
         """Starting values, for one block, of the readout parameters that are trained."""
 
+    def constants(self, targets: Tensor, trained: Mapping[str, Tensor]) -> Parameters:
+        """Readout parameters that follow from a block's whole targets `(B, C, P)`, untrained."""
+        return {}
+
     @abstractmethod
-    def solve(self, features: Tensor, targets: Tensor, trained: Mapping[str, Tensor]) -> Parameters:
-        """All readout parameters for features `(B, H, P)` and targets `(B, C, P)`."""
+    def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
+        """All readout parameters for features `(B, H, P)` and targets `(B, C, P)`.
+
+        `known` holds trained parameters and constants. The targets may be those of a few pixels.
+        """
+
+    def candidates(
+        self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]
+    ) -> Iterator[Parameters]:
+        """Readouts of which the best is stored, once each of them is rounded."""
+        yield self.solve(features, targets, known)
 
 
 @dataclass(frozen=True)
@@ -61,12 +75,13 @@ class LearnedReadout(Readout):
             drawn[FREQUENCY] = torch.tensor(self.frequency)
         return drawn
 
-    def solve(self, features: Tensor, targets: Tensor, trained: Mapping[str, Tensor]) -> Parameters:
-        """What is trained already, and the amplitude that follows from the targets."""
-        readout = {name: tensor for name, tensor in trained.items() if name.startswith("readout.")}
-        if FREQUENCY in readout:
-            readout[AMPLITUDE] = targets.abs().amax(dim=(1, 2))
-        return readout
+    def constants(self, targets: Tensor, trained: Mapping[str, Tensor]) -> Parameters:
+        """The scaled sine's amplitude: the block's largest absolute residual."""
+        return {AMPLITUDE: targets.abs().amax(dim=(1, 2))} if FREQUENCY in trained else {}
+
+    def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
+        """What is known already: the readout is trained with the rest."""
+        return {name: tensor for name, tensor in known.items() if name.startswith("readout.")}
 
 
 @dataclass(frozen=True)
@@ -89,23 +104,31 @@ class ClosedFormReadout(Readout):
         return {}
 
     @torch.no_grad()
-    def solve(self, features: Tensor, targets: Tensor, trained: Mapping[str, Tensor]) -> Parameters:
+    def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
         """Solve by a batched Cholesky factorisation, outside autograd.
 
         A block whose factorisation fails is solved with a larger lambda; one that fails at every
         step of the ladder (features that are not finite) gets the mean of its targets.
         """
-        n_pixels = features.shape[-1]
-        mean_f = features.sum(-1).double() / n_pixels
-        mean_t = targets.sum(-1).double() / n_pixels
-        gram = (features @ features.transpose(1, 2)).double()
-        gram -= n_pixels * mean_f.unsqueeze(2) * mean_f.unsqueeze(1)
-        moment = (features @ targets.transpose(1, 2)).double()
-        moment -= n_pixels * mean_f.unsqueeze(2) * mean_t.unsqueeze(1)
+        mean_f = features.mean(-1, keepdim=True)
+        mean_t = targets.mean(-1, keepdim=True)
+        # Centred before the products: a Gram matrix of float32 has no digits to lose afterwards.
+        centred = features - mean_f
+        gram = (centred @ centred.transpose(1, 2)).double()
+        moment = (centred @ (targets - mean_t).transpose(1, 2)).double()
         weight = _ridge_solve(gram, moment, self.ridge)
+        mean_f, mean_t = mean_f.squeeze(-1).double(), mean_t.squeeze(-1).double()
         bias = mean_t - (mean_f.unsqueeze(1) @ weight).squeeze(1)
         bias = torch.where(bias.isfinite(), bias, mean_t)
         return {WEIGHT: weight.to(features.dtype), BIAS: bias.to(features.dtype)}
+
+    def candidates(
+        self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]
+    ) -> Iterator[Parameters]:
+        """Solutions with larger and larger lambda: smaller weights lose less to rounding."""
+        for rung in _ROUNDING_LADDER:
+            readout = ClosedFormReadout(self.ridge * rung)
+            yield readout.solve(features, targets, known)
 
 
 def _ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:

@@ -48,9 +48,10 @@ class EagerSteps:
         self.encoded, self.targets = encoded, targets
         self.step = 0
         self._trained = {name: nn.Parameter(tensor.clone()) for name, tensor in start.items()}
+        self._constants = readout.constants(targets, self._trained)
         self._optimizer = settings.optimizer(self._trained.values())
         self._base_lr = float(self._optimizer.param_groups[0]["lr"])
-        self.best_mse = targets.new_full((len(targets),), torch.inf)
+        self.mse = self.best_mse = targets.new_full((len(targets),), torch.inf)
         self.best: Parameters = {}  # filled by the first measurement
 
     def advance(self, n_steps: int) -> None:
@@ -65,24 +66,25 @@ class EagerSteps:
             self._update(self.settings.loss(mse).sum())
 
     @torch.no_grad()
-    def measure(self) -> Tensor:
-        """Each block's best error `(B,)` over all pixels, the present state's included.
+    def measure(self) -> None:
+        """Score the present state over all pixels: brings `mse`, `best_mse` and `best` up to date.
 
         Between steps over all pixels the state before the last step, already scored, will do.
         """
         if self._draws_pixels or self.step == self.settings.n_steps:
             self._remember(*self._forward(self.encoded, self.targets))
-        return self.best_mse
 
     def keep(self, index: Tensor) -> None:
         """Leave all blocks but `index` out of the computation."""
         self._trained = keep_blocks(self._optimizer, self._trained, index)
-        self.targets, self.best_mse = self.targets[index], self.best_mse[index]
-        self.best = select(self.best, index)
+        self.targets, self.mse = self.targets[index], self.mse[index]
+        self.best, self.best_mse = select(self.best, index), self.best_mse[index]
+        self._constants = select(self._constants, index)
 
     def _forward(self, encoded: Tensor, targets: Tensor) -> tuple[Tensor, Parameters]:
         features = self.model.mlp.features(self._trained, encoded)
-        readout_parameters = self.readout.solve(features, targets, self._trained)
+        known = self._trained | self._constants
+        readout_parameters = self.readout.solve(features, targets, known)
         outputs = self.model.head.outputs(features, readout_parameters)
         return (outputs - targets).square().mean(dim=(1, 2)), readout_parameters
 
@@ -108,6 +110,7 @@ class EagerSteps:
         return drawn.to(self.encoded.device)
 
     def _remember(self, mse: Tensor, readout_parameters: Parameters) -> None:
+        self.mse = mse
         better = mse < self.best_mse  # false for NaN: a diverged state is never kept
         self.best_mse = torch.where(better, mse, self.best_mse)
         present = self._snapshot(readout_parameters)

@@ -64,7 +64,8 @@ class MinerRepresentation:
         if not 0 <= level < spec.n_levels:
             raise ValueError(f"level={level}: must be 0 (full size) to {spec.n_levels - 1}")
         sides = spec.level_sides[level]
-        region = region or tuple((0, side) for side in sides)
+        if region is None:
+            region = tuple((0, side) for side in sides)
         if len(region) != len(sides) or not all(
             0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
         ):
@@ -134,7 +135,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise RepresentationError(f"{path}: no representation here; give its folder") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RepresentationError(f"{path}: not a readable manifest ({error})") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise RepresentationError(f"{path}: not the manifest of a MINER representation")
@@ -149,6 +150,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def _read_level(folder: Path, spec: Spec, level: int, files: dict[str, str]) -> list[Shard]:
     shards = []
+    if not 0 <= level < spec.n_levels:
+        raise RepresentationError(f"{folder}: level {level} is not one of {spec.n_levels}")
     for name, expected in files.items():
         if Path(name).name != name:
             raise RepresentationError(f"{folder}: shard {name!r} lies outside the folder")

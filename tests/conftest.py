@@ -1,0 +1,8 @@
+"""One thread and one set of examples, so that every run of the tests computes the same."""
+
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
+settings.load_profile("repeatable")

@@ -1,0 +1,161 @@
+"""Small fits that the tests of this folder share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from miner.fitting.block_fitter import BlockFit, fit_blocks
+from miner.fitting.fitter import PyramidFitter, fit_pyramid, make_spec
+from miner.fitting.loss import MSELoss
+from miner.fitting.pruning import NoPruning, Pruning
+from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
+from miner.fitting.schedule import ConstantSchedule
+from miner.fitting.settings import FitSettings
+from miner.fitting.steps import StepSettings
+from miner.fitting.weights import FreshWeights
+from miner.images import PixelFormat
+from miner.models.activations import Activation, Sine
+from miner.models.block_mlp import BlockMLP
+from miner.models.block_model import BlockModel
+from miner.models.encodings import CosineEncoding
+from miner.models.parameters import Parameters, repeat, select
+from miner.pyramid import Frame, LaplacianPyramid, coordinates
+from miner.representation import MinerRepresentation
+from miner.representation.storage import Float32Storage
+
+SINE, NEVER = Sine(), NoPruning(10)
+ADAM = partial(torch.optim.Adam, lr=2e-3, betas=(0.9, 0.99))
+READOUTS = {  # readout, and whether its targets have either sign
+    "closed_form": (ClosedFormReadout(), True),
+    "sigmoid": (LearnedReadout(), False),
+    "scaled_sine": (LearnedReadout(), True),
+}
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Blocks of 6x6 pixels, 2 channels, smooth and in float64, each with a start of its own."""
+
+    model: BlockModel
+    readout: Readout
+    encoded: Tensor
+    targets: Tensor
+    start: Parameters
+    steps: StepSettings
+
+    def select(self, index: Tensor) -> "Problem":
+        """The same problem for some of the blocks."""
+        return replace(self, targets=self.targets[index], start=select(self.start, index))
+
+    def with_steps(self, **changes: Any) -> "Problem":
+        """The same problem with other step settings."""
+        return replace(self, steps=replace(self.steps, **changes))
+
+    def fit(
+        self,
+        pruning: Pruning = NEVER,
+        max_mse: float = 1e-4,
+        on_steps: Callable[[int], None] = lambda n: None,
+    ) -> BlockFit:
+        """Fit the blocks."""
+        return fit_blocks(
+            self.model,
+            self.readout,
+            self.steps,
+            pruning,
+            max_mse,
+            self.encoded,
+            self.targets,
+            self.start,
+            on_steps,
+        )
+
+    def measured(self, parameters: Parameters) -> Tensor:
+        """Each block's error by the model's own outputs."""
+        outputs = self.model.outputs(parameters, self.encoded)
+        return (outputs - self.targets).square().mean(dim=(1, 2))
+
+
+def problem(
+    readout: str = "closed_form", activation: Activation = SINE, n_blocks: int = 12
+) -> Problem:
+    """A problem with a readout of `READOUTS`."""
+    solver, signed = READOUTS[readout]
+    model = BlockModel(
+        BlockMLP(CosineEncoding(3), activation, width=5, depth=2), solver.head(signed), 2
+    )
+    generator = torch.Generator().manual_seed(0)
+    drawn = model.mlp.draw(generator) | solver.draw(model.head.shapes(5, 2), generator)
+    start = {
+        name: tensor.double() * (0.8 + 0.4 * noise(*tensor.shape, seed=1).double())
+        for name, tensor in repeat(drawn, n_blocks).items()
+    }
+    encoded = model.mlp.encoding(coordinates(6, (6, 6), Frame.own(2)).double())
+    waves = (4 * (noise(n_blocks, 2, 6, seed=2).double() - 0.5)) @ encoded
+    targets = 0.4 * waves.sin() + (0.0 if signed else 0.5)
+    steps = StepSettings(20, ADAM, ConstantSchedule(), MSELoss(), None, key=(0, 0, "pixels"))
+    return Problem(model, solver, encoded, targets, start, steps)
+
+
+def penalty(features: Tensor, ridge: float) -> Tensor:
+    """Lambda of each block: relative to the mean diagonal of the centred Gram matrix."""
+    centred = features - features.mean(-1, keepdim=True)
+    return ridge * centred.square().sum(-1).mean(-1)
+
+
+def least_squares(features: Tensor, targets: Tensor, penalties: Tensor) -> Parameters:
+    """Solve [F 1; sqrt(lambda) I 0] [W; b] = [T; 0] block by block."""
+    weights, biases = [], []
+    for F, T, one in zip(features, targets, penalties, strict=True):
+        n = len(F)
+        pixels = torch.cat([F.T, torch.ones_like(F[:1]).T], dim=1)
+        ridge = torch.cat([one.sqrt() * torch.eye(n).to(F), torch.zeros(n, 1).to(F)], dim=1)
+        right = torch.cat([T.T, torch.zeros(n, len(T)).to(F)])
+        solution = torch.linalg.lstsq(torch.cat([pixels, ridge]), right, driver="gelsd").solution
+        weights.append(solution[:-1])
+        biases.append(solution[-1])
+    return {"readout.weight": torch.stack(weights), "readout.bias": torch.stack(biases)}
+
+
+SETTINGS = FitSettings(
+    patch_size=8,
+    seed=0,
+    pyramid=LaplacianPyramid(2),
+    activation=SINE,
+    encoding=CosineEncoding(4),
+    width=6,
+    depth=2,
+    readout=ClosedFormReadout(),
+    weights=FreshWeights(),
+    optimizer=partial(torch.optim.Adam, lr=2e-2, betas=(0.9, 0.99)),
+    schedule=ConstantSchedule(),
+    loss=MSELoss(),
+    pruning=NEVER,
+    storage=Float32Storage(),
+    max_mse=1e-4,
+    max_steps=4,
+    pixels_per_step=None,
+    chunk_size=2048,
+    max_memory_gib=1.0,
+)
+
+
+def fitter(signal: Tensor, **changes: Any) -> PyramidFitter:
+    """A fitter of a signal `(C, *S)` with some of `SETTINGS` changed."""
+    settings = replace(SETTINGS, **changes)
+    pixel_format = PixelFormat.of_values("float32", signal.shape[0])
+    spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
+    return PyramidFitter(signal, spec, settings, torch.device("cpu"))
+
+
+def fit(signal: Tensor, **changes: Any) -> MinerRepresentation:
+    """Fit a signal `(C, *S)` with some of `SETTINGS` changed."""
+    return fit_pyramid(fitter(signal, **changes))

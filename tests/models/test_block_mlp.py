@@ -1,0 +1,187 @@
+"""Batched block networks against one `nn.Sequential` for each block."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
+from miner.models.block_mlp import BlockMLP
+from miner.models.block_model import BlockModel
+from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding
+from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
+from miner.models.parameters import Parameters
+from miner.pyramid import Frame, coordinates
+
+N_BLOCKS, WIDTH = 3, 4
+ACTIVATIONS = [Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer()]
+ENCODINGS = [NoEncoding(), PositionalEncoding(2), CosineEncoding(3)]
+
+FORMULAS: dict[type[Activation], Callable[..., Tensor]] = {
+    Gaussian: lambda z, a: (-(z**2) / (2 * a**2)).exp(),
+    Sine: lambda z, a: (z / a).sin(),
+    Siren: lambda z: (30 * z).sin(),
+    ReLU: lambda z: z.clamp(min=0),
+    Gabor: lambda z, omega, s: (omega * z).cos() * (-((s * z) ** 2)).exp(),
+    Finer: lambda z, a: (((z / a).abs() + 1) * (z / a)).sin(),
+}
+
+
+def name_of(component: object) -> str:
+    return type(component).__name__
+
+
+class Nonlinearity(nn.Module):
+    """An activation by its formula in z, with trained numbers of its own."""
+
+    def __init__(self, activation: Activation, trained: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.formula, self.trained = FORMULAS[type(activation)], nn.ParameterDict(trained)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.formula(z, **self.trained)
+
+
+def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(*weight.shape, dtype=weight.dtype)
+    layer.weight.data, layer.bias.data = weight.detach().T.clone(), bias.detach().clone()
+    return layer
+
+
+def network_of_block(mlp: BlockMLP, parameters: Parameters, block: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for k in range(mlp.depth):
+        own = {name: parameters[f"hidden.{k}.{name}"][block] for name in mlp.activation.initial()}
+        trained = {name: tensor.detach().clone() for name, tensor in own.items()}
+        weight, bias = (parameters[f"hidden.{k}.{part}"][block] for part in ("weight", "bias"))
+        layers += [linear(weight, bias), Nonlinearity(mlp.activation, trained)]
+    return nn.Sequential(*layers)
+
+
+def gradients_of_network(network: nn.Sequential) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for number, layer in enumerate(network):
+        for name, parameter in layer.named_parameters():
+            gradient = parameter.grad.T if name == "weight" else parameter.grad
+            found[f"hidden.{number // 2}.{name.removeprefix('trained.')}"] = gradient
+    return found
+
+
+def stacked_parameters(shapes: dict[str, tuple[int, ...]]) -> Parameters:
+    """Trained numbers between 0.2 and 0.8 per block; weights and biases about zero."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = {}
+    for name, shape in shapes.items():
+        values = torch.rand(N_BLOCKS, *shape, generator=generator, dtype=torch.float64)
+        drawn[name] = (values - 0.5 if shape else 0.2 + 0.6 * values).requires_grad_()
+    return drawn
+
+
+def grid_points(encoding: Encoding, n_axes: int) -> Tensor:
+    return encoding(coordinates(3, (3,) * n_axes, Frame.own(n_axes)).double())
+
+
+def random_like(tensor: Tensor) -> Tensor:
+    return torch.rand(tensor.shape, generator=torch.Generator().manual_seed(1)).to(tensor)
+
+
+@pytest.mark.parametrize("n_axes", [2, 3])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=name_of)
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=name_of)
+def test_blocks_agree_with_a_loop_of_networks(
+    activation: Activation, encoding: Encoding, depth: int, n_axes: int
+) -> None:
+    mlp = BlockMLP(encoding, activation, WIDTH, depth, n_axes)
+    parameters, encoded = stacked_parameters(mlp.shapes()), grid_points(encoding, n_axes)
+    features = mlp.features(parameters, encoded)
+    weighting = random_like(features)
+    (features * weighting).sum().backward()
+    for block in range(N_BLOCKS):
+        network = network_of_block(mlp, parameters, block)
+        expected = network(encoded.T).T
+        torch.testing.assert_close(features[block], expected)
+        (expected * weighting[block]).sum().backward()
+        found = {name: tensor.grad[block] for name, tensor in parameters.items()}
+        torch.testing.assert_close(found, gradients_of_network(network))
+
+
+@pytest.mark.parametrize("head", [LinearHead(), SigmoidHead(), ScaledSineHead()], ids=name_of)
+def test_heads_agree_with_a_loop_of_layers(head: Head) -> None:
+    parameters = stacked_parameters(head.shapes(WIDTH, 2))
+    features = random_like(torch.empty(N_BLOCKS, WIDTH, 9, dtype=torch.float64))
+    outputs = head.outputs(features, parameters)
+    weighting = random_like(outputs)
+    (outputs * weighting).sum().backward()
+    for block in range(N_BLOCKS):
+        own = {n: t[block].detach().clone().requires_grad_() for n, t in parameters.items()}
+        z = (features[block].T @ own["readout.weight"] + own["readout.bias"]).T
+        if isinstance(head, SigmoidHead):
+            z = 1 / (1 + (-z).exp())
+        if isinstance(head, ScaledSineHead):
+            z = own["readout.amplitude"] * (own["readout.frequency"] * z).sin()
+        torch.testing.assert_close(outputs[block], z)
+        (z * weighting[block]).sum().backward()
+        found = {name: tensor.grad[block] for name, tensor in parameters.items()}
+        torch.testing.assert_close(found, {name: tensor.grad for name, tensor in own.items()})
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=name_of)
+def test_the_draw_has_the_shapes_and_starting_values(activation: Activation) -> None:
+    mlp = BlockMLP(CosineEncoding(3), activation, WIDTH, 2)
+    drawn = mlp.draw(torch.Generator().manual_seed(0))
+    assert {name: tuple(tensor.shape) for name, tensor in drawn.items()} == mlp.shapes()
+    for name, value in activation.initial().items():
+        assert float(drawn[f"hidden.1.{name}"]) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=name_of)
+def test_the_draw_fills_its_bounds(activation: Activation) -> None:
+    drawn = BlockMLP(NoEncoding(), activation, 200, 2).draw(torch.Generator().manual_seed(0))
+    for layer, fan_in in enumerate((2, 200)):
+        for part, bound in zip(("weight", "bias"), activation.bounds(layer, fan_in), strict=True):
+            peak = float(drawn[f"hidden.{layer}.{part}"].abs().max())
+            assert 0.9 * bound < peak <= bound
+
+
+@pytest.mark.parametrize(
+    ("activation", "layer", "weight_bound"),
+    [
+        (Sine(), 0, 1 / 4),
+        (Siren(omega=15), 0, 1 / 16),
+        (Siren(omega=15), 1, math.sqrt(6 / 16) / 15),
+        (ReLU(), 1, math.sqrt(6 / 16)),
+    ],
+)
+def test_bounds_follow_their_papers(
+    activation: Activation, layer: int, weight_bound: float
+) -> None:
+    assert activation.bounds(layer, fan_in=16)[0] == pytest.approx(weight_bound)
+
+
+def test_siren_uses_its_frequency() -> None:
+    z = torch.tensor([0.1])
+    activation = Siren(omega=15)
+    assert activation(activation.scale({}) * z, {}) == pytest.approx(math.sin(1.5))
+
+
+def test_the_draw_is_a_function_of_its_generator() -> None:
+    mlp = BlockMLP(NoEncoding(), Sine(), WIDTH, 2)
+    first, again = (mlp.draw(torch.Generator().manual_seed(7)) for _ in range(2))
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+
+
+def test_parameters_of_the_reference_block() -> None:
+    mlp = BlockMLP(PositionalEncoding(4), Gaussian(), width=20, depth=2)
+    shapes = BlockModel(mlp, LinearHead(), n_channels=3).shapes()
+    assert sum(math.prod(shape) for shape in shapes.values()) == 825
+
+
+def test_a_model_is_its_layers_and_its_head() -> None:
+    mlp, head = BlockMLP(CosineEncoding(3), Sine(), WIDTH, 2), SigmoidHead()
+    model = BlockModel(mlp, head, n_channels=2)
+    parameters, encoded = stacked_parameters(model.shapes()), grid_points(mlp.encoding, 2)
+    expected = head.outputs(mlp.features(parameters, encoded), parameters)
+    assert torch.equal(model.outputs(parameters, encoded), expected)

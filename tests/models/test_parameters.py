@@ -1,0 +1,43 @@
+"""Parameters of many blocks: selecting, joining, copying, mixing."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from miner.models.parameters import Parameters, concatenate, repeat, select, where
+
+
+@pytest.fixture
+def three() -> Parameters:
+    return {"weight": torch.arange(12.0).view(3, 2, 2), "a": torch.tensor([5.0, 6.0, 7.0])}
+
+
+def flat(parameters: Parameters) -> list[list[float]]:
+    return [parameters["a"].tolist(), parameters["weight"][:, 0, 0].tolist()]
+
+
+@pytest.mark.parametrize("index", [torch.tensor([2, 0]), torch.tensor([0, 2])])
+def test_select_follows_the_order_of_its_numbers(three: Parameters, index: Tensor) -> None:
+    assert flat(select(three, index)) == [[5.0 + i for i in index], [4.0 * i for i in index]]
+
+
+def test_select_takes_a_mask(three: Parameters) -> None:
+    assert flat(select(three, torch.tensor([False, True, True]))) == [[6.0, 7.0], [4.0, 8.0]]
+
+
+def test_concatenate_joins_what_select_took_apart(three: Parameters) -> None:
+    parts = [select(three, torch.tensor(rows)) for rows in ([0], [1, 2])]
+    torch.testing.assert_close(concatenate(parts), three, rtol=0, atol=0)
+
+
+def test_repeat_makes_blocks_that_can_differ() -> None:
+    copies = repeat({"a": torch.tensor(1.0), "bias": torch.zeros(2)}, 3)
+    copies["bias"][0] = 9.0
+    assert copies["a"].shape == (3,)
+    assert copies["bias"].tolist() == [[9.0, 9.0], [0.0, 0.0], [0.0, 0.0]]
+
+
+def test_where_mixes_block_by_block(three: Parameters) -> None:
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in three.items()}
+    mixed = where(torch.tensor([True, False, True]), zeros, three)
+    assert flat(mixed) == [[0.0, 6.0, 0.0], [0.0, 4.0, 0.0]]

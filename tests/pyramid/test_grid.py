@@ -1,0 +1,133 @@
+"""Patches at any size, and where their pixels lie."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from miner.pyramid import Frame, Grid, coordinates
+
+SIDES = st.lists(st.integers(1, 20), min_size=1, max_size=3).map(tuple)
+GRIDS = st.builds(Grid, SIDES, st.integers(1, 9))
+RAGGED = Grid((5, 7), 3)
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def all_blocks(grid: Grid) -> Tensor:
+    return torch.arange(grid.n_blocks)
+
+
+@given(GRIDS)
+def test_paste_inverts_cut(grid: Grid) -> None:
+    signal, blocks = noise(2, *grid.sides), all_blocks(grid)
+    again = grid.paste(torch.zeros_like(signal), blocks, grid.cut(signal, blocks))
+    assert torch.equal(again, signal)
+
+
+@given(GRIDS)
+def test_numbers_invert_positions(grid: Grid) -> None:
+    blocks = all_blocks(grid)
+    assert torch.equal(grid.numbers(grid.positions(blocks)), blocks)
+
+
+@given(GRIDS)
+def test_extents_cover_every_pixel_once(grid: Grid) -> None:
+    extents = grid.extents(all_blocks(grid))
+    assert int(extents.prod(-1).sum()) == math.prod(grid.sides)
+    assert bool(((extents >= 1) & (extents <= grid.patch_size)).all())
+
+
+def test_blocks_are_numbered_row_by_row() -> None:
+    assert RAGGED.counts == (2, 3)
+    assert RAGGED.positions(torch.tensor([0, 2, 3])).tolist() == [[0, 0], [0, 2], [1, 0]]
+
+
+def test_extents_of_the_far_corner() -> None:
+    assert RAGGED.extents(torch.tensor([0, 5])).tolist() == [[3, 3], [2, 1]]
+
+
+def test_cut_takes_the_pixels_of_a_block() -> None:
+    signal = noise(2, 5, 7)
+    assert torch.equal(RAGGED.cut(signal, torch.tensor([1]))[0], signal[:, :3, 3:6])
+
+
+def test_cut_is_zero_beyond_the_edges() -> None:
+    (corner,) = RAGGED.cut(torch.ones(1, 5, 7), torch.tensor([5]))
+    assert corner.sum() == 2 * 1
+
+
+def test_cut_keeps_the_order_of_its_blocks() -> None:
+    signal, some = noise(2, 5, 7), torch.tensor([4, 0, 2])
+    assert torch.equal(RAGGED.cut(signal, some), RAGGED.cut(signal, all_blocks(RAGGED))[some])
+
+
+def test_paste_changes_its_blocks_only() -> None:
+    signal = noise(2, 5, 7)
+    pasted = RAGGED.paste(signal, torch.tensor([4]), torch.full((1, 2, 3, 3), 9.0))
+    inside = torch.zeros(5, 7, dtype=torch.bool)
+    inside[3:, 3:6] = True
+    assert torch.equal(pasted, torch.where(inside, 9.0, signal))
+
+
+def test_paste_leaves_its_argument_alone() -> None:
+    signal = noise(2, 6, 6)  # whole patches: nothing is padded, so nothing is copied on the way
+    Grid((6, 6), 3).paste(signal, torch.tensor([0]), torch.zeros(1, 2, 3, 3))
+    assert torch.equal(signal, noise(2, 6, 6))
+
+
+@given(GRIDS)
+def test_block_means_count_real_pixels_only(grid: Grid) -> None:
+    signal = noise(2, *grid.sides)
+    expected = []
+    for position in itertools.product(*(range(count) for count in grid.counts)):
+        box = [slice(p * grid.patch_size, (p + 1) * grid.patch_size) for p in position]
+        expected.append(signal[(slice(None), *box)].double().mean())
+    torch.testing.assert_close(grid.block_means(signal), torch.stack(expected))
+
+
+def test_coordinates_are_pixel_centres_row_by_row() -> None:
+    points = coordinates(2, (2, 2), Frame.own(2))
+    assert points.T.tolist() == [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]
+
+
+@given(st.integers(1, 64))
+def test_coordinates_follow_their_formula(patch_size: int) -> None:
+    pixels = torch.arange(patch_size)
+    expected = (pixels + 0.5) * 2 / patch_size - 1
+    torch.testing.assert_close(coordinates(patch_size, (patch_size,), Frame.own(1))[0], expected)
+
+
+@pytest.mark.parametrize("extent", [(1, 1), (2, 5), (5, 3), (4, 1, 5)])
+def test_a_ragged_block_has_the_coordinates_of_its_real_pixels(extent: tuple[int, ...]) -> None:
+    n_axes = len(extent)
+    whole = coordinates(5, (5,) * n_axes, Frame.own(n_axes)).unflatten(1, (5,) * n_axes)
+    crop = whole[(slice(None), *(slice(side) for side in extent))]
+    assert torch.equal(coordinates(5, extent, Frame.own(n_axes)), crop.flatten(1))
+
+
+@pytest.mark.parametrize("n_axes", [2, 3])
+@pytest.mark.parametrize("generation", [1, 2])
+def test_descendants_tile_the_box_of_their_ancestor(n_axes: int, generation: int) -> None:
+    size, parts = 5, 2**generation
+    tiled = torch.empty(n_axes, *[parts * size] * n_axes)
+    for path in itertools.product(itertools.product((0, 1), repeat=n_axes), repeat=generation):
+        frame, position = Frame.own(n_axes), (0,) * n_axes
+        for parity in path:
+            frame = frame.child(parity)
+            position = tuple(2 * p + q for p, q in zip(position, parity, strict=True))
+        box = (slice(None), *(slice(p * size, (p + 1) * size) for p in position))
+        tiled[box] = coordinates(size, (size,) * n_axes, frame).unflatten(1, (size,) * n_axes)
+    ancestor = coordinates(parts * size, (parts * size,) * n_axes, Frame.own(n_axes))
+    torch.testing.assert_close(tiled.flatten(1), ancestor)
+
+
+def test_a_child_of_another_dimension_is_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        Frame.own(2).child((0, 1, 1))

@@ -1,0 +1,69 @@
+"""What the levels' blocks are asked to fit, and how many levels there are."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miner.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid, half
+
+PYRAMIDS = [GaussianPyramid(), LaplacianPyramid()]
+
+
+@pytest.mark.parametrize("pyramid", PYRAMIDS)
+def test_merge_inverts_target(pyramid: Pyramid) -> None:
+    signal, prediction = torch.rand(
+        2, 3, 5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    merged = pyramid.merge(prediction, pyramid.target(signal, prediction))
+    torch.testing.assert_close(merged, signal, rtol=0, atol=1e-15)
+
+
+def test_laplacian_target_is_what_the_prediction_lacks() -> None:
+    target = LaplacianPyramid().target(torch.tensor(0.75), torch.tensor(1.0))
+    assert target == -0.25
+
+
+def test_gaussian_target_is_the_signal() -> None:
+    assert GaussianPyramid().target(torch.tensor(0.75), torch.tensor(1.0)) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("pyramid", "is_coarsest", "signed"),
+    [
+        (GaussianPyramid(), True, False),
+        (GaussianPyramid(), False, False),
+        (LaplacianPyramid(), True, False),
+        (LaplacianPyramid(), False, True),
+    ],
+)
+def test_only_laplacian_residuals_are_signed(
+    pyramid: Pyramid, is_coarsest: bool, signed: bool
+) -> None:
+    assert pyramid.has_signed_target(is_coarsest) is signed
+
+
+@pytest.mark.parametrize(
+    ("sides", "n_levels"),
+    [((1, 1), 1), ((128, 128), 1), ((129, 1), 2), ((1024, 1024), 4), ((1, 1024), 4), ((9, 129), 2)],
+)
+def test_automatic_levels_at_patches_of_32(sides: tuple[int, ...], n_levels: int) -> None:
+    assert LaplacianPyramid().levels_for(sides, 32) == n_levels
+
+
+@given(st.lists(st.integers(1, 3000), min_size=1, max_size=3).map(tuple), st.integers(1, 64))
+def test_automatic_levels_are_the_fewest_that_do(sides: tuple[int, ...], patch_size: int) -> None:
+    longer = [max(sides)]
+    for _ in range(GaussianPyramid().levels_for(sides, patch_size) - 1):
+        sides = half(sides)
+        longer.append(max(sides))
+    assert longer.pop() <= 4 * patch_size < min([*longer, 10**9])
+
+
+def test_a_number_of_levels_is_taken_as_it_is() -> None:
+    assert GaussianPyramid(n_levels=7).levels_for((1, 1), 32) == 7
+
+
+def test_a_pyramid_without_target_is_abstract() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        Pyramid()  # type: ignore[abstract]

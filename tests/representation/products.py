@@ -1,0 +1,77 @@
+"""Representations of random blocks, without a fit."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from miner.images import PixelFormat
+from miner.models.activations import Sine
+from miner.models.block_mlp import BlockMLP
+from miner.models.block_model import BlockModel
+from miner.models.encodings import CosineEncoding
+from miner.models.heads import LinearHead
+from miner.models.parameters import Parameters
+from miner.pyramid import LaplacianPyramid, Pyramid
+from miner.representation import ChunkStats, MinerRepresentation, Shard, Spec
+from miner.representation.storage import Float32Storage, Storage
+
+STATS = ChunkStats(n_active=9, n_converged=2, n_fresh=3, seconds=0.5, curve=((10, 0.25, 1.5),))
+FLOAT32, LAPLACIAN = Float32Storage(), LaplacianPyramid()
+
+
+def make_spec(
+    sides: Sequence[int],
+    n_levels: int = 3,
+    storage: Storage = FLOAT32,
+    pyramid: Pyramid = LAPLACIAN,
+) -> Spec:
+    """Patches of 4 pixels, two channels, widths that grow with the level."""
+    models = [
+        BlockModel(BlockMLP(CosineEncoding(2), Sine(), 3 + k, 2, len(sides)), LinearHead(), 2)
+        for k in range(n_levels)
+    ]
+    pixel_format = PixelFormat.of_values("uint8", 2)
+    return Spec(tuple(sides), 2, 4, pyramid, storage, tuple(models), pixel_format)
+
+
+def random_parameters(
+    spec: Spec, level: int, n_blocks: int, generator: torch.Generator
+) -> Parameters:
+    """Numbers between -0.5 and 0.5, trained frequencies of 0.5 and more."""
+    return {
+        name: torch.rand(n_blocks, *shape, generator=generator) - (0.5 if shape else -0.5)
+        for name, shape in spec.model(level).shapes().items()
+    }
+
+
+def random_frames(n_blocks: int, n_axes: int, generator: torch.Generator) -> Tensor:
+    """Boxes of generation 0 to 2."""
+    generations = torch.randint(0, 3, (n_blocks, 1), generator=generator)
+    offsets = torch.randint(0, 4, (n_blocks, n_axes), generator=generator) % 2**generations
+    return torch.cat([generations, offsets], dim=1)
+
+
+def random_shards(spec: Spec, level: int, chunk_size: int = 3, seed: int = 0) -> list[Shard]:
+    """Two thirds of a level's blocks, in chunks."""
+    generator = torch.Generator().manual_seed(100 * seed + level)
+    n_blocks = spec.grid(level).n_blocks
+    n_active = -(-2 * n_blocks // 3)
+    active = torch.randperm(n_blocks, generator=generator)[:n_active].sort().values
+    return [
+        Shard(
+            level,
+            chunk,
+            blocks,
+            random_frames(len(blocks), len(spec.sides), generator),
+            spec.storage.encode(random_parameters(spec, level, len(blocks), generator)),
+            STATS,
+        )
+        for chunk, blocks in enumerate(active.split(chunk_size))
+    ]
+
+
+def random_representation(spec: Spec, seed: int = 0) -> MinerRepresentation:
+    """Random blocks at every level."""
+    levels = range(spec.n_levels)
+    return MinerRepresentation(spec, {j: random_shards(spec, j, seed=seed) for j in levels})

@@ -1,0 +1,169 @@
+"""Rendering against a loop over blocks, and regions against the whole."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from products import make_spec, random_representation
+from torch import Tensor
+
+from miner.models.parameters import select
+from miner.pyramid import Frame, GaussianPyramid, LaplacianPyramid, Pyramid, coordinates, expand
+from miner.representation import MinerRepresentation, Spec
+from miner.representation.render import Region, halo, predict, whole_patches
+from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
+
+SPEC_2D, SPEC_3D = make_spec((23, 30)), make_spec((9, 13, 6))
+SHOWN = {spec: random_representation(spec) for spec in (SPEC_2D, SPEC_3D)}
+PYRAMIDS = [GaussianPyramid(), LaplacianPyramid()]
+
+
+def regions(sides: tuple[int, ...]) -> st.SearchStrategy[Region]:
+    axes = [
+        st.tuples(st.integers(0, side - 1), st.integers(1, side)).map(
+            lambda ends: (min(ends), max(ends[1], ends[0] + 1))
+        )
+        for side in sides
+    ]
+    return st.tuples(*axes)
+
+
+def crop(values: Tensor, region: Region) -> Tensor:
+    return values[(slice(None), *(slice(low, high) for low, high in region))]
+
+
+def block_by_block(shown: MinerRepresentation, level: int) -> Tensor:
+    """The reconstruction, a pixel box at a time."""
+    spec, grid = shown.spec, shown.spec.grid(level)
+    if spec.is_coarsest(level):
+        values = torch.zeros(spec.n_channels, *grid.sides)
+    else:
+        values = expand(block_by_block(shown, level + 1), grid.sides)
+    for shard, row in ((s, r) for s in shown.shards[level] for r in range(len(s.blocks))):
+        (first,) = grid.positions(shard.blocks[row : row + 1]) * spec.patch_size
+        (extent,) = grid.extents(shard.blocks[row : row + 1])
+        generation, *offset = shard.frames[row].tolist()
+        points = coordinates(spec.patch_size, tuple(extent), Frame(generation, tuple(offset)))
+        own = select(spec.storage.decode(shard.stored), torch.tensor([row]))
+        (outputs,) = spec.model(level).outputs(own, spec.model(level).mlp.encoding(points))
+        box = (slice(None), *(slice(a, a + n) for a, n in zip(first, extent, strict=True)))
+        values[box] = spec.pyramid.merge(values[box], outputs.unflatten(1, tuple(extent)))
+    return values
+
+
+@pytest.mark.parametrize("pyramid", PYRAMIDS)
+@pytest.mark.parametrize("sides", [(23, 30), (9, 13, 6), (1, 1), (1, 17)], ids=str)
+def test_rendering_is_a_loop_over_blocks(sides: tuple[int, ...], pyramid: Pyramid) -> None:
+    shown = random_representation(make_spec(sides, pyramid=pyramid))
+    for level in range(3):
+        torch.testing.assert_close(shown.reconstruct(level), block_by_block(shown, level))
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("spec", SHOWN, ids=["2d", "3d"])
+def test_a_region_is_a_crop_of_the_whole(spec: Spec, level: int) -> None:
+    shown = SHOWN[spec]
+    whole = shown.reconstruct(level)
+
+    @given(regions(shown.spec.level_sides[level]))
+    def check(region: Region) -> None:
+        part = shown.reconstruct(level, region)
+        torch.testing.assert_close(part, crop(whole, region), rtol=0, atol=1e-6)
+
+    check()
+
+
+@given(st.data())
+def test_a_part_is_predicted_to_the_same_bits_as_the_whole(data: st.DataObject) -> None:
+    sides = data.draw(st.tuples(st.integers(1, 20), st.integers(1, 20)))
+    region = data.draw(regions(sides))
+    coarse_sides = tuple((side + 1) // 2 for side in sides)
+    coarse = torch.rand(1, *coarse_sides, generator=torch.Generator().manual_seed(0))
+    around = halo(region, coarse_sides)
+    part = predict(crop(coarse, around), tuple(low for low, _ in around), region)
+    assert torch.equal(part, crop(expand(coarse, sides), region))
+
+
+@given(regions((23, 30)))
+def test_whole_patches_hold_the_region(region: Region) -> None:
+    box = whole_patches(region, SPEC_2D.grid(0))
+    for (low, high), (first, end), side in zip(region, box, (23, 30), strict=True):
+        assert low - 3 <= first <= low < high <= end <= high + 3
+        assert first % 4 == 0
+        assert end % 4 == 0 or end == side
+
+
+def test_a_level_without_shards_is_its_prediction() -> None:
+    full = SHOWN[SPEC_2D]
+    coarse = MinerRepresentation(SPEC_2D, {2: full.shards[2]})
+    expected = expand(expand(full.reconstruct(2), (12, 15)), (23, 30))
+    assert torch.equal(coarse.reconstruct(0), expected)
+
+
+def test_nothing_renders_black() -> None:
+    assert not MinerRepresentation(SPEC_2D, {}).render().any()
+
+
+def test_rendering_is_clipped_and_reconstruction_is_not() -> None:
+    shown = SHOWN[SPEC_2D]
+    image, values = shown.render(), shown.reconstruct()
+    assert values.min() < 0 < 1 < values.max()
+    assert torch.equal(torch.from_numpy(image), values.clamp(0, 1))
+
+
+@pytest.mark.parametrize("storage", [Float16Storage(), Int8Storage()])
+def test_rendering_uses_the_stored_numbers(storage: Storage) -> None:
+    shown = random_representation(make_spec((23, 30), storage=storage))
+    decoded = {
+        level: [replace(shard, stored=storage.decode(shard.stored)) for shard in shards]
+        for level, shards in shown.shards.items()
+    }
+    wide = MinerRepresentation(replace(shown.spec, storage=Float32Storage()), decoded)
+    assert torch.equal(shown.reconstruct(), wide.reconstruct())
+
+
+def test_the_order_of_shards_does_not_matter() -> None:
+    shown = SHOWN[SPEC_2D]
+    backwards = {level: shards[::-1] for level, shards in shown.shards.items()}
+    again = MinerRepresentation(SPEC_2D, backwards)
+    assert torch.equal(again.reconstruct(), shown.reconstruct())
+    assert torch.equal(again.active_blocks(0), shown.active_blocks(0))
+
+
+@pytest.mark.parametrize("level", [-1, 3])
+def test_a_level_that_does_not_exist_is_refused(level: int) -> None:
+    with pytest.raises(ValueError, match=rf"level={level}: must be 0 \(full size\) to 2"):
+        SHOWN[SPEC_2D].render(level)
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        (),
+        ((0, 5),),
+        ((0, 5), (0, 5), (0, 5)),
+        ((0, 0), (0, 5)),
+        ((5, 4), (0, 5)),
+        ((-1, 5), (0, 5)),
+        ((0, 24), (0, 5)),
+    ],
+    ids=str,
+)
+def test_a_region_outside_the_level_is_refused(region: Region) -> None:
+    with pytest.raises(ValueError, match="must lie within"):
+        SHOWN[SPEC_2D].render(0, region)
+
+
+def test_parameters_are_counted_for_active_blocks() -> None:
+    shown = SHOWN[SPEC_2D]
+    # width 5: 4 inputs, two layers with a trained number each, 2 channels
+    per_block = 4 * 5 + 5 + 1 + 5 * 5 + 5 + 1 + 5 * 2 + 2
+    assert shown.level_parameters(0) == per_block * len(shown.active_blocks(0))
+    assert shown.n_parameters == sum(shown.level_parameters(level) for level in range(3))
+
+
+def test_levels_halve_down_to_the_coarsest() -> None:
+    assert SPEC_3D.level_sides == ((9, 13, 6), (5, 7, 3), (3, 4, 2))
+    assert [SPEC_3D.is_coarsest(level) for level in range(3)] == [False, False, True]

@@ -1,0 +1,111 @@
+"""What rounding costs, and that the layout describes what is stored."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from miner.models.heads import LinearHead, ScaledSineHead
+from miner.models.parameters import Parameters
+from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
+
+STORAGES = [Float32Storage(), Float16Storage(), Int8Storage()]
+NUMBERS = st.lists(st.floats(-1000, 1000, width=32), min_size=1, max_size=9)
+
+
+def round_trip(storage: Storage, numbers: list[float]) -> tuple[Tensor, Tensor]:
+    original = torch.tensor([numbers])
+    return original, storage.decode(storage.encode({"weight": original}))["weight"]
+
+
+@given(NUMBERS)
+def test_float32_is_exact(numbers: list[float]) -> None:
+    original, decoded = round_trip(Float32Storage(), numbers)
+    assert torch.equal(decoded, original)
+
+
+@given(NUMBERS)
+def test_float16_rounds_to_eleven_bits(numbers: list[float]) -> None:
+    original, decoded = round_trip(Float16Storage(), numbers)
+    assert bool(((decoded - original).abs() <= 2**-11 * original.abs() + 2**-25).all())
+
+
+@given(NUMBERS)
+def test_int8_rounds_to_half_a_step(numbers: list[float]) -> None:
+    original, decoded = round_trip(Int8Storage(), numbers)
+    step = float(original.abs().max()) / 127 * (1 + 2**-9) + 2**-23
+    assert float((decoded - original).abs().max()) <= 0.501 * step
+
+
+@given(st.floats(0.125, 1000, width=32))
+def test_int8_never_clips_the_largest_number(peak: float) -> None:
+    _, decoded = round_trip(Int8Storage(), [peak, -peak])
+    assert float(decoded.abs().min()) >= peak
+
+
+def test_int8_scales_each_block_by_itself() -> None:
+    weights = torch.tensor([[1.0, -0.5], [1000.0, 3.0]])
+    decoded = Int8Storage().decode(Int8Storage().encode({"weight": weights}))["weight"]
+    torch.testing.assert_close(decoded[0], weights[0], rtol=0, atol=0.005)
+
+
+def test_int8_keeps_single_numbers_in_half_precision() -> None:
+    stored = Int8Storage().encode({"hidden.0.a": torch.tensor([0.2, 0.3])})
+    assert {name: tensor.dtype for name, tensor in stored.items()} == {"hidden.0.a": torch.float16}
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_zeros_stay_zero(storage: Storage) -> None:
+    _, decoded = round_trip(storage, [0.0, 0.0])
+    assert decoded.tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_what_is_not_finite_stays_so(storage: Storage, value: float) -> None:
+    _, decoded = round_trip(storage, [value, 1.0])
+    assert not decoded.isfinite().all()
+
+
+def block_parameters(n_blocks: int) -> Parameters:
+    shapes = {"hidden.0.weight": (2, 3), "hidden.0.a": ()} | ScaledSineHead().shapes(3, 1)
+    return {name: torch.full((n_blocks, *shape), 0.3) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("n_blocks", [0, 1, 4])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_the_layout_describes_what_is_stored(storage: Storage, n_blocks: int) -> None:
+    parameters = block_parameters(n_blocks)
+    layout = storage.layout({name: tuple(t.shape[1:]) for name, t in parameters.items()})
+    stored = storage.encode(parameters)
+    found = {name: (tensor.dtype, tuple(tensor.shape[1:])) for name, tensor in stored.items()}
+    assert found == layout
+    assert {len(tensor) for tensor in stored.values()} == {n_blocks}
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_decoding_gives_every_parameter_in_single_precision(storage: Storage) -> None:
+    parameters = block_parameters(2)
+    decoded = storage.decode(storage.encode(parameters))
+    assert {name: (t.dtype, t.shape) for name, t in decoded.items()} == {
+        name: (torch.float32, t.shape) for name, t in parameters.items()
+    }
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_encoding_leaves_its_argument_alone(storage: Storage) -> None:
+    parameters = block_parameters(2)
+    storage.encode(parameters)
+    torch.testing.assert_close(parameters, block_parameters(2), rtol=0, atol=0)
+
+
+def test_bytes_of_a_block() -> None:
+    shapes = {"hidden.0.weight": (16, 20)} | LinearHead().shapes(20, 3)
+    sizes = [
+        sum(dtype.itemsize * math.prod(shape) for dtype, shape in s.layout(shapes).values())
+        for s in STORAGES
+    ]
+    assert sizes == [4 * 383, 2 * 383, 383 + 3 * 2]
