@@ -133,6 +133,15 @@ def test_survivors_do_not_notice_the_blocks_that_leave(survival: Survival) -> No
     same(select(survival.fit.parameters, survival.survivors), alone.parameters)
 
 
+@pytest.mark.parametrize("readout", READOUTS)
+def test_survivors_are_left_alone_whatever_the_readout(readout: str) -> None:
+    given = problem(readout).with_steps(optimizer=partial(torch.optim.Adam, lr=1e-2))
+    median = float(given.with_steps(n_steps=10).fit().mse.median())
+    fit, whole = given.fit(AbsoluteMSEPruning(4), median), given.fit(NoPruning(4))
+    assert 0 < int(fit.converged.sum()) < 12
+    same(select(fit.parameters, ~fit.converged), select(whole.parameters, ~fit.converged))
+
+
 def test_blocks_that_leave_keep_their_measured_state(survival: Survival) -> None:
     measured = survival.given.measured(survival.fit.parameters)
     torch.testing.assert_close(survival.fit.mse, measured, rtol=1e-9, atol=1e-20)
@@ -265,6 +274,21 @@ def test_an_error_that_stays_is_a_plateau() -> None:
     given.targets[0] = 0.25  # the bias alone fits it
     fit = given.fit(PlateauPruning(2, min_change=1e-12))
     assert fit.converged.tolist() == [True] + [False] * 11
+
+
+@dataclass(frozen=True)
+class OneStep(Schedule):
+    """A full rate at the first step, none afterwards."""
+
+    def factor(self, step: int, n_steps: int) -> float:
+        """1, then 0."""
+        return float(step == 0)
+
+
+def test_an_error_that_stays_where_it_rose_to_is_a_plateau() -> None:
+    uphill = partial(torch.optim.SGD, lr=1.0, maximize=True)
+    fit = problem().with_steps(optimizer=uphill, schedule=OneStep()).fit(PlateauPruning(1, 1e-12))
+    assert bool(fit.converged.all())
 
 
 @pytest.mark.parametrize("n_pixels", [1, 3])

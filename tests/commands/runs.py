@@ -1,0 +1,97 @@
+"""Tiny runs on a picture of 24 x 20 pixels, which the tests of this folder share."""
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import DictConfig
+from PIL import Image
+
+from miner.run import main
+
+ROOT = Path(__file__).parents[2]
+TINY = (
+    "patch_size=8",
+    "pyramid.n_levels=2",
+    "fitting.max_steps=3",
+    "model.width=4",
+    "logger=none",
+    "trainer=cpu",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it said."""
+
+    status: int
+    output: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What it said, without empty lines."""
+        return [line for line in self.output.splitlines() if line.strip()]
+
+
+Compose = Callable[..., DictConfig]
+Fit = Callable[..., Path]
+Command = Callable[..., Outcome]
+
+
+def save_picture(path: Path) -> Path:
+    """Write a smooth colour picture with some noise, 24 x 20 pixels."""
+    rows, columns = np.mgrid[0:20, 0:24]
+    smooth = np.stack([rows * 9, columns * 8, 255 - rows * 4 - columns * 3], axis=-1)
+    noise = np.random.default_rng(0).integers(0, 24, smooth.shape)
+    Image.fromarray((smooth + noise).clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """Read a run's report, refusing what is not JSON, such as NaN."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads((folder / "report.json").read_text(), parse_constant=refuse)
+
+
+def run_main(folder: Path, *arguments: str) -> int:
+    """Call the command in a folder as `python -m miner.run` does; gives its exit status."""
+    with pytest.MonkeyPatch.context() as patch, _own_logging():
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["miner.run", *arguments])
+        try:
+            main()
+        except SystemExit as leaving:
+            return int(leaving.code or 0)
+    return 0
+
+
+def start_python(folder: Path, *arguments: str) -> Outcome:
+    """Start Python in a folder, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    return Outcome(done.returncode, done.stdout + done.stderr)
+
+
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """Undo what a command does to the logging of this process."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        for handler in set(root.handlers) - set(handlers):
+            handler.close()
+        root.handlers[:], root.level = handlers, level

@@ -1,0 +1,200 @@
+"""MINER in a notebook: arrays in, a representation out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+import miner
+from miner.api import compose_settings
+from miner.config import CONF_FOLDER
+from miner.models.activations import Gaussian
+from miner.representation import MinerRepresentation, RepresentationError
+from miner.representation.storage import Float16Storage
+from miner.schema import ConfigError
+
+TINY: dict[str, Any] = {
+    "patch_size": 8,
+    "pyramid": {"n_levels": 2},
+    "fitting": {"max_steps": 3},
+    "model": {"width": 4},
+}
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).random(shape)
+
+
+def fit(array: Any, **settings: Any) -> MinerRepresentation:
+    return miner.fit(array, **(TINY | settings))
+
+
+@pytest.fixture(scope="module")
+def fitted() -> MinerRepresentation:
+    return fit(noise(3, 20, 24))
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 24), (1, 1, 1), (2, 9, 5), (2, 6, 11, 9)])
+def test_shape_comes_back(shape: tuple[int, ...]) -> None:
+    assert fit(noise(*shape)).render().shape == shape
+
+
+def test_channel_may_be_left_out() -> None:
+    grey = noise(20, 24)
+    assert np.array_equal(fit(grey).render(), fit(grey[None]).render())
+
+
+@pytest.mark.parametrize("convert", [np.float32, np.ndarray.tolist, torch.from_numpy, np.fliplr])
+def test_anything_array_like_is_taken(convert: Callable[[np.ndarray], Any]) -> None:
+    assert fit(convert(noise(20, 24))).render().shape == (1, 20, 24)
+
+
+def test_array_is_left_alone() -> None:
+    array = noise(3, 20, 24).astype(np.float32)
+    before = array.copy()
+    fit(array).render()[:] = 0
+    assert np.array_equal(array, before)
+
+
+def test_volume_is_fitted() -> None:
+    planes, rows, columns = np.meshgrid(*3 * [np.linspace(0, 1, 12)], indexing="ij")
+    volume = (planes + rows * columns)[None] / 2
+    rendered = fit(volume, fitting={"max_steps": 20}, model={"width": 12}).render()
+    assert np.abs(rendered - volume).mean() < 0.01
+
+
+def test_same_settings_give_the_same_bits(fitted: MinerRepresentation) -> None:
+    assert np.array_equal(fit(noise(3, 20, 24)).render(), fitted.render())
+
+
+def test_more_steps_give_a_better_fit(fitted: MinerRepresentation) -> None:
+    source = noise(3, 20, 24)
+    better = fit(source, fitting={"max_steps": 30})
+    errors = [np.square(one.render() - source).mean() for one in (better, fitted)]
+    assert errors[0] < errors[1]
+
+
+def test_option_is_chosen_by_name() -> None:
+    spec = fit(noise(20, 24), activation="gaussian", storage="float16").spec
+    assert isinstance(spec.models[0].mlp.activation, Gaussian)
+    assert isinstance(spec.storage, Float16Storage)
+
+
+def test_recipe_is_chosen_by_name() -> None:
+    config = compose_settings({"experiment": "paper", "weights": {"gain": 0.7}})
+    assert (config.activation.omega, config.weights.gain) == (30, 0.7)
+
+
+def test_fields_are_set_by_a_mapping() -> None:
+    models = fit(noise(20, 24), model={"width": [6, 4], "depth": 1}).spec.models
+    assert [(model.mlp.width, model.mlp.depth) for model in models] == [(6, 1), (4, 1)]
+
+
+@pytest.mark.xfail(strict=True, reason="OmegaConf takes no NumPy scalars")
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert compose_settings({"patch_size": np.int64(8)}).patch_size == 8
+
+
+@pytest.mark.xfail(strict=True, reason="Hydra is initialized already")
+def test_works_inside_a_program_that_uses_hydra() -> None:
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+        before = compose("config")
+        compose_settings({"patch_size": 8})
+        assert compose("config") == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"patch_size": 0}, ["patch_size=0:", "2 to 512"]),
+        ({"fitting": {"max_steps": -1}}, ["fitting.max_steps=-1:", "at least 1"]),
+        ({"fitting": {"max_step": 3}}, ["max_step"]),
+        ({"fittings": {"max_steps": 3}}, ["fittings"]),
+        ({"pyramid": "steerable"}, ["'pyramid/steerable'", "gaussian", "laplacian"]),
+        ({"pyramid": "gaussian,laplacian"}, ["pyramid"]),
+        ({"pyramids": "gaussian"}, ["'pyramids'"]),
+        ({"pyramid": 3}, ["pyramid"]),
+        ({"fitting": None}, ["fitting"]),
+        ({"model": {"width": [6, 5, 4]}}, ["model.width=[6, 5, 4]:", "2 levels"]),
+        ({"fitting": {"pixels_per_step": 65}}, ["fitting.pixels_per_step=65:", "64 pixels"]),
+        ({"optimizer": {"_target_": "torch.optim.LBFGS"}}, ["LBFGS"]),
+        ({"image": "moon"}, ["image", "leave it out"]),
+        ({"logger": "csv"}, ["logger", "leave it out"]),
+        ({"trainer": {"accelerator": "cuda"}}, ["trainer", "leave it out"]),
+    ],
+    ids=str,
+)
+def test_wrong_setting_is_refused(settings: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit(noise(20, 24), **settings)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (noise(5), ["(5,)", "(C, H, W)"]),
+        (noise(1, 2, 3, 4, 5), ["(1, 2, 3, 4, 5)", "(C, D, H, W)"]),
+        (noise(3, 0, 4), ["(3, 0, 4)", "at least one"]),
+        (np.zeros((20, 24), np.uint8), ["uint8", "array / 255"]),
+        (np.zeros((20, 24), bool), ["bool"]),
+        (np.zeros((20, 24), complex), ["complex"]),
+        (noise(20, 24) + 0.5, ["1.4", "[0, 1]"]),
+        (noise(20, 24) - 1, ["-0.9", "[0, 1]"]),
+        (np.full((20, 24), np.nan), ["nan", "[0, 1]"]),
+        (np.full((20, 24), np.inf), ["inf", "[0, 1]"]),
+    ],
+)
+def test_wrong_array_is_refused(array: np.ndarray, words: list[str]) -> None:
+    with pytest.raises(ValueError) as caught:
+        fit(array)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+@pytest.mark.xfail(strict=True, reason="torch answers, once the fit has begun")
+@pytest.mark.parametrize("device", ["gpu", "meta"])
+def test_device_that_cannot_be_used_is_refused(device: str) -> None:
+    with pytest.raises(ValueError, match=device):
+        fit(noise(9, 9), device=device)
+
+
+def test_saved_representation_renders_the_same(tmp_path: Path, fitted: MinerRepresentation) -> None:
+    folder = fitted.save(tmp_path / "new" / "folder")
+    for level in (0, 1):
+        assert np.array_equal(miner.load(folder).render(level), fitted.render(level))
+
+
+def test_run_folder_and_its_representation_load_alike(logged_run: Path) -> None:
+    whole, part = miner.load(logged_run), miner.load(str(logged_run / "representation"))
+    assert np.array_equal(whole.render(), part.render())
+
+
+def test_folder_without_a_representation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RepresentationError, match="no representation here"):
+        miner.load(tmp_path)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("region", [((0, 5), (2, 7)), ((7, 10), (0, 12)), ((9, 10), (11, 12))])
+def test_region_is_part_of_the_level(
+    fitted: MinerRepresentation, level: int, region: tuple[tuple[int, int], ...]
+) -> None:
+    (top, bottom), (left, right) = region
+    whole = fitted.render(level)[:, top:bottom, left:right]
+    np.testing.assert_allclose(fitted.render(level, region), whole, atol=1e-6)
+
+
+def test_rendering_is_within_the_unit_range(fitted: MinerRepresentation) -> None:
+    rendered = fitted.render(level=1)
+    assert (rendered.dtype, rendered.shape) == (np.float32, (3, 10, 12))
+    assert rendered.min() >= 0 and rendered.max() <= 1
+
+
+def test_module_lists_what_it_offers() -> None:
+    assert miner.__all__ == ["MinerRepresentation", "fit", "load"]
+    with pytest.raises(AttributeError, match="'train'"):
+        miner.train  # noqa: B018

@@ -1,0 +1,233 @@
+"""What the loggers hold afterwards, read back from their files."""
+
+import csv
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import wandb
+from omegaconf import OmegaConf
+from PIL import Image
+from runs import Command, Fit, read_report
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import miner
+from miner.evaluation.figures import to_display
+from miner.training import wandb_logger
+from miner.training.wandb_logger import WandbRun
+
+AXES = ["fit/step", "fit/seconds", "fit/parameters"]
+Record = dict[str, Any]
+
+
+def read_wandb(folder: Path) -> list[Record]:
+    """Read the records of the one W&B run below a folder."""
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    said = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def of_type(records: list[Record], kind: str) -> list[Any]:
+    return [record[kind] for record in records if record["type"] == kind]
+
+
+def config_of(records: list[Record]) -> Record:
+    return of_type(records, "config")[-1]["update"]
+
+
+def history_of(records: list[Record], key: str) -> list[Record]:
+    rows = [record["item"] for record in of_type(records, "history")]
+    return [row for row in rows if key in row]
+
+
+@pytest.fixture(scope="module")
+def records(logged_run: Path) -> list[Record]:
+    return read_wandb(logged_run)
+
+
+@pytest.fixture(scope="module")
+def events(logged_run: Path) -> EventAccumulator:
+    return EventAccumulator(str(logged_run / "tensorboard")).Reload()
+
+
+@pytest.fixture(scope="module")
+def rows(logged_run: Path) -> list[dict[str, str]]:
+    with (logged_run / "csv" / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def never_falls(values: list[float]) -> bool:
+    return all(before <= after for before, after in pairwise(values))
+
+
+def test_csv_holds_the_curve_over_axes_that_never_fall(rows: list[dict[str, str]]) -> None:
+    curve = [row for row in rows if row["fit/psnr_db"]]
+    assert len(curve) >= 4
+    assert all(never_falls([float(row[axis]) for row in curve]) for axis in AXES)
+
+
+def test_curve_ends_with_all_steps_and_parameters(
+    logged_run: Path, rows: list[dict[str, str]]
+) -> None:
+    last = [row for row in rows if row["fit/psnr_db"]][-1]
+    report = read_report(logged_run)
+    assert float(last["fit/step"]) == 6
+    assert float(last["fit/parameters"]) == report["n_parameters"]
+    assert float(last["fit/psnr_db"]) == pytest.approx(report["psnr_db"], abs=0.5)
+
+
+def test_csv_holds_every_level(logged_run: Path, rows: list[dict[str, str]]) -> None:
+    levels = [row for row in rows if row["level/level"]]
+    told = [(float(row["level/level"]), float(row["level/psnr_db"])) for row in levels]
+    report = read_report(logged_run)
+    assert told == [(level["level"], level["psnr_db"]) for level in report["levels"]]
+
+
+def test_tensorboard_holds_curve_levels_and_report(
+    logged_run: Path, events: EventAccumulator
+) -> None:
+    scalars = set(events.Tags()["scalars"])
+    assert {"fit/psnr_db", "level/psnr_db", "report/psnr_db", *AXES} <= scalars
+    report = read_report(logged_run)
+    assert events.Scalars("report/psnr_db")[0].value == pytest.approx(report["psnr_db"])
+
+
+def test_tensorboard_holds_pictures(events: EventAccumulator) -> None:
+    tags = events.Tags()["images"]
+    assert set(tags) == {"reconstruction/level_0", "reconstruction/level_1", "blocks", "error"}
+    (picture,) = events.Images("reconstruction/level_0")
+    assert (picture.width, picture.height) == (24, 20)
+
+
+def test_wandb_holds_the_resolved_configuration(logged_run: Path, records: list[Record]) -> None:
+    composed = OmegaConf.load(logged_run / ".hydra" / "config.yaml")
+    assert config_of(records) == OmegaConf.to_container(composed, resolve=True)
+
+
+def test_wandb_run_says_where_it_belongs(records: list[Record]) -> None:
+    (run,) = of_type(records, "run")
+    assert (run["project"], run["job_type"]) == ("miner", "fit")
+
+
+def test_wandb_curves_have_axes_of_their_own(records: list[Record]) -> None:
+    axes = {
+        metric.get("name", metric.get("glob_name")): metric.get("step_metric")
+        for metric in of_type(records, "metric")
+    }
+    assert axes["fit/psnr_db"] == "fit/step"
+    assert axes["fit/psnr_db_by_seconds"] == "fit/seconds"
+    assert axes["fit/psnr_db_by_parameters"] == "fit/parameters"
+    assert axes["level/*"] == "level/level"
+
+
+def test_wandb_holds_the_same_curve_as_csv(
+    rows: list[dict[str, str]], records: list[Record]
+) -> None:
+    keys = ["fit/psnr_db", *AXES]
+    logged = [[row[key] for key in keys] for row in history_of(records, "fit/psnr_db")]
+    expected = [[float(row[key]) for key in keys] for row in rows if row["fit/psnr_db"]]
+    np.testing.assert_allclose(logged, expected)
+
+
+def test_wandb_holds_every_level(logged_run: Path, records: list[Record]) -> None:
+    logged = history_of(records, "level/level")
+    keys = ["level", "n_blocks", "n_active", "n_converged", "n_parameters", "psnr_db"]
+    report = read_report(logged_run)
+    expected = [{f"level/{key}": level[key] for key in keys} for level in report["levels"]]
+    assert [{key: row[key] for key in expected[0]} for row in logged] == expected
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_wandb_picture_shows_the_reconstruction(
+    logged_run: Path, records: list[Record], level: int
+) -> None:
+    (row,) = history_of(records, f"reconstruction/level_{level}.path")
+    (files,) = logged_run.glob("wandb/offline-run-*/files")
+    shown = np.asarray(Image.open(files / row[f"reconstruction/level_{level}.path"]))
+    assert np.array_equal(shown, to_display(miner.load(logged_run).render(level)))
+    assert shown.mean() > 50
+
+
+@pytest.mark.parametrize("name", ["blocks", "error"])
+def test_wandb_picture_is_the_one_in_the_folder(
+    logged_run: Path, records: list[Record], name: str
+) -> None:
+    (row,) = history_of(records, f"{name}.path")
+    (files,) = logged_run.glob("wandb/offline-run-*/files")
+    shown, drawn = (
+        Image.open(path).convert("RGB")
+        for path in (files / row[f"{name}.path"], logged_run / f"{name}.png")
+    )
+    assert np.array_equal(np.asarray(shown), np.asarray(drawn))
+
+
+def test_wandb_summary_ends_with_the_report(logged_run: Path, records: list[Record]) -> None:
+    summary: Record = {}
+    for update in of_type(records, "summary"):
+        summary |= update["update"]
+    report = read_report(logged_run)
+    keys = ["status", "psnr_db", "ssim", "n_parameters", "bits_per_pixel", "fit_time_s", "seed"]
+    assert {key: summary[key] for key in keys} == {key: report[key] for key in keys}
+
+
+def test_wandb_run_ends_well(records: list[Record]) -> None:
+    assert of_type(records, "exit")[-1].get("exit_code", 0) == 0
+
+
+def test_sweep_gives_every_job_a_run_of_its_own(tmp_path: Path, command: Command) -> None:
+    outcome = command("-m", "seed=3,4", "logger=wandb", "hydra.sweep.dir=sweep")
+    assert outcome.status == 0
+    jobs = [tmp_path / "sweep" / number for number in "01"]
+    runs = [read_wandb(job) for job in jobs]
+    assert len({of_type(run, "run")[0]["run_id"] for run in runs}) == 2
+    assert [config_of(run)["seed"] for run in runs] == [3, 4]
+    assert [read_report(job)["seed"] for job in jobs] == [3, 4]
+
+
+def test_failed_job_leaves_a_failed_run_and_no_open_one(
+    tmp_path: Path, fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise MemoryError("full")
+
+    monkeypatch.setattr("miner.training.session.make_trainer", fail)
+    with pytest.raises(MemoryError):
+        fit("logger=wandb")
+    assert wandb.run is None
+    assert of_type(read_wandb(tmp_path / "run"), "exit")[-1]["exit_code"] == 1
+
+
+def goes_offline(folder: Path, caplog: pytest.LogCaptureFixture) -> str:
+    """Start an online run that cannot be; gives the message."""
+    logger = WandbRun(folder, offline=False)
+    assert logger.experiment.offline
+    logger.finish(succeeded=True)
+    assert read_wandb(folder)
+    (message,) = [record.getMessage() for record in caplog.records if record.name == "miner"]
+    return message
+
+
+def test_without_an_account_a_run_stays_offline(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = goes_offline(tmp_path, caplog)
+    assert "no W&B account" in message and "wandb login" in message
+
+
+@pytest.mark.slow
+def test_without_a_network_a_run_stays_offline(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert wandb_logger._INIT_TIMEOUT_S <= 15
+    monkeypatch.setattr(wandb_logger, "_INIT_TIMEOUT_S", 0.5)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", 40 * "0")
+    wandb.teardown()
+    assert "cannot be reached" in goes_offline(tmp_path, caplog)
+    wandb.teardown()

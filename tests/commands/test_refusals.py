@@ -1,0 +1,216 @@
+"""Mistakes are answered with the value and a remedy, at once, and nothing is written."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from runs import TINY, Command, Outcome, start_python
+
+REFUSED = {  # arguments: what the one line must say
+    "patch_size=0": ["patch_size=0:", "2 to 512"],
+    "optimizer.lr=fast": ["optimizer.lr=fast:", "above 0"],
+    # no such setting
+    "+extra=1": ["extra=1:", "--help"],
+    "+model.depht=2": ["model.depht=2:", "--help"],
+    # impossible together
+    "fitting.pixels_per_step=65": ["fitting.pixels_per_step=65:", "64 pixels", "all"],
+    "fitting.max_steps=[3,3,3]": ["fitting.max_steps=[3, 3, 3]:", "2 levels", "n_levels"],
+    "model.width=[6,5,4]": ["model.width=[6, 5, 4]:", "2 levels", "n_levels"],
+    "pyramid.n_levels=auto model.width=[6,5]": ["model.width=[6, 5]:", "n_levels"],
+    # the image
+    "image.path=missing.png": ["'missing.png'", "does not exist", "sample:astronaut"],
+    "image.path=Picture.png": ["'Picture.png'", "did you mean 'picture.png'"],
+    "image.path=nowhere/a.png": ["'nowhere/a.png'", "folder", "'nowhere'"],
+    "image.path=empty.png": ["'empty.png'", "empty", "again"],
+    "image.path=folder.png": ["'folder.png'", "folder", "one image file"],
+    "image.path=text.png": ["'text.png'", "known format", "PNG or TIFF"],
+    "image.path=https://example.org/a.png": ["example.org", "URL", "download"],
+    "image.path=sample:mars": ["'mars'", "astronaut"],
+    "image.path=astronaut": ["'astronaut'", "did you mean 'sample:astronaut'"],
+    "image.path=''": ["image.path=:", "sample:NAME"],
+    "image.path=null": ["image.path=", "sample:NAME"],
+    "image.max_pixels=479": ["'picture.png'", "24 x 20", "image.max_pixels to 480"],
+    "image.path=/dev/null": ["'/dev/null'", "device", "image file"],
+    # the output folder
+    "hydra.run.dir=text.png/run": ["hydra.run.dir=text.png/run", "cannot be written", "another"],
+    "hydra.run.dir=used": ["hydra.run.dir=used", "representation already", "another folder"],
+    # classes
+    "optimizer._target_=torch.optim.LBFGS ~optimizer.betas": ["LBFGS", "adam"],
+    "optimizer._target_=torch.optim.Muon ~optimizer.betas": ["Muon", "adam"],
+    "optimizer._target_=torch.optim.Adafactor ~optimizer.betas": ["Adafactor", "adam"],
+    "optimizer=adam optimizer.betas=[2,3]": ["optimizer", "Invalid beta", "2"],
+    "+optimizer.beta=2": ["optimizer", "'beta'"],
+    "optimizer._target_=torch.optim.Adams": ["optimizer._target_=torch.optim.Adams:"],
+    "storage._target_=miner.pyramid.GaussianPyramid": ["storage._target_=", "Storage"],
+    # sweeps
+    "-m seed=0,1 patch_size=0": ["patch_size=0:", "2 to 512"],
+    "-m seed=0,1 image.path=missing.png": ["'missing.png'", "does not exist"],
+    "-m seed=0,1 hydra.sweep.dir=text.png/sweep": ["text.png/sweep", "cannot be written"],
+}
+
+
+BY_HYDRA = {
+    "pyramid=steerable": ["'pyramid/steerable'", "gaussian", "laplacian"],
+    "experiment=none": ["'experiment/none'", "miner_pl", "paper"],
+    "pyramids=gaussian": ["'pyramids'"],
+    "fitting.max_step=4": ["'fitting.max_step'"],
+    "trainer.max_epochs=2": ["'trainer.max_epochs'"],
+    "patch_size": ["'patch_size'", "EQUAL"],
+    "-m seed=0,1 fitting.max_step=4": ["'fitting.max_step'"],
+}
+NOT_YET = [  # arguments, what the one line must say, what happens today
+    ("activation=sine +activation.b=2", ["activation", "'b'"], "the reason is cut off"),
+    (
+        "activation=sine activation._target_=torch.nn.ReLU",
+        ["activation._target_", "'a'"],
+        "the reason is cut off",
+    ),
+    ("~patch_size", ["patch_size:", "2 to 512"], "shows the whole configuration as the value"),
+    ("~activation._target_", ["activation._target_:", "class"], "shows the group as the value"),
+    ("activation._target_=5", ["activation._target_=5:", "must name a class"], "pydantic's words"),
+    ("patch_size=${nowhere}", ["patch_size", "nowhere"], "a warning, then a traceback"),
+    ("patch_size=???", ["patch_size=???:", "2 to 512"], "a warning, and a folder is made"),
+    ("logger=null", ["logger", "none"], "a traceback from Hydra"),
+    ("logger=wandb logger.wandb.offline=maybe", ["logger.wandb.offline=maybe:"], "runs"),
+    ("logger=wandb logger.wandb.tags=5", ["logger.wandb.tags=5:"], "fails with a folder made"),
+    ("logger=wandb +logger.wandb.tag=x", ["logger.wandb", "tag"], "fails with a folder made"),
+    ("image.path=cut.png", ["'cut.png'", "cut short"], "a folder is made"),
+    ("-m patch_size=8,0", ["patch_size=0:"], "the jobs before it run"),
+    ("-m image.path=picture.png,missing.png", ["'missing.png'"], "the jobs before it run"),
+]
+
+
+def bug(today: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, reason=today)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, picture: Path) -> Path:
+    """The folder where people type, with files that are no images."""
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "cut.png").write_bytes(picture.read_bytes()[:300])
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "used" / "representation").mkdir(parents=True)
+    return tmp_path
+
+
+def contents(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+def refuse(desk: Path, command: Command, arguments: str) -> Outcome:
+    """Call the command, which must refuse without a trace of it."""
+    before = contents(desk)
+    outcome = command(*arguments.split())
+    assert outcome.status == 1
+    assert "Traceback" not in outcome.output
+    assert contents(desk) == before
+    return outcome
+
+
+@pytest.mark.parametrize("arguments", REFUSED)
+def test_mistake_is_one_line_with_value_and_remedy(
+    desk: Path, command: Command, arguments: str
+) -> None:
+    (line,) = refuse(desk, command, arguments).lines
+    assert line.startswith("error: ")
+    assert [words for words in REFUSED[arguments] if words not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(arguments, expected, marks=bug(today), id=arguments)
+        for arguments, expected, today in NOT_YET
+    ],
+)
+def test_mistake_will_be_one_line(
+    desk: Path, command: Command, arguments: str, expected: list[str]
+) -> None:
+    (line,) = refuse(desk, command, arguments).lines
+    assert line.startswith("error: ")
+    assert [words for words in expected if words not in line] == []
+
+
+@pytest.mark.parametrize("arguments", BY_HYDRA)
+def test_hydra_refuses_unknown_names(desk: Path, command: Command, arguments: str) -> None:
+    output = refuse(desk, command, arguments).output
+    assert [words for words in BY_HYDRA[arguments] if words not in output] == []
+
+
+@bug("a folder is made")
+def test_hydra_refuses_unknown_names_in_a_sweep(desk: Path, command: Command) -> None:
+    assert "steerable" in refuse(desk, command, "-m pyramid=gaussian,steerable").output
+
+
+def test_every_mistake_gets_a_line(desk: Path, command: Command) -> None:
+    outcome = refuse(desk, command, "patch_size=0 seed=-1 model.depth=0")
+    names = {line.split()[1].split("=")[0] for line in outcome.lines}
+    assert (names, len(outcome.lines)) == ({"patch_size", "seed", "model.depth"}, 3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
+def test_cuda_is_refused_where_there_is_none(desk: Path, command: Command) -> None:
+    (line,) = refuse(desk, command, "trainer=cuda").lines
+    assert "trainer.accelerator=cuda" in line and "trainer=cpu" in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
+@bug("the first job runs, the second ends in a traceback")
+def test_cuda_is_refused_in_a_sweep(desk: Path, command: Command) -> None:
+    (line,) = refuse(desk, command, "-m trainer=cpu,cuda").lines
+    assert "trainer.accelerator=cuda" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read and write anything")
+@pytest.mark.parametrize("arguments", ["image.path=picture.png", "hydra.run.dir=folder.png/run"])
+def test_permissions_are_checked(desk: Path, command: Command, arguments: str) -> None:
+    (desk / "picture.png").chmod(0o000)
+    (desk / "folder.png").chmod(0o500)
+    (line,) = refuse(desk, command, arguments).lines
+    assert line.startswith("error: ")
+
+
+def test_name_that_is_too_long_is_refused(desk: Path, command: Command) -> None:
+    (line,) = refuse(desk, command, "image.path=" + 300 * "x").lines
+    assert "cannot be read" in line and "check its name" in line
+
+
+def test_truncated_image_is_refused(desk: Path, command: Command) -> None:
+    outcome = command("image.path=cut.png", "hydra.run.dir=run")
+    assert outcome.status == 1
+    assert "'cut.png' cannot be decoded" in outcome.output and "export it" in outcome.output
+    assert "Traceback" not in outcome.output
+    assert not (desk / "run" / "representation").exists()
+
+
+@bug("Hydra's grammar answers, in terms of its lexer")
+def test_missing_file_with_an_odd_name_is_missing(desk: Path, command: Command) -> None:
+    (line,) = refuse(desk, command, "image.path=été.png").lines
+    assert "'été.png' does not exist" in line
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc, where no folder can be made")
+def test_output_folder_that_cannot_be_made_is_refused(desk: Path, command: Command) -> None:
+    (line,) = refuse(desk, command, "hydra.run.dir=/proc/run").lines
+    assert "hydra.run.dir=/proc/run" in line and "cannot be written" in line
+
+
+def test_finished_run_is_not_overwritten(desk: Path, command: Command) -> None:
+    assert command("hydra.run.dir=run").status == 0
+    (line,) = refuse(desk, command, "hydra.run.dir=run seed=1").lines
+    assert "holds a representation already" in line
+
+
+@bug("the second job overwrites the first")
+def test_jobs_of_a_sweep_need_folders_of_their_own(command: Command) -> None:
+    assert command("-m", "seed=0,1", "hydra.sweep.subdir=same").status == 1
+
+
+def test_mistake_leaves_status_1_and_no_folder(desk: Path) -> None:
+    before = contents(desk)
+    answer = start_python(desk, "-m", "miner.run", *TINY, "image.path=picture.png", "seed=-1")
+    assert answer == Outcome(1, "error: seed=-1: must be a whole number from 0 to 2^63 - 1\n")
+    assert contents(desk) == before
