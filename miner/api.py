@@ -1,15 +1,20 @@
 """MINER in a notebook: fit an array without a command line, a folder or Lightning."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from hydra.errors import HydraException
 from numpy.typing import ArrayLike
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from miner.config import CONF_FOLDER, build_settings
+from miner.config import CONF_FOLDER, build_settings, check_cuda
 from miner.fitting.fitter import PyramidFitter, fit_pyramid, make_spec
 from miner.images import PixelFormat
 from miner.representation import MinerRepresentation
@@ -22,13 +27,14 @@ def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> MinerRepre
     """Fit an array and keep the representation in memory.
 
     Takes `(C, *S)` values in [0, 1] with 2 or 3 spatial axes; an image `(H, W)` may leave out the
-    channel. Settings have the names of `conf/`: a group's option as a string and fields as a
-    mapping, both if need be.
+    channel. `device` is cpu or cuda. Settings have the names of `conf/`: a group's option as a
+    string, fields as a mapping or by their whole name.
 
         miner.fit(image, pyramid="gaussian", fitting={"max_steps": 100}, patch_size=16)
+        miner.fit(image, optimizer="radam", **{"optimizer.lr": 0.01})
 
     Raises:
-        ConfigError: a setting is wrong.
+        ConfigError: a setting or the device is wrong.
         ValueError: the array has another shape, no values, or values outside [0, 1].
     """
     signal = _signal(array)
@@ -38,7 +44,7 @@ def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> MinerRepre
     check_lists(check_config(config), n_levels)
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, built)
-    return fit_pyramid(PyramidFitter(signal, spec, built, torch.device(device)))
+    return fit_pyramid(PyramidFitter(signal, spec, built, _device(device)))
 
 
 def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
@@ -47,23 +53,58 @@ def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
     Raises:
         ConfigError: no such group, option or setting.
     """
-    idle = sorted(set(settings) & set(_GROUPS_WITHOUT_EFFECT))
+    idle = sorted({name.partition(".")[0] for name in settings} & set(_GROUPS_WITHOUT_EFFECT))
     if idle:
         raise ConfigError(f"{idle[0]}: has no effect on miner.fit; leave it out")
-    choices = [f"{name}={value}" for name, value in settings.items() if isinstance(value, str)]
-    fields = {name: value for name, value in settings.items() if not isinstance(value, str)}
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
-        try:
+    is_choice = {
+        name: isinstance(value, str) and "." not in name for name, value in settings.items()
+    }
+    choices = [f"{name}={value}" for name, value in settings.items() if is_choice[name]]
+    try:
+        with _own_hydra(), initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
             config = compose("config", overrides=choices)
-            return DictConfig(OmegaConf.merge(config, OmegaConf.create(fields)))
-        except Exception as error:  # Hydra and OmegaConf name the setting and the options
-            raise ConfigError(str(error)) from error
+        for name, value in settings.items():
+            if not is_choice[name]:
+                OmegaConf.update(config, name, _plain(value))
+    except (HydraException, OmegaConfBaseException) as error:  # they name setting and options
+        raise ConfigError(str(error)) from error
+    return config
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Leave alone the Hydra of a program that uses it too."""
+    state = Singleton.get_state()
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        Singleton.set_state(state)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's, which configurations are made of."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _device(name: str) -> torch.device:
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise ConfigError(f"device={name}: must be cpu or cuda")
+    if name.startswith("cuda"):
+        check_cuda(f"device={name}", "device='cpu'")
+    return torch.device(name)
 
 
 def _signal(array: ArrayLike) -> torch.Tensor:
     values = np.asarray(array)
     if values.ndim == 2:
         values = values[None]
+    if values.ndim == 3 and values.shape[-1] <= 4 < values.shape[0]:
+        raise ValueError(
+            f"array of shape {values.shape}: channels come first; use array.transpose(2, 0, 1)"
+        )
     if values.ndim not in (3, 4) or values.size == 0:
         raise ValueError(
             f"array of shape {values.shape}: must be (C, H, W) or (C, D, H, W) with at least one "

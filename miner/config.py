@@ -64,6 +64,18 @@ def build_settings(config: DictConfig) -> "FitSettings":
     )
 
 
+def check_cuda(setting: str, remedy: str) -> None:
+    """Refuse CUDA where there is none.
+
+    Raises:
+        ConfigError: PyTorch finds no device.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ConfigError(f"{setting}: PyTorch finds no CUDA device here; use {remedy}")
+
+
 def _component(group: str, kind: type, config: DictConfig) -> Any:
     built = _instantiate(group, config)
     if not isinstance(built, kind):
@@ -81,5 +93,5 @@ def _instantiate(group: str, config: DictConfig) -> Any:
     try:
         return instantiate(config)
     except InstantiationException as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{group}._target_={config._target_}: {reason}") from error
+        told = [line for line in str(error).splitlines() if not line.startswith("full_key")]
+        raise ConfigError(f"{group}._target_={config._target_}: {' '.join(told)}") from error

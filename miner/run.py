@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import hydra
+import psutil
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -20,7 +21,6 @@ from miner.images import ImageError
 from miner.schema import ConfigError
 
 _LOG = logging.getLogger(__name__)
-_STARTED = time.perf_counter()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="config")
@@ -29,7 +29,8 @@ def _task(config: DictConfig) -> None:
 
     running = HydraConfig.get()
     # In a sweep, jobs share this process.
-    started = time.perf_counter() if running.mode == RunMode.MULTIRUN else _STARTED
+    is_alone = running.mode == RunMode.RUN
+    started = psutil.Process().create_time() if is_alone else time.time()
     job = Job(Path(running.runtime.output_dir), list(running.overrides.task), started)
     try:
         run_job(config, job)

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+# A default that is not checked: a component without this field is fine, null in it is not.
+_UNSET: Any = None
 
 
 class ConfigError(ValueError):
@@ -12,13 +16,13 @@ class ConfigError(ValueError):
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class _Component(BaseModel):
     """A group that names a class; a class from elsewhere may have fields that are unknown here."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
     target: Annotated[str, Field(alias="_target_", description="must name a class")]
 
 
@@ -27,8 +31,7 @@ def _number(rule: str, **bounds: Any) -> Any:
 
 
 _Positive = Annotated[float, _number("must be a number above 0", gt=0)]
-_MaybePositive = Annotated[float | None, _number("must be a number above 0", gt=0)]
-_MaybeRatio = Annotated[float | None, _number("must be above 0 and at most 1", gt=0, le=1)]
+_Ratio = Annotated[float, _number("must be above 0 and at most 1", gt=0, le=1)]
 _Count = Annotated[int, _number("must be a whole number of at least 1", ge=1)]
 _CountRule = "must be a whole number of at least 1, or a list of them coarse to fine, as [64,32,20]"
 _CountEach = Annotated[int, Field(ge=1)]
@@ -50,17 +53,17 @@ class _Pyramid(_Component):
 
 
 class _Activation(_Component):
-    a: _MaybePositive = None
-    omega: _MaybePositive = None
-    s: _MaybePositive = None
-    bias_bound: _MaybePositive = None
+    a: _Positive = _UNSET
+    omega: _Positive = _UNSET
+    s: _Positive = _UNSET
+    bias_bound: _Positive = _UNSET
 
 
 class _Encoding(_Component):
-    n_frequencies: Annotated[
-        int | None, _number("must be a whole number from 1 to 64", ge=1, le=64)
-    ] = None
-    scale: _MaybePositive = None
+    n_frequencies: Annotated[int, _number("must be a whole number from 1 to 64", ge=1, le=64)] = (
+        _UNSET
+    )
+    scale: _Positive = _UNSET
 
 
 class _Model(_Group):
@@ -69,15 +72,15 @@ class _Model(_Group):
 
 
 class _Readout(_Component):
-    ridge: _MaybePositive = None
-    frequency: _MaybePositive = None
+    ridge: _Positive = _UNSET
+    frequency: _Positive = _UNSET
 
 
 class _Weights(_Component):
-    gain: _MaybePositive = None
-    max_generations: Annotated[
-        int | None, _number("must be a whole number from 0 to 16", ge=0, le=16)
-    ] = None
+    gain: _Positive = _UNSET
+    max_generations: Annotated[int, _number("must be a whole number from 0 to 16", ge=0, le=16)] = (
+        _UNSET
+    )
 
 
 class _Optimizer(_Component):
@@ -85,17 +88,17 @@ class _Optimizer(_Component):
 
 
 class _Schedule(_Component):
-    final_ratio: _MaybeRatio = None
-    decay: _MaybeRatio = None
+    final_ratio: _Ratio = _UNSET
+    decay: _Ratio = _UNSET
 
 
 class _Loss(_Component):
-    floor: _MaybePositive = None
+    floor: _Positive = _UNSET
 
 
 class _Pruning(_Component):
     every_n_steps: _Count
-    min_change: _MaybePositive = None
+    min_change: _Positive = _UNSET
 
 
 class _Fitting(_Group):
@@ -117,10 +120,29 @@ class _Trainer(_Group):
     devices: Annotated[
         Literal[1], Field(description="must be 1: a run uses one device; start a run for each")
     ]
+    num_nodes: Annotated[Literal[1], Field(description="must be 1: a run uses one machine")]
+    strategy: Annotated[
+        Literal["auto"], Field(description="must be auto: a run uses one device of one machine")
+    ]
     profiler: Annotated[
         Literal["simple", "advanced"] | None,
         Field(description="must be null, simple or advanced"),
     ]
+
+
+class _WandB(_Group):
+    target: Annotated[str, Field(alias="_target_", description="must name a class")]
+    project: Annotated[str, Field(description="must be a name", min_length=1)]
+    offline: Annotated[bool, Field(description="must be true or false")]
+    group: Annotated[str | None, Field(description="must be a name or null")]
+    tags: Annotated[list[str], Field(description="must be a list of words, as [a,b]")]
+    notes: Annotated[str | None, Field(description="must be a text or null")]
+
+
+class _Loggers(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    __pydantic_extra__: dict[str, _Component]
+    wandb: _WandB = _UNSET
 
 
 class RunConfig(_Group):
@@ -140,7 +162,10 @@ class RunConfig(_Group):
     fitting: _Fitting
     storage: _Component
     trainer: _Trainer
-    logger: dict[str, Any]
+    logger: Annotated[
+        _Loggers,
+        Field(description="must be loggers, as logger=[wandb,csv]; logger=none for no logger"),
+    ]
     patch_size: Annotated[
         int,
         _number("must be from 2 to 512 pixels; 16 to 64 serve most images", ge=2, le=512),
@@ -154,9 +179,10 @@ def check_config(config: DictConfig) -> RunConfig:
     Raises:
         ConfigError: one line for each wrong setting.
     """
-    content = OmegaConf.to_container(config, resolve=True)
     try:
-        checked = RunConfig.model_validate(content)
+        checked = RunConfig.model_validate(OmegaConf.to_container(config, resolve=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
         raise ConfigError("\n".join(_lines(error))) from None
     pixels, most = checked.fitting.pixels_per_step, checked.patch_size**2
@@ -189,16 +215,26 @@ def _lines(error: ValidationError) -> list[str]:
     """One line for each wrong setting: its name, value and rule."""
     found: dict[str, str] = {}
     for problem in error.errors():
-        group, *rest = [str(part) for part in problem["loc"]]
-        model = (
-            RunConfig.model_fields[group].annotation if group in RunConfig.model_fields else None
-        )
-        is_group = isinstance(model, type) and issubclass(model, BaseModel)
-        name = f"{group}.{rest[0]}" if is_group and rest else group
-        field = model.model_fields.get(rest[0]) if is_group and rest else None  # type: ignore[union-attr]
-        field = field or RunConfig.model_fields.get(group)
-        rule = field.description if field and field.description else problem["msg"]
+        name, rule = _describe([str(part) for part in problem["loc"]])
         if problem["type"] == "extra_forbidden":
+            name = ".".join(str(part) for part in problem["loc"])
             rule = "there is no such setting; see python -m miner.run --help"
-        found.setdefault(name, f"{name}={problem['input']}: {rule}")
+        value = "" if problem["type"] == "missing" else f"={problem['input']}"
+        found.setdefault(name, f"{name}{value}: {rule or problem['msg']}")
     return list(found.values())
+
+
+def _describe(path: Sequence[str]) -> tuple[str, str]:
+    """The name of the setting at a path of the schema, and its rule."""
+    model: Any = RunConfig
+    names: list[str] = []
+    rule = ""
+    for part in path:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            break
+        fields = {f.alias or name: f for name, f in model.model_fields.items()}
+        names.append(part)
+        if part in fields:
+            rule = fields[part].description or ""
+        model = fields[part].annotation if part in fields else _Component
+    return ".".join(names), rule

@@ -1,14 +1,21 @@
 """Everything that can be known to be wrong is said before Hydra makes a folder."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from miner.config import build_settings
+from miner.config import build_settings, check_cuda
 from miner.images import ImageError, inspect_image
 from miner.schema import ConfigError, check_config, check_lists
 
@@ -21,45 +28,73 @@ class ValidateBeforeStart(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a single run."""
-        _check_or_exit(config, Path(config.hydra.run.dir))
+        with _exit_on_mistakes():
+            _check_folder("hydra.run.dir", Path(config.hydra.run.dir), "representation")
+            validate(_own_settings(config))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check the settings that a sweep's jobs share, as far as they can be composed."""
-        _check_or_exit(config, Path(config.hydra.sweep.dir))
+        """Check every job of a sweep before the first begins."""
+        with _exit_on_mistakes():
+            folder = Path(config.hydra.sweep.dir)
+            _check_folder("hydra.sweep.dir", folder, "*/representation")
+            for overrides in _sweep(list(config.hydra.overrides.task)):
+                validate(_compose(config.hydra.job.config_name, overrides))
 
 
-def _check_or_exit(config: DictConfig, folder: Path) -> None:
+@contextmanager
+def _exit_on_mistakes() -> Iterator[None]:
     try:
-        validate(config, folder)
+        yield
     except (ConfigError, ImageError) as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def validate(config: DictConfig, folder: Path) -> None:
-    """Check settings, image, folder and device, the quick checks first.
+def validate(config: DictConfig) -> None:
+    """Check settings, image and device, the quick checks first.
 
     Raises:
-        ConfigError: a setting, the output folder or the device.
+        ConfigError: a setting or the device.
         ImageError: the image file.
     """
-    settings = {key: value for key, value in config.items() if key != "hydra"}
-    run_config = DictConfig(settings)
-    checked = check_config(run_config)
+    checked = check_config(config)
     info = inspect_image(checked.image.path, checked.image.max_pixels)
-    _check_folder(folder)
-    built = build_settings(run_config)  # from here on torch is needed
+    if checked.trainer.accelerator == "cuda":
+        check_cuda("trainer.accelerator=cuda", "trainer=cpu or trainer=auto")
+    built = build_settings(config)  # from here on torch is needed
     sides = (info.height_px, info.width_px)
     check_lists(checked, built.pyramid.levels_for(sides, checked.patch_size))
-    if checked.trainer.accelerator == "cuda":
-        _check_cuda()
 
 
-def _check_folder(folder: Path) -> None:
-    if (folder / "representation").exists():
+def _own_settings(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def _sweep(overrides: list[str]) -> Iterator[list[str]]:
+    """The overrides of every job of a grid."""
+    choices = []
+    for override in OverridesParser.create().parse_overrides(overrides):
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            choices.append([str(override.input_line)])
+    for job in product(*choices):
+        yield list(job)
+
+
+def _compose(name: str, overrides: list[str]) -> DictConfig:
+    try:
+        return compose(name, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(str(error)) from error
+
+
+def _check_folder(setting: str, folder: Path, product: str) -> None:
+    if any(folder.glob(product)):
         raise ConfigError(
-            f"hydra.run.dir={folder}: holds a representation already; "
+            f"{setting}={folder}: holds a representation already; "
             "name another folder, or delete that one"
         )
     existing = folder.absolute()
@@ -70,16 +105,6 @@ def _check_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise ConfigError(
-            f"hydra.run.dir={folder}: {existing} cannot be written ({error.strerror}); "
+            f"{setting}={folder}: {existing} cannot be written ({error.strerror}); "
             "name another folder"
         ) from error
-
-
-def _check_cuda() -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise ConfigError(
-            "trainer.accelerator=cuda: PyTorch finds no CUDA device here; use trainer=cpu or "
-            "trainer=auto"
-        )

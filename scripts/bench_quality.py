@@ -42,6 +42,8 @@ class Job:
 REFERENCE, OURS = ("experiment=miner_pl_pluto",), ()
 JOBS = {
     "pluto": Job(["pluto_1024.png"], [REFERENCE, OURS]),
+    # MINER_pl's own code reads every image as RGB: this is what its figures are measured on.
+    "pluto_rgb": Job(["pluto_1024_rgb.png"], [REFERENCE]),
     "table": Job(["kodim23.png", "tulips_alpha.png", "Road.jpg"], [REFERENCE, OURS]),
     "storage": Job(
         ["pluto_1024.png", "kodim23.png", "tulips_alpha.png"],
@@ -64,7 +66,7 @@ def main() -> None:
             job = JOBS[name]
             for repeat in range(arguments.repeats):
                 for image in job.images:
-                    folder = Path(scratch) if image == "pluto_1024.png" else arguments.images
+                    folder = Path(scratch) if image.startswith("pluto") else arguments.images
                     for recipe in job.recipes:
                         overrides = [*recipe, f"seed={repeat}"]
                         row = measure(name, folder / image, overrides)
@@ -72,13 +74,14 @@ def main() -> None:
 
 
 def reduce_pluto(source: Path, target: Path) -> None:
-    """Write pluto.jpg reduced by area to 4096x4096 and then to 1024x1024."""
+    """Write pluto.jpg reduced by area to 4096x4096 and then to 1024x1024, as grey and as RGB."""
     pixels = cv2.imread(str(source), cv2.IMREAD_GRAYSCALE)
     if pixels is None:
         raise SystemExit(f"{source}: not found; give the folder that holds the test images")
     for side in (4096, 1024):
         pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(target), pixels)
+    cv2.imwrite(str(target.with_stem(target.stem + "_rgb")), cv2.merge([pixels] * 3))
 
 
 def measure(job: str, image: Path, overrides: Sequence[str]) -> dict[str, Value]:

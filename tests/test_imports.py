@@ -21,9 +21,9 @@ ROOMS = {  # library: where it may be imported
     "lightning": (),
     "wandb": ("training.wandb_logger",),
     "safetensors": ("representation",),
-    "hydra": ("run", "config", "validation", "api", "training.session"),
+    "hydra": ("run", "command_line", "config", "validation", "api", "training.session"),
     "omegaconf": ("run", "schema", "config", "validation", "api", "training.session"),
-    "pydantic": ("schema",),
+    "pydantic": ("schema", "representation.components"),
     "matplotlib": ("evaluation",),
     "torchmetrics": ("evaluation",),
     "pyvips": ("images",),
@@ -81,7 +81,7 @@ def test_the_core_imports_torch_and_little_else() -> None:
     core = [module for module in MODULES if is_within(module, CORE)]
     assert len(core) > 20
     third_party = set().union(*map(libraries, core)) - sys.stdlib_module_names
-    assert third_party == {"miner", "numpy", "safetensors", "torch"}
+    assert third_party == {"miner", "numpy", "pydantic", "safetensors", "torch"}
 
 
 def test_every_package_has_its_storey() -> None:

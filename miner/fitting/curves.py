@@ -11,19 +11,13 @@ def merge_curves(curves: Sequence[Curve]) -> Curve:
 
     A part that stopped early keeps its last values.
     """
-    steps = sorted({step for curve in curves for step, _, _ in curve})
-    return tuple(
-        (
-            step,
-            sum(_last(curve, step)[1] for curve in curves),
-            sum(_last(curve, step)[2] for curve in curves),
-        )
-        for step in steps
-    )
-
-
-def _last(curve: Curve, step: int) -> tuple[int, float, float]:
-    return max((point for point in curve if point[0] <= step), default=curve[0])
+    points = [(point[0], part, *point[1:]) for part, curve in enumerate(curves) for point in curve]
+    last = [(curve[0][1], curve[0][2]) for curve in curves]
+    merged: dict[int, tuple[float, float]] = {}
+    for step, part, seconds, error in sorted(points):
+        last[part] = (seconds, error)
+        merged[step] = (sum(s for s, _ in last), sum(e for _, e in last))
+    return tuple((step, seconds, error) for step, (seconds, error) in merged.items())
 
 
 def scaled(curve: Curve, factor: float) -> Curve:

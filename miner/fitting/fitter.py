@@ -7,7 +7,7 @@ from torch import Tensor
 
 from miner.fitting.level import Coarser, LevelFit
 from miner.fitting.settings import FitSettings, at_level
-from miner.images.source import PixelFormat
+from miner.images.pixel_format import PixelFormat
 from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel
 from miner.pyramid import expand, reduce

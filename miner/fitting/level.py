@@ -49,7 +49,8 @@ class LevelFit:
         self.spec, self.settings, self.level, self.signal = spec, settings, level, signal
         self.device, self.grid, self.model = device, spec.grid(level), spec.model(level)
         self.prediction = torch.zeros_like(signal) if coarser is None else coarser.prediction
-        self._coarser_shards = () if coarser is None else coarser.shards
+        inherits = coarser is not None and settings.weights.inherits
+        self._parents = coarser.shards if coarser and inherits else ()
         self.predicted_mse = self.grid.block_means((signal - self.prediction).square())
         is_active = self.predicted_mse > settings.max_mse
         if coarser is None:
@@ -75,7 +76,7 @@ class LevelFit:
         blocks = self.chunks[chunk]
         drawn = self.model.mlp.draw(generator(self.settings.seed, self.level))
         start = self.settings.weights.start(
-            drawn, find_parents(self.spec, self.level, blocks, self._coarser_shards)
+            drawn, find_parents(self.spec, self.level, blocks, self._parents)
         )
         patches = _Patches(
             signal=self.grid.cut(self.signal, blocks),

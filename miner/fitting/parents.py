@@ -31,11 +31,12 @@ def find_parents(
     order = known.argsort()
     place = torch.searchsorted(known[order], wanted).clamp(max=len(known) - 1)
     row = order[place]
-    decoded = concatenate([spec.storage.decode(shard.stored) for shard in coarser_shards])
+    stored = select(concatenate([shard.stored for shard in coarser_shards]), row)
+    decoded = spec.storage.decode(stored)
     frames = torch.cat([shard.frames for shard in coarser_shards])
     return Parents(
         exists=known[row] == wanted,
-        hidden=select({name: decoded[name] for name in spec.model(level).mlp.shapes()}, row),
+        hidden={name: decoded[name] for name in spec.model(level).mlp.shapes()},
         frames=frames[row],
         parity=positions % 2,
     )

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -127,8 +127,7 @@ class ClosedFormReadout(Readout):
     ) -> Iterator[Parameters]:
         """Solutions with larger and larger lambda: smaller weights lose less to rounding."""
         for rung in _ROUNDING_LADDER:
-            readout = ClosedFormReadout(self.ridge * rung)
-            yield readout.solve(features, targets, known)
+            yield replace(self, ridge=self.ridge * rung).solve(features, targets, known)
 
 
 def _ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:

@@ -113,12 +113,9 @@ class EagerSteps:
         self.mse = mse
         better = mse < self.best_mse  # false for NaN: a diverged state is never kept
         self.best_mse = torch.where(better, mse, self.best_mse)
-        present = self._snapshot(readout_parameters)
+        trained = {name: parameter.detach() for name, parameter in self._trained.items()}
+        present = trained | {name: tensor.detach() for name, tensor in readout_parameters.items()}
         self.best = where(better, present, self.best or present)
-
-    def _snapshot(self, readout_parameters: Parameters) -> Parameters:
-        hidden = {n: p.detach().clone() for n, p in self._trained.items()}
-        return hidden | {n: p.detach().clone() for n, p in readout_parameters.items()}
 
 
 def checkpoints(n_steps: int, every: int) -> Iterator[int]:

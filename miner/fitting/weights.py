@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,7 +37,9 @@ class Start:
 
 @dataclass(frozen=True)
 class Weights(ABC):
-    """A way of starting the hidden layers of a level."""
+    """A way of starting the hidden layers of a level. `inherits` False spares finding parents."""
+
+    inherits: ClassVar[bool] = True
 
     @abstractmethod
     def start(self, drawn: Mapping[str, Tensor], parents: Parents) -> Start:
@@ -46,6 +49,8 @@ class Weights(ABC):
 @dataclass(frozen=True)
 class FreshWeights(Weights):
     """Every block starts from its level's random draw."""
+
+    inherits: ClassVar[bool] = False
 
     def start(self, drawn: Mapping[str, Tensor], parents: Parents) -> Start:
         """Copies of the draw."""

@@ -4,9 +4,12 @@ A manifest names a class; only classes that the running program has already impo
 that reading somebody's file can never import or call anything else.
 """
 
+import json
 from dataclasses import fields, is_dataclass
 from inspect import isabstract
 from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
@@ -35,10 +38,12 @@ def build(base: type[T], description: Any) -> T:
             f"{TARGET}={target}: no {base.__name__} of that name is loaded; "
             f"import {module} first if you trust it (loaded: {', '.join(sorted(known))})"
         )
-    try:
-        return known[target](**{k: v for k, v in description.items() if k != TARGET})
-    except TypeError as error:
-        raise ValueError(f"{TARGET}={target}: {error}") from error
+    values = {name: value for name, value in description.items() if name != TARGET}
+    cls = known[target]
+    unknown = sorted(set(values) - {f.name for f in fields(cls)})  # type: ignore[arg-type]
+    if unknown:
+        raise ValueError(f"{TARGET}={target}: has no field {unknown[0]}")
+    return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
 
 
 def _subclasses(base: type[T]) -> list[type[T]]:

@@ -1,6 +1,7 @@
 """Render a level from stored blocks and the reconstruction of the next coarser level."""
 
 from collections.abc import Iterable, Iterator
+from operator import index
 
 import torch
 from torch import Tensor
@@ -13,7 +14,24 @@ from miner.representation.spec import Spec
 Region = tuple[tuple[int, int], ...]
 """A box of pixels: (first, one past the last) along each axis."""
 
-_BLOCKS_AT_ONCE = 256
+_PIXELS_AT_ONCE = 2**18
+
+
+def check_region(region: Region, sides: tuple[int, ...]) -> None:
+    """Refuse what is not a box of whole pixels inside a level.
+
+    Raises:
+        ValueError: the region, and the level's sides.
+    """
+    try:
+        inside = len(region) == len(sides) and all(
+            0 <= index(low) < index(high) <= side
+            for (low, high), side in zip(region, sides, strict=True)
+        )
+    except (TypeError, ValueError):
+        inside = False
+    if not inside:
+        raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
 
 
 def by_frame(frames: Tensor) -> Iterator[tuple[Frame, Tensor]]:
@@ -29,7 +47,7 @@ def block_values(spec: Spec, level: int, parameters: Parameters, frames: Tensor)
     values = torch.empty(len(frames), spec.n_channels, *sides)
     for frame, members in by_frame(frames):
         encoded = model.mlp.encoding(coordinates(spec.patch_size, sides, frame))
-        for part in members.split(_BLOCKS_AT_ONCE):
+        for part in members.split(max(1, _PIXELS_AT_ONCE // encoded.shape[1])):
             outputs = model.outputs(select(parameters, part), encoded)
             values[part] = outputs.unflatten(-1, sides)
     return values

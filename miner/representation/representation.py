@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from miner.files import written_whole
-from miner.representation.render import Region, halo, predict, render_level, whole_patches
+from miner.representation.render import (
+    Region,
+    check_region,
+    halo,
+    predict,
+    render_level,
+    whole_patches,
+)
 from miner.representation.shard import RepresentationError, Shard, read_shard, write_shard
 from miner.representation.spec import Spec
 
@@ -66,10 +73,7 @@ class MinerRepresentation:
         sides = spec.level_sides[level]
         if region is None:
             region = tuple((0, side) for side in sides)
-        if len(region) != len(sides) or not all(
-            0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
-        ):
-            raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
+        check_region(region, sides)
         box = whole_patches(region, spec.grid(level))
         prediction = self._prediction(level, box)
         first = tuple(low for low, _ in box)
@@ -153,10 +157,10 @@ def _read_level(folder: Path, spec: Spec, level: int, files: dict[str, str]) -> 
     if not 0 <= level < spec.n_levels:
         raise RepresentationError(f"{folder}: level {level} is not one of {spec.n_levels}")
     for name, expected in files.items():
-        if Path(name).name != name:
+        if Path(name).name != name or name in ("", "..", "."):
             raise RepresentationError(f"{folder}: shard {name!r} lies outside the folder")
         shard, checksum = read_shard(folder / name, spec)
-        if checksum != expected or shard.level != level:
+        if checksum != expected or shard.level != level or shard.file_name != name:
             raise RepresentationError(f"{folder / name}: not the shard that the manifest names")
         shards.append(shard)
     blocks = torch.cat([torch.empty(0, dtype=torch.long), *(s.blocks for s in shards)])

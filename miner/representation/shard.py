@@ -112,6 +112,8 @@ def _check_blocks(blocks: Tensor, frames: Tensor, level: int, spec: Spec) -> Non
     if not 0 <= level < spec.n_levels:
         raise RepresentationError(f"level {level} is not one of {spec.n_levels}")
     n_blocks = spec.grid(level).n_blocks
+    if blocks.ndim != 1:
+        raise RepresentationError("its block numbers are not a list")
     ascending = bool((blocks.diff() > 0).all())
     if len(blocks) and not (ascending and blocks[0] >= 0 and blocks[-1] < n_blocks):
         raise RepresentationError(f"its block numbers are not ascending within {n_blocks}")

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from miner.images.source import PixelFormat
+from miner.images.pixel_format import PixelFormat
 from miner.models.activations import Activation
 from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel
@@ -13,6 +13,9 @@ from miner.models.heads import Head
 from miner.pyramid import Grid, Pyramid, half
 from miner.representation.components import build, describe
 from miner.representation.storage import Storage
+
+_LARGEST = 2**31
+_MOST_LEVELS = 32
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,10 @@ class Spec:
             ValueError: a field is missing or wrong; the message names it.
         """
         try:
+            if not 1 <= len(data["models"]) <= _MOST_LEVELS:
+                raise ValueError(f"{len(data['models'])} levels: must be 1 to {_MOST_LEVELS}")
+            if data["pixel_format"]["channels"] != data["n_channels"]:
+                raise ValueError("n_channels: the pixel format has another number of channels")
             return Spec(
                 sides=tuple(_positive(side, "sides") for side in data["sides"]),
                 n_channels=_positive(data["n_channels"], "n_channels"),
@@ -111,6 +118,6 @@ def _model_from_json(data: dict[str, Any], spec: dict[str, Any]) -> BlockModel:
 
 
 def _positive(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}={value!r}: must be a whole number of at least 1")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
+        raise ValueError(f"{name}={value!r:.40}: must be a whole number from 1 to {_LARGEST}")
     return value

@@ -6,9 +6,11 @@ Optimisation is manual and nothing is synchronised; the state is the `representa
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from miner.evaluation.metrics import psnr_db
 from miner.fitting.fitter import PyramidFitter
@@ -17,8 +19,17 @@ from miner.representation import Shard, write_manifest, write_shard
 from miner.training.progress import FitProgress
 from miner.training.records import CurvePoint, LevelRecord, level_curve, record_level
 
-Deal = list[int]
-"""Numbers of the chunks of a level that one process fits; may be empty."""
+T = TypeVar("T")
+
+
+class Deal(NamedTuple):
+    """The chunks of a level that one process fits; may be none.
+
+    A tuple that is never empty itself: Lightning passes over an empty batch.
+    """
+
+    level: int
+    chunks: list[int]
 
 
 class PyramidModule(pl.LightningModule):
@@ -46,47 +57,45 @@ class PyramidModule(pl.LightningModule):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._began = time.perf_counter()
 
-    def train_dataloader(self) -> Sequence[Deal]:
+    def train_dataloader(self) -> "DataLoader[Deal]":
         """Begin the epoch's level and deal its chunks: always exactly one batch."""
         level = self.fitter.spec.n_levels - 1 - self.trainer.current_epoch
         self._level_began = time.perf_counter()
         self._level_fit, self._shards = self.fitter.start_level(level), []
         self.progress.start_level(self._level_fit)
-        return [list(range(len(self._level_fit.chunks)))]
+        return _single(Deal(level, list(range(len(self._level_fit.chunks)))))
 
     def training_step(self, deal: Deal, batch_idx: int) -> None:
         """Fit the deal's chunks one after another."""
         fit = self._present
         checksums = self._checksums.setdefault(fit.level, {})
-        for chunk in deal:
+        for chunk in deal.chunks:
             self.progress.start_chunk(chunk)
             shard = fit.fit_chunk(chunk, self.progress.advance)
             checksums[shard.file_name] = write_shard(self.folder, shard)
             self._shards.append(shard)
         self.fit_time_s = time.perf_counter() - self._began
 
-    def val_dataloader(self) -> Sequence[int]:
-        """One batch: the level that was just fitted."""
-        return [0]
+    def val_dataloader(self) -> "DataLoader[int]":
+        """One batch that says nothing: the level is the one that was just fitted."""
+        return _single(0)
 
     def validation_step(self, batch: int, batch_idx: int) -> None:
         """Render the level from what was stored, score it and log its curve."""
         fit = self._present
         write_manifest(self.folder, self.fitter.spec, self._checksums)
         reconstruction = self.fitter.finish_level(fit, self._shards)
-        record = record_level(
-            fit,
-            self._shards,
-            psnr_db(fit.signal, reconstruction),
-            time.perf_counter() - self._level_began,
-        )
-        points = level_curve(
-            fit,
-            self._shards,
-            steps=self.curve[-1].step if self.curve else 0,
-            seconds=self.curve[-1].seconds if self.curve else 0.0,
+        now = time.perf_counter()
+        quality = psnr_db(fit.signal, reconstruction)
+        record = record_level(fit, self._shards, quality, now - self._level_began)
+        before = CurvePoint(
+            level=fit.level,
+            step=self.curve[-1].step if self.curve else 0,
+            seconds=self._level_began - self._began,
             parameters=sum(record.n_parameters for record in self.records),
+            psnr_db=psnr_db(fit.signal, fit.prediction),
         )
+        points = level_curve(fit, self._shards, before, record)
         self.records.append(record)
         self.curve += points
         self._log_level(record, points)
@@ -112,3 +121,9 @@ class PyramidModule(pl.LightningModule):
         levels = {f"level/{name}": float(value) for name, value in vars(record).items()}
         for logger in self.loggers:
             logger.log_metrics(levels, step=points[-1].step)
+
+
+def _single(batch: T) -> "DataLoader[T]":
+    """A loader of one batch, given as it is; Lightning takes a list for several loaders."""
+    dataset = cast("Dataset[T]", [batch])
+    return DataLoader(dataset, batch_size=None)

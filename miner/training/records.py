@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from miner.fitting.curves import merge_curves
 from miner.fitting.level import LevelFit
@@ -62,19 +62,31 @@ def record_level(
 
 
 def level_curve(
-    fit: LevelFit, shards: Sequence[Shard], steps: int, seconds: float, parameters: int
+    fit: LevelFit, shards: Sequence[Shard], before: CurvePoint, after: LevelRecord
 ) -> list[CurvePoint]:
     """The level's quality over its steps, as if its chunks ran side by side.
 
-    Starts at the prediction; `steps`, `seconds` and `parameters` are what coarser levels took.
+    From the prediction, the point `before` the level, to what was stored, the record `after` it.
+    The points between are measured in training, unclipped and before anything is rounded.
     """
     n_values = fit.signal.numel()
-    predicted = fit.predicted_sse
-    curves = [shard.stats.curve for shard in shards]
-    fitted = fit.active_sse
-    points = [CurvePoint(fit.level, steps, seconds, parameters, psnr_of_sse(predicted, n_values))]
-    parameters += sum(math.prod(shape) for shape in fit.model.shapes().values()) * len(fit.active)
-    for step, elapsed, sse in merge_curves(curves) if curves else ():
-        psnr_db = psnr_of_sse(max(0.0, predicted - fitted) + sse, n_values)
-        points.append(CurvePoint(fit.level, steps + step, seconds + elapsed, parameters, psnr_db))
-    return points
+    inactive_sse = max(0.0, fit.predicted_sse - fit.active_sse)
+    per_block = sum(math.prod(shape) for shape in fit.model.shapes().values())
+    in_training = before.parameters + per_block * len(fit.active)
+    points = [before]
+    for step, seconds, sse in merge_curves([shard.stats.curve for shard in shards]):
+        point = CurvePoint(
+            level=fit.level,
+            step=before.step + step,
+            seconds=before.seconds + seconds,
+            parameters=in_training,
+            psnr_db=psnr_of_sse(inactive_sse + sse, n_values),
+        )
+        points.append(point)
+    stored = replace(
+        points[-1],
+        seconds=before.seconds + after.wall_time_s,
+        parameters=before.parameters + after.n_parameters,
+        psnr_db=after.psnr_db,
+    )
+    return [*points, stored]

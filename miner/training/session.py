@@ -24,11 +24,12 @@ from miner.evaluation.scores import Scores, score
 from miner.fitting.fitter import PyramidFitter, make_spec
 from miner.images import SourceImage, open_image, write_image
 from miner.representation import MinerRepresentation, load
-from miner.schema import check_config
+from miner.schema import ConfigError, check_config
 from miner.training.loggers import TakesResults
 from miner.training.module import PyramidModule
 from miner.training.pictures import draw_pictures, logged_pictures
 from miner.training.progress import FitProgress
+from miner.training.records import LevelRecord
 from miner.training.trainer import make_trainer, quiet_lightning
 from miner.training.wandb_logger import WandbRun
 
@@ -37,7 +38,7 @@ _LOG = logging.getLogger("miner")
 
 @dataclass(frozen=True)
 class Job:
-    """Where a run's results go, what was asked for, and when it began (`time.perf_counter`)."""
+    """Where a run's results go, what was asked for, and when it began (`time.time`)."""
 
     folder: Path
     overrides: Sequence[str]
@@ -81,6 +82,9 @@ def _fit(
 ) -> PyramidModule:
     settings = build_settings(config)
     signal = torch.from_numpy(source.pixels)
+    product = folder / "representation"
+    if product.exists():
+        raise ConfigError(f"{product}: exists already; give every job a folder of its own")
     spec = make_spec(tuple(signal.shape[1:]), source.format, settings)
     for logger in loggers:
         logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
@@ -89,7 +93,7 @@ def _fit(
         trainer = make_trainer(spec.n_levels, config.trainer, loggers, folder)
         device = trainer.strategy.root_device
         fitter = PyramidFitter(signal, spec, settings, device)
-        module = PyramidModule(fitter, folder / "representation", progress)
+        module = PyramidModule(fitter, product, progress)
         _LOG.info("%s: %s on %s", source.name, "x".join(map(str, reversed(spec.sides))), device)
         with progress:
             trainer.fit(module)
@@ -109,7 +113,7 @@ def _report(
     for logger in loggers:
         if isinstance(logger, TakesResults):
             logger.log_results(report, pictures)
-    report["wall_time_s"] = time.perf_counter() - job.began
+    report["wall_time_s"] = time.time() - job.began
     write_report(job.folder, report)
     return report
 
@@ -135,7 +139,7 @@ def _content(
         "parameters_per_pixel": representation.n_parameters / (width * height),
         "file_bytes": n_bytes,
         "bits_per_pixel": 8 * n_bytes / (width * height),
-        "wall_time_s": time.perf_counter() - job.began,
+        "wall_time_s": time.time() - job.began,
         "fit_time_s": module.fit_time_s,
         "peak_memory_gib": peak_memory_gib(),
         "peak_gpu_memory_gib": peak_gpu_memory_gib(),
@@ -143,5 +147,9 @@ def _content(
         "seed": settings.seed,
         "versions": package_versions(),
         "overrides": list(job.overrides),
-        "levels": [asdict(record) for record in module.records],
+        "levels": [_level(record) for record in module.records],
     }
+
+
+def _level(record: LevelRecord) -> dict[str, Any]:
+    return {name: value for name, value in asdict(record).items() if name != "n_fresh"}

@@ -48,7 +48,7 @@ def fit(tmp_path: Path, tiny_config: Compose) -> Fit:
     """Do a tiny run without the command around it; gives its folder, named `into`."""
 
     def fit_tiny(*overrides: str, into: str = "run") -> Path:
-        run_job(tiny_config(*overrides), Job(tmp_path / into, overrides, time.perf_counter()))
+        run_job(tiny_config(*overrides), Job(tmp_path / into, overrides, time.time()))
         return tmp_path / into
 
     return fit_tiny

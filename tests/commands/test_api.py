@@ -94,12 +94,10 @@ def test_fields_are_set_by_a_mapping() -> None:
     assert [(model.mlp.width, model.mlp.depth) for model in models] == [(6, 1), (4, 1)]
 
 
-@pytest.mark.xfail(strict=True, reason="OmegaConf takes no NumPy scalars")
 def test_numbers_of_numpy_are_numbers() -> None:
     assert compose_settings({"patch_size": np.int64(8)}).patch_size == 8
 
 
-@pytest.mark.xfail(strict=True, reason="Hydra is initialized already")
 def test_works_inside_a_program_that_uses_hydra() -> None:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
         before = compose("config")
@@ -155,7 +153,6 @@ def test_wrong_array_is_refused(array: np.ndarray, words: list[str]) -> None:
     assert [word for word in words if word not in str(caught.value)] == []
 
 
-@pytest.mark.xfail(strict=True, reason="torch answers, once the fit has begun")
 @pytest.mark.parametrize("device", ["gpu", "meta"])
 def test_device_that_cannot_be_used_is_refused(device: str) -> None:
     with pytest.raises(ValueError, match=device):

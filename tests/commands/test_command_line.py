@@ -62,7 +62,6 @@ def test_name_of_a_file_comes_through(folder: Path, name: str) -> None:
     assert round_trip(name) == name
 
 
-@pytest.mark.xfail(strict=True, reason="a backslash comes out doubled")
 @given(name=ANY_NAME)
 @example("a\\b")
 @example("$\\{")

@@ -47,6 +47,19 @@ REFUSED = {  # arguments: what the one line must say
     "-m seed=0,1 patch_size=0": ["patch_size=0:", "2 to 512"],
     "-m seed=0,1 image.path=missing.png": ["'missing.png'", "does not exist"],
     "-m seed=0,1 hydra.sweep.dir=text.png/sweep": ["text.png/sweep", "cannot be written"],
+    # read in detail
+    "activation=sine +activation.b=2": ["activation", "'b'"],
+    "activation=sine activation._target_=torch.nn.ReLU": ["activation._target_", "'a'"],
+    "~patch_size": ["patch_size:", "2 to 512"],
+    "~activation._target_": ["activation._target_:", "class"],
+    "activation._target_=5": ["activation._target_=5:", "must name a class"],
+    "patch_size=${nowhere}": ["patch_size", "nowhere"],
+    "patch_size=???": ["patch_size=???:", "2 to 512"],
+    "logger=wandb logger.wandb.offline=maybe": ["logger.wandb.offline=maybe:"],
+    "logger=wandb logger.wandb.tags=5": ["logger.wandb.tags=5:"],
+    "logger=wandb +logger.wandb.tag=x": ["logger.wandb", "tag"],
+    "-m patch_size=8,0": ["patch_size=0:"],
+    "-m image.path=picture.png,missing.png": ["'missing.png'"],
 }
 
 
@@ -59,30 +72,6 @@ BY_HYDRA = {
     "patch_size": ["'patch_size'", "EQUAL"],
     "-m seed=0,1 fitting.max_step=4": ["'fitting.max_step'"],
 }
-NOT_YET = [  # arguments, what the one line must say, what happens today
-    ("activation=sine +activation.b=2", ["activation", "'b'"], "the reason is cut off"),
-    (
-        "activation=sine activation._target_=torch.nn.ReLU",
-        ["activation._target_", "'a'"],
-        "the reason is cut off",
-    ),
-    ("~patch_size", ["patch_size:", "2 to 512"], "shows the whole configuration as the value"),
-    ("~activation._target_", ["activation._target_:", "class"], "shows the group as the value"),
-    ("activation._target_=5", ["activation._target_=5:", "must name a class"], "pydantic's words"),
-    ("patch_size=${nowhere}", ["patch_size", "nowhere"], "a warning, then a traceback"),
-    ("patch_size=???", ["patch_size=???:", "2 to 512"], "a warning, and a folder is made"),
-    ("logger=null", ["logger", "none"], "a traceback from Hydra"),
-    ("logger=wandb logger.wandb.offline=maybe", ["logger.wandb.offline=maybe:"], "runs"),
-    ("logger=wandb logger.wandb.tags=5", ["logger.wandb.tags=5:"], "fails with a folder made"),
-    ("logger=wandb +logger.wandb.tag=x", ["logger.wandb", "tag"], "fails with a folder made"),
-    ("image.path=cut.png", ["'cut.png'", "cut short"], "a folder is made"),
-    ("-m patch_size=8,0", ["patch_size=0:"], "the jobs before it run"),
-    ("-m image.path=picture.png,missing.png", ["'missing.png'"], "the jobs before it run"),
-]
-
-
-def bug(today: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=today)
 
 
 @pytest.fixture
@@ -119,28 +108,12 @@ def test_mistake_is_one_line_with_value_and_remedy(
     assert [words for words in REFUSED[arguments] if words not in line] == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        pytest.param(arguments, expected, marks=bug(today), id=arguments)
-        for arguments, expected, today in NOT_YET
-    ],
-)
-def test_mistake_will_be_one_line(
-    desk: Path, command: Command, arguments: str, expected: list[str]
-) -> None:
-    (line,) = refuse(desk, command, arguments).lines
-    assert line.startswith("error: ")
-    assert [words for words in expected if words not in line] == []
-
-
 @pytest.mark.parametrize("arguments", BY_HYDRA)
 def test_hydra_refuses_unknown_names(desk: Path, command: Command, arguments: str) -> None:
     output = refuse(desk, command, arguments).output
     assert [words for words in BY_HYDRA[arguments] if words not in output] == []
 
 
-@bug("a folder is made")
 def test_hydra_refuses_unknown_names_in_a_sweep(desk: Path, command: Command) -> None:
     assert "steerable" in refuse(desk, command, "-m pyramid=gaussian,steerable").output
 
@@ -158,7 +131,6 @@ def test_cuda_is_refused_where_there_is_none(desk: Path, command: Command) -> No
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
-@bug("the first job runs, the second ends in a traceback")
 def test_cuda_is_refused_in_a_sweep(desk: Path, command: Command) -> None:
     (line,) = refuse(desk, command, "-m trainer=cpu,cuda").lines
     assert "trainer.accelerator=cuda" in line
@@ -186,7 +158,6 @@ def test_truncated_image_is_refused(desk: Path, command: Command) -> None:
     assert not (desk / "run" / "representation").exists()
 
 
-@bug("Hydra's grammar answers, in terms of its lexer")
 def test_missing_file_with_an_odd_name_is_missing(desk: Path, command: Command) -> None:
     (line,) = refuse(desk, command, "image.path=été.png").lines
     assert "'été.png' does not exist" in line
@@ -204,7 +175,6 @@ def test_finished_run_is_not_overwritten(desk: Path, command: Command) -> None:
     assert "holds a representation already" in line
 
 
-@bug("the second job overwrites the first")
 def test_jobs_of_a_sweep_need_folders_of_their_own(command: Command) -> None:
     assert command("-m", "seed=0,1", "hydra.sweep.subdir=same").status == 1
 

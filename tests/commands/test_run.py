@@ -21,7 +21,6 @@ parameters_per_pixel file_bytes bits_per_pixel wall_time_s fit_time_s render_tim
 peak_gpu_memory_gib device seed versions overrides levels"""
 LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_parameters psnr_db
 wall_time_s"""
-ENDS = pytest.mark.xfail(strict=True, reason="a level without active blocks ends the fit")
 PICTURES = ["blocks.png", "error.png", "curves.png", "reconstruction.png"]
 
 
@@ -70,7 +69,6 @@ def test_report_has_exactly_the_keys_of_the_contract(report: dict[str, Any]) -> 
     assert set(report) - {"notes"} == set(REPORT_KEYS.split())
 
 
-@pytest.mark.xfail(strict=True, reason="n_fresh is not in the contract")
 def test_levels_of_the_report_have_exactly_the_keys_of_the_contract(report: dict[str, Any]) -> None:
     assert [set(level) for level in report["levels"]] == 2 * [set(LEVEL_KEYS.split())]
 
@@ -152,7 +150,7 @@ def test_reconstruction_of_floats_is_a_tiff(tmp_path: Path, fit: Fit) -> None:
     assert written.min() >= -20 and written.max() <= 80 and np.ptp(written) > 10
 
 
-@pytest.mark.parametrize("shape", [pytest.param((1, 1), marks=ENDS), (1, 19), (7, 9), (17, 23)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 19), (7, 9), (17, 23)])
 def test_any_size_runs(tmp_path: Path, fit: Fit, shape: tuple[int, int]) -> None:
     height, width = shape
     Image.fromarray(pixels(np.uint8)[:height, :width]).save(tmp_path / "source.png")
@@ -160,15 +158,13 @@ def test_any_size_runs(tmp_path: Path, fit: Fit, shape: tuple[int, int]) -> None
     assert miner.load(folder).render().shape == (1, height, width)
 
 
-@ENDS
 def test_level_without_active_blocks_is_normal(tmp_path: Path, fit: Fit) -> None:
     Image.fromarray(np.full((20, 24), 99, np.uint8)).save(tmp_path / "flat.png")
     report = read_report(fit(f"image.path='{tmp_path}/flat.png'"))
     assert [level["n_active"] for level in report["levels"]] == [4, 0]
-    assert report["psnr_db"] > 60
+    assert report["psnr_db"] is None or report["psnr_db"] > 60
 
 
-@ENDS
 def test_flat_image_with_one_sharp_detail_comes_out_right(tmp_path: Path, fit: Fit) -> None:
     rows, columns = np.mgrid[0:32, 0:32]
     image = np.full((32, 32), 128, np.uint8)
@@ -181,7 +177,6 @@ def test_flat_image_with_one_sharp_detail_comes_out_right(tmp_path: Path, fit: F
     assert report["psnr_db"] > 40
 
 
-@ENDS
 def test_perfect_reconstruction_is_null_with_a_note(tmp_path: Path, fit: Fit) -> None:
     Image.fromarray(np.zeros((20, 24), np.uint8)).save(tmp_path / "black.png")
     report = read_report(fit(f"image.path='{tmp_path}/black.png'"))

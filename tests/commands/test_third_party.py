@@ -3,6 +3,7 @@
 import gc
 import importlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -67,7 +68,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "options" / group / "mine.yaml").write_text(text)
     save_picture(folder / "picture.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder))
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         overrides = [*MINE, *TINY, "image.path=picture.png", "hydra.run.dir=run"]
         answer = start_python(folder, "-m", "miner.run", *overrides)
     assert answer.status == 0, answer.output
