@@ -41,5 +41,5 @@ def _quoted(argument: str) -> str:
     # OmegaConf: "${" begins an interpolation unless an odd number of backslashes stands before it.
     escaped = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", path)
     # Hydra: backslashes count only before a quote, of which the closing one is the last.
-    quoted = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), escaped)
+    quoted = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), escaped)
     return f"{_KEY}'{quoted}'"

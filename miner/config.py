@@ -93,5 +93,9 @@ def _instantiate(group: str, config: DictConfig) -> Any:
     try:
         return instantiate(config)
     except InstantiationException as error:
-        told = [line for line in str(error).splitlines() if not line.startswith("full_key")]
-        raise ConfigError(f"{group}._target_={config._target_}: {' '.join(told)}") from error
+        cause = error.__cause__ or error.__context__
+        reason = " ".join(str(cause or error).split())
+        raise ConfigError(
+            f"{group}._target_={config._target_}: {reason}; is the name right, its package in "
+            "PYTHONPATH, and every setting one that it takes?"
+        ) from error

@@ -8,17 +8,19 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import hydra
 import psutil
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from miner.command_line import quote_paths
 from miner.config import CONF_FOLDER
 from miner.images import ImageError
 from miner.schema import ConfigError
+from miner.validation import refuse_null_groups
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,7 +33,8 @@ def _task(config: DictConfig) -> None:
     # In a sweep, jobs share this process.
     is_alone = running.mode == RunMode.RUN
     started = psutil.Process().create_time() if is_alone else time.time()
-    job = Job(Path(running.runtime.output_dir), list(running.overrides.task), started)
+    overrides = cast(list[str], OmegaConf.to_container(running.overrides.task, resolve=False))
+    job = Job(Path(running.runtime.output_dir), overrides, started)
     try:
         run_job(config, job)
     except (ConfigError, ImageError) as error:
@@ -44,6 +47,7 @@ def main() -> None:
     # Before torch is imported: its threads spin while they wait, which on a machine that is busy
     # with something else made steps four times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    refuse_null_groups(sys.argv[1:])
     sys.argv[1:] = quote_paths(sys.argv[1:])
     _task()
 

@@ -33,7 +33,7 @@ def _number(rule: str, **bounds: Any) -> Any:
 _Positive = Annotated[float, _number("must be a number above 0", gt=0)]
 _Ratio = Annotated[float, _number("must be above 0 and at most 1", gt=0, le=1)]
 _Count = Annotated[int, _number("must be a whole number of at least 1", ge=1)]
-_CountRule = "must be a whole number of at least 1, or a list of them coarse to fine, as [64,32,20]"
+_CountRule = "must be a whole number of at least 1, or a list of them coarse to fine, as [30,20]"
 _CountEach = Annotated[int, Field(ge=1)]
 _CountPerLevel = Annotated[
     _CountEach | Annotated[list[_CountEach], Field(min_length=1)], Field(description=_CountRule)
@@ -139,10 +139,16 @@ class _WandB(_Group):
     notes: Annotated[str | None, Field(description="must be a text or null")]
 
 
+class _Plain(_Group):
+    target: Annotated[str, Field(alias="_target_", description="must name a class")]
+
+
 class _Loggers(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="allow")
     __pydantic_extra__: dict[str, _Component]
     wandb: _WandB = _UNSET
+    csv: _Plain = _UNSET
+    tensorboard: _Plain = _UNSET
 
 
 class RunConfig(_Group):
@@ -182,7 +188,8 @@ def check_config(config: DictConfig) -> RunConfig:
     try:
         checked = RunConfig.model_validate(OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{error.full_key}: {reason}; give it a value") from None
     except ValidationError as error:
         raise ConfigError("\n".join(_lines(error))) from None
     pixels, most = checked.fitting.pixels_per_step, checked.patch_size**2
@@ -206,8 +213,8 @@ def check_lists(config: RunConfig, n_levels: int) -> None:
     for name, value in per_level.items():
         if isinstance(value, Sequence) and len(value) > n_levels:
             raise ConfigError(
-                f"{name}={list(value)}: the pyramid of this image has {n_levels} levels; "
-                f"give at most {n_levels} numbers, coarse to fine, or set pyramid.n_levels"
+                f"{name}={list(value)}: this pyramid's number of levels is {n_levels}; give no "
+                "more numbers than that, coarse to fine, or set pyramid.n_levels"
             )
 
 
@@ -219,9 +226,16 @@ def _lines(error: ValidationError) -> list[str]:
         if problem["type"] == "extra_forbidden":
             name = ".".join(str(part) for part in problem["loc"])
             rule = "there is no such setting; see python -m miner.run --help"
-        value = "" if problem["type"] == "missing" else f"={problem['input']}"
-        found.setdefault(name, f"{name}{value}: {rule or problem['msg']}")
+        if problem["type"] == "missing":
+            found.setdefault(name, f"{name}: is missing, and {rule or problem['msg']}")
+        else:
+            found.setdefault(name, f"{name}={_typed(problem['input'])}: {rule or problem['msg']}")
     return list(found.values())
+
+
+def _typed(value: Any) -> str:
+    """A value as people type it."""
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _describe(path: Sequence[str]) -> tuple[str, str]:

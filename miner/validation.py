@@ -1,7 +1,7 @@
 """Everything that can be known to be wrong is said before Hydra makes a folder."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -9,13 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from miner.config import build_settings, check_cuda
+from miner.config import CONF_FOLDER, build_settings, check_cuda
 from miner.images import ImageError, inspect_image
 from miner.schema import ConfigError, check_config, check_lists
 
@@ -37,8 +38,20 @@ class ValidateBeforeStart(Callback):
         with _exit_on_mistakes():
             folder = Path(config.hydra.sweep.dir)
             _check_folder("hydra.sweep.dir", folder, "*/representation")
-            for overrides in _sweep(list(config.hydra.overrides.task)):
+            task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+            for overrides in _sweep(task):
                 validate(_compose(config.hydra.job.config_name, overrides))
+
+
+def refuse_null_groups(arguments: Sequence[str]) -> None:
+    """Leave with status 1 at `group=null` and the like, where Hydra gives a traceback."""
+    groups = {folder.name: folder for folder in CONF_FOLDER.iterdir() if folder.is_dir()}
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name in groups and value.lower() in ("null", "true", "false"):
+            options = sorted(file.stem for file in groups[name].glob("*.yaml"))
+            with _exit_on_mistakes():
+                raise ConfigError(f"{argument}: must be one of {', '.join(options)}")
 
 
 @contextmanager
@@ -74,7 +87,10 @@ def _own_settings(config: DictConfig) -> DictConfig:
 def _sweep(overrides: list[str]) -> Iterator[list[str]]:
     """The overrides of every job of a grid."""
     choices = []
-    for override in OverridesParser.create().parse_overrides(overrides):
+    loader = GlobalHydra.instance().config_loader()  # for glob(*)
+    for override in OverridesParser.create(loader).parse_overrides(overrides):
+        if override.is_interval_sweep():
+            continue  # its values are the sweeper's to find
         if override.is_sweep_override():
             key = override.get_key_element()
             choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
@@ -88,7 +104,8 @@ def _compose(name: str, overrides: list[str]) -> DictConfig:
     try:
         return compose(name, overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from error
+        told = str(error).partition("Config search path")[0].split()
+        raise ConfigError(" ".join(told)) from error
 
 
 def _check_folder(setting: str, folder: Path, product: str) -> None:

@@ -13,6 +13,7 @@ STOREYS = [  # a module imports from its own package and from storeys below
     {"fitting"},
     {"evaluation"},
     {"config"},
+    {"validation"},
     {"training"},
 ]
 COMMANDS = len(STOREYS)  # every other module right inside `miner/`

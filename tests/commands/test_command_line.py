@@ -70,7 +70,6 @@ def test_any_name_comes_through(folder: Path, name: str) -> None:
     assert round_trip(name) == name
 
 
-@pytest.mark.xfail(strict=True, reason="$ matches before a final newline too; \\Z does not")
 def test_backslash_before_a_final_newline_comes_through(folder: Path) -> None:
     assert round_trip("a\\\n") == "a\\\n"
 
@@ -83,7 +82,6 @@ def test_home_is_expanded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert as_hydra_reads(argument) == str(file)
 
 
-@pytest.mark.xfail(strict=True, reason="the sweep's overrides are resolved, then parsed again")
 def test_sweep_finds_a_file_with_an_odd_name(tmp_path: Path, command: Command) -> None:
     save_picture(tmp_path / "${seed}.png")
     assert command("-m", "seed=0,1", "image.path=${seed}.png", "hydra.sweep.dir=sweep").status == 0
