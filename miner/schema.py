@@ -7,6 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from miner.mistakes import one_line_each
+
 # A default that is not checked: a component without this field is fine, null in it is not.
 _UNSET: Any = None
 
@@ -191,7 +193,7 @@ def check_config(config: DictConfig) -> RunConfig:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{error.full_key}: {reason}; give it a value") from None
     except ValidationError as error:
-        raise ConfigError("\n".join(_lines(error))) from None
+        raise ConfigError("\n".join(one_line_each(error, RunConfig))) from None
     pixels, most = checked.fitting.pixels_per_step, checked.patch_size**2
     if pixels != "all" and pixels > most:
         raise ConfigError(
@@ -216,39 +218,3 @@ def check_lists(config: RunConfig, n_levels: int) -> None:
                 f"{name}={list(value)}: this pyramid's number of levels is {n_levels}; give no "
                 "more numbers than that, coarse to fine, or set pyramid.n_levels"
             )
-
-
-def _lines(error: ValidationError) -> list[str]:
-    """One line for each wrong setting: its name, value and rule."""
-    found: dict[str, str] = {}
-    for problem in error.errors():
-        name, rule = _describe([str(part) for part in problem["loc"]])
-        if problem["type"] == "extra_forbidden":
-            name = ".".join(str(part) for part in problem["loc"])
-            rule = "there is no such setting; see python -m miner.run --help"
-        if problem["type"] == "missing":
-            found.setdefault(name, f"{name}: is missing, and {rule or problem['msg']}")
-        else:
-            found.setdefault(name, f"{name}={_typed(problem['input'])}: {rule or problem['msg']}")
-    return list(found.values())
-
-
-def _typed(value: Any) -> str:
-    """A value as people type it."""
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
-
-
-def _describe(path: Sequence[str]) -> tuple[str, str]:
-    """The name of the setting at a path of the schema, and its rule."""
-    model: Any = RunConfig
-    names: list[str] = []
-    rule = ""
-    for part in path:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            break
-        fields = {f.alias or name: f for name, f in model.model_fields.items()}
-        names.append(part)
-        if part in fields:
-            rule = fields[part].description or ""
-        model = fields[part].annotation if part in fields else _Component
-    return ".".join(names), rule

@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 STOREYS = [  # a module imports from its own package and from storeys below
+    {"mistakes"},
     {"files", "schema", "command_line", "console"},
     {"images", "pyramid", "models"},
     {"representation"},
@@ -24,7 +25,7 @@ ROOMS = {  # library: where it may be imported
     "safetensors": ("representation",),
     "hydra": ("run", "command_line", "config", "validation", "api", "training.session"),
     "omegaconf": ("run", "schema", "config", "validation", "api", "training.session"),
-    "pydantic": ("schema", "representation.components"),
+    "pydantic": ("schema", "mistakes", "representation.components"),
     "matplotlib": ("evaluation",),
     "torchmetrics": ("evaluation",),
     "pyvips": ("images",),
