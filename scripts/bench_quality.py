@@ -86,6 +86,8 @@ def reduce_pluto(source: Path, target: Path) -> None:
 
 def measure(job: str, image: Path, overrides: Sequence[str]) -> dict[str, Value]:
     """Fit in a process of its own, check its score here, and give the row."""
+    shown = " ".join(["python -m miner.run", *overrides, f"image.path={image.name}", "logger=none"])
+    origin = provenance(shown)  # of the code that the fit begins with
     with tempfile.TemporaryDirectory() as folder:
         common = [f"image.path={image}", "logger=none", f"hydra.run.dir={folder}/run"]
         subprocess.run([sys.executable, "-m", "miner.run", *overrides, *common], check=True)
@@ -95,9 +97,8 @@ def measure(job: str, image: Path, overrides: Sequence[str]) -> dict[str, Value]
         measured = psnr_db(source, rendered)
     if abs(measured - report["psnr_db"]) > 1e-6:
         raise SystemExit(f"{image.name}: reported {report['psnr_db']} dB, measured {measured} dB")
-    shown = " ".join(["python -m miner.run", *overrides, f"image.path={image.name}", "logger=none"])
     row: dict[str, Value] = {"job": job, "image": image.name, "recipe": " ".join(overrides[:-1])}
-    return row | {name: report[name] for name in REPORTED} | provenance(shown)
+    return row | {name: report[name] for name in REPORTED} | origin
 
 
 if __name__ == "__main__":
