@@ -94,11 +94,6 @@ class Frame:
         """The frame of a block that started by itself."""
         return Frame(0, (0,) * n_axes)
 
-    def child(self, parity: tuple[int, ...]) -> "Frame":
-        """The frame of a child, given which half along each axis it covers."""
-        offset = tuple(2 * o + p for o, p in zip(self.offset, parity, strict=True))
-        return Frame(self.generation + 1, offset)
-
 
 def coordinates(patch_size: int, extent: tuple[int, ...], frame: Frame) -> Tensor:
     """Pixel centres of a patch, `(D, P)` in [-1, 1], over its real pixels only, row-major.

@@ -118,16 +118,11 @@ def test_descendants_tile_the_box_of_their_ancestor(n_axes: int, generation: int
     size, parts = 5, 2**generation
     tiled = torch.empty(n_axes, *[parts * size] * n_axes)
     for path in itertools.product(itertools.product((0, 1), repeat=n_axes), repeat=generation):
-        frame, position = Frame.own(n_axes), (0,) * n_axes
+        position = (0,) * n_axes
         for parity in path:
-            frame = frame.child(parity)
             position = tuple(2 * p + q for p, q in zip(position, parity, strict=True))
+        frame = Frame(generation, position)
         box = (slice(None), *(slice(p * size, (p + 1) * size) for p in position))
         tiled[box] = coordinates(size, (size,) * n_axes, frame).unflatten(1, (size,) * n_axes)
     ancestor = coordinates(parts * size, (parts * size,) * n_axes, Frame.own(n_axes))
     torch.testing.assert_close(tiled.flatten(1), ancestor)
-
-
-def test_a_child_of_another_dimension_is_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        Frame.own(2).child((0, 1, 1))
