@@ -45,7 +45,7 @@ def _task(config: DictConfig) -> None:
 def main() -> None:
     """Run the command with the arguments of this process."""
     # Before torch is imported: its threads spin while they wait, which on a machine that is busy
-    # with something else made steps four times slower.
+    # with something else makes every step several times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     refuse_null_groups(sys.argv[1:])
     sys.argv[1:] = quote_paths(sys.argv[1:])

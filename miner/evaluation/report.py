@@ -18,8 +18,6 @@ REPORT = "report.json"
 _PACKAGES = ("miner", "torch", "pytorch-lightning", "hydra-core", "numpy", "wandb")
 # ru_maxrss is in KiB on Linux and in bytes on macOS.
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
-
-
 _UNDEFINED = {
     "ssim": "it takes an image of at least 11 pixels a side",
     "seam_ratio": "it takes borders between patches, and an error inside them",
@@ -48,8 +46,10 @@ def folder_bytes(folder: Path) -> int:
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
-    """Write the report whole or not at all; infinite and undefined numbers are
-    null with a note."""
+    """Write the report whole or not at all.
+
+    Infinite and undefined numbers become null, with a note that says why.
+    """
     notes: list[str] = []
     content = _finite(report, "", notes)
     if notes:

@@ -86,11 +86,11 @@ class LevelFit:
         kept, stored, converged, curves = [], [], 0, []
         for part, extent, encoded in self._sub_batches(start.frames, patches.extents):
             targets = patches.targets(self.spec, part, extent).to(self.device)
-            fit = self._fit(encoded.to(self.device), targets, select(start.hidden, part), on_steps)
+            fit = self._fit(encoded, targets, select(start.hidden, part), on_steps)
             curves.append(scaled(fit.curve, targets[0].numel()))
-            encoded_part, better = self._store(encoded, targets, fit, blocks[part])
+            stored_part, better = self._store(encoded, targets, fit, blocks[part])
             kept.append(part[better])
-            stored.append(encoded_part)
+            stored.append(stored_part)
             converged += int(fit.converged.cpu()[better].sum())
         order = torch.cat(kept).argsort()
         members = torch.cat(kept)[order]
@@ -141,7 +141,7 @@ class LevelFit:
         The hidden layers are rounded first and the readout is found anew for what is left of them:
         of its candidates, each block keeps the one that is best when rounded itself.
         """
-        storage, encoded = self.spec.storage, encoded.to(self.device)
+        storage = self.spec.storage
         hidden = {name: fit.parameters[name] for name in self.model.mlp.shapes()}
         features = self.model.mlp.features(storage.decode(storage.encode(hidden)), encoded)
         best: Parameters = {}
@@ -158,7 +158,7 @@ class LevelFit:
     def _sub_batches(
         self, frames: Tensor, extents: Tensor
     ) -> Iterator[tuple[Tensor, tuple[int, ...], Tensor]]:
-        """Blocks with the same frame and real pixels: members, extent, encoded coordinates.
+        """Blocks with the same frame and real pixels: members, extent, coordinates on the device.
 
         Padded pixels need no weights: they are in no sub-batch's coordinates.
         """
@@ -167,7 +167,7 @@ class LevelFit:
             for number, row in enumerate(distinct.tolist()):
                 extent = tuple(row)
                 points = coordinates(self.spec.patch_size, extent, frame)
-                encoded = self.model.mlp.encoding(points)
+                encoded = self.model.mlp.encoding(points).to(self.device)
                 at_once = blocks_at_once(
                     self.model, points.shape[1], self.settings.max_memory_gib, self.device
                 )

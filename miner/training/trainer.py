@@ -35,7 +35,7 @@ def make_trainer(
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Hold back Lightning's advice that does not apply here: loaders of one batch, no optimiser."""
+    """Hold back Lightning's advice that does not apply here: loaders of one batch."""
     logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -43,7 +43,6 @@ def quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*`_dataloader` was not a DataLoader.*")
             yield
     finally:
         logger.setLevel(level)
