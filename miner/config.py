@@ -19,12 +19,14 @@ def build_settings(config: DictConfig) -> "FitSettings":
     Raises:
         ConfigError: a class cannot be built, is of the wrong kind, or the optimiser mixes blocks.
     """
+    from miner.fitting.kernel import Kernel
     from miner.fitting.loss import Loss
     from miner.fitting.optimizer import probe
     from miner.fitting.pruning import Pruning
     from miner.fitting.readout import Readout
     from miner.fitting.schedule import Schedule
     from miner.fitting.settings import FitSettings
+    from miner.fitting.sizing import Sizing
     from miner.fitting.weights import Weights
     from miner.models.activations import Activation
     from miner.models.encodings import Encoding
@@ -42,6 +44,8 @@ def build_settings(config: DictConfig) -> "FitSettings":
         "loss": Loss,
         "pruning": Pruning,
         "storage": Storage,
+        "kernel": Kernel,
+        "sizing": Sizing,
     }
     optimizer = _instantiate("optimizer", config.optimizer)
     try:
@@ -57,6 +61,7 @@ def build_settings(config: DictConfig) -> "FitSettings":
         width=checked.model.width,
         depth=checked.model.depth,
         max_mse=fitting.max_mse,
+        coarse_ratio=fitting.coarse_ratio,
         max_steps=fitting.max_steps,
         pixels_per_step=None if fitting.pixels_per_step == "all" else fitting.pixels_per_step,
         chunk_size=fitting.chunk_size,

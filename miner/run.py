@@ -4,7 +4,6 @@ The heavy imports wait until a run is certain, so that mistakes are answered at 
 """
 
 import logging
-import os
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from miner.command_line import quote_paths
 from miner.config import CONF_FOLDER
 from miner.images import ImageError
+from miner.machine import prepare
 from miner.schema import ConfigError
 from miner.validation import refuse_null_groups
 
@@ -44,9 +44,7 @@ def _task(config: DictConfig) -> None:
 
 def main() -> None:
     """Run the command with the arguments of this process."""
-    # Before torch is imported: its threads spin while they wait, which on a machine that is busy
-    # with something else makes every step several times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    prepare()
     refuse_null_groups(sys.argv[1:])
     sys.argv[1:] = quote_paths(sys.argv[1:])
     _task()

@@ -68,9 +68,28 @@ class _Encoding(_Component):
     scale: _Positive = _UNSET
 
 
+_WidthRule = "must be a whole number from 1 to 1024, or a list of them coarse to fine, as [30,20]"
+_WidthEach = Annotated[int, Field(ge=1, le=1024)]
+
+
 class _Model(_Group):
-    width: _CountPerLevel
+    width: Annotated[
+        _WidthEach | Annotated[list[_WidthEach], Field(min_length=1)], Field(description=_WidthRule)
+    ]
     depth: Annotated[int, _number("must be a whole number from 1 to 16", ge=1, le=16)]
+
+
+_Width = Annotated[int, _number("must be a whole number from 1 to 1024", ge=1, le=1024)]
+
+
+class _Sizing(_Component):
+    retries: Annotated[int, _number("must be a whole number from 0 to 8", ge=0, le=8)] = _UNSET
+    pilot_steps: _Count = _UNSET
+    gain_db: Annotated[float, _number("must be 0 or more", ge=0)] = _UNSET
+    features_per_db: _Positive = _UNSET
+    parameters_per_pixel: _Positive = _UNSET
+    least: _Width = _UNSET
+    most: _Width = _UNSET
 
 
 class _Readout(_Component):
@@ -105,6 +124,7 @@ class _Pruning(_Component):
 
 class _Fitting(_Group):
     max_mse: _Positive
+    coarse_ratio: Annotated[float, _number("must be a number of at least 1", ge=1)]
     max_steps: _CountPerLevel
     pixels_per_step: Annotated[
         Literal["all"] | Annotated[int, Field(ge=1)],
@@ -161,6 +181,7 @@ class RunConfig(_Group):
     activation: _Activation
     encoding: _Encoding
     model: _Model
+    sizing: _Sizing
     readout: _Readout
     weights: _Weights
     optimizer: _Optimizer
@@ -169,6 +190,7 @@ class RunConfig(_Group):
     pruning: _Pruning
     fitting: _Fitting
     storage: _Component
+    kernel: _Component
     trainer: _Trainer
     logger: Annotated[
         _Loggers,
@@ -199,6 +221,11 @@ def check_config(config: DictConfig) -> RunConfig:
         raise ConfigError(
             f"fitting.pixels_per_step={pixels}: a patch of patch_size={checked.patch_size} has "
             f"{most} pixels; use fitting.pixels_per_step=all"
+        )
+    least, widest = checked.sizing.least, checked.sizing.most
+    if least is not None and widest is not None and least > widest:
+        raise ConfigError(
+            f"sizing.least={least}: must be at most sizing.most, which is {widest}; lower it"
         )
     if isinstance(checked.pyramid.n_levels, int):
         check_lists(checked, checked.pyramid.n_levels)

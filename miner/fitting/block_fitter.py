@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from miner.fitting.curves import Curve
+from miner.fitting.kernel import Kernel
 from miner.fitting.pruning import Pruning
 from miner.fitting.readout import Readout
-from miner.fitting.steps import EagerSteps, StepSettings, checkpoints
+from miner.fitting.steps import StepSettings, checkpoints
 from miner.models.block_model import BlockModel
 from miner.models.parameters import Parameters
 
@@ -29,6 +30,7 @@ class BlockFit:
 
 
 def fit_blocks(
+    kernel: Kernel,
     model: BlockModel,
     readout: Readout,
     settings: StepSettings,
@@ -47,7 +49,7 @@ def fit_blocks(
     error was measured over all its pixels.
     """
     began = time.perf_counter()
-    steps = EagerSteps(model, readout, settings, encoded, targets, start)
+    steps = kernel.steps(model, readout, settings, encoded, targets, start)
     n_blocks = len(targets)
     result: Parameters = {}
     mse = steps.best_mse.clone()
@@ -60,15 +62,19 @@ def fit_blocks(
         steps.advance(n_steps)
         steps.measure()
         mse[training] = steps.best_mse
-        result = result or {name: tensor.clone() for name, tensor in steps.best.items()}
-        for name, tensor in steps.best.items():
-            result[name][training] = tensor
         total = float(mse.double().sum())
         curve.append((checkpoint, time.perf_counter() - began, total))
         on_steps(n_steps * n_blocks)
-        if checkpoint == settings.n_steps:
-            break
+        is_last = checkpoint == settings.n_steps
         done = pruning.converged(steps.mse, before, max_mse)
+        leaves = torch.ones_like(done) if is_last else done
+        if leaves.any():
+            best = steps.best
+            result = result or {n: t.new_empty(n_blocks, *t.shape[1:]) for n, t in best.items()}
+            for name, tensor in best.items():
+                result[name][training[leaves]] = tensor[leaves]
+        if is_last:
+            break
         before = steps.mse[~done]
         converged[training[done]] = True
         training = training[~done]

@@ -51,11 +51,20 @@ class PyramidFitter:
         for _ in range(spec.n_levels - 1):
             self.signals.append(reduce(self.signals[-1]))
         self._coarser: Coarser | None = None
+        self.kernel = settings.kernel.prepare(
+            spec.models, settings.readout, settings.steps_at(0), device
+        )
 
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
         return LevelFit(
-            self.spec, self.settings, level, self.signals[level], self._coarser, self.device
+            self.spec,
+            self.settings,
+            self.kernel,
+            level,
+            self.signals[level],
+            self._coarser,
+            self.device,
         )
 
     def finish_level(self, fit: LevelFit, shards: Sequence[Shard]) -> Tensor:

@@ -1,22 +1,22 @@
 """Fit one level of the pyramid, chunk by chunk."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from miner.fitting.block_fitter import BlockFit, fit_blocks
-from miner.fitting.curves import merge_curves, scaled
+from miner.fitting.curves import merge_curves
+from miner.fitting.group import GroupFit, GroupFitter, Patches
+from miner.fitting.kernel import Kernel
 from miner.fitting.parents import find_parents
 from miner.fitting.randomness import generator
 from miner.fitting.settings import FitSettings, at_level
-from miner.fitting.steps import StepSettings
-from miner.fitting.sub_batch import blocks_at_once
-from miner.models.parameters import Parameters, concatenate, repeat, select, where
-from miner.pyramid import coordinates
-from miner.representation.render import by_frame, render_level
+from miner.fitting.sizing import Task
+from miner.fitting.weights import Start
+from miner.models.parameters import Parameters, concatenate, select
+from miner.representation.render import render_level
 from miner.representation.shard import ChunkStats, Shard
 from miner.representation.spec import Spec
 
@@ -40,24 +40,27 @@ class LevelFit:
         self,
         spec: Spec,
         settings: FitSettings,
+        kernel: Kernel,
         level: int,
         signal: Tensor,
         coarser: Coarser | None,
         device: torch.device,
     ) -> None:
         """Take the level's signal `(C, *S)` and the coarser level, None at the coarsest."""
-        self.spec, self.settings, self.level, self.signal = spec, settings, level, signal
-        self.device, self.grid, self.model = device, spec.grid(level), spec.model(level)
+        self.spec, self.settings, self.kernel = spec, settings, kernel
+        self.level, self.signal, self.device = level, signal, device
+        self.grid = spec.grid(level)
         self.prediction = torch.zeros_like(signal) if coarser is None else coarser.prediction
         inherits = coarser is not None and settings.weights.inherits
         self._parents = coarser.shards if coarser and inherits else ()
+        self.max_mse = settings.max_mse_at(level)
+        self.n_steps = settings.steps_at(level).n_steps
         self.predicted_mse = self.grid.block_means((signal - self.prediction).square())
-        is_active = self.predicted_mse > settings.max_mse
+        is_active = self.predicted_mse > self.max_mse
         if coarser is None:
             is_active[:] = True
         self.active = torch.nonzero(is_active).flatten()
         self.chunks = self.active.split(settings.chunk_size) if len(self.active) else ()
-        self.n_steps = at_level(settings.max_steps, level)
 
     @property
     def predicted_sse(self) -> float:
@@ -74,115 +77,142 @@ class LevelFit:
         """Fit the blocks of one chunk. `on_steps` is told how many block steps are done."""
         began = time.perf_counter()
         blocks = self.chunks[chunk]
-        drawn = self.model.mlp.draw(generator(self.settings.seed, self.level))
-        start = self.settings.weights.start(
-            drawn, find_parents(self.spec, self.level, blocks, self._parents)
-        )
-        patches = _Patches(
+        patches = Patches(
             signal=self.grid.cut(self.signal, blocks),
             prediction=self.grid.cut(self.prediction, blocks),
             extents=self.grid.extents(blocks),
         )
-        kept, stored, converged, curves = [], [], 0, []
-        for part, extent, encoded in self._sub_batches(start.frames, patches.extents):
-            targets = patches.targets(self.spec, part, extent).to(self.device)
-            fit = self._fit(encoded, targets, select(start.hidden, part), on_steps)
-            curves.append(scaled(fit.curve, targets[0].numel()))
-            stored_part, better = self._store(encoded, targets, fit, blocks[part])
-            kept.append(part[better])
-            stored.append(stored_part)
-            converged += int(fit.converged.cpu()[better].sum())
-        order = torch.cat(kept).argsort()
-        members = torch.cat(kept)[order]
-        seconds = time.perf_counter() - began
+        first, again = self._fit_widths(blocks, patches, on_steps)
+        stored = _Stored(self.predicted_mse[blocks])
+        for group in first + again:
+            stored.add(group)
+        rows = stored.rows
         stats = ChunkStats(
-            len(blocks), converged, int(start.is_fresh.sum()), seconds, merge_curves(curves)
+            n_active=len(blocks),
+            n_converged=int(stored.converged[rows].sum()),
+            n_fresh=sum(int(group.start.is_fresh.sum()) for group in first),
+            seconds=time.perf_counter() - began,
+            curve=merge_curves([group.fit.curve for group in first]),
         )
-        tensors = select(concatenate(stored), order)
-        return Shard(self.level, chunk, blocks[members], start.frames[members], tensors, stats)
+        return Shard(
+            self.level,
+            chunk,
+            blocks[rows],
+            stored.frames[rows],
+            stored.widths[rows],
+            stored.by_width(),
+            stats,
+        )
 
     def reconstruct(self, shards: Sequence[Shard]) -> Tensor:
         """The level as stored, `(C, *S)`, never clipped."""
         first = (0,) * len(self.spec.sides)
-        return render_level(self.spec, self.level, shards, self.prediction, first)
-
-    def _fit(
-        self, encoded: Tensor, targets: Tensor, hidden: Parameters, on_steps: Callable[[int], None]
-    ) -> BlockFit:
-        settings = self.settings
-        shapes = self.model.head.shapes(self.model.mlp.width, self.model.n_channels)
-        drawn = settings.readout.draw(shapes, generator(settings.seed, self.level, "readout"))
-        start = hidden | repeat(drawn, len(targets))
-        return fit_blocks(
-            self.model,
-            settings.readout,
-            StepSettings(
-                n_steps=self.n_steps,
-                optimizer=settings.optimizer,
-                schedule=settings.schedule,
-                loss=settings.loss,
-                pixels_per_step=settings.pixels_per_step,
-                key=(settings.seed, self.level, "pixels"),
-            ),
-            settings.pruning,
-            settings.max_mse,
-            encoded,
-            targets,
-            {name: tensor.to(self.device) for name, tensor in start.items()},
-            on_steps,
+        return render_level(
+            self.spec, self.level, shards, self.prediction, first, self.kernel.outputs
         )
 
-    @torch.no_grad()
-    def _store(
-        self, encoded: Tensor, targets: Tensor, fit: BlockFit, blocks: Tensor
-    ) -> tuple[Parameters, Tensor]:
-        """Stored tensors of the blocks that beat their prediction, and which those are.
+    def _fit_widths(
+        self, blocks: Tensor, patches: Patches, on_steps: Callable[[int], None]
+    ) -> tuple[list["_Group"], list["_Group"]]:
+        """Fits of all blocks with the widths that they get, and of some again with wider ones."""
+        sizing, level_width = self.settings.sizing, at_level(self.settings.width, self.level)
+        task = Task(
+            width=level_width,
+            n_steps=self.n_steps,
+            n_pixels=self.spec.patch_size ** len(self.spec.sides),
+            max_mse=self.max_mse,
+            cost=lambda width: self.spec.model(self.level, width).n_parameters,
+        )
 
-        The hidden layers are rounded first and the readout is found anew for what is left of them:
-        of its candidates, each block keeps the one that is best when rounded itself.
-        """
-        storage = self.spec.storage
-        hidden = {name: fit.parameters[name] for name in self.model.mlp.shapes()}
-        features = self.model.mlp.features(storage.decode(storage.encode(hidden)), encoded)
-        best: Parameters = {}
-        best_mse = torch.full_like(fit.mse, torch.inf)
-        for readout in self.settings.readout.candidates(features, targets, fit.parameters):
-            stored = storage.encode(hidden | readout)
-            outputs = self.model.head.outputs(features, storage.decode(stored))
-            mse = (outputs - targets).square().mean(dim=(1, 2))
-            best = where(mse < best_mse, stored, best or stored)
-            best_mse = torch.fmin(best_mse, mse)  # a NaN never wins
-        better = best_mse.double().cpu() < self.predicted_mse[blocks]
-        return select({name: tensor.cpu() for name, tensor in best.items()}, better), better
+        def pilot(n_steps: int) -> Tensor:
+            start = self._start(blocks, level_width)
+            return self._fitter(level_width).errors_after(n_steps, patches, start)
 
-    def _sub_batches(
-        self, frames: Tensor, extents: Tensor
-    ) -> Iterator[tuple[Tensor, tuple[int, ...], Tensor]]:
-        """Blocks with the same frame and real pixels: members, extent, coordinates on the device.
+        widths = sizing.assign(len(blocks), task, pilot)
+        rounds: list[list[_Group]] = []
+        mse = torch.full((len(blocks),), torch.inf)
+        pending = torch.arange(len(blocks))
+        while len(pending) and len(rounds) <= sizing.retries:
+            groups = []
+            for width in widths[pending].unique().tolist():
+                rows = pending[widths[pending] == width]
+                start = self._start(blocks[rows], width)
+                fit = self._fitter(width).fit(patches.select(rows), start, on_steps)
+                mse[rows] = torch.fmin(mse[rows], fit.mse)
+                groups.append(_Group(width, rows, start, fit))
+            rounds.append(groups)
+            on_steps = _unheard
+            wider = sizing.widen(widths, mse, task)
+            pending = torch.nonzero(wider > widths).flatten()
+            widths = wider
+        return rounds[0], [group for groups in rounds[1:] for group in groups]
 
-        Padded pixels need no weights: they are in no sub-batch's coordinates.
-        """
-        for frame, members in by_frame(frames):
-            distinct, which = torch.unique(extents[members], dim=0, return_inverse=True)
-            for number, row in enumerate(distinct.tolist()):
-                extent = tuple(row)
-                points = coordinates(self.spec.patch_size, extent, frame)
-                encoded = self.model.mlp.encoding(points).to(self.device)
-                at_once = blocks_at_once(
-                    self.model, points.shape[1], self.settings.max_memory_gib, self.device
-                )
-                for part in members[which == number].split(at_once):
-                    yield part, extent, encoded
+    def _start(self, blocks: Tensor, width: int) -> Start:
+        drawn = self.spec.model(self.level, width).mlp.draw(
+            generator(self.settings.seed, self.level)
+        )
+        parents = find_parents(self.spec, self.level, width, blocks, self._parents)
+        return self.settings.weights.start(drawn, parents)
+
+    def _fitter(self, width: int) -> GroupFitter:
+        return GroupFitter(self.spec, self.settings, self.kernel, self.level, width, self.device)
+
+
+def _unheard(n_block_steps: int) -> None:
+    """Steps of blocks that were counted before."""
 
 
 @dataclass(frozen=True)
-class _Patches:
-    signal: Tensor
-    prediction: Tensor
-    extents: Tensor
+class _Group:
+    """Rows of a chunk that were fitted with one width."""
 
-    def targets(self, spec: Spec, part: Tensor, extent: tuple[int, ...]) -> Tensor:
-        """Targets `(B, C, P)` over real pixels."""
-        crop: tuple[Tensor | slice, ...] = (part, slice(None), *map(slice, extent))
-        signal, prediction = self.signal[crop], self.prediction[crop]
-        return spec.pyramid.target(signal, prediction).flatten(2)
+    width: int
+    rows: Tensor
+    start: Start
+    fit: GroupFit
+
+
+class _Stored:
+    """The best fit of each block of a chunk, if it is better than the block's prediction."""
+
+    def __init__(self, predicted_mse: Tensor) -> None:
+        """Take the errors that blocks have without a network, `(B,)`."""
+        n_blocks = len(predicted_mse)
+        self.mse = predicted_mse.clone()
+        self.widths = torch.zeros(n_blocks, dtype=torch.long)
+        self.frames = torch.zeros(0)
+        self.converged = torch.zeros(n_blocks, dtype=torch.bool)
+        self._group = torch.full((n_blocks,), -1)
+        self._groups: list[_Group] = []
+
+    @property
+    def rows(self) -> Tensor:
+        """Blocks that are stored, ascending."""
+        return torch.nonzero(self.widths).flatten()
+
+    def add(self, group: _Group) -> None:
+        """Take what is better than anything before; a NaN never is."""
+        frames = group.start.frames
+        if not len(self.frames):
+            self.frames = frames.new_zeros(len(self.mse), frames.shape[1])
+        better = group.fit.mse.double() < self.mse[group.rows]
+        rows = group.rows[better]
+        self.mse[rows] = group.fit.mse[better].double()
+        self.widths[rows] = group.width
+        self.frames[rows] = frames[better]
+        self.converged[rows] = group.fit.converged[better]
+        self._group[rows] = len(self._groups)
+        self._groups.append(group)
+
+    def by_width(self) -> dict[int, Parameters]:
+        """Stored tensors of each width, its blocks in ascending order."""
+        stored: dict[int, Parameters] = {}
+        for width in self.widths[self.rows].unique().tolist():
+            parts, rows = [], []
+            for number, group in enumerate(self._groups):
+                kept = self._group[group.rows] == number
+                if group.width == width and kept.any():
+                    parts.append(select(group.fit.stored, kept))
+                    rows.append(group.rows[kept])
+            stored[width] = select(concatenate(parts), torch.cat(rows).argsort())
+        return stored

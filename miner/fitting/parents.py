@@ -12,15 +12,20 @@ from miner.representation.spec import Spec
 
 
 def find_parents(
-    spec: Spec, level: int, blocks: Tensor, coarser_shards: Sequence[Shard]
+    spec: Spec, level: int, width: int, blocks: Tensor, coarser_shards: Sequence[Shard]
 ) -> Parents:
-    """The stored parents of blocks `(B,)` of a level; none at the coarsest or of another shape.
+    """The stored parents of blocks `(B,)` of one width; none at the coarsest or of another shape.
 
     The parent of the block at position q is the coarser block at q // 2.
     """
     positions = spec.grid(level).positions(blocks)
-    known = torch.cat([torch.empty(0, dtype=torch.long), *(s.blocks for s in coarser_shards)])
-    if len(known) == 0 or spec.model(level + 1).mlp.shapes() != spec.model(level).mlp.shapes():
+    groups = [
+        (shard.blocks[members], shard.frames[members], stored)
+        for shard in coarser_shards
+        for found, members, stored in shard.groups()
+        if found == width
+    ]
+    if not groups:
         return Parents(
             exists=torch.zeros(len(blocks), dtype=torch.bool),
             hidden={},
@@ -28,15 +33,14 @@ def find_parents(
             parity=positions % 2,
         )
     wanted = spec.grid(level + 1).numbers(positions // 2)
+    known, frames = (torch.cat(parts) for parts in list(zip(*groups, strict=True))[:2])
     order = known.argsort()
     place = torch.searchsorted(known[order], wanted).clamp(max=len(known) - 1)
     row = order[place]
-    stored = select(concatenate([shard.stored for shard in coarser_shards]), row)
-    decoded = spec.storage.decode(stored)
-    frames = torch.cat([shard.frames for shard in coarser_shards])
+    decoded = spec.storage.decode(select(concatenate([stored for _, _, stored in groups]), row))
     return Parents(
         exists=known[row] == wanted,
-        hidden={name: decoded[name] for name in spec.model(level).mlp.shapes()},
+        hidden={name: decoded[name] for name in spec.model(level, width).mlp.shapes()},
         frames=frames[row],
         parity=positions % 2,
     )

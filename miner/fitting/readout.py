@@ -47,11 +47,9 @@ class Readout(ABC):
         `known` holds trained parameters and constants. The targets may be those of a few pixels.
         """
 
-    def candidates(
-        self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]
-    ) -> Iterator[Parameters]:
-        """Readouts of which the best is stored, once each of them is rounded."""
-        yield self.solve(features, targets, known)
+    def candidates(self) -> Iterator["Readout"]:
+        """Ways of finding the readout of rounded features; the best, once rounded, is stored."""
+        yield self
 
 
 @dataclass(frozen=True)
@@ -122,12 +120,10 @@ class ClosedFormReadout(Readout):
         bias = torch.where(bias.isfinite(), bias, mean_t)
         return {WEIGHT: weight.to(features.dtype), BIAS: bias.to(features.dtype)}
 
-    def candidates(
-        self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]
-    ) -> Iterator[Parameters]:
-        """Solutions with larger and larger lambda: smaller weights lose less to rounding."""
+    def candidates(self) -> Iterator[Readout]:
+        """Larger and larger lambda: smaller weights lose less to rounding."""
         for rung in _ROUNDING_LADDER:
-            yield replace(self, ridge=self.ridge * rung).solve(features, targets, known)
+            yield replace(self, ridge=self.ridge * rung)
 
 
 def _ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from miner.fitting.kernel import Kernel
 from miner.fitting.loss import Loss
 from miner.fitting.optimizer import OptimizerFactory
 from miner.fitting.pruning import Pruning
 from miner.fitting.readout import Readout
 from miner.fitting.schedule import Schedule
+from miner.fitting.sizing import Sizing
+from miner.fitting.steps import StepSettings
 from miner.fitting.weights import Weights
 from miner.models.activations import Activation
 from miner.models.encodings import Encoding
@@ -22,8 +25,9 @@ T = TypeVar("T", int, float)
 class FitSettings:
     """Settings of a fit; the comments beside the defaults in `conf/` explain each.
 
-    `width`, `max_steps` take a number for all levels, or numbers coarse to fine of which the last
-    belongs to the finest level and the first repeats. `pixels_per_step` None is all pixels.
+    `width` and `max_steps` take a number for all levels, or numbers coarse to fine of which the
+    last belongs to the finest level and the first repeats. Levels above the finest have the bound
+    `coarse_ratio * max_mse`. `pixels_per_step` None is all pixels.
     """
 
     patch_size: int
@@ -33,6 +37,7 @@ class FitSettings:
     encoding: Encoding
     width: int | Sequence[int]
     depth: int
+    sizing: Sizing
     readout: Readout
     weights: Weights
     optimizer: OptimizerFactory
@@ -40,11 +45,28 @@ class FitSettings:
     loss: Loss
     pruning: Pruning
     storage: Storage
+    kernel: Kernel
     max_mse: float
+    coarse_ratio: float
     max_steps: int | Sequence[int]
     pixels_per_step: int | None
     chunk_size: int
     max_memory_gib: float
+
+    def max_mse_at(self, level: int) -> float:
+        """The error that blocks of a level are to reach."""
+        return self.max_mse if level == 0 else self.coarse_ratio * self.max_mse
+
+    def steps_at(self, level: int) -> StepSettings:
+        """How a level is trained."""
+        return StepSettings(
+            n_steps=at_level(self.max_steps, level),
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            loss=self.loss,
+            pixels_per_step=self.pixels_per_step,
+            key=(self.seed, level, "pixels"),
+        )
 
 
 def at_level(value: T | Sequence[T], level: int) -> T:

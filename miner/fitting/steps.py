@@ -1,11 +1,11 @@
 """Training steps of a sub-batch: the readable definition in plain PyTorch.
 
-This is the part that a fused kernel replaces: `advance` takes many steps at a call, `measure`
-scores the present state over all pixels, `keep` leaves blocks out.
+`fused/` holds its compiled twin.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,27 @@ class StepSettings:
     key: tuple[int | str, ...]
 
 
+class Steps(Protocol):
+    """Blocks in training. `step` counts the steps taken; errors `(B,)` are as last measured."""
+
+    step: int
+    mse: Tensor
+    best_mse: Tensor
+
+    @property
+    def best(self) -> Parameters:
+        """The best state of every block that was measured."""
+
+    def advance(self, n_steps: int) -> None:
+        """Take steps."""
+
+    def measure(self) -> None:
+        """Score the present state over all pixels."""
+
+    def keep(self, index: Tensor) -> None:
+        """Leave all blocks but `index` out of the computation."""
+
+
 class EagerSteps:
     """Blocks in training, with the best state of each that was measured so far."""
 
@@ -48,7 +69,11 @@ class EagerSteps:
         self.encoded, self.targets = encoded, targets
         self.step = 0
         self._trained = {name: nn.Parameter(tensor.clone()) for name, tensor in start.items()}
-        self._constants = readout.constants(targets, self._trained)
+        self._constants = {
+            name: tensor
+            for name, tensor in readout.constants(targets, self._trained).items()
+            if name not in start
+        }
         self._optimizer = settings.optimizer(self._trained.values())
         self._base_lr = float(self._optimizer.param_groups[0]["lr"])
         self.mse = self.best_mse = targets.new_full((len(targets),), torch.inf)

@@ -1,5 +1,6 @@
 """All that a block computes: hidden layers and output head."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,11 @@ class BlockModel:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter of one block."""
         return self.mlp.shapes() | self.head.shapes(self.mlp.width, self.n_channels)
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers of one block."""
+        return sum(math.prod(shape) for shape in self.shapes().values())
 
     def outputs(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
         """Values `(B, C, P)` at encoded coordinates `(E, P)`."""

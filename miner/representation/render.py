@@ -1,11 +1,12 @@
 """Render a level from stored blocks and the reconstruction of the next coarser level."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import index
 
 import torch
 from torch import Tensor
 
+from miner.models.block_model import BlockModel
 from miner.models.parameters import Parameters, select
 from miner.pyramid import Frame, Grid, coordinates, expand
 from miner.representation.shard import Shard
@@ -41,21 +42,37 @@ def by_frame(frames: Tensor) -> Iterator[tuple[Frame, Tensor]]:
         yield Frame(row[0], tuple(row[1:])), torch.nonzero(membership == number).flatten()
 
 
-def block_values(spec: Spec, level: int, parameters: Parameters, frames: Tensor) -> Tensor:
-    """What decoded blocks say, as patches `(B, C, *[patch_size] * D)`."""
-    model, sides = spec.model(level), (spec.patch_size,) * len(spec.sides)
+Outputs = Callable[[BlockModel, Parameters, Tensor], Tensor]
+"""Gives values `(B, C, P)` of a network's decoded blocks at encoded coordinates `(E, P)`."""
+
+
+def plain_outputs(model: BlockModel, parameters: Parameters, encoded: Tensor) -> Tensor:
+    """The network's own."""
+    return model.outputs(parameters, encoded)
+
+
+def block_values(
+    spec: Spec, model: BlockModel, parameters: Parameters, frames: Tensor, outputs: Outputs
+) -> Tensor:
+    """What decoded blocks of one network say, as patches `(B, C, *[patch_size] * D)`."""
+    sides = (spec.patch_size,) * len(spec.sides)
     values = torch.empty(len(frames), spec.n_channels, *sides)
     for frame, members in by_frame(frames):
         encoded = model.mlp.encoding(coordinates(spec.patch_size, sides, frame))
         for part in members.split(max(1, _PIXELS_AT_ONCE // encoded.shape[1])):
-            outputs = model.outputs(select(parameters, part), encoded)
-            values[part] = outputs.unflatten(-1, sides)
+            said = outputs(model, select(parameters, part), encoded)
+            values[part] = said.unflatten(-1, sides)
     return values
 
 
 @torch.no_grad()
 def render_level(
-    spec: Spec, level: int, shards: Iterable[Shard], prediction: Tensor, first: tuple[int, ...]
+    spec: Spec,
+    level: int,
+    shards: Iterable[Shard],
+    prediction: Tensor,
+    first: tuple[int, ...],
+    outputs: Outputs = plain_outputs,
 ) -> Tensor:
     """Join a level's active blocks to its prediction `(C, *box)`.
 
@@ -70,10 +87,16 @@ def render_level(
         inside = ((positions >= 0) & (positions < torch.tensor(box.counts))).all(-1)
         if not inside.any():
             continue
-        parameters = spec.storage.decode(select(shard.stored, inside))
-        outputs = block_values(spec, level, parameters, shard.frames[inside])
+        values = prediction.new_empty(
+            len(positions), spec.n_channels, *(spec.patch_size,) * len(first)
+        )
+        for width, members, stored in shard.groups():
+            shown = inside[members]
+            parameters = spec.storage.decode(select(stored, shown))
+            model, rows = spec.model(level, width), members[shown]
+            values[rows] = block_values(spec, model, parameters, shard.frames[rows], outputs)
         blocks = box.numbers(positions[inside])
-        merged = spec.pyramid.merge(box.cut(prediction, blocks), outputs)
+        merged = spec.pyramid.merge(box.cut(prediction, blocks), values[inside])
         prediction = box.paste(prediction, blocks, merged)
     return prediction
 

@@ -1,7 +1,6 @@
 """The product of a fit: every level's active blocks, rendered at any level and in any region."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +23,7 @@ from miner.representation.shard import RepresentationError, Shard, read_shard, w
 from miner.representation.spec import Spec
 
 MANIFEST = "manifest.json"
-_FORMAT, _VERSION = "miner-representation", 1
+_FORMAT, _VERSION = "miner-representation", 2
 
 
 class MinerRepresentation:
@@ -46,8 +45,11 @@ class MinerRepresentation:
 
     def level_parameters(self, level: int) -> int:
         """Stored numbers of one level's block networks."""
-        per_block = sum(math.prod(shape) for shape in self.spec.model(level).shapes().values())
-        return per_block * sum(len(shard.blocks) for shard in self.shards.get(level, ()))
+        groups = [group for shard in self.shards.get(level, ()) for group in shard.groups()]
+        return sum(
+            len(members) * self.spec.model(level, width).n_parameters
+            for width, members, _ in groups
+        )
 
     def active_blocks(self, level: int) -> Tensor:
         """Numbers of the blocks of a level that have a network, ascending."""

@@ -6,6 +6,8 @@ parameters and metadata; its checksum covers all of them.
 
 import hashlib
 import json
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from torch import Tensor
 from miner.files import written_whole
 from miner.models.parameters import Parameters
 from miner.representation.spec import Spec
+
+_WIDEST = 2**12
 
 
 class RepresentationError(ValueError):
@@ -37,14 +41,23 @@ class ChunkStats:
 
 @dataclass(frozen=True)
 class Shard:
-    """Stored blocks of one chunk: numbers `(B,)` ascending, frames `(B, 1 + D)`, stored tensors."""
+    """Stored blocks of one chunk: numbers `(B,)` ascending, frames `(B, 1 + D)`, widths `(B,)`.
+
+    `stored` holds, for each width, the stored tensors of the blocks that have it, in their order.
+    """
 
     level: int
     chunk: int
     blocks: Tensor
     frames: Tensor
-    stored: Parameters
+    widths: Tensor
+    stored: Mapping[int, Parameters]
     stats: ChunkStats
+
+    def groups(self) -> Iterator[tuple[int, Tensor, Parameters]]:
+        """Each width, which rows of `blocks` have it, and their stored tensors."""
+        for width, stored in self.stored.items():
+            yield width, torch.nonzero(self.widths == width).flatten(), stored
 
     @property
     def file_name(self) -> str:
@@ -87,25 +100,55 @@ def read_shard(path: Path, spec: Spec) -> tuple[Shard, str]:
 
 
 def _tensors(shard: Shard) -> Parameters:
-    tensors = {"blocks": shard.blocks.int(), **shard.stored}
+    """What a file holds: numbers of one type lie in one tensor, whose parts the spec tells."""
+    tensors = {"blocks": shard.blocks.int(), "widths": shard.widths.short()}
     if shard.frames.any():
         tensors["frames"] = shard.frames.int()
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+    rows: dict[str, list[Tensor]] = {}
+    for _, stored in sorted(shard.stored.items()):
+        for _, tensor in sorted(stored.items()):
+            rows.setdefault(_name(tensor.dtype), []).append(tensor.flatten())
+    return tensors | {name: torch.cat(parts) for name, parts in rows.items()}
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _shard(tensors: Parameters, metadata: dict[str, str], spec: Spec) -> Shard:
     level, chunk = int(metadata["level"]), int(metadata["chunk"])
     blocks = tensors.pop("blocks").long()
+    widths = tensors.pop("widths").long()
     frames = tensors.pop("frames", torch.zeros(len(blocks), 1 + len(spec.sides))).long()
     stats: dict[str, Any] = json.loads(metadata["stats"])
     stats["curve"] = tuple((step, seconds, sse) for step, seconds, sse in stats["curve"])
     _check_blocks(blocks, frames, level, spec)
-    layout = spec.storage.layout(spec.model(level).shapes())
-    found = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
-    wanted = {name: (dtype, (len(blocks), *shape)) for name, (dtype, shape) in layout.items()}
-    if found != wanted:
+    if widths.shape != blocks.shape or not bool(((widths > 0) & (widths <= _WIDEST)).all()):
+        raise RepresentationError(f"its widths are not one number from 1 to {_WIDEST} per block")
+    stored = _parted(tensors, level, widths, spec)
+    return Shard(level, chunk, blocks, frames, widths, stored, ChunkStats(**stats))
+
+
+def _parted(
+    tensors: Mapping[str, Tensor], level: int, widths: Tensor, spec: Spec
+) -> dict[int, Parameters]:
+    """Undo what `_tensors` joined."""
+    taken = dict.fromkeys(tensors, 0)
+    stored: dict[int, Parameters] = {}
+    for width in widths.unique().tolist():
+        n_blocks = int((widths == width).sum())
+        layout = spec.storage.layout(spec.model(level, width).shapes())
+        stored[width] = {}
+        for name, (dtype, shape) in sorted(layout.items()):
+            kind, size = _name(dtype), n_blocks * math.prod(shape)
+            part = tensors[kind].flatten()[taken[kind] : taken[kind] + size]
+            if len(part) != size or part.dtype != dtype:
+                raise RepresentationError("its tensors do not fit the manifest")
+            stored[width][name] = part.reshape(n_blocks, *shape)
+            taken[kind] += size
+    if taken != {kind: tensor.numel() for kind, tensor in tensors.items()}:
         raise RepresentationError("its tensors do not fit the manifest")
-    return Shard(level, chunk, blocks, frames, tensors, ChunkStats(**stats))
+    return stored
 
 
 def _check_blocks(blocks: Tensor, frames: Tensor, level: int, spec: Spec) -> None:

@@ -1,6 +1,6 @@
 """All that rendering needs besides the parameters themselves."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -50,9 +50,10 @@ class Spec:
         """The patches of a level."""
         return Grid(self.level_sides[level], self.patch_size)
 
-    def model(self, level: int) -> BlockModel:
-        """The network of a level's blocks."""
-        return self.models[self.n_levels - 1 - level]
+    def model(self, level: int, width: int | None = None) -> BlockModel:
+        """The network of a level's blocks, or one like it with another number of features."""
+        model = self.models[self.n_levels - 1 - level]
+        return model if width is None else replace(model, mlp=replace(model.mlp, width=width))
 
     def is_coarsest(self, level: int) -> bool:
         """Whether there is no coarser level to predict from."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ _SCALE = ".scale"
 @dataclass(frozen=True)
 class Storage(ABC):
     """A reversible layout of block parameters whose decoding is what every renderer uses."""
+
+    is_exact: ClassVar[bool] = False
+    """Whether decoding gives back what was encoded."""
 
     @abstractmethod
     def encode(self, parameters: Mapping[str, Tensor]) -> Parameters:
@@ -33,7 +37,9 @@ class Storage(ABC):
 
 @dataclass(frozen=True)
 class Float32Storage(Storage):
-    """Four bytes a parameter, exact."""
+    """Four bytes a parameter."""
+
+    is_exact: ClassVar[bool] = True
 
     def encode(self, parameters: Mapping[str, Tensor]) -> Parameters:
         """The parameters themselves."""

@@ -71,22 +71,21 @@ def level_curve(
     """
     n_values = fit.signal.numel()
     inactive_sse = max(0.0, fit.predicted_sse - fit.active_sse)
-    per_block = sum(math.prod(shape) for shape in fit.model.shapes().values())
-    in_training = before.parameters + per_block * len(fit.active)
+    stored = before.parameters + after.n_parameters
     points = [before]
     for step, seconds, sse in merge_curves([shard.stats.curve for shard in shards]):
         point = CurvePoint(
             level=fit.level,
             step=before.step + step,
             seconds=before.seconds + seconds,
-            parameters=in_training,
+            parameters=stored,
             psnr_db=psnr_of_sse(inactive_sse + sse, n_values),
         )
         points.append(point)
-    stored = replace(
+    last = replace(
         points[-1],
         seconds=before.seconds + after.wall_time_s,
-        parameters=before.parameters + after.n_parameters,
+        parameters=stored,
         psnr_db=after.psnr_db,
     )
-    return [*points, stored]
+    return [*points, last]

@@ -23,6 +23,7 @@ from miner.evaluation.report import (
 from miner.evaluation.scores import Scores, score
 from miner.fitting.fitter import PyramidFitter, make_spec
 from miner.images import SourceImage, open_image, write_image
+from miner.machine import use_available_cores
 from miner.representation import MinerRepresentation, load
 from miner.schema import ConfigError, check_config
 from miner.training.loggers import TakesResults
@@ -80,6 +81,7 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
 def _fit(
     config: DictConfig, source: SourceImage, folder: Path, loggers: Sequence[Logger]
 ) -> PyramidModule:
+    use_available_cores()
     settings = build_settings(config)
     signal = torch.from_numpy(source.pixels)
     product = folder / "representation"

@@ -118,6 +118,8 @@ def test_works_inside_a_program_that_uses_hydra() -> None:
         ({"pyramid": 3}, ["pyramid"]),
         ({"fitting": None}, ["fitting"]),
         ({"model": {"width": [6, 5, 4]}}, ["model.width=[6, 5, 4]:", "levels is 2"]),
+        ({"fitting": {"coarse_ratio": 0.5}}, ["fitting.coarse_ratio=0.5:", "at least 1"]),
+        ({"sizing": "by_size"}, ["'sizing/by_size'", "by_need", "uniform"]),
         ({"fitting": {"pixels_per_step": 65}}, ["fitting.pixels_per_step=65:", "64 pixels"]),
         ({"optimizer": {"_target_": "torch.optim.LBFGS"}}, ["LBFGS"]),
         ({"image": "moon"}, ["image", "leave it out"]),

@@ -9,6 +9,7 @@ from runs import Fit, read_report
 
 from miner.api import compose_settings
 from miner.config import CONF_FOLDER, build_settings
+from miner.fitting.sizing import UniformSizing
 from miner.images import inspect_image
 
 FILES = sorted((file.parent.name, file.stem) for file in CONF_FOLDER.glob("*/*.yaml"))
@@ -37,7 +38,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read_yaml(group: str, name: str) -> dict:
-    return yaml.safe_load((CONF_FOLDER / group / f"{name}.yaml").read_text())
+    return yaml.safe_load((CONF_FOLDER / group / f"{name}.yaml").read_text()) or {}
 
 
 def test_every_default_is_a_file() -> None:
@@ -79,5 +80,14 @@ def test_recipe_decides_over_the_defaults(recipe: str) -> None:
     composed = compose_settings({"experiment": recipe})
     build_settings(composed)
     for group, fields in read_yaml("experiment", recipe).items():
-        if group != "defaults":
+        if isinstance(fields, dict):
             assert {name: composed[group][name] for name in fields} == fields
+        elif group != "defaults":
+            assert composed[group] == fields
+
+
+@pytest.mark.parametrize("recipe", ["miner_pl", "miner_pl_pluto", "paper"])
+def test_recipe_of_others_has_networks_of_one_width_and_one_bound(recipe: str) -> None:
+    settings = build_settings(compose_settings({"experiment": recipe}))
+    assert settings.sizing == UniformSizing()
+    assert settings.max_mse_at(0) == settings.max_mse_at(3)

@@ -18,6 +18,8 @@ REFUSED = {  # arguments: what the one line must say
     "fitting.max_steps=[3,3,3]": ["fitting.max_steps=[3, 3, 3]:", "levels is 2", "n_levels"],
     "model.width=[6,5,4]": ["model.width=[6, 5, 4]:", "levels is 2", "n_levels"],
     "pyramid.n_levels=auto model.width=[6,5]": ["model.width=[6, 5]:", "n_levels"],
+    "fitting.max_mse=[0.2,0.1]": ["fitting.max_mse=[0.2, 0.1]:", "above 0"],
+    "sizing=by_need sizing.most=0": ["sizing.most=0:", "1 to 1024"],
     # the image
     "image.path=missing.png": ["'missing.png'", "does not exist", "sample:astronaut"],
     "image.path=Picture.png": ["'Picture.png'", "did you mean 'picture.png'"],
@@ -43,6 +45,10 @@ REFUSED = {  # arguments: what the one line must say
     "+optimizer.beta=2": ["optimizer", "'beta'"],
     "optimizer._target_=torch.optim.Adams": ["optimizer._target_=torch.optim.Adams:"],
     "storage._target_=miner.pyramid.GaussianPyramid": ["storage._target_=", "Storage"],
+    "sizing=uniform sizing._target_=miner.pyramid.GaussianPyramid": ["sizing._target_=", "Sizing"],
+    "kernel._target_=miner.pyramid.GaussianPyramid": ["kernel._target_=", "Kernel"],
+    "sizing=by_need +sizing.widest=3": ["sizing", "'widest'"],
+    "sizing=uniform +sizing.most=3": ["sizing", "'most'"],
     # sweeps
     "-m seed=0,1 patch_size=0": ["patch_size=0:", "2 to 512"],
     "-m seed=0,1 image.path=missing.png": ["'missing.png'", "does not exist"],

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from miner.fitting.block_fitter import BlockFit, fit_blocks
 from miner.fitting.fitter import PyramidFitter, fit_pyramid, make_spec
+from miner.fitting.kernel import EagerKernel, FusedKernel, Kernel
 from miner.fitting.loss import MSELoss
 from miner.fitting.pruning import NoPruning, Pruning
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.schedule import ConstantSchedule
 from miner.fitting.settings import FitSettings
+from miner.fitting.sizing import UniformSizing
 from miner.fitting.steps import StepSettings
 from miner.fitting.weights import FreshWeights
 from miner.images import PixelFormat
@@ -27,7 +29,7 @@ from miner.pyramid import Frame, LaplacianPyramid, coordinates
 from miner.representation import MinerRepresentation
 from miner.representation.storage import Float32Storage
 
-SINE, NEVER = Sine(), NoPruning(10)
+SINE, NEVER, EAGER = Sine(), NoPruning(10), EagerKernel()
 ADAM = partial(torch.optim.Adam, lr=2e-3, betas=(0.9, 0.99))
 READOUTS = {  # readout, and whether its targets have either sign
     "closed_form": (ClosedFormReadout(), True),
@@ -50,6 +52,7 @@ class Problem:
     targets: Tensor
     start: Parameters
     steps: StepSettings
+    kernel: Kernel = EAGER
 
     def select(self, index: Tensor) -> "Problem":
         """The same problem for some of the blocks."""
@@ -59,6 +62,16 @@ class Problem:
         """The same problem with other step settings."""
         return replace(self, steps=replace(self.steps, **changes))
 
+    def compiled(self) -> "Problem":
+        """The same problem in float32, for the compiled steps."""
+        return replace(
+            self,
+            encoded=self.encoded.float(),
+            targets=self.targets.float(),
+            start={name: tensor.float() for name, tensor in self.start.items()},
+            kernel=FusedKernel(),
+        )
+
     def fit(
         self,
         pruning: Pruning = NEVER,
@@ -67,6 +80,7 @@ class Problem:
     ) -> BlockFit:
         """Fit the blocks."""
         return fit_blocks(
+            self.kernel,
             self.model,
             self.readout,
             self.steps,
@@ -140,7 +154,10 @@ SETTINGS = FitSettings(
     loss=MSELoss(),
     pruning=NEVER,
     storage=Float32Storage(),
+    sizing=UniformSizing(),
+    kernel=EAGER,
     max_mse=1e-4,
+    coarse_ratio=1.0,
     max_steps=4,
     pixels_per_step=None,
     chunk_size=2048,

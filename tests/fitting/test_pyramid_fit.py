@@ -1,16 +1,14 @@
-"""Whole fits: any size, what is active, what is stored, and what a fit depends on."""
+"""Whole fits: any size, what is active, and what is stored."""
 
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from problems import SETTINGS, fit, fitter, noise
 from torch import Tensor
+from whole_fits import RAGGED, SINGLE, block_errors, mse, smooth
 
-import miner
-from miner.fitting.pruning import AbsoluteMSEPruning
 from miner.fitting.readout import LearnedReadout
 from miner.models.parameters import select
 from miner.pyramid import (
@@ -23,28 +21,6 @@ from miner.pyramid import (
 )
 from miner.representation import MinerRepresentation
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
-
-RAGGED = [(1, 1), (1, 19), (19, 1), (2, 3), (13, 7), (17, 31), (8, 9), (3, 5, 7), (1, 1, 11)]
-SINGLE = LaplacianPyramid(1)
-
-
-def mse(signal: Tensor, representation: MinerRepresentation) -> float:
-    return float((representation.reconstruct() - signal).square().mean())
-
-
-def stored(representation: MinerRepresentation) -> list[Tensor]:
-    return [
-        tensor
-        for _, shards in sorted(representation.shards.items())
-        for shard in shards
-        for tensor in (shard.blocks, shard.frames, *dict(sorted(shard.stored.items())).values())
-    ]
-
-
-def smooth(*sides: int) -> Tensor:
-    """A picture that tiny networks fit easily."""
-    axes = torch.meshgrid(*(torch.arange(side) / 16 for side in sides), indexing="ij")
-    return 0.5 + 0.4 * torch.stack([sum(axes).sin(), sum(axes).cos()])
 
 
 @pytest.mark.parametrize("pyramid", [GaussianPyramid(2), LaplacianPyramid(2)], ids=["gauss", "lap"])
@@ -72,8 +48,8 @@ def test_an_edge_block_is_fitted_as_if_its_pixels_were_the_whole_image(
     changes = {"pyramid": SINGLE, "readout": readout, "pixels_per_step": pixels_per_step}
     (shard,) = fit(signal, **changes).shards[0]
     (alone,) = fit(signal[:, 8:, 8:].contiguous(), **changes).shards[0]
-    corner = select(shard.stored, torch.tensor([3]))
-    torch.testing.assert_close(corner, alone.stored, rtol=1e-3, atol=1e-5)
+    corner = select(shard.stored[6], torch.tensor([3]))
+    torch.testing.assert_close(corner, alone.stored[6], rtol=1e-3, atol=1e-5)
 
 
 def test_a_ragged_blocks_prediction_is_scored_over_its_real_pixels() -> None:
@@ -130,11 +106,6 @@ def test_a_block_no_better_than_its_prediction_becomes_inactive() -> None:
     assert bool((block_errors(fitted, signal) <= block_errors(predicted, signal)).all())
 
 
-def block_errors(representation: MinerRepresentation, signal: Tensor) -> Tensor:
-    error = (representation.reconstruct() - signal).square()
-    return representation.spec.grid(0).block_means(error)
-
-
 @pytest.mark.parametrize("optimizer", [partial(torch.optim.SGD, lr=1e6), partial(torch.optim.Adam)])
 def test_every_stored_block_beats_its_prediction(optimizer: Any) -> None:
     signal = noise(1, 20, 20)
@@ -160,117 +131,14 @@ def test_the_stored_readout_is_the_best_for_the_rounded_layers() -> None:
     fitted = fit(signal, pyramid=SINGLE, storage=storage, width=20, max_steps=20)
     (shard,), model = fitted.shards[0], fitted.spec.model(0)
     encoded = model.mlp.encoding(coordinates(8, (8, 8), Frame.own(2)))
-    decoded = storage.decode(shard.stored)
+    decoded = storage.decode(shard.stored[20])
     features = model.mlp.features(decoded, encoded)
     targets = fitted.spec.grid(0).cut(signal, shard.blocks).flatten(2)
     errors = [
         (model.head.outputs(features, readout) - targets).square().mean(dim=(1, 2))
-        for candidate in SETTINGS.readout.candidates(features, targets, {})
-        for readout in (storage.decode(storage.encode(candidate)),)
+        for candidate in SETTINGS.readout.candidates()
+        for solved in (candidate.solve(features, targets, {}),)
+        for readout in (storage.decode(storage.encode(solved)),)
     ]
     found = (model.head.outputs(features, decoded) - targets).square().mean(dim=(1, 2))
     torch.testing.assert_close(found, torch.stack(errors).amin(0), rtol=1e-3, atol=0)
-
-
-@pytest.mark.parametrize("chunk_size", [1, 5, 100])
-def test_chunks_split_the_active_blocks_in_order(chunk_size: int) -> None:
-    level = fitter(noise(1, 29, 23), chunk_size=chunk_size).start_level(1)
-    assert torch.equal(torch.cat(level.chunks), level.active)
-    assert {len(chunk) for chunk in level.chunks[:-1]} <= {chunk_size}
-
-
-def test_a_level_without_active_blocks_has_no_chunks() -> None:
-    running = fitter(torch.full((1, 20, 20), 0.5))
-    coarse = running.start_level(1)
-    running.finish_level(coarse, [coarse.fit_chunk(0)])
-    assert len(running.start_level(0).chunks) == 0
-
-
-@pytest.mark.parametrize(
-    "changes", [{"chunk_size": 1}, {"chunk_size": 5}, {"max_memory_gib": 1e-9}]
-)
-def test_what_is_in_computation_together_hardly_shows(changes: dict[str, Any]) -> None:
-    together, apart = fit(noise(1, 29, 23)), fit(noise(1, 29, 23), **changes)
-    torch.testing.assert_close(apart.reconstruct(), together.reconstruct(), rtol=0, atol=1e-3)
-
-
-@pytest.mark.parametrize("pixels_per_step", [None, 9])
-def test_a_fit_repeats_bit_for_bit_whatever_the_global_generator(
-    pixels_per_step: int | None,
-) -> None:
-    torch.manual_seed(1)
-    first = fit(noise(1, 29, 23), pixels_per_step=pixels_per_step)
-    torch.manual_seed(2)
-    again = fit(noise(1, 29, 23), pixels_per_step=pixels_per_step)
-    assert all(map(torch.equal, stored(first), stored(again)))
-
-
-def test_a_fit_leaves_the_global_generator_alone() -> None:
-    state = torch.get_rng_state()
-    fit(noise(1, 9, 9), readout=LearnedReadout(), pixels_per_step=9)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_another_seed_is_another_fit() -> None:
-    first, other = (fit(noise(1, 9, 9), seed=seed) for seed in (0, 1))
-    assert not torch.equal(first.reconstruct(), other.reconstruct())
-
-
-@pytest.mark.parametrize("pruning", [SETTINGS.pruning, AbsoluteMSEPruning(2)])
-def test_the_curve_of_a_chunk_ends_at_its_squared_error(pruning: Any) -> None:
-    signal = smooth(29, 23)
-    fitted = fit(signal, pyramid=SINGLE, pruning=pruning, max_steps=6)
-    (shard,) = fitted.shards[0]
-    error = float((fitted.reconstruct() - signal).double().square().sum())
-    assert shard.stats.curve[-1][2] == pytest.approx(error, rel=1e-2)
-
-
-def test_blocks_that_converge_are_counted_over_all_parts() -> None:
-    level = fitter(smooth(29, 23), pruning=AbsoluteMSEPruning(1), max_mse=1e9).start_level(1)
-    assert level.fit_chunk(0).stats.n_converged == 4
-
-
-def test_blocks_without_a_network_do_not_count_as_converged() -> None:
-    (shard,) = fit(torch.zeros(1, 9, 9), pruning=AbsoluteMSEPruning(1)).shards[1]
-    assert (shard.stats.n_active, shard.stats.n_converged) == (1, 0)
-
-
-def test_steps_and_widths_run_coarse_to_fine() -> None:
-    fitted = fit(noise(1, 29, 23), width=[4, 6], max_steps=[3, 7])
-    widths = [fitted.spec.model(level).mlp.width for level in (1, 0)]
-    steps = [fitted.shards[level][0].stats.curve[-1][0] for level in (1, 0)]
-    assert (widths, steps) == ([4, 6], [3, 7])
-
-
-def test_all_steps_are_told() -> None:
-    told: list[int] = []
-    fitter(noise(1, 29, 23)).start_level(1).fit_chunk(0, told.append)
-    assert sum(told) == 4 * SETTINGS.max_steps
-
-
-def test_a_fit_leaves_the_signal_alone() -> None:
-    signal = noise(1, 16, 16)
-    fit(signal)
-    assert torch.equal(signal, noise(1, 16, 16))
-
-
-def test_an_array_is_fitted_in_one_line() -> None:
-    image = smooth(20, 20)[0].numpy()
-    fitted = miner.fit(image, patch_size=8, fitting={"max_steps": 5})
-    assert float(np.square(fitted.render()[0] - image).mean()) < 1e-4
-
-
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.zeros(4), r"shape \(4,\): must be"),
-        (np.zeros((0, 4)), "at least one"),
-        (np.zeros((1, 2, 3, 4, 5)), "must be"),
-        (np.zeros((4, 4), np.uint8), "uint8: divide by its full range"),
-        (np.full((4, 4), 1.5), "must lie in"),
-        (np.full((4, 4), np.nan), "must lie in"),
-    ],
-)
-def test_a_wrong_array_is_refused(array: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        miner.fit(array)

@@ -136,14 +136,14 @@ def test_the_first_candidate_is_the_solution(readout: str) -> None:
     solver, _ = READOUTS[readout]
     known = problem(readout).start
     features, targets = noise(12, 5, 9).double(), noise(12, 2, 9, seed=1).double()
-    first = next(solver.candidates(features, targets, known))
+    first = next(solver.candidates()).solve(features, targets, known)
     torch.testing.assert_close(first, solver.solve(features, targets, known), rtol=0, atol=0)
 
 
 def test_closed_form_candidates_have_smaller_and_smaller_weights() -> None:
     features, targets = noise(3, 20, 30), noise(3, 2, 30, seed=1)
-    found = ClosedFormReadout().candidates(features, targets, {})
-    sizes = [float(candidate["readout.weight"].norm()) for candidate in found]
+    found = [each.solve(features, targets, {}) for each in ClosedFormReadout().candidates()]
+    sizes = [float(solved["readout.weight"].norm()) for solved in found]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < 0.9 * sizes[0]
 

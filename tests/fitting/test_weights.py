@@ -93,8 +93,10 @@ def test_a_child_keeps_the_features_of_its_parent(n_axes: int) -> None:
 
 def hidden_of(representation: MinerRepresentation, level: int) -> Parameters:
     (shard,) = representation.shards[level]
-    names = representation.spec.model(level).mlp.shapes()
-    return {name: representation.spec.storage.decode(shard.stored)[name] for name in names}
+    model = representation.spec.model(level)
+    (stored,) = shard.stored.values()
+    decoded = representation.spec.storage.decode(stored)
+    return {name: decoded[name] for name in model.mlp.shapes()}
 
 
 def row_of_parent(representation: MinerRepresentation, level: int) -> Tensor:
@@ -150,10 +152,10 @@ def test_parents_are_found_whatever_the_order_of_the_shards() -> None:
     running = fitter(noise(1, 32, 32), chunk_size=1)
     coarse = running.start_level(1)
     shards = [coarse.fit_chunk(chunk) for chunk in (2, 0, 3)]
-    parents = find_parents(running.spec, 0, torch.arange(16), shards)
+    parents = find_parents(running.spec, 0, 6, torch.arange(16), shards)
     covered = torch.tensor([0, 0, 1, 1] * 2 + [2, 2, 3, 3] * 2)
     assert torch.equal(parents.exists, covered != 1)
-    first = shards[1].stored["hidden.0.weight"][0]
+    first = shards[1].stored[6]["hidden.0.weight"][0]
     assert torch.equal(parents.hidden["hidden.0.weight"][0], first)
 
 

@@ -26,7 +26,7 @@ def make_spec(
     storage: Storage = FLOAT32,
     pyramid: Pyramid = LAPLACIAN,
 ) -> Spec:
-    """Patches of 4 pixels, two channels, widths that grow with the level."""
+    """Patches of 4 pixels, two channels, and a width of its own for every level."""
     models = [
         BlockModel(BlockMLP(CosineEncoding(2), Sine(), 3 + k, 2, len(sides)), LinearHead(), 2)
         for k in range(n_levels)
@@ -35,14 +35,18 @@ def make_spec(
     return Spec(tuple(sides), 2, 4, pyramid, storage, tuple(models), pixel_format)
 
 
-def random_parameters(
-    spec: Spec, level: int, n_blocks: int, generator: torch.Generator
-) -> Parameters:
+def random_parameters(model: BlockModel, n_blocks: int, generator: torch.Generator) -> Parameters:
     """Numbers between -0.5 and 0.5, trained frequencies of 0.5 and more."""
     return {
         name: torch.rand(n_blocks, *shape, generator=generator) - (0.5 if shape else -0.5)
-        for name, shape in spec.model(level).shapes().items()
+        for name, shape in model.shapes().items()
     }
+
+
+def mixed_widths(width: int, chunk: int, n_blocks: int) -> Tensor:
+    """Two widths in the first chunk, three in the second, one in the third, and so on."""
+    n_widths = (2, 3, 1)[chunk % 3]
+    return width + torch.tensor([2, 0, -1])[torch.arange(n_blocks) % n_widths]
 
 
 def random_frames(n_blocks: int, n_axes: int, generator: torch.Generator) -> Tensor:
@@ -52,23 +56,28 @@ def random_frames(n_blocks: int, n_axes: int, generator: torch.Generator) -> Ten
     return torch.cat([generations, offsets], dim=1)
 
 
+def random_shard(spec: Spec, level: int, chunk: int, blocks: Tensor, seed: int = 0) -> Shard:
+    """Networks with random numbers for some blocks of a level."""
+    generator = torch.Generator().manual_seed(10_000 * seed + 100 * level + chunk)
+    widths = mixed_widths(spec.model(level).mlp.width, chunk, len(blocks))
+    stored = {
+        width: spec.storage.encode(
+            random_parameters(spec.model(level, width), int((widths == width).sum()), generator)
+        )
+        for width in widths.unique().tolist()
+    }
+    frames = random_frames(len(blocks), len(spec.sides), generator)
+    return Shard(level, chunk, blocks, frames, widths, stored, STATS)
+
+
 def random_shards(spec: Spec, level: int, chunk_size: int = 3, seed: int = 0) -> list[Shard]:
-    """Two thirds of a level's blocks, in chunks."""
+    """Two thirds of a level's blocks, in chunks, most of them with networks of several widths."""
     generator = torch.Generator().manual_seed(100 * seed + level)
     n_blocks = spec.grid(level).n_blocks
     n_active = -(-2 * n_blocks // 3)
     active = torch.randperm(n_blocks, generator=generator)[:n_active].sort().values
-    return [
-        Shard(
-            level,
-            chunk,
-            blocks,
-            random_frames(len(blocks), len(spec.sides), generator),
-            spec.storage.encode(random_parameters(spec, level, len(blocks), generator)),
-            STATS,
-        )
-        for chunk, blocks in enumerate(active.split(chunk_size))
-    ]
+    chunks = enumerate(active.split(chunk_size))
+    return [random_shard(spec, level, chunk, blocks, seed) for chunk, blocks in chunks]
 
 
 def random_representation(spec: Spec, seed: int = 0) -> MinerRepresentation:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from miner.models.parameters import select
 from miner.pyramid import Frame, GaussianPyramid, LaplacianPyramid, Pyramid, coordinates, expand
-from miner.representation import MinerRepresentation, Spec
+from miner.representation import MinerRepresentation, Shard, Spec
 from miner.representation.render import Region, halo, predict, whole_patches
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
@@ -46,8 +46,11 @@ def block_by_block(shown: MinerRepresentation, level: int) -> Tensor:
         (extent,) = grid.extents(shard.blocks[row : row + 1])
         generation, *offset = shard.frames[row].tolist()
         points = coordinates(spec.patch_size, tuple(extent), Frame(generation, tuple(offset)))
-        own = select(spec.storage.decode(shard.stored), torch.tensor([row]))
-        (outputs,) = spec.model(level).outputs(own, spec.model(level).mlp.encoding(points))
+        width = int(shard.widths[row])
+        own = spec.storage.decode(shard.stored[width])
+        one = select(own, (shard.widths[:row] == width).sum()[None])
+        model = spec.model(level, width)
+        (outputs,) = model.outputs(one, model.mlp.encoding(points))
         box = (slice(None), *(slice(a, a + n) for a, n in zip(first, extent, strict=True)))
         values[box] = spec.pyramid.merge(values[box], outputs.unflatten(1, tuple(extent)))
     return values
@@ -117,11 +120,37 @@ def test_rendering_is_clipped_and_reconstruction_is_not() -> None:
 def test_rendering_uses_the_stored_numbers(storage: Storage) -> None:
     shown = random_representation(make_spec((23, 30), storage=storage))
     decoded = {
-        level: [replace(shard, stored=storage.decode(shard.stored)) for shard in shards]
+        level: [
+            replace(shard, stored={w: storage.decode(s) for w, s in shard.stored.items()})
+            for shard in shards
+        ]
         for level, shards in shown.shards.items()
     }
     wide = MinerRepresentation(replace(shown.spec, storage=Float32Storage()), decoded)
     assert torch.equal(shown.reconstruct(), wide.reconstruct())
+
+
+def test_blocks_of_each_width_render_by_themselves() -> None:
+    spec = make_spec((23, 30), n_levels=1)
+    shards = random_representation(spec).shards[0]
+    widths = {width for shard in shards for width in shard.stored}
+    parts = [[only(s, width) for s in shards if width in s.stored] for width in widths]
+    values = [MinerRepresentation(spec, {0: part}).reconstruct() for part in parts]
+    whole = MinerRepresentation(spec, {0: shards}).reconstruct()
+    assert len(values) == 3
+    torch.testing.assert_close(torch.stack(values).sum(0), whole, rtol=0, atol=1e-6)
+
+
+def only(shard: Shard, width: int) -> Shard:
+    """The blocks of a shard that have this width."""
+    has = shard.widths == width
+    return replace(
+        shard,
+        blocks=shard.blocks[has],
+        frames=shard.frames[has],
+        widths=shard.widths[has],
+        stored={width: shard.stored[width]},
+    )
 
 
 def test_the_order_of_shards_does_not_matter() -> None:
@@ -158,9 +187,12 @@ def test_a_region_outside_the_level_is_refused(region: Region) -> None:
 
 def test_parameters_are_counted_for_active_blocks() -> None:
     shown = SHOWN[SPEC_2D]
-    # width 5: 4 inputs, two layers with a trained number each, 2 channels
-    per_block = 4 * 5 + 5 + 1 + 5 * 5 + 5 + 1 + 5 * 2 + 2
-    assert shown.level_parameters(0) == per_block * len(shown.active_blocks(0))
+    # 4 inputs, two layers with a trained number each, 2 channels
+    widths = [width for shard in shown.shards[0] for width in shard.widths.tolist()]
+    counts = [4 * w + w + 1 + w * w + w + 1 + w * 2 + 2 for w in widths]
+    assert len(set(counts)) == 3
+    assert len(counts) == len(shown.active_blocks(0))
+    assert shown.level_parameters(0) == sum(counts)
     assert shown.n_parameters == sum(shown.level_parameters(level) for level in range(3))
 
 

@@ -1,0 +1,384 @@
+// Training steps of block networks, one block at a time: forward, readout, backward, update.
+//
+// A block's parameters and activations stay in a core's cache for many steps. One block is one
+// thread's work in a fixed order, so results depend neither on batching nor on threads. The
+// definition is miner/fitting/steps.py; names and units are its.
+
+#include "activations.h"
+#include "products.h"
+#include "readout.h"
+
+#include <stdlib.h>
+
+#define STRIP 4  // tiles whose gradients are summed while they are in the innermost cache
+#define N_RULES 9
+
+typedef struct {
+  int64_t inputs, width, depth, channels;  // E, H, hidden layers, C
+  int64_t activation, head;
+  int64_t solved;  // 1 where the readout has a closed form, 0 where it is trained
+  int64_t n_blocks, n_pixels, n_steps;
+  int64_t scores_last;  // whether the state after the last step is scored as well
+  int64_t log_loss;     // 1: log(mse + floor), 0: mse
+  double omega, floor, ridge;
+  const float *encoded;    // tiles x E x TILE
+  const float *targets;    // blocks x tiles x C x TILE, zero beyond the pixels
+  float *outputs;          // null, or where to put what blocks say, laid out like targets
+  const float *rules;      // n_steps x N_RULES, see update()
+  const float *amplitude;  // blocks, for SCALED_SINE
+  float *trained, *first, *second;  // blocks x trained: parameters and the optimiser's moments
+  float *best;                      // blocks x stored
+  float *mse, *best_mse;            // blocks
+  int64_t *next;                    // the next block that no thread has taken
+} Work;
+
+typedef struct {
+  int inputs, width, depth, channels, n_tiles;
+  int n_hidden, n_trained, n_stored;  // parameters of a block: first the hidden, last the readout
+  int tile;                           // floats of a layer's tile
+  int last_pixels;                    // pixels of the last tile
+  float *params, *first, *second, *grads, *best;
+  float *folded;                    // hidden layers times their scales
+  float *values, *slopes, *bends;   // tiles x depth x width x TILE
+  float *centred, *residual, *delta;
+  vec *layer_sums, *readout_sums;
+  double *gram, *factor, *moment, *solution, *mean;
+  vec mask[TILE_VECTORS];  // 1 at the real pixels of the last tile
+} Space;
+
+INLINE int inputs_of(const Space *s, int layer) { return layer == 0 ? s->inputs : s->width; }
+
+// Where a layer's weights begin, its biases and its activation's numbers after them.
+INLINE int offset_of(const Work *w, const Space *s, int layer) {
+  const int numbers = n_numbers(w->activation);
+  return layer == 0 ? 0
+                    : (s->inputs + 1) * s->width + numbers +
+                          (layer - 1) * ((s->width + 1) * s->width + numbers);
+}
+
+INLINE float layer_scale(const Work *w, const Space *s, int layer, float *shape) {
+  const int numbers = offset_of(w, s, layer) + (inputs_of(s, layer) + 1) * s->width;
+  return scale_of(w->activation, (float)w->omega, s->params + numbers, shape);
+}
+
+// Layer `l` of tile `t` in values, slopes or bends.
+INLINE float *layer_tile(const Space *s, float *rows, int t, int l) {
+  return rows + ((int64_t)t * s->depth + l) * s->tile;
+}
+
+static void forward(const Work *w, Space *s) {
+  for (int l = 0; l < s->depth; l++) {
+    const int from = offset_of(w, s, l), n = (inputs_of(s, l) + 1) * s->width;
+    float shape;
+    const float scale = layer_scale(w, s, l, &shape);
+    for (int i = 0; i < n; i++) s->folded[from + i] = scale * s->params[from + i];
+  }
+  for (int t = 0; t < s->n_tiles; t++)
+    for (int l = 0; l < s->depth; l++) {
+      const float *weight = s->folded + offset_of(w, s, l);
+      const Affine a = {inputs_of(s, l), s->width, s->width, 1, weight,
+                        weight + inputs_of(s, l) * s->width};
+      float *values = layer_tile(s, s->values, t, l), shape;
+      layer(&a, l == 0 ? w->encoded + (int64_t)t * s->inputs * TILE : values - s->tile, values);
+      layer_scale(w, s, l, &shape);
+      activate_layer(w->activation, s->tile, shape, values, layer_tile(s, s->slopes, t, l),
+                     layer_tile(s, s->bends, t, l));
+    }
+}
+
+// Row `i` of a tile of features and, after them, targets.
+INLINE const float *joint_row(const Space *s, const float *targets, int t, int i) {
+  return i < s->width ? layer_tile(s, s->values, t, s->depth - 1) + i * TILE
+                      : targets + ((int64_t)t * s->channels + i - s->width) * TILE;
+}
+
+// Readout weights and biases of least squares, from sums over all pixels that are centred first: a
+// Gram matrix of floats has no digits to lose afterwards.
+static void solve(const Work *w, Space *s, const float *targets) {
+  const int n = s->width, columns = s->width + s->channels;
+  for (int i = 0; i < columns; i++) {
+    vec total = {0};
+    for (int t = 0; t < s->n_tiles; t++) {
+      const float *row = joint_row(s, targets, t, i);
+      for (int v = 0; v < TILE_VECTORS; v++)
+        total += t == s->n_tiles - 1 ? at(row + v * LANES) * s->mask[v] : at(row + v * LANES);
+    }
+    s->mean[i] = sum(total) / (double)w->n_pixels;
+  }
+  memset(s->readout_sums, 0, n * columns * sizeof(vec));
+  for (int t = 0; t < s->n_tiles; t += STRIP) {
+    const int tiles = s->n_tiles - t < STRIP ? s->n_tiles - t : STRIP;
+    for (int k = 0; k < tiles; k++)
+      for (int i = 0; i < columns; i++) {
+        const float *row = joint_row(s, targets, t + k, i);
+        float *out = s->centred + (k * columns + i) * TILE;
+        const float mean = (float)s->mean[i];
+        for (int v = 0; v < TILE_VECTORS; v++) {
+          const vec x = at(row + v * LANES) - mean;
+          put(out + v * LANES, t + k == s->n_tiles - 1 ? x * s->mask[v] : x);
+        }
+      }
+    const Rows left = {n, columns * TILE, s->centred}, all = {columns, columns * TILE, s->centred};
+    outer(tiles, &left, &all, 1, s->readout_sums);
+  }
+  for (int i = 0; i < n; i++) {
+    for (int j = i; j < n; j++) s->gram[i * n + j] = sum(s->readout_sums[i * columns + j]);
+    for (int c = 0; c < s->channels; c++)
+      s->moment[i * s->channels + c] = sum(s->readout_sums[i * columns + n + c]);
+  }
+  solve_readout(n, s->channels, (double(*)[n])s->gram, (double(*)[s->channels])s->moment, s->mean,
+                w->ridge, (double(*)[n])s->factor, (double(*)[s->channels])s->solution,
+                s->params + s->n_hidden, s->params + s->n_hidden + n * s->channels);
+}
+
+// Residuals of a tile times the head's slope, in `out`. Adds to the sum of squares and, for a head
+// that has one, to the gradient of its frequency.
+INLINE void compare(const Work *w, const Space *s, const float *targets, int t, float amplitude,
+                    float *out, vec *squares, vec *frequency_gradient) {
+  const float *weight = s->params + s->n_hidden, *bias = weight + s->width * s->channels;
+  const Affine readout = {s->width, s->channels, s->channels, 1, weight, bias};
+  const float frequency = w->head == SCALED_SINE ? bias[s->channels] : 0.0f;
+  layer(&readout, layer_tile(s, s->values, t, s->depth - 1), out);
+  for (int i = 0; i < s->channels * TILE; i += LANES) {
+    vec slope, by_frequency = {0};
+    vec r = respond(w->head, at(out + i), amplitude, frequency, &slope, &by_frequency);
+    r -= at(targets + (int64_t)t * s->channels * TILE + i);
+    if (t == s->n_tiles - 1) r *= s->mask[i % TILE / LANES];
+    *squares += r * r;
+    *frequency_gradient += r * by_frequency;
+    put(out + i, r * slope);
+  }
+}
+
+INLINE float mean_square(const Work *w, vec squares) {
+  return sum(squares) / (float)(w->n_pixels * w->channels);
+}
+
+// Mean squared error over pixels and channels, and nothing else.
+static float score(const Work *w, Space *s, const float *targets, float amplitude) {
+  vec squares = {0}, unused = {0};
+  for (int t = 0; t < s->n_tiles; t++)
+    compare(w, s, targets, t, amplitude, s->residual, &squares, &unused);
+  return mean_square(w, squares);
+}
+
+// Takes the place of the slopes of a tile with the gradients of pre-activations.
+static void descend(const Work *w, Space *s, int t, const float *residual, vec *by_shape) {
+  for (int l = s->depth - 1; l >= 0; l--) {
+    float *slopes = layer_tile(s, s->slopes, t, l);
+    const float *bends = layer_tile(s, s->bends, t, l);
+    if (l == s->depth - 1) {
+      const Affine a = {s->channels, s->width, 1, s->channels, s->params + s->n_hidden, NULL};
+      layer(&a, residual, s->delta);
+    } else {
+      const Affine a = {s->width, s->width, 1, s->width, s->folded + offset_of(w, s, l + 1), NULL};
+      layer(&a, slopes + s->tile, s->delta);
+    }
+    for (int i = 0; i < s->tile; i += LANES) {
+      const vec delta = at(s->delta + i);
+      put(slopes + i, delta * at(slopes + i));
+      if (has_shape(w->activation)) by_shape[l] += delta * at(bends + i);
+    }
+  }
+}
+
+// Adds a strip's products of inputs and pre-activation gradients to the sums of every layer.
+static void accumulate(const Work *w, Space *s, int t, int tiles) {
+  const int step = s->depth * s->tile;
+  vec *sums = s->layer_sums;
+  for (int l = 0; l < s->depth; l++) {
+    const Rows deltas = {s->width, step, layer_tile(s, s->slopes, t, l)};
+    const Rows below = {s->width, step, layer_tile(s, s->values, t, l) - s->tile};
+    const Rows coordinates = {s->inputs, s->inputs * TILE,
+                              w->encoded + (int64_t)t * s->inputs * TILE};
+    outer(tiles, l == 0 ? &coordinates : &below, &deltas, 0, sums);
+    sums += inputs_of(s, l) * s->width;
+    float *bias = s->grads + offset_of(w, s, l) + inputs_of(s, l) * s->width;
+    for (int o = 0; o < s->width; o++) {
+      vec total = {0};
+      for (int k = 0; k < tiles; k++)
+        for (int p = 0; p < TILE; p += LANES) total += at(deltas.first + k * step + o * TILE + p);
+      bias[o] += sum(total);
+    }
+  }
+  if (w->solved) return;
+  const Rows features = {s->width, step, layer_tile(s, s->values, t, s->depth - 1)};
+  const Rows residuals = {s->channels, s->channels * TILE, s->residual};
+  outer(tiles, &features, &residuals, 0, s->readout_sums);
+  float *bias = s->grads + s->n_hidden + s->width * s->channels;
+  for (int i = 0; i < tiles * s->channels * TILE; i += LANES)
+    bias[i / TILE % s->channels] += sum(at(s->residual + i));
+}
+
+// Mean squared error; leaves in `grads` the gradient of half the sum of squares with respect to the
+// folded layers and, where it is trained, the readout.
+static float backward(const Work *w, Space *s, const float *targets, float amplitude) {
+  vec squares = {0}, by_frequency = {0}, by_shape[s->depth];
+  memset(by_shape, 0, sizeof by_shape);
+  memset(s->grads, 0, s->n_stored * sizeof(float));
+  memset(s->layer_sums, 0, (s->inputs + (s->depth - 1) * s->width) * s->width * sizeof(vec));
+  if (!w->solved) memset(s->readout_sums, 0, s->width * s->channels * sizeof(vec));
+  for (int t = 0; t < s->n_tiles; t += STRIP) {
+    const int tiles = s->n_tiles - t < STRIP ? s->n_tiles - t : STRIP;
+    for (int k = 0; k < tiles; k++) {
+      float *residual = s->residual + k * s->channels * TILE;
+      compare(w, s, targets, t + k, amplitude, residual, &squares, &by_frequency);
+      descend(w, s, t + k, residual, by_shape);
+    }
+    accumulate(w, s, t, tiles);
+  }
+  const vec *sums = s->layer_sums;
+  for (int l = 0; l < s->depth; l++) {
+    const int from = offset_of(w, s, l), n = inputs_of(s, l) * s->width;
+    for (int i = 0; i < n; i++) s->grads[from + i] = sum(*sums++);
+    if (has_shape(w->activation)) s->grads[from + n + s->width + 1] = sum(by_shape[l]);
+  }
+  if (!w->solved) {
+    for (int i = 0; i < s->width * s->channels; i++)
+      s->grads[s->n_hidden + i] = sum(s->readout_sums[i]);
+    if (w->head == SCALED_SINE) s->grads[s->n_stored - 1] = sum(by_frequency);
+  }
+  return mean_square(w, squares);
+}
+
+// From gradients of folded layers to those of weights, biases and the activation's own numbers.
+static void unfold(const Work *w, Space *s) {
+  for (int l = 0; l < s->depth; l++) {
+    const int from = offset_of(w, s, l), n = (inputs_of(s, l) + 1) * s->width;
+    float *grads = s->grads + from, shape, by_scale = 0.0f;
+    const float *params = s->params + from, scale = layer_scale(w, s, l, &shape);
+    for (int i = 0; i < n; i++) {
+      by_scale += grads[i] * params[i];
+      grads[i] *= scale;
+    }
+    if (w->activation == GABOR) {
+      const float omega = params[n], by_shape = grads[n + 1];
+      grads[n] = by_scale - by_shape * shape / omega;
+      grads[n + 1] = by_shape / omega;
+    } else if (n_numbers(w->activation)) {
+      grads[n] = -by_scale * scale / params[n];
+    }
+  }
+}
+
+// One step of an optimiser of Adam's family; rules.py says what a rule holds.
+static void update(Space *s, const float *rule, float factor) {
+  const float l2 = rule[0], keep = rule[1], rest1 = rule[2], beta2 = rule[3], rest2 = rule[4];
+  const float by_first = rule[5], by_grad = rule[6], eps = rule[7], divides = rule[8];
+  for (int i = 0; i < s->n_trained; i++) {
+    const float g = factor * s->grads[i] + l2 * s->params[i];
+    const float m = s->first[i] + rest1 * (g - s->first[i]);
+    const float v = beta2 * s->second[i] + rest2 * g * g;
+    const float root = divides != 0.0f ? sqrtf(v) + eps : 1.0f;
+    s->first[i] = m;
+    s->second[i] = v;
+    s->params[i] = keep * s->params[i] - (by_first * m + by_grad * g) / root;
+  }
+}
+
+// What a block with its readout among the trained parameters says.
+static void render_block(const Work *w, Space *s, int64_t b) {
+  const float amplitude = w->head == SCALED_SINE ? w->amplitude[b] : 0.0f;
+  const float *weight = s->params + s->n_hidden, *bias = weight + s->width * s->channels;
+  const Affine readout = {s->width, s->channels, s->channels, 1, weight, bias};
+  const float frequency = w->head == SCALED_SINE ? bias[s->channels] : 0.0f;
+  memcpy(s->params, w->trained + b * s->n_trained, s->n_trained * sizeof(float));
+  forward(w, s);
+  for (int t = 0; t < s->n_tiles; t++) {
+    float *out = w->outputs + (b * s->n_tiles + t) * s->channels * TILE;
+    layer(&readout, layer_tile(s, s->values, t, s->depth - 1), out);
+    for (int i = 0; i < s->channels * TILE; i += LANES) {
+      vec slope, by_frequency;
+      put(out + i, respond(w->head, at(out + i), amplitude, frequency, &slope, &by_frequency));
+    }
+  }
+}
+
+static void train_block(const Work *w, Space *s, int64_t b) {
+  const float *targets = w->targets + b * s->n_tiles * s->channels * TILE;
+  const float amplitude = w->head == SCALED_SINE ? w->amplitude[b] : 0.0f;
+  const size_t trained = s->n_trained * sizeof(float), stored = s->n_stored * sizeof(float);
+  memcpy(s->params, w->trained + b * s->n_trained, trained);
+  memcpy(s->first, w->first + b * s->n_trained, trained);
+  memcpy(s->second, w->second + b * s->n_trained, trained);
+  memcpy(s->best, w->best + b * s->n_stored, stored);
+  float mse = w->mse[b], best_mse = w->best_mse[b];
+  for (int64_t step = 0; step < w->n_steps + w->scores_last; step++) {
+    const int trains = step < w->n_steps;
+    forward(w, s);
+    if (w->solved) solve(w, s, targets);
+    mse = trains ? backward(w, s, targets, amplitude) : score(w, s, targets, amplitude);
+    if (mse < best_mse) {  // false for NaN: a diverged state is never kept
+      best_mse = mse;
+      memcpy(s->best, s->params, stored);
+    }
+    if (!trains) break;
+    unfold(w, s);
+    const float by_mse = w->log_loss ? 1.0f / (mse + (float)w->floor) : 1.0f;
+    update(s, w->rules + step * N_RULES, by_mse * 2.0f / (float)(w->n_pixels * w->channels));
+  }
+  memcpy(w->trained + b * s->n_trained, s->params, trained);
+  memcpy(w->first + b * s->n_trained, s->first, trained);
+  memcpy(w->second + b * s->n_trained, s->second, trained);
+  memcpy(w->best + b * s->n_stored, s->best, stored);
+  w->mse[b] = mse;
+  w->best_mse[b] = best_mse;
+}
+
+INLINE void *take(char **memory, size_t n_bytes) {
+  void *taken = *memory;
+  *memory += (n_bytes + 63) & ~(size_t)63;
+  return taken;
+}
+
+// Lays out a thread's memory; gives its size. With `memory` null nothing is written.
+static size_t lay_out(const Work *w, Space *s, char *memory) {
+  char *end = memory;
+  s->inputs = (int)w->inputs, s->width = (int)w->width;
+  s->depth = (int)w->depth, s->channels = (int)w->channels;
+  s->n_tiles = (int)((w->n_pixels + TILE - 1) / TILE);
+  s->tile = s->width * TILE;
+  s->n_hidden = offset_of(w, s, s->depth);
+  s->n_stored = s->n_hidden + (s->width + 1) * s->channels + (w->head == SCALED_SINE);
+  s->n_trained = w->solved ? s->n_hidden : s->n_stored;
+  const int columns = s->width + s->channels, n = s->width;
+  const size_t block = s->n_stored * sizeof(float);
+  const size_t layers = (size_t)s->n_tiles * s->depth * s->tile * sizeof(float);
+  s->params = take(&end, block), s->first = take(&end, block), s->second = take(&end, block);
+  s->grads = take(&end, block), s->best = take(&end, block), s->folded = take(&end, block);
+  s->centred = take(&end, (size_t)STRIP * columns * TILE * sizeof(float));
+  s->residual = take(&end, (size_t)STRIP * s->channels * TILE * sizeof(float));
+  s->delta = take(&end, s->tile * sizeof(float));
+  s->layer_sums = take(&end, (size_t)(s->inputs + (s->depth - 1) * n) * n * sizeof(vec));
+  s->readout_sums = take(&end, (size_t)n * columns * sizeof(vec));
+  s->gram = take(&end, (size_t)n * n * sizeof(double));
+  s->factor = take(&end, (size_t)n * n * sizeof(double));
+  s->moment = take(&end, (size_t)n * s->channels * sizeof(double));
+  s->solution = take(&end, (size_t)n * s->channels * sizeof(double));
+  s->mean = take(&end, columns * sizeof(double));
+  s->values = take(&end, layers), s->slopes = take(&end, layers);
+  s->bends = has_shape(w->activation) ? take(&end, layers) : s->slopes;
+  return end - memory;
+}
+
+// Bytes of memory that a thread needs.
+int64_t space_bytes(const Work *w) {
+  Space s;
+  return (int64_t)lay_out(w, &s, (char *)0) + 64;
+}
+
+// Trains or renders blocks until none is left. Threads call this with memory of their own each.
+void run(const Work *w, char *memory) {
+  Space s;
+  lay_out(w, &s, (char *)(((uintptr_t)memory + 63) & ~(uintptr_t)63));
+  for (int p = 0; p < TILE; p++)
+    ((float *)s.mask)[p] = (s.n_tiles - 1) * TILE + p < w->n_pixels ? 1.0f : 0.0f;
+  for (;;) {
+    const int64_t b = __atomic_fetch_add(w->next, 1, __ATOMIC_RELAXED);
+    if (b >= w->n_blocks) return;
+    if (w->outputs)
+      render_block(w, &s, b);
+    else
+      train_block(w, &s, b);
+  }
+}

@@ -1,0 +1,100 @@
+"""Adam's family of optimisers as rows of numbers, one row for each step.
+
+The formulas are those of `torch.optim`.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from miner.fitting.fused.network import UnsupportedError
+
+
+class Row(NamedTuple):
+    """One step, in the order in which `update` of block_step.c reads it.
+
+    The gradient g gets `l2` times the parameter. First moment: m += rest1 (g - m). Second moment:
+    v = beta2 v + rest2 g^2. The parameter is multiplied by `keep` and loses by_first m +
+    by_gradient g, which is divided by sqrt(v) + eps if `divides` is 1.
+    """
+
+    l2: float
+    keep: float
+    rest1: float
+    beta2: float
+    rest2: float
+    by_first: float
+    by_gradient: float
+    eps: float
+    divides: float = 1.0
+
+
+_KNOWN = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam)
+
+
+def check(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse what has no rows.
+
+    Raises:
+        UnsupportedError: another class, or one of the options that change the formula.
+    """
+    if type(optimizer) not in _KNOWN:
+        raise UnsupportedError(
+            f"optimizer {type(optimizer).__name__} is not among the compiled ones"
+        )
+    for option in ("amsgrad", "maximize"):
+        if optimizer.param_groups[0].get(option):
+            raise UnsupportedError(f"optimizer.{option}=true is not compiled")
+
+
+def row(optimizer: torch.optim.Optimizer, lr: float, step: int) -> Row:
+    """The row of step `step`, counted from 1, at a learning rate."""
+    group = optimizer.param_groups[0]
+    beta1, beta2 = (float(beta) for beta in group["betas"])
+    decay, eps = float(group["weight_decay"]), float(group["eps"])
+    is_decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay")
+    l2, keep = (0.0, 1 - lr * decay) if is_decoupled else (decay, 1.0)
+    root = math.sqrt(1 - beta2**step)
+    plain = Row(
+        l2=l2,
+        keep=keep,
+        rest1=1 - beta1,
+        beta2=beta2,
+        rest2=1 - beta2,
+        by_first=lr / (1 - beta1**step) * root,
+        by_gradient=0.0,
+        eps=eps * root,
+    )
+    if isinstance(optimizer, torch.optim.RAdam):
+        rectified = _rectified(beta2, step)
+        if rectified is None:
+            return plain._replace(by_first=plain.by_first / root, divides=0.0)
+        return plain._replace(by_first=plain.by_first * rectified, eps=eps)
+    if isinstance(optimizer, torch.optim.NAdam):
+        by_first, by_gradient = _nadam(group, lr * root, step)
+        return plain._replace(by_first=by_first, by_gradient=by_gradient)
+    return plain
+
+
+def _rectified(beta2: float, step: int) -> float | None:
+    """RAdam's factor (Liu et al., arXiv 1908.03265); None while the root's variance is unknown."""
+    longest = 2 / (1 - beta2) - 1
+    length = longest - 2 * step * beta2**step / (1 - beta2**step)
+    if length <= 5:
+        return None
+    return math.sqrt(
+        (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+    )
+
+
+def _nadam(group: Mapping[str, Any], rate: float, step: int) -> tuple[float, float]:
+    """Dozat 2016: part of the step comes from the gradient itself."""
+    beta1, psi = float(group["betas"][0]), float(group["momentum_decay"])
+    momenta = [beta1 * (1 - 0.5 * 0.96 ** (t * psi)) for t in range(1, step + 2)]
+    product = math.prod(momenta[:step])
+    return (
+        rate * momenta[step] / (1 - product * momenta[step]),
+        rate * (1 - momenta[step - 1]) / (1 - product),
+    )

@@ -1,0 +1,181 @@
+"""Fit the blocks of a chunk that have networks of one width, and round them as they are stored."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from miner.fitting.block_fitter import BlockFit, fit_blocks
+from miner.fitting.curves import Curve, merge_curves, scaled
+from miner.fitting.kernel import Kernel
+from miner.fitting.pruning import NoPruning, Pruning
+from miner.fitting.randomness import generator
+from miner.fitting.readout import LearnedReadout, Readout
+from miner.fitting.settings import FitSettings
+from miner.fitting.steps import Steps, StepSettings
+from miner.fitting.weights import Start
+from miner.models.block_model import BlockModel
+from miner.models.parameters import Parameters, concatenate, repeat, select, where
+from miner.pyramid import coordinates
+from miner.representation.render import by_frame
+from miner.representation.spec import Spec
+
+
+@dataclass(frozen=True)
+class Patches:
+    """A chunk's signal and prediction, `(B, C, *[patch_size] * D)`, and real pixels `(B, D)`."""
+
+    signal: Tensor
+    prediction: Tensor
+    extents: Tensor
+
+    def select(self, members: Tensor) -> "Patches":
+        """Some of the blocks."""
+        return Patches(self.signal[members], self.prediction[members], self.extents[members])
+
+    def targets(self, spec: Spec, part: Tensor, extent: tuple[int, ...]) -> Tensor:
+        """Targets `(B, C, P)` over real pixels."""
+        crop: tuple[Tensor | slice, ...] = (part, slice(None), *map(slice, extent))
+        signal, prediction = self.signal[crop], self.prediction[crop]
+        return spec.pyramid.target(signal, prediction).flatten(2)
+
+
+@dataclass(frozen=True)
+class GroupFit:
+    """Stored tensors `(B, ...)`, their errors `(B,)`, which blocks converged, and the curve.
+
+    `curve` holds the summed squared error in training.
+    """
+
+    stored: Parameters
+    mse: Tensor
+    converged: Tensor
+    curve: Curve
+
+
+class GroupFitter:
+    """Fits blocks of one level that have networks of one width."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        settings: FitSettings,
+        kernel: Kernel,
+        level: int,
+        width: int,
+        device: torch.device,
+    ) -> None:
+        """Take what decides the fit; `device` is where it is computed."""
+        self.spec, self.settings, self.kernel, self.device = spec, settings, kernel, device
+        self.model: BlockModel = spec.model(level, width)
+        self.level, self.steps = level, settings.steps_at(level)
+        self.max_mse = settings.max_mse_at(level)
+
+    def fit(
+        self, patches: Patches, start: Start, on_steps: Callable[[int], None] = lambda n: None
+    ) -> GroupFit:
+        """Train all blocks and round them. `on_steps` is told how many block steps are done."""
+        parts, fits = [], []
+        for part, encoded, targets in self._sub_batches(start.frames, patches):
+            hidden = select(start.hidden, part)
+            trained = self._train(
+                self.steps, self.settings.pruning, encoded, targets, hidden, on_steps
+            )
+            stored, mse = self._round(encoded, targets, trained)
+            curve = scaled(trained.curve, targets[0].numel())
+            parts.append(part)
+            fits.append(GroupFit(stored, mse, trained.converged.cpu(), curve))
+        order = torch.cat(parts).argsort()
+        return GroupFit(
+            stored=select(concatenate([fit.stored for fit in fits]), order),
+            mse=torch.cat([fit.mse for fit in fits])[order],
+            converged=torch.cat([fit.converged for fit in fits])[order],
+            curve=merge_curves([fit.curve for fit in fits]),
+        )
+
+    def errors_after(self, n_steps: int, patches: Patches, start: Start) -> Tensor:
+        """Errors `(B,)` of a short fit of `n_steps` steps, of which nothing else is kept."""
+        steps = replace(self.steps, n_steps=n_steps)
+        mse = torch.empty(len(patches.extents))
+        for part, encoded, targets in self._sub_batches(start.frames, patches):
+            hidden = select(start.hidden, part)
+            fit = self._train(steps, NoPruning(n_steps), encoded, targets, hidden, lambda n: None)
+            mse[part] = fit.mse.cpu()
+        return mse
+
+    def _train(
+        self,
+        steps: StepSettings,
+        pruning: Pruning,
+        encoded: Tensor,
+        targets: Tensor,
+        hidden: Parameters,
+        on_steps: Callable[[int], None],
+    ) -> BlockFit:
+        shapes = self.model.head.shapes(self.model.mlp.width, self.model.n_channels)
+        key = generator(self.settings.seed, self.level, "readout")
+        start = hidden | repeat(self.settings.readout.draw(shapes, key), len(targets))
+        return fit_blocks(
+            self.kernel,
+            self.model,
+            self.settings.readout,
+            steps,
+            pruning,
+            self.max_mse,
+            encoded,
+            targets,
+            {name: tensor.to(self.device) for name, tensor in start.items()},
+            on_steps,
+        )
+
+    @torch.no_grad()
+    def _round(self, encoded: Tensor, targets: Tensor, fit: BlockFit) -> tuple[Parameters, Tensor]:
+        """Stored tensors of the blocks, and the errors that they decode to.
+
+        Where storage rounds, the hidden layers are rounded first and the readout is found anew for
+        what is left of them: of its candidates, each block keeps the one that is best when rounded
+        itself.
+        """
+        storage = self.spec.storage
+        best, best_mse = storage.encode(fit.parameters), fit.mse
+        if not storage.is_exact:
+            hidden = {name: fit.parameters[name] for name in self.model.mlp.shapes()}
+            rounded = fit.parameters | storage.decode(storage.encode(hidden))
+            best_mse = torch.full_like(fit.mse, torch.inf)
+            for candidate in self.settings.readout.candidates():
+                solved = self._measured(candidate, encoded, targets, rounded).best
+                stored = storage.encode(solved | hidden)
+                decoded = storage.decode(stored)
+                mse = self._measured(LearnedReadout(), encoded, targets, decoded).mse
+                best = where(mse < best_mse, stored, best)
+                best_mse = torch.fmin(best_mse, mse)  # a NaN never wins
+        return {name: tensor.cpu() for name, tensor in best.items()}, best_mse.cpu()
+
+    def _measured(
+        self, readout: Readout, encoded: Tensor, targets: Tensor, parameters: Parameters
+    ) -> Steps:
+        """Blocks scored with these parameters, the readout's own way of finding itself included."""
+        settings = replace(self.steps, n_steps=0)
+        steps = self.kernel.steps(self.model, readout, settings, encoded, targets, parameters)
+        steps.measure()
+        return steps
+
+    def _sub_batches(
+        self, frames: Tensor, patches: Patches
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Blocks with the same frame and real pixels: members, coordinates and targets.
+
+        Padded pixels need no weights: they are in no sub-batch's coordinates.
+        """
+        for frame, members in by_frame(frames):
+            distinct, which = torch.unique(patches.extents[members], dim=0, return_inverse=True)
+            for number, row in enumerate(distinct.tolist()):
+                extent = tuple(row)
+                points = coordinates(self.spec.patch_size, extent, frame)
+                encoded = self.model.mlp.encoding(points).to(self.device)
+                at_once = self.kernel.blocks_at_once(
+                    self.model, points.shape[1], self.settings.max_memory_gib, self.device
+                )
+                for part in members[which == number].split(at_once):
+                    yield part, encoded, patches.targets(self.spec, part, extent).to(self.device)

@@ -1,0 +1,172 @@
+"""Time a training step of 64 blocks, compiled and in plain PyTorch, against the arithmetic floor.
+
+python scripts/bench_step.py                            rows in results/step.tsv
+
+Blocks have 1024 pixels, one channel, width 20 and depth 2. Every measurement runs in a process of
+its own, in turn with its rivals: with PyTorch's own memory allocation and with ours (machine.py),
+with one thread, with two and with many more than there are cores. The floor is the number of
+operations over the measured peak of as many cores.
+"""
+
+import argparse
+import ctypes
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rows import ROOT, Value, append_row, provenance
+
+from miner.machine import prepare
+
+N_BLOCKS, N_PIXELS, INPUTS, WIDTH, DEPTH = 64, 1024, 16, 20, 2
+SINE_COSINE = 27  # operations for a sine with its cosine: sine_cosine in vectors.h
+ADAM = 12
+CASES = [  # kernel, memory, threads
+    *(("eager", memory, 2) for memory in ("default", "kept")),
+    *((kernel, "kept", threads) for kernel in ("eager", "fused") for threads in (1, 16)),
+    *(("fused", memory, 2) for memory in ("default", "kept")),
+]
+
+
+def main() -> None:
+    """Run all cases in turn, `--repeats` times, and write a row for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--results", type=Path, default=ROOT / "results" / "step.tsv")
+    parser.add_argument("--case", nargs=3, metavar=("KERNEL", "MEMORY", "THREADS"))
+    arguments = parser.parse_args()
+    if arguments.case:
+        kernel, memory, threads = arguments.case
+        print(json.dumps(measure(kernel, memory, int(threads))))
+        return
+    found: dict[tuple[str, str, int], list[dict[str, float]]] = {case: [] for case in CASES}
+    for _ in range(arguments.repeats):
+        for case in CASES:
+            found[case].append(in_a_process(case))
+    for case, runs in found.items():
+        write(arguments.results, case, runs, found[("eager", "kept", case[2])])
+
+
+def in_a_process(case: tuple[str, str, int]) -> dict[str, float]:
+    """Milliseconds and page faults of a step, and the peak of a core, measured apart."""
+    command = [sys.executable, __file__, "--case", *map(str, case)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
+
+
+def write(
+    path: Path,
+    case: tuple[str, str, int],
+    runs: list[dict[str, float]],
+    eager: list[dict[str, float]],
+) -> None:
+    """A row with the medians, and the ratio to plain PyTorch with as many threads."""
+    kernel, memory, threads = case
+    step_ms = statistics.median(run["step_ms"] for run in runs)
+    peak = statistics.median(run["peak_gflops"] for run in runs)
+    cores = min(threads, 2)
+    floor_ms = 1e3 * N_BLOCKS * operations() / (cores * peak * 1e9)
+    row: dict[str, Value] = {
+        "kernel": kernel,
+        "memory": memory,
+        "threads": threads,
+        "step_ms": step_ms,
+        "worst_ms": max(run["step_ms"] for run in runs),
+        "microseconds_per_block": 1e3 * step_ms / N_BLOCKS,
+        "page_faults_per_step": statistics.median(run["faults"] for run in runs),
+        "faster_than_eager": statistics.median(
+            rival["step_ms"] / run["step_ms"] for rival, run in zip(eager, runs, strict=True)
+        ),
+        "megaflop_per_block": operations() / 1e6,
+        "peak_gflops_per_core": peak,
+        "floor_ms": floor_ms,
+        "times_floor": step_ms / floor_ms,
+        "repeats": len(runs),
+    }
+    append_row(path, row | provenance("python scripts/bench_step.py"))
+    print(f"{kernel} {memory} {threads} threads: {step_ms:.2f} ms, {step_ms / floor_ms:.1f} floors")
+
+
+def operations() -> int:
+    """Floating point operations of one step of one block, a multiply-add counting as two."""
+    layers = INPUTS * WIDTH + (DEPTH - 1) * WIDTH * WIDTH
+    gram = WIDTH * (WIDTH + 1) // 2 + WIDTH
+    backward = WIDTH + (DEPTH - 1) * WIDTH * WIDTH + layers
+    per_pixel = 2 * (layers + gram + WIDTH + backward) + DEPTH * WIDTH * (SINE_COSINE + 1)
+    n_parameters = (INPUTS + 1) * WIDTH + (DEPTH - 1) * (WIDTH + 1) * WIDTH + DEPTH
+    return N_PIXELS * per_pixel + ADAM * n_parameters + 2 * WIDTH**3 // 3
+
+
+def measure(kernel: str, memory: str, threads: int) -> dict[str, float]:
+    """Time steps in this process."""
+    if memory == "kept":
+        prepare()
+    import torch
+
+    torch.set_num_threads(threads)
+    advance = make_steps(kernel)
+    advance(2)
+    n_steps = 40 if kernel == "fused" else 15
+    faults, began = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
+    advance(n_steps)
+    seconds = time.perf_counter() - began
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+    return {
+        "step_ms": 1e3 * seconds / n_steps,
+        "faults": faults / n_steps,
+        "peak_gflops": peak_gflops(),
+    }
+
+
+def make_steps(kernel: str) -> Callable[[int], None]:
+    """Blocks of smooth noise, ready to be trained."""
+    from functools import partial
+
+    import torch
+
+    from miner.fitting.kernel import EagerKernel, FusedKernel
+    from miner.fitting.loss import LogMSELoss
+    from miner.fitting.readout import ClosedFormReadout
+    from miner.fitting.schedule import ConstantSchedule
+    from miner.fitting.steps import StepSettings
+    from miner.models.activations import Sine
+    from miner.models.block_mlp import BlockMLP
+    from miner.models.block_model import BlockModel
+    from miner.models.encodings import CosineEncoding
+    from miner.models.heads import LinearHead
+    from miner.models.parameters import repeat
+    from miner.pyramid import Frame, coordinates
+
+    model = BlockModel(BlockMLP(CosineEncoding(INPUTS // 2), Sine(), WIDTH, DEPTH), LinearHead(), 1)
+    generator = torch.Generator().manual_seed(0)
+    coarse = 0.1 * torch.randn(N_BLOCKS, 1, 8, 8, generator=generator)
+    targets = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").flatten(2)
+    adam = partial(torch.optim.Adam, lr=0.02, betas=(0.9, 0.99))
+    settings = StepSettings(1000, adam, ConstantSchedule(), LogMSELoss(), None, (0,))
+    chosen = FusedKernel() if kernel == "fused" else EagerKernel()
+    encoded = model.mlp.encoding(coordinates(32, (32, 32), Frame.own(2)))
+    start = repeat(model.mlp.draw(generator), N_BLOCKS)
+    return chosen.steps(model, ClosedFormReadout(), settings, encoded, targets, start).advance
+
+
+def peak_gflops() -> float:
+    """Multiply-adds that one core does in a second, times two, in 10^9."""
+    from miner.fitting.fused.compiler import build
+
+    functions = ctypes.CDLL(str(build(Path(__file__).with_name("peak.c"))))
+    functions.multiply_add.restype = ctypes.c_float
+    rounds = 5_000_000
+    functions.multiply_add(ctypes.c_int64(rounds // 10))
+    began = time.perf_counter()
+    functions.multiply_add(ctypes.c_int64(rounds))
+    return 2 * rounds * 12 * int(functions.lanes()) / (time.perf_counter() - began) / 1e9
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The bounds of levels: which blocks are active, when they are done, what they are sized for."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from problems import SETTINGS, fit, fitter, noise
+from whole_fits import Watched, flat_and_busy
+
+from miner.fitting.fitter import fit_pyramid
+from miner.fitting.level import LevelFit
+from miner.fitting.pruning import AbsoluteMSEPruning
+from miner.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
+
+PICTURE = flat_and_busy(70, 83)
+PYRAMIDS = [GaussianPyramid(3), LaplacianPyramid(3)]
+RATIOS = {1.0: (1e-3, 1e-3, 1e-3), 3.0: (3e-3, 3e-3, 1e-3)}  # bounds coarse to fine
+
+
+def levels(**changes: Any) -> list[LevelFit]:
+    """The levels of a fit, coarse to fine."""
+    found: list[LevelFit] = []
+    fit_pyramid(fitter(PICTURE, max_mse=1e-3, **changes), found.append)
+    return found
+
+
+def test_the_finest_level_has_the_bound_itself_and_the_others_a_looser_one() -> None:
+    settings = replace(SETTINGS, max_mse=0.25, coarse_ratio=8.0)
+    assert [settings.max_mse_at(level) for level in range(4)] == [0.25, 2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize("pyramid", PYRAMIDS)
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_blocks_are_active_above_the_bound_of_their_level(ratio: float, pyramid: Pyramid) -> None:
+    found = levels(coarse_ratio=ratio, pyramid=pyramid)
+    for level, bound in zip(found, RATIOS[ratio], strict=True):
+        is_active = (level.predicted_mse > bound) | (level.level == 2)
+        assert torch.equal(level.active, torch.nonzero(is_active).flatten())
+        assert level.level == 2 or 0 < len(level.active) < level.grid.n_blocks
+
+
+def test_a_looser_bound_of_coarser_levels_leaves_the_finest_alone() -> None:
+    coarser, finest = levels(coarse_ratio=1e9, pyramid=LaplacianPyramid(3))[1:]
+    assert (len(coarser.active), len(finest.active) > 50) == (0, True)
+
+
+@pytest.mark.parametrize(("ratio", "converged"), [(1e12, [4, 0]), (1.0, [0, 0])])
+def test_blocks_are_done_at_the_bound_of_their_level(ratio: float, converged: list[int]) -> None:
+    pruning = AbsoluteMSEPruning(1)
+    fitted = fit(noise(1, 29, 23), max_mse=1e-9, coarse_ratio=ratio, pruning=pruning)
+    assert [fitted.shards[level][0].stats.n_converged for level in (1, 0)] == converged
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_blocks_are_sized_for_the_bound_of_their_level(ratio: float) -> None:
+    sizing = Watched(retries=0)
+    levels(coarse_ratio=ratio, sizing=sizing, pyramid=LaplacianPyramid(3))
+    assert tuple(tried.max_mse for tried in sizing.rounds) == RATIOS[ratio]
+
+
+def test_a_tighter_bound_takes_wider_networks() -> None:
+    counts = [
+        fit(PICTURE, sizing=Watched(), max_mse=bound, pyramid=LaplacianPyramid(1)).n_parameters
+        for bound in (1e-2, 1e-3, 1e-4)
+    ]
+    assert counts == sorted(set(counts))

@@ -1,0 +1,157 @@
+"""Blocks of several widths that start from their parents: only from those of their own width."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from problems import fit
+from torch import Tensor
+from whole_fits import Watched, block_errors, flat_and_busy, networks, widths_of
+
+from miner.fitting.kernel import FusedKernel
+from miner.fitting.randomness import generator
+from miner.fitting.sizing import Pilot, Sizing, Task
+from miner.fitting.weights import ParentFrameWeights, SharedWeights, Weights
+from miner.models.parameters import Parameters
+from miner.pyramid import LaplacianPyramid
+from miner.representation import MinerRepresentation, load
+
+STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are
+INHERITING = [SharedWeights(), SharedWeights(gain=0.5), ParentFrameWeights(1), ParentFrameWeights()]
+PICTURE = flat_and_busy(70, 83)
+
+
+class TwoWidths(Sizing):
+    """Every third block is wider than the others."""
+
+    def assign(self, n_blocks: int, task: Task, pilot: Pilot) -> Tensor:
+        """The level's width, or two more."""
+        return task.width + 2 * (torch.arange(n_blocks) % 3 == 0)
+
+
+def few_widths(retries: int = 1) -> Watched:
+    """Widths that are often those of the parents, and often not."""
+    return Watched(features_per_db=0.4, retries=retries)
+
+
+def by_need(weights: Weights, sizing: Sizing | None = None, **changes: Any) -> MinerRepresentation:
+    """Three levels of `PICTURE`, whose networks have a few widths."""
+    own = {"pyramid": LaplacianPyramid(3), "max_steps": 20} | changes
+    return fit(PICTURE, weights=weights, sizing=sizing or few_widths(), **own)
+
+
+def parent(fitted: MinerRepresentation, level: int, block: int) -> int:
+    """Number of the coarser block that covers a block."""
+    position = fitted.spec.grid(level).positions(torch.tensor([block]))
+    return int(fitted.spec.grid(level + 1).numbers(position // 2))
+
+
+def frames_of(fitted: MinerRepresentation, level: int) -> dict[int, list[int]]:
+    return {
+        int(block): frame.tolist()
+        for shard in fitted.shards[level]
+        for block, frame in zip(shard.blocks, shard.frames, strict=True)
+    }
+
+
+def inherits(
+    weights: Weights, fitted: MinerRepresentation, level: int, block: int, width: int
+) -> bool:
+    """Whether a block of this width has a parent to start from."""
+    covering = parent(fitted, level, block)
+    if widths_of(fitted, level + 1).get(covering) != width:
+        return False
+    generation = frames_of(fitted, level + 1)[covering][0]
+    return not isinstance(weights, ParentFrameWeights) or generation < weights.max_generations
+
+
+@pytest.mark.parametrize("weights", INHERITING)
+def test_children_of_parents_of_another_width_start_fresh(weights: Weights) -> None:
+    sizing = few_widths(retries=0)
+    fitted = by_need(weights, sizing)
+    for level, tried in zip((1, 0), sizing.rounds[1:], strict=True):
+        stats = fitted.shards[level][0].stats
+        assert len(fitted.active_blocks(level)) == stats.n_active == len(tried.widths)
+        expected = [
+            inherits(weights, fitted, level, block, width)
+            for block, width in widths_of(fitted, level).items()
+        ]
+        assert stats.n_fresh == expected.count(False)
+        assert 0 < stats.n_fresh < stats.n_active
+
+
+def decoded_hidden(fitted: MinerRepresentation, level: int) -> dict[int, Parameters]:
+    return {
+        block: {name: tensor for name, tensor in own.items() if name.startswith("hidden")}
+        for block, own in networks(fitted, level).items()
+    }
+
+
+@pytest.mark.parametrize("weights", INHERITING)
+def test_a_block_starts_from_its_parent_or_from_the_draw_for_its_width(weights: Weights) -> None:
+    fitted = by_need(weights, optimizer=STILL)
+    gain = weights.gain if isinstance(weights, SharedWeights) else 1.0
+    counts = {True: 0, False: 0}
+    for level in (1, 0):
+        own, parents = (decoded_hidden(fitted, found) for found in (level, level + 1))
+        for block, width in widths_of(fitted, level).items():
+            is_child = inherits(weights, fitted, level, block, width)
+            counts[is_child] += 1
+            if is_child:
+                covering = parents[parent(fitted, level, block)]
+                start = {n: t * (1.0 if n.endswith(".a") else gain) for n, t in covering.items()}
+            else:
+                start = fitted.spec.model(level, width).mlp.draw(generator(0, level))
+            torch.testing.assert_close(own[block], start, rtol=0, atol=0)
+    assert min(counts.values()) > 5
+
+
+@pytest.mark.parametrize("weights", [ParentFrameWeights(1), ParentFrameWeights()])
+def test_a_child_is_in_the_frame_of_a_parent_of_its_width(weights: ParentFrameWeights) -> None:
+    fitted = by_need(weights, TwoWidths())
+    generations = set()
+    for level in (1, 0):
+        positions = fitted.spec.grid(level).positions
+        for block, frame in frames_of(fitted, level).items():
+            width = widths_of(fitted, level)[block]
+            expected = [0, 0, 0]
+            if inherits(weights, fitted, level, block, width):
+                above = frames_of(fitted, level + 1)[parent(fitted, level, block)]
+                (place,) = positions(torch.tensor([block])).tolist()
+                halves = [2 * o + p % 2 for o, p in zip(above[1:], place, strict=True)]
+                expected = [above[0] + 1, *halves]
+            assert frame == expected
+            generations.add(frame[0])
+    assert generations == set(range(weights.max_generations + 1))
+
+
+@pytest.mark.parametrize("weights", INHERITING)
+def test_a_blocks_error_is_what_rendering_gives(weights: Weights) -> None:
+    sizing = few_widths(retries=0)
+    fitted = by_need(weights, sizing)
+    found = block_errors(fitted, PICTURE)[fitted.active_blocks(0)]
+    assert len(found) == len(sizing.rounds[-1].mse)
+    torch.testing.assert_close(found, sizing.rounds[-1].mse.double(), rtol=1e-2, atol=1e-10)
+
+
+@pytest.mark.parametrize("weights", INHERITING)
+def test_inherited_networks_survive_a_file(weights: Weights, tmp_path: Path) -> None:
+    fitted = by_need(weights)
+    again = load(fitted.save(tmp_path))
+    for level in range(3):
+        assert torch.equal(again.reconstruct(level), fitted.reconstruct(level))
+        assert frames_of(again, level) == frames_of(fitted, level)
+
+
+@pytest.mark.parametrize("weights", INHERITING)
+@pytest.mark.parametrize("chunk_size", [1, 7])
+def test_parents_are_found_in_any_chunk(weights: Weights, chunk_size: int) -> None:
+    together = by_need(weights, kernel=FusedKernel())
+    apart = by_need(weights, kernel=FusedKernel(), chunk_size=chunk_size)
+    for level in range(3):
+        assert frames_of(apart, level) == frames_of(together, level)
+        torch.testing.assert_close(
+            networks(apart, level), networks(together, level), rtol=0, atol=0
+        )

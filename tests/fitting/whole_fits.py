@@ -1,0 +1,111 @@
+"""Pictures, and what whole fits of them are compared by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from problems import noise
+from torch import Tensor
+
+from miner.fitting.sizing import Pilot, Sizing, SizingByNeed, Task
+from miner.models.parameters import Parameters
+from miner.pyramid import LaplacianPyramid
+from miner.representation import MinerRepresentation
+
+RAGGED = [(1, 1), (1, 19), (19, 1), (2, 3), (13, 7), (17, 31), (8, 9), (3, 5, 7), (1, 1, 11)]
+SINGLE = LaplacianPyramid(1)
+
+
+def smooth(*sides: int) -> Tensor:
+    """A picture that tiny networks fit easily."""
+    axes = torch.meshgrid(*(torch.arange(side) / 16 for side in sides), indexing="ij")
+    return 0.5 + 0.4 * torch.stack([sum(axes).sin(), sum(axes).cos()])
+
+
+def flat_and_busy(*sides: int) -> Tensor:
+    """A picture that is smooth on the left and noisier and noisier to the right."""
+    ramp = torch.linspace(-0.5, 1, sides[-1]).clamp(min=0)
+    return 0.5 * smooth(*sides) + 0.5 * ramp * noise(2, *sides)
+
+
+def mse(signal: Tensor, representation: MinerRepresentation) -> float:
+    """Error of the whole picture."""
+    return float((representation.reconstruct() - signal).square().mean())
+
+
+def block_errors(representation: MinerRepresentation, signal: Tensor) -> Tensor:
+    """Error of every block of the finest level."""
+    error = (representation.reconstruct() - signal).square()
+    return representation.spec.grid(0).block_means(error)
+
+
+def stored(representation: MinerRepresentation) -> list[Tensor]:
+    """All that is stored, in one order."""
+    return [
+        tensor
+        for _, shards in sorted(representation.shards.items())
+        for shard in shards
+        for tensor in (shard.blocks, shard.frames, shard.widths, *_numbers(shard.stored))
+    ]
+
+
+class Round(NamedTuple):
+    """Widths and errors of a chunk's blocks when all were fitted, and the bound that they had."""
+
+    widths: Tensor
+    mse: Tensor
+    max_mse: float
+
+
+@dataclass(frozen=True)
+class Watched(SizingByNeed):
+    """Sizing by need that keeps what it is told after every round."""
+
+    pilot_steps: int = 5
+    features_per_db: float = 4.4  # 1.1 in patches of 8 x 8
+    most: int = 24
+    rounds: list[Round] = field(default_factory=list, compare=False)
+
+    def widen(self, widths: Tensor, mse: Tensor, task: Task) -> Tensor:
+        """As by need."""
+        self.rounds.append(Round(widths.clone(), mse.clone(), task.max_mse))
+        return super().widen(widths, mse, task)
+
+
+@dataclass(frozen=True)
+class Doubled(Sizing):
+    """The level's width, then twice as much, whatever came of it."""
+
+    retries: int = 1
+
+    def assign(self, n_blocks: int, task: Task, pilot: Pilot) -> Tensor:
+        """The level's width."""
+        return torch.full((n_blocks,), task.width)
+
+    def widen(self, widths: Tensor, mse: Tensor, task: Task) -> Tensor:
+        """Twice as much."""
+        return 2 * widths
+
+
+def widths_of(representation: MinerRepresentation, level: int = 0) -> dict[int, int]:
+    """The width of every stored block of a level."""
+    return {
+        block: width
+        for shard in representation.shards[level]
+        for block, width in zip(shard.blocks.tolist(), shard.widths.tolist(), strict=True)
+    }
+
+
+def networks(representation: MinerRepresentation, level: int = 0) -> dict[int, Parameters]:
+    """What is stored of every block of a level."""
+    return {
+        int(shard.blocks[row]): {name: tensor[n] for name, tensor in own.items()}
+        for shard in representation.shards[level]
+        for _, rows, own in shard.groups()
+        for n, row in enumerate(rows.tolist())
+    }
+
+
+def _numbers(by_width: Mapping[int, Parameters]) -> list[Tensor]:
+    return [tensor for _, own in sorted(by_width.items()) for _, tensor in sorted(own.items())]

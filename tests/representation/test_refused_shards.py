@@ -1,0 +1,195 @@
+"""A shard that is damaged, foreign or impossible is not taken for sound."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from products import make_spec, random_representation, random_shards
+from saved import (
+    MANIFEST,
+    SHARD,
+    SHOWN,
+    SPEC,
+    edit_manifest,
+    refused,
+    save_shards,
+)
+
+from miner.representation import MinerRepresentation, RepresentationError, Shard, load, write_shard
+
+
+def rename_shard(folder: Path, name: str) -> None:
+    def rename(content: dict[str, Any]) -> None:
+        content["levels"]["0"][name] = content["levels"]["0"].pop(SHARD)
+
+    edit_manifest(folder, rename)
+
+
+@pytest.mark.parametrize("outside", ["../copy", "{parent}/copy", "below/copy"])
+def test_a_sound_shard_outside_the_folder_is_refused(folder: Path, outside: str) -> None:
+    (folder / "below").mkdir()
+    for place in (folder.parent, folder / "below"):
+        (place / "copy").write_bytes((folder / SHARD).read_bytes())
+    rename_shard(folder, outside.format(parent=folder.parent))
+    refused(folder, "lies outside the folder")
+
+
+@pytest.mark.parametrize("name", ["..", "", ".", "a\0b"])
+def test_an_odd_name_of_a_shard_is_refused(folder: Path, name: str) -> None:
+    rename_shard(folder, name)
+    refused(folder, "shard")
+
+
+def test_a_missing_shard_is_refused(folder: Path) -> None:
+    (folder / SHARD).unlink()
+    refused(folder, f"{SHARD}: the shard is missing")
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 8, 100, -1])
+def test_a_truncated_shard_is_refused(folder: Path, kept: int) -> None:
+    (folder / SHARD).write_bytes((folder / SHARD).read_bytes()[:kept])
+    refused(folder, f"{SHARD}: damaged shard")
+
+
+def test_a_longer_shard_is_refused(folder: Path) -> None:
+    (folder / SHARD).write_bytes((folder / SHARD).read_bytes() + b"\0")
+    refused(folder, f"{SHARD}: damaged shard")
+
+
+def test_a_folder_in_place_of_a_shard_is_refused(folder: Path) -> None:
+    (folder / SHARD).unlink()
+    (folder / SHARD).mkdir()
+    refused(folder, "shard")
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_exchanged_shards_are_refused(folder: Path, level: int) -> None:
+    other = f"level{level:02d}-chunk00000.safetensors"
+    first, second = ((folder / name).read_bytes() for name in (SHARD, other))
+    (folder / SHARD).write_bytes(second)
+    (folder / other).write_bytes(first)
+    refused(folder)
+
+
+def test_a_shard_of_another_run_is_refused(folder: Path) -> None:
+    write_shard(folder, random_shards(SPEC, 0, seed=1)[1])
+    refused(folder, "not the shard that the manifest names")
+
+
+FLIPS = {
+    "last data byte": -1,
+    "header length": 0,
+    "first header byte": 8,
+    "metadata": 40,
+}
+
+
+@pytest.mark.parametrize("position", FLIPS.values(), ids=FLIPS.keys())
+def test_a_flipped_byte_of_a_shard_is_noticed(folder: Path, position: int) -> None:
+    damaged = bytearray((folder / SHARD).read_bytes())
+    damaged[position] ^= 1
+    (folder / SHARD).write_bytes(damaged)
+    refused(folder, f"{SHARD}: damaged shard")
+
+
+SMALL = random_representation(make_spec((3, 2), n_levels=1))  # one block: most bytes matter
+MIXED = random_representation(make_spec((3, 6), n_levels=1))
+
+
+@pytest.mark.parametrize("name", [MANIFEST, SMALL.shards[0][0].file_name])
+@pytest.mark.parametrize("shown", [SMALL, MIXED], ids=["one block", "two widths"])
+def test_any_flipped_byte_is_refused_or_harmless(
+    shown: MinerRepresentation, name: str, tmp_path: Path
+) -> None:
+    path = shown.save(tmp_path) / name
+    sound, rendered = path.read_bytes(), shown.render()
+
+    @settings(max_examples=150)
+    @given(st.integers(0, len(sound) - 1), st.integers(1, 255))
+    def check(position: int, change: int) -> None:
+        damaged = bytearray(sound)
+        damaged[position] ^= change
+        path.write_bytes(damaged)
+        try:
+            loaded = load(tmp_path)
+        except RepresentationError:
+            return
+        assert np.array_equal(loaded.render(), rendered)
+
+    check()
+
+
+def test_a_shape_without_axes_is_refused(tmp_path: Path) -> None:
+    path = SMALL.save(tmp_path) / SMALL.shards[0][0].file_name
+    path.write_bytes(path.read_bytes().replace(b'"shape":[1]', b'"shape":[ ]', 1))
+    refused(tmp_path, "damaged shard")
+
+
+def with_stored(shard: Shard, **changes: torch.Tensor) -> Shard:
+    """Change what the widest networks of a shard store."""
+    width = max(shard.stored)
+    return replace(shard, stored={**shard.stored, width: {**shard.stored[width], **changes}})
+
+
+def without(shard: Shard, name: str) -> Shard:
+    """Leave a parameter out of all networks."""
+    return replace(
+        shard,
+        stored={
+            width: {n: t for n, t in stored.items() if n != name}
+            for width, stored in shard.stored.items()
+        },
+    )
+
+
+def of_type(shard: Shard, dtype: torch.dtype) -> Shard:
+    """Store numbers of another type."""
+    return replace(
+        shard,
+        stored={
+            width: {name: tensor.to(dtype) for name, tensor in stored.items()}
+            for width, stored in shard.stored.items()
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: replace(s, blocks=s.blocks.flip(0)), "not ascending"),
+        (lambda s: replace(s, blocks=s.blocks + 1000), "not ascending within 12"),
+        (lambda s: replace(s, blocks=s.blocks - 1000), "not ascending"),
+        (lambda s: replace(s, blocks=s.blocks[:1].expand(3)), "not ascending"),
+        (lambda s: replace(s, blocks=s.blocks[:2]), None),
+        (lambda s: replace(s, frames=torch.tensor([[1, 2, 0]] * 3)), "frames are impossible"),
+        (lambda s: replace(s, frames=torch.tensor([[1, -1, 0]] * 3)), "frames are impossible"),
+        (lambda s: replace(s, frames=torch.tensor([[40, 1, 0]] * 3)), "frames are impossible"),
+        (lambda s: replace(s, frames=torch.tensor([[1, 1]] * 3)), "frames are impossible"),
+        (lambda s: replace(s, level=7), "level 7 is not one of 2"),
+        (lambda s: replace(s, level=-1), "level -1 is not one of 2"),
+        (lambda s: replace(s, level=1), None),
+        (lambda s: with_stored(s, extra=torch.zeros(3)), "do not fit"),
+        (lambda s: with_stored(s, zzz=torch.zeros(1)), "do not fit"),
+        (lambda s: with_stored(s, extra=torch.zeros(3).int()), "do not fit"),
+        (lambda s: replace(s, stored={}), "float32"),
+        (lambda s: without(s, "readout.bias"), "do not fit"),
+        (lambda s: with_stored(s, **{"hidden.0.a": torch.zeros(1).double()}), "do not fit"),
+        (lambda s: with_stored(s, **{"hidden.0.a": torch.zeros(3, 1)}), "do not fit"),
+        (lambda s: of_type(s, torch.float64), "float32"),
+    ],
+)
+def test_an_impossible_shard_is_refused(
+    change: Callable[[Shard], Shard], message: str | None, tmp_path: Path
+) -> None:
+    refused(save_shards(tmp_path, change(SHOWN.shards[0][0])), message)
+
+
+def test_a_block_in_two_shards_is_refused(tmp_path: Path) -> None:
+    shard = SHOWN.shards[0][0]
+    refused(save_shards(tmp_path, shard, replace(shard, chunk=9)), "hold the same block")
