@@ -1,9 +1,10 @@
 """Fit images with several recipes in turn and write a row for each fit to `results/quality.tsv`.
 
 python scripts/bench_quality.py IMAGES                  every job below, once
-python scripts/bench_quality.py IMAGES --job pluto --repeats 3
+python scripts/bench_quality.py IMAGES --job pluto --repeats 5
 
-IMAGES is a folder with pluto.jpg, kodim23.png, Road.jpg and tulips_alpha.png. Recipes of a job run
+IMAGES is a folder with pluto.jpg, kodim05.png, kodim15.png, kodim20.png, kodim23.png, Road.jpg and
+tulips_alpha.png. Recipes of a job run
 in turn, so that their ratio survives a machine whose speed drifts. Every PSNR is measured again
 here, in a process that did not fit, on what the run stored.
 """
@@ -39,16 +40,19 @@ class Job:
     recipes: Sequence[Sequence[str]]
 
 
-REFERENCE, OURS = ("experiment=miner_pl_pluto",), ()
+REFERENCE = ("experiment=miner_pl_pluto", "kernel=eager")
+FAST, BALANCED, QUALITY = ((f"experiment={name}",) for name in ("fast", "balanced", "quality"))
+KODAK = ("kodim05.png", "kodim15.png", "kodim20.png", "kodim23.png")
+STORAGES = [(f"storage={name}",) for name in ("float32", "float16", "int8")]
 JOBS = {
-    "pluto": Job(["pluto_1024.png"], [REFERENCE, OURS]),
+    "pluto": Job(["pluto_1024.png"], [REFERENCE, BALANCED, FAST]),
+    "smallest": Job(["pluto_1024.png"], [("experiment=smallest",)]),
+    "kodak": Job(KODAK, [("experiment=budget",)]),
+    "recipes": Job([*KODAK, "tulips_alpha.png"], [FAST, BALANCED, QUALITY]),
+    "large": Job(["Road.jpg"], [FAST, BALANCED]),
+    "storage": Job(["pluto_1024.png", "kodim23.png"], STORAGES),
     # MINER_pl's own code reads every image as RGB: this is what its figures are measured on.
     "pluto_rgb": Job(["pluto_1024_rgb.png"], [REFERENCE]),
-    "table": Job(["kodim23.png", "tulips_alpha.png", "Road.jpg"], [REFERENCE, OURS]),
-    "storage": Job(
-        ["pluto_1024.png", "kodim23.png", "tulips_alpha.png"],
-        [("storage=float32",), ("storage=float16",), ("storage=int8",)],
-    ),
 }
 
 

@@ -281,8 +281,8 @@ static void render_block(const Work *w, Space *s, int64_t b) {
   const float amplitude = w->head == SCALED_SINE ? w->amplitude[b] : 0.0f;
   const float *weight = s->params + s->n_hidden, *bias = weight + s->width * s->channels;
   const Affine readout = {s->width, s->channels, s->channels, 1, weight, bias};
-  const float frequency = w->head == SCALED_SINE ? bias[s->channels] : 0.0f;
   memcpy(s->params, w->trained + b * s->n_trained, s->n_trained * sizeof(float));
+  const float frequency = w->head == SCALED_SINE ? bias[s->channels] : 0.0f;
   forward(w, s);
   for (int t = 0; t < s->n_tiles; t++) {
     float *out = w->outputs + (b * s->n_tiles + t) * s->channels * TILE;
