@@ -2,7 +2,7 @@
 
 pip install -e '.[trials]' && python scripts/bench_builds.py    rows in results/builds.tsv
 
-The same 64 blocks as in bench_step.py, in turn, each in a process of its own with an empty cache:
+64 blocks as in bench_step.py, in turn, each in a process of its own with an empty cache:
 block_step.c by the compiler of the package ziglang and by the system's, the step written in Numba,
 the step in plain PyTorch under torch.compile (both in scripts/trials), and plain PyTorch itself.
 """
@@ -102,7 +102,7 @@ def build(way: str) -> Callable[[int], None]:
     if way == "C, system":
         from miner.fitting.fused import compiler
 
-        compiler.compiler = lambda: (("cc",), "")  # type: ignore[assignment]
+        compiler.compilers = lambda: ((("cc",), ""),)  # type: ignore[assignment]
     return make_steps("eager" if way == "PyTorch" else "fused")
 
 

@@ -3,7 +3,7 @@
 python scripts/sweep_recipe.py IMAGES                   every factor below
 python scripts/sweep_recipe.py IMAGES --factor patch_size
 
-One Hydra multirun a factor, all else as in the defaults, on 320x320 pixels from the middle of each
+One Hydra multirun a factor, all else as in the defaults, on 288x288 pixels from the middle of each
 image (pluto.jpg is reduced to 1024x1024 first). IMAGES is the folder that holds them.
 """
 
@@ -20,9 +20,9 @@ from rows import ROOT, append_row, provenance
 from miner.images import open_image
 
 IMAGES = ("pluto.jpg", "kodim05.png", "kodim20.png", "Road.jpg", "Acrylic.jpg")
-SIDE = 320
+SIDE = 288
 FACTORS = {
-    "experiment": "fast,balanced,quality,smallest",
+    "experiment": "fast,balanced,quality,smallest,budget",
     "pyramid": "gaussian,laplacian",
     "pyramid.n_levels": "1,2,3,auto",
     "fitting.coarse_ratio": "1,10,100,1000",
@@ -70,7 +70,9 @@ def write_middle(image: Path, path: Path) -> None:
         pixels = cv2.resize(pixels, (1024, 1024), interpolation=cv2.INTER_AREA).astype("float32")
     first = [max(0, (side - SIDE) // 2) for side in pixels.shape[:2]]
     middle = pixels[first[0] : first[0] + SIDE, first[1] : first[1] + SIDE]
-    cv2.imwrite(str(path), (255 * middle[..., ::-1]).round().astype("uint8"))
+    if middle.ndim == 3:
+        middle = middle[..., ::-1]  # OpenCV writes blue first
+    cv2.imwrite(str(path), (255 * middle).round().astype("uint8"))
 
 
 def sweep(factor: str, values: str, folder: Path, results: Path) -> None:

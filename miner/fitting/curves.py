@@ -23,3 +23,8 @@ def merge_curves(curves: Sequence[Curve]) -> Curve:
 def scaled(curve: Curve, factor: float) -> Curve:
     """The curve with its errors multiplied."""
     return tuple((step, seconds, factor * error) for step, seconds, error in curve)
+
+
+def later(curve: Curve, seconds: float) -> Curve:
+    """The curve of a part that began some seconds later."""
+    return tuple((step, at + seconds, error) for step, at, error in curve)

@@ -9,7 +9,7 @@ from torch import Tensor
 from miner.fitting.block_fitter import BlockFit, fit_blocks
 from miner.fitting.curves import Curve, merge_curves, scaled
 from miner.fitting.kernel import Kernel
-from miner.fitting.pruning import NoPruning, Pruning
+from miner.fitting.pruning import AbsoluteMSEPruning, Pruning
 from miner.fitting.randomness import generator
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.settings import FitSettings
@@ -20,6 +20,8 @@ from miner.models.parameters import Parameters, concatenate, repeat, select, whe
 from miner.pyramid import coordinates
 from miner.representation.render import by_frame
 from miner.representation.spec import Spec
+
+_PILOT_CHECK, _FAR_BELOW = 5, 1e-2
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class GroupFitter:
         for part, encoded, targets in self._sub_batches(start.frames, patches):
             hidden = select(start.hidden, part)
             trained = self._train(
-                self.steps, self.settings.pruning, encoded, targets, hidden, on_steps
+                self.steps, self.settings.pruning, self.max_mse, encoded, targets, hidden, on_steps
             )
             stored, mse = self._round(encoded, targets, trained)
             curve = scaled(trained.curve, targets[0].numel())
@@ -95,12 +97,16 @@ class GroupFitter:
         )
 
     def errors_after(self, n_steps: int, patches: Patches, start: Start) -> Tensor:
-        """Errors `(B,)` of a short fit of `n_steps` steps, of which nothing else is kept."""
-        steps = replace(self.steps, n_steps=n_steps)
+        """Errors `(B,)` of a short fit of `n_steps` steps, of which nothing else is kept.
+
+        Blocks far below the bound leave early: flat ones should cost next to nothing.
+        """
+        steps, pruning = replace(self.steps, n_steps=n_steps), AbsoluteMSEPruning(_PILOT_CHECK)
         mse = torch.empty(len(patches.extents))
         for part, encoded, targets in self._sub_batches(start.frames, patches):
             hidden = select(start.hidden, part)
-            fit = self._train(steps, NoPruning(n_steps), encoded, targets, hidden, lambda n: None)
+            bound = _FAR_BELOW * self.max_mse
+            fit = self._train(steps, pruning, bound, encoded, targets, hidden, lambda n: None)
             mse[part] = fit.mse.cpu()
         return mse
 
@@ -108,6 +114,7 @@ class GroupFitter:
         self,
         steps: StepSettings,
         pruning: Pruning,
+        max_mse: float,
         encoded: Tensor,
         targets: Tensor,
         hidden: Parameters,
@@ -122,7 +129,7 @@ class GroupFitter:
             self.settings.readout,
             steps,
             pruning,
-            self.max_mse,
+            max_mse,
             encoded,
             targets,
             {name: tensor.to(self.device) for name, tensor in start.items()},

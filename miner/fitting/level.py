@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from miner.fitting.curves import merge_curves
+from miner.fitting.curves import later, merge_curves
 from miner.fitting.group import GroupFit, GroupFitter, Patches
 from miner.fitting.kernel import Kernel
 from miner.fitting.parents import find_parents
@@ -82,7 +82,7 @@ class LevelFit:
             prediction=self.grid.cut(self.prediction, blocks),
             extents=self.grid.extents(blocks),
         )
-        first, again = self._fit_widths(blocks, patches, on_steps)
+        first, again, pilot_seconds = self._fit_widths(blocks, patches, on_steps)
         stored = _Stored(self.predicted_mse[blocks])
         for group in first + again:
             stored.add(group)
@@ -92,7 +92,7 @@ class LevelFit:
             n_converged=int(stored.converged[rows].sum()),
             n_fresh=sum(int(group.start.is_fresh.sum()) for group in first),
             seconds=time.perf_counter() - began,
-            curve=merge_curves([group.fit.curve for group in first]),
+            curve=later(merge_curves([group.fit.curve for group in first]), pilot_seconds),
         )
         return Shard(
             self.level,
@@ -113,13 +113,18 @@ class LevelFit:
 
     def _fit_widths(
         self, blocks: Tensor, patches: Patches, on_steps: Callable[[int], None]
-    ) -> tuple[list["_Group"], list["_Group"]]:
-        """Fits of all blocks with the widths that they get, and of some again with wider ones."""
+    ) -> tuple[list["_Group"], list["_Group"], float]:
+        """Fits of all blocks with the widths that they get, and of some again with wider ones.
+
+        Also the seconds that it took to find the widths.
+        """
+        began = time.perf_counter()
         sizing, level_width = self.settings.sizing, at_level(self.settings.width, self.level)
         task = Task(
             width=level_width,
             n_steps=self.n_steps,
-            n_pixels=self.spec.patch_size ** len(self.spec.sides),
+            n_pixels=patches.extents.prod(-1),
+            patch_pixels=self.spec.patch_size ** len(self.spec.sides),
             max_mse=self.max_mse,
             cost=lambda width: self.spec.model(self.level, width).n_parameters,
         )
@@ -128,7 +133,8 @@ class LevelFit:
             start = self._start(blocks, level_width)
             return self._fitter(level_width).errors_after(n_steps, patches, start)
 
-        widths = sizing.assign(len(blocks), task, pilot)
+        widths = sizing.assign(task, pilot)
+        pilot_seconds = time.perf_counter() - began
         rounds: list[list[_Group]] = []
         mse = torch.full((len(blocks),), torch.inf)
         pending = torch.arange(len(blocks))
@@ -145,7 +151,7 @@ class LevelFit:
             wider = sizing.widen(widths, mse, task)
             pending = torch.nonzero(wider > widths).flatten()
             widths = wider
-        return rounds[0], [group for groups in rounds[1:] for group in groups]
+        return rounds[0], [group for groups in rounds[1:] for group in groups], pilot_seconds
 
     def _start(self, blocks: Tensor, width: int) -> Start:
         drawn = self.spec.model(self.level, width).mlp.draw(

@@ -16,15 +16,16 @@ _TOLERANCE_DB = 0.3  # what rounding for storage may cost without another fit
 
 @dataclass(frozen=True)
 class Task:
-    """What the blocks of a level are to do: reach `max_mse` over `n_pixels` pixels.
+    """What the blocks of a chunk are to do: reach `max_mse`, with `n_pixels` `(B,)` real pixels.
 
-    `width` is the level's own, `n_steps` how many steps a fit takes, `cost` the number of
-    parameters of a block with a width.
+    A whole patch has `patch_pixels`; `width` is the level's own, `n_steps` how many steps a fit
+    takes, `cost` the number of parameters of a block with a width.
     """
 
     width: int
     n_steps: int
-    n_pixels: int
+    n_pixels: Tensor
+    patch_pixels: int
     max_mse: float
     cost: Callable[[int], int]
 
@@ -37,7 +38,7 @@ class Sizing(ABC):
     """How often blocks are fitted again, wider, before what they have is stored."""
 
     @abstractmethod
-    def assign(self, n_blocks: int, task: Task, pilot: Pilot) -> Tensor:
+    def assign(self, task: Task, pilot: Pilot) -> Tensor:
         """Widths `(B,)` of a chunk's blocks."""
 
     def widen(self, widths: Tensor, mse: Tensor, task: Task) -> Tensor:
@@ -49,9 +50,9 @@ class Sizing(ABC):
 class UniformSizing(Sizing):
     """`model.width` for every block."""
 
-    def assign(self, n_blocks: int, task: Task, pilot: Pilot) -> Tensor:
+    def assign(self, task: Task, pilot: Pilot) -> Tensor:
         """The level's width."""
-        return torch.full((n_blocks,), task.width)
+        return torch.full_like(task.n_pixels, task.width)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class SizingByNeed(Sizing):
     least: int = 1
     most: int = 48
 
-    def assign(self, n_blocks: int, task: Task, pilot: Pilot) -> Tensor:
+    def assign(self, task: Task, pilot: Pilot) -> Tensor:
         """Widths by a pilot fit."""
         return self._needed(task, pilot(self._pilot_steps(task)))
 
@@ -94,7 +95,7 @@ class SizingByNeed(Sizing):
         return min(self.pilot_steps, task.n_steps)
 
     def _per_db(self, task: Task) -> float:
-        return self.features_per_db * math.sqrt(task.n_pixels / 1024)
+        return self.features_per_db * math.sqrt(task.patch_pixels / 1024)
 
     def _rounded(self, widths: Tensor) -> Tensor:
         """Whole numbers within the limits, rounded up; a diverged fit gets the most."""
@@ -108,22 +109,27 @@ class SizingByBudget(SizingByNeed):
 
     Every chunk spends that many for each pixel of its blocks, and hard blocks get more of them:
     the same error everywhere is where a parameter more is worth the same everywhere. The bound
-    decides widths alone; blocks train on to `fitting.max_mse`.
+    decides widths alone; blocks train on to `fitting.max_mse`. The widths of a block therefore
+    depend on those it shares a chunk with.
     """
 
     retries: int = 0
     parameters_per_pixel: float = 0.75
 
-    def assign(self, n_blocks: int, task: Task, pilot: Pilot) -> Tensor:
+    def widen(self, widths: Tensor, mse: Tensor, task: Task) -> Tensor:
+        """No wider: the budget is spent."""
+        return widths
+
+    def assign(self, task: Task, pilot: Pilot) -> Tensor:
         """Widths by a pilot fit and bisection."""
         mse = pilot(self._pilot_steps(task)).nan_to_num(nan=1.0, posinf=1.0)
-        cost = torch.tensor([0, *(task.cost(width) for width in range(1, self.most + 1))])
-        budget = self.parameters_per_pixel * n_blocks * task.n_pixels
+        costs = torch.tensor([0, *(task.cost(width) for width in range(1, self.most + 1))])
+        budget = self.parameters_per_pixel * float(task.n_pixels.sum())
         low, high = -30.0, 30.0  # decades of the bound; the high one gives every block the least
         while high - low > 1e-3:
             middle = (low + high) / 2
             widths = self._needed(replace(task, max_mse=10**middle), mse)
-            is_paid = int(cost[widths].sum()) <= budget
+            is_paid = int(costs[widths].sum()) <= budget
             low, high = (low, middle) if is_paid else (middle, high)
         return self._needed(replace(task, max_mse=10**high), mse)
 

@@ -22,6 +22,7 @@ from miner.models.parameters import Parameters
 from miner.representation.spec import Spec
 
 _WIDEST = 2**12
+_WHOLE = (torch.int16, torch.int32, torch.int64)
 
 
 class RepresentationError(ValueError):
@@ -117,9 +118,11 @@ def _name(dtype: torch.dtype) -> str:
 
 def _shard(tensors: Parameters, metadata: dict[str, str], spec: Spec) -> Shard:
     level, chunk = int(metadata["level"]), int(metadata["chunk"])
-    blocks = tensors.pop("blocks").long()
-    widths = tensors.pop("widths").long()
-    frames = tensors.pop("frames", torch.zeros(len(blocks), 1 + len(spec.sides))).long()
+    blocks, widths = tensors.pop("blocks"), tensors.pop("widths")
+    frames = tensors.pop("frames", torch.zeros(len(blocks), 1 + len(spec.sides), dtype=torch.int))
+    if any(tensor.dtype not in _WHOLE for tensor in (blocks, widths, frames)):
+        raise RepresentationError("its blocks, widths and frames are not whole numbers")
+    blocks, widths, frames = blocks.long(), widths.long(), frames.long()
     stats: dict[str, Any] = json.loads(metadata["stats"])
     stats["curve"] = tuple((step, seconds, sse) for step, seconds, sse in stats["curve"])
     _check_blocks(blocks, frames, level, spec)
@@ -146,7 +149,8 @@ def _parted(
                 raise RepresentationError("its tensors do not fit the manifest")
             stored[width][name] = part.reshape(n_blocks, *shape)
             taken[kind] += size
-    if taken != {kind: tensor.numel() for kind, tensor in tensors.items()}:
+    unread = [kind for kind, tensor in tensors.items() if not 0 < taken[kind] == tensor.numel()]
+    if unread:
         raise RepresentationError("its tensors do not fit the manifest")
     return stored
 
@@ -160,8 +164,10 @@ def _check_blocks(blocks: Tensor, frames: Tensor, level: int, spec: Spec) -> Non
     ascending = bool((blocks.diff() > 0).all())
     if len(blocks) and not (ascending and blocks[0] >= 0 and blocks[-1] < n_blocks):
         raise RepresentationError(f"its block numbers are not ascending within {n_blocks}")
+    if tuple(frames.shape) != (len(blocks), 1 + len(spec.sides)):
+        raise RepresentationError("its frames are impossible")
     generations = frames[:, :1]
-    if tuple(frames.shape) != (len(blocks), 1 + len(spec.sides)) or not bool(
+    if not bool(
         ((generations >= 0) & (generations < 32) & (frames[:, 1:] >= 0)).all()
         and (frames[:, 1:] < 2**generations).all()
     ):

@@ -21,7 +21,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksh
         folder.mkdir()
     monkeypatch.setenv("PATH", f"{binaries}:/usr/bin:/bin")
     which = partial(shutil.which, path=str(binaries))
-    monkeypatch.setattr(compiler, "shutil", SimpleNamespace(which=which))
+    monkeypatch.setattr(compiler, "shutil", SimpleNamespace(which=which, rmtree=shutil.rmtree))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (code / "block.c").write_text("int f(void);")
     (code / "block.h").write_text("#define ONE 1")

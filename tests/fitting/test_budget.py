@@ -22,12 +22,20 @@ def cost(width: int) -> int:
     return width * width + 20 * width + 5
 
 
-TASK = Task(width=20, n_steps=100, n_pixels=PATCH, max_mse=1e-4, cost=cost)
+TASK = Task(
+    width=20,
+    n_steps=100,
+    n_pixels=torch.tensor(PATCH),
+    patch_pixels=PATCH,
+    max_mse=1e-4,
+    cost=cost,
+)
 
 
 def assigned(errors: Sequence[float], amount: float, given: Task = TASK) -> list[int]:
     sizing = SizingByBudget(parameters_per_pixel=amount, least=2)
-    return sizing.assign(len(errors), given, lambda n_steps: torch.tensor(errors)).tolist()
+    whole = replace(given, n_pixels=given.n_pixels.expand(len(errors)))
+    return sizing.assign(whole, lambda n_steps: torch.tensor(errors)).tolist()
 
 
 @given(ERRORS, AMOUNTS)
@@ -81,3 +89,16 @@ def test_a_fit_spends_what_it_is_given_on_the_hardest_blocks(amount: float) -> N
     widths = [widths_of(fitted)[block] for block in by_error]
     assert widths == sorted(widths)
     assert widths[0] < widths[-1]
+
+
+@pytest.mark.parametrize("sides", [(33, 33), (65, 70), (40, 96)])
+def test_pixels_beyond_the_image_earn_nothing(sides: tuple[int, int]) -> None:
+    sizing = SizingByBudget(pilot_steps=5, parameters_per_pixel=0.9)
+    changes = {"patch_size": 32, "pyramid": SINGLE, "width": 12, "max_steps": 10}
+    fitted = fit(flat_and_busy(*sides), sizing=sizing, **changes)
+    assert fitted.n_parameters <= 0.9 * sides[0] * sides[1]
+
+
+def test_a_spent_budget_pays_for_no_other_try() -> None:
+    widths = torch.tensor([3, 9])
+    assert SizingByBudget(retries=2).widen(widths, torch.tensor([1.0, 1.0]), TASK) is widths

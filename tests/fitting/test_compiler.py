@@ -1,11 +1,12 @@
 """The cache of compiled steps: what is compiled, when, and where it is kept."""
 
 import tempfile
+from pathlib import Path
 
 import pytest
 from workshop import FAILS, WRITES, Workshop, forget
 
-from miner.fitting.fused import compiler
+from miner.fitting.fused import compiler, library
 from miner.fitting.fused.compiler import CompilerError, build
 
 
@@ -93,3 +94,29 @@ def test_a_compiler_that_does_not_run_is_none(workshop: Workshop) -> None:
     forget()
     with pytest.raises(CompilerError, match="no C compiler"):
         build(workshop.source)
+
+
+def test_a_compiler_of_another_machine_is_none(workshop: Workshop) -> None:
+    (workshop.folder / "bin" / "cc").write_bytes(b"\x7fELF of something else")
+    forget()
+    with pytest.raises(CompilerError, match="no C compiler"):
+        build(workshop.source)
+
+
+def test_no_home_is_done_without(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home(name: str) -> str:
+        raise RuntimeError("Could not determine home directory.")
+
+    (workshop.folder / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(workshop.folder / "temporary"))
+    monkeypatch.setattr(compiler.platformdirs, "user_cache_dir", no_home)
+    forget()
+    assert build(workshop.source).is_relative_to(workshop.folder / "temporary")
+
+
+def test_a_damaged_library_is_built_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    forget()
+    build(library._SOURCE).write_bytes(b"half of it")
+    assert isinstance(library.library(), library.Library)
+    forget()

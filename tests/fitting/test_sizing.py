@@ -36,7 +36,14 @@ def tasks(draw: st.DrawFn) -> Task:
 
 
 def task(width: int = 20, n_steps: int = 50, max_mse: float = 1e-4, n_pixels: int = 1024) -> Task:
-    return Task(width, n_steps, n_pixels, max_mse, cost=lambda width: width * width + 9)
+    return Task(
+        width=width,
+        n_steps=n_steps,
+        n_pixels=torch.tensor(n_pixels),
+        patch_pixels=n_pixels,
+        max_mse=max_mse,
+        cost=lambda width: width * width + 9,
+    )
 
 
 TASK = task()
@@ -51,7 +58,8 @@ def decibels_above(bound: float, by: float) -> float:
 
 
 def assigned(sizing: Sizing, errors: Sequence[float], given: Task = TASK) -> list[int]:
-    return sizing.assign(len(errors), given, lambda n_steps: torch.tensor(errors)).tolist()
+    whole = replace(given, n_pixels=given.n_pixels.expand(len(errors)))
+    return sizing.assign(whole, lambda n_steps: torch.tensor(errors)).tolist()
 
 
 def widened(
@@ -62,7 +70,8 @@ def widened(
 
 @given(st.integers(0, 9), tasks())
 def test_uniform_widths_are_the_levels_and_take_no_pilot(n_blocks: int, given: Task) -> None:
-    assert UniformSizing().assign(n_blocks, given, no_pilot).tolist() == [given.width] * n_blocks
+    whole = replace(given, n_pixels=given.n_pixels.expand(n_blocks))
+    assert UniformSizing().assign(whole, no_pilot).tolist() == [given.width] * n_blocks
 
 
 def test_uniform_widths_stay() -> None:
@@ -161,7 +170,7 @@ def test_the_pilot_takes_its_own_number_of_steps(sizing: Sizing) -> None:
         asked.append(n_steps)
         return torch.tensor([1e-3])
 
-    sizing.assign(1, task(n_steps=1000), pilot)
+    sizing.assign(task(n_steps=1000), pilot)
     assert asked == [7]
 
 

@@ -79,9 +79,9 @@ class Doubled(Sizing):
 
     retries: int = 1
 
-    def assign(self, n_blocks: int, task: Task, pilot: Pilot) -> Tensor:
+    def assign(self, task: Task, pilot: Pilot) -> Tensor:
         """The level's width."""
-        return torch.full((n_blocks,), task.width)
+        return torch.full_like(task.n_pixels, task.width)
 
     def widen(self, widths: Tensor, mse: Tensor, task: Task) -> Tensor:
         """Twice as much."""

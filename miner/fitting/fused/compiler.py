@@ -1,5 +1,6 @@
 """Compile a C source for this machine, once, and keep what came of it in the user's cache."""
 
+import atexit
 import functools
 import hashlib
 import importlib.util
@@ -28,34 +29,38 @@ def build(source: Path) -> Path:
     """A shared library of a C source, from the cache if it is there.
 
     Its name is a hash of all that it is made from and of the processor, so nothing is ever stale.
-    Processes may build at once: the file appears whole.
+    Processes may build at once: the file appears whole. Compilers are tried one after another.
 
     Raises:
-        CompilerError: no compiler is there, or it refused the source.
+        CompilerError: no compiler is there, or all refused the source.
     """
-    command, version = compiler()
-    parts = [version, _processor(), *_FLAGS]
-    parts += [path.read_text() for path in sorted(source.parent.glob("*.[ch]"))]
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
-    folder = _cache()
-    library = folder / f"{source.stem}-{digest}.so"
-    if not library.exists():
+    reasons = []
+    for command, version in compilers():
+        parts = [version, _processor(), *_FLAGS]
+        parts += [path.read_text() for path in sorted(source.parent.glob("*.[ch]"))]
+        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+        library = _cache() / f"{source.stem}-{digest}.so"
         try:
-            _compile(command, source, library)
+            if not library.exists():
+                _compile(command, source, library)
+            return library
         except OSError as error:  # a full disk, say
-            raise CompilerError(f"{folder}: {error}") from error
-    return library
+            reasons.append(f"{library.parent}: {error}")
+        except CompilerError as error:
+            reasons.append(str(error))
+    raise CompilerError(
+        "; ".join(reasons) or "no C compiler was found; pip install ziglang brings one"
+    )
 
 
 def _compile(command: Sequence[str], source: Path, library: Path) -> None:
-    folder = library.parent
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         fresh = Path(scratch) / library.name
         done = subprocess.run(
             [*command, *_FLAGS, str(source), "-o", str(fresh), "-lm"],
             capture_output=True,
             text=True,
-            env=os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(folder / "zig")},
+            env=os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(library.parent / "zig")},
             check=False,
         )
         if done.returncode != 0 or not fresh.exists():
@@ -65,40 +70,48 @@ def _compile(command: Sequence[str], source: Path, library: Path) -> None:
 
 
 @functools.cache
-def compiler() -> tuple[tuple[str, ...], str]:
-    """The command of a C compiler, and its version.
+def compilers() -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Commands of the C compilers that are there, and their versions.
 
     The one that pip installed comes first, so that everybody's results come from the same one.
-
-    Raises:
-        CompilerError: there is none.
     """
     candidates: list[tuple[str, ...]] = []
     if importlib.util.find_spec("ziglang"):
         candidates.append((sys.executable, "-m", "ziglang", "cc"))
     candidates += [(path,) for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
+    found = []
     for command in candidates:
-        asked = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+        try:
+            asked = subprocess.run(
+                [*command, "--version"], capture_output=True, text=True, check=False
+            )
+        except OSError:  # a file of another machine's, say
+            continue
         if asked.returncode == 0:
-            return command, asked.stdout
-    raise CompilerError("no C compiler was found; pip install ziglang brings one")
+            found.append((command, asked.stdout))
+    return tuple(found)
 
 
 @functools.cache
 def _cache() -> Path:
-    folder = Path(platformdirs.user_cache_dir("miner")) / "kernels"
     try:
+        folder = Path(platformdirs.user_cache_dir("miner")) / "kernels"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except OSError:  # a home that cannot be written to: build anew for this process
-        return Path(tempfile.mkdtemp(prefix="miner-kernels-"))
+    except (OSError, RuntimeError):  # no home, or one that cannot be written to
+        scratch = Path(tempfile.mkdtemp(prefix="miner-kernels-"))
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+        return scratch
 
 
 @functools.cache
 def _processor() -> str:
+    """What tells this processor from others: its name and what it can do."""
+    named = [platform.machine(), platform.processor()]
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return "\n".join(sorted({line for line in lines if line.startswith(("model", "flags"))}))
     except OSError:
-        return platform.platform() + platform.processor()
+        return "\n".join([*named, platform.platform()])
+    kinds = ("model", "flags", "Features", "CPU ")
+    return "\n".join([*named, *sorted({line for line in lines if line.startswith(kinds)})])

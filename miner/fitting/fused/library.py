@@ -39,7 +39,12 @@ def library() -> "Library":
     Raises:
         CompilerError: there is no compiler, or it failed.
     """
-    return Library(build(_SOURCE))
+    path = build(_SOURCE)
+    try:
+        return Library(path)
+    except CompilerError:  # damaged in the cache, perhaps
+        path.unlink(missing_ok=True)
+        return Library(build(_SOURCE))
 
 
 class Library:
@@ -53,9 +58,9 @@ class Library:
         """
         try:
             self._functions = ctypes.CDLL(str(path))
-        except OSError as error:  # a disk from which nothing may be run, say
+            self._functions.space_bytes.restype = ctypes.c_int64
+        except (OSError, AttributeError) as error:  # a disk from which nothing may be run, say
             raise CompilerError(f"{path} cannot be loaded: {error}") from error
-        self._functions.space_bytes.restype = ctypes.c_int64
 
     def run(self, work: Work) -> None:
         """Train or render all blocks of `work` on PyTorch's number of threads."""

@@ -43,6 +43,7 @@ class FusedSteps:
         start: Parameters,
     ) -> None:
         """Take encoded coordinates `(E, P)`, targets `(B, C, P)`, trained parameters `(B, ...)`."""
+        _check_plain(encoded, targets, *start.values())
         self._network, self.settings = Network.of(model, readout), settings
         self.step = 0
         self._n_pixels = targets.shape[-1]
@@ -125,6 +126,7 @@ class FusedSteps:
 
 def block_outputs(model: BlockModel, parameters: Parameters, encoded: Tensor) -> Tensor:
     """Values `(B, C, P)` at encoded coordinates `(E, P)`, as `BlockModel.outputs` gives them."""
+    _check_plain(encoded, *parameters.values())
     readout = LearnedReadout()  # which takes what is there
     n_blocks, n_pixels = len(parameters[BIAS]), encoded.shape[1]
     names = [name for name in model.shapes() if name != AMPLITUDE]
@@ -144,6 +146,12 @@ def block_outputs(model: BlockModel, parameters: Parameters, encoded: Tensor) ->
         )
     )
     return outputs.transpose(1, 2).flatten(2)[..., :n_pixels]
+
+
+def _check_plain(*tensors: Tensor) -> None:
+    """The compiled code sees addresses, not types."""
+    if any(tensor.dtype != torch.float32 or tensor.device.type != "cpu" for tensor in tensors):
+        raise TypeError("the compiled steps take float32 tensors on the CPU")
 
 
 def _tiled(rows: Tensor) -> Tensor:

@@ -60,7 +60,8 @@ INLINE vec nearest(vec x, ivec *bits) {
 }
 
 // Sine and cosine: x less the nearest multiple of pi, in three parts, and polynomials fitted over
-// [-pi/2, pi/2] to 6e-9. Good to 1e-7 for |x| up to some thousands.
+// [-pi/2, pi/2] to 6e-9. Good to 1e-7 for |x| up to
+// 1e7; NaN where floats are too coarse to know.
 INLINE void sine_cosine(vec x, vec *sine, vec *cosine) {
   ivec bits;
   const vec n = nearest(x * 0.31830988618f, &bits);
@@ -68,6 +69,7 @@ INLINE void sine_cosine(vec x, vec *sine, vec *cosine) {
   vec r = x - n * 3.140625f;
   r = r - n * 9.676218032836914e-4f;
   r = r - n * 3.1786509424591713e-8f;
+  r = choose(absolute(r) < 2.0f, r, all(NAN));  // an argument whose multiple of pi was not found
   const vec q = r * r;
   vec s = q * 2.60578067e-6f - 1.98096029e-4f;
   s = s * q + 8.33306625e-3f;

@@ -1,0 +1,100 @@
+// What a call is told to do, and the memory of a thread.
+#ifndef MINER_SPACE_H
+#define MINER_SPACE_H
+
+#include "activations.h"
+#include "readout.h"
+
+#define STRIP 4    // tiles whose gradients are summed while they are in the innermost cache
+#define N_RULES 9  // numbers of a rule, see rules.py
+
+typedef struct {
+  int64_t inputs, width, depth, channels;  // E, H, hidden layers, C
+  int64_t activation, head;
+  int64_t solved;  // 1 where the readout has a closed form, 0 where it is trained
+  int64_t n_blocks, n_pixels, n_steps;
+  int64_t scores_last;  // whether the state after the last step is scored as well
+  int64_t log_loss;     // 1: log(mse + floor), 0: mse
+  double omega, floor, ridge;
+  const float *encoded;    // tiles x E x TILE
+  const float *targets;    // blocks x tiles x C x TILE, zero beyond the pixels
+  float *outputs;          // null, or where to put what blocks say, laid out like targets
+  const float *rules;      // n_steps x N_RULES
+  const float *amplitude;  // blocks, for SCALED_SINE
+  float *trained, *first, *second;  // blocks x trained: parameters and the optimiser's moments
+  float *best;                      // blocks x stored
+  float *mse, *best_mse;            // blocks
+  int64_t *next;                    // the next block that no thread has taken
+} Work;
+
+typedef struct {
+  int inputs, width, depth, channels, n_tiles;
+  int n_hidden, n_trained, n_stored;  // parameters of a block: first the hidden, last the readout
+  int tile;                           // floats of a layer's tile
+  int last_pixels;                    // pixels of the last tile
+  float *params, *first, *second, *grads, *best;
+  float *folded;                    // hidden layers times their scales
+  float *values, *slopes, *bends;   // tiles x depth x width x TILE
+  float *centred, *residual, *delta;
+  vec *layer_sums, *readout_sums;
+  double *gram, *factor, *moment, *solution, *mean;
+  vec mask[TILE_VECTORS];  // 1 at the real pixels of the last tile
+} Space;
+
+INLINE int inputs_of(const Space *s, int layer) { return layer == 0 ? s->inputs : s->width; }
+
+// Where a layer's weights begin, its biases and its activation's numbers after them.
+INLINE int offset_of(const Work *w, const Space *s, int layer) {
+  const int numbers = n_numbers(w->activation);
+  return layer == 0 ? 0
+                    : (s->inputs + 1) * s->width + numbers +
+                          (layer - 1) * ((s->width + 1) * s->width + numbers);
+}
+
+INLINE float layer_scale(const Work *w, const Space *s, int layer, float *shape) {
+  const int numbers = offset_of(w, s, layer) + (inputs_of(s, layer) + 1) * s->width;
+  return scale_of(w->activation, (float)w->omega, s->params + numbers, shape);
+}
+
+// Layer `l` of tile `t` in values, slopes or bends.
+INLINE float *layer_tile(const Space *s, float *rows, int t, int l) {
+  return rows + ((int64_t)t * s->depth + l) * s->tile;
+}
+
+INLINE void *take(char **memory, size_t n_bytes) {
+  void *taken = *memory;
+  *memory += (n_bytes + 63) & ~(size_t)63;
+  return taken;
+}
+
+// Lays out a thread's memory; gives its size. With `memory` null nothing is written.
+static size_t lay_out(const Work *w, Space *s, char *memory) {
+  char *end = memory;
+  s->inputs = (int)w->inputs, s->width = (int)w->width;
+  s->depth = (int)w->depth, s->channels = (int)w->channels;
+  s->n_tiles = (int)((w->n_pixels + TILE - 1) / TILE);
+  s->tile = s->width * TILE;
+  s->n_hidden = offset_of(w, s, s->depth);
+  s->n_stored = s->n_hidden + (s->width + 1) * s->channels + (w->head == SCALED_SINE);
+  s->n_trained = w->solved ? s->n_hidden : s->n_stored;
+  const int columns = s->width + s->channels, n = s->width;
+  const size_t block = s->n_stored * sizeof(float);
+  const size_t layers = (size_t)s->n_tiles * s->depth * s->tile * sizeof(float);
+  s->params = take(&end, block), s->first = take(&end, block), s->second = take(&end, block);
+  s->grads = take(&end, block), s->best = take(&end, block), s->folded = take(&end, block);
+  s->centred = take(&end, (size_t)STRIP * columns * TILE * sizeof(float));
+  s->residual = take(&end, (size_t)STRIP * s->channels * TILE * sizeof(float));
+  s->delta = take(&end, s->tile * sizeof(float));
+  s->layer_sums = take(&end, (size_t)(s->inputs + (s->depth - 1) * n) * n * sizeof(vec));
+  s->readout_sums = take(&end, (size_t)n * columns * sizeof(vec));
+  s->gram = take(&end, (size_t)n * n * sizeof(double));
+  s->factor = take(&end, (size_t)n * n * sizeof(double));
+  s->moment = take(&end, (size_t)n * s->channels * sizeof(double));
+  s->solution = take(&end, (size_t)n * s->channels * sizeof(double));
+  s->mean = take(&end, columns * sizeof(double));
+  s->values = take(&end, layers), s->slopes = take(&end, layers);
+  s->bends = has_shape(w->activation) ? take(&end, layers) : s->slopes;
+  return end - memory;
+}
+
+#endif
