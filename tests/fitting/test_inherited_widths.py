@@ -26,9 +26,9 @@ PICTURE = flat_and_busy(70, 83)
 class TwoWidths(Sizing):
     """Every third block is wider than the others."""
 
-    def assign(self, n_blocks: int, task: Task, pilot: Pilot) -> Tensor:
+    def assign(self, task: Task, pilot: Pilot) -> Tensor:
         """The level's width, or two more."""
-        return task.width + 2 * (torch.arange(n_blocks) % 3 == 0)
+        return task.width + 2 * (torch.arange(len(task.n_pixels)) % 3 == 0)
 
 
 def few_widths(retries: int = 1) -> Watched:
