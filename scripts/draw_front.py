@@ -19,8 +19,9 @@ RECIPES = ("fast", "balanced", "quality", "smallest", "budget")
 
 @dataclass(frozen=True)
 class Point:
-    """Means over the images of a setting."""
+    """Means over the images of a setting in one sweep, named by its commit."""
 
+    commit: str
     factor: str
     value: str
     psnr_db: float
@@ -36,10 +37,10 @@ class Point:
 def main() -> None:
     """Print all settings and draw both fronts."""
     points = read_points()
-    print("| setting | PSNR (dB) | parameters per pixel | fit (s) |\n|---|---|---|---|")
+    print("| commit | setting | PSNR (dB) | parameters per pixel | fit (s) |\n|" + "---|" * 5)
     for point in points:
         cells = f"{point.psnr_db:.2f} | {point.parameters:.3f} | {point.seconds:.2f}"
-        print(f"| `{point.name}` | {cells} |")
+        print(f"| {point.commit} | `{point.name}` | {cells} |")
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True, layout="tight")
     draw(left, points, [point.parameters for point in points], "parameters per pixel")
     draw(right, points, [point.seconds for point in points], "seconds of fit")
@@ -50,9 +51,9 @@ def main() -> None:
 
 def read_points() -> list[Point]:
     """The sweep's settings in the order of the file."""
-    groups: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[dict[str, str]]] = defaultdict(list)
     for row in read_rows(ROOT / "results" / "recipe.tsv"):
-        groups[row["factor"], row["value"]].append(row)
+        groups[row["commit"], row["factor"], row["value"]].append(row)
     columns = ("psnr_db", "parameters_per_pixel", "fit_time_s")
     return [
         Point(*key, *(statistics.mean(float(row[name]) for row in rows) for name in columns))
@@ -70,7 +71,8 @@ def draw(axes: Axes, points: list[Point], costs: list[float], label: str) -> Non
             front.append((cost, best))
     axes.step(*zip(*front, strict=True), where="post", color="tab:blue", linewidth=1)
     for cost, point in zip(costs, points, strict=True):
-        if point.factor == "experiment" and point.value in RECIPES:
+        is_last = point.commit == points[-1].commit  # the recipes as they are now
+        if is_last and point.factor == "experiment" and point.value in RECIPES:
             axes.scatter([cost], [point.psnr_db], s=40, color="tab:red", zorder=3)
             axes.annotate(point.value, (cost, point.psnr_db), (5, -11), textcoords="offset points")
     axes.set_xlabel(label)

@@ -5,7 +5,7 @@ python scripts/tables.py
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rows import ROOT, read_rows
 
@@ -18,11 +18,39 @@ COLUMNS = {
     "fit_time_s": ("fit (s)", "{:.1f}"),
     "peak_memory_gib": ("memory (GiB)", "{:.2f}"),
 }
+OTHERS = {  # file: its columns, numbers with a format
+    "step": {
+        "kernel": "",
+        "memory": "",
+        "threads": "",
+        "step_ms": "{:.2f}",
+        "page_faults_per_step": "{:.0f}",
+        "faster_than_eager": "{:.1f}",
+        "times_floor": "{:.1f}",
+        "peak_gflops_per_core": "{:.0f}",
+    },
+    "builds": {"way": "", "needs": "", "first_step_s": "{:.1f}", "step_ms": "{:.2f}"},
+    "scaling": {
+        "megapixels": "{:.2f}",
+        "n_active": "{:.0f}",
+        "fit_time_s": "{:.2f}",
+        "microseconds_per_block": "{:.0f}",
+        "peak_memory_gib": "{:.2f}",
+    },
+    "precision": {
+        "image": "",
+        "n_blocks": "{:.0f}",
+        "fused_db": "{:.3f}",
+        "eager_db": "{:.3f}",
+        "eager_float64_db": "{:.3f}",
+    },
+    "startup": {"what": "", "median_s": "{:.2f}"},
+}
 Row = dict[str, str]
 
 
 def main() -> None:
-    """Print every job's table, with the ratios of the pluto job, then start-up times."""
+    """Print every job's table, with the ratios of the pluto job, then the other files."""
     jobs: dict[str, list[Row]] = defaultdict(list)
     for row in read_rows(ROOT / "results" / "quality.tsv"):
         jobs[row["job"]].append(row)
@@ -37,9 +65,30 @@ def main() -> None:
             )
             print(", ".join(f"{ratio:.1f}" for ratio in ratios), end="; ")
             print(f"median {statistics.median(ratios):.1f}")
-    print("\n### start-up\n")
-    for row in read_rows(ROOT / "results" / "startup.tsv"):
-        print(f"| {row['what']} | {float(row['median_s']):.2f} s |")
+    for name, columns in OTHERS.items():
+        print(f"\n### {name}\n")
+        print_rows(read_rows(ROOT / "results" / f"{name}.tsv"), columns)
+
+
+def print_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
+    """Print a Markdown table: rows with the same first cell become one, of medians."""
+    key = next(iter(columns))
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        own = " ".join(row[name] for name in ("kernel", "memory", "threads") if name in row)
+        groups[own or row[key]].append(row)
+    print("| " + " | ".join(columns) + " | runs |\n|" + "---|" * (len(columns) + 1))
+    for group in groups.values():
+        cells = [cell([row[name] for row in group], form) for name, form in columns.items()]
+        runs = sum(int(row.get("repeats", 1)) for row in group)
+        print("| " + " | ".join(cells) + f" | {runs} |")
+
+
+def cell(values: Sequence[str], form: str) -> str:
+    """A text, or the median of numbers."""
+    if not form:
+        return values[0]
+    return form.format(statistics.median(float(value) for value in values))
 
 
 def print_job(rows: Sequence[Row]) -> None:

@@ -50,26 +50,31 @@ class Grid:
 
     def cut(self, signal: Tensor, blocks: Tensor) -> Tensor:
         """Patches `(B, C, *[patch_size] * D)` of a signal `(C, *S)`, zero beyond its edges."""
-        return self._tiled(signal)[tuple(self.positions(blocks).T)]
+        positions = self.positions(blocks)
+        if len(positions) == 0:
+            return signal.new_empty(0, signal.shape[0], *(self.patch_size for _ in self.sides))
+        # Only the rows of patches that the blocks lie in are copied: a level has many chunks.
+        first, last = int(positions[:, 0].min()), int(positions[:, 0].max())
+        band = signal[:, first * self.patch_size : (last + 1) * self.patch_size]
+        positions[:, 0] -= first
+        return Grid(tuple(band.shape[1:]), self.patch_size).tiled(band)[tuple(positions.T)]
 
-    def paste(self, signal: Tensor, blocks: Tensor, patches: Tensor) -> Tensor:
-        """A copy of the signal `(C, *S)` with patches `(B, C, *[patch_size] * D)` put in."""
-        tiled = self._tiled(signal).contiguous()
-        tiled[tuple(self.positions(blocks).T)] = patches
+    def joined(self, tiled: Tensor) -> Tensor:
+        """The signal `(C, *S)` of its patches as `tiled` lays them out."""
         n_axes = len(self.sides)
         order = [n_axes] + [k for d in range(n_axes) for k in (d, n_axes + 1 + d)]
         padded = [count * self.patch_size for count in self.counts]
-        whole = tiled.permute(order).reshape(signal.shape[0], *padded)
+        whole = tiled.permute(order).reshape(tiled.shape[n_axes], *padded)
         return whole[(slice(None), *(slice(side) for side in self.sides))].contiguous()
 
     def block_means(self, signal: Tensor) -> Tensor:
         """Mean of a signal `(C, *S)` over the real pixels and channels of each block, `(B,)`."""
         blocks = torch.arange(self.n_blocks)
-        sums = self._tiled(signal).double().flatten(len(self.sides)).sum(-1).flatten()
+        sums = self.tiled(signal).double().flatten(len(self.sides)).sum(-1).flatten()
         return sums / (self.extents(blocks).prod(-1) * signal.shape[0])
 
-    def _tiled(self, signal: Tensor) -> Tensor:
-        """View a padded signal as `(*counts, C, *[patch_size] * D)`."""
+    def tiled(self, signal: Tensor) -> Tensor:
+        """A copy of the signal, zero beyond its edges, as `(*counts, C, *[patch_size] * D)`."""
         n_axes = len(self.sides)
         pads = [c * self.patch_size - s for c, s in zip(self.counts, self.sides, strict=True)]
         padded = F.pad(signal, [n for pad in reversed(pads) for n in (0, pad)])

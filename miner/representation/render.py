@@ -82,6 +82,7 @@ def render_level(
     box = Grid(tuple(prediction.shape[1:]), spec.patch_size)
     grid = spec.grid(level)
     corner = torch.tensor(first) // spec.patch_size
+    tiled = box.tiled(prediction)
     for shard in shards:
         positions = grid.positions(shard.blocks) - corner
         inside = ((positions >= 0) & (positions < torch.tensor(box.counts))).all(-1)
@@ -95,10 +96,9 @@ def render_level(
             parameters = spec.storage.decode(select(stored, shown))
             model, rows = spec.model(level, width), members[shown]
             values[rows] = block_values(spec, model, parameters, shard.frames[rows], outputs)
-        blocks = box.numbers(positions[inside])
-        merged = spec.pyramid.merge(box.cut(prediction, blocks), values[inside])
-        prediction = box.paste(prediction, blocks, merged)
-    return prediction
+        places = tuple(positions[inside].T)
+        tiled[places] = spec.pyramid.merge(tiled[places], values[inside])
+    return box.joined(tiled)
 
 
 def predict(coarser: Tensor, coarser_first: tuple[int, ...], region: Region) -> Tensor:

@@ -25,9 +25,11 @@ def all_blocks(grid: Grid) -> Tensor:
 
 
 @given(GRIDS)
-def test_paste_inverts_cut(grid: Grid) -> None:
+def test_patches_join_to_the_signal_they_were_cut_from(grid: Grid) -> None:
     signal, blocks = noise(2, *grid.sides), all_blocks(grid)
-    again = grid.paste(torch.zeros_like(signal), blocks, grid.cut(signal, blocks))
+    tiled = grid.tiled(torch.zeros_like(signal))
+    tiled[tuple(grid.positions(blocks).T)] = grid.cut(signal, blocks)
+    again = grid.joined(tiled)
     assert torch.equal(again, signal)
 
 
@@ -68,17 +70,19 @@ def test_cut_keeps_the_order_of_its_blocks() -> None:
     assert torch.equal(RAGGED.cut(signal, some), RAGGED.cut(signal, all_blocks(RAGGED))[some])
 
 
-def test_paste_changes_its_blocks_only() -> None:
+def test_a_tile_that_changes_leaves_the_others() -> None:
     signal = noise(2, 5, 7)
-    pasted = RAGGED.paste(signal, torch.tensor([4]), torch.full((1, 2, 3, 3), 9.0))
+    tiled = RAGGED.tiled(signal)
+    tiled[tuple(RAGGED.positions(torch.tensor([4])).T)] = 9.0
+    pasted = RAGGED.joined(tiled)
     inside = torch.zeros(5, 7, dtype=torch.bool)
     inside[3:, 3:6] = True
     assert torch.equal(pasted, torch.where(inside, 9.0, signal))
 
 
-def test_paste_leaves_its_argument_alone() -> None:
+def test_tiles_are_a_copy() -> None:
     signal = noise(2, 6, 6)  # whole patches: nothing is padded, so nothing is copied on the way
-    Grid((6, 6), 3).paste(signal, torch.tensor([0]), torch.zeros(1, 2, 3, 3))
+    Grid((6, 6), 3).tiled(signal).zero_()
     assert torch.equal(signal, noise(2, 6, 6))
 
 
