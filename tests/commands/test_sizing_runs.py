@@ -13,7 +13,7 @@ import miner
 from miner.evaluation.metrics import psnr_db
 from miner.images import open_image
 
-BY_NEED = ("sizing=by_need", "storage=int8")
+BY_NEED = ("sizing=by_need", "storage=int8", "fitting.coarse_ratio=1")
 EVERY_STEP = ("sizing=uniform", "fitting.max_mse=1e-9", "pruning.every_n_steps=1")
 
 
