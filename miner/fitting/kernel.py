@@ -142,6 +142,5 @@ class FusedKernel(Kernel):
 
         More would only make the pause between two checks longer.
         """
-        n_parameters = sum(torch.Size(shape).numel() for shape in model.shapes().values())
-        block = _BYTES * (2 * model.n_channels * n_pixels + _STATE_COPIES * n_parameters)
+        block = _BYTES * (2 * model.n_channels * n_pixels + _STATE_COPIES * model.n_parameters)
         return max(1, int(max_memory_gib * 2**30 / block))
