@@ -1,10 +1,11 @@
 """The objects that a composed configuration stands for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig
 
+from miner.evaluation.objective import Objective
 from miner.schema import ConfigError, check_config
 
 if TYPE_CHECKING:
@@ -67,6 +68,15 @@ def build_settings(config: DictConfig) -> "FitSettings":
         chunk_size=fitting.chunk_size,
         max_memory_gib=fitting.max_memory_gib,
     )
+
+
+def build_objective(config: DictConfig) -> Objective:
+    """What a search maximises.
+
+    Raises:
+        ConfigError: the class cannot be built, or is of the wrong kind.
+    """
+    return cast(Objective, _component("objective", Objective, config.objective))
 
 
 def check_cuda(setting: str, remedy: str) -> None:

@@ -22,8 +22,10 @@ def prepare() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def use_available_cores() -> None:
+def use_available_cores(n_side_by_side: int = 1) -> None:
     """Give PyTorch, and the compiled steps with it, one thread for each core that is ours.
+
+    Of `n_side_by_side` jobs on these cores, each takes its share.
 
     Those of a container or a batch system may be fewer than the machine has. OMP_NUM_THREADS, where
     it is set, decides instead.
@@ -32,4 +34,5 @@ def use_available_cores() -> None:
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(joblib.cpu_count(only_physical_cores=True))
+        n_cores = joblib.cpu_count(only_physical_cores=True)
+        torch.set_num_threads(max(1, n_cores // n_side_by_side))

@@ -5,19 +5,14 @@ The heavy imports wait until a run is certain, so that mistakes are answered at 
 
 import logging
 import sys
-import time
-from pathlib import Path
-from typing import cast
 
 import hydra
-import psutil
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from miner.command_line import quote_paths
 from miner.config import CONF_FOLDER
 from miner.images import ImageError
+from miner.jobs import present_job
 from miner.machine import prepare
 from miner.schema import ConfigError
 from miner.validation import refuse_null_groups
@@ -26,20 +21,18 @@ _LOG = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="config")
-def _task(config: DictConfig) -> None:
-    from miner.training.session import Job, run_job
+def _task(config: DictConfig) -> float | None:
+    from miner.training.job import run_alone, run_in_sweep
 
-    running = HydraConfig.get()
-    # In a sweep, jobs share this process.
-    is_alone = running.mode == RunMode.RUN
-    started = psutil.Process().create_time() if is_alone else time.time()
-    overrides = cast(list[str], OmegaConf.to_container(running.overrides.task, resolve=False))
-    job = Job(Path(running.runtime.output_dir), overrides, started)
+    job = present_job()
+    if job.sweep is not None:
+        return run_in_sweep(config, job)
     try:
-        run_job(config, job)
+        run_alone(config, job)
     except (ConfigError, ImageError) as error:
         _LOG.error("%s", error)
         raise SystemExit(1) from None
+    return None
 
 
 def main() -> None:

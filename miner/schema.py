@@ -45,6 +45,10 @@ _CountPerLevel = Annotated[
 class _Image(_Group):
     path: Annotated[str, Field(description="must name an image file or sample:NAME", min_length=1)]
     max_pixels: _Count
+    crop_px: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Field(description="must be a whole number of at least 1, or null for the whole image"),
+    ]
 
 
 class _Pyramid(_Component):
@@ -122,6 +126,13 @@ class _Pruning(_Component):
     min_change: _Positive = _UNSET
 
 
+class _Objective(_Component):
+    quality: str = _UNSET
+    cost: str = _UNSET
+    budget: _Positive = _UNSET
+    db_per_doubling: _Positive = _UNSET
+
+
 class _Fitting(_Group):
     max_mse: _Positive
     coarse_ratio: Annotated[float, _number("must be a number of at least 1", ge=1)]
@@ -157,6 +168,8 @@ class _WandB(_Group):
     project: Annotated[str, Field(description="must be a name", min_length=1)]
     offline: Annotated[bool, Field(description="must be true or false")]
     group: Annotated[str | None, Field(description="must be a name or null")]
+    job_type: Annotated[str, Field(description="must be a name", min_length=1)]
+    log_representation: Annotated[bool, Field(description="must be true or false")]
     tags: Annotated[list[str], Field(description="must be a list of words, as [a,b]")]
     notes: Annotated[str | None, Field(description="must be a text or null")]
 
@@ -191,6 +204,7 @@ class RunConfig(_Group):
     fitting: _Fitting
     storage: _Component
     kernel: _Component
+    objective: _Objective
     trainer: _Trainer
     logger: Annotated[
         _Loggers,

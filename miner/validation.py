@@ -3,65 +3,68 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import product
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from miner.config import CONF_FOLDER, build_settings, check_cuda
+from miner.config import CONF_FOLDER, build_objective, build_settings, check_cuda
+from miner.grid import Grid
+from miner.identity import job_hash
 from miner.images import ImageError, inspect_image
+from miner.jobs import LOCAL_LAUNCHER
+from miner.plan import Plan, PlannedJob
+from miner.reports import REPORT
 from miner.schema import ConfigError, check_config, check_lists
 
+_GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+_EXTRAS = ("joblib", "submitit", "ray", "optuna")
 
-class ValidateBeforeStart(Callback):
-    """Hydra callback: checks a run and leaves with status 1 and one line for each mistake.
 
-    Hydra turns a callback's exceptions into warnings, but lets `SystemExit` through.
+def check_run(config: DictConfig) -> None:
+    """Check a single run; `config` is all of Hydra's.
+
+    Raises:
+        ConfigError: a setting, the folder or the device.
+        ImageError: the image file.
     """
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check a single run."""
-        with _exit_on_mistakes():
-            _check_folder("hydra.run.dir", Path(config.hydra.run.dir), "representation")
-            validate(_own_settings(config))
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check every job of a sweep before the first begins."""
-        with _exit_on_mistakes():
-            folder = Path(config.hydra.sweep.dir)
-            _check_folder("hydra.sweep.dir", folder, "*/representation")
-            task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-            for overrides in _sweep(task):
-                validate(_compose(config.hydra.job.config_name, overrides))
+    folder = Path(config.hydra.run.dir)
+    if (folder / "representation").exists():
+        raise ConfigError(
+            f"hydra.run.dir={folder}: holds a representation already; "
+            "name another folder, or delete that one"
+        )
+    _check_writable("hydra.run.dir", folder)
+    validate(_own_settings(config))
 
 
-def refuse_null_groups(arguments: Sequence[str]) -> None:
-    """Leave with status 1 at `group=null` and the like, where Hydra gives a traceback."""
-    groups = {folder.name: folder for folder in CONF_FOLDER.iterdir() if folder.is_dir()}
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        if name in groups and value.lower() in ("null", "true", "false"):
-            options = sorted(file.stem for file in groups[name].glob("*.yaml"))
-            with _exit_on_mistakes():
-                raise ConfigError(f"{argument}: must be one of {', '.join(options)}")
+def check_sweep(config: DictConfig) -> Plan | None:
+    """Check every job of a sweep; gives them all, or None where a search chooses them on its way.
 
-
-@contextmanager
-def _exit_on_mistakes() -> Iterator[None]:
-    try:
-        yield
-    except (ConfigError, ImageError) as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        raise SystemExit(1) from None
+    Raises:
+        ConfigError: a setting, the folder or the device.
+        ImageError: an image file.
+    """
+    folder = Path(config.hydra.sweep.dir)
+    if (folder / REPORT).exists() or (folder / "representation").exists():
+        raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")
+    _check_writable("hydra.sweep.dir", folder)
+    _check_plugins(config)
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    _refuse_ddp(given)
+    grid = Grid(
+        config.hydra.job.config_name, [f"{key}={value}" for key, value in params.items()] + given
+    )
+    if config.hydra.sweeper._target_ != _GRID_SWEEPER:
+        for _, job in grid.single_changes():
+            validate(job)
+        return None
+    plan = _plan(grid)
+    _check_bound(config, len(plan.jobs))
+    return plan
 
 
 def validate(config: DictConfig) -> None:
@@ -72,7 +75,9 @@ def validate(config: DictConfig) -> None:
         ImageError: the image file.
     """
     checked = check_config(config)
-    info = inspect_image(checked.image.path, checked.image.max_pixels)
+    image = checked.image
+    info = inspect_image(image.path, image.max_pixels, image.crop_px)
+    build_objective(config)
     if checked.trainer.accelerator == "cuda":
         check_cuda("trainer.accelerator=cuda", "trainer=cpu or trainer=auto")
     built = build_settings(config)  # from here on torch is needed
@@ -80,40 +85,82 @@ def validate(config: DictConfig) -> None:
     check_lists(checked, built.pyramid.levels_for(sides, checked.patch_size))
 
 
+def refuse_null_groups(arguments: Sequence[str]) -> None:
+    """Leave with status 1 at `group=null` and the like, where Hydra gives a traceback."""
+    groups = {folder.name: folder for folder in CONF_FOLDER.iterdir() if folder.is_dir()}
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name in groups and value.lower() in ("null", "true", "false"):
+            options = sorted(file.stem for file in groups[name].glob("*.yaml"))
+            with exit_on_mistakes():
+                raise ConfigError(f"{argument}: must be one of {', '.join(options)}")
+
+
+@contextmanager
+def exit_on_mistakes() -> Iterator[None]:
+    """Leave with status 1 and one line for each mistake.
+
+    Hydra turns a callback's exceptions into warnings, but lets `SystemExit` through.
+    """
+    try:
+        yield
+    except (ConfigError, ImageError) as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _plan(grid: Grid) -> Plan:
+    jobs: dict[str, PlannedJob] = {}
+    for number, (overrides, config) in enumerate(grid.jobs()):
+        validate(config)
+        job = PlannedJob(number, job_hash(config), overrides)
+        twin = jobs.setdefault(job.hash, job)
+        if twin is not job:
+            raise ConfigError(
+                f"jobs {twin.number} ({' '.join(twin.overrides)}) and {number} "
+                f"({' '.join(overrides)}): are the same; leave one of them out"
+            )
+    return Plan(list(jobs.values()))
+
+
+def _refuse_ddp(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key in ("trainer", "trainer.strategy") and "ddp" in value:
+            raise ConfigError(
+                f"{override}: cannot be in a sweep, which each process of a job would start "
+                "again; start its jobs one by one: torchrun -m miner.run trainer=ddp ..."
+            )
+
+
+def _check_plugins(config: DictConfig) -> None:
+    """Name the extra that an option of Hydra's needs, where Hydra gives a traceback."""
+    for group in ("launcher", "sweeper"):
+        parts = config.hydra[group]._target_.split(".")
+        if parts[0] == "hydra_plugins" and find_spec(".".join(parts[:2])) is None:
+            option = config.hydra.runtime.choices[f"hydra/{group}"]
+            extra = next((name for name in _EXTRAS if name in parts[1]), option)
+            raise ConfigError(
+                f"hydra/{group}={option}: {parts[1]} is not installed; "
+                f"pip install -c constraints.txt -e '.[{extra}]'"
+            )
+
+
+def _check_bound(config: DictConfig, n_jobs: int) -> None:
+    sweeper, launcher = config.hydra.sweeper, config.hydra.launcher
+    if launcher._target_ == LOCAL_LAUNCHER and sweeper.max_batch_size is None and n_jobs > 1:
+        raise ConfigError(
+            f"hydra/launcher=submitit_local: starts all {n_jobs} jobs at once; bound them with "
+            "hydra.sweeper.max_batch_size=2, or use hydra/launcher=joblib"
+        )
+
+
 def _own_settings(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
-def _sweep(overrides: list[str]) -> Iterator[list[str]]:
-    """The overrides of every job of a grid."""
-    choices = []
-    loader = GlobalHydra.instance().config_loader()  # for glob(*)
-    for override in OverridesParser.create(loader).parse_overrides(overrides):
-        if override.is_interval_sweep():
-            continue  # its values are the sweeper's to find
-        if override.is_sweep_override():
-            key = override.get_key_element()
-            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
-            choices.append([str(override.input_line)])
-    for job in product(*choices):
-        yield list(job)
-
-
-def _compose(name: str, overrides: list[str]) -> DictConfig:
-    try:
-        return compose(name, overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        told = str(error).partition("Config search path")[0].split()
-        raise ConfigError(" ".join(told)) from error
-
-
-def _check_folder(setting: str, folder: Path, product: str) -> None:
-    if any(folder.glob(product)):
-        raise ConfigError(
-            f"{setting}={folder}: holds a representation already; "
-            "name another folder, or delete that one"
-        )
+def _check_writable(setting: str, folder: Path) -> None:
     existing = folder.absolute()
     while not existing.exists():
         existing = existing.parent

@@ -46,9 +46,8 @@ def draw_blocks(image: NDArray[np.float32], levels: Sequence[LevelBlocks], path:
     """
     from matplotlib.patches import Patch
 
-    ordered = sorted(levels, key=lambda blocks: blocks.level, reverse=True)
-    canvas = _dim(resize_to_screen(to_display(image)))
-    _outline_levels(canvas, ordered, image.shape[1:])
+    ordered = _coarse_to_fine(levels)
+    canvas = blocks_picture(resize_to_screen(to_display(image)), levels, image.shape[1:])
     width_inches = 10 * canvas.shape[1] / max(canvas.shape[:2])
     n_rows = math.ceil(len(ordered) / max(1, int(width_inches / _LEGEND_ENTRY_INCHES)))
     n_columns = math.ceil(len(ordered) / max(1, n_rows))  # even rows: 2 + 2 rather than 3 + 1
@@ -61,6 +60,19 @@ def draw_blocks(image: NDArray[np.float32], levels: Sequence[LevelBlocks], path:
     handles = [Patch(color=level_colour(b.level), label=_describe_blocks(b)) for b in ordered]
     figure.legend(handles=handles, loc="lower center", ncols=max(1, n_columns), frameon=False)
     save_png(figure, path)
+
+
+def blocks_picture(
+    picture: NDArray[np.uint8], levels: Sequence[LevelBlocks], shape: Sequence[int]
+) -> NDArray[np.uint8]:
+    """Dim a picture `(H, W, 3)` of an image of `shape` (H, W) and outline its blocks in it."""
+    canvas = _dim(picture)
+    _outline_levels(canvas, _coarse_to_fine(levels), shape)
+    return canvas
+
+
+def _coarse_to_fine(levels: Sequence[LevelBlocks]) -> list[LevelBlocks]:
+    return sorted(levels, key=lambda blocks: blocks.level, reverse=True)
 
 
 def _dim(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

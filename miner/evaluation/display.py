@@ -72,11 +72,18 @@ def resize_to_screen(picture: Picture) -> Picture:
     """
     longer = max(picture.shape[:2])
     if longer > MAX_SIDE:
-        height, width = (max(1, round(n * MAX_SIDE / longer)) for n in picture.shape[:2])
-        reduced = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-        return cast(Picture, reduced)
+        return reduce_to_side(picture, MAX_SIDE)
     factor = math.ceil(MAX_SIDE / 2 / longer)
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def reduce_to_side(picture: Picture, side: int) -> Picture:
+    """Reduce `(H, W)` or `(H, W, 3)` by area means to at most `side` pixels; never enlarge."""
+    longer = max(picture.shape[:2])
+    if longer <= side:
+        return picture
+    height, width = (max(1, round(n * side / longer)) for n in picture.shape[:2])
+    return cast(Picture, cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def picture_figure(

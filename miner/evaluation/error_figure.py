@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.evaluation.display import picture_figure, resize_to_screen, save_png
+from miner.evaluation.display import picture_figure, reduce_to_side, resize_to_screen, save_png
 
 _PERCENTILE = 99.9
+_COMMON_RANGE = (0.25, 32.0)  # of errors in 1/255
 
 
 def draw_error(
@@ -23,7 +24,7 @@ def draw_error(
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    error = _error_map(source, reconstruction)
+    error = 255 * np.sqrt(resize_to_screen(_square_error(source, reconstruction)))
     limit, largest = _robust_limit(error)
     scale = ScalarMappable(Normalize(0, limit, clip=True), colormaps["inferno"])
     picture = scale.to_rgba(error, bytes=True)[..., :3]
@@ -52,10 +53,28 @@ def draw_error(
     save_png(figure, path)
 
 
-def _error_map(
+def error_picture(
+    source: NDArray[np.float32], reconstruction: NDArray[np.float32], side: int
+) -> NDArray[np.uint8]:
+    """Draw the RMS error over channels as `(H, W, 3)`, at most `side` pixels a side.
+
+    Colours are the same for every image, so that pictures can be compared: black for a quarter of
+    1/255 of full range or less, the brightest for 32/255 or more, logarithmic between.
+    """
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
+
+    error = 255 * np.sqrt(reduce_to_side(_square_error(source, reconstruction), side))
+    scale = ScalarMappable(LogNorm(*_COMMON_RANGE, clip=True), colormaps["inferno"])
+    picture: NDArray[np.uint8] = scale.to_rgba(np.maximum(error, _COMMON_RANGE[0]), bytes=True)
+    return picture[..., :3]
+
+
+def _square_error(
     source: NDArray[np.float32], reconstruction: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Give the RMS error over channels in 1/255 at screen size; NaN counts as full error."""
+    """Give the squared error (H, W), mean over channels; NaN counts as full error."""
     if source.shape != reconstruction.shape or source.ndim != 3:
         raise ValueError(
             f"source {source.shape} and reconstruction {reconstruction.shape} "
@@ -64,7 +83,7 @@ def _error_map(
     square = np.zeros(source.shape[1:], dtype=np.float32)
     for wanted, got in zip(source, reconstruction, strict=True):  # spares a copy of the image
         square += np.fmin((wanted - np.clip(got, 0, 1)) ** 2, 1) / len(source)  # NaN becomes 1
-    return 255 * np.sqrt(resize_to_screen(square))
+    return square
 
 
 def _robust_limit(error: NDArray[np.float32]) -> tuple[float, float]:

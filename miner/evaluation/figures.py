@@ -1,8 +1,18 @@
-"""Pictures of a fit as PNG files: the blocks each level needed, the error, the way there."""
+"""The figures of a run."""
 
-from miner.evaluation.blocks_figure import LevelBlocks, draw_blocks
+from miner.evaluation.blocks_figure import LevelBlocks, blocks_picture, draw_blocks
 from miner.evaluation.curves_figure import LevelCurve, draw_curves
-from miner.evaluation.display import to_display
-from miner.evaluation.error_figure import draw_error
+from miner.evaluation.display import reduce_to_side, to_display
+from miner.evaluation.error_figure import draw_error, error_picture
 
-__all__ = ["LevelBlocks", "LevelCurve", "draw_blocks", "draw_curves", "draw_error", "to_display"]
+__all__ = [
+    "LevelBlocks",
+    "LevelCurve",
+    "blocks_picture",
+    "draw_blocks",
+    "draw_curves",
+    "draw_error",
+    "error_picture",
+    "reduce_to_side",
+    "to_display",
+]

@@ -2,12 +2,13 @@
 
 from miner.images.errors import ImageError
 from miner.images.pixel_format import PixelFormat
-from miner.images.samples import SAMPLES, load_sample
+from miner.images.samples import SAMPLE_PREFIX, SAMPLES, load_sample
 from miner.images.source import ImageInfo, SourceImage, inspect_image, open_image
 from miner.images.write import write_image
 
 __all__ = [
     "SAMPLES",
+    "SAMPLE_PREFIX",
     "ImageError",
     "ImageInfo",
     "PixelFormat",

@@ -67,8 +67,10 @@ def log_conversions(file: Path, image: pyvips.Image) -> None:
         logger.warning("%r holds %s values: read as float32", str(file), image.format)
 
 
-def decode(file: Path, image: pyvips.Image) -> NDArray[Any]:
+def decode(file: Path, image: pyvips.Image, crop_px: int | None) -> NDArray[Any]:
     """Decode a lazy image to (C, H, W) of uint8, uint16 or float32, turned by its EXIF orientation.
+
+    With `crop_px` only its middle, at most that many pixels a side.
 
     Raises `ImageError` if the file is damaged or cut short.
     """
@@ -79,10 +81,17 @@ def decode(file: Path, image: pyvips.Image) -> NDArray[Any]:
         if image.get_typeof("orientation") and image.get("orientation") != 1:
             # turning reads out of order, which a sequential decoder cannot give
             image = image.copy_memory().autorot()
+        if crop_px is not None:
+            image = _middle(image, crop_px)
         pixels = np.atleast_3d(image.numpy())
     except pyvips.Error as error:
         raise ImageError(_explain(file, error.detail)) from None
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _middle(image: pyvips.Image, side: int) -> pyvips.Image:
+    width, height = min(image.width, side), min(image.height, side)
+    return image.crop((image.width - width) // 2, (image.height - height) // 2, width, height)
 
 
 def _explain(file: Path, detail: str) -> str:

@@ -44,8 +44,10 @@ class SourceImage:
     sha256: str  # of the file's bytes; of the pixels for a sample
 
 
-def inspect_image(path: str, max_pixels: int) -> ImageInfo:
+def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> ImageInfo:
     """Read the header of a file, or of `sample:NAME`, without decoding its pixels.
+
+    With `crop_px` the size is that of its middle, as `open_image` gives it.
 
     Raises `ImageError` for a path or content that `open_image` refuses, damage to the pixels
     excepted.
@@ -53,31 +55,34 @@ def inspect_image(path: str, max_pixels: int) -> ImageInfo:
     if path.startswith(SAMPLE_PREFIX):
         name, pixels = _read_sample(path, max_pixels)
         channels, height_px, width_px = pixels.shape
-        return ImageInfo(name, width_px, height_px, channels, "uint8")
+        return ImageInfo(name, *_cropped(width_px, height_px, crop_px), channels, "uint8")
     file = find_file(path)
     image = normalise(open_header(file, max_pixels)).autorot()
-    return ImageInfo(file.stem, image.width, image.height, image.bands, _DTYPES[image.format])
+    size = _cropped(image.width, image.height, crop_px)
+    return ImageInfo(file.stem, *size, image.bands, _DTYPES[image.format])
 
 
-def open_image(path: str, max_pixels: int) -> SourceImage:
+def open_image(path: str, max_pixels: int, crop_px: int | None = None) -> SourceImage:
     """Decode a file (`~` is expanded), or `sample:NAME`, to (C, H, W) in [0, 1].
 
     The format is told by the content: PNG, JPEG, TIFF, WebP, AVIF or GIF. Values are kept as
     stored: ICC profiles are not applied and alpha is one more channel, not multiplied in.
     Palettes and 1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers and float64
     are read as float32; CMYK and Lab are converted to sRGB. Of several pages the first is read.
-    EXIF orientation is applied. Floats outside [0, 1] are mapped from their range.
+    EXIF orientation is applied. Floats outside [0, 1] are mapped from their range. With `crop_px`
+    only the middle of the image is read, at most that many pixels a side.
 
     Raises `ImageError` if the path names no readable local file, the content is damaged or of an
     unknown format, has more than `max_pixels` pixels, or holds NaN or infinite values.
     """
     if path.startswith(SAMPLE_PREFIX):
         name, pixels = _read_sample(path, max_pixels)
-        return _source_image(Path(name), pixels, hashlib.sha256(pixels.tobytes()).hexdigest())
+        digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+        return _source_image(Path(name), _middle(pixels, crop_px), digest)
     file = find_file(path)
     image = open_header(file, max_pixels)
     log_conversions(file, image)
-    pixels = decode(file, image)
+    pixels = decode(file, image, crop_px)
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return _source_image(file, pixels, sha256)
@@ -89,6 +94,17 @@ def _read_sample(path: str, max_pixels: int) -> tuple[str, NDArray[np.uint8]]:
     pixels = np.atleast_3d(load_sample(name)).transpose(2, 0, 1)
     check_size(path, pixels.shape[2], pixels.shape[1], max_pixels)
     return name, pixels
+
+
+def _cropped(width_px: int, height_px: int, crop_px: int | None) -> tuple[int, int]:
+    return (width_px, height_px) if crop_px is None else (min(width_px, crop_px), min(height_px, crop_px))
+
+
+def _middle(pixels: NDArray[np.uint8], crop_px: int | None) -> NDArray[np.uint8]:
+    height, width = pixels.shape[1:]
+    columns, rows = _cropped(width, height, crop_px)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return pixels[:, top : top + rows, left : left + columns]
 
 
 def _source_image(file: Path, pixels: NDArray[Any], sha256: str) -> SourceImage:

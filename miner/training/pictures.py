@@ -10,17 +10,24 @@ from numpy.typing import NDArray
 from miner.evaluation.figures import (
     LevelBlocks,
     LevelCurve,
+    blocks_picture,
     draw_blocks,
     draw_curves,
     draw_error,
+    error_picture,
+    reduce_to_side,
     to_display,
 )
 from miner.evaluation.scores import Scores
+from miner.files import written_whole
 from miner.representation import MinerRepresentation
 from miner.training.loggers import Picture
 from miner.training.records import CurvePoint
 
 Pixels = NDArray[np.float32]
+
+THUMBNAIL_SIDE = 320
+"""Most pixels along a side of a thumbnail."""
 
 
 def draw_pictures(
@@ -36,6 +43,25 @@ def draw_pictures(
     draw_blocks(source, [_blocks(representation, level) for level in levels], folder / "blocks.png")
     draw_error(source, rendered, folder / "error.png", scores.psnr_db)
     draw_curves([_curve(curve, level) for level in levels], folder / "curves.png")
+
+
+def draw_thumbnails(
+    folder: Path, source: Pixels, representation: MinerRepresentation, rendered: Pixels
+) -> None:
+    """Write `thumbnails/` for comparisons: three pictures of one size, each the whole image."""
+    shown = reduce_to_side(to_display(rendered), THUMBNAIL_SIDE)
+    levels = [_blocks(representation, level) for level in range(representation.spec.n_levels)]
+    dimmed = reduce_to_side(to_display(source), THUMBNAIL_SIDE)
+    pictures = {
+        "reconstruction": shown,
+        "blocks": blocks_picture(dimmed, levels, source.shape[1:]),
+        "error": error_picture(source, rendered, THUMBNAIL_SIDE),
+    }
+    (folder / "thumbnails").mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        encoded = cv2.imencode(".webp", picture[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 80])[1]
+        with written_whole(folder / "thumbnails" / f"{name}.webp") as scratch:
+            scratch.write_bytes(encoded.tobytes())
 
 
 def logged_pictures(folder: Path, representation: MinerRepresentation) -> dict[str, Picture]:

@@ -15,8 +15,8 @@ _LOG = logging.getLogger("miner")
 class FitProgress:
     """Two bars: levels, and block steps of the present level with its chunks."""
 
-    def __init__(self, n_levels: int) -> None:
-        """Prepare the bars; they are shown inside a `with` statement."""
+    def __init__(self, n_levels: int, is_shown: bool = True) -> None:
+        """Prepare the bars; they are shown inside a `with` statement, in a terminal."""
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -24,7 +24,7 @@ class FitProgress:
             TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             transient=True,
-            disable=not get_console().is_terminal,
+            disable=not (is_shown and get_console().is_terminal),
         )
         self._levels = self._bars.add_task("levels", total=n_levels, note="")
         self._blocks: TaskID | None = None

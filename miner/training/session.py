@@ -3,47 +3,39 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, fields
 from typing import Any, cast
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
-from miner.config import build_settings
-from miner.evaluation.report import (
+from miner.config import build_objective, build_settings
+from miner.evaluation.measurements import (
     folder_bytes,
     package_versions,
     peak_gpu_memory_gib,
     peak_memory_gib,
-    write_report,
 )
 from miner.evaluation.scores import Scores, score
 from miner.fitting.fitter import PyramidFitter, make_spec
+from miner.identity import job_hash
 from miner.images import SourceImage, open_image, write_image
+from miner.jobs import Job
 from miner.machine import use_available_cores
+from miner.reports import write_report
 from miner.representation import MinerRepresentation, load
 from miner.schema import ConfigError, check_config
 from miner.training.loggers import TakesResults
 from miner.training.module import PyramidModule
-from miner.training.pictures import draw_pictures, logged_pictures
+from miner.training.pictures import draw_pictures, draw_thumbnails, logged_pictures
 from miner.training.progress import FitProgress
-from miner.training.records import LevelRecord
+from miner.training.records import CurvePoint, LevelRecord
 from miner.training.trainer import make_trainer, quiet_lightning
 from miner.training.wandb_logger import WandbRun
 
 _LOG = logging.getLogger("miner")
-
-
-@dataclass(frozen=True)
-class Job:
-    """Where a run's results go, what was asked for, and when it began (`time.time`)."""
-
-    folder: Path
-    overrides: Sequence[str]
-    began: float
 
 
 def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
@@ -54,13 +46,13 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         ImageError: the image cannot be read.
     """
     checked = check_config(config)
-    source = open_image(checked.image.path, checked.image.max_pixels)
+    source = open_image(checked.image.path, checked.image.max_pixels, checked.image.crop_px)
     loggers: list[Logger] = []
     report: dict[str, Any] = {}
     try:
-        loggers += [instantiate(one, save_dir=job.folder) for one in config.logger.values()]
-        module = _fit(config, source, job.folder, loggers)
-        report = _report(source, module, job, loggers)
+        loggers += [_start_logger(one, job) for one in config.logger.values()]
+        module = _fit(config, source, job, loggers)
+        report = _report(config, source, module, job, loggers)
     finally:
         for logger in loggers:
             if isinstance(logger, WandbRun):
@@ -78,21 +70,32 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
     return report
 
 
+def _start_logger(config: DictConfig, job: Job) -> Logger:
+    own = {"sweep": job.sweep} if get_object(config._target_) is WandbRun else {}
+    logger: Logger = instantiate(config, save_dir=job.folder, **own)
+    return logger
+
+
+def settings_of(config: DictConfig, job: Job) -> dict[str, Any]:
+    """The options that were chosen and the configuration they make, for the report."""
+    return {"choices": dict(job.choices), "config": OmegaConf.to_container(config, resolve=True)}
+
+
 def _fit(
-    config: DictConfig, source: SourceImage, folder: Path, loggers: Sequence[Logger]
+    config: DictConfig, source: SourceImage, job: Job, loggers: Sequence[Logger]
 ) -> PyramidModule:
-    use_available_cores()
+    use_available_cores(job.n_side_by_side)
     settings = build_settings(config)
     signal = torch.from_numpy(source.pixels)
-    product = folder / "representation"
+    product = job.folder / "representation"
     if product.exists():
         raise ConfigError(f"{product}: exists already; give every job a folder of its own")
     spec = make_spec(tuple(signal.shape[1:]), source.format, settings)
     for logger in loggers:
         logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
-    progress = FitProgress(spec.n_levels)
+    progress = FitProgress(spec.n_levels, is_shown=job.sweep is None)
     with quiet_lightning():
-        trainer = make_trainer(spec.n_levels, config.trainer, loggers, folder)
+        trainer = make_trainer(spec.n_levels, config.trainer, loggers, job.folder)
         device = trainer.strategy.root_device
         fitter = PyramidFitter(signal, spec, settings, device)
         module = PyramidModule(fitter, product, progress)
@@ -103,14 +106,21 @@ def _fit(
 
 
 def _report(
-    source: SourceImage, module: PyramidModule, job: Job, loggers: Sequence[Logger]
+    config: DictConfig,
+    source: SourceImage,
+    module: PyramidModule,
+    job: Job,
+    loggers: Sequence[Logger],
 ) -> dict[str, Any]:
     """Score what the folder holds and write everything that follows from it."""
     representation = load(module.folder)
     scores, rendered = score(representation, torch.from_numpy(source.pixels))
     write_image(job.folder / "reconstruction.png", rendered.numpy(), source.format)
     draw_pictures(job.folder, source.pixels, representation, rendered.numpy(), scores, module.curve)
+    draw_thumbnails(job.folder, source.pixels, representation, rendered.numpy())
     report = _content(source, representation, scores, module, job)
+    report["objective"] = build_objective(config).value(report)
+    report |= {"hash": job_hash(config), "settings": settings_of(config, job)}
     pictures = logged_pictures(job.folder, representation)
     for logger in loggers:
         if isinstance(logger, TakesResults):
@@ -133,6 +143,7 @@ def _content(
     return {
         "status": "finished",
         "image": source.name,
+        "image_sha256": source.sha256,
         "width_px": width,
         "height_px": height,
         "channels": channels,
@@ -146,11 +157,19 @@ def _content(
         "peak_memory_gib": peak_memory_gib(),
         "peak_gpu_memory_gib": peak_gpu_memory_gib(),
         "device": str(module.fitter.device),
+        "threads": torch.get_num_threads(),
         "seed": settings.seed,
         "versions": package_versions(),
         "overrides": list(job.overrides),
         "levels": [_level(record) for record in module.records],
+        "curve": _columns(module.curve),
     }
+
+
+def _columns(curve: Sequence[CurvePoint]) -> dict[str, list[float]]:
+    """The curve as one list for each of its axes; PSNR at a level's own resolution."""
+    points = [asdict(point) for point in curve]
+    return {field.name: [point[field.name] for point in points] for field in fields(CurvePoint)}
 
 
 def _level(record: LevelRecord) -> dict[str, Any]:

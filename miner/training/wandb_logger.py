@@ -1,17 +1,17 @@
-"""Weights & Biases: offline unless asked otherwise, and never a reason for a run to fail."""
+"""Weights & Biases: a run's curve, report and pictures, filed under its sweep."""
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import wandb
 from pytorch_lightning.loggers import WandbLogger
 
+from miner.plan import SweepPlace
 from miner.training.loggers import Picture
+from miner.training.wandb_start import RunPlace, start_run
 
-_LOG = logging.getLogger("miner")
-_INIT_TIMEOUT_S = 5.0
+_NOT_IN_SUMMARY = ("settings", "curve", "overrides")  # the configuration and the history hold them
 
 
 class WandbRun(WandbLogger):
@@ -23,22 +23,39 @@ class WandbRun(WandbLogger):
         project: str = "miner",
         offline: bool = True,
         group: str | None = None,
+        job_type: str = "fit",
         tags: Sequence[str] = (),
         notes: str | None = None,
+        log_representation: bool = False,
+        sweep: SweepPlace | None = None,
     ) -> None:
-        """Start the run; without account or network an online run goes on offline."""
+        """Start the run; in a sweep it has the sweep's group and is named by what differs."""
         save_dir.mkdir(parents=True, exist_ok=True)
-        arguments = {
-            "project": project,
-            "group": group,
-            "tags": list(tags),
-            "notes": notes,
-            "dir": str(save_dir),
-            "job_type": "fit",
-        }
-        run = _start_offline(arguments) if offline else _start_online(arguments)
+        differing = list(sweep.differing) if sweep else []
+        place = RunPlace(
+            dir=str(save_dir),
+            project=project,
+            job_type=job_type,
+            group=group or (sweep.name if sweep else None),
+            name=" ".join(differing) or None,
+            notes=notes or " ".join(differing) or None,
+            tags=[*tags, *differing],
+        )
+        run = start_run(place, offline)
         _define_axes(run)
+        self._product = save_dir / "representation" if log_representation else None
         super().__init__(experiment=run, save_dir=str(save_dir), offline=run.offline)
+
+    def log_hyperparams(self, params: Mapping[str, Any]) -> None:  # type: ignore[override]
+        """Log the configuration; what a W&B agent chose is there already, and locked.
+
+        Where it chose a group's option, as `pyramid=laplacian`, the option's settings go to
+        `pyramid_settings`.
+        """
+        fixed = [name for name in params if name in self.experiment.config]
+        groups = [name for name in fixed if isinstance(params[name], Mapping)]
+        free = {name: value for name, value in params.items() if name not in fixed}
+        super().log_hyperparams(free | {f"{name}_settings": params[name] for name in groups})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log with the metrics' own axes; W&B's counter only says in which order they came."""
@@ -49,12 +66,18 @@ class WandbRun(WandbLogger):
         self.experiment.log(doubled)
 
     def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, Picture]) -> None:
-        """Put the report's numbers into the summary, and log the pictures."""
-        self.experiment.log({name: wandb.Image(array) for name, array in pictures.items()})
-        scalars = (int, float, str, bool, type(None))
-        self.experiment.summary.update(
-            {name: value for name, value in report.items() if isinstance(value, scalars)}
-        )
+        """Put the report's numbers into the summary; log the pictures and, if asked, the product.
+
+        Levels are named by their number, as `levels/0/psnr_db`.
+        """
+        images = {name: wandb.Image(array) for name, array in pictures.items()}
+        # W&B's search reads its metric from the history.
+        wanted = {name: report[name] for name in ("objective",) if name in report}
+        self.experiment.log(images | wanted)
+        kept = {name: value for name, value in report.items() if name not in _NOT_IN_SUMMARY}
+        self.experiment.summary.update(dict(_scalars(kept)))
+        if self._product is not None:
+            self._log_product(self._product)
 
     def finalize(self, status: str) -> None:
         """Nothing: results are still to come when the fit ends; `finish` closes the run."""
@@ -62,6 +85,14 @@ class WandbRun(WandbLogger):
     def finish(self, succeeded: bool) -> None:
         """Close the run, so that the next job of a sweep gets its own."""
         self.experiment.finish(exit_code=0 if succeeded else 1)
+
+    def _log_product(self, folder: Path) -> None:
+        artifact = wandb.Artifact(f"representation-{self.experiment.id}", type="representation")
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            # Immutable: the upload reads the run's folder itself, no copy in W&B's own.
+            name = path.relative_to(folder).as_posix()
+            artifact.add_file(str(path.resolve()), name, policy="immutable", skip_cache=True)
+        self.experiment.log_artifact(artifact)
 
 
 def _define_axes(run: "wandb.Run") -> None:
@@ -73,19 +104,12 @@ def _define_axes(run: "wandb.Run") -> None:
     run.define_metric("level/*", step_metric="level/level")
 
 
-def _start_offline(arguments: Mapping[str, Any]) -> "wandb.Run":
-    return wandb.init(mode="offline", settings=wandb.Settings(silent=True), **arguments)
-
-
-def _start_online(arguments: Mapping[str, Any]) -> "wandb.Run":
-    # Without credentials wandb.init would ask for them at the terminal.
-    if not wandb.login(prompt=False, verify=False):
-        _LOG.warning("logger.wandb.offline=false: no W&B account is set up (wandb login); offline")
-        return _start_offline(arguments)
-    try:
-        settings = wandb.Settings(init_timeout=_INIT_TIMEOUT_S, silent=True)
-        return wandb.init(mode="online", settings=settings, **arguments)
-    except (wandb.errors.Error, TimeoutError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        _LOG.warning("logger.wandb.offline=false: W&B cannot be reached (%s); offline", reason)
-        return _start_offline(arguments)
+def _scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(value, f"{prefix}{name}/")
+        elif name == "levels":
+            for level in value:
+                yield from _scalars(level, f"{prefix}levels/{level['level']}/")
+        elif isinstance(value, int | float | str | bool | None):
+            yield f"{prefix}{name}", value

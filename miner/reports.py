@@ -1,48 +1,21 @@
-"""`report.json`: the numbers of a run, measured on what it stored."""
+"""`report.json`: written whole or not at all, in numbers that every JSON reader takes."""
 
 import json
 import math
-import platform
-import resource
-import sys
+import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from miner.files import written_whole
 
 REPORT = "report.json"
-_PACKAGES = ("miner", "torch", "pytorch-lightning", "hydra-core", "numpy", "wandb")
-# ru_maxrss is in KiB on Linux and in bytes on macOS.
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+_NUMBERS = re.compile(r"\[[-+.\deulns\s,]+\]")  # lists of numbers and null go on one line
 _UNDEFINED = {
     "ssim": "it takes an image of at least 11 pixels a side",
     "seam_ratio": "it takes borders between patches, and an error inside them",
     "peak_gpu_memory_gib": "no GPU",
 }
-
-
-def peak_memory_gib() -> float:
-    """Most memory that this process ever held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / 2**30
-
-
-def peak_gpu_memory_gib() -> float | None:
-    """Most GPU memory that tensors ever took; None without a GPU."""
-    return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
-
-
-def folder_bytes(folder: Path) -> int:
-    """Size of all files of a representation, manifest included."""
-    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
@@ -51,13 +24,35 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
     Infinite and undefined numbers become null, with a note that says why.
     """
     notes: list[str] = []
-    content = _finite(report, "", notes)
+    content = {
+        name: value if name == "settings" else _finite(value, name, notes)
+        for name, value in report.items()
+    }
     if notes:
         content["notes"] = notes
     path = folder / REPORT
     with written_whole(path) as scratch:
-        scratch.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        text = json.dumps(content, indent=1, allow_nan=False)
+        scratch.write_text(_NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
     return path
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """Read a folder's report; None where there is none.
+
+    Raises:
+        ValueError: what is there is no report.
+    """
+    path = folder / REPORT
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); delete it and run again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds no report; delete it and run again")
+    return content
 
 
 def _finite(value: Any, name: str, notes: list[str]) -> Any:

@@ -1,0 +1,33 @@
+"""What a run took of its machine, and the versions it ran with."""
+
+import platform
+import resource
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+_PACKAGES = ("miner", "torch", "pytorch-lightning", "hydra-core", "numpy", "wandb")
+# ru_maxrss is in KiB on Linux and in bytes on macOS.
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def peak_memory_gib() -> float:
+    """Most memory that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / 2**30
+
+
+def peak_gpu_memory_gib() -> float | None:
+    """Most GPU memory that tensors ever took; None without a GPU."""
+    return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of all files of a representation, manifest included."""
+    return sum(path.stat().st_size for path in folder.iterdir())

@@ -1,0 +1,51 @@
+"""The one number that a search over settings maximises."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_COSTS = ("n_parameters", "parameters_per_pixel", "file_bytes", "bits_per_pixel", "fit_time_s")
+
+
+@dataclass(frozen=True)
+class Objective(ABC):
+    """Turns a report into a number, higher being better."""
+
+    @abstractmethod
+    def value(self, report: Mapping[str, Any]) -> float:
+        """The number of a finished run; infinite for a perfect one."""
+
+
+@dataclass(frozen=True)
+class Quality(Objective):
+    """PSNR in dB, whatever it costs."""
+
+    def value(self, report: Mapping[str, Any]) -> float:
+        """`psnr_db`; a report holds null where it is infinite."""
+        psnr_db = report["psnr_db"]
+        return math.inf if psnr_db is None else float(psnr_db)
+
+
+@dataclass(frozen=True)
+class QualityAtBudget(Objective):
+    """PSNR in dB at a budget of some cost, a number of the report.
+
+    A run over the budget loses `db_per_doubling` for every doubling, so that overspending never
+    pays; one below gains nothing, since what is left could have bought quality.
+    """
+
+    cost: str
+    budget: float
+    db_per_doubling: float = 12.0
+
+    def __post_init__(self) -> None:
+        """Refuse a cost that reports do not hold."""
+        if self.cost not in _COSTS:
+            raise ValueError(f"objective.cost={self.cost}: must be one of {', '.join(_COSTS)}")
+
+    def value(self, report: Mapping[str, Any]) -> float:
+        """PSNR less the penalty."""
+        spent = max(float(report[self.cost]) / self.budget, 1.0)
+        return Quality().value(report) - self.db_per_doubling * math.log2(spent)

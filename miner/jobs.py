@@ -1,0 +1,76 @@
+"""A run as Hydra describes it: its folder, what was asked for, the sweep it belongs to."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from miner.plan import PLAN, SweepPlace, read_plan
+
+LOCAL_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where a run's results go, what was asked for, and when it began (`time.time`).
+
+    `choices` are the options of the groups; `sweep` is None for a run of its own;
+    `n_side_by_side` jobs share the cores that this process sees.
+    """
+
+    folder: Path
+    overrides: Sequence[str]
+    began: float
+    choices: Mapping[str, str] = field(default_factory=dict)
+    sweep: SweepPlace | None = None
+    n_side_by_side: int = 1
+
+
+def present_job() -> Job:
+    """The job that Hydra has just started."""
+    running = HydraConfig.get()
+    overrides: Any = OmegaConf.to_container(running.overrides.task, resolve=False)
+    is_alone = running.mode == RunMode.RUN
+    return Job(
+        folder=Path(running.runtime.output_dir),
+        overrides=overrides,
+        # The process began with the run; in a sweep, jobs may share it.
+        began=psutil.Process().create_time() if is_alone else time.time(),
+        choices=_choices(running),
+        sweep=None if is_alone else _place(running, overrides),
+        n_side_by_side=1 if is_alone else _n_side_by_side(running),
+    )
+
+
+def _n_side_by_side(running: HydraConf) -> int:
+    """Joblib, Ray and Slurm give each job cores of its own; submitit's local jobs share all."""
+    if running.launcher._target_ != LOCAL_LAUNCHER:
+        return 1
+    return running.sweeper.max_batch_size or 1
+
+
+def _choices(running: HydraConf) -> dict[str, str]:
+    """Options by group, several as `[wandb,csv]`; Hydra's own groups have a `/`."""
+    chosen: Any = OmegaConf.to_container(OmegaConf.create(running.runtime.choices))
+    return {
+        group: f"[{','.join(option)}]" if isinstance(option, list) else str(option)
+        for group, option in chosen.items()
+        if "/" not in group and option is not None
+    }
+
+
+def _place(running: HydraConf, overrides: Sequence[str]) -> SweepPlace:
+    """The sweep's name are the last two parts of its folder, by default its date and time."""
+    folder = Path(running.sweep.dir)
+    name = "/".join(folder.parts[-2:])
+    if not (folder / PLAN).exists():  # a search: nothing is the same in all jobs by intention
+        return SweepPlace(name, overrides)
+    keys = set(read_plan(folder).differing)
+    return SweepPlace(name, [o for o in overrides if o.partition("=")[0] in keys])

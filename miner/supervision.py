@@ -1,0 +1,80 @@
+"""Hydra's callback: what happens before a run, around a sweep and at the start of its jobs."""
+
+import atexit
+import logging
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from rich import get_console
+
+from miner.console import ConsoleHandler
+from miner.overview import JobFolders, Overview
+from miner.plan import Plan, write_plan
+from miner.validation import check_run, check_sweep, exit_on_mistakes
+
+
+class Supervise(Callback):
+    """Checks before anything starts; watches a sweep, and compares its jobs when it has ended.
+
+    Hydra calls `on_multirun_end` only when nothing was raised, so an interrupted sweep is closed
+    when Python leaves.
+    """
+
+    def __init__(self) -> None:
+        """Nothing to watch yet."""
+        self._overview: Overview | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to the processes of other launchers: they have nothing to watch."""
+        return {"_overview": None}
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check a single run."""
+        with exit_on_mistakes():
+            check_run(config)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check every job of a sweep, write down what it is to do, and watch it."""
+        with exit_on_mistakes():
+            plan = check_sweep(config)
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        if plan is not None:
+            write_plan(folder, plan)
+        self._overview = Overview(_watched(config, folder, plan))
+        get_console().print(f"sweep in {folder}", soft_wrap=True, markup=False, highlight=False)
+        atexit.register(self._close, config)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Leave the terminal to the overview: a job's words go to its `run.log`."""
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            logging.captureWarnings(True)
+            root = logging.getLogger()
+            for handler in list(root.handlers):
+                if isinstance(handler, ConsoleHandler):
+                    root.removeHandler(handler)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compare the jobs; leave with status 1 if one of them failed."""
+        if not self._close(config):
+            raise SystemExit(1)
+
+    def _close(self, config: DictConfig) -> bool:
+        """Stop watching and write the comparison; True if every job has finished."""
+        if self._overview is None:
+            return True
+        self._overview.close()
+        self._overview = None
+        from miner.training.sweep_end import close_sweep  # its libraries are slow to import
+
+        return close_sweep(Path(config.hydra.sweep.dir), config)
+
+
+def _watched(config: DictConfig, folder: Path, plan: Plan | None) -> JobFolders:
+    if plan is None:
+        return JobFolders(folder, None, OmegaConf.select(config, "hydra.sweeper.n_trials"))
+    return JobFolders(folder, [job.hash for job in plan.jobs], len(plan.jobs))

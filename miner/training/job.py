@@ -1,0 +1,79 @@
+"""A job and its record: a failure is told in `report.json` like a success."""
+
+import logging
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from miner.config import build_objective
+from miner.images import ImageError
+from miner.jobs import Job
+from miner.reports import read_report, write_report
+from miner.schema import ConfigError
+from miner.training.session import run_job, settings_of
+
+_LOG = logging.getLogger("miner")
+
+
+def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
+    """Run a job; what it raises is recorded and raised again."""
+    try:
+        return run_job(config, job)
+    except Exception as error:
+        write_report(job.folder, _failure(config, job, error))
+        raise
+
+
+def run_in_sweep(config: DictConfig, job: Job) -> float:
+    """Run a job unless it is finished already; gives what the sweep's search maximises.
+
+    NaN for a job that fails: Hydra would give up the other jobs for an exception.
+    """
+    report = _finished(job.folder)
+    if report is None:
+        _clear(job.folder)
+        try:
+            report = run_alone(config, job)
+        except (ConfigError, ImageError) as error:
+            _LOG.error("%s", error)
+            return math.nan
+        except Exception:
+            _LOG.exception("the job failed")
+            return math.nan
+    return build_objective(config).value(report)
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    try:
+        report = read_report(folder)
+    except ValueError:
+        return None
+    return report if report is not None and report.get("status") == "finished" else None
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a job that was cut short or failed left, but for what Hydra just wrote."""
+    for path in folder.iterdir():
+        if path.name in (".hydra", "run.log"):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _failure(config: DictConfig, job: Job, error: Exception) -> dict[str, Any]:
+    is_told = isinstance(error, ConfigError | ImageError)
+    reason = str(error) if is_told else f"{type(error).__name__}: {error}"
+    path = str(OmegaConf.select(config, "image.path"))
+    return {
+        "status": "failed",
+        "reason": " ".join(reason.split()),
+        "image": Path(path.rpartition("sample:")[2]).stem,
+        "seed": config.seed,
+        "overrides": list(job.overrides),
+        "settings": settings_of(config, job),
+    }

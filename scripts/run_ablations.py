@@ -1,0 +1,71 @@
+"""Run the ready-made ablations and write a row for each of their jobs to results/ablations/*.tsv.
+
+python scripts/run_ablations.py                       all of conf/experiment/ablation
+python scripts/run_ablations.py --only pyramid        one of them
+python scripts/run_ablations.py --folder FOLDER       where the sweeps go (outputs/ablations)
+
+Started again with the same folder it goes on where it was: finished jobs are not run again.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rows import ROOT, Value, append_row, provenance
+
+from miner.reports import read_report
+
+ABLATIONS = ("pyramid", "weights", "optimizer", "activation")
+NUMBERS = ("psnr_db", "ssim", "n_parameters", "bits_per_pixel", "fit_time_s")
+EARLY_STEPS = (50, 150)  # of the finest level
+
+
+def main() -> None:
+    """Run the ablations that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=ABLATIONS, action="append", help="default: all")
+    parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "ablations")
+    parser.add_argument("--results", type=Path, default=ROOT / "results" / "ablations")
+    arguments = parser.parse_args()
+    for name in arguments.only or ABLATIONS:
+        settings = [f"experiment=ablation/{name}", "hydra/launcher=joblib", "logger=none"]
+        origin = provenance(" ".join(["python -m miner.run -m", *settings]))
+        sweep = arguments.folder / name
+        command = [sys.executable, "-m", "miner.run", "-m", *settings, f"hydra.sweep.dir={sweep}"]
+        done = subprocess.run(command, cwd=ROOT, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"{name}: jobs failed, see {sweep}/comparison.md")
+        write_rows(sweep, arguments.results / f"{name}.tsv", origin)
+
+
+def write_rows(sweep: Path, path: Path, origin: Mapping[str, Value]) -> None:
+    """Write the table of a sweep anew."""
+    path.unlink(missing_ok=True)
+    found = [report for report in map(read_report, sorted(sweep.glob("*-*"))) if report]
+    for report in sorted(found, key=lambda report: list(report["overrides"])):
+        chosen = dict(override.split("=", 1) for override in report["overrides"])
+        for key in ("experiment", "logger"):
+            chosen.pop(key, None)
+        numbers: dict[str, Value] = {name: report[name] for name in NUMBERS}
+        early: dict[str, Value] = {
+            f"psnr_db_after_{steps}": after(report["curve"], steps) for steps in EARLY_STEPS
+        }
+        append_row(path, chosen | numbers | early | origin)
+
+
+def after(curve: Mapping[str, Sequence[Any]], steps: int) -> float | None:
+    """PSNR of the finest level after so many of its steps, as measured in training."""
+    finest = [
+        (step, psnr)
+        for level, step, psnr in zip(curve["level"], curve["step"], curve["psnr_db"], strict=True)
+        if level == 0
+    ]
+    reached = [psnr for step, psnr in finest if step - finest[0][0] <= steps]
+    return float(reached[-1])
+
+
+if __name__ == "__main__":
+    main()
