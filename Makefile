@@ -56,5 +56,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@mkdir -p $(VENV) && rm -f $@ && touch $(INCOMPLETE)
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install -c constraints.txt torch
-	@PIP_USE_PEP517=1 $(PIP) install -c constraints.txt -e '.[dev]'
+	@PIP_USE_PEP517=1 $(PIP) install -c constraints.txt -e '.[dev,optuna,submitit,workspace]'
 	@mv $(INCOMPLETE) $@

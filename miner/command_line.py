@@ -1,5 +1,7 @@
 """Arguments as people type them, before Hydra's grammar sees them."""
 
+import glob
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +9,28 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from miner.images import ImageError, inspect_image
+
+SWEEP_FLAGS = ("-m", "--multirun", "hydra.mode=MULTIRUN")
+
 _KEY = "image.path="
+_ANY_SIZE = 2**63  # whether it is too large is for the checks to say
+
+_LOG = logging.getLogger(__name__)
+
+
+def expand_folders(arguments: Sequence[str]) -> list[str]:
+    """In a sweep, turn `image.path=FOLDER` or `image.path=PATTERN` into all images found there.
+
+    A folder is not searched below its own files. What is no image is left out, with a warning that
+    names it; hidden files are left out silently.
+
+    Raises:
+        ImageError: there is no image.
+    """
+    if not any(argument in SWEEP_FLAGS for argument in arguments):
+        return list(arguments)
+    return [_expanded(argument) for argument in arguments]
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:
@@ -27,19 +50,63 @@ def _parses(argument: str) -> bool:
     return True
 
 
+def _expanded(argument: str) -> str:
+    if not argument.startswith(_KEY):
+        return argument
+    path = _home(argument.removeprefix(_KEY))
+    files = _files(path)
+    if files is None:
+        return argument
+    images = [file for file in files if _is_image(file)]
+    if not images:
+        raise ImageError(f"{path!r} holds no image: name a folder or a pattern with images")
+    return _KEY + ",".join(_quote(str(image)) for image in images)
+
+
+def _files(path: str) -> list[Path] | None:
+    """Visible files of a folder or a pattern, None where `path` is neither."""
+    if _exists(path):
+        found = list(Path(path).iterdir()) if Path(path).is_dir() else None
+    else:
+        found = [Path(name) for name in glob.glob(path)] or None  # noqa: PTH207, absolute ones too
+    if found is None:
+        return None
+    return sorted(file for file in found if file.is_file() and not file.name.startswith("."))
+
+
+def _is_image(file: Path) -> bool:
+    try:
+        inspect_image(str(file), _ANY_SIZE)
+    except ImageError as error:
+        _LOG.warning("left out: %s", error)
+        return False
+    return True
+
+
+def _home(name: str) -> str:
+    return str(Path(name).expanduser()) if name.startswith("~/") else name
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long, or no path at all: let the checks say so
+        return False
+
+
 def _quoted(argument: str) -> str:
     if not argument.startswith(_KEY):
         return argument
-    name = argument.removeprefix(_KEY)
-    path = str(Path(name).expanduser()) if name.startswith("~/") else name
-    try:
-        exists = Path(path).exists()
-    except (OSError, ValueError):  # too long, or no path at all: let the checks say so
-        exists = False
-    if not exists and _parses(argument):
+    path = _home(argument.removeprefix(_KEY))
+    if not _exists(path) and _parses(argument):
         return argument
+    return _KEY + _quote(path)
+
+
+def _quote(path: str) -> str:
+    """Quote a path for Hydra, whatever characters it has."""
     # OmegaConf: "${" begins an interpolation unless an odd number of backslashes stands before it.
     escaped = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", path)
     # Hydra: backslashes count only before a quote, of which the closing one is the last.
     quoted = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), escaped)
-    return f"{_KEY}'{quoted}'"
+    return f"'{quoted}'"

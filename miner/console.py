@@ -13,4 +13,9 @@ class ConsoleHandler(logging.Handler):
         text = self.format(record)
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
-        get_console().print(text, soft_wrap=True, markup=False, highlight=False)
+        say(text)
+
+
+def say(text: str) -> None:
+    """Print a line as it is, above a live bar if there is one."""
+    get_console().print(text, soft_wrap=True, markup=False, highlight=False)

@@ -49,6 +49,11 @@ def present_job() -> Job:
     )
 
 
+def sweep_name(folder: Path) -> str:
+    """The last two parts of a sweep's folder, by default its date and time."""
+    return "/".join(folder.parts[-2:])
+
+
 def _n_side_by_side(running: HydraConf) -> int:
     """Joblib, Ray and Slurm give each job cores of its own; submitit's local jobs share all."""
     if running.launcher._target_ != LOCAL_LAUNCHER:
@@ -67,9 +72,8 @@ def _choices(running: HydraConf) -> dict[str, str]:
 
 
 def _place(running: HydraConf, overrides: Sequence[str]) -> SweepPlace:
-    """The sweep's name are the last two parts of its folder, by default its date and time."""
     folder = Path(running.sweep.dir)
-    name = "/".join(folder.parts[-2:])
+    name = sweep_name(folder)
     if not (folder / PLAN).exists():  # a search: nothing is the same in all jobs by intention
         return SweepPlace(name, overrides)
     keys = set(read_plan(folder).differing)

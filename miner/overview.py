@@ -11,6 +11,7 @@ from typing import Any
 from rich import get_console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from miner.console import say
 from miner.reports import REPORT, read_report
 
 _INTERVAL_S = 0.5
@@ -84,7 +85,7 @@ class Overview:
                 bar.update(task, description=text, completed=states["finished"] + states["failed"])
                 is_due = time.monotonic() - said_at > _LINE_INTERVAL_S
                 if not console.is_terminal and text != said and (is_last or is_due):
-                    console.print(text, soft_wrap=True, markup=False, highlight=False)
+                    say(text)
                     said, said_at = text, time.monotonic()
                 if is_last:
                     return

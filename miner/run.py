@@ -4,18 +4,20 @@ The heavy imports wait until a run is certain, so that mistakes are answered at 
 """
 
 import logging
+import os
+import signal
 import sys
 
 import hydra
 from omegaconf import DictConfig
 
-from miner.command_line import quote_paths
+from miner.command_line import expand_folders, quote_paths
 from miner.config import CONF_FOLDER
 from miner.images import ImageError
 from miner.jobs import present_job
 from miner.machine import prepare
 from miner.schema import ConfigError
-from miner.validation import refuse_null_groups
+from miner.validation import exit_on_mistakes, refuse_arguments
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,9 +40,17 @@ def _task(config: DictConfig) -> float | None:
 def main() -> None:
     """Run the command with the arguments of this process."""
     prepare()
-    refuse_null_groups(sys.argv[1:])
-    sys.argv[1:] = quote_paths(sys.argv[1:])
-    _task()
+    with exit_on_mistakes():
+        refuse_arguments(sys.argv[1:])
+        sys.argv[1:] = quote_paths(expand_folders(sys.argv[1:]))
+    try:
+        _task()
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+    except BrokenPipeError:  # as in `--help | head`; what is still unwritten goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

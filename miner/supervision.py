@@ -9,9 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from rich import get_console
 
-from miner.console import ConsoleHandler
+from miner.console import ConsoleHandler, say
 from miner.overview import JobFolders, Overview
 from miner.plan import Plan, write_plan
 from miner.validation import check_run, check_sweep, exit_on_mistakes
@@ -20,8 +19,8 @@ from miner.validation import check_run, check_sweep, exit_on_mistakes
 class Supervise(Callback):
     """Checks before anything starts; watches a sweep, and compares its jobs when it has ended.
 
-    Hydra calls `on_multirun_end` only when nothing was raised, so an interrupted sweep is closed
-    when Python leaves.
+    Hydra calls `on_multirun_end` only when nothing was raised; after an interruption, what can be
+    done is said when Python leaves.
     """
 
     def __init__(self) -> None:
@@ -46,8 +45,8 @@ class Supervise(Callback):
         if plan is not None:
             write_plan(folder, plan)
         self._overview = Overview(_watched(config, folder, plan))
-        get_console().print(f"sweep in {folder}", soft_wrap=True, markup=False, highlight=False)
-        atexit.register(self._close, config)
+        say(f"sweep in {folder}")
+        atexit.register(self._interrupted, folder)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Leave the terminal to the overview: a job's words go to its `run.log`."""
@@ -60,18 +59,23 @@ class Supervise(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the jobs; leave with status 1 if one of them failed."""
-        if not self._close(config):
-            raise SystemExit(1)
-
-    def _close(self, config: DictConfig) -> bool:
-        """Stop watching and write the comparison; True if every job has finished."""
-        if self._overview is None:
-            return True
-        self._overview.close()
-        self._overview = None
         from miner.training.sweep_end import close_sweep  # its libraries are slow to import
 
-        return close_sweep(Path(config.hydra.sweep.dir), config)
+        self._stop_watching()
+        if not close_sweep(Path(config.hydra.sweep.dir), config):
+            raise SystemExit(1)
+
+    def _stop_watching(self) -> bool:
+        if self._overview is None:
+            return False
+        self._overview.close()
+        self._overview = None
+        return True
+
+    def _interrupted(self, folder: Path) -> None:
+        if self._stop_watching():
+            say(f"to go on, start it again with hydra.sweep.dir={folder}")
+            say(f"to compare what there is, python -m miner.compare {folder}")
 
 
 def _watched(config: DictConfig, folder: Path, plan: Plan | None) -> JobFolders:

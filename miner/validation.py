@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from miner.command_line import SWEEP_FLAGS
 from miner.config import CONF_FOLDER, build_objective, build_settings, check_cuda
 from miner.grid import Grid
 from miner.identity import job_hash
@@ -20,7 +22,13 @@ from miner.reports import REPORT
 from miner.schema import ConfigError, check_config, check_lists
 
 _GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-_EXTRAS = ("joblib", "submitit", "ray", "optuna")
+_PLUGINS = {
+    "hydra/launcher=ray": "hydra_plugins.hydra_ray_launcher",
+    "hydra/launcher=submitit_local": "hydra_plugins.hydra_submitit_launcher",
+    "hydra/launcher=submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
+    "hydra/sweeper=optuna": "hydra_plugins.hydra_optuna_sweeper",
+}
+_SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 
 
 def check_run(config: DictConfig) -> None:
@@ -51,10 +59,8 @@ def check_sweep(config: DictConfig) -> Plan | None:
     if (folder / REPORT).exists() or (folder / "representation").exists():
         raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")
     _check_writable("hydra.sweep.dir", folder)
-    _check_plugins(config)
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-    _refuse_ddp(given)
     grid = Grid(
         config.hydra.job.config_name, [f"{key}={value}" for key, value in params.items()] + given
     )
@@ -63,7 +69,7 @@ def check_sweep(config: DictConfig) -> Plan | None:
             validate(job)
         return None
     plan = _plan(grid)
-    _check_bound(config, len(plan.jobs))
+    _check_launcher(config, len(plan.jobs))
     return plan
 
 
@@ -85,15 +91,29 @@ def validate(config: DictConfig) -> None:
     check_lists(checked, built.pyramid.levels_for(sides, checked.patch_size))
 
 
-def refuse_null_groups(arguments: Sequence[str]) -> None:
-    """Leave with status 1 at `group=null` and the like, where Hydra gives a traceback."""
+def refuse_arguments(arguments: Sequence[str]) -> None:
+    """Refuse what Hydra would answer with a traceback, or without saying what helps.
+
+    Raises:
+        ConfigError: an argument.
+    """
     groups = {folder.name: folder for folder in CONF_FOLDER.iterdir() if folder.is_dir()}
+    is_sweep = any(argument in SWEEP_FLAGS for argument in arguments)
     for argument in arguments:
         name, _, value = argument.partition("=")
         if name in groups and value.lower() in ("null", "true", "false"):
             options = sorted(file.stem for file in groups[name].glob("*.yaml"))
-            with exit_on_mistakes():
-                raise ConfigError(f"{argument}: must be one of {', '.join(options)}")
+            raise ConfigError(f"{argument}: must be one of {', '.join(options)}")
+        if is_sweep and name in ("trainer", "trainer.strategy") and "ddp" in value:
+            raise ConfigError(
+                f"{argument}: cannot be in a sweep, which every process of a job would start "
+                "again; start its jobs one by one: torchrun -m miner.run trainer=ddp ..."
+            )
+        if is_sweep and argument.split("=")[0] in ("-c", "--cfg"):
+            raise ConfigError(f"{argument}: shows the configuration of one run; leave out -m")
+        if argument in _PLUGINS and find_spec(_PLUGINS[argument]) is None:
+            extra = value.partition("_")[0]
+            raise ConfigError(f"{argument}: is not installed; pip install -e '.[{extra}]'")
 
 
 @contextmanager
@@ -124,31 +144,13 @@ def _plan(grid: Grid) -> Plan:
     return Plan(list(jobs.values()))
 
 
-def _refuse_ddp(overrides: Sequence[str]) -> None:
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if key in ("trainer", "trainer.strategy") and "ddp" in value:
-            raise ConfigError(
-                f"{override}: cannot be in a sweep, which each process of a job would start "
-                "again; start its jobs one by one: torchrun -m miner.run trainer=ddp ..."
-            )
-
-
-def _check_plugins(config: DictConfig) -> None:
-    """Name the extra that an option of Hydra's needs, where Hydra gives a traceback."""
-    for group in ("launcher", "sweeper"):
-        parts = config.hydra[group]._target_.split(".")
-        if parts[0] == "hydra_plugins" and find_spec(".".join(parts[:2])) is None:
-            option = config.hydra.runtime.choices[f"hydra/{group}"]
-            extra = next((name for name in _EXTRAS if name in parts[1]), option)
-            raise ConfigError(
-                f"hydra/{group}={option}: {parts[1]} is not installed; "
-                f"pip install -c constraints.txt -e '.[{extra}]'"
-            )
-
-
-def _check_bound(config: DictConfig, n_jobs: int) -> None:
+def _check_launcher(config: DictConfig, n_jobs: int) -> None:
     sweeper, launcher = config.hydra.sweeper, config.hydra.launcher
+    if launcher._target_ == _SLURM_LAUNCHER and which("srun") is None:
+        raise ConfigError(
+            "hydra/launcher=submitit_slurm: there is no srun here; start the sweep on a machine of "
+            "the cluster, or use hydra/launcher=joblib"
+        )
     if launcher._target_ == LOCAL_LAUNCHER and sweeper.max_batch_size is None and n_jobs > 1:
         raise ConfigError(
             f"hydra/launcher=submitit_local: starts all {n_jobs} jobs at once; bound them with "

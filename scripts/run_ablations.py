@@ -53,7 +53,7 @@ def write_rows(sweep: Path, path: Path, origin: Mapping[str, Value]) -> None:
         early: dict[str, Value] = {
             f"psnr_db_after_{steps}": after(report["curve"], steps) for steps in EARLY_STEPS
         }
-        append_row(path, chosen | numbers | early | origin)
+        append_row(path, {**chosen, **numbers, **early, **origin})
 
 
 def after(curve: Mapping[str, Sequence[Any]], steps: int) -> float | None:

@@ -1,17 +1,64 @@
-"""What follows a sweep: its comparison, in files and in the terminal."""
+"""What follows a sweep: its comparison, in files, in the terminal and in W&B."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
-from rich import get_console
+from omegaconf import DictConfig, OmegaConf
 
-from miner.comparison.results import NoRuns, read_results
+from miner.comparison.comparison import Comparison
+from miner.comparison.results import NoRunsError, Result, read_results
+from miner.comparison.summary import summary_lines
+from miner.comparison.tables import table
+from miner.comparison.write import write_comparison
+from miner.console import say
+from miner.jobs import sweep_name
+from miner.plan import PLAN
 
 
 def close_sweep(folder: Path, config: DictConfig) -> bool:
     """Compare the jobs of a sweep; True if every one of them has finished."""
     try:
         results = read_results([folder])
-    except NoRuns:
+    except NoRunsError:
         return False
+    for path in write_comparison(results, folder):
+        say(f"wrote {path}")
+    comparison = Comparison(results)
+    for line in summary_lines(comparison):
+        say(line)
+    if not (folder / PLAN).exists():
+        _say_best(comparison.finished)
+    for result in results:
+        if result.status == "failed":
+            say(f"failed: {result.folder}: {result.reason}")
+    if any(result.status in ("unfinished", "not started") for result in results):
+        say(f"to go on, start it again with hydra.sweep.dir={folder}")
+    _log(comparison, folder, config)
     return all(result.status == "finished" for result in results)
+
+
+def _say_best(results: Sequence[Result]) -> None:
+    """Name the winner of a search."""
+    scored = [result for result in results if result.report.get("objective") is not None]
+    if scored:
+        best = max(scored, key=lambda result: float(result.report["objective"]))
+        chosen = " ".join(best.report["overrides"])
+        say(f"best: objective {best.report['objective']:.3f} with {chosen}  in {best.folder}")
+
+
+def _log(comparison: Comparison, folder: Path, config: DictConfig) -> None:
+    """Log the comparison where the jobs were logged."""
+    settings = OmegaConf.select(config, "logger.wandb")
+    if settings is None:
+        return
+    from miner.training.wandb_summary import SweepRun, log_comparison
+
+    group = settings.group or sweep_name(folder)
+    place = SweepRun(folder, settings.project, group, settings.offline)
+    columns, rows = table(comparison)
+    log_comparison(columns, rows, place, _counts(comparison.results), folder / "comparison.html")
+
+
+def _counts(results: Sequence[Result]) -> dict[str, int]:
+    return {"finished": 0, "failed": 0} | Counter(result.status for result in results)

@@ -1,0 +1,52 @@
+"""`python -m miner.compare FOLDER...`: what a set of runs says together."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare the runs in and below folders; give the exit status."""
+    options = _parser().parse_args(arguments)
+    # below: so that --help and mistakes in the arguments are answered at once
+    from miner.comparison.comparison import Comparison
+    from miner.comparison.results import NoRunsError, read_results
+    from miner.comparison.summary import summary_lines
+    from miner.comparison.write import write_comparison
+
+    folder = options.out or (options.folders[0] if len(options.folders) == 1 else Path())
+    try:
+        results = read_results(options.folders)
+    except (NoRunsError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    try:
+        paths = write_comparison(results, folder)
+    except OSError as error:
+        print(f"{folder}: cannot be written to ({error}); name another by --out", file=sys.stderr)
+        return 1
+    print(*summary_lines(Comparison(results)), sep="\n")
+    print("wrote", *paths)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m miner.compare",
+        description="Compare runs: writes comparison.html, comparison.md and comparison.tsv.",
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep's folder, or a run's"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where to write (default: the folder itself, or here for several)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
