@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from miner.comparison.images import image_names
 from miner.comparison.results import Result
 
 UNKNOWN = "?"
@@ -53,7 +54,11 @@ class Comparison:
     @cached_property
     def images(self) -> list[str]:
         """The images' names, in order of appearance."""
-        return list(dict.fromkeys(result.image for result in self.results))
+        return list(dict.fromkeys(self._images.values()))
+
+    def image(self, result: Result) -> str:
+        """The name of a run's image, which no image of other content shares."""
+        return self._images[id(result)]
 
     def setting(self, result: Result, *without: str) -> tuple[str, ...]:
         """The run's values of all factors but `without`, in the order of `factors`."""
@@ -65,6 +70,11 @@ class Comparison:
         The values of the other factors, and whatever else was configured otherwise anywhere.
         """
         return self.setting(result, *without), self._rest(result, without)
+
+    @cached_property
+    def _images(self) -> dict[int, str]:
+        names = image_names(self.results)
+        return {id(result): name for result, name in zip(self.results, names, strict=True)}
 
     @cached_property
     def _values(self) -> dict[int, dict[str, str]]:

@@ -82,7 +82,7 @@ class Pairing:
             value = self.comparison.value(result, self.factor)
             if value != UNKNOWN:
                 others = self.comparison.others(result, self.factor)
-                key = identity(result), result.seed, others
+                key = self.comparison.image(result), result.seed, others
                 groups[key].setdefault(value, []).append(result)
         found = []
         for own in groups.values():
@@ -90,7 +90,8 @@ class Pairing:
                 first = next(iter(own.values()))[0]
                 setting = self.comparison.setting(first, self.factor)
                 numbers = {value: mean_numbers(runs) for value, runs in own.items()}
-                found.append(Twins(identity(first), first.seed, setting, numbers))
+                image = self.comparison.image(first)
+                found.append(Twins(image, first.seed, setting, numbers))
         return found
 
 
@@ -99,9 +100,7 @@ def paired_differences(comparison: Comparison, factor: str, metric: str) -> list
     return Pairing(comparison, factor).differences(metric)
 
 
-def compared(
-    values: Sequence[str], known: Collection[str] | None = None
-) -> list[tuple[str, str]]:
+def compared(values: Sequence[str], known: Collection[str] | None = None) -> list[tuple[str, str]]:
     """Which values are compared, baseline first; with `known`, only pairs of these."""
     own = [value for value in values if known is None or value in known]
     if len(values) <= MOST_COMPARED:
@@ -121,12 +120,6 @@ def by_setting(
     if len(groups) > 1:
         for setting, own in groups.items():
             yield dict(zip(names, setting, strict=True)), own
-
-
-def identity(result: Result) -> str:
-    """Tells images apart: the name, and the content (in older runs, the shape)."""
-    shape = [result.report.get(side) for side in ("width_px", "height_px", "channels")]
-    return f"{result.image} {result.report.get('image_sha256') or shape}"
 
 
 def mean_numbers(results: Sequence[Result]) -> dict[str, float]:

@@ -17,7 +17,6 @@ from miner.comparison.differences import (
     Difference,
     by_setting,
     compared,
-    identity,
     mean_numbers,
 )
 from miner.comparison.estimate import Pair, estimate
@@ -96,7 +95,7 @@ def _families(
     for result in comparison.finished:
         value, place = comparison.value(result, factor), comparison.value(result, along)
         if UNKNOWN not in (value, place):
-            key = identity(result), result.seed, comparison.others(result, factor, along)
+            key = comparison.image(result), result.seed, comparison.others(result, factor, along)
             found[key].setdefault(value, {}).setdefault(place, []).append(result)
     return found
 

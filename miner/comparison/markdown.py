@@ -32,7 +32,7 @@ def markdown(comparison: Comparison) -> str:
 def _failures(comparison: Comparison) -> Iterator[str]:
     names = run_names(comparison.results)
     failed = [
-        f"- {_plain(run)} ({_plain(result.image)}): {result.status}"
+        f"- {_plain(run)} ({_plain(comparison.image(result))}): {result.status}"
         + (f": {_plain(result.reason)}" if result.reason else "")
         for run, result in zip(names, comparison.results, strict=True)
         if result.status != "finished"
@@ -53,7 +53,11 @@ def _settings(comparison: Comparison) -> Iterator[str]:
     yield from ("PSNR against parameters. A setting that lacks images is in brackets.", "")
     heads = [*comparison.factors, "images", "runs", *map(title, metrics), "front"]
     yield _row(heads)
-    yield _row(["---"] * len(comparison.factors) + ["---:"] * (len(heads) - 1 - len(comparison.factors)) + ["---"])
+    yield _row(
+        ["---"] * len(comparison.factors)
+        + ["---:"] * (len(heads) - 1 - len(comparison.factors))
+        + ["---"]
+    )
     for each in found[:_MOST_SETTINGS]:
         numbers = [_number(each.numbers.get(metric)) for metric in metrics]
         shown = numbers if each.complete else [f"({number})" for number in numbers]

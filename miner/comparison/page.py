@@ -6,7 +6,7 @@ from pathlib import Path
 from miner.comparison.comparison import Comparison
 from miner.comparison.page_data import page_data
 from miner.comparison.pictures import pictures
-from miner.comparison.summary import counts, summary_lines
+from miner.comparison.summary import counts
 
 _SCRIPTS = ("controls", "runs_table", "differences", "quality", "curves", "pictures", "page")
 
@@ -20,7 +20,6 @@ def page(comparison: Comparison) -> str:
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment.get_template("page.html.j2").render(
         counts=counts(comparison),
-        lines=summary_lines(comparison)[1:],
         data=page_data(comparison),
         pictures=pictures(comparison.results),
         own_style=_own("page.css"),

@@ -45,7 +45,7 @@ def _run(comparison: Comparison, result: Result, name: str) -> dict[str, Any]:
     finished = result.status == "finished"
     return {
         "name": name,
-        "image": result.image,
+        "image": comparison.image(result),
         "seed": result.seed,
         "status": result.status,
         "reason": " ".join(result.reason.split()),

@@ -58,10 +58,8 @@ class Result:
         stored = self.report.get("curve")
         if not isinstance(stored, Mapping):
             return {}
-        arrays = [stored.get(name) for name in CURVE]
-        if not all(isinstance(array, list) for array in arrays):
-            return {}
-        if len({len(array) for array in arrays}) != 1:
+        arrays = [array for array in map(stored.get, CURVE) if isinstance(array, list)]
+        if len(arrays) < len(CURVE) or len({len(array) for array in arrays}) != 1:
             return {}
         return {
             name: [value if _is_finite(value) else None for value in array]
@@ -74,7 +72,7 @@ class Result:
         return path if path.exists() else None
 
 
-class NoRuns(ValueError):
+class NoRunsError(ValueError):
     """A folder holds no run. The message names it."""
 
 
@@ -82,18 +80,18 @@ def read_results(folders: Sequence[Path]) -> list[Result]:
     """Read every run in or below the folders, in order of their names.
 
     Raises:
-        NoRuns: a folder is missing, or there is no run in it.
+        NoRunsError: a folder is missing, or there is no run in it.
     """
     found: list[Result] = []
     for folder in folders:
         if not folder.is_dir():
-            raise NoRuns(f"{folder}: is no folder; name the folder of a sweep, or of a run")
+            raise NoRunsError(f"{folder}: is no folder; name the folder of a sweep, or of a run")
         runs = sorted(_runs_below(folder), key=_natural)
         with ThreadPoolExecutor() as pool:
             results = list(pool.map(_read, runs))
         results += _not_started(folder, {run.name for run in runs})
         if not results:
-            raise NoRuns(f"{folder}: holds no run; a run's folder has a report.json")
+            raise NoRunsError(f"{folder}: holds no run; a run's folder has a report.json")
         found += results
     return list({result.folder.resolve(): result for result in found}.values())
 

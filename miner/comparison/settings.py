@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.differences import identity, mean_numbers
+from miner.comparison.differences import mean_numbers
 from miner.comparison.results import Result
 
 
@@ -30,7 +30,7 @@ def settings(comparison: Comparison) -> list[Setting]:
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, result in enumerate(comparison.results):
         groups[comparison.setting(result)].append(index)
-    n_images = len({identity(result) for result in comparison.finished})
+    n_images = len({comparison.image(result) for result in comparison.finished})
     return [_gather(comparison, values, runs, n_images) for values, runs in groups.items()]
 
 
@@ -40,7 +40,7 @@ def _gather(
     by_image: dict[str, list[Result]] = defaultdict(list)
     for result in (comparison.results[index] for index in runs):
         if result.status == "finished":
-            by_image[identity(result)].append(result)
+            by_image[comparison.image(result)].append(result)
     means = [mean_numbers(own) for own in by_image.values()]
     shared = [name for name in comparison.metrics if means and all(name in m for m in means)]
     return Setting(

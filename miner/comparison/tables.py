@@ -24,7 +24,7 @@ def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
         numbers = result.numbers if result.status == "finished" else {}
         rows.append(
             [
-                *(name, result.image, result.seed, result.status),
+                *(name, comparison.image(result), result.seed, result.status),
                 *(comparison.value(result, factor) for factor in factors),
                 *(numbers.get(metric) for metric in metrics),
                 " ".join(result.reason.split()),

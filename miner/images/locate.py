@@ -33,7 +33,9 @@ def _check(path: str, file: Path) -> None:
     if not file.exists():
         raise ImageError(f"{path!r} does not exist: {_suggest(file)}")
     if file.is_dir():
-        raise ImageError(f"{path!r} is a folder: give the path of one image file")
+        raise ImageError(
+            f"{path!r} is a folder: give the path of one image file, or -m to fit every image in it"
+        )
     if not file.is_file():
         raise ImageError(f"{path!r} is a device or pipe: give the path of an image file")
     with file.open("rb") as stream:

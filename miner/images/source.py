@@ -97,7 +97,11 @@ def _read_sample(path: str, max_pixels: int) -> tuple[str, NDArray[np.uint8]]:
 
 
 def _cropped(width_px: int, height_px: int, crop_px: int | None) -> tuple[int, int]:
-    return (width_px, height_px) if crop_px is None else (min(width_px, crop_px), min(height_px, crop_px))
+    return (
+        (width_px, height_px)
+        if crop_px is None
+        else (min(width_px, crop_px), min(height_px, crop_px))
+    )
 
 
 def _middle(pixels: NDArray[np.uint8], crop_px: int | None) -> NDArray[np.uint8]:

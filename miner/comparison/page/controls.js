@@ -2,7 +2,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#5D3A9B"];
-const PLOT = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+const PLOT = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
 const FONT = { family: "system-ui, Segoe UI, Helvetica Neue, Arial, sans-serif", size: 13, color: "#1f2933" };
 
 function byId(id) {
@@ -13,7 +13,7 @@ function byId(id) {
 function offer(id, options, onChange) {
   const list = byId(id);
   list.replaceChildren(...options.map(([value, label]) => new Option(label, value)));
-  list.closest("label").hidden = options.length < 2;
+  list.closest("label").hidden = !options.length;
   if (onChange) list.addEventListener("change", onChange);
 }
 

@@ -5,11 +5,12 @@ const MOST_CURVES = 150;
 function plotCurves(shown, image, factor) {
   const over = byId("over").value;
   const all = shown.map((index) => data.runs[index]).filter((run) => run.curve && (!image || run.image === image));
-  const runs = all.slice(0, MOST_CURVES);
+  const every = Math.ceil(all.length / MOST_CURVES);
+  const runs = all.filter((_, i) => i % every === 0);
   byId("curves").hidden = !data.runs.some((run) => run.curve);
   byId("curves-note").textContent = [
     "Each line breaks between levels, as PSNR is measured at a level's own resolution.",
-    runs.length < all.length ? `The first ${runs.length} of ${all.length} runs; filter the table to see others.` : "",
+    runs.length < all.length ? `${runs.length} of ${all.length} runs, evenly picked; filter the table to see others.` : "",
     all.length ? "" : "None of these runs kept a curve.",
   ].join(" ");
   const values = groups(runs, factor);

@@ -1,5 +1,7 @@
 // Paired differences for a chosen factor and metric. They were computed when the page was written.
 
+const MOST_DRAWN = 40;
+
 function startDifferences() {
   const factors = Object.keys(data.differences);
   byId("no-differences").hidden = factors.length > 0;
@@ -51,8 +53,11 @@ function lineOf(line, style) {
 }
 
 function plotDifferences(lines, metric) {
-  byId("difference-plot").hidden = !lines.length;
-  if (!lines.length) return;
+  const drawn = lines.length > 0 && lines.length <= MOST_DRAWN;
+  const height = 70 + 27 * lines.length;
+  byId("difference-plot").hidden = !drawn;
+  byId("difference-plot").style.height = `${height}px`;
+  if (!drawn) return;
   const trace = {
     x: lines.map((line) => line.mean),
     y: lines.map((_, i) => i),
@@ -61,7 +66,7 @@ function plotDifferences(lines, metric) {
     mode: "markers", marker: { size: 9, color: COLOURS[0] }, hovertemplate: "%{text}<extra></extra>",
   };
   const layout = {
-    height: 90 + 30 * lines.length, margin: { l: 20, r: 20, t: 10, b: 45 }, font: FONT,
+    height, margin: { l: 20, r: 20, t: 10, b: 45 }, font: FONT,
     xaxis: { title: { text: safe(`difference in ${data.titles[metric]}`) }, zeroline: true, zerolinecolor: "#9aa5b1", rangemode: "tozero", automargin: true },
     yaxis: { tickvals: lines.map((_, i) => i), ticktext: lines.map((line) => safe(line.pair)), range: [lines.length - 0.5, -0.5], automargin: true, zeroline: false },
   };

@@ -24,10 +24,25 @@ function showPictures() {
   return plotPictures();
 }
 
+/** The pictures keep their shape, so that they have to be laid out anew. */
+function redrawOnWidth() {
+  let width = byId("pictures").clientWidth;
+  new ResizeObserver(() => {
+    if (byId("pictures").clientWidth === width) return;
+    width = byId("pictures").clientWidth;
+    plotPictures();
+  }).observe(byId("pictures"));
+}
+
+function nameOf(run) {
+  const parts = [run.image, `seed ${run.seed}`, ...Object.values(run.values), ...(run.status === "finished" ? [] : [run.status])];
+  return `${run.name} (${parts.join(", ")})`;
+}
+
 async function start() {
   const several = data.images.length > 1;
   const colours = [...Object.keys(data.factors), ...(several ? ["image"] : []), "seed"];
-  const names = data.runs.map((run, index) => [index, `${run.name} (${run.image}, ${run.status})`]);
+  const names = data.runs.map((run, index) => [index, nameOf(run)]);
   offer("image", [...(several ? [["", "all"]] : []), ...withLabels(data.images)], drawPlots);
   offer("colour", withLabels(colours), drawPlots);
   offer("points", [["runs", "every run"], ["means", "mean of each setting"]], drawPlots);
@@ -44,7 +59,7 @@ async function start() {
   table.on("draw", markChosen);
   drawPlots();
   await showPictures();
-  new ResizeObserver(plotPictures).observe(byId("pictures"));
+  redrawOnWidth();
   document.body.dataset.ready = "yes";
 }
 

@@ -2,46 +2,72 @@
 
 const KINDS = ["reconstruction", "blocks", "error"];
 const TITLES = { reconstruction: "reconstruction", blocks: "blocks of each level", error: "error" };
+const [WIDTH, GAP, HEAD, TALLEST] = [320, 12, 30, 420]; // a picture's width on its axes; pixels of the page
+const BARE = { showgrid: false, zeroline: false, showticklabels: false, ticks: "", showline: true, linecolor: "#d9dfe5", mirror: true };
 const thumbnails = JSON.parse(byId("thumbnails").textContent);
 
-/** The first run with pictures, and the next one of the same image that has some. */
+/** The first run with pictures, and the next of the same image, and seed if it can be. */
 function firstTwo() {
   const some = data.runs.map((_, index) => index).filter((index) => Object.keys(thumbnails[index]).length);
   const [a = 0] = some;
-  const b = some.find((index) => index !== a && data.runs[index].image === data.runs[a].image) ?? some[1] ?? a;
+  const alike = (...names) => some.find((index) => index !== a && names.every((name) => data.runs[index][name] === data.runs[a][name]));
+  const b = alike("image", "seed") ?? alike("image") ?? some[1] ?? a;
   return [a, b];
 }
 
 async function plotPictures() {
   const chosen = ["run-a", "run-b"].map((id) => Number(byId(id).value));
   const sides = chosen[0] === chosen[1] ? chosen.slice(0, 1) : chosen;
+  const kinds = KINDS.filter((kind) => sides.some((run) => thumbnails[run][kind]));
+  byId("pictures-plot").hidden = !kinds.length;
+  byId("no-pictures").hidden = kinds.length > 0;
+  if (!kinds.length) return;
   const shapes = await Promise.all(sides.map(shapeOf));
-  const width = 320;
-  const height = Math.max(...shapes.map((shape) => (width * shape.height) / shape.width));
+  const height = Math.max(...shapes.map(heightOf));
+  const [ranges, whole] = rangesFor(height);
   const across = byId("pictures-plot").clientWidth;
-  const [gap, head] = [12, 30];
-  const cell = Math.min((across - 2 * gap) / 3, 560);
-  const tall = Math.min((cell * height) / width, 620);
-  const total = sides.length * (tall + head);
+  const columns = kinds.length > 1 ? kinds.length : sides.length; // of one kind, A and B stand side by side
+  const rows = kinds.length > 1 ? sides.length : 1;
+  const cell = Math.min((across - (columns - 1) * GAP) / columns, (TALLEST * WIDTH) / height);
+  const tall = (cell * height) / WIDTH;
+  const total = rows * (tall + HEAD);
   const layout = { height: total, width: across, margin: { l: 0, r: 0, t: 0, b: 0 }, font: FONT, dragmode: "pan", images: [], annotations: [], hovermode: false, showlegend: false };
-  const traces = [];
-  sides.forEach((run, row) => KINDS.forEach((kind, column) => {
-    const number = row * KINDS.length + column + 1;
-    const suffix = number > 1 ? number : "";
-    const left = (column * (cell + gap)) / across;
-    const top = 1 - (row * (tall + head) + head) / total;
-    layout[`xaxis${suffix}`] = { domain: [left, left + cell / across], range: [0, width], ...HIDDEN, ...(number > 1 ? { matches: "x" } : {}), anchor: `y${suffix}` };
-    layout[`yaxis${suffix}`] = { domain: [top - tall / total, top], range: [height, 0], ...HIDDEN, ...(number > 1 ? { matches: "y" } : { scaleanchor: "x" }), anchor: `x${suffix}` };
-    traces.push({ x: [0], y: [0], xaxis: `x${suffix}`, yaxis: `y${suffix}`, type: "scatter", mode: "markers", marker: { opacity: 0 }, hoverinfo: "skip" });
-    layout.annotations.push({ text: `<b>${"AB"[row]}</b> ${TITLES[kind]}${column ? "" : safe(` of ${titleOf(run)}`)}`, xref: "paper", yref: "paper", x: left, y: top, xanchor: "left", yanchor: "bottom", showarrow: false });
+  const traces = sides.flatMap((run, side) => kinds.map((kind, k) => {
+    const place = side * kinds.length + k;
+    const left = ((place % columns) * (cell + GAP)) / across;
+    const top = 1 - (Math.floor(place / columns) * (tall + HEAD) + HEAD) / total;
+    const suffix = place ? place + 1 : "";
+    const [x, y] = [`x${suffix}`, `y${suffix}`];
+    layout[`xaxis${suffix}`] = { ...BARE, domain: [left, left + cell / across], range: ranges.x, anchor: y, ...(place ? { matches: "x" } : {}) };
+    layout[`yaxis${suffix}`] = { ...BARE, domain: [Math.max(0, top - tall / total), top], range: ranges.y, anchor: x, ...(place ? { matches: "y" } : { scaleanchor: "x" }) };
+    layout.annotations.push({ text: headOf(run, side, kind), xref: "paper", yref: "paper", x: left, y: top, xanchor: "left", yanchor: "bottom", showarrow: false });
     const source = thumbnails[run][kind];
-    if (source) layout.images.push({ source, xref: `x${suffix}`, yref: `y${suffix}`, x: 0, y: 0, sizex: width, sizey: (width * shapes[row].height) / shapes[row].width, sizing: "stretch", layer: "below" });
-    else layout.annotations.push({ text: "not kept", xref: `x${suffix} domain`, yref: `y${suffix} domain`, x: 0.5, y: 0.5, showarrow: false, font: { color: "#616e7c" } });
+    if (source) layout.images.push({ source, xref: x, yref: y, x: 0, y: 0, sizex: WIDTH, sizey: heightOf(shapes[side]), sizing: "stretch", layer: "below" });
+    else layout.annotations.push({ text: "not kept", xref: `${x} domain`, yref: `${y} domain`, x: 0.5, y: 0.5, showarrow: false });
+    return { x: [0], y: [0], xaxis: x, yaxis: y, type: "scatter", mode: "markers", marker: { opacity: 0 }, hoverinfo: "skip" };
   }));
-  await Plotly.react("pictures-plot", traces, layout, { ...PLOT, responsive: false, scrollZoom: true });
+  await Plotly.react("pictures-plot", traces, layout, { ...PLOT, responsive: false, scrollZoom: true, doubleClick: false, modeBarButtons: [["zoom2d", "pan2d"]] });
+  byId("pictures-plot").removeAllListeners("plotly_doubleclick");
+  byId("pictures-plot").on("plotly_doubleclick", () => Plotly.relayout("pictures-plot", { "xaxis.range": whole.x, "yaxis.range": whole.y }));
 }
 
-const HIDDEN = { showgrid: false, zeroline: false, showticklabels: false, ticks: "", showline: true, linecolor: "#d9dfe5", mirror: true };
+/** What is seen now, so that another run shows the same part, if its shape allows; and all of it. */
+function rangesFor(height) {
+  const plot = byId("pictures-plot");
+  const whole = { x: [0, WIDTH], y: [height, 0] };
+  const kept = plot.dataset.height === String(height) && plot.layout;
+  plot.dataset.height = height;
+  return [kept ? { x: [...plot.layout.xaxis.range], y: [...plot.layout.yaxis.range] } : whole, whole];
+}
+
+function headOf(run, side, kind) {
+  const title = kind === "reconstruction" ? `${TITLES[kind]} of ${titleOf(run)}` : TITLES[kind];
+  return `<b>${"AB"[side]}</b> ${safe(title)}`;
+}
+
+function heightOf(shape) {
+  return (WIDTH * shape.height) / shape.width;
+}
 
 function titleOf(run) {
   const { name, image, numbers } = data.runs[run];

@@ -19,7 +19,7 @@ function plotQuality(shown, image, factor, onChoose) {
     const points = values.map((value) => pointsOf(own.filter((run) => groupOf(run, values.length === 1 && value === "" ? "" : factor) === value), value, cost, colours.get(value), i));
     return [...points, ...(single ? [frontOf(own, cost, i)] : [])].map((trace) => ({ ...trace, ...axes }));
   });
-  Plotly.react("quality-plot", traces, qualityLayout(values.length > 1), PLOT);
+  Plotly.react("quality-plot", traces, qualityLayout(known, values.length > 1), PLOT);
   const plot = byId("quality-plot");
   plot.removeAllListeners("plotly_click");
   plot.on("plotly_click", ({ points, event }) => {
@@ -55,16 +55,26 @@ function frontOf(runs, cost, i) {
   return {
     x: front.map((run) => run.numbers[cost]), y: front.map((run) => run.numbers.psnr_db),
     name: "Pareto front", legendgroup: "Pareto front", showlegend: i === 0, hoverinfo: "skip",
-    type: "scatter", mode: "lines", line: { color: "#52606d", width: 1.5, dash: "dash" },
+    type: "scatter", mode: "lines", line: { color: "#52606d", width: 1.5, dash: "dash", shape: "hv" },
   };
 }
 
-function qualityLayout(legend) {
-  const layout = { height: 460, font: FONT, margin: { l: 60, r: 15, t: 50, b: 55 }, hovermode: "closest", showlegend: legend, legend: { orientation: "h", x: 0, y: 1.03, yanchor: "bottom" }, grid: { rows: 1, columns: 3, pattern: "independent", xgap: 0.08 } };
+function qualityLayout(runs, legend) {
+  const layout = { height: 460, font: FONT, margin: { l: 60, r: 15, t: 50, b: 55 }, hovermode: "closest", showlegend: legend, legend: { orientation: "h", x: 0, y: 1.03, yanchor: "bottom" }, grid: { rows: 1, columns: 3, pattern: "independent", xgap: 0.05 } };
   data.costs.forEach((cost, i) => {
     const number = i ? i + 1 : "";
-    layout[`xaxis${number}`] = { title: { text: safe(data.titles[cost]) }, type: "log", dtick: undefined, tickformat: "~s", nticks: 6, zeroline: false, linecolor: "#9aa5b1", mirror: true };
-    layout[`yaxis${number}`] = { title: { text: i ? "" : "PSNR (dB)" }, zeroline: false, linecolor: "#9aa5b1", mirror: true, ...(i ? { matches: "y" } : {}) };
+    layout[`xaxis${number}`] = { title: { text: safe(data.titles[cost]) }, ...logarithmic(runs.map((run) => run.numbers[cost])), zeroline: false, linecolor: "#9aa5b1", mirror: true };
+    layout[`yaxis${number}`] = { title: { text: i ? "" : "PSNR (dB)" }, zeroline: false, linecolor: "#9aa5b1", mirror: true, ...(i ? { matches: "y", showticklabels: false } : {}) };
   });
   return layout;
+}
+
+/** A logarithmic axis; marked at 1, 2 and 5 where the costs span enough to meet some of these. */
+function logarithmic(costs) {
+  const known = costs.filter((cost) => cost > 0);
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  const decades = known.length ? Math.log10(most / least) : 0;
+  const ticks = decades > 0.6 && decades < 4 ? { dtick: "D2" } : { nticks: 5 };
+  const range = decades < 0.02 && known.length ? { range: [Math.log10(least * 0.9), Math.log10(most * 1.1)] } : { autorange: true };
+  return { type: "log", tickformat: least >= 1000 ? "~s" : ",.3~g", ...ticks, ...range };
 }

@@ -2,15 +2,15 @@
 
 function runsTable(DataTable, onFilter, onChoose) {
   const text = DataTable.render.text();
-  const plain = (title) => ({ title: safe(title), render: text });
-  const number = (metric) => ({
-    title: safe(data.titles[metric]),
+  const plain = { render: text };
+  const number = {
     className: "dt-body-right",
     render: (value, type) => (type === "display" ? format(value) : value ?? ""),
-  });
+  };
   const buttons = (index) => ["a", "b"].map((side) => `<button data-side="${side}" data-run="${index}">${side.toUpperCase()}</button>`).join("");
   const reasons = data.runs.some((run) => run.reason);
   const factors = Object.keys(data.factors);
+  writeHead(["", "run", "image", "seed", "status", ...factors, ...data.main.map((metric) => data.titles[metric]), ...(reasons ? ["reason"] : [])]);
   const table = new DataTable("#runs-table", {
     data: data.runs.map((run, index) => [
       index, run.name, run.image, run.seed, run.status,
@@ -19,12 +19,12 @@ function runsTable(DataTable, onFilter, onChoose) {
       ...(reasons ? [run.reason] : []),
     ]),
     columns: [
-      { title: "", orderable: false, searchable: false, columnControl: [], render: (index, type) => (type === "display" ? buttons(index) : index) },
-      ...["run", "image", "seed"].map(plain),
-      { ...plain("status"), createdCell: (cell, status) => cell.classList.add(status.replace(" ", "-")) },
-      ...factors.map(plain),
-      ...data.main.map(number),
-      ...(reasons ? [plain("reason")] : []),
+      { orderable: false, columnControl: { target: 1, content: [] }, searchable: false, render: (index, type) => (type === "display" ? buttons(index) : index) },
+      plain, plain, plain,
+      { ...plain, createdCell: (cell, status) => cell.classList.add(status.replace(" ", "-")) },
+      ...factors.map(() => plain),
+      ...data.main.map(() => number),
+      ...(reasons ? [plain] : []),
     ],
     columnControl: { target: 1, content: ["search"] },
     layout: { topStart: "info", topEnd: "search", bottomStart: "pageLength", bottomEnd: "paging" },
@@ -42,4 +42,14 @@ function runsTable(DataTable, onFilter, onChoose) {
 
 function filtered(table) {
   return table.rows({ search: "applied" }).data().toArray().map((row) => row[0]);
+}
+
+/** The table's own head, as its filters need one to stand below. */
+function writeHead(titles) {
+  const row = byId("runs-table").createTHead().insertRow();
+  for (const title of titles) {
+    const cell = document.createElement("th");
+    cell.textContent = title;
+    row.append(cell);
+  }
 }

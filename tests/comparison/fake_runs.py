@@ -1,0 +1,123 @@
+"""Folders as runs leave them, without running anything."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from miner.comparison.results import THUMBNAILS
+
+
+def write_run(
+    folder: Path,
+    overrides: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
+    curve: bool = False,
+    **fields: Any,
+) -> Path:
+    """A finished run's report; `fields` replace its numbers, None among them."""
+    given = dict(override.split("=", 1) for override in overrides)
+    image, seed = given.get("image", "camera"), int(given.get("seed", 0))
+    report: dict[str, Any] = {
+        "status": "finished",
+        "image": image,
+        "image_sha256": f"content of {image}",
+        "width_px": 512,
+        "height_px": 512,
+        "channels": 1,
+        "psnr_db": 30.0,
+        "ssim": 0.9,
+        "n_parameters": 1000,
+        "bits_per_pixel": 2.5,
+        "fit_time_s": 1.5,
+        "wall_time_s": 3.0,
+        "peak_memory_gib": 0.5,
+        "peak_gpu_memory_gib": None,
+        "device": "cpu",
+        "seed": seed,
+        "overrides": list(overrides),
+        "settings": {"choices": {}, "config": config or {}},
+    }
+    report.update(fields)
+    if curve:
+        report["curve"] = a_curve(report["psnr_db"] or 60.0)
+    return write_content(folder, json.dumps(report))
+
+
+def write_content(folder: Path, content: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(content)
+    return folder
+
+
+def write_killed(folder: Path, overrides: Sequence[str]) -> Path:
+    """What a killed job leaves."""
+    hydra = folder / ".hydra"
+    hydra.mkdir(parents=True)
+    (hydra / "overrides.yaml").write_text(json.dumps(list(overrides)))  # JSON is YAML
+    (hydra / "config.yaml").write_text(json.dumps({"model": {"width": 8}, "image": {}}))
+    (hydra / "hydra.yaml").write_text(json.dumps({"hydra": {"runtime": {"choices": {}}}}))
+    return folder
+
+
+def a_curve(end: float, n_points: int = 24) -> dict[str, list[float | None]]:
+    half = n_points // 2
+    rise = [end * (1 - 0.6 * np.exp(-4 * i / n_points)) for i in range(n_points)]
+    return {
+        "level": [1] * half + [0] * (n_points - half),
+        "step": [10 * i for i in range(n_points)],
+        "seconds": [round(0.05 * i, 3) for i in range(n_points)],
+        "parameters": [500] * half + [1000] * (n_points - half),
+        "psnr_db": [*(round(float(each), 3) for each in rise[:-1]), None],
+    }
+
+
+def write_thumbnails(folder: Path, size: tuple[int, int] = (64, 48), seed: int = 0) -> None:
+    (folder / "thumbnails").mkdir()
+    rows, columns = np.mgrid[: size[1], : size[0]]
+    for number, name in enumerate(THUMBNAILS):
+        checks = (rows // 8 + columns // 8 + number + seed) % 2 * 120 + columns
+        picture = Image.fromarray(checks.clip(0, 255).astype(np.uint8))
+        picture.save(folder / "thumbnails" / f"{name}.webp", quality=80)
+
+
+def write_sweep(
+    folder: Path,
+    images: Sequence[str] = ("camera", "coffee", "moon"),
+    seeds: Sequence[int] = (0, 1),
+    widths: Sequence[int] = (4, 8, 16),
+    pyramids: Mapping[str, float] | None = None,
+    thumbnails: bool = False,
+) -> list[Path]:
+    """A full grid in which a pyramid's PSNR is raised by the given number of dB."""
+    raised = pyramids or {"gaussian": 0.0, "laplacian": 2.5}
+    noise = np.random.default_rng(0)
+    found = []
+    for pyramid, gain in raised.items():
+        for width in widths:
+            for n_image, image in enumerate(images):
+                for seed in seeds:
+                    psnr = 28 + 3 * np.log2(width) + 2 * n_image + gain + noise.normal(0, 0.2)
+                    run = write_run(
+                        folder / f"{len(found)}-{len(found):08x}",
+                        [
+                            f"image={image}",
+                            f"seed={seed}",
+                            f"pyramid={pyramid}",
+                            f"model.width={width}",
+                        ],
+                        curve=True,
+                        config={"model": {"width": width}, "pyramid": {"_target_": pyramid}},
+                        psnr_db=float(psnr),
+                        ssim=float(1 - 1 / psnr),
+                        n_parameters=900 * width + (200 if gain else 0),
+                        bits_per_pixel=0.4 * width,
+                        fit_time_s=0.2 + 0.05 * width + float(abs(noise.normal(0, 0.02))),
+                    )
+                    if thumbnails:
+                        write_thumbnails(run, seed=len(found))
+                    found.append(run)
+    return found

@@ -1,0 +1,208 @@
+"""The page in a real browser, opened from disk."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browsing import CHROMIUM, DRIVER, browser, open_page, wait
+from fake_runs import write_killed, write_run, write_sweep, write_thumbnails
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from miner.comparison.comparison import Comparison
+from miner.comparison.differences import paired_differences
+from miner.comparison.front import pareto_front
+from miner.comparison.results import read_results
+from miner.comparison.write import write_comparison
+
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH"
+)
+RANGES = """const layout = document.getElementById("pictures-plot")._fullLayout;
+const ranges = (name) => [layout["x" + name].range, layout["y" + name].range];
+return ["axis", "axis2", "axis6"].map(ranges);
+"""
+WIDTH_SHOWN = """const { range } = document.getElementById("pictures-plot")._fullLayout.xaxis;
+return range[1] - range[0]"""
+HOSTILE = "</script><b>x</b><img src=x onerror='window.hit = 1'>"
+
+
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with browser(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep")
+    write_sweep(folder, thumbnails=True)
+    write_comparison(read_results([folder]), folder)
+    return folder
+
+
+@pytest.fixture
+def page(chrome: Chrome, sweep: Path) -> Iterator[Chrome]:
+    open_page(chrome, sweep / "comparison.html")
+    yield chrome
+    assert_quiet(chrome)
+
+
+def assert_quiet(driver: Chrome) -> None:
+    """No error in the console, and nothing asked for but the page and what it holds itself."""
+    assert driver.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+    assert len({url for url in asked if url.startswith("file:")}) <= 1
+
+
+def column(driver: Chrome, title: str) -> list[str]:
+    return list(
+        driver.execute_script(
+            """const heads = [...document.querySelectorAll("#runs thead tr:first-child th")];
+            const place = heads.findIndex((head) => head.textContent.trim() === arguments[0]);
+            const rows = [...document.querySelectorAll("#runs tbody tr")];
+            return rows.map((row) => row.cells[place].textContent)""",
+            title,
+        )
+    )
+
+
+def head(driver: Chrome, title: str, row: int) -> str:
+    heads = driver.find_elements(By.CSS_SELECTOR, "#runs .dt-scroll-head thead tr:first-child th")
+    place = [each.text for each in heads].index(title) + 1
+    return f"#runs .dt-scroll-head thead tr:nth-child({row}) > :nth-child({place})"
+
+
+def test_a_click_on_a_head_sorts(page: Chrome) -> None:
+    place = head(page, "PSNR (dB)", 1)
+    sorted_columns = []
+    for order in ("asc", "desc"):
+        page.find_element(By.CSS_SELECTOR, place).click()
+        wait(page, f"return document.querySelector('{place}.dt-ordering-{order}') !== null")
+        sorted_columns.append([float(text) for text in column(page, "PSNR (dB)")])
+    rising, falling = sorted_columns
+    assert rising == sorted(rising)
+    assert falling == sorted(falling, reverse=True)
+    assert rising[0] < falling[0]
+
+
+def test_a_filter_narrows_the_table_and_the_plots(page: Chrome) -> None:
+    field = page.find_element(By.CSS_SELECTOR, head(page, "pyramid", 2) + " input")
+    field.send_keys("lapl")
+    wait(page, "return document.getElementById('shown').textContent.startsWith('18 of 36')")
+    assert set(column(page, "pyramid")) == {"laplacian"}
+    names = page.execute_script(
+        "return document.getElementById('curves-plot').data.map((trace) => trace.name)"
+    )
+    assert names == ["laplacian"] * 18
+
+
+def test_a_number_can_be_filtered_too(page: Chrome) -> None:
+    page.find_element(By.CSS_SELECTOR, head(page, "model.width", 2) + " input").send_keys("16")
+    wait(page, "return document.getElementById('shown').textContent.startsWith('12 of 36')")
+
+
+def test_factor_metric_and_what_is_held_equal_are_chosen(page: Chrome, sweep: Path) -> None:
+    Select(page.find_element(By.ID, "factor")).select_by_value("model.width")
+    Select(page.find_element(By.ID, "metric")).select_by_value("ssim")
+    shown = [each.text for each in page.find_elements(By.CSS_SELECTOR, "#difference-lines p")]
+    found = paired_differences(Comparison(read_results([sweep])), "model.width", "ssim")
+    assert shown == [str(each) for each in found if not each.setting]
+    Select(page.find_element(By.ID, "factor")).select_by_value("pyramid")
+    basis = Select(page.find_element(By.ID, "basis"))
+    basis.select_by_value("equal parameters, along model.width")
+    line = page.find_element(By.CSS_SELECTOR, "#difference-lines p").text
+    assert line.startswith("laplacian − gaussian = +")
+
+
+def test_the_front_is_that_of_the_chosen_image(page: Chrome, sweep: Path) -> None:
+    Select(page.find_element(By.ID, "points")).select_by_value("runs")
+    Select(page.find_element(By.ID, "image")).select_by_value("moon")
+    drawn = page.execute_script(
+        """const plot = document.getElementById("quality-plot");
+        const front = plot.data.find((trace) => trace.name === "Pareto front");
+        return [[...front.x], [...front.y]]"""
+    )
+    runs = [run.numbers for run in read_results([sweep]) if run.image == "moon"]
+    costs, qualities = [n["n_parameters"] for n in runs], [n["psnr_db"] for n in runs]
+    front = pareto_front(costs, qualities)
+    assert drawn == [[costs[i] for i in front], [qualities[i] for i in front]]
+
+
+def test_points_take_the_colours_of_the_chosen_factor(page: Chrome) -> None:
+    Select(page.find_element(By.ID, "colour")).select_by_value("model.width")
+    names = page.execute_script(
+        "return document.getElementById('quality-plot').data.map((trace) => trace.name)"
+    )
+    assert names[:4] == ["4", "8", "16", "Pareto front"]
+
+
+def test_curves_run_over_what_is_chosen(page: Chrome) -> None:
+    for over, last in (("step", 230), ("seconds", 1.15), ("parameters", 1000)):
+        Select(page.find_element(By.ID, "over")).select_by_value(over)
+        x = page.execute_script("return document.getElementById('curves-plot').data[0].x")
+        assert x[-1] == last
+
+
+def test_zooming_one_picture_zooms_all_and_the_next_run_keeps_it(page: Chrome) -> None:
+    picture = page.find_element(By.CSS_SELECTOR, "#pictures-plot .draglayer .x2y2 .nsewdrag")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", picture)
+    origin = ScrollOrigin.from_element(picture, 10, 10)
+    for _ in range(4):
+        ActionChains(page).scroll_from_origin(origin, 0, -300).perform()
+    wait(page, f"{WIDTH_SHOWN} < 280")
+    after = page.execute_script(RANGES)
+    assert after[0] == after[1] == after[2]
+    Select(page.find_element(By.ID, "run-b")).select_by_index(30)
+    wait(page, "return document.querySelector('#pictures-plot').textContent.includes('30-')")
+    assert page.execute_script(RANGES) == after
+
+
+def test_two_runs_are_chosen_from_the_table(page: Chrome) -> None:
+    rows = page.find_elements(By.CSS_SELECTOR, "#runs .dt-scroll-body tbody tr")
+    rows[3].find_element(By.CSS_SELECTOR, "button[data-side=b]").click()
+    wait(page, "return document.querySelector('#pictures-plot').textContent.includes('3-00000003')")
+    assert page.find_element(By.ID, "run-b").get_attribute("value") == "3"
+    assert len(page.find_elements(By.CSS_SELECTOR, "#pictures-plot image")) == 6
+
+
+def test_a_hostile_name_stays_a_name(chrome: Chrome, tmp_path: Path) -> None:
+    for n in range(3):
+        overrides = [f"pyramid={HOSTILE}{n}", f"{HOSTILE}={n}", f"image={HOSTILE}"]
+        write_thumbnails(write_run(tmp_path / f"{n}-<b>", overrides, curve=True))
+    write_run(tmp_path / "3-x", status="failed", reason=HOSTILE)
+    write_comparison(read_results([tmp_path]), tmp_path)
+    open_page(chrome, tmp_path / "comparison.html")
+    for plot in ("quality-plot", "curves-plot"):
+        chrome.execute_script(f"Plotly.Fx.hover('{plot}', [{{curveNumber: 0, pointNumber: 1}}])")
+    for title in ("image", "pyramid"):
+        chrome.find_element(By.CSS_SELECTOR, head(chrome, title, 2) + " input").send_keys("x")
+    assert HOSTILE in column(chrome, "image")
+    assert HOSTILE in chrome.find_element(By.ID, "quality-plot").get_attribute("textContent")
+    assert chrome.execute_script("return window.hit ?? null") is None
+    assert not chrome.find_elements(By.CSS_SELECTOR, "img[src=x], main b")
+    assert_quiet(chrome)
+
+
+@pytest.mark.parametrize("kind", ["failed", "one without a finite PSNR", "mixed"])
+def test_few_and_odd_runs_make_a_page_too(chrome: Chrome, tmp_path: Path, kind: str) -> None:
+    if kind != "one without a finite PSNR":
+        write_run(tmp_path / "0-a", ["pyramid=a"], status="failed", reason="too dark")
+        write_killed(tmp_path / "1-b", ["pyramid=b", "image=moon"])
+    if kind != "failed":
+        write_run(tmp_path / "2-c", ["pyramid=a"], psnr_db=None, curve=True)
+    if kind == "mixed":
+        write_run(tmp_path / "3-d", ["pyramid=b"])
+    write_comparison(read_results([tmp_path]), tmp_path)
+    open_page(chrome, tmp_path / "comparison.html")
+    assert len(column(chrome, "run")) == len(list(tmp_path.glob("*-*")))
+    assert_quiet(chrome)

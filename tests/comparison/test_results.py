@@ -1,0 +1,128 @@
+"""Folders as runs leave them: finished, failed, killed, not begun, older, spoilt."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_runs import write_content, write_killed, write_run
+
+from miner.comparison.comparison import Comparison
+from miner.comparison.results import NoRunsError, Result, read_results
+from miner.plan import Plan, PlannedJob, write_plan
+
+
+def read_one(folder: Path) -> Result:
+    (result,) = read_results([folder])
+    return result
+
+
+def test_each_kind_of_run_is_told_apart(tmp_path: Path) -> None:
+    jobs = [PlannedJob(n, f"{n:08x}", [f"seed={n}", "image=camera"]) for n in range(4)]
+    write_plan(tmp_path, Plan(jobs))
+    write_run(tmp_path / jobs[0].folder_name, jobs[0].overrides)
+    reason = "ValueError: too dark"
+    write_run(tmp_path / jobs[1].folder_name, jobs[1].overrides, status="failed", reason=reason)
+    write_killed(tmp_path / jobs[2].folder_name, jobs[2].overrides)
+    results = read_results([tmp_path])
+    assert [r.status for r in results] == ["finished", "failed", "unfinished", "not started"]
+    assert [r.seed for r in results] == ["0", "1", "2", "3"]
+    assert {r.image for r in results} == {"camera"}
+    assert results[1].reason == reason
+
+
+def test_runs_come_in_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 9, 1):
+        write_run(tmp_path / f"{number}-aa")
+    assert [r.folder.name for r in read_results([tmp_path])] == ["1-aa", "9-aa", "10-aa"]
+
+
+def test_a_run_named_twice_counts_once(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    assert len(read_results([tmp_path, tmp_path / "a"])) == 1
+
+
+def test_an_older_run_is_read_from_what_hydra_stored(tmp_path: Path) -> None:
+    folder = write_killed(tmp_path / "a", ["+model.depth=3"])
+    content = {"image": "moon", "seed": 5, "psnr_db": 31.5, "overrides": ["model.depth=3"]}
+    write_content(folder, json.dumps(content))
+    result = read_one(folder)
+    assert (result.status, result.image, result.seed) == ("finished", "moon", "5")
+    assert result.config["model"] == {"width": 8}
+    assert result.numbers == {"psnr_db": 31.5}
+    assert result.curve == {}
+
+
+def test_defaults_fill_in_what_was_not_typed(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", ["model.width=8"], config={"model": {"width": 8}})
+    write_run(tmp_path / "b", [], config={"model": {"width": 16}})
+    write_run(tmp_path / "c", [], config={})
+    comparison = Comparison(read_results([tmp_path]))
+    values = [comparison.value(result, "model.width") for result in comparison.results]
+    assert values == ["8", "16", "?"]
+    assert comparison.values("model.width") == ["8", "16"]
+
+
+def test_numbers_have_one_spelling(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", ["lr=1e-3", "deep=True"])
+    write_run(tmp_path / "b", ["lr=0.001", "deep=true"])
+    assert Comparison(read_results([tmp_path])).factors == []
+
+
+def test_image_seed_and_logger_are_no_factors(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", ["image=moon", "seed=1", "logger=none", "pyramid=gaussian"])
+    write_run(tmp_path / "b", ["image=rocket", "seed=2", "logger=wandb", "pyramid=laplacian"])
+    assert Comparison(read_results([tmp_path])).factors == ["pyramid"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null", "\x00\xff"])
+def test_a_spoilt_report_is_a_failure_with_a_reason(tmp_path: Path, content: str) -> None:
+    result = read_one(write_content(tmp_path / "a", content))
+    assert result.status == "failed"
+    assert "report.json" in result.reason
+
+
+def test_fields_of_other_kinds_than_expected_do_no_harm(tmp_path: Path) -> None:
+    odd = {
+        "overrides": "pyramid=gaussian",
+        "settings": [1],
+        "curve": {"step": [1, 2], "seconds": [1]},
+        "psnr_db": "30",
+        "ssim": True,
+        "image": ["a"],
+    }
+    result = read_one(write_content(tmp_path / "a", json.dumps(odd)))
+    assert (result.overrides, result.numbers, result.curve) == ({}, {}, {})
+
+
+def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
+    content = '{"psnr_db": Infinity, "ssim": NaN, "n_parameters": 3}'
+    assert read_one(write_content(tmp_path / "a", content)).numbers == {"n_parameters": 3}
+
+
+def test_a_spoilt_plan_hides_no_runs(tmp_path: Path) -> None:
+    write_run(tmp_path / "0-aa")
+    (tmp_path / "sweep.json").write_text('{"jobs": [{"nothing": 1}]}')
+    assert len(read_results([tmp_path])) == 1
+
+
+def test_folders_without_runs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(NoRunsError, match="holds no run"):
+        read_results([tmp_path])
+    with pytest.raises(NoRunsError, match="is no folder"):
+        read_results([tmp_path / "absent"])
+
+
+def test_images_are_told_apart_by_content_and_older_runs_join_in(tmp_path: Path) -> None:
+    write_run(tmp_path / "1", image_sha256="a" * 64)
+    write_run(tmp_path / "2", image_sha256=None)
+    write_run(tmp_path / "3", status="failed", width_px=None)
+    assert Comparison(read_results([tmp_path])).images == ["camera"]
+    write_run(tmp_path / "4", image_sha256="b" * 64)
+    write_run(tmp_path / "5", image_sha256="c" * 64, width_px=99)
+    assert sorted(Comparison(read_results([tmp_path])).images) == [
+        "camera",
+        "camera (512x512x1)",
+        "camera (99x512x1)",
+        "camera (aaaaaaaa)",
+        "camera (bbbbbbbb)",
+    ]
