@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -56,6 +57,10 @@ class Supervise(Callback):
             for handler in list(root.handlers):
                 if isinstance(handler, ConsoleHandler):
                     root.removeHandler(handler)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Let warnings go where they went before."""
+        logging.captureWarnings(False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the jobs; leave with status 1 if one of them failed."""

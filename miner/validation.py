@@ -55,10 +55,7 @@ def check_sweep(config: DictConfig) -> Plan | None:
         ConfigError: a setting, the folder or the device.
         ImageError: an image file.
     """
-    folder = Path(config.hydra.sweep.dir)
-    if (folder / REPORT).exists() or (folder / "representation").exists():
-        raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")
-    _check_writable("hydra.sweep.dir", folder)
+    _check_sweep_folders(config)
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     grid = Grid(
@@ -128,6 +125,19 @@ def exit_on_mistakes() -> Iterator[None]:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _check_sweep_folders(config: DictConfig) -> None:
+    folder = Path(config.hydra.sweep.dir)
+    if (folder / REPORT).exists() or (folder / "representation").exists():
+        raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")
+    _check_writable("hydra.sweep.dir", folder)
+    sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    if "${job_folder:" not in sweep["subdir"]:
+        raise ConfigError(
+            f"hydra.sweep.subdir={sweep['subdir']}: finished jobs are found by their folders' "
+            "names; leave it out, and name the sweep's folder with hydra.sweep.dir"
+        )
 
 
 def _plan(grid: Grid) -> Plan:

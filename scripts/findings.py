@@ -42,9 +42,7 @@ class Claim:
 
 CLAIMS = {
     "pyramid": Claim("pyramid", "pyramid", "gaussian", ["readout", "fitting.coarse_ratio"]),
-    "pyramid_by_activation": Claim(
-        "pyramid_activation", "pyramid", "gaussian", ["readout", "activation", "encoding"]
-    ),
+    "pyramid_gaussian": Claim("pyramid_gaussian", "pyramid", "gaussian", ["readout"]),
     "weights": Claim("weights", "weights", "fresh", ["readout", "pyramid"]),
     "activation": Claim("activation", "activation", "gaussian", ["readout", "encoding"]),
     "optimizer": Claim(

@@ -1,6 +1,6 @@
 """Run the ready-made ablations and write a row for each of their jobs to results/ablations/*.tsv.
 
-python scripts/run_ablations.py                       all of conf/experiment/ablation
+python scripts/run_ablations.py                       all of them
 python scripts/run_ablations.py --only pyramid        one of them
 python scripts/run_ablations.py --folder FOLDER       where the sweeps go (outputs/ablations)
 
@@ -18,7 +18,19 @@ from rows import ROOT, Value, append_row, provenance
 
 from miner.reports import read_report
 
-ABLATIONS = ("pyramid", "weights", "optimizer", "activation")
+ABLATIONS = {
+    "pyramid": ["experiment=ablation/pyramid"],
+    "weights": ["experiment=ablation/weights"],
+    "optimizer": ["experiment=ablation/optimizer"],
+    "activation": ["experiment=ablation/activation"],
+    # The pyramids again, with the reference's activation and encoding.
+    "pyramid_gaussian": [
+        "experiment=ablation/pyramid",
+        "activation=gaussian",
+        "encoding=positional",
+        "fitting.coarse_ratio=1",
+    ],
+}
 NUMBERS = ("psnr_db", "ssim", "n_parameters", "bits_per_pixel", "fit_time_s")
 EARLY_STEPS = (50, 150)  # of the finest level
 
@@ -26,12 +38,12 @@ EARLY_STEPS = (50, 150)  # of the finest level
 def main() -> None:
     """Run the ablations that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=ABLATIONS, action="append", help="default: all")
+    parser.add_argument("--only", choices=sorted(ABLATIONS), action="append", help="default: all")
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "ablations")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "ablations")
     arguments = parser.parse_args()
     for name in arguments.only or ABLATIONS:
-        settings = [f"experiment=ablation/{name}", "hydra/launcher=joblib", "logger=none"]
+        settings = [*ABLATIONS[name], "hydra/launcher=joblib", "logger=none"]
         origin = provenance(" ".join(["python -m miner.run -m", *settings]))
         sweep = arguments.folder / name
         command = [sys.executable, "-m", "miner.run", "-m", *settings, f"hydra.sweep.dir={sweep}"]

@@ -44,6 +44,7 @@ OTHERS = {  # file: its columns, numbers with a format
         "eager_db": "{:.3f}",
         "eager_float64_db": "{:.3f}",
     },
+    "comparison": {"n_runs": "{:.0f}", "seconds": "{:.1f}", "page_mb": "{:.0f}"},
     "startup": {"what": "", "median_s": "{:.2f}"},
 }
 Row = dict[str, str]

@@ -8,23 +8,31 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 STOREYS = [  # a module imports from its own package and from storeys below
     {"mistakes"},
-    {"files", "schema", "command_line", "console", "machine"},
-    {"images", "pyramid", "models"},
-    {"representation"},
+    {"files", "schema", "console", "machine"},
+    {"plan", "reports", "grid", "images", "pyramid", "models"},
+    {"command_line", "identity", "jobs", "overview", "comparison", "representation"},
     {"fitting"},
     {"evaluation"},
     {"config"},
-    {"validation"},
-    {"training"},
+    {"validation", "training"},
+    {"supervision"},
 ]
 COMMANDS = len(STOREYS)  # every other module right inside `miner/`
+_HYDRA = ("run", "api", "config", "grid", "jobs", "supervision", "training.session")
 ROOMS = {  # library: where it may be imported
     "pytorch_lightning": ("training",),
     "lightning": (),
-    "wandb": ("training.wandb_logger",),
+    "wandb": ("training.wandb_logger", "training.wandb_start", "training.wandb_summary"),
     "safetensors": ("representation",),
-    "hydra": ("run", "command_line", "config", "validation", "api", "training.session"),
-    "omegaconf": ("run", "schema", "config", "validation", "api", "training.session"),
+    "hydra": (*_HYDRA, "command_line"),
+    "omegaconf": (
+        *_HYDRA,
+        "schema",
+        "identity",
+        "validation",
+        "training.job",
+        "training.sweep_end",
+    ),
     "pydantic": ("schema", "mistakes", "representation.components"),
     "matplotlib": ("evaluation",),
     "torchmetrics": ("evaluation",),
@@ -33,6 +41,12 @@ ROOMS = {  # library: where it may be imported
     "skimage": ("images",),
     "ctypes": ("fitting.fused", "machine"),
     "platformdirs": ("fitting.fused",),
+    "psutil": ("jobs",),
+    "scipy": ("comparison",),
+    "pandas": ("comparison",),
+    "plotly": ("comparison",),
+    "itables": ("comparison",),
+    "jinja2": ("comparison",),
 }
 CORE = ("pyramid", "models", "representation", "fitting")
 MODULES = {
@@ -98,4 +112,6 @@ def test_an_upward_import_would_be_seen() -> None:
     assert is_upwards("pyramid.grid", "miner.models.heads")
     assert is_upwards("training.module", "miner.run")
     assert not is_upwards("models.heads", "miner.models.parameters")
+    assert is_upwards("comparison.results", "miner.training.session")
     assert not is_upwards("run", "miner.training.session")
+    assert not is_upwards("supervision", "miner.training.sweep_end")

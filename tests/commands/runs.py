@@ -95,3 +95,4 @@ def _own_logging() -> Iterator[None]:
         for handler in set(root.handlers) - set(handlers):
             handler.close()
         root.handlers[:], root.level = handlers, level
+        logging.captureWarnings(False)

@@ -1,9 +1,6 @@
 """What the loggers hold afterwards, read back from their files."""
 
 import csv
-import json
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,35 +12,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 from runs import Command, Fit, read_report
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from wandb_files import Record, config_of, history_of, of_type, read_wandb, run_of, summary_of
 
 import miner
 from miner.evaluation.figures import to_display
-from miner.training import wandb_logger
+from miner.training import wandb_start
 from miner.training.wandb_logger import WandbRun
 
 AXES = ["fit/step", "fit/seconds", "fit/parameters"]
-Record = dict[str, Any]
-
-
-def read_wandb(folder: Path) -> list[Record]:
-    """Read the records of the one W&B run below a folder."""
-    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-    inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-    said = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout
-    return [json.loads(line) for line in said.splitlines()]
-
-
-def of_type(records: list[Record], kind: str) -> list[Any]:
-    return [record[kind] for record in records if record["type"] == kind]
-
-
-def config_of(records: list[Record]) -> Record:
-    return of_type(records, "config")[-1]["update"]
-
-
-def history_of(records: list[Record], key: str) -> list[Record]:
-    rows = [record["item"] for record in of_type(records, "history")]
-    return [row for row in rows if key in row]
 
 
 @pytest.fixture(scope="module")
@@ -168,12 +144,12 @@ def test_wandb_picture_is_the_one_in_the_folder(
 
 
 def test_wandb_summary_ends_with_the_report(logged_run: Path, records: list[Record]) -> None:
-    summary: Record = {}
-    for update in of_type(records, "summary"):
-        summary |= update["update"]
+    summary = summary_of(records)
     report = read_report(logged_run)
     keys = ["status", "psnr_db", "ssim", "n_parameters", "bits_per_pixel", "fit_time_s", "seed"]
     assert {key: summary[key] for key in keys} == {key: report[key] for key in keys}
+    levels = {level["level"]: level["psnr_db"] for level in report["levels"]}
+    assert levels == {level: summary[f"levels/{level}/psnr_db"] for level in levels}
 
 
 def test_wandb_run_ends_well(records: list[Record]) -> None:
@@ -183,11 +159,13 @@ def test_wandb_run_ends_well(records: list[Record]) -> None:
 def test_sweep_gives_every_job_a_run_of_its_own(tmp_path: Path, command: Command) -> None:
     outcome = command("-m", "seed=3,4", "logger=wandb", "hydra.sweep.dir=sweep")
     assert outcome.status == 0
-    jobs = [tmp_path / "sweep" / number for number in "01"]
+    jobs = sorted((tmp_path / "sweep").glob("[01]-*"))
     runs = [read_wandb(job) for job in jobs]
     assert len({of_type(run, "run")[0]["run_id"] for run in runs}) == 2
     assert [config_of(run)["seed"] for run in runs] == [3, 4]
     assert [read_report(job)["seed"] for job in jobs] == [3, 4]
+    assert [run_of(run)["tags"] for run in runs] == [["seed=3"], ["seed=4"]]
+    assert [run_of(run)["run_group"] for run in runs] == ["sweep", "sweep"]
 
 
 def test_failed_job_leaves_a_failed_run_and_no_open_one(
@@ -224,8 +202,8 @@ def test_without_an_account_a_run_stays_offline(
 def test_without_a_network_a_run_stays_offline(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert wandb_logger._INIT_TIMEOUT_S <= 15
-    monkeypatch.setattr(wandb_logger, "_INIT_TIMEOUT_S", 0.5)
+    assert wandb_start._INIT_TIMEOUT_S <= 15
+    monkeypatch.setattr(wandb_start, "_INIT_TIMEOUT_S", 0.5)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", 40 * "0")
     wandb.teardown()

@@ -1,20 +1,28 @@
 """Every option file of every group composes and runs, and so does every whole recipe."""
 
 import math
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
+from hydra.types import RunMode
 from runs import Fit, read_report
 
 from miner.api import compose_settings
 from miner.config import CONF_FOLDER, build_settings
 from miner.fitting.sizing import UniformSizing
+from miner.grid import Grid
+from miner.identity import job_hash
 from miner.images import inspect_image
+from miner.schema import check_config
 
 FILES = sorted((file.parent.name, file.stem) for file in CONF_FOLDER.glob("*/*.yaml"))
 IMAGES = [name for group, name in FILES if group == "image"]
 RECIPES = [name for group, name in FILES if group == "experiment"]
+ABLATIONS = sorted(file.stem for file in (CONF_FOLDER / "experiment" / "ablation").glob("*.yaml"))
+ABLATIONS.remove("base")  # what the others share
 _LISTED = yaml.safe_load((CONF_FOLDER / "config.yaml").read_text())["defaults"]
 DEFAULTS = {
     group: option if isinstance(option, list) else [option]
@@ -27,6 +35,12 @@ OTHERS = [
     for group, name in FILES
     if group not in ("image", "experiment") and name not in DEFAULTS[group]
 ]
+QUESTIONS = {  # an ablation: what it compares
+    "activation": ["activation", "encoding"],
+    "optimizer": ["fitting.max_mse", "optimizer", "pruning"],
+    "pyramid": ["fitting.coarse_ratio", "pyramid"],
+    "weights": ["pyramid", "weights"],
+}
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA GPU")
 
 
@@ -80,9 +94,11 @@ def test_recipe_decides_over_the_defaults(recipe: str) -> None:
     composed = compose_settings({"experiment": recipe})
     build_settings(composed)
     for group, fields in read_yaml("experiment", recipe).items():
+        if group in ("defaults", "hydra"):
+            continue
         if isinstance(fields, dict):
             assert {name: composed[group][name] for name in fields} == fields
-        elif group != "defaults":
+        else:
             assert composed[group] == fields
 
 
@@ -91,3 +107,61 @@ def test_recipe_of_others_has_networks_of_one_width_and_one_bound(recipe: str) -
     settings = build_settings(compose_settings({"experiment": recipe}))
     assert settings.sizing == UniformSizing()
     assert settings.max_mse_at(0) == settings.max_mse_at(3)
+
+
+@pytest.fixture
+def ablation_grid() -> Iterator[Callable[[str], Grid]]:
+    """The grid that Hydra's sweeper would run for an ablation."""
+
+    def grid(name: str) -> Grid:
+        recipe = f"experiment=ablation/{name}"
+        composed = compose("config", [recipe], return_hydra_config=True).hydra
+        assert composed.mode == RunMode.MULTIRUN
+        swept = [f"{key}={values}" for key, values in composed.sweeper.params.items()]
+        return Grid("config", [*swept, recipe])
+
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+        yield grid
+
+
+def test_every_ablation_asks_its_question() -> None:
+    assert sorted(QUESTIONS) == ABLATIONS
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablation_sees_enough_to_tell_a_difference_from_chance(
+    ablation_grid: Callable[[str], Grid], name: str
+) -> None:
+    values = {key: len(set(listed)) for key, listed in ablation_grid(name).choices.items()}
+    assert values["image"] >= 6 and values["seed"] >= 3
+    assert values["readout"] == 2 and values["model.width"] >= 3
+    assert all(values[key] >= 2 for key in QUESTIONS[name])
+    shared = {"experiment", "image", "seed", "readout", "model.width"}
+    assert values.keys() == {*shared, *QUESTIONS[name]}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_value_of_an_ablation_composes(
+    ablation_grid: Callable[[str], Grid], name: str
+) -> None:
+    grid = ablation_grid(name)
+    hashes = []
+    for _, config in grid.single_changes():
+        check_config(config)
+        hashes.append(job_hash(config))
+    n_changes = 1 + sum(len(values) - 1 for values in grid.choices.values())
+    assert len(set(hashes)) == len(hashes) == n_changes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_job_of_an_ablation_composes_and_is_one_of_a_kind(
+    ablation_grid: Callable[[str], Grid], name: str
+) -> None:
+    grid = ablation_grid(name)
+    hashes = []
+    for _, config in grid.jobs():
+        check_config(config)
+        hashes.append(job_hash(config))
+    n_jobs = math.prod(len(values) for values in grid.choices.values())
+    assert len(set(hashes)) == len(hashes) == n_jobs

@@ -25,7 +25,12 @@ REFUSED = {  # arguments: what the one line must say
     "image.path=Picture.png": ["'Picture.png'", "did you mean 'picture.png'"],
     "image.path=nowhere/a.png": ["'nowhere/a.png'", "folder", "'nowhere'"],
     "image.path=empty.png": ["'empty.png'", "empty", "again"],
-    "image.path=folder.png": ["'folder.png'", "folder", "one image file"],
+    "image.path=folder.png": ["'folder.png'", "folder", "one image file", "-m"],
+    "-m image.path=folder.png": ["'folder.png'", "holds no image", "pattern"],
+    "-m image.path=folder*": ["'folder*'", "holds no image"],
+    "image.path=*.png": ["'*.png'", "does not exist"],
+    "image.crop_px=0": ["image.crop_px=0:", "at least 1", "null"],
+    "image.crop_px=2.5": ["image.crop_px=2.5:", "at least 1"],
     "image.path=text.png": ["'text.png'", "known format", "PNG or TIFF"],
     "image.path=https://example.org/a.png": ["example.org", "URL", "download"],
     "image.path=sample:mars": ["'mars'", "astronaut"],
@@ -49,7 +54,32 @@ REFUSED = {  # arguments: what the one line must say
     "kernel._target_=miner.pyramid.GaussianPyramid": ["kernel._target_=", "Kernel"],
     "sizing=by_need +sizing.widest=3": ["sizing", "'widest'"],
     "sizing=uniform +sizing.most=3": ["sizing", "'most'"],
+    "objective=psnr_at_bits objective.cost=nonsense": ["objective.cost=nonsense", "file_bytes"],
+    "objective=psnr_at_bits objective.budget=0": ["objective.budget=0:", "above 0"],
+    "objective._target_=miner.pyramid.GaussianPyramid": ["objective._target_=", "Objective"],
     # sweeps
+    "-m trainer=ddp seed=0,1": ["trainer=ddp:", "torchrun -m miner.run"],
+    "-m trainer=cpu,ddp": ["trainer=cpu,ddp:", "torchrun -m miner.run"],
+    "--multirun trainer.strategy=ddp": ["trainer.strategy=ddp:", "torchrun"],
+    "hydra.mode=MULTIRUN trainer=ddp": ["trainer=ddp:", "torchrun"],
+    "-m seed=0,0": ["jobs 0", "seed=0", "and 1", "the same", "leave one"],
+    "-m image.path=picture.png,./picture.png": ["./picture.png", "the same"],
+    "-m logger=none,csv": ["jobs 0", "logger=csv", "the same"],
+    "-m seed=0,1 hydra/launcher=submitit_slurm": ["=submitit_slurm:", "srun", "joblib"],
+    "-m seed=0,1 hydra/launcher=submitit_local": [
+        "=submitit_local:",
+        "all 2 jobs at once",
+        "hydra.sweeper.max_batch_size=2",
+    ],
+    "-m --cfg=job seed=0,1": ["--cfg=job:", "leave out -m"],
+    "-m -c=job seed=0,1": ["leave out -m"],
+    "-m fitting.max_mse=1e-3,x": ["fitting.max_mse=x:", "above 0"],
+    "-m seed=range(0,3) image.crop_px=12,0": ["image.crop_px=0:"],
+    "-m +extra=1,2": ["extra=1:", "--help"],
+    "-m pyramid=gaussian,laplacian model.width=[6,5,4]": ["model.width=[6, 5, 4]:", "n_levels"],
+    "-m seed=0,1 hydra.sweep.dir=done": ["hydra.sweep.dir=done:", "single run", "another folder"],
+    "-m seed=0,1 hydra.sweep.subdir=same": ["hydra.sweep.subdir=same"],
+    "-m seed=0,1 hydra.sweep.subdir=${hydra.job.num}": ["hydra.sweep.subdir="],
     "-m seed=0,1 patch_size=0": ["patch_size=0:", "2 to 512"],
     "-m seed=0,1 image.path=missing.png": ["'missing.png'", "does not exist"],
     "-m seed=0,1 hydra.sweep.dir=text.png/sweep": ["text.png/sweep", "cannot be written"],
@@ -79,6 +109,10 @@ BY_HYDRA = {
     "trainer.max_epochs=2": ["'trainer.max_epochs'"],
     "patch_size": ["'patch_size'", "EQUAL"],
     "-m seed=0,1 fitting.max_step=4": ["'fitting.max_step'"],
+    "-m seed=0,1 fitting.max_step=4,5": ["'fitting.max_step'"],
+    "-m seed=0,1 pyramids=gaussian,laplacian": ["'pyramids'"],
+    "-m seed=0,1 pyramid=gaussian,steerable": ["'pyramid/steerable'", "laplacian"],
+    "-m seed=0,1 hydra/launcher=slurm": ["'hydra/launcher/slurm'", "joblib"],
 }
 
 
@@ -90,6 +124,8 @@ def desk(tmp_path: Path, picture: Path) -> Path:
     (tmp_path / "cut.png").write_bytes(picture.read_bytes()[:300])
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "used" / "representation").mkdir(parents=True)
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done" / "report.json").write_text("{}")
     return tmp_path
 
 
@@ -133,6 +169,24 @@ def test_rare_mistake_leaves_no_trace(desk: Path, command: Command, arguments: s
 def test_hydra_refuses_unknown_names(desk: Path, command: Command, arguments: str) -> None:
     output = refuse(desk, command, arguments).output
     assert [words for words in BY_HYDRA[arguments] if words not in output] == []
+
+
+@pytest.mark.parametrize(
+    ("option", "extra"),
+    [
+        ("hydra/launcher=ray", "'.[ray]'"),
+        ("hydra/launcher=submitit_local", "'.[submitit]'"),
+        ("hydra/launcher=submitit_slurm", "'.[submitit]'"),
+        ("hydra/sweeper=optuna", "'.[optuna]'"),
+    ],
+)
+def test_missing_plugin_is_named_by_its_extra(
+    desk: Path, command: Command, monkeypatch: pytest.MonkeyPatch, option: str, extra: str
+) -> None:
+    monkeypatch.setattr("miner.validation.find_spec", lambda name: None)
+    (line,) = refuse(desk, command, f"-m seed=0,1 {option}").lines
+    assert line.startswith(f"error: {option}: is not installed; pip install")
+    assert line.endswith(extra)
 
 
 def test_hydra_refuses_unknown_names_in_a_sweep(desk: Path, command: Command) -> None:

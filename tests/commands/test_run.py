@@ -1,5 +1,8 @@
 """What a run leaves in its folder, and that it is true."""
 
+import hashlib
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +12,23 @@ import pytest
 import tifffile
 import torch
 import yaml
+from omegaconf import OmegaConf
 from PIL import Image
 from runs import TINY, Command, Fit, read_report
 
 import miner
 from miner.evaluation.metrics import psnr_db, seam_ratio, ssim
+from miner.identity import job_hash
 from miner.images import open_image
 
-REPORT_KEYS = """status image width_px height_px channels psnr_db ssim seam_ratio n_parameters
-parameters_per_pixel file_bytes bits_per_pixel wall_time_s fit_time_s render_time_s peak_memory_gib
-peak_gpu_memory_gib device seed versions overrides levels"""
+REPORT_KEYS = """status image image_sha256 width_px height_px channels psnr_db ssim seam_ratio
+n_parameters parameters_per_pixel file_bytes bits_per_pixel wall_time_s fit_time_s render_time_s
+peak_memory_gib peak_gpu_memory_gib device threads seed versions overrides levels curve objective
+hash settings"""
 LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_parameters psnr_db
 wall_time_s"""
 PICTURES = ["blocks.png", "error.png", "curves.png", "reconstruction.png"]
+THUMBNAILS = ["blocks", "error", "reconstruction"]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +37,7 @@ def report(logged_run: Path) -> dict[str, Any]:
 
 
 def test_run_folder_holds_what_the_contract_names(logged_run: Path) -> None:
-    expected = {*PICTURES, "report.json", "representation", "run.log", ".hydra"}
+    expected = {*PICTURES, "report.json", "representation", "thumbnails", "run.log", ".hydra"}
     loggers = {"wandb", "csv", "tensorboard"}
     assert {path.name for path in logged_run.iterdir()} == expected | loggers
 
@@ -50,6 +57,28 @@ def test_files_can_be_read_by_whoever_may_read_the_folder(logged_run: Path) -> N
 def test_pictures_decode(logged_run: Path, name: str) -> None:
     pixels = cv2.imread(str(logged_run / name))
     assert pixels is not None and np.ptp(pixels) > 0
+
+
+def thumbnails(folder: Path) -> dict[str, np.ndarray]:
+    paths = sorted((folder / "thumbnails").iterdir())
+    return {path.stem: np.asarray(Image.open(path)) for path in paths}
+
+
+def test_thumbnails_are_of_one_size_and_differ(logged_run: Path) -> None:
+    found = thumbnails(logged_run)
+    assert list(found) == THUMBNAILS
+    assert {picture.shape for picture in found.values()} == {(20, 24, 3)}
+    assert not np.array_equal(found["reconstruction"], found["error"])
+
+
+def test_thumbnails_of_a_larger_image_have_its_shape(tmp_path: Path, fit: Fit) -> None:
+    Image.fromarray(np.tile(pixels(np.uint8), (1, 28))).save(tmp_path / "wide.png")
+    folder = fit(f"image.path='{tmp_path}/wide.png'", "patch_size=128", "sizing=uniform")
+    sides = {picture.shape for picture in thumbnails(folder).values()}
+    assert len(sides) == 1
+    height, width, _ = sides.pop()
+    assert width <= 320
+    assert height == pytest.approx(20 * width / 672, abs=1)
 
 
 def test_log_has_a_line_for_every_level_and_the_result(logged_run: Path) -> None:
@@ -84,6 +113,55 @@ def test_report_says_what_was_run(report: dict[str, Any]) -> None:
     assert (report["device"], report["seed"]) == ("cpu", 0)
     assert {"miner", "python", "torch"} <= set(report["versions"])
     assert set(TINY) <= set(report["overrides"])
+
+
+def test_report_tells_the_settings_that_were_chosen(
+    logged_run: Path, report: dict[str, Any]
+) -> None:
+    stored = yaml.safe_load((logged_run / ".hydra" / "config.yaml").read_text())
+    assert report["settings"]["config"] == stored
+    chosen = report["settings"]["choices"]
+    assert (chosen["pyramid"], chosen["trainer"]) == ("gaussian", "cpu")
+    assert "experiment" not in chosen
+
+
+def test_report_tells_image_and_job_by_their_content(
+    logged_run: Path, report: dict[str, Any]
+) -> None:
+    picture = logged_run.parent / "picture.png"
+    assert report["image_sha256"] == hashlib.sha256(picture.read_bytes()).hexdigest()
+    assert re.fullmatch("[0-9a-f]{8}", report["hash"])
+    assert report["hash"] == job_hash(OmegaConf.create(report["settings"]["config"]))
+
+
+def test_objective_is_the_quality(report: dict[str, Any]) -> None:
+    assert report["objective"] == report["psnr_db"]
+
+
+def test_objective_counts_the_cost_that_was_asked_for(fit: Fit) -> None:
+    report = read_report(fit("objective=psnr_at_parameters", "objective.budget=1e-3"))
+    doublings = math.log2(report["parameters_per_pixel"] / 1e-3)
+    assert report["objective"] == pytest.approx(report["psnr_db"] - 12 * doublings)
+
+
+def test_curve_has_columns_of_one_length_and_ends_with_what_is_stored(
+    report: dict[str, Any],
+) -> None:
+    curve = report["curve"]
+    assert set(curve) == {"level", "step", "seconds", "parameters", "psnr_db"}
+    assert len({len(column) for column in curve.values()}) == 1
+    assert [curve["level"][0], curve["level"][-1]] == [1, 0]
+    assert curve["parameters"][-1] == report["n_parameters"]
+    assert curve["psnr_db"][-1] == report["levels"][-1]["psnr_db"]
+    for name in ("step", "seconds", "parameters"):
+        assert curve[name] == sorted(curve[name])
+
+
+def test_only_the_middle_is_fitted_when_asked(tmp_path: Path, fit: Fit) -> None:
+    folder = fit("image.crop_px=12")
+    report = read_report(folder)
+    assert (report["width_px"], report["height_px"]) == (12, 12)
+    assert miner.load(folder).render().shape == (3, 12, 12)
 
 
 def test_report_counts_what_is_stored(logged_run: Path, report: dict[str, Any]) -> None:
@@ -221,6 +299,30 @@ def test_same_seed_gives_the_same_bits(fit: Fit) -> None:
 def test_other_seed_gives_other_bits(fit: Fit) -> None:
     first, second = (fit(f"seed={seed}", into=str(seed)) for seed in (0, 1))
     assert not np.array_equal(miner.load(first).render(), miner.load(second).render())
+
+
+def test_failed_run_is_told_in_its_report(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("out of\npaper")
+
+    monkeypatch.setattr("miner.training.session.make_trainer", fail)
+    assert command("hydra.run.dir=run", "seed=7").status != 0
+    report = read_report(tmp_path / "run")
+    assert (report["status"], report["reason"]) == ("failed", "RuntimeError: out of paper")
+    assert (report["image"], report["seed"]) == ("picture", 7)
+    assert "seed=7" in report["overrides"]
+    assert report["settings"]["config"]["seed"] == 7
+
+
+def test_mistake_found_late_is_told_in_the_report(tmp_path: Path, command: Command) -> None:
+    cut = tmp_path / "cut.png"
+    cut.write_bytes((tmp_path / "picture.png").read_bytes()[:300])
+    assert command("image.path=cut.png", "hydra.run.dir=run").status == 1
+    report = read_report(tmp_path / "run")
+    assert report["status"] == "failed"
+    assert report["reason"].startswith("'cut.png' cannot be decoded")
 
 
 def test_runs_of_one_moment_get_folders_of_their_own(tmp_path: Path, command: Command) -> None:

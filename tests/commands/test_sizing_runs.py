@@ -79,6 +79,8 @@ def test_tighter_bound_takes_more_parameters(fit: Fit) -> None:
 def test_by_need_is_swept_like_any_option(tmp_path: Path, command: Command) -> None:
     outcome = command("-m", "sizing=uniform,by_need", "hydra.sweep.dir=sweep")
     assert outcome.status == 0
-    scores = [read_report(tmp_path / "sweep" / job)["psnr_db"] for job in ("0", "1")]
+    folders = sorted((tmp_path / "sweep").glob("[01]-*"))
+    scores = [read_report(folder)["psnr_db"] for folder in folders]
+    assert len(scores) == 2
     assert all(map(math.isfinite, scores))
     assert scores[0] != scores[1]

@@ -1,0 +1,198 @@
+"""The jobs of a grid are those that Hydra would start, composed as Hydra would compose them."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+
+from miner.config import CONF_FOLDER
+from miner.grid import Grid
+from miner.schema import ConfigError
+
+OVERRIDES = [
+    "seed=0,1,2",
+    "seed=range(0,3)",
+    "seed=5",
+    "pyramid=gaussian,laplacian",
+    "pyramid.n_levels=2,auto",
+    "activation=glob(si*)",
+    "readout=learned",
+    "sizing=uniform,by_need",
+    "model.width=[4,8],12",
+    "model.width=choice(4,8)",
+    "fitting.max_steps=[3,4]",
+    "fitting.max_mse=1e-4,0.001",
+    "image.path='a, b.png',sample:moon",
+    "image.crop_px=null,16",
+    "logger=[csv],none",
+    "patch_size=${model.depth}",
+    "+optimizer.eps=1e-8,1e-7",
+    "++seed=8",
+    "~optimizer.betas",
+    "~trainer",
+    "experiment=paper,fast",
+    "experiment=miner_pl",
+    "optimizer=adam_paper",
+    "optimizer.lr=0.01,0.1",
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hydra() -> Iterator[None]:
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+        yield
+
+
+def started_by_hydra(overrides: Sequence[str]) -> list[list[str]]:
+    """Each job's overrides, from Hydra's own sweeper."""
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+    (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides(list(overrides)), None)
+    return jobs
+
+
+def plain(config: DictConfig) -> object:
+    return OmegaConf.to_container(config)
+
+
+def check(overrides: Sequence[str]) -> None:
+    """Compare the whole grid with Hydra's, and each job's overrides with its configuration."""
+    jobs, expected = list(Grid("config", overrides).jobs()), started_by_hydra(overrides)
+    assert len(jobs) == len(expected)
+    for (own, config), job in zip(jobs, expected, strict=True):
+        assert plain(config) == plain(compose("config", job))
+        if own != job:  # another spelling
+            assert plain(config) == plain(compose("config", own))
+
+
+@given(overrides=st.lists(st.sampled_from(OVERRIDES), max_size=4, unique=True))
+@settings(max_examples=8)
+def test_any_grid_is_hydras(overrides: list[str]) -> None:
+    assume(len(started_by_hydra(overrides)) <= 4)
+    check(overrides)
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_each_kind_of_override_is_read_as_hydra_does(override: str) -> None:
+    check([override])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["seed=0,1", "seed=2,3"],  # the last one counts
+        ["seed=0,1", "patch_size=8", "seed=7"],
+        ["pyramid=laplacian", "pyramid=gaussian,laplacian"],
+        ["+optimizer.eps=1e-8", "optimizer.eps=1e-7"],
+        ["++optimizer.lr=1", "optimizer.lr=2"],
+        ["optimizer.lr=2", "++optimizer.lr=1"],
+        ["optimizer.lr=2,3", "optimizer=adamw"],
+        ["experiment=fast", "pyramid=gaussian", "model.width=7"],
+    ],
+    ids=" ".join,
+)
+def test_key_that_is_given_twice_is_read_as_hydra_does(overrides: list[str]) -> None:
+    check(overrides)
+
+
+def test_last_key_runs_fastest() -> None:
+    jobs = [job for job, _ in Grid("config", ["seed=0,1", "patch_size=8,16"]).jobs()]
+    expected = [[f"seed={s}", f"patch_size={p}"] for s in (0, 1) for p in (8, 16)]
+    assert jobs == expected
+
+
+def test_jobs_of_one_option_do_not_share_their_values() -> None:
+    (_, first), (_, second) = Grid("config", ["fitting.max_mse=0.1,0.2"]).jobs()
+    first.fitting.max_steps = 9
+    assert (first.fitting.max_mse, second.fitting.max_mse) == (0.1, 0.2)
+    assert second.fitting.max_steps != 9
+
+
+def test_options_are_composed_once_for_all_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    composed = []
+
+    def count(name: str, overrides: list[str]) -> DictConfig:
+        composed.append(overrides)
+        return compose(name, overrides)
+
+    monkeypatch.setattr("miner.grid.compose", count)
+    jobs = list(Grid("config", ["pyramid=gaussian,laplacian", "seed=range(0,50)"]).jobs())
+    assert len(jobs) == 100
+    assert composed == [["pyramid=gaussian"], ["pyramid=laplacian"]]
+
+
+MISTAKES = {
+    "fitting.max_step=4": "Could not override 'fitting.max_step'",
+    "fitting.max_step=4,5": "Could not override 'fitting.max_step'",
+    "pyramids=gaussian": "Could not override 'pyramids'",
+    "pyramid=gaussian,steerable": "Could not find 'pyramid/steerable'",
+    "experiment=none": "Could not find 'experiment/none'",
+    "~logger": "Could not delete 'logger'",
+    "~nothing": "'nothing' does not exist",
+    "+seed=1": "Could not append",
+    "logger.wandb.tag=x": "Could not override 'logger.wandb.tag'",
+}
+
+
+@pytest.mark.parametrize("override", MISTAKES)
+def test_unknown_key_is_refused_in_hydras_words(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        list(Grid("config", ["seed=0,1", override]).jobs())
+    assert MISTAKES[override] in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "Config search path" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["seed", "seed=0,", "a=("])
+def test_what_hydra_cannot_read_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Grid("config", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_mistake_in_a_later_job_is_found() -> None:
+    jobs = Grid("config", ["pyramid=gaussian,laplacian", "activation=siren,sin"]).jobs()
+    next(jobs)
+    with pytest.raises(ConfigError, match="activation/sin"):
+        next(jobs)
+
+
+def test_interval_is_left_to_its_sweeper() -> None:
+    grid = Grid("config", ["optimizer.lr=interval(0.01,0.1)", "seed=0,1"])
+    assert list(grid.choices) == ["seed"]
+    assert [config.seed for _, config in grid.jobs()] == [0, 1]
+
+
+def test_interval_replaces_the_values_given_before() -> None:
+    overrides = ["optimizer.lr=1,2", "optimizer.lr=tag(log,interval(0.01,0.1))"]
+    ((job, config),) = Grid("config", overrides).jobs()
+    assert job == []
+    assert config.optimizer.lr == compose("config").optimizer.lr
+
+
+def test_search_is_seen_one_change_at_a_time() -> None:
+    overrides = ["pyramid=gaussian,laplacian", "seed=0,1,2", "patch_size=8"]
+    changes = list(Grid("config", overrides).single_changes())
+    seen = [(job[0].partition("=")[2], config.seed) for job, config in changes]
+    assert seen == [("gaussian", 0), ("laplacian", 0), ("gaussian", 1), ("gaussian", 2)]
+    assert {config.patch_size for _, config in changes} == {8}
+    assert all(
+        sum(a != b for a, b in zip(changes[0][0], job, strict=True)) <= 1 for job, _ in changes
+    )
+    assert all(before != after for (before, _), (after, _) in pairwise(changes))
+
+
+def test_search_over_intervals_alone_has_one_job() -> None:
+    ((job, config),) = Grid("config", ["optimizer.lr=interval(0.01,0.1)"]).single_changes()
+    assert (job, config.seed) == ([], 0)
+
+
+def test_no_override_is_one_job() -> None:
+    ((job, config),) = Grid("config", []).jobs()
+    assert (job, plain(config)) == ([], plain(compose("config")))

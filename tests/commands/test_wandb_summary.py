@@ -1,0 +1,94 @@
+"""The W&B run that closes a sweep, read back from disk."""
+
+import json
+from pathlib import Path
+
+import pytest
+import wandb
+from wandb_files import Record, history_of, of_type, read_wandb, run_of, summary_of
+
+from miner.training import wandb_summary
+from miner.training.wandb_summary import SweepRun, log_comparison
+
+COLUMNS = ["run", "model.width", "psnr_db", "seed"]
+ROWS = [["0-a", "8", 31.5, 1], ["1-b", "[4,8]", None, 2], ["2-c", None, 30, None]]
+PAGE = "<html><head><title>t</title></head><body><script>let a = 1</script></body></html>"
+
+
+def close_sweep(folder: Path) -> list[Record]:
+    """Log the comparison of a sweep in a folder; gives the run's records."""
+    page = folder / "comparison.html"
+    page.write_text(PAGE)
+    sweep = SweepRun(folder, project="quality", group="evening")
+    log_comparison(COLUMNS, ROWS, sweep, {"finished": 2, "failed": 1}, page)
+    return read_wandb(folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("closed")
+
+
+@pytest.fixture(scope="module")
+def records(folder: Path) -> list[Record]:
+    return close_sweep(folder)
+
+
+def test_closing_run_is_filed_with_the_jobs(records: list[Record]) -> None:
+    run = run_of(records)
+    assert (run["project"], run["run_group"]) == ("quality", "evening")
+    assert (run["job_type"], run["display_name"]) == ("summary", "comparison")
+
+
+def test_table_holds_numbers_or_texts_by_column(folder: Path, records: list[Record]) -> None:
+    (row,) = history_of(records, "comparison.path")
+    (files,) = folder.glob("wandb/offline-run-*/files")
+    table = json.loads((files / row["comparison.path"]).read_text())
+    assert table["columns"] == COLUMNS
+    assert table["data"] == [
+        ["0-a", "8", 31.5, 1],
+        ["1-b", "[4,8]", None, 2],
+        ["2-c", None, 30, None],
+    ]
+    assert of_type(records, "artifact")[0]["type"] == "run_table"
+
+
+def test_numbers_among_texts_become_texts() -> None:
+    rows = [["a", 1.5], ["b", "all"], ["c", None]]
+    assert wandb_summary._uniform(rows) == [["a", "1.5"], ["b", "all"], ["c", None]]
+
+
+def test_page_is_the_one_in_the_folder(folder: Path, records: list[Record]) -> None:
+    (row,) = history_of(records, "comparison_page.path")
+    (files,) = folder.glob("wandb/offline-run-*/files")
+    assert (files / row["comparison_page.path"]).read_text() == PAGE
+    assert (folder / "comparison.html").read_text() == PAGE
+
+
+def test_summary_counts_the_jobs(records: list[Record]) -> None:
+    assert summary_of(records).items() >= {"finished": 2, "failed": 1}.items()
+
+
+def test_closing_run_is_closed(records: list[Record]) -> None:
+    assert of_type(records, "exit")[-1].get("exit_code", 0) == 0
+    assert wandb.run is None
+
+
+def test_a_large_page_stays_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wandb_summary, "_MAX_PAGE_BYTES", len(PAGE) - 1)
+    records = close_sweep(tmp_path)
+    assert history_of(records, "comparison.path")
+    assert not history_of(records, "comparison_page.path")
+
+
+def test_the_table_of_an_earlier_start_is_replaced_unless_uploaded(tmp_path: Path) -> None:
+    waiting = tmp_path / "wandb" / "offline-run-1-a"
+    uploaded = tmp_path / "wandb" / "offline-run-2-b"
+    job = tmp_path / "0-a" / "wandb" / "offline-run-3-c"
+    for run in (waiting, uploaded, job):
+        run.mkdir(parents=True)
+        (run / "output.log").touch()
+    (uploaded / "run-b.wandb.synced").touch()
+    records = close_sweep(tmp_path)
+    assert run_of(records)["display_name"] == "comparison"
+    assert (waiting.exists(), uploaded.exists(), job.exists()) == (False, True, True)

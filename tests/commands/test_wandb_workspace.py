@@ -1,0 +1,92 @@
+"""`scripts/make_workspace.py`: the layout that docs/dashboards.md tells of, without an account."""
+
+import importlib
+import importlib.util
+import sys
+import warnings
+from types import ModuleType
+from typing import Any
+
+import pytest
+from runs import ROOT
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("wandb_workspaces") is None,
+    reason="wandb-workspaces is not installed: pip install -e '.[workspace]'",
+)
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package's own, of pydantic
+        patch.syspath_prepend(ROOT / "scripts")
+        return importlib.import_module("make_workspace")
+
+
+@pytest.fixture(scope="module")
+def view(script: ModuleType) -> dict[str, Any]:
+    """What would be sent to W&B."""
+    spec: dict[str, Any] = script.build("team", "miner")._spec
+    return spec
+
+
+def panels_of(view: dict[str, Any], section: str) -> list[dict[str, Any]]:
+    sections = view["spec"]["section"]["panelBankConfig"]["sections"]
+    (found,) = [one for one in sections if one["name"] == section]
+    return [panel["config"] for panel in found["panels"]]
+
+
+def test_workspace_is_of_the_project(view: dict[str, Any]) -> None:
+    assert (view["entity"], view["project"]) == ("team", "miner")
+
+
+def test_psnr_is_drawn_over_the_axes_that_runs_define(view: dict[str, Any]) -> None:
+    drawn = {panel["xAxis"]: panel["metrics"] for panel in panels_of(view, "Fit")}
+    assert drawn == {
+        "fit/step": ["fit/psnr_db"],
+        "fit/seconds": ["fit/psnr_db_by_seconds"],
+        "fit/parameters": ["fit/psnr_db_by_parameters"],
+    }
+
+
+def test_psnr_is_drawn_over_every_cost(view: dict[str, Any]) -> None:
+    panels = panels_of(view, "Quality and cost")
+    assert {panel["yAxis"] for panel in panels} == {"summary:psnr_db"}
+    assert [panel["xAxis"] for panel in panels] == [
+        "summary:n_parameters",
+        "summary:fit_time_s",
+        "summary:bits_per_pixel",
+    ]
+
+
+def test_pictures_and_page_are_shown_by_their_keys(view: dict[str, Any]) -> None:
+    keys = [panel["mediaKeys"] for panel in panels_of(view, "Pictures")]
+    assert keys == [["reconstruction/level_0"], ["blocks"], ["error"]]
+    assert panels_of(view, "Comparison")[1]["mediaKeys"] == ["comparison_page"]
+
+
+def test_runs_are_grouped_by_sweep(view: dict[str, Any]) -> None:
+    (runs,) = view["spec"]["section"]["runSets"]
+    assert [key["name"] for key in runs["grouping"]] == ["group"]
+
+
+def test_without_an_account_the_layout_is_printed_and_nothing_saved(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["make_workspace.py", "team/miner", "--dry-run"])
+    assert script.main() == 0
+    assert "PSNR against seconds of fit" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["make_workspace.py", "team/miner"])
+    assert script.main() == 1
+    said = capsys.readouterr().err
+    assert "team/miner: no workspace is made" in said and "wandb login" in said
+
+
+@pytest.mark.parametrize("place", ["miner", "team/", "/miner", "a/b/c"])
+def test_a_project_without_its_owner_is_refused(
+    script: ModuleType, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["make_workspace.py", place])
+    with pytest.raises(SystemExit, match="2"):
+        script.main()
