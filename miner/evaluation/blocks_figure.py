@@ -20,6 +20,7 @@ from miner.evaluation.display import (
 )
 
 _LEGEND_ENTRY_INCHES = 3.3
+_SIDE_PER_LINE = 340  # a picture of so many pixels has outlines of one
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def _outline_levels(
     end = np.array([width, height] * 2)
     corners = [np.rint(blocks.boxes * scale).astype(int).clip(0, end) for blocks in ordered]
     sides = [int((c[:, 2:] - c[:, :2]).max()) for c in corners if len(c)]
-    line = min(6, max(1, min(sides, default=0) // (4 * len(ordered) or 1)))
+    most = max(1, max(height, width) // _SIDE_PER_LINE)
+    line = min(most, max(1, min(sides, default=0) // (4 * len(ordered) or 1)))
     for rank, (blocks, boxes) in enumerate(zip(ordered, corners, strict=True)):
         colour = _rgb(level_colour(blocks.level))
         for x0, y0, x1, y1 in boxes.tolist():

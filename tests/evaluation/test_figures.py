@@ -129,7 +129,7 @@ def test_outlines_that_share_a_border_lie_side_by_side(tmp_path: Path) -> None:
     draw_blocks(grey_image(256, 256), levels, tmp_path / "blocks.png")
     row = picture_part(tmp_path / "blocks.png", 1024, 1024)[64:65]
     starts = [int(np.argmax(is_level(row, level))) for level in (3, 2, 1, 0)]
-    assert starts == [0, 6, 12, 18]
+    assert starts == [0, 3, 6, 9]
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (20, 2000), (2000, 20), (1, 1), (1, 300)])
