@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from miner.images import SAMPLE_PREFIX
 
-_LENGTH = 8
+HASH_LENGTH = 8
 _NO_PART = ("hydra", "logger")  # where a job runs and what is told of it does not change it
 
 
@@ -20,7 +20,7 @@ def job_hash(config: DictConfig) -> str:
     settings: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
     settings["image"]["path"] = _content(settings["image"]["path"])
     text = json.dumps(settings, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
 
 def job_folder(sweep_folder: str, number: int, *, _root_: DictConfig) -> str:

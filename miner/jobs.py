@@ -62,13 +62,9 @@ def _n_side_by_side(running: HydraConf) -> int:
 
 
 def _choices(running: HydraConf) -> dict[str, str]:
-    """Options by group, several as `[wandb,csv]`; Hydra's own groups have a `/`."""
-    chosen: Any = OmegaConf.to_container(OmegaConf.create(running.runtime.choices))
-    return {
-        group: f"[{','.join(option)}]" if isinstance(option, list) else str(option)
-        for group, option in chosen.items()
-        if "/" not in group and option is not None
-    }
+    """Options by group. Hydra's own groups have a `/`, and those with several options no entry."""
+    chosen = running.runtime.choices.items()
+    return {group: str(option) for group, option in chosen if "/" not in group and option}
 
 
 def _place(running: HydraConf, overrides: Sequence[str]) -> SweepPlace:

@@ -1,7 +1,6 @@
 """A job and its record: a failure is told in `report.json` like a success."""
 
 import logging
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,11 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
         raise
 
 
-def run_in_sweep(config: DictConfig, job: Job) -> float:
+def run_in_sweep(config: DictConfig, job: Job) -> float | None:
     """Run a job unless it is finished already; gives what the sweep's search maximises.
 
-    NaN for a job that fails: Hydra would give up the other jobs for an exception.
+    None for a job that fails: Hydra would give up the other jobs for an exception, and Optuna's
+    sweeper the whole search for a NaN.
     """
     report = _finished(job.folder)
     if report is None:
@@ -39,10 +39,10 @@ def run_in_sweep(config: DictConfig, job: Job) -> float:
             report = run_alone(config, job)
         except (ConfigError, ImageError) as error:
             _LOG.error("%s", error)
-            return math.nan
+            return None
         except Exception:
             _LOG.exception("the job failed")
-            return math.nan
+            return None
     return build_objective(config).value(report)
 
 

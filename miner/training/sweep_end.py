@@ -12,12 +12,13 @@ from miner.comparison.summary import summary_lines
 from miner.comparison.tables import table
 from miner.comparison.write import write_comparison
 from miner.console import say
+from miner.identity import HASH_LENGTH
 from miner.jobs import sweep_name
-from miner.plan import PLAN
+from miner.plan import PLAN, read_plan
 
 
 def close_sweep(folder: Path, config: DictConfig) -> bool:
-    """Compare the jobs of a sweep; True if every one of them has finished."""
+    """Compare all jobs in a sweep's folder; True if every one of its plan has finished."""
     try:
         results = read_results([folder])
     except NoRunsError:
@@ -35,7 +36,9 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
     if any(result.status in ("unfinished", "not started") for result in results):
         say(f"to go on, start it again with hydra.sweep.dir={folder}")
     _log(comparison, folder, config)
-    return all(result.status == "finished" for result in results)
+    hashes = [job.hash for job in read_plan(folder).jobs] if (folder / PLAN).exists() else None
+    planned = [r for r in results if hashes is None or r.folder.name[-HASH_LENGTH:] in hashes]
+    return all(result.status == "finished" for result in planned)
 
 
 def _say_best(results: Sequence[Result]) -> None:

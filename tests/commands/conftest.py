@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 from runs import TINY, Command, Compose, Fit, Outcome, run_main, save_picture
 
 from miner.config import CONF_FOLDER
-from miner.training.session import Job, run_job
+from miner.jobs import Job
+from miner.training.session import run_job
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig
-from runs import TINY, Command, read_report, run_main, save_picture
+from runs import TINY, Command, Compose, read_report, run_main, save_picture
 
 import miner
 from miner.config import build_settings
 from miner.fitting.settings import FitSettings
+from miner.images import ImageError
+from miner.jobs import Job
+from miner.schema import ConfigError
+from miner.training.job import run_in_sweep
 
 SWEEP = ("-m", "hydra.sweep.dir=sweep")
 COMPARISON = {"comparison.html", "comparison.md", "comparison.tsv"}
@@ -267,3 +272,32 @@ def test_single_run_goes_into_no_sweep(again: Path, command: Command) -> None:
     outcome = command("-m", f"hydra.sweep.dir={folder.relative_to(again.parent)}", "seed=0,1")
     assert outcome.status == 1
     assert "holds a single run; name another folder" in outcome.output
+
+
+def in_sweep(folder: Path, config: DictConfig) -> float | None:
+    folder.mkdir(exist_ok=True)
+    return run_in_sweep(config, Job(folder, (), time.time()))
+
+
+def test_job_gives_its_objective_even_when_it_was_done_before(
+    tmp_path: Path, tiny_config: Compose
+) -> None:
+    config = tiny_config("objective=psnr_at_bits")
+    value = in_sweep(tmp_path / "job", config)
+    before = traces(tmp_path / "job")
+    assert value == read_report(tmp_path / "job")["objective"]
+    assert in_sweep(tmp_path / "job", config) == value
+    assert traces(tmp_path / "job") == before
+
+
+@pytest.mark.parametrize("error", [RuntimeError, OSError, MemoryError, ConfigError, ImageError])
+def test_failing_job_gives_nothing_and_raises_nothing(
+    tmp_path: Path, tiny_config: Compose, monkeypatch: pytest.MonkeyPatch, error: type
+) -> None:
+    def raise_it() -> None:
+        raise error("out of paper")
+
+    at_seed(monkeypatch, 0, raise_it)
+    # Optuna's sweeper counts None as a failed trial; a NaN would end its whole search.
+    assert in_sweep(tmp_path / "job", tiny_config()) is None
+    assert read_report(tmp_path / "job")["reason"].endswith("out of paper")

@@ -1,7 +1,6 @@
 """Figures, judged by the pixels of the files."""
 
 import math
-import time
 from pathlib import Path
 
 import cv2
@@ -148,14 +147,6 @@ def test_blocks_beyond_the_image_are_cut(tmp_path: Path) -> None:
     drawn = is_level(picture_part(tmp_path / "b.png", 1040, 1040), 0)
     assert drawn[-1, 32 * 26 :].all()
     assert not drawn[: 32 * 26].any()
-
-
-def test_many_blocks_are_drawn_quickly(tmp_path: Path) -> None:
-    y, x = np.divmod(np.arange(20_000), 142)
-    many = np.stack([x, y, x + 1, y + 1], axis=1) * 7
-    start = time.perf_counter()
-    draw_blocks(grey_image(1000, 1000), [LevelBlocks(0, many)], tmp_path / "many.png")
-    assert time.perf_counter() - start < 4
 
 
 def test_blocks_of_another_shape_are_rejected() -> None:
