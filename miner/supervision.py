@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from miner.console import ConsoleHandler, say
 from miner.overview import JobFolders, Overview
-from miner.plan import Plan, write_plan
+from miner.plan import PLAN, Plan, write_plan
 from miner.validation import check_run, check_sweep, exit_on_mistakes
 
 
@@ -43,6 +43,7 @@ class Supervise(Callback):
             plan = check_sweep(config)
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / PLAN).unlink(missing_ok=True)  # of an earlier start
         if plan is not None:
             write_plan(folder, plan)
         self._overview = Overview(_watched(config, folder, plan))
