@@ -1,7 +1,10 @@
-"""Draw and print what the ablations found: results/ablations/*.tsv to docs/images/findings_*.png.
+"""Draw and tabulate what the ablations found: results/ablations/*.tsv into docs/findings.md.
 
-python scripts/findings.py                              all tables, as docs/findings.md quotes them
+python scripts/findings.py                              all tables and figures
 python scripts/findings.py --only pyramid
+
+A table goes where the document says `<!-- table NAME -->`, in place of what stands before
+`<!-- end -->`; a figure is docs/images/findings_NAME.png.
 
 Differences are paired (same image, same seed, all else equal), averaged over seeds and the other
 settings within an image; the interval is Student's, 95 %, over images. At equal parameters they are
@@ -28,6 +31,7 @@ NUMBERS = (
 )  # fmt: skip
 ORIGIN = ("date", "commit", "hardware", "command")
 WIDTH = "model.width"
+FINDINGS = ROOT / "docs" / "findings.md"
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ CLAIMS = {
     "stopping": Claim(
         "optimizer", "pruning", "absolute_mse", ["readout", "optimizer", "fitting.max_mse"]
     ),
-    "bound": Claim("optimizer", "fitting.max_mse", "1e-4", ["readout", "optimizer", "pruning"]),
+    "bound": Claim("optimizer", "fitting.max_mse", "0.0001", ["readout", "optimizer", "pruning"]),
 }
 
 
@@ -68,7 +72,7 @@ class Line:
 
 
 def main() -> None:
-    """Print and draw the claims that the command line names."""
+    """Write and draw the claims that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=sorted(CLAIMS), action="append", help="default: all")
     for name in parser.parse_args().only or CLAIMS:
@@ -78,7 +82,7 @@ def main() -> None:
             print(f"\n### {name}: {path.name} has not been measured")
             continue
         lines = compare(claim, read_comparison(path))
-        print_table(name, claim, lines)
+        write_table(name, claim, lines)
         draw(claim, lines, ROOT / "docs" / "images" / f"findings_{name}.png")
 
 
@@ -127,16 +131,22 @@ def subset(
     )
 
 
-def print_table(name: str, claim: Claim, lines: Sequence[Line]) -> None:
-    """Print a Markdown table of differences."""
-    counts = {str(line.same_settings).partition("(")[2] for line in lines}
-    print(f"\n### {name}: {'; '.join(sorted(counts)).replace(')', '')}\n")
+def write_table(name: str, claim: Claim, lines: Sequence[Line]) -> None:
+    """Put a Markdown table of differences into the document."""
     head = ["minus " + claim.baseline, ", ".join(claim.conditions), "PSNR", "at equal parameters"]
-    print("| " + " | ".join([*head, "after 50 steps", "fit time"]) + " |\n|" + "---|" * 6)
+    rows = [" | ".join(["", *head, "after 50 steps", "fit time", ""]).strip(), "|" + "---|" * 6]
     for line in lines:
         cells = [line.same_settings, line.same_size, line.early]
         shown = [amount(line, cell, "dB") for cell in cells] + [amount(line, line.seconds, "s")]
-        print(f"| `{line.value}` | {line.condition} | " + " | ".join(shown) + " |")
+        rows.append(f"| `{line.value}` | {line.condition} | " + " | ".join(shown) + " |")
+    counts = {str(line.same_settings).partition("(")[2].rstrip(")") for line in lines}
+    table = "\n".join([f"Over {', '.join(sorted(counts))}:", "", *rows])
+    text = FINDINGS.read_text()
+    before, mark, rest = text.partition(f"<!-- table {name} -->\n")
+    if not mark:
+        raise SystemExit(f"{FINDINGS}: has no line '<!-- table {name} -->'")
+    after = rest[rest.index("<!-- end -->") :]
+    FINDINGS.write_text(f"{before}{mark}{table}\n{after}")
 
 
 def amount(line: Line, difference: Difference | None, unit: str) -> str:
@@ -150,7 +160,7 @@ def amount(line: Line, difference: Difference | None, unit: str) -> str:
 
 def draw(claim: Claim, lines: Sequence[Line], path: Path) -> None:
     """Draw every difference of PSNR with its interval, at equal settings and equal parameters."""
-    figure, axes = plt.subplots(figsize=(8, 1.3 + 0.32 * len(lines)), layout="tight")
+    figure, axes = plt.subplots(figsize=(8, 1.3 + 0.32 * len(lines)), layout="constrained")
     for offset, kind in ((0.14, "same_settings"), (-0.14, "same_size")):
         found = [(i, line, getattr(line, kind)) for i, line in enumerate(reversed(lines))]
         shown = [(i, line, difference) for i, line, difference in found if difference is not None]
@@ -168,7 +178,8 @@ def draw(claim: Claim, lines: Sequence[Line], path: Path) -> None:
     axes.set_yticks(
         range(len(lines)), [f"{line.value}: {line.condition}" for line in reversed(lines)]
     )
-    axes.set_xlabel(f"PSNR minus that of {claim.factor}={claim.baseline} (dB), 95 % over images")
+    note = f"PSNR minus that of {claim.factor}={claim.baseline} (dB), 95 % intervals over images"
+    figure.supxlabel(note, fontsize=9)
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="best", fontsize=8)
     figure.savefig(path, dpi=110)
