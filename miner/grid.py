@@ -31,10 +31,12 @@ class Grid:
         self._groups = set(self._loader.list_groups(""))
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self.choices: dict[str, list[str]] = {}
+        self.intervals: list[str] = []
         for override in self._parse(overrides):
             key = override.get_key_element()
             if override.is_interval_sweep():
                 self.choices.pop(key, None)
+                self.intervals.append(str(override.input_line))
             elif override.is_sweep_override():
                 self.choices[key] = [f"{key}={v}" for v in override.sweep_string_iterator()]
             else:
@@ -75,7 +77,7 @@ class Grid:
             for override in values:
                 OmegaConf.update(config, override.key_or_group, override.value())
             return config
-        except (HydraException, OmegaConfBaseException):
+        except (HydraException, OmegaConfBaseException, ValueError):
             return self._explain(overrides)
 
     def _split(self, parsed: Sequence[Override]) -> tuple[tuple[str, ...], list[Override]]:
@@ -97,7 +99,7 @@ class Grid:
         """Let Hydra compose it all, for its own words about what is wrong."""
         try:
             return compose(self._config_name, list(overrides))
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise ConfigError(_one_line(error)) from error
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from miner.images import SAMPLE_PREFIX
 
 HASH_LENGTH = 8
-_NO_PART = ("hydra", "logger")  # where a job runs and what is told of it does not change it
+_NO_PART = ("hydra", "logger", "objective")  # what is told of a job does not change it
 
 
 def job_hash(config: DictConfig) -> str:

@@ -48,12 +48,19 @@ class JobFolders:
         if path.name in self._ended:
             return self._ended[path.name]
         if not (path / REPORT).exists():
-            return "running" if (path / ".hydra").exists() else "other"
+            return "running" if self._is_of_now(path / ".hydra" / "config.yaml") else "other"
         state = _status(path)
-        if state == "failed" and (path / REPORT).stat().st_mtime < self.began:
+        if state == "failed" and not self._is_of_now(path / REPORT):
             return "other"  # it failed at an earlier start, and will be run again
         self._ended[path.name] = state
         return state
+
+    def _is_of_now(self, file: Path) -> bool:
+        """Whether a job wrote the file since the sweep was started."""
+        try:
+            return file.stat().st_mtime >= self.began
+        except FileNotFoundError:
+            return False
 
 
 class Overview:

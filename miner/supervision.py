@@ -68,7 +68,9 @@ class Supervise(Callback):
         from miner.training.sweep_end import close_sweep  # its libraries are slow to import
 
         self._stop_watching()
-        if not close_sweep(Path(config.hydra.sweep.dir), config):
+        with exit_on_mistakes():
+            is_done = close_sweep(Path(config.hydra.sweep.dir), config)
+        if not is_done:
             raise SystemExit(1)
 
     def _stop_watching(self) -> bool:

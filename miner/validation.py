@@ -1,6 +1,7 @@
 """Everything that can be known to be wrong is said before Hydra makes a folder."""
 
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -61,9 +62,11 @@ def check_sweep(config: DictConfig) -> Plan | None:
     grid = Grid(
         config.hydra.job.config_name, [f"{key}={value}" for key, value in params.items()] + given
     )
-    if config.hydra.sweeper._target_ != _GRID_SWEEPER:
-        for _, job in grid.single_changes():
-            validate(job)
+    is_grid = config.hydra.sweeper._target_ == _GRID_SWEEPER
+    _check_sweeper(grid, is_grid)
+    for _, job in grid.single_changes():  # finds most mistakes before a large grid is composed
+        validate(job)
+    if not is_grid:
         return None
     plan = _plan(grid)
     _check_launcher(config, len(plan.jobs))
@@ -98,13 +101,14 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
     is_sweep = any(argument in SWEEP_FLAGS for argument in arguments)
     for argument in arguments:
         name, _, value = argument.partition("=")
-        if name in groups and value.lower() in ("null", "true", "false"):
+        if name in groups and {"null", "true", "false"} & set(value.lower().split(",")):
             options = sorted(file.stem for file in groups[name].glob("*.yaml"))
             raise ConfigError(f"{argument}: must be one of {', '.join(options)}")
         if is_sweep and name in ("trainer", "trainer.strategy") and "ddp" in value:
             raise ConfigError(
                 f"{argument}: cannot be in a sweep, which every process of a job would start "
-                "again; start its jobs one by one: torchrun -m miner.run trainer=ddp ..."
+                "again; once trainer=ddp is there (it is not yet), start jobs one by one: "
+                "torchrun -m miner.run trainer=ddp ..."
             )
         if is_sweep and argument.split("=")[0] in ("-c", "--cfg"):
             raise ConfigError(f"{argument}: shows the configuration of one run; leave out -m")
@@ -124,6 +128,9 @@ def exit_on_mistakes() -> Iterator[None]:
     except (ConfigError, ImageError) as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except Exception:  # a fault of ours, which must not pass for a warning
+        traceback.print_exc()
         raise SystemExit(1) from None
 
 
@@ -147,11 +154,27 @@ def _plan(grid: Grid) -> Plan:
         job = PlannedJob(number, job_hash(config), overrides)
         twin = jobs.setdefault(job.hash, job)
         if twin is not job:
+            pairs = zip(twin.overrides, overrides, strict=True)
+            changed = [f"{one} or {other}" for one, other in pairs if one != other]
             raise ConfigError(
-                f"jobs {twin.number} ({' '.join(twin.overrides)}) and {number} "
-                f"({' '.join(overrides)}): are the same; leave one of them out"
+                f"{', '.join(changed) or ' '.join(overrides)}: jobs {twin.number} and {number} are "
+                "the same; leave one of them out"
             )
     return Plan(list(jobs.values()))
+
+
+def _check_sweeper(grid: Grid, is_grid: bool) -> None:
+    if is_grid and grid.intervals:
+        raise ConfigError(
+            f"{grid.intervals[0]}: takes a search (hydra/sweeper=optuna, or experiment=search); "
+            "or give values, as 0.1,0.2"
+        )
+    for key in ("image", "image.path", "seed"):
+        if not is_grid and len(grid.choices.get(key, ())) > 1:
+            raise ConfigError(
+                f"{key}: a search would choose the easiest of {len(grid.choices[key])}; "
+                "search with one at a time"
+            )
 
 
 def _check_launcher(config: DictConfig, n_jobs: int) -> None:

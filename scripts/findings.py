@@ -23,6 +23,7 @@ from rows import ROOT, read_rows
 from miner.comparison.comparison import Comparison
 from miner.comparison.differences import Difference, paired_differences
 from miner.comparison.equal_cost import differences_at_equal_cost
+from miner.comparison.estimate import describe
 from miner.comparison.results import Result
 
 NUMBERS = (
@@ -150,12 +151,18 @@ def write_table(name: str, claim: Claim, lines: Sequence[Line]) -> None:
 
 
 def amount(line: Line, difference: Difference | None, unit: str) -> str:
-    """`+2.60 ± 0.40 dB`, whichever of the two values was subtracted."""
+    """`+2.60 ± 0.40 dB`, whichever of the two values was subtracted.
+
+    Where there are fewer images or seeds than at equal settings, it says how many.
+    """
     if difference is None:
         return "no overlap"
     sign = 1 if difference.value == line.value else -1
-    width = difference.estimate.half_width
-    return f"{sign * difference.estimate.mean:+.2f} ± {width:.2f} {unit}"
+    found, full = difference.estimate, line.same_settings.estimate
+    spread = "" if found.half_width is None else f" ± {found.half_width:.2f}"
+    fewer = (found.n_images, found.n_seeds) != (full.n_images, full.n_seeds)
+    counts = f" ({describe(found).partition('(')[2]}" if fewer else ""
+    return f"{sign * found.mean:+.2f}{spread} {unit}{counts}"
 
 
 def draw(claim: Claim, lines: Sequence[Line], path: Path) -> None:

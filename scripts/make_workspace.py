@@ -1,6 +1,6 @@
 """Make a W&B workspace, a saved view of a project, that shows sweeps as docs/dashboards.md says.
 
-pip install 'wandb-workspaces>=0.4.13'
+pip install -e '.[workspace]'
 python scripts/make_workspace.py ENTITY/PROJECT              makes it and prints its address
 python scripts/make_workspace.py ENTITY/PROJECT --dry-run    prints its layout; needs no account
 """

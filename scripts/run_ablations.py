@@ -8,6 +8,7 @@ Started again with the same folder it goes on where it was: finished jobs are no
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,13 @@ ABLATIONS = {
         "encoding=positional",
         "fitting.coarse_ratio=1",
     ],
+    # The README's example, with the default recipe.
+    "example": [
+        "pyramid=gaussian,laplacian",
+        "image=hubble,retina,coffee",
+        "image.crop_px=256",
+        "seed=0,1,2",
+    ],
 }
 NUMBERS = ("psnr_db", "ssim", "n_parameters", "bits_per_pixel", "fit_time_s")
 EARLY_STEPS = (50, 150)  # of the finest level
@@ -44,13 +52,28 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.only or ABLATIONS:
         settings = [*ABLATIONS[name], "hydra/launcher=joblib", "logger=none"]
-        origin = provenance(" ".join(["python -m miner.run -m", *settings]))
         sweep = arguments.folder / name
+        origin = begun(sweep, provenance(" ".join(["python -m miner.run -m", *settings])))
         command = [sys.executable, "-m", "miner.run", "-m", *settings, f"hydra.sweep.dir={sweep}"]
         done = subprocess.run(command, cwd=ROOT, check=False)
         if done.returncode != 0:
             raise SystemExit(f"{name}: jobs failed, see {sweep}/comparison.md")
         write_rows(sweep, arguments.results / f"{name}.tsv", origin)
+
+
+def begun(sweep: Path, origin: dict[str, Value]) -> dict[str, Value]:
+    """The origin that a sweep was begun with; it cannot go on with other code."""
+    path = sweep / "origin.json"
+    if not path.exists():
+        sweep.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(origin))
+    stored: dict[str, Value] = json.loads(path.read_text())
+    if stored["commit"] != origin["commit"]:
+        raise SystemExit(
+            f"{sweep}: was begun with commit {stored['commit']}, this is {origin['commit']}; "
+            "name another --folder"
+        )
+    return stored
 
 
 def write_rows(sweep: Path, path: Path, origin: Mapping[str, Value]) -> None:
@@ -68,7 +91,7 @@ def write_rows(sweep: Path, path: Path, origin: Mapping[str, Value]) -> None:
         append_row(path, {**chosen, **numbers, **early, **origin})
 
 
-def after(curve: Mapping[str, Sequence[Any]], steps: int) -> float | None:
+def after(curve: Mapping[str, Sequence[Any]], steps: int) -> float:
     """PSNR of the finest level after so many of its steps, as measured in training."""
     finest = [
         (step, psnr)

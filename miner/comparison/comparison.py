@@ -11,7 +11,7 @@ from miner.comparison.results import Result
 UNKNOWN = "?"
 """Stands for a setting that a run neither was given nor recorded."""
 
-_NOT_FACTORS = ("image", "seed", "logger", "hydra")
+_NOT_FACTORS = ("image.path", "image.max_pixels", "seed", "logger", "hydra", "objective")
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ def is_number(text: str) -> bool:
 
 def _value(result: Result, factor: str) -> str:
     found: Any = result.overrides.get(factor, result.choices.get(factor))
+    if found is None and factor == "experiment" and result.choices:
+        return "none"  # the one group without an option by default
     if found is None:
         found = result.config
         for part in factor.split("."):
@@ -161,7 +163,8 @@ def _path(factor: str) -> str:
 
 
 def _is_setting(name: str) -> bool:
-    return _path(name).split(".")[0].lstrip("~") not in _NOT_FACTORS
+    path = _path(name).lstrip("~")
+    return path != "image" and not any(path == n or path.startswith(f"{n}.") for n in _NOT_FACTORS)
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ from miner.comparison.estimate import Pair, estimate
 from miner.comparison.results import Result
 
 _LEAST_POINTS = 3
+_LEAST_OVERLAP = 0.25
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,13 @@ def differences_at_equal_cost(
 def mean_distance(baseline: Curve, other: Curve) -> float | None:
     """How far `other` lies above `baseline`, mean over the log cost that both span.
 
-    None where they do not overlap.
+    None where that is less than a quarter of the shorter curve: one curve's best would be compared
+    with the other's worst.
     """
     log_one, log_two = np.log(baseline.cost), np.log(other.cost)
     low, high = max(log_one[0], log_two[0]), min(log_one[-1], log_two[-1])
-    if not low < high:
+    shorter = min(log_one[-1] - log_one[0], log_two[-1] - log_two[0])
+    if high - low < _LEAST_OVERLAP * shorter:
         return None
     knots = np.unique(np.clip(np.concatenate([log_one, log_two]), low, high))
     distance = np.interp(knots, log_two, other.quality) - np.interp(

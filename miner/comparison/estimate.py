@@ -35,18 +35,21 @@ class Estimate:
 
 
 def estimate(pairs: Sequence[Pair]) -> Estimate:
-    """Average within each image, then take the mean over images and Student's interval."""
-    by_image: dict[str, list[Pair]] = defaultdict(list)
+    """Average for each image and seed, then over an image's seeds, then over images.
+
+    The interval is Student's over images.
+    """
+    by_image: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for pair in pairs:
-        by_image[pair.image].append(pair)
-    means = [math.fsum(p.amount for p in own) / len(own) for own in by_image.values()]
-    mean = math.fsum(means) / len(means)
+        by_image[pair.image][pair.seed].append(pair.amount)
+    means = [_mean([_mean(own) for own in seeds.values()]) for seeds in by_image.values()]
+    mean = _mean(means)
     half_width = None
     if len(means) > 1:
         variance = math.fsum((each - mean) ** 2 for each in means) / (len(means) - 1)
         half_width = _quantile(len(means) - 1) * math.sqrt(variance / len(means))
-    seeds = [len({pair.seed for pair in own}) for own in by_image.values()]
-    return Estimate(mean, half_width, len(means), (min(seeds), max(seeds)), len(pairs))
+    n_seeds = [len(seeds) for seeds in by_image.values()]
+    return Estimate(mean, half_width, len(means), (min(n_seeds), max(n_seeds)), len(pairs))
 
 
 def describe(amount: Estimate, unit: str = "") -> str:
@@ -59,6 +62,10 @@ def describe(amount: Estimate, unit: str = "") -> str:
     images = f"{amount.n_images} image{'' if amount.n_images == 1 else 's'}"
     seeds = f"{least} seed{'' if most == 1 else 's'}" if least == most else f"{least}–{most} seeds"
     return f"{mean}{spread} ({images} x {seeds})"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def _decimals(size: float, significant: int) -> int:

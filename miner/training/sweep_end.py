@@ -11,7 +11,9 @@ from miner.comparison.results import NoRunsError, Result, read_results
 from miner.comparison.summary import summary_lines
 from miner.comparison.tables import table
 from miner.comparison.write import write_comparison
+from miner.config import build_objective
 from miner.console import say
+from miner.evaluation.objective import Objective
 from miner.identity import HASH_LENGTH
 from miner.jobs import sweep_name
 from miner.plan import PLAN, read_plan
@@ -23,16 +25,17 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
         results = read_results([folder])
     except NoRunsError:
         return False
-    for path in write_comparison(results, folder):
-        say(f"wrote {path}")
-    comparison = Comparison(results)
-    for line in summary_lines(comparison):
-        say(line)
-    if not (folder / PLAN).exists():
-        _say_best(comparison.finished)
     for result in results:
         if result.status == "failed":
             say(f"failed: {result.folder}: {result.reason}")
+    for path in write_comparison(results, folder):
+        say(f"wrote {path}")
+    comparison = Comparison(results)
+    if (folder / PLAN).exists():
+        for line in summary_lines(comparison):
+            say(line)
+    else:
+        _say_best(comparison.finished, build_objective(config))
     if any(result.status in ("unfinished", "not started") for result in results):
         say(f"to go on, start it again with hydra.sweep.dir={folder}")
     _log(comparison, folder, config)
@@ -41,13 +44,13 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
     return all(result.status == "finished" for result in planned)
 
 
-def _say_best(results: Sequence[Result]) -> None:
+def _say_best(results: Sequence[Result], objective: Objective) -> None:
     """Name the winner of a search."""
-    scored = [result for result in results if result.report.get("objective") is not None]
-    if scored:
-        best = max(scored, key=lambda result: float(result.report["objective"]))
+    if results:
+        best = max(results, key=lambda result: objective.value(result.report))
         chosen = " ".join(best.report["overrides"])
-        say(f"best: objective {best.report['objective']:.3f} with {chosen}  in {best.folder}")
+        value = objective.value(best.report)
+        say(f"best: objective {value:.3f} with {chosen}  in {best.folder}")
 
 
 def _log(comparison: Comparison, folder: Path, config: DictConfig) -> None:

@@ -20,6 +20,8 @@ def make(tmp_path: Path) -> Make:
     def make_job(name: str, report: str | None = None) -> Path:
         folder = tmp_path / name
         (folder / ".hydra").mkdir(parents=True, exist_ok=True)
+        (folder / ".hydra" / "config.yaml").touch()
+        age(folder / ".hydra" / "config.yaml", 60)
         if report is not None:
             (folder / "report.json").write_text(report)
         return folder
@@ -31,9 +33,8 @@ def status(word: str) -> str:
     return json.dumps({"status": word})
 
 
-def age(folder: Path, seconds: float) -> None:
-    """Put the moment a report was written before or after now."""
-    path = folder / "report.json"
+def age(path: Path, seconds: float) -> None:
+    """Put the moment a file was written before or after now."""
     moment = path.stat().st_mtime + seconds
     os.utime(path, (moment, moment))
 
@@ -46,10 +47,17 @@ def test_jobs_are_counted_by_their_state(tmp_path: Path, make: Make) -> None:
     jobs = JobFolders(tmp_path, ["aa", "bb", "cc", "dd", "ee"], 5)
     make("0-aa", status("finished"))
     make("1-bb", status("finished"))
-    age(make("2-cc", status("failed")), 60)
+    age(make("2-cc", status("failed")) / "report.json", 60)
     make("3-dd")
     (tmp_path / "4-ee").mkdir()
     assert jobs.count() == Counter(finished=2, failed=1, running=1)
+
+
+def test_job_that_was_cut_short_at_an_earlier_start_does_not_run(
+    tmp_path: Path, make: Make
+) -> None:
+    age(make("0-aa") / ".hydra" / "config.yaml", -120)
+    assert JobFolders(tmp_path, ["aa"], 1).count() == Counter()
 
 
 def test_number_of_a_folder_does_not_matter(tmp_path: Path, make: Make) -> None:
@@ -72,7 +80,7 @@ def test_search_counts_every_job(tmp_path: Path, make: Make) -> None:
 
 def test_failure_of_an_earlier_start_is_not_counted(tmp_path: Path, make: Make) -> None:
     folder = make("0-aa", status("failed"))
-    age(folder, -60)
+    age(folder / "report.json", -60)
     jobs = JobFolders(tmp_path, ["aa"], 1)
     assert jobs.count() == Counter()
     make("0-aa", status("finished"))
@@ -80,17 +88,17 @@ def test_failure_of_an_earlier_start_is_not_counted(tmp_path: Path, make: Make) 
 
 
 def test_job_that_fails_again_is_counted(tmp_path: Path, make: Make) -> None:
-    age(make("0-aa", status("failed")), -60)
+    age(make("0-aa", status("failed")) / "report.json", -60)
     jobs = JobFolders(tmp_path, ["aa"], 1)
     assert jobs.count() == Counter()
-    age(make("0-aa", status("failed")), 60)
+    age(make("0-aa", status("failed")) / "report.json", 60)
     assert jobs.count() == Counter(failed=1)
 
 
 def test_unreadable_report_of_this_start_is_a_failure(tmp_path: Path, make: Make) -> None:
     jobs = JobFolders(tmp_path, ["aa", "bb"], 2)
     for name, report in (("0-aa", '{"status": "fin'), ("1-bb", "[1]")):
-        age(make(name, report), 60)
+        age(make(name, report) / "report.json", 60)
     assert jobs.count() == Counter(failed=2)
 
 
@@ -121,7 +129,7 @@ def test_last_state_is_one_line_without_a_terminal(
 def test_failures_are_said(tmp_path: Path, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     jobs = JobFolders(tmp_path, ["aa", "bb"], 2)
     make("0-aa", status("finished"))
-    age(make("1-bb", status("failed")), 60)
+    age(make("1-bb", status("failed")) / "report.json", 60)
     (line,) = said(jobs, capsys)
     assert line.startswith("1 of 2 jobs done, 0 running, 1 failed")
 

@@ -62,9 +62,11 @@ REFUSED = {  # arguments: what the one line must say
     "-m trainer=cpu,ddp": ["trainer=cpu,ddp:", "torchrun -m miner.run"],
     "--multirun trainer.strategy=ddp": ["trainer.strategy=ddp:", "torchrun"],
     "hydra.mode=MULTIRUN trainer=ddp": ["trainer=ddp:", "torchrun"],
-    "-m seed=0,0": ["jobs 0", "seed=0", "and 1", "the same", "leave one"],
+    "-m seed=0,0": ["seed=0", "jobs 0 and 1", "the same", "leave one"],
+    "-m logger=none,csv": ["logger=none or logger=csv:", "the same"],
+    "-m optimizer.lr=interval(0,1)": ["optimizer.lr=interval(0,1):", "hydra/sweeper=optuna"],
+    "-m experiment=null,fast": ["experiment=null,fast:", "balanced, budget, fast"],
     "-m image.path=picture.png,./picture.png": ["./picture.png", "the same"],
-    "-m logger=none,csv": ["jobs 0", "logger=csv", "the same"],
     "-m seed=0,1 hydra/launcher=submitit_slurm": ["=submitit_slurm:", "srun", "joblib"],
     "-m seed=0,1 hydra/launcher=submitit_local": [
         "=submitit_local:",

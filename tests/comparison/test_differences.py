@@ -46,6 +46,32 @@ def test_seeds_are_averaged_within_an_image_before_images(runs: Runs) -> None:
     assert (amount.n_images, amount.n_seeds, amount.n_pairs) == (2, (2, 2), 4)
 
 
+def test_a_seed_counts_once_however_many_settings_it_has(runs: Runs) -> None:
+    """Moon gains 1 at three widths with seed 0 and 5 at one with seed 1: 3, not 2."""
+    for seed, gain, widths in ((0, 1, (8, 16, 32)), (1, 5, (8,))):
+        for width in widths:
+            runs.add("gaussian", 30, "moon", seed, f"model.width={width}")
+            runs.add("laplacian", 30 + gain, "moon", seed, f"model.width={width}")
+    assert runs.differences()[0].estimate.mean == pytest.approx(3)
+
+
+def test_a_recipe_is_compared_with_the_defaults(tmp_path: Path) -> None:
+    settings = {"choices": {"pyramid": "gaussian"}, "config": {}}
+    write_run(tmp_path / "0", ["image=moon"], settings=settings, psnr_db=30)
+    write_run(tmp_path / "1", ["image=moon", "experiment=fast"], settings=settings, psnr_db=32)
+    (found,) = paired_differences(Comparison(read_results([tmp_path])), "experiment", "psnr_db")
+    assert str(found).startswith("fast − none = +2")
+
+
+def test_a_crop_is_a_factor_and_no_other_image(tmp_path: Path) -> None:
+    for number, (crop, pyramid) in enumerate((c, p) for c in (32, 48) for p in "ab"):
+        overrides = ["image=moon", f"image.crop_px={crop}", f"pyramid={pyramid}"]
+        write_run(tmp_path / str(number), overrides, width_px=crop, image_sha256="a" * 64)
+    comparison = Comparison(read_results([tmp_path]))
+    assert comparison.factors == ["image.crop_px", "pyramid"]
+    assert paired_differences(comparison, "pyramid", "psnr_db")[0].estimate.n_images == 1
+
+
 def test_the_interval_is_that_of_a_paired_t_test(runs: Runs) -> None:
     noise = np.random.default_rng(1)
     images = [f"image{n}" for n in range(6)]

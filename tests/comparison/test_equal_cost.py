@@ -40,6 +40,12 @@ def test_curves_that_share_no_cost_have_no_distance() -> None:
     assert mean_distance(Curve([1, 2, 4], [0, 1, 2]), Curve([4, 8, 16], [0, 1, 2])) is None
 
 
+def test_curves_that_hardly_overlap_have_no_distance() -> None:
+    """The best of one would be compared with the worst of the other."""
+    low, high = Curve([100, 300, 1000], [30, 35, 40]), Curve([999, 3000, 9999], [20, 25, 30])
+    assert mean_distance(low, high) is None
+
+
 def write_lines(folder: Path) -> None:
     """PSNR is 30 + 3 log2(width), and 2 dB more for laplacian at twice the parameters."""
     for pyramid, times, gain in (("gaussian", 1, 0.0), ("laplacian", 2, 2.0)):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from browsing import CHROMIUM, DRIVER, browser, open_page, wait
@@ -15,7 +16,7 @@ from selenium.webdriver.support.ui import Select
 from miner.comparison.comparison import Comparison
 from miner.comparison.differences import paired_differences
 from miner.comparison.front import pareto_front
-from miner.comparison.results import read_results
+from miner.comparison.results import Result, read_results
 from miner.comparison.write import write_comparison
 
 pytestmark = pytest.mark.skipif(
@@ -136,6 +137,45 @@ def test_the_front_is_that_of_the_chosen_image(page: Chrome, sweep: Path) -> Non
     costs, qualities = [n["n_parameters"] for n in runs], [n["psnr_db"] for n in runs]
     front = pareto_front(costs, qualities)
     assert drawn == [[costs[i] for i in front], [qualities[i] for i in front]]
+
+
+def drawn_psnr(page: Chrome) -> list[float]:
+    """Heights of the points over the first cost, lowest first."""
+    found = page.execute_script(
+        """const plot = document.getElementById("quality-plot");
+        const first = plot.data.filter((trace) => ["x", "x1"].includes(trace.xaxis));
+        const points = first.filter((trace) => trace.mode === "markers");
+        return points.flatMap((trace) => [...trace.y])"""
+    )
+    return sorted(found)
+
+
+def means(runs: list[Result]) -> list[float]:
+    """Mean PSNR of each setting, over seeds and then over images."""
+    comparison = Comparison(runs)
+    found: dict[tuple[str, ...], dict[str, list[float]]] = {}
+    for run in runs:
+        setting = tuple(v for k, v in run.overrides.items() if k not in ("image", "seed"))
+        found.setdefault(setting, {}).setdefault(comparison.image(run), []).append(
+            run.numbers["psnr_db"]
+        )
+    return sorted(fmean(map(fmean, by_image.values())) for by_image in found.values())
+
+
+def test_means_are_those_of_the_chosen_image(page: Chrome, sweep: Path) -> None:
+    runs = read_results([sweep])
+    assert drawn_psnr(page) == pytest.approx(means(runs))
+    Select(page.find_element(By.ID, "image")).select_by_value("moon")
+    moon = [run for run in runs if run.image == "moon"]
+    assert drawn_psnr(page) == pytest.approx(means(moon))
+    assert means(moon) != means(runs)
+
+
+def test_means_are_those_of_the_filtered_runs(page: Chrome, sweep: Path) -> None:
+    page.find_element(By.CSS_SELECTOR, head(page, "seed", 2) + " input").send_keys("1")
+    wait(page, "return document.getElementById('shown').textContent.includes('as filtered')")
+    kept = [run for run in read_results([sweep]) if run.seed == "1"]
+    assert drawn_psnr(page) == pytest.approx(means(kept))
 
 
 def test_points_take_the_colours_of_the_chosen_factor(page: Chrome) -> None:

@@ -115,14 +115,20 @@ def test_folders_without_runs_are_refused(tmp_path: Path) -> None:
 def test_images_are_told_apart_by_content_and_older_runs_join_in(tmp_path: Path) -> None:
     write_run(tmp_path / "1", image_sha256="a" * 64)
     write_run(tmp_path / "2", image_sha256=None)
-    write_run(tmp_path / "3", status="failed", width_px=None)
+    write_run(tmp_path / "3", status="failed", width_px=None, image_sha256=None)
     assert Comparison(read_results([tmp_path])).images == ["camera"]
     write_run(tmp_path / "4", image_sha256="b" * 64)
     write_run(tmp_path / "5", image_sha256="c" * 64, width_px=99)
     assert sorted(Comparison(read_results([tmp_path])).images) == [
         "camera",
         "camera (512x512x1)",
-        "camera (99x512x1)",
         "camera (aaaaaaaa)",
         "camera (bbbbbbbb)",
+        "camera (cccccccc)",
     ]
+
+
+def test_crops_of_an_image_are_that_image(tmp_path: Path) -> None:
+    write_run(tmp_path / "1", image_sha256="a" * 64)
+    write_run(tmp_path / "2", image_sha256="a" * 64, width_px=99)
+    assert Comparison(read_results([tmp_path])).images == ["camera"]

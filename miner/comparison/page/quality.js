@@ -2,7 +2,7 @@
 
 function plotQuality(shown, image, factor, onChoose) {
   const means = byId("points").value === "means";
-  const runs = means ? meansOf(shown) : shown.map((index) => ({ ...data.runs[index], index })).filter((run) => !image || run.image === image);
+  const runs = means ? meansOf(shown, image) : shown.map((index) => ({ ...data.runs[index], index })).filter((run) => !image || run.image === image);
   const known = runs.filter((run) => typeof run.numbers.psnr_db === "number");
   const single = means || image || data.images.length < 2;
   const left = runs.filter((run) => run.status === "finished").length - known.length;
@@ -27,11 +27,25 @@ function plotQuality(shown, image, factor, onChoose) {
   });
 }
 
-function meansOf(shown) {
-  const visible = new Set(shown);
-  return data.settings
-    .filter((setting) => setting.complete && setting.runs.some((index) => visible.has(index)))
-    .map((setting) => ({ ...setting, status: "finished", name: `mean of ${setting.n_finished} runs, ${setting.n_images} image${setting.n_images === 1 ? "" : "s"}` }));
+/** Means of the shown runs: over seeds, then over images, of settings that finished on all of these. */
+function meansOf(shown, image) {
+  const visible = new Set(shown.filter((index) => data.runs[index].status === "finished" && (!image || data.runs[index].image === image)));
+  const images = [...new Set([...visible].map((index) => data.runs[index].image))];
+  return data.settings.flatMap((setting) => {
+    const runs = setting.runs.filter((index) => visible.has(index)).map((index) => data.runs[index]);
+    const byImage = images.map((name) => runs.filter((run) => run.image === name));
+    if (!runs.length || byImage.some((own) => !own.length)) return [];
+    const numbers = {};
+    for (const metric of ["psnr_db", ...data.costs]) {
+      const means = byImage.map((own) => mean(own.map((run) => run.numbers[metric]).filter((value) => typeof value === "number")));
+      if (means.every((value) => value !== null)) numbers[metric] = mean(means);
+    }
+    return [{ values: setting.values, numbers, status: "finished", name: `mean of ${runs.length} runs, ${images.length} image${images.length === 1 ? "" : "s"}` }];
+  });
+}
+
+function mean(values) {
+  return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
 }
 
 function pointsOf(runs, value, cost, colour, i) {
