@@ -50,6 +50,7 @@ CLAIMS = {
     "pyramid_gaussian": Claim("pyramid_gaussian", "pyramid", "gaussian", ["readout"]),
     "weights": Claim("weights", "weights", "fresh", ["readout", "pyramid"]),
     "activation": Claim("activation", "activation", "gaussian", ["readout", "encoding"]),
+    "encoding": Claim("activation", "encoding", "none", ["readout", "activation"]),
     "optimizer": Claim(
         "optimizer", "optimizer", "adam_paper", ["readout", "pruning", "fitting.max_mse"]
     ),
