@@ -64,6 +64,8 @@ REFUSED = {  # arguments: what the one line must say
     "hydra.mode=MULTIRUN trainer=ddp": ["trainer=ddp:", "torchrun"],
     "-m seed=0,0": ["seed=0", "jobs 0 and 1", "the same", "leave one"],
     "-m logger=none,csv": ["logger=none or logger=csv:", "the same"],
+    "-m experiment=search image=camera,brick": ["image:", "easiest of 2", "one at a time"],
+    "-m experiment=search seed=0,1": ["seed:", "one at a time"],
     "-m optimizer.lr=interval(0,1)": ["optimizer.lr=interval(0,1):", "hydra/sweeper=optuna"],
     "-m experiment=null,fast": ["experiment=null,fast:", "balanced, budget, fast"],
     "-m image.path=picture.png,./picture.png": ["./picture.png", "the same"],

@@ -201,6 +201,18 @@ def test_failed_job_stops_no_other_and_hides_nothing(one_failed: Path) -> None:
     assert "Traceback" in (seeds(one_failed)[1] / "run.log").read_text()
 
 
+def test_sweep_whose_comparison_cannot_be_written_fails(
+    again: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("miner.training.sweep_end.write_comparison", full)
+    outcome = command(*SWEEP, "seed=0,1")
+    assert outcome.status == 1
+    assert "no space left" in outcome.output
+
+
 def test_failed_job_alone_is_run_again(one_failed: Path, command: Command) -> None:
     folders = seeds(one_failed)
     before = {seed: traces(folders[seed]) for seed in (0, 2)}
