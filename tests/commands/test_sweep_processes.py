@@ -7,12 +7,15 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import joblib
 import pytest
-from runs import TINY, Outcome, read_report, start_python
+from omegaconf import DictConfig
+from runs import TINY, Command, Outcome, read_report, start_python
 
 import miner
+from miner.training import session
 
 pytestmark = pytest.mark.slow
 
@@ -139,20 +142,33 @@ def test_submitit_runs_no_more_jobs_than_its_bound(tmp_path: Path, cut: Path) ->
     check_spread(tmp_path, "hydra/launcher=submitit_local", "hydra.sweeper.max_batch_size=2")
 
 
-def test_failing_trial_does_not_end_a_search(tmp_path: Path, cut: Path) -> None:
+@pytest.mark.filterwarnings("ignore")  # Optuna 2 warns of the libraries that it imports
+def test_failing_trial_does_not_end_a_search(
+    tmp_path: Path, picture: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     need("optuna")
-    fixed = ["optimizer.lr=0.02", "encoding.n_frequencies=4"]
-    trials = ["hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.seed=0"]  # the first one fails
-    argued = [argument for argument in SWEEP if not argument.startswith("image.path")]
-    outcome = start_python(
-        tmp_path, *argued, "experiment=search", *fixed, *trials, "image.path=picture.png,cut.png"
-    )
+    fit = session._fit
+
+    def fit_coarse(config: DictConfig, *arguments: Any) -> Any:
+        if config.encoding.n_frequencies == 5:
+            raise MemoryError("full")
+        return fit(config, *arguments)
+
+    monkeypatch.setattr(session, "_fit", fit_coarse)
+    fixed = ["optimizer.lr=0.02", "hydra.sweep.dir=sweep"]
+    searched = [
+        "experiment=search",
+        "encoding.n_frequencies=choice(4,5)",
+        "hydra.sweeper.n_trials=6",
+    ]
+    outcome = command("-m", *fixed, *searched)
     assert outcome.status == 1
     assert statuses(tmp_path) == ["failed", "finished"]
-    assert "'cut.png' cannot be decoded" in outcome.output
+    assert "MemoryError: full" in outcome.output
     found = [read_report(path.parent) for path in reports(tmp_path)]
     (best,) = [report["objective"] for report in found if report["status"] == "finished"]
     assert f"best_value: {best}" in (tmp_path / "sweep/optimization_results.yaml").read_text()
+    assert f"best: objective {best:.3f} with" in outcome.output
 
 
 def test_search_samples_between_its_bounds(tmp_path: Path, picture: Path) -> None:
