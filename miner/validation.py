@@ -119,7 +119,7 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def exit_on_mistakes() -> Iterator[None]:
-    """Leave with status 1 and one line for each mistake.
+    """Leave with status 1: at a mistake with a line, at a fault of ours with a traceback.
 
     Hydra turns a callback's exceptions into warnings, but lets `SystemExit` through.
     """

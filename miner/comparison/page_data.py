@@ -1,7 +1,6 @@
 """All that the page shows, in plain lists and mappings."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from miner.comparison.comparison import Comparison
@@ -34,7 +33,7 @@ def page_data(comparison: Comparison) -> dict[str, Any]:
             _run(comparison, result, name)
             for name, result in zip(names, comparison.results, strict=True)
         ],
-        "settings": [asdict(setting) for setting in settings(comparison)],
+        "settings": [{"values": each.values, "runs": each.runs} for each in settings(comparison)],
         "differences": {
             factor: _differences(comparison, factor, metrics) for factor in comparison.factors
         },

@@ -7,9 +7,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from miner.comparison.results import THUMBNAILS, Result
+from miner.comparison.results import THUMBNAIL_SIDE, THUMBNAILS, Result
 
-_MAX_SIDE = 320
 _MOST_PIXELS = 2**22
 """Larger pictures are not reduced, as that takes a noticeable time."""
 
@@ -44,7 +43,7 @@ def _reduced(folder: Path) -> dict[str, str | None]:
             if image.width * image.height > _MOST_PIXELS:
                 return {}
             small: Any = image.convert("RGB")
-            small.thumbnail((_MAX_SIDE, _MAX_SIDE), reducing_gap=2)
+            small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=2)
             content = BytesIO()
             small.save(content, "WEBP", quality=80, method=2)
     except (OSError, ValueError, SyntaxError):  # none, or a broken one

@@ -15,6 +15,9 @@ from miner.reports import REPORT, read_report
 
 Status = Literal["finished", "failed", "unfinished", "not started"]
 THUMBNAILS = ("reconstruction", "blocks", "error")
+THUMBNAIL_SIDE = 320
+"""Most pixels along a side of a thumbnail."""
+
 CURVE = ("level", "step", "seconds", "parameters", "psnr_db")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from miner.images.crop import middle_box
 from miner.images.errors import ImageError
 from miner.images.limits import check_size
 from miner.images.wide_tiff import read_wide_tiff
@@ -82,16 +83,11 @@ def decode(file: Path, image: pyvips.Image, crop_px: int | None) -> NDArray[Any]
             # turning reads out of order, which a sequential decoder cannot give
             image = image.copy_memory().autorot()
         if crop_px is not None:
-            image = _middle(image, crop_px)
+            image = image.crop(*middle_box(image.width, image.height, crop_px))
         pixels = np.atleast_3d(image.numpy())
     except pyvips.Error as error:
         raise ImageError(_explain(file, error.detail)) from None
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def _middle(image: pyvips.Image, side: int) -> pyvips.Image:
-    width, height = min(image.width, side), min(image.height, side)
-    return image.crop((image.width - width) // 2, (image.height - height) // 2, width, height)
 
 
 def _explain(file: Path, detail: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from miner.images.crop import middle_box
 from miner.images.decode import decode, log_conversions, normalise, open_header
 from miner.images.errors import ImageError
 from miner.images.limits import check_size
@@ -55,10 +56,11 @@ def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> Ima
     if path.startswith(SAMPLE_PREFIX):
         name, pixels = _read_sample(path, max_pixels)
         channels, height_px, width_px = pixels.shape
-        return ImageInfo(name, *_cropped(width_px, height_px, crop_px), channels, "uint8")
+        size = middle_box(width_px, height_px, crop_px)[2:]
+        return ImageInfo(name, *size, channels, "uint8")
     file = find_file(path)
     image = normalise(open_header(file, max_pixels)).autorot()
-    size = _cropped(image.width, image.height, crop_px)
+    size = middle_box(image.width, image.height, crop_px)[2:]
     return ImageInfo(file.stem, *size, image.bands, _DTYPES[image.format])
 
 
@@ -78,7 +80,9 @@ def open_image(path: str, max_pixels: int, crop_px: int | None = None) -> Source
     if path.startswith(SAMPLE_PREFIX):
         name, pixels = _read_sample(path, max_pixels)
         digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-        return _source_image(Path(name), _middle(pixels, crop_px), digest)
+        left, top, width, height = middle_box(pixels.shape[2], pixels.shape[1], crop_px)
+        middle = pixels[:, top : top + height, left : left + width]
+        return _source_image(Path(name), middle, digest)
     file = find_file(path)
     image = open_header(file, max_pixels)
     log_conversions(file, image)
@@ -94,21 +98,6 @@ def _read_sample(path: str, max_pixels: int) -> tuple[str, NDArray[np.uint8]]:
     pixels = np.atleast_3d(load_sample(name)).transpose(2, 0, 1)
     check_size(path, pixels.shape[2], pixels.shape[1], max_pixels)
     return name, pixels
-
-
-def _cropped(width_px: int, height_px: int, crop_px: int | None) -> tuple[int, int]:
-    return (
-        (width_px, height_px)
-        if crop_px is None
-        else (min(width_px, crop_px), min(height_px, crop_px))
-    )
-
-
-def _middle(pixels: NDArray[np.uint8], crop_px: int | None) -> NDArray[np.uint8]:
-    height, width = pixels.shape[1:]
-    columns, rows = _cropped(width, height, crop_px)
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return pixels[:, top : top + rows, left : left + columns]
 
 
 def _source_image(file: Path, pixels: NDArray[Any], sha256: str) -> SourceImage:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from miner.comparison.results import THUMBNAIL_SIDE
 from miner.evaluation.figures import (
     LevelBlocks,
     LevelCurve,
@@ -25,9 +26,6 @@ from miner.training.loggers import Picture
 from miner.training.records import CurvePoint
 
 Pixels = NDArray[np.float32]
-
-THUMBNAIL_SIDE = 320
-"""Most pixels along a side of a thumbnail."""
 
 
 def draw_pictures(
