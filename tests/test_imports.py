@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 STOREYS = [  # a module imports from its own package and from storeys below
     {"mistakes"},
-    {"files", "schema", "console", "machine"},
+    {"files", "schema", "console", "machine", "regions", "scratch"},
     {"plan", "reports", "grid", "images", "pyramid", "models"},
     {"command_line", "identity", "jobs", "overview", "comparison", "representation"},
     {"fitting"},

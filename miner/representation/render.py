@@ -8,12 +8,10 @@ from torch import Tensor
 
 from miner.models.block_model import BlockModel
 from miner.models.parameters import Parameters, select
-from miner.pyramid import Frame, Grid, coordinates, expand
+from miner.pyramid import Frame, Grid, coordinates
+from miner.regions import Region
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
-
-Region = tuple[tuple[int, int], ...]
-"""A box of pixels: (first, one past the last) along each axis."""
 
 _PIXELS_AT_ONCE = 2**18
 
@@ -99,24 +97,6 @@ def render_level(
         places = tuple(positions[inside].T)
         tiled[places] = spec.pyramid.merge(tiled[places], values[inside])
     return box.joined(tiled)
-
-
-def predict(coarser: Tensor, coarser_first: tuple[int, ...], region: Region) -> Tensor:
-    """Expand a part of the next coarser level, which begins at `coarser_first`, over a region."""
-    doubled = expand(coarser, tuple(2 * side for side in coarser.shape[1:]))
-    crop = [
-        slice(low - 2 * start, high - 2 * start)
-        for (low, high), start in zip(region, coarser_first, strict=True)
-    ]
-    return doubled[(slice(None), *crop)].contiguous()
-
-
-def halo(region: Region, coarser_sides: tuple[int, ...]) -> Region:
-    """The part of the next coarser level that interpolation over a region reads."""
-    return tuple(
-        (max(0, low // 2 - 1), min(side, (high - 1) // 2 + 2))
-        for (low, high), side in zip(region, coarser_sides, strict=True)
-    )
 
 
 def whole_patches(region: Region, grid: Grid) -> Region:

@@ -11,14 +11,9 @@ import torch
 from torch import Tensor
 
 from miner.files import written_whole
-from miner.representation.render import (
-    Region,
-    check_region,
-    halo,
-    predict,
-    render_level,
-    whole_patches,
-)
+from miner.pyramid.prediction import halo, predict
+from miner.regions import Region, whole
+from miner.representation.render import check_region, render_level, whole_patches
 from miner.representation.shard import RepresentationError, Shard, read_shard, write_shard
 from miner.representation.spec import Spec
 
@@ -74,14 +69,14 @@ class MinerRepresentation:
             raise ValueError(f"level={level}: must be 0 (full size) to {spec.n_levels - 1}")
         sides = spec.level_sides[level]
         if region is None:
-            region = tuple((0, side) for side in sides)
+            region = whole(sides)
         check_region(region, sides)
         box = whole_patches(region, spec.grid(level))
         prediction = self._prediction(level, box)
         first = tuple(low for low, _ in box)
-        whole = render_level(spec, level, self.shards.get(level, ()), prediction, first)
+        rendered = render_level(spec, level, self.shards.get(level, ()), prediction, first)
         crop = [slice(r[0] - b[0], r[1] - b[0]) for r, b in zip(region, box, strict=True)]
-        return whole[(slice(None), *crop)].contiguous()
+        return rendered[(slice(None), *crop)].contiguous()
 
     def _prediction(self, level: int, box: Region) -> Tensor:
         if self.spec.is_coarsest(level):

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from miner.models.parameters import select
 from miner.pyramid import Frame, GaussianPyramid, LaplacianPyramid, Pyramid, coordinates, expand
+from miner.pyramid.prediction import halo, predict
+from miner.regions import Region
 from miner.representation import MinerRepresentation, Shard, Spec
-from miner.representation.render import Region, halo, predict, whole_patches
+from miner.representation.render import whole_patches
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
 SPEC_2D, SPEC_3D = make_spec((23, 30)), make_spec((9, 13, 6))

@@ -1,0 +1,34 @@
+"""Boxes of pixels, and the tiles that large images are worked on by."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+Region = tuple[tuple[int, int], ...]
+"""A box of pixels: (first, one past the last) along each axis, rows first."""
+
+TILE_SIDE = 1024
+"""Pixels along a side of a tile, more or less: bounds memory, changes no result."""
+
+
+def whole(sides: Sequence[int]) -> Region:
+    """All of an image with these sides."""
+    return tuple((0, side) for side in sides)
+
+
+def sides_of(region: Region) -> tuple[int, ...]:
+    """Pixels along each axis of a region."""
+    return tuple(end - first for first, end in region)
+
+
+def slices(region: Region) -> tuple[slice, ...]:
+    """The region as an index of an array."""
+    return tuple(slice(first, end) for first, end in region)
+
+
+def tiles(sides: Sequence[int], tile_side: int = TILE_SIDE) -> Iterator[Region]:
+    """Cut an image into squares or cubes, row-major; those at the far edges may be smaller."""
+    axes = [
+        [(first, min(first + tile_side, side)) for first in range(0, side, tile_side)]
+        for side in sides
+    ]
+    yield from itertools.product(*axes)

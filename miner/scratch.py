@@ -1,0 +1,130 @@
+"""Large arrays of a run, in memory or in files that are gone when the run ends."""
+
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Index = tuple[slice, ...]
+
+
+class ArrayLike(Protocol):
+    """What is read box by box: a NumPy array, an array in a file, a Zarr array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length along each axis."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        ...
+
+    def __getitem__(self, index: Index, /) -> Any: ...
+
+
+class WritableArray(ArrayLike, Protocol):
+    """What is written box by box, too."""
+
+    def __setitem__(self, index: Index, values: Any, /) -> None: ...
+
+
+class NpyFile:
+    """An array in an `.npy` file.
+
+    It is mapped for the moment of an access only: pages that stay mapped count as this process's
+    memory, and would be as large as the file in the end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a file.
+
+        Raises:
+            ValueError: it is damaged, cut short, or would have to be unpickled.
+        """
+        self.path = path
+        mapped = self._mapped("r")
+        self.shape: tuple[int, ...] = mapped.shape
+        self.dtype: np.dtype[Any] = mapped.dtype
+
+    @classmethod
+    def create(cls, path: Path, shape: Sequence[int], dtype: DTypeLike) -> Self:
+        """Make a file and take its space on the disk, so that no later write can lack it.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
+        with path.open("r+b") as stream:
+            _reserve(stream.fileno(), path.stat().st_size)
+        return cls(path)
+
+    def __getitem__(self, index: Index) -> NDArray[Any]:
+        return np.array(self._mapped("r")[index])
+
+    def __setitem__(self, index: Index, values: Any) -> None:
+        self._mapped("r+")[index] = values
+
+    def _mapped(self, mode: Any) -> NDArray[Any]:
+        mapped: NDArray[Any] = np.load(self.path, mmap_mode=mode, allow_pickle=False)
+        return mapped
+
+
+class Scratch:
+    """Makes arrays: in files below a folder, or in memory where there is none.
+
+    The folder is made when it is needed and removed with all that it holds at the end of a `with`
+    statement; what an earlier run left there is removed before.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        """Take a folder that nothing else uses."""
+        self._folder = folder
+
+    def array(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:
+        """An array of which nothing is known yet; `name` is its own within this scratch.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if self._folder is None:
+            return np.empty(tuple(shape), dtype)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return NpyFile.create(self._folder / f"{name}.npy", shape, dtype)
+
+    def remove(self, name: str) -> None:
+        """Give back an array's space on the disk; it must not be used any more."""
+        if self._folder is not None:
+            (self._folder / f"{name}.npy").unlink()
+
+    def clear(self) -> None:
+        """Remove everything."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        self.clear()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.clear()
+
+
+def n_bytes(shape: Sequence[int], dtype: DTypeLike) -> int:
+    """Bytes that an array takes."""
+    return math.prod(shape) * np.dtype(dtype).itemsize
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    step = 2**24  # macOS: only what is written is there
+    for first in range(os.fstat(descriptor).st_size and 128, size, step):
+        os.pwrite(descriptor, bytes(min(step, size - first)), first)
