@@ -17,10 +17,12 @@ from omegaconf.errors import OmegaConfBaseException
 from miner.config import CONF_FOLDER, build_settings, check_cuda
 from miner.fitting.fitter import PyramidFitter, fit_pyramid, make_spec
 from miner.images import PixelFormat
+from miner.pyramid import ArrayRaster
 from miner.representation import MinerRepresentation
 from miner.schema import ConfigError, check_config, check_lists
+from miner.scratch import Scratch
 
-_GROUPS_WITHOUT_EFFECT = ("image", "logger", "trainer")
+_GROUPS_WITHOUT_EFFECT = ("image", "logger", "resume", "trainer")
 
 
 def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> MinerRepresentation:
@@ -44,7 +46,8 @@ def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> MinerRepre
     check_lists(check_config(config), n_levels)
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, built)
-    return fit_pyramid(PyramidFitter(signal, spec, built, _device(device)))
+    raster = ArrayRaster(signal.numpy())
+    return fit_pyramid(PyramidFitter(raster, spec, built, _device(device), Scratch(None)))
 
 
 def compose_settings(settings: Mapping[str, Any]) -> DictConfig:

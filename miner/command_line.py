@@ -60,7 +60,7 @@ def _expanded(argument: str) -> str:
     images = [file for file in files if _is_image(file)]
     if not images:
         raise ImageError(f"{path!r} holds no image: name a folder or a pattern with images")
-    return _KEY + ",".join(_quote(str(image)) for image in images)
+    return _KEY + ",".join(quote(str(image)) for image in images)
 
 
 def _files(path: str) -> list[Path] | None:
@@ -100,10 +100,10 @@ def _quoted(argument: str) -> str:
     path = _home(argument.removeprefix(_KEY))
     if not _exists(path) and _parses(argument):
         return argument
-    return _KEY + _quote(path)
+    return _KEY + quote(path)
 
 
-def _quote(path: str) -> str:
+def quote(path: str) -> str:
     """Quote a path for Hydra, whatever characters it has."""
     # OmegaConf: "${" begins an interpolation unless an odd number of backslashes stands before it.
     escaped = re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", path)

@@ -79,6 +79,14 @@ def build_objective(config: DictConfig) -> Objective:
     return cast(Objective, _component("objective", Objective, config.objective))
 
 
+def device_type(accelerator: str) -> str:
+    """The kind of device that a trainer's accelerator stands for here: cpu or cuda."""
+    import torch
+
+    is_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
+    return "cuda" if is_cuda else "cpu"
+
+
 def check_cuda(setting: str, remedy: str) -> None:
     """Refuse CUDA where there is none.
 

@@ -1,26 +1,77 @@
-"""What makes two jobs the same: their settings and their image."""
+"""What makes two jobs, or two fits, the same: their settings and their image."""
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from miner.images import SAMPLE_PREFIX
 
 HASH_LENGTH = 8
-_NO_PART = ("hydra", "logger", "objective")  # what is told of a job does not change it
+_NO_PART = ("hydra", "logger", "objective", "resume")  # what is told of a job does not change it
+_DEVICES = "trainer"  # where a fit runs is compared by the device alone
 
 
 def job_hash(config: DictConfig) -> str:
     """Eight hexadecimal digits of the resolved configuration and the image's content."""
-    keys = [str(key) for key in config if key not in _NO_PART]
-    settings: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
+    settings = _settings(config, _NO_PART)
     settings["image"]["path"] = _content(settings["image"]["path"])
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+
+
+def fit_of(config: DictConfig, image_sha256: str, device: str) -> dict[str, Any]:
+    """What a fit's result depends on, in plain data: settings, image and kind of device.
+
+    A sample is known by its name.
+    """
+    settings = _settings(config, (*_NO_PART, _DEVICES))
+    path = settings["image"].pop("path")
+    del settings["image"]["max_pixels"]
+    is_sample = path.startswith(SAMPLE_PREFIX)
+    place = path if is_sample else str(_home(path).absolute())
+    image = {"path": place, "sha256": path if is_sample else image_sha256}
+    return {"settings": settings, "image": image, "device": device}
+
+
+def fit_digest(fit: Mapping[str, Any]) -> str:
+    """One number for what `fit_of` gives; where the image lies makes no difference."""
+    parts = [fit["settings"], fit["image"]["sha256"], fit["device"]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two fits, one line each, as `pyramid.n_levels: 4, now 3`."""
+    lines = []
+    old, new = (dict(_leaves(fit["settings"])) for fit in (before, now))
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            lines.append(f"{name}: {old.get(name)}, now {new.get(name)}")
+    if before["image"]["sha256"] != now["image"]["sha256"]:
+        lines.append(f"the content of the image {now['image']['path']} is another")
+    if before["device"] != now["device"]:
+        lines.append(f"device: {before['device']}, now {now['device']}")
+    return lines
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _settings(config: DictConfig, without: Sequence[str]) -> dict[str, Any]:
+    """The resolved configuration less some groups, and less where scratch files lie."""
+    keys = [str(key) for key in config if key not in without]
+    settings: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
+    settings["fitting"].pop("scratch_dir", None)
+    return cast(dict[str, Any], settings)
 
 
 def job_folder(sweep_folder: str, number: int, *, _root_: DictConfig) -> str:
@@ -37,12 +88,21 @@ def _content(path: str) -> str:
     """A file's name and the digest of its bytes: where it lies makes no difference."""
     if path.startswith(SAMPLE_PREFIX):
         return path
-    file = Path(path).expanduser() if path.startswith("~/") else Path(path)
+    file = _home(path)
     try:
-        stat = file.stat()
-        return f"{file.stem} {_digest(file, stat.st_mtime_ns, stat.st_size)}"
+        return f"{file.stem} {file_digest(file)}"
     except OSError:  # it went away since it was checked; its job will say so
         return path
+
+
+def _home(path: str) -> Path:
+    return Path(path).expanduser() if path.startswith("~/") else Path(path)
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file's content, read once as long as the file stays the same."""
+    stat = file.stat()
+    return _digest(file, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=1024)

@@ -5,6 +5,7 @@ The heavy imports wait until a run is certain, so that mistakes are answered at 
 
 import logging
 import os
+import shlex
 import signal
 import sys
 
@@ -16,6 +17,7 @@ from miner.config import CONF_FOLDER
 from miner.images import ImageError
 from miner.jobs import present_job
 from miner.machine import prepare
+from miner.resuming import resume_arguments
 from miner.schema import ConfigError
 from miner.validation import exit_on_mistakes, refuse_arguments
 
@@ -34,6 +36,11 @@ def _task(config: DictConfig) -> float | None:
     except (ConfigError, ImageError) as error:
         _LOG.error("%s", error)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        _LOG.warning(
+            "stopped; to go on: python -m miner.run resume=%s", shlex.quote(str(job.folder))
+        )
+        raise SystemExit(128 + signal.SIGINT) from None
     return None
 
 
@@ -42,7 +49,8 @@ def main() -> None:
     prepare()
     with exit_on_mistakes():
         refuse_arguments(sys.argv[1:])
-        sys.argv[1:] = quote_paths(expand_folders(sys.argv[1:]))
+        arguments = resume_arguments(sys.argv[1:])
+        sys.argv[1:] = quote_paths(expand_folders(arguments))
     try:
         _task()
     except KeyboardInterrupt:

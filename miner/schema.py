@@ -143,6 +143,9 @@ class _Fitting(_Group):
     ]
     chunk_size: _Count
     max_memory_gib: _Positive
+    scratch_dir: Annotated[
+        str | None, Field(description="must name a folder, or null for the run's own")
+    ]
 
 
 class _Trainer(_Group):
@@ -215,6 +218,13 @@ class RunConfig(_Group):
         _number("must be from 2 to 512 pixels; 16 to 64 serve most images", ge=2, le=512),
     ]
     seed: Annotated[int, _number("must be a whole number from 0 to 2^63 - 1", ge=0, lt=2**63)]
+    resume: Annotated[
+        None,
+        Field(
+            description="must stand on the command line of a single run, as resume=FOLDER; "
+            "a sweep is started again with hydra.sweep.dir=FOLDER"
+        ),
+    ]
 
 
 def check_config(config: DictConfig) -> RunConfig:

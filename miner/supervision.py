@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from filelock import AcquireReturnProxy, BaseFileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
@@ -12,8 +13,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from miner.console import ConsoleHandler, say
+from miner.lock import lock_folder
 from miner.overview import JobFolders, Overview
 from miner.plan import PLAN, Plan, write_plan
+from miner.resuming import finished_psnr_db
 from miner.validation import check_run, check_sweep, exit_on_mistakes
 
 
@@ -27,15 +30,27 @@ class Supervise(Callback):
     def __init__(self) -> None:
         """Nothing to watch yet."""
         self._overview: Overview | None = None
+        self._lock: AcquireReturnProxy[BaseFileLock] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """What goes to the processes of other launchers: they have nothing to watch."""
-        return {"_overview": None}
+        return {"_overview": None, "_lock": None}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check a single run."""
+        """Check a single run, and keep others out of its folder."""
+        folder = Path(config.hydra.run.dir)
         with exit_on_mistakes():
             check_run(config)
+            self._lock = lock_folder(folder)
+            psnr_db = finished_psnr_db(folder)
+        if psnr_db is not None:
+            say(f"{folder}: is finished ({psnr_db:.2f} dB); nothing to do")
+            raise SystemExit(0)
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Let others into the folder."""
+        if self._lock is not None:
+            self._lock.lock.release()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of a sweep, write down what it is to do, and watch it."""

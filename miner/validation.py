@@ -13,14 +13,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from miner.command_line import SWEEP_FLAGS
-from miner.config import CONF_FOLDER, build_objective, build_settings, check_cuda
+from miner.config import CONF_FOLDER, build_objective, build_settings, check_cuda, device_type
 from miner.grid import Grid
 from miner.identity import job_hash
 from miner.images import ImageError, inspect_image
 from miner.jobs import LOCAL_LAUNCHER
 from miner.plan import Plan, PlannedJob
 from miner.reports import REPORT
+from miner.resuming import check_unchanged
 from miner.schema import ConfigError, check_config, check_lists
+from miner.space import scratch_for
 
 _GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _PLUGINS = {
@@ -36,17 +38,15 @@ def check_run(config: DictConfig) -> None:
     """Check a single run; `config` is all of Hydra's.
 
     Raises:
-        ConfigError: a setting, the folder or the device.
+        ConfigError: a setting, the folder, what an earlier start left in it, or the device.
         ImageError: the image file.
     """
     folder = Path(config.hydra.run.dir)
-    if (folder / "representation").exists():
-        raise ConfigError(
-            f"hydra.run.dir={folder}: holds a representation already; "
-            "name another folder, or delete that one"
-        )
     _check_writable("hydra.run.dir", folder)
-    validate(_own_settings(config))
+    own = _own_settings(config)
+    validate(own)
+    scratch_for(check_config(own), folder)
+    check_unchanged(folder, own, device_type(own.trainer.accelerator))
 
 
 def check_sweep(config: DictConfig) -> Plan | None:

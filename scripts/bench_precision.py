@@ -25,6 +25,8 @@ from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.settings import FitSettings
 from miner.images import SourceImage, open_image
 from miner.models.parameters import Parameters
+from miner.pyramid import ArrayRaster
+from miner.scratch import Scratch
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ def mean_block_psnr(source: SourceImage, settings: FitSettings) -> float:
     """Mean over the finest blocks of each block's PSNR in dB."""
     signal = torch.from_numpy(source.pixels)
     spec = make_spec(tuple(signal.shape[1:]), source.format, settings)
-    representation = fit_pyramid(PyramidFitter(signal, spec, settings, torch.device("cpu")))
+    raster = ArrayRaster(source.pixels)
+    fitter = PyramidFitter(raster, spec, settings, torch.device("cpu"), Scratch(None))
+    representation = fit_pyramid(fitter)
     errors = (representation.reconstruct().clamp(0, 1) - signal).square()
     mse = spec.grid(0).block_means(errors)
     return float((-10 * mse.clamp(min=1e-12).log10()).mean())

@@ -4,7 +4,6 @@ import platform
 import resource
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
@@ -26,8 +25,3 @@ def peak_gpu_memory_gib() -> float | None:
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
-
-
-def folder_bytes(folder: Path) -> int:
-    """Size of all files of a representation, manifest included."""
-    return sum(path.stat().st_size for path in folder.iterdir())

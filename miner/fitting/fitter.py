@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from miner.fitting.level import Coarser, LevelFit
+from miner.fitting.level import Coarser, LevelFit, squared_error
 from miner.fitting.settings import FitSettings, at_level
 from miner.images.pixel_format import PixelFormat
 from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel
-from miner.pyramid import expand, reduce
+from miner.pyramid import ArrayRaster, Raster, reduce
+from miner.regions import TILE_SIDE, tiles
 from miner.representation import MinerRepresentation, Shard, Spec
+from miner.scratch import Scratch
 
 
 def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSettings) -> Spec:
@@ -40,16 +42,31 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
 
 
 class PyramidFitter:
-    """Levels of a signal `(C, *S)` in the unit range, to be fitted one after another."""
+    """Levels of a signal in the unit range, to be fitted one after another.
+
+    `scratch` holds the coarser levels of the signal and the reconstructions of the last two levels.
+    """
 
     def __init__(
-        self, signal: Tensor, spec: Spec, settings: FitSettings, device: torch.device
+        self,
+        signal: Raster,
+        spec: Spec,
+        settings: FitSettings,
+        device: torch.device,
+        scratch: Scratch,
     ) -> None:
-        """Build the pyramid of the signal, on the CPU."""
+        """Build the pyramid of the signal, on the CPU, tile by tile.
+
+        Raises:
+            OSError: the disk is full.
+        """
         self.spec, self.settings, self.device = spec, settings, device
-        self.signals = [signal]
-        for _ in range(spec.n_levels - 1):
-            self.signals.append(reduce(self.signals[-1]))
+        self._scratch = scratch
+        self.signals: list[Raster] = [signal]
+        for level in range(1, spec.n_levels):
+            coarser = self._new(f"signal_{level}", level)
+            _reduce(self.signals[-1], coarser)
+            self.signals.append(coarser)
         self._coarser: Coarser | None = None
         self.kernel = settings.kernel.prepare(
             spec.models, settings.readout, settings.steps_at(0), device
@@ -67,13 +84,27 @@ class PyramidFitter:
             self.device,
         )
 
-    def finish_level(self, fit: LevelFit, shards: Sequence[Shard]) -> Tensor:
-        """Render the level from what is stored, and predict the next from it."""
-        reconstruction = fit.reconstruct(shards)
+    def finish_level(self, fit: LevelFit, shards: Sequence[Shard]) -> float:
+        """Render the level from what is stored, for the next to be predicted from.
+
+        Gives the summed squared error of the level, clipped to the unit range.
+        """
+        kept = self._new(f"reconstruction_{fit.level}", fit.level) if fit.level > 0 else None
+        sse = 0.0
+        for region, rendered in fit.reconstruct(shards):
+            if kept is not None:
+                kept.write(region, rendered)
+            sse += squared_error(fit.signal.read(region), rendered.clamp_(0, 1))
+        if self._coarser is not None:
+            self._scratch.remove(f"reconstruction_{fit.level + 1}")
         if fit.level > 0:
-            sides = self.spec.level_sides[fit.level - 1]
-            self._coarser = Coarser(expand(reconstruction, sides), shards)
-        return reconstruction
+            self._scratch.remove(f"signal_{fit.level}")
+        self._coarser = None if kept is None else Coarser(kept, shards)
+        return sse
+
+    def _new(self, name: str, level: int) -> ArrayRaster:
+        shape = (self.spec.n_channels, *self.spec.level_sides[level])
+        return ArrayRaster(self._scratch.array(name, shape, np.float32))
 
 
 def fit_pyramid(
@@ -87,3 +118,12 @@ def fit_pyramid(
         shards[level] = [fit.fit_chunk(chunk) for chunk in range(len(fit.chunks))]
         fitter.finish_level(fit, shards[level])
     return MinerRepresentation(fitter.spec, shards)
+
+
+def _reduce(signal: Raster, coarser: ArrayRaster) -> None:
+    for region in tiles(coarser.sides, TILE_SIDE // 2):
+        finer = tuple(
+            (2 * low, min(2 * high, side))
+            for (low, high), side in zip(region, signal.sides, strict=True)
+        )
+        coarser.write(region, reduce(signal.read(finer)))

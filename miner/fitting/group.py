@@ -9,6 +9,7 @@ from torch import Tensor
 from miner.fitting.block_fitter import BlockFit, fit_blocks
 from miner.fitting.curves import Curve, merge_curves, scaled
 from miner.fitting.kernel import Kernel
+from miner.fitting.patches import Patches
 from miner.fitting.pruning import AbsoluteMSEPruning, Pruning
 from miner.fitting.randomness import generator
 from miner.fitting.readout import LearnedReadout, Readout
@@ -22,25 +23,6 @@ from miner.representation.render import by_frame
 from miner.representation.spec import Spec
 
 _PILOT_CHECK, _FAR_BELOW = 5, 1e-2
-
-
-@dataclass(frozen=True)
-class Patches:
-    """A chunk's signal and prediction, `(B, C, *[patch_size] * D)`, and real pixels `(B, D)`."""
-
-    signal: Tensor
-    prediction: Tensor
-    extents: Tensor
-
-    def select(self, members: Tensor) -> "Patches":
-        """Some of the blocks."""
-        return Patches(self.signal[members], self.prediction[members], self.extents[members])
-
-    def targets(self, spec: Spec, part: Tensor, extent: tuple[int, ...]) -> Tensor:
-        """Targets `(B, C, P)` over real pixels."""
-        crop: tuple[Tensor | slice, ...] = (part, slice(None), *map(slice, extent))
-        signal, prediction = self.signal[crop], self.prediction[crop]
-        return spec.pyramid.target(signal, prediction).flatten(2)
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,26 @@
 """Fit one level of the pyramid, chunk by chunk."""
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from miner.fitting.best_fits import BestFits, FittedGroup
 from miner.fitting.curves import later, merge_curves
-from miner.fitting.group import GroupFit, GroupFitter, Patches
+from miner.fitting.group import GroupFitter
 from miner.fitting.kernel import Kernel
 from miner.fitting.parents import find_parents
+from miner.fitting.patches import Patches, gather
 from miner.fitting.randomness import generator
 from miner.fitting.settings import FitSettings, at_level
 from miner.fitting.sizing import Task
 from miner.fitting.weights import Start
-from miner.models.parameters import Parameters, concatenate, select
+from miner.pyramid import ExpandedRaster, Grid, Raster, ZeroRaster
+from miner.regions import Region, sides_of
+from miner.representation.index import ShardIndex
 from miner.representation.render import render_level
 from miner.representation.shard import ChunkStats, Shard
 from miner.representation.spec import Spec
@@ -23,9 +28,9 @@ from miner.representation.spec import Spec
 
 @dataclass(frozen=True)
 class Coarser:
-    """The next coarser level, finished: its reconstruction `(C, *S)` expanded, and its shards."""
+    """The next coarser level, finished: its reconstruction and its shards."""
 
-    prediction: Tensor
+    reconstruction: Raster
     shards: Sequence[Shard]
 
 
@@ -33,7 +38,8 @@ class LevelFit:
     """One level's active blocks, in chunks, and all that fitting them needs.
 
     A block is active when its prediction's mean squared error over its real pixels is above
-    `max_mse`; at the coarsest level all are.
+    `max_mse`; at the coarsest level all are. Chunks follow a curve through the level, so that each
+    reads a small part of it.
     """
 
     def __init__(
@@ -42,48 +48,68 @@ class LevelFit:
         settings: FitSettings,
         kernel: Kernel,
         level: int,
-        signal: Tensor,
+        signal: Raster,
         coarser: Coarser | None,
         device: torch.device,
     ) -> None:
-        """Take the level's signal `(C, *S)` and the coarser level, None at the coarsest."""
+        """Take the level's signal and the coarser level, None at the coarsest."""
         self.spec, self.settings, self.kernel = spec, settings, kernel
         self.level, self.signal, self.device = level, signal, device
         self.grid = spec.grid(level)
-        self.prediction = torch.zeros_like(signal) if coarser is None else coarser.prediction
+        self.prediction: Raster = ZeroRaster(spec.n_channels, self.grid.sides)
+        if coarser is not None:
+            self.prediction = ExpandedRaster(coarser.reconstruction, self.grid.sides)
         inherits = coarser is not None and settings.weights.inherits
-        self._parents = coarser.shards if coarser and inherits else ()
+        shards = coarser.shards if coarser and inherits else ()
+        self._parents = ShardIndex(spec.grid(min(level + 1, spec.n_levels - 1)), shards)
         self.max_mse = settings.max_mse_at(level)
         self.n_steps = settings.steps_at(level).n_steps
-        self.predicted_mse = self.grid.block_means((signal - self.prediction).square())
+        self.predicted_mse, self.clipped_sse = self._score_prediction()
         is_active = self.predicted_mse > self.max_mse
         if coarser is None:
             is_active[:] = True
         self.active = torch.nonzero(is_active).flatten()
-        self.chunks = self.active.split(settings.chunk_size) if len(self.active) else ()
+        ordered = self.grid.along_curve(self.active).split(settings.chunk_size)
+        self.chunks = [chunk.sort().values for chunk in ordered if len(chunk)]
+
+    @property
+    def n_values(self) -> int:
+        """Pixels times channels."""
+        return self.spec.n_channels * math.prod(self.grid.sides)
 
     @property
     def predicted_sse(self) -> float:
         """Summed squared error of the prediction over the whole level."""
-        return float((self.signal - self.prediction).double().square().sum())
+        return self._sse(torch.arange(self.grid.n_blocks))
 
     @property
     def active_sse(self) -> float:
         """Summed squared error of the prediction over the active blocks."""
-        n_values = self.grid.extents(self.active).prod(-1) * self.signal.shape[0]
-        return float((self.predicted_mse[self.active] * n_values).sum())
+        return self._sse(self.active)
+
+    def _sse(self, blocks: Tensor) -> float:
+        n_values = self.grid.extents(blocks).prod(-1) * self.spec.n_channels
+        return float((self.predicted_mse[blocks] * n_values).sum())
+
+    def _score_prediction(self) -> tuple[Tensor, float]:
+        """The prediction's error for each block, and summed over the level when it is clipped."""
+        mse, clipped_sse = torch.empty(self.grid.n_blocks, dtype=torch.float64), 0.0
+        for region in self.grid.tiles():
+            signal, prediction = self.signal.read(region), self.prediction.read(region)
+            own = Grid(sides_of(region), self.grid.patch_size)
+            errors = own.block_means((signal - prediction).square())
+            mse[self.grid.blocks_in(region)] = errors
+            clipped_sse += squared_error(signal, prediction.clamp_(0, 1))
+        return mse, clipped_sse
 
     def fit_chunk(self, chunk: int, on_steps: Callable[[int], None] = lambda n: None) -> Shard:
         """Fit the blocks of one chunk. `on_steps` is told how many block steps are done."""
         began = time.perf_counter()
         blocks = self.chunks[chunk]
-        patches = Patches(
-            signal=self.grid.cut(self.signal, blocks),
-            prediction=self.grid.cut(self.prediction, blocks),
-            extents=self.grid.extents(blocks),
-        )
+        signal, prediction = gather(self.grid, blocks, (self.signal, self.prediction))
+        patches = Patches(signal, prediction, self.grid.extents(blocks))
         first, again, pilot_seconds = self._fit_widths(blocks, patches, on_steps)
-        stored = _Stored(self.predicted_mse[blocks])
+        stored = BestFits(self.predicted_mse[blocks])
         for group in first + again:
             stored.add(group)
         rows = stored.rows
@@ -91,6 +117,7 @@ class LevelFit:
             n_active=len(blocks),
             n_converged=int(stored.converged[rows].sum()),
             n_fresh=sum(int(group.start.is_fresh.sum()) for group in first),
+            n_diverged=0,
             seconds=time.perf_counter() - began,
             curve=later(merge_curves([group.fit.curve for group in first]), pilot_seconds),
         )
@@ -104,16 +131,18 @@ class LevelFit:
             stats,
         )
 
-    def reconstruct(self, shards: Sequence[Shard]) -> Tensor:
-        """The level as stored, `(C, *S)`, never clipped."""
-        first = (0,) * len(self.spec.sides)
-        return render_level(
-            self.spec, self.level, shards, self.prediction, first, self.kernel.outputs
-        )
+    def reconstruct(self, shards: Sequence[Shard]) -> Iterator[tuple[Region, Tensor]]:
+        """The level as stored, tile by tile, `(C, *S)`, never clipped."""
+        index, size = ShardIndex(self.grid, shards), self.grid.patch_size
+        for region in self.grid.tiles():
+            first = tuple(low for low, _ in region)
+            near = index.near([n // size for n in first], [-(-high // size) for _, high in region])
+            prediction, outputs = self.prediction.read(region), self.kernel.outputs
+            yield region, render_level(self.spec, self.level, near, prediction, first, outputs)
 
     def _fit_widths(
         self, blocks: Tensor, patches: Patches, on_steps: Callable[[int], None]
-    ) -> tuple[list["_Group"], list["_Group"], float]:
+    ) -> tuple[list[FittedGroup], list[FittedGroup], float]:
         """Fits of all blocks with the widths that they get, and of some again with wider ones.
 
         Also the seconds that it took to find the widths.
@@ -135,7 +164,7 @@ class LevelFit:
 
         widths = sizing.assign(task, pilot)
         pilot_seconds = time.perf_counter() - began
-        rounds: list[list[_Group]] = []
+        rounds: list[list[FittedGroup]] = []
         mse = torch.full((len(blocks),), torch.inf)
         pending = torch.arange(len(blocks))
         while len(pending) and len(rounds) <= sizing.retries:
@@ -145,7 +174,7 @@ class LevelFit:
                 start = self._start(blocks[rows], width)
                 fit = self._fitter(width).fit(patches.select(rows), start, on_steps)
                 mse[rows] = torch.fmin(mse[rows], fit.mse)
-                groups.append(_Group(width, rows, start, fit))
+                groups.append(FittedGroup(width, rows, start, fit))
             rounds.append(groups)
             on_steps = _unheard
             wider = sizing.widen(widths, mse, task)
@@ -168,57 +197,6 @@ def _unheard(n_block_steps: int) -> None:
     """Steps of blocks that were counted before."""
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Rows of a chunk that were fitted with one width."""
-
-    width: int
-    rows: Tensor
-    start: Start
-    fit: GroupFit
-
-
-class _Stored:
-    """The best fit of each block of a chunk, if it is better than the block's prediction."""
-
-    def __init__(self, predicted_mse: Tensor) -> None:
-        """Take the errors that blocks have without a network, `(B,)`."""
-        n_blocks = len(predicted_mse)
-        self.mse = predicted_mse.clone()
-        self.widths = torch.zeros(n_blocks, dtype=torch.long)
-        self.frames = torch.zeros(0)
-        self.converged = torch.zeros(n_blocks, dtype=torch.bool)
-        self._group = torch.full((n_blocks,), -1)
-        self._groups: list[_Group] = []
-
-    @property
-    def rows(self) -> Tensor:
-        """Blocks that are stored, ascending."""
-        return torch.nonzero(self.widths).flatten()
-
-    def add(self, group: _Group) -> None:
-        """Take what is better than anything before; a NaN never is."""
-        frames = group.start.frames
-        if not len(self.frames):
-            self.frames = frames.new_zeros(len(self.mse), frames.shape[1])
-        better = group.fit.mse.double() < self.mse[group.rows]
-        rows = group.rows[better]
-        self.mse[rows] = group.fit.mse[better].double()
-        self.widths[rows] = group.width
-        self.frames[rows] = frames[better]
-        self.converged[rows] = group.fit.converged[better]
-        self._group[rows] = len(self._groups)
-        self._groups.append(group)
-
-    def by_width(self) -> dict[int, Parameters]:
-        """Stored tensors of each width, its blocks in ascending order."""
-        stored: dict[int, Parameters] = {}
-        for width in self.widths[self.rows].unique().tolist():
-            parts, rows = [], []
-            for number, group in enumerate(self._groups):
-                kept = self._group[group.rows] == number
-                if group.width == width and kept.any():
-                    parts.append(select(group.fit.stored, kept))
-                    rows.append(group.rows[kept])
-            stored[width] = select(concatenate(parts), torch.cat(rows).argsort())
-        return stored
+def squared_error(signal: Tensor, reconstruction: Tensor) -> float:
+    """Summed squared error of two tensors of one shape."""
+    return float((signal - reconstruction).double().square().sum())

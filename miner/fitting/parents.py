@@ -1,30 +1,26 @@
 """The coarser blocks from which the blocks of a level may start."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from miner.fitting.weights import Parents
-from miner.models.parameters import concatenate, select
-from miner.representation.shard import Shard
+from miner.models.parameters import Parameters, concatenate, select
+from miner.representation.index import ShardIndex
 from miner.representation.spec import Spec
 
 
 def find_parents(
-    spec: Spec, level: int, width: int, blocks: Tensor, coarser_shards: Sequence[Shard]
+    spec: Spec, level: int, width: int, blocks: Tensor, coarser: ShardIndex
 ) -> Parents:
     """The stored parents of blocks `(B,)` of one width; none at the coarsest or of another shape.
 
-    The parent of the block at position q is the coarser block at q // 2.
+    The parent of the block at position q is the coarser block at q // 2. Only shards that hold
+    parents are read.
     """
     positions = spec.grid(level).positions(blocks)
-    groups = [
-        (shard.blocks[members], shard.frames[members], stored)
-        for shard in coarser_shards
-        for found, members, stored in shard.groups()
-        if found == width
-    ]
+    groups = list(_groups(spec, level, width, positions // 2, coarser))
     if not groups:
         return Parents(
             exists=torch.zeros(len(blocks), dtype=torch.bool),
@@ -44,3 +40,18 @@ def find_parents(
         frames=frames[row],
         parity=positions % 2,
     )
+
+
+def _groups(
+    spec: Spec, level: int, width: int, places: Tensor, coarser: ShardIndex
+) -> Iterator[tuple[Tensor, Tensor, Parameters]]:
+    """Numbers, frames and stored tensors of the parents in each shard; `places` `(B, D)`."""
+    if spec.is_coarsest(level):
+        return
+    wanted = spec.grid(level + 1).numbers(places)
+    for shard in coarser.near(places.amin(0).tolist(), (places.amax(0) + 1).tolist()):
+        is_parent = torch.isin(shard.blocks, wanted) & (shard.widths == width)
+        if is_parent.any():
+            kept = is_parent[shard.widths == width]
+            stored = select(shard.stored[width], kept)
+            yield shard.blocks[is_parent], shard.frames[is_parent], stored

@@ -5,11 +5,14 @@ Axis letters of the whole package: `B` blocks, `P` pixels of a block, `D` coordi
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from miner.regions import TILE_SIDE, Region, tiles
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,29 @@ class Grid:
             numbers = numbers * count + positions[:, axis]
         return numbers
 
+    def along_curve(self, blocks: Tensor) -> Tensor:
+        """Blocks `(B,)` in Z-order (Morton 1966): neighbours in the list lie near each other."""
+        positions, n_axes = self.positions(blocks), len(self.sides)
+        key = torch.zeros_like(blocks)
+        for bit in range(max(self.counts).bit_length()):
+            for axis in range(n_axes):
+                place = n_axes * bit + n_axes - 1 - axis
+                key |= ((positions[:, axis] >> bit) & 1) << place
+        return blocks[key.argsort()]
+
+    def tiles(self) -> Iterator[Region]:
+        """Boxes of whole patches that cover the signal, of about a megapixel each."""
+        side = round(TILE_SIDE ** (2 / len(self.sides)))
+        return tiles(self.sides, max(1, side // self.patch_size) * self.patch_size)
+
+    def blocks_in(self, region: Region) -> Tensor:
+        """Numbers of the patches that a box of whole patches holds, row-major, `(B,)`."""
+        axes = [
+            torch.arange(low // self.patch_size, -(-high // self.patch_size))
+            for low, high in region
+        ]
+        return self.numbers(torch.cartesian_prod(*axes).reshape(-1, len(axes)))
+
     def extents(self, blocks: Tensor) -> Tensor:
         """Real pixels along each axis, `(B, D)`, between 1 and `patch_size`."""
         left = torch.tensor(self.sides) - self.positions(blocks) * self.patch_size
@@ -53,11 +79,7 @@ class Grid:
         positions = self.positions(blocks)
         if len(positions) == 0:
             return signal.new_empty(0, signal.shape[0], *(self.patch_size for _ in self.sides))
-        # Only the rows of patches that the blocks lie in are copied: a level has many chunks.
-        first, last = int(positions[:, 0].min()), int(positions[:, 0].max())
-        band = signal[:, first * self.patch_size : (last + 1) * self.patch_size]
-        positions[:, 0] -= first
-        return Grid(tuple(band.shape[1:]), self.patch_size).tiled(band)[tuple(positions.T)]
+        return self.tiled(signal)[tuple(positions.T)]
 
     def joined(self, tiled: Tensor) -> Tensor:
         """The signal `(C, *S)` of its patches as `tiled` lays them out."""

@@ -1,24 +1,26 @@
 """The product of a fit: every level's active blocks, rendered at any level and in any region."""
 
-import json
+import math
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from miner.files import written_whole
 from miner.pyramid.prediction import halo, predict
-from miner.regions import Region, whole
+from miner.regions import Region, sides_of, whole
+from miner.representation.folder import ShardFolder
+from miner.representation.index import ShardIndex
+from miner.representation.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from miner.representation.render import check_region, render_level, whole_patches
-from miner.representation.shard import RepresentationError, Shard, read_shard, write_shard
+from miner.representation.shard import RepresentationError, Shard, write_shard
 from miner.representation.spec import Spec
 
-MANIFEST = "manifest.json"
-_FORMAT, _VERSION = "miner-representation", 2
+_MOST_VALUES = 2**32  # 16 GiB
+
+PRODUCT = "representation"
+"""Name of a representation's folder in the folder of the run that makes it."""
 
 
 class MinerRepresentation:
@@ -32,6 +34,7 @@ class MinerRepresentation:
         """Take the spec and the shards of each level."""
         self.spec = spec
         self.shards = {level: tuple(found) for level, found in shards.items()}
+        self._index = {level: ShardIndex(spec.grid(level), s) for level, s in self.shards.items()}
 
     @property
     def n_parameters(self) -> int:
@@ -40,10 +43,11 @@ class MinerRepresentation:
 
     def level_parameters(self, level: int) -> int:
         """Stored numbers of one level's block networks."""
-        groups = [group for shard in self.shards.get(level, ()) for group in shard.groups()]
+        shards = self.shards.get(level, ())
         return sum(
-            len(members) * self.spec.model(level, width).n_parameters
-            for width, members, _ in groups
+            n_blocks * self.spec.model(level, width).n_parameters
+            for shard in shards
+            for width, n_blocks in zip(*shard.width_counts(), strict=True)
         )
 
     def active_blocks(self, level: int) -> Tensor:
@@ -62,7 +66,7 @@ class MinerRepresentation:
         """The unclipped reconstruction r_j in a region, `(C, *S)` float32.
 
         Raises:
-            ValueError: no such level, or a region outside it.
+            ValueError: no such level, a region outside it, or one too large for an array.
         """
         spec = self.spec
         if not 0 <= level < spec.n_levels:
@@ -71,12 +75,25 @@ class MinerRepresentation:
         if region is None:
             region = whole(sides)
         check_region(region, sides)
+        n_values = spec.n_channels * math.prod(sides_of(region))
+        if n_values > _MOST_VALUES:
+            raise ValueError(
+                f"region={region}: {n_values} values are too many for one array, which may have "
+                f"{_MOST_VALUES}; render a part, or write a file with python -m miner.render"
+            )
         box = whole_patches(region, spec.grid(level))
         prediction = self._prediction(level, box)
         first = tuple(low for low, _ in box)
-        rendered = render_level(spec, level, self.shards.get(level, ()), prediction, first)
+        rendered = render_level(spec, level, self._near(level, box), prediction, first)
         crop = [slice(r[0] - b[0], r[1] - b[0]) for r, b in zip(region, box, strict=True)]
         return rendered[(slice(None), *crop)].contiguous()
+
+    def _near(self, level: int, box: Region) -> list[Shard]:
+        if level not in self._index:
+            return []
+        size = self.spec.patch_size
+        first = [low // size for low, _ in box]
+        return self._index[level].near(first, [-(-high // size) for _, high in box])
 
     def _prediction(self, level: int, box: Region) -> Tensor:
         if self.spec.is_coarsest(level):
@@ -90,81 +107,44 @@ class MinerRepresentation:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         checksums = {
-            level: {shard.file_name: write_shard(folder, shard) for shard in found}
+            level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
             for level, found in self.shards.items()
         }
-        write_manifest(folder, self.spec, checksums)
+        write_manifest(folder, Manifest(self.spec, checksums))
         return folder
-
-
-def write_manifest(folder: Path, spec: Spec, checksums: Mapping[int, Mapping[str, str]]) -> None:
-    """Write the manifest of the finished levels: level to shard file to checksum."""
-    content: dict[str, Any] = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "spec": spec.to_json(),
-        "levels": {str(level): dict(found) for level, found in sorted(checksums.items())},
-    }
-    content["sha256"] = _digest(content)
-    with written_whole(folder / MANIFEST) as scratch:
-        scratch.write_text(json.dumps(content, indent=1))
 
 
 def load(path: str | Path) -> MinerRepresentation:
     """Load a representation from its folder, or from the folder of the run that made it.
 
-    Needs no configuration and imports nothing that the files name.
+    Needs no configuration and imports nothing that the files name. All files are checked; their
+    parameters stay on the disk until they are rendered.
 
     Raises:
         RepresentationError: the manifest or a shard is missing, damaged or foreign.
     """
-    folder = Path(path)
-    if not (folder / MANIFEST).exists() and (folder / "representation" / MANIFEST).exists():
-        folder = folder / "representation"
-    content = _read_manifest(folder / MANIFEST)
-    try:
-        spec = Spec.from_json(content["spec"])
-        levels = {int(level): dict(found) for level, found in content["levels"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RepresentationError(f"{folder / MANIFEST}: {error}") from error
-    shards = {level: _read_level(folder, spec, level, found) for level, found in levels.items()}
-    return MinerRepresentation(spec, shards)
+    folder = product_folder(Path(path))
+    manifest = read_manifest(folder)
+    files = ShardFolder(folder, manifest.spec)
+    shards = {level: _open_level(files, level, found) for level, found in manifest.levels.items()}
+    return MinerRepresentation(manifest.spec, shards)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise RepresentationError(f"{path}: no representation here; give its folder") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise RepresentationError(f"{path}: not a readable manifest ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise RepresentationError(f"{path}: not the manifest of a MINER representation")
-    if content.get("version") != _VERSION:
-        raise RepresentationError(
-            f"{path}: format version {content.get('version')}, this program reads {_VERSION}"
-        )
-    if content.pop("sha256", None) != _digest(content):
-        raise RepresentationError(f"{path}: the manifest was changed after it was written")
-    return content
+def product_folder(folder: Path) -> Path:
+    """A representation's folder: this one, or the one in it if this is a run's."""
+    inner = folder / PRODUCT
+    return inner if (inner / MANIFEST).exists() and not (folder / MANIFEST).exists() else folder
 
 
-def _read_level(folder: Path, spec: Spec, level: int, files: dict[str, str]) -> list[Shard]:
+def _open_level(files: ShardFolder, level: int, found: Mapping[str, str]) -> list[Shard]:
     shards = []
-    if not 0 <= level < spec.n_levels:
-        raise RepresentationError(f"{folder}: level {level} is not one of {spec.n_levels}")
-    for name, expected in files.items():
-        if Path(name).name != name or name in ("", "..", "."):
-            raise RepresentationError(f"{folder}: shard {name!r} lies outside the folder")
-        shard, checksum = read_shard(folder / name, spec)
-        if checksum != expected or shard.level != level or shard.file_name != name:
-            raise RepresentationError(f"{folder / name}: not the shard that the manifest names")
+    for name, expected in found.items():
+        path, file = files.folder / name, files.open(name)
+        shard = file.shard
+        if file.sha256 != expected or shard.level != level or shard.file_name != name:
+            raise RepresentationError(f"{path}: not the shard that the manifest names")
         shards.append(shard)
     blocks = torch.cat([torch.empty(0, dtype=torch.long), *(s.blocks for s in shards)])
     if len(blocks.unique()) != len(blocks):
-        raise RepresentationError(f"{folder}: two shards of level {level} hold the same block")
+        raise RepresentationError(f"{files.folder}: level {level} holds the same block twice")
     return shards
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

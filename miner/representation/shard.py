@@ -1,7 +1,7 @@
 """One finished chunk of blocks, and its file.
 
 A shard file is safetensors (data only, nothing is unpickled) with the chunk's block numbers, stored
-parameters and metadata; its checksum covers all of them.
+parameters and metadata. One checksum covers the tensors, another that one and the metadata.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +21,7 @@ from miner.files import written_whole
 from miner.models.parameters import Parameters
 from miner.representation.spec import Spec
 
+_REMEDY = "its run, resumed, fits it again"
 _WIDEST = 2**12
 _WHOLE = (torch.int16, torch.int32, torch.int64)
 
@@ -29,13 +30,22 @@ class RepresentationError(ValueError):
     """A representation's files are damaged, foreign or incomplete."""
 
 
+def shard_name(level: int, chunk: int) -> str:
+    """Name of a chunk's file inside a representation's folder."""
+    return f"level{level:02d}-chunk{chunk:05d}.safetensors"
+
+
 @dataclass(frozen=True)
 class ChunkStats:
-    """How a chunk's fit went. `curve` holds (step, seconds, summed squared error) triples."""
+    """How a chunk's fit went. `curve` holds (step, seconds, summed squared error) triples.
+
+    `n_diverged` blocks were fitted again at a tenth of the rate.
+    """
 
     n_active: int
     n_converged: int
     n_fresh: int
+    n_diverged: int
     seconds: float
     curve: tuple[tuple[int, float, float], ...]
 
@@ -60,28 +70,56 @@ class Shard:
         for width, stored in self.stored.items():
             yield width, torch.nonzero(self.widths == width).flatten(), stored
 
+    def width_counts(self) -> tuple[list[int], list[int]]:
+        """The widths that occur, and how many blocks have each."""
+        widths, counts = self.widths.unique(return_counts=True)
+        return widths.tolist(), counts.tolist()
+
     @property
     def file_name(self) -> str:
         """Name of the shard's file inside a representation's folder."""
-        return f"level{self.level:02d}-chunk{self.chunk:05d}.safetensors"
+        return shard_name(self.level, self.chunk)
 
 
-def write_shard(folder: Path, shard: Shard) -> str:
-    """Write a shard whole or not at all; gives its checksum."""
+class ShardFile(NamedTuple):
+    """A shard as it lies in a file.
+
+    `sha256` covers the whole file, `tensors_sha256` the tensors alone, which a fit that is repeated
+    gives again. `basis` says what the shard was fitted on; a fit that is resumed asks for it.
+    """
+
+    shard: Shard
+    sha256: str
+    tensors_sha256: str
+    basis: str
+
+
+def write_shard(folder: Path, shard: Shard, basis: str = "") -> ShardFile:
+    """Write a shard whole or not at all.
+
+    Raises:
+        ValueError: a number is not finite; nothing is written.
+        OSError: the disk is full, or the folder cannot be written.
+    """
     tensors = _tensors(shard)
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise ValueError(f"{shard.file_name}: holds NaN or infinite numbers")
     metadata = {
         "level": str(shard.level),
         "chunk": str(shard.chunk),
+        "basis": basis,
         "stats": json.dumps(asdict(shard.stats)),
+        "tensors_sha256": _digest(tensors),
     }
-    metadata["sha256"] = _checksum(tensors, metadata)
+    checksum = _checksum(metadata)
     with written_whole(folder / shard.file_name) as scratch:
-        scratch.write_bytes(save(tensors, metadata))  # save_file would hide it from other users
-    return metadata["sha256"]
+        # save_file would hide the file from other users
+        scratch.write_bytes(save(tensors, metadata | {"sha256": checksum}))
+    return ShardFile(shard, checksum, metadata["tensors_sha256"], basis)
 
 
-def read_shard(path: Path, spec: Spec) -> tuple[Shard, str]:
-    """Read and check a shard; gives it with its checksum.
+def read_shard(path: Path, spec: Spec) -> ShardFile:
+    """Read and check a shard.
 
     Raises:
         RepresentationError: the file is missing, damaged, or not of this representation.
@@ -90,14 +128,15 @@ def read_shard(path: Path, spec: Spec) -> tuple[Shard, str]:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        expected = metadata.pop("sha256")
-        if _checksum(tensors, metadata) != expected:
+        checksum = metadata.pop("sha256")
+        if _checksum(metadata) != checksum or _digest(tensors) != metadata["tensors_sha256"]:
             raise RepresentationError("its checksum does not match its content")
-        return _shard(tensors, metadata, spec), expected
+        shard = _shard(tensors, metadata, spec)
+        return ShardFile(shard, checksum, metadata["tensors_sha256"], metadata["basis"])
     except FileNotFoundError as error:
-        raise RepresentationError(f"{path}: the shard is missing; fit again") from error
+        raise RepresentationError(f"{path}: the shard is missing; {_REMEDY}") from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise RepresentationError(f"{path}: damaged shard ({error}); fit again") from error
+        raise RepresentationError(f"{path}: damaged shard ({error}); {_REMEDY}") from error
 
 
 def _tensors(shard: Shard) -> Parameters:
@@ -174,9 +213,13 @@ def _check_blocks(blocks: Tensor, frames: Tensor, level: int, spec: Spec) -> Non
         raise RepresentationError("its frames are impossible")
 
 
-def _checksum(tensors: Parameters, metadata: dict[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+def _digest(tensors: Parameters) -> str:
+    digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _checksum(metadata: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from miner.config import build_objective
 from miner.images import ImageError
 from miner.jobs import Job
+from miner.lock import LOCK, lock_folder
 from miner.reports import read_report, write_report
+from miner.representation import PRODUCT
 from miner.schema import ConfigError
 from miner.training.session import run_job, settings_of
 
@@ -34,9 +36,10 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
     """
     report = _finished(job.folder)
     if report is None:
-        _clear(job.folder)
         try:
-            report = run_alone(config, job)
+            with lock_folder(job.folder):
+                _clear(job.folder)
+                report = run_alone(config, job)
         except (ConfigError, ImageError) as error:
             _LOG.error("%s", error)
             return None
@@ -55,9 +58,9 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what a job that was cut short or failed left, but for what Hydra just wrote."""
+    """Remove what a job that was cut short or failed left, but for what is still of use."""
     for path in folder.iterdir():
-        if path.name in (".hydra", "run.log"):
+        if path.name in (".hydra", "run.log", LOCK, PRODUCT):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -5,19 +5,23 @@ Optimisation is manual and nothing is synchronised; the state is the `representa
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from miner.evaluation.metrics import psnr_db
 from miner.fitting.fitter import PyramidFitter
 from miner.fitting.level import LevelFit
-from miner.representation import Shard, write_manifest, write_shard
+from miner.training.product import Product
 from miner.training.progress import FitProgress
-from miner.training.records import CurvePoint, LevelRecord, level_curve, record_level
+from miner.training.records import (
+    CurvePoint,
+    LevelRecord,
+    level_curve,
+    psnr_of_sse,
+    record_level,
+)
 
 T = TypeVar("T")
 
@@ -33,48 +37,51 @@ class Deal(NamedTuple):
 
 
 class PyramidModule(pl.LightningModule):
-    """Fits the levels of a pyramid and writes each chunk as it is finished."""
+    """Fits the levels of a pyramid and writes each chunk as it is finished.
 
-    def __init__(self, fitter: PyramidFitter, folder: Path, progress: FitProgress) -> None:
-        """Take the levels to fit and the folder for the representation."""
+    Chunks that an earlier start has finished are taken up as they are; their seconds count.
+    """
+
+    def __init__(self, fitter: PyramidFitter, product: Product, progress: FitProgress) -> None:
+        """Take the levels to fit and what keeps the representation."""
         super().__init__()
         self.automatic_optimization = False
-        self.fitter, self.folder, self.progress = fitter, folder, progress
+        self.fitter, self.product, self.progress = fitter, product, progress
         self.records: list[LevelRecord] = []
         self.curve: list[CurvePoint] = []
         self.fit_time_s = 0.0
-        self._checksums: dict[int, dict[str, str]] = {}
-        self._shards: list[Shard] = []
+        self.n_taken_up = 0
         self._level_fit: LevelFit | None = None
         self._began = self._level_began = 0.0
+        self._earlier_s = 0.0  # spent by earlier starts on what was taken up
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """None for Lightning: every sub-batch of blocks has its own."""
         return []
 
     def on_fit_start(self) -> None:
-        """Start the clock and make the folder."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Start the clock."""
         self._began = time.perf_counter()
 
     def train_dataloader(self) -> "DataLoader[Deal]":
-        """Begin the epoch's level and deal its chunks: always exactly one batch."""
+        """Begin the epoch's level and deal its unfinished chunks: always exactly one batch."""
         level = self.fitter.spec.n_levels - 1 - self.trainer.current_epoch
-        self._level_began = time.perf_counter()
-        self._level_fit, self._shards = self.fitter.start_level(level), []
-        self.progress.start_level(self._level_fit)
-        return _single(Deal(level, list(range(len(self._level_fit.chunks)))))
+        self._level_began = self._now
+        fit = self._level_fit = self.fitter.start_level(level)
+        self.progress.start_level(fit)
+        missing = self.product.start_level(level, fit.chunks)
+        for shard in self.product.shards:
+            self.n_taken_up += 1
+            self._earlier_s += shard.stats.seconds
+            self.progress.advance(len(fit.chunks[shard.chunk]) * fit.n_steps)
+        return _single(Deal(level, missing))
 
     def training_step(self, deal: Deal, batch_idx: int) -> None:
         """Fit the deal's chunks one after another."""
-        fit = self._present
-        checksums = self._checksums.setdefault(fit.level, {})
         for chunk in deal.chunks:
             self.progress.start_chunk(chunk)
-            shard = fit.fit_chunk(chunk, self.progress.advance)
-            checksums[shard.file_name] = write_shard(self.folder, shard)
-            self._shards.append(shard)
-        self.fit_time_s = time.perf_counter() - self._began
+            self.product.add(self._present.fit_chunk(chunk, self.progress.advance))
+        self.fit_time_s = self._now
 
     def val_dataloader(self) -> "DataLoader[int]":
         """One batch that says nothing: the level is the one that was just fitted."""
@@ -82,20 +89,18 @@ class PyramidModule(pl.LightningModule):
 
     def validation_step(self, batch: int, batch_idx: int) -> None:
         """Render the level from what was stored, score it and log its curve."""
-        fit = self._present
-        write_manifest(self.folder, self.fitter.spec, self._checksums)
-        reconstruction = self.fitter.finish_level(fit, self._shards)
-        now = time.perf_counter()
-        quality = psnr_db(fit.signal, reconstruction)
-        record = record_level(fit, self._shards, quality, now - self._level_began)
+        fit, shards = self._present, self.product.shards
+        self.product.finish_level()
+        quality = psnr_of_sse(self.fitter.finish_level(fit, shards), fit.n_values)
+        record = record_level(fit, shards, quality, self._now - self._level_began)
         before = CurvePoint(
             level=fit.level,
             step=self.curve[-1].step if self.curve else 0,
-            seconds=self._level_began - self._began,
+            seconds=self._level_began,
             parameters=sum(record.n_parameters for record in self.records),
-            psnr_db=psnr_db(fit.signal, fit.prediction),
+            psnr_db=psnr_of_sse(fit.clipped_sse, fit.n_values),
         )
-        points = level_curve(fit, self._shards, before, record)
+        points = level_curve(fit, shards, before, record)
         self.records.append(record)
         self.curve += points
         self._log_level(record, points)
@@ -106,6 +111,11 @@ class PyramidModule(pl.LightningModule):
         if self._level_fit is None:
             raise RuntimeError("no level has begun: the trainer asks for its data loader first")
         return self._level_fit
+
+    @property
+    def _now(self) -> float:
+        """Seconds of fitting so far, those of earlier starts included."""
+        return time.perf_counter() - self._began + self._earlier_s
 
     def _log_level(self, record: LevelRecord, points: Sequence[CurvePoint]) -> None:
         """Log by our own count of steps; Lightning's stays 0 under manual optimisation."""

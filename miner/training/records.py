@@ -20,6 +20,7 @@ class LevelRecord:
     n_active: int
     n_converged: int
     n_fresh: int
+    n_diverged: int
     n_parameters: int
     psnr_db: float
     wall_time_s: float
@@ -55,6 +56,7 @@ def record_level(
         n_active=sum(len(shard.blocks) for shard in shards),
         n_converged=sum(shard.stats.n_converged for shard in shards),
         n_fresh=sum(shard.stats.n_fresh for shard in shards),
+        n_diverged=sum(shard.stats.n_diverged for shard in shards),
         n_parameters=representation.n_parameters,
         psnr_db=psnr_db,
         wall_time_s=wall_time_s,
@@ -69,7 +71,7 @@ def level_curve(
     From the prediction, the point `before` the level, to what was stored, the record `after` it.
     The points between are measured in training, unclipped and before anything is rounded.
     """
-    n_values = fit.signal.numel()
+    n_values = fit.n_values
     inactive_sse = max(0.0, fit.predicted_sse - fit.active_sse)
     stored = before.parameters + after.n_parameters
     points = [before]

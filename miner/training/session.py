@@ -11,25 +11,28 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
-from miner.config import build_objective, build_settings
+from miner.config import build_objective, build_settings, device_type
 from miner.evaluation.measurements import (
-    folder_bytes,
     package_versions,
     peak_gpu_memory_gib,
     peak_memory_gib,
 )
 from miner.evaluation.scores import Scores, score
 from miner.fitting.fitter import PyramidFitter, make_spec
-from miner.identity import job_hash
+from miner.identity import fit_digest, fit_of, job_hash
 from miner.images import SourceImage, open_image, write_image
 from miner.jobs import Job
 from miner.machine import use_available_cores
+from miner.pyramid import ArrayRaster
 from miner.reports import write_report
-from miner.representation import MinerRepresentation, load
-from miner.schema import ConfigError, check_config
+from miner.representation import PRODUCT, MinerRepresentation, load
+from miner.schema import check_config
+from miner.scratch import Scratch
+from miner.space import scratch_for
 from miner.training.loggers import TakesResults
 from miner.training.module import PyramidModule
 from miner.training.pictures import draw_pictures, draw_thumbnails, logged_pictures
+from miner.training.product import Product
 from miner.training.progress import FitProgress
 from miner.training.records import CurvePoint, LevelRecord
 from miner.training.trainer import make_trainer, quiet_lightning
@@ -46,17 +49,20 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         ImageError: the image cannot be read.
     """
     checked = check_config(config)
-    source = open_image(checked.image.path, checked.image.max_pixels, checked.image.crop_px)
+    image = checked.image
+    use_available_cores(job.n_side_by_side)
     loggers: list[Logger] = []
     report: dict[str, Any] = {}
-    try:
-        loggers += [_start_logger(one, job) for one in config.logger.values()]
-        module = _fit(config, source, job, loggers)
-        report = _report(config, source, module, job, loggers)
-    finally:
-        for logger in loggers:
-            if isinstance(logger, WandbRun):
-                logger.finish(succeeded=bool(report))
+    with scratch_for(checked, job.folder) as scratch:
+        source = open_image(image.path, image.max_pixels, image.crop_px)
+        try:
+            loggers += [_start_logger(one, job) for one in config.logger.values()]
+            module = _fit(config, source, scratch, job, loggers)
+            report = _report(config, source, module, job, loggers)
+        finally:
+            for logger in loggers:
+                if isinstance(logger, WandbRun):
+                    logger.finish(succeeded=bool(report))
     _LOG.info(
         "PSNR %.2f dB  SSIM %s  %d parameters (%.3f per pixel)  fit %.1f s, all %.1f s  in %s",
         report["psnr_db"],
@@ -82,26 +88,32 @@ def settings_of(config: DictConfig, job: Job) -> dict[str, Any]:
 
 
 def _fit(
-    config: DictConfig, source: SourceImage, job: Job, loggers: Sequence[Logger]
+    config: DictConfig, source: SourceImage, scratch: Scratch, job: Job, loggers: Sequence[Logger]
 ) -> PyramidModule:
-    use_available_cores(job.n_side_by_side)
     settings = build_settings(config)
-    signal = torch.from_numpy(source.pixels)
-    product = job.folder / "representation"
-    if product.exists():
-        raise ConfigError(f"{product}: exists already; give every job a folder of its own")
-    spec = make_spec(tuple(signal.shape[1:]), source.format, settings)
+    fit = fit_of(config, source.sha256, device_type(config.trainer.accelerator))
+    signal = ArrayRaster(source.pixels)
+    spec = make_spec(signal.sides, source.format, settings)
+    product = Product(
+        job.folder / PRODUCT, spec, fit | {"overrides": list(job.overrides)}, fit_digest(fit)
+    )
+    product.begin()
     for logger in loggers:
         logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
     progress = FitProgress(spec.n_levels, is_shown=job.sweep is None)
     with quiet_lightning():
         trainer = make_trainer(spec.n_levels, config.trainer, loggers, job.folder)
         device = trainer.strategy.root_device
-        fitter = PyramidFitter(signal, spec, settings, device)
-        module = PyramidModule(fitter, product, progress)
         _LOG.info("%s: %s on %s", source.name, "x".join(map(str, reversed(spec.sides))), device)
+        fitter = PyramidFitter(signal, spec, settings, device, scratch)
+        module = PyramidModule(fitter, product, progress)
         with progress:
-            trainer.fit(module)
+            try:
+                trainer.fit(module)
+            except SystemExit:  # Lightning's answer to Ctrl-C
+                raise KeyboardInterrupt from None
+    if module.n_taken_up:
+        _LOG.info("%d chunks were taken up from an earlier start", module.n_taken_up)
     return module
 
 
@@ -113,7 +125,7 @@ def _report(
     loggers: Sequence[Logger],
 ) -> dict[str, Any]:
     """Score what the folder holds and write everything that follows from it."""
-    representation = load(module.folder)
+    representation = load(module.product.folder)
     scores, rendered = score(representation, torch.from_numpy(source.pixels))
     write_image(job.folder / "reconstruction.png", rendered.numpy(), source.format)
     draw_pictures(job.folder, source.pixels, representation, rendered.numpy(), scores, module.curve)
@@ -138,7 +150,7 @@ def _content(
     job: Job,
 ) -> dict[str, Any]:
     channels, height, width = source.pixels.shape
-    n_bytes = folder_bytes(module.folder)
+    n_bytes = module.product.n_bytes
     settings = module.fitter.settings
     return {
         "status": "finished",
@@ -158,6 +170,7 @@ def _content(
         "peak_gpu_memory_gib": peak_gpu_memory_gib(),
         "device": str(module.fitter.device),
         "threads": torch.get_num_threads(),
+        "chunks_taken_up": module.n_taken_up,
         "seed": settings.seed,
         "versions": package_versions(),
         "overrides": list(job.overrides),

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import TINY, Command, Outcome, start_python
+from runs import TINY, Command, Compose, Outcome, start_python
+
+from miner.config import build_settings
+from miner.fitting.fitter import make_spec
+from miner.images import PixelFormat
+from miner.representation import MinerRepresentation
 
 REFUSED = {  # arguments: what the one line must say
     "patch_size=0": ["patch_size=0:", "2 to 512"],
@@ -41,7 +46,11 @@ REFUSED = {  # arguments: what the one line must say
     "image.path=/dev/null": ["'/dev/null'", "device", "image file"],
     # the output folder
     "hydra.run.dir=text.png/run": ["hydra.run.dir=text.png/run", "cannot be written", "another"],
-    "hydra.run.dir=used": ["hydra.run.dir=used", "representation already", "another folder"],
+    "hydra.run.dir=saved": ["saved", "by hand", "another folder"],
+    "resume=nowhere": ["resume=nowhere", "no run was begun", "hydra.run.dir=nowhere"],
+    "resume=swept": ["resume=swept", "is a sweep", "hydra.sweep.dir=swept"],
+    "resume=nowhere hydra.run.dir=else": ["resume=nowhere", "leave out"],
+    "-m resume=nowhere": ["resume=nowhere", "single run", "hydra.sweep.dir"],
     # classes
     "optimizer._target_=torch.optim.LBFGS ~optimizer.betas": ["LBFGS", "adam"],
     "optimizer._target_=torch.optim.Muon ~optimizer.betas": ["Muon", "adam"],
@@ -121,13 +130,16 @@ BY_HYDRA = {
 
 
 @pytest.fixture
-def desk(tmp_path: Path, picture: Path) -> Path:
+def desk(tmp_path: Path, picture: Path, tiny_config: Compose) -> Path:
     """The folder where people type, with files that are no images."""
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "cut.png").write_bytes(picture.read_bytes()[:300])
     (tmp_path / "folder.png").mkdir()
-    (tmp_path / "used" / "representation").mkdir(parents=True)
+    spec = make_spec((20, 24), PixelFormat.of_values("uint8", 3), build_settings(tiny_config()))
+    MinerRepresentation(spec, {}).save(tmp_path / "saved" / "representation")
+    (tmp_path / "swept").mkdir()
+    (tmp_path / "swept" / "sweep.json").write_text("{}")
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "report.json").write_text("{}")
     return tmp_path
@@ -250,8 +262,9 @@ def test_output_folder_that_cannot_be_made_is_refused(desk: Path, command: Comma
 
 def test_finished_run_is_not_overwritten(desk: Path, command: Command) -> None:
     assert command("hydra.run.dir=run").status == 0
-    (line,) = refuse(desk, command, "hydra.run.dir=run seed=1").lines
-    assert "holds a representation already" in line
+    first, *others = refuse(desk, command, "hydra.run.dir=run seed=1").lines
+    assert "run: holds a run with other settings" in first
+    assert others == ["error:   seed: 0, now 1"]
 
 
 def test_jobs_of_a_sweep_need_folders_of_their_own(command: Command) -> None:

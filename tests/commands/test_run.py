@@ -23,10 +23,10 @@ from miner.images import open_image
 
 REPORT_KEYS = """status image image_sha256 width_px height_px channels psnr_db ssim seam_ratio
 n_parameters parameters_per_pixel file_bytes bits_per_pixel wall_time_s fit_time_s render_time_s
-peak_memory_gib peak_gpu_memory_gib device threads seed versions overrides levels curve objective
-hash settings"""
-LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_parameters psnr_db
-wall_time_s"""
+peak_memory_gib peak_gpu_memory_gib device threads chunks_taken_up seed versions overrides levels
+curve objective hash settings"""
+LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_diverged n_parameters
+psnr_db wall_time_s"""
 PICTURES = ["blocks.png", "error.png", "curves.png", "reconstruction.png"]
 THUMBNAILS = ["blocks", "error", "reconstruction"]
 
@@ -37,9 +37,10 @@ def report(logged_run: Path) -> dict[str, Any]:
 
 
 def test_run_folder_holds_what_the_contract_names(logged_run: Path) -> None:
-    expected = {*PICTURES, "report.json", "representation", "thumbnails", "run.log", ".hydra"}
+    expected = {*PICTURES, "report.json", "representation", "thumbnails", "run.log"}
     loggers = {"wandb", "csv", "tensorboard"}
-    assert {path.name for path in logged_run.iterdir()} == expected | loggers
+    hidden = {".hydra", ".lock"}
+    assert {path.name for path in logged_run.iterdir()} == expected | loggers | hidden
 
 
 def test_representation_holds_a_manifest_and_a_shard_per_chunk(logged_run: Path) -> None:

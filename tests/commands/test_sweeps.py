@@ -236,7 +236,7 @@ def test_image_that_goes_away_during_the_sweep_fails_its_jobs(
 
 
 @pytest.mark.parametrize("report", [None, "", '{"status": "finished"', "[]", '{"status": 1}'])
-def test_job_that_was_cut_short_is_begun_again(
+def test_job_that_was_cut_short_is_taken_up(
     again: Path, command: Command, report: str | None
 ) -> None:
     folder, other = seeds(again)[0], seeds(again)[1]
@@ -245,11 +245,10 @@ def test_job_that_was_cut_short_is_begun_again(
     if report is not None:
         (folder / "report.json").write_text(report)
     (folder / "representation" / "manifest.json").write_text("torn")
-    (folder / "representation" / "leftover").touch()
     (folder / "reconstruction.png").write_text("torn")
     assert command(*SWEEP, "seed=0,1").status == 0
     assert read_report(folder)["status"] == "finished"
-    assert not (folder / "representation" / "leftover").exists()
+    assert read_report(folder)["chunks_taken_up"] == 2
     assert miner.load(folder).render().shape == (3, 20, 24)
     assert traces(other) == before
 

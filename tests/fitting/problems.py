@@ -25,9 +25,11 @@ from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel
 from miner.models.encodings import CosineEncoding
 from miner.models.parameters import Parameters, repeat, select
-from miner.pyramid import Frame, LaplacianPyramid, coordinates
+from miner.pyramid import ArrayRaster, Frame, LaplacianPyramid, Raster, coordinates
+from miner.regions import whole
 from miner.representation import MinerRepresentation
 from miner.representation.storage import Float32Storage
+from miner.scratch import Scratch
 
 SINE, NEVER, EAGER = Sine(), NoPruning(10), EagerKernel()
 ADAM = partial(torch.optim.Adam, lr=2e-3, betas=(0.9, 0.99))
@@ -170,7 +172,13 @@ def fitter(signal: Tensor, **changes: Any) -> PyramidFitter:
     settings = replace(SETTINGS, **changes)
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
-    return PyramidFitter(signal, spec, settings, torch.device("cpu"))
+    raster = ArrayRaster(signal.numpy())
+    return PyramidFitter(raster, spec, settings, torch.device("cpu"), Scratch(None))
+
+
+def whole_of(raster: Raster) -> Tensor:
+    """All of a signal, `(C, *S)`."""
+    return raster.read(whole(raster.sides))
 
 
 def fit(signal: Tensor, **changes: Any) -> MinerRepresentation:

@@ -175,11 +175,13 @@ def psnr(signal: Tensor, representation: MinerRepresentation) -> float:
 
 
 def stored(representation: MinerRepresentation) -> list[Tensor]:
-    return [
-        tensor
-        for _, shards in sorted(representation.shards.items())
-        for tensor in concatenate([shard.stored[SETTINGS.width] for shard in shards]).values()
-    ]
+    """All networks, level by level, in the order of blocks."""
+    found = []
+    for _, shards in sorted(representation.shards.items()):
+        order = torch.cat([shard.blocks for shard in shards]).argsort()
+        parameters = concatenate([shard.stored[SETTINGS.width] for shard in shards])
+        found += list(select(parameters, order).values())
+    return found
 
 
 def compare(signal: Tensor, **changes: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from problems import SETTINGS, fit, fitter, noise
+from problems import SETTINGS, fit, fitter, noise, whole_of
 from torch import Tensor
 from whole_fits import RAGGED, SINGLE, block_errors, mse, smooth
 
@@ -55,15 +55,19 @@ def test_an_edge_block_is_fitted_as_if_its_pixels_were_the_whole_image(
 def test_a_ragged_blocks_prediction_is_scored_over_its_real_pixels() -> None:
     running = fitter(noise(2, 11, 13))
     coarse = running.start_level(1)
-    reconstruction = running.finish_level(coarse, [coarse.fit_chunk(0)])
-    error = running.signals[0] - expand(reconstruction, (11, 13))
+    shard = coarse.fit_chunk(0)
+    running.finish_level(coarse, [shard])
+    reconstruction = MinerRepresentation(running.spec, {1: [shard]}).reconstruct(1)
+    error = whole_of(running.signals[0]) - expand(reconstruction, (11, 13))
     by_hand = error[:, 8:, 8:].square().mean().double()
     torch.testing.assert_close(running.start_level(0).predicted_mse[3], by_hand)
 
 
 def test_predicted_errors_add_up() -> None:
     level = fitter(noise(2, 11, 13)).start_level(1)
-    assert level.predicted_sse == pytest.approx(float(level.signal.double().square().sum()))
+    assert level.predicted_sse == pytest.approx(
+        float(whole_of(level.signal).double().square().sum())
+    )
     assert level.active_sse == pytest.approx(level.predicted_sse)
 
 
@@ -123,7 +127,7 @@ def test_a_level_is_predicted_from_what_is_stored(storage: Storage) -> None:
     shard = coarse.fit_chunk(0)
     running.finish_level(coarse, [shard])
     rendered = MinerRepresentation(running.spec, {1: [shard]}).reconstruct(1)
-    assert torch.equal(running.start_level(0).prediction, expand(rendered, (20, 20)))
+    assert torch.equal(whole_of(running.start_level(0).prediction), expand(rendered, (20, 20)))
 
 
 def test_the_stored_readout_is_the_best_for_the_rounded_layers() -> None:

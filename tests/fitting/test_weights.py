@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from problems import fit, fitter, noise
+from problems import fit, fitter, noise, whole_of
 from torch import Tensor
 
 from miner.fitting.parents import find_parents
@@ -16,6 +16,7 @@ from miner.models.encodings import CosineEncoding
 from miner.models.parameters import Parameters, select
 from miner.pyramid import Frame, GaussianPyramid, coordinates
 from miner.representation import MinerRepresentation
+from miner.representation.index import ShardIndex
 
 STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are
 ALL_WEIGHTS = [FreshWeights(), SharedWeights(), ParentFrameWeights()]
@@ -129,7 +130,8 @@ def test_a_fit_in_frames_renders_what_it_measured() -> None:
         level_fit = running.start_level(level)
         shards[level] = [level_fit.fit_chunk(0)]
         running.finish_level(level_fit, shards[level])
-    error = (MinerRepresentation(running.spec, shards).reconstruct() - running.signals[0]).square()
+    fitted = MinerRepresentation(running.spec, shards).reconstruct()
+    error = (fitted - whole_of(running.signals[0])).square()
     assert float(error.sum()) == pytest.approx(shards[0][0].stats.curve[-1][2], rel=1e-3)
     assert shards[0][0].frames[:, 0].eq(2).all()
 
@@ -152,7 +154,7 @@ def test_parents_are_found_whatever_the_order_of_the_shards() -> None:
     running = fitter(noise(1, 32, 32), chunk_size=1)
     coarse = running.start_level(1)
     shards = [coarse.fit_chunk(chunk) for chunk in (2, 0, 3)]
-    parents = find_parents(running.spec, 0, 6, torch.arange(16), shards)
+    parents = find_parents(running.spec, 0, 6, torch.arange(16), ShardIndex(coarse.grid, shards))
     covered = torch.tensor([0, 0, 1, 1] * 2 + [2, 2, 3, 3] * 2)
     assert torch.equal(parents.exists, covered != 1)
     first = shards[1].stored[6]["hidden.0.weight"][0]

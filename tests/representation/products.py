@@ -16,7 +16,9 @@ from miner.pyramid import LaplacianPyramid, Pyramid
 from miner.representation import ChunkStats, MinerRepresentation, Shard, Spec
 from miner.representation.storage import Float32Storage, Storage
 
-STATS = ChunkStats(n_active=9, n_converged=2, n_fresh=3, seconds=0.5, curve=((10, 0.25, 1.5),))
+STATS = ChunkStats(
+    n_active=9, n_converged=2, n_fresh=3, n_diverged=0, seconds=0.5, curve=((10, 0.25, 1.5),)
+)
 FLOAT32, LAPLACIAN = Float32Storage(), LaplacianPyramid()
 
 

@@ -13,7 +13,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from miner.models.parameters import Parameters
-from miner.representation import RepresentationError, Shard, load, write_manifest, write_shard
+from miner.representation import (
+    Manifest,
+    RepresentationError,
+    Shard,
+    load,
+    write_manifest,
+    write_shard,
+)
 
 SPEC = make_spec((13, 9), n_levels=2)
 SHOWN = random_representation(SPEC)
@@ -43,11 +50,12 @@ def edit_shard(folder: Path, edit: Callable[[Parameters], object]) -> None:
         tensors = {name: file.get_tensor(name) for name in names}
     del metadata["sha256"]
     edit(tensors)
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    metadata["sha256"] = digest.hexdigest()
+    metadata["tensors_sha256"] = digest.hexdigest()
+    metadata["sha256"] = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
     save_file(tensors, folder / SHARD, metadata)
     edit_manifest(
         folder, lambda content: content["levels"]["0"].update({SHARD: metadata["sha256"]})
@@ -56,5 +64,6 @@ def edit_shard(folder: Path, edit: Callable[[Parameters], object]) -> None:
 
 def save_shards(folder: Path, *shards: Shard) -> Path:
     """Write level 0 with whatever shards, and a manifest that fits them."""
-    write_manifest(folder, SPEC, {0: {s.file_name: write_shard(folder, s) for s in shards}})
+    checksums = {s.file_name: write_shard(folder, s).sha256 for s in shards}
+    write_manifest(folder, Manifest(SPEC, {0: checksums}))
     return folder

@@ -192,4 +192,4 @@ def test_an_impossible_shard_is_refused(
 
 def test_a_block_in_two_shards_is_refused(tmp_path: Path) -> None:
     shard = SHOWN.shards[0][0]
-    refused(save_shards(tmp_path, shard, replace(shard, chunk=9)), "hold the same block")
+    refused(save_shards(tmp_path, shard, replace(shard, chunk=9)), "same block twice")

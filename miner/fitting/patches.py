@@ -1,0 +1,60 @@
+"""The pixels of a chunk's blocks, gathered from wherever the level lies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from miner.pyramid import Grid, Raster
+from miner.regions import Region, sides_of
+from miner.representation.spec import Spec
+
+_CELL = 8  # patches along a side of the boxes that are read at once
+
+
+@dataclass(frozen=True)
+class Patches:
+    """A chunk's signal and prediction, `(B, C, *[patch_size] * D)`, and real pixels `(B, D)`."""
+
+    signal: Tensor
+    prediction: Tensor
+    extents: Tensor
+
+    def select(self, members: Tensor) -> "Patches":
+        """Some of the blocks."""
+        return Patches(self.signal[members], self.prediction[members], self.extents[members])
+
+    def targets(self, spec: Spec, part: Tensor, extent: tuple[int, ...]) -> Tensor:
+        """Targets `(B, C, P)` over real pixels."""
+        crop: tuple[Tensor | slice, ...] = (part, slice(None), *map(slice, extent))
+        signal, prediction = self.signal[crop], self.prediction[crop]
+        return spec.pyramid.target(signal, prediction).flatten(2)
+
+
+def gather(grid: Grid, blocks: Tensor, rasters: Sequence[Raster]) -> list[Tensor]:
+    """Patches `(B, C, *[patch_size] * D)` of some blocks in each of several signals.
+
+    Read cell by cell, so that memory does not depend on how far apart the blocks lie.
+    """
+    positions = grid.positions(blocks)
+    cells, membership = torch.unique(positions // _CELL, dim=0, return_inverse=True)
+    sides = (grid.patch_size,) * len(grid.sides)
+    gathered = [torch.empty(len(blocks), raster.n_channels, *sides) for raster in rasters]
+    for cell in range(len(cells)):
+        rows = torch.nonzero(membership == cell).flatten()
+        region, local = _box(grid, positions[rows])
+        own = Grid(sides_of(region), grid.patch_size)
+        for patches, raster in zip(gathered, rasters, strict=True):
+            patches[rows] = own.cut(raster.read(region), own.numbers(local))
+    return gathered
+
+
+def _box(grid: Grid, positions: Tensor) -> tuple[Region, Tensor]:
+    """The smallest box around some patches, and where they lie in it."""
+    first, last = positions.amin(0), positions.amax(0)
+    region = tuple(
+        (low * grid.patch_size, min(side, (high + 1) * grid.patch_size))
+        for low, high, side in zip(first.tolist(), last.tolist(), grid.sides, strict=True)
+    )
+    return region, positions - first

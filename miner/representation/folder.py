@@ -1,0 +1,75 @@
+"""The shards of a folder: their parameters stay in their files until they are needed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from miner.models.parameters import Parameters
+from miner.representation.shard import (
+    RepresentationError,
+    Shard,
+    ShardFile,
+    read_shard,
+    write_shard,
+)
+from miner.representation.spec import Spec
+
+_KEPT = 8  # shards in memory; neighbouring blocks lie in few of them
+
+
+class ShardFolder:
+    """Reads and writes the shards of one representation."""
+
+    def __init__(self, folder: Path, spec: Spec) -> None:
+        """Take the folder that holds the files."""
+        self.folder, self.spec = folder, spec
+        self._stored = lru_cache(_KEPT)(self._read_stored)
+
+    def open(self, name: str) -> ShardFile:
+        """Check a shard; of its numbers none stays in memory.
+
+        Raises:
+            RepresentationError: it is missing, damaged, or not of this representation.
+        """
+        if Path(name).name != name or name in ("", "..", "."):
+            raise RepresentationError(f"{self.folder}: shard {name!r} lies outside the folder")
+        return self._left_in_file(read_shard(self.folder / name, self.spec))
+
+    def write(self, shard: Shard, basis: str) -> ShardFile:
+        """Write a shard whole or not at all; what is given reads its numbers from the file.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written.
+        """
+        return self._left_in_file(write_shard(self.folder, shard, basis))
+
+    def _left_in_file(self, found: ShardFile) -> ShardFile:
+        stored = _FiledParameters(self, found.shard.file_name, found.sha256)
+        return found._replace(shard=replace(found.shard, stored=stored))
+
+    def stored(self, name: str, sha256: str) -> Mapping[int, Parameters]:
+        """The numbers of a shard that was opened or written before."""
+        return self._stored(name, sha256)
+
+    def _read_stored(self, name: str, sha256: str) -> Mapping[int, Parameters]:
+        found = read_shard(self.folder / name, self.spec)
+        if found.sha256 != sha256:
+            raise RepresentationError(f"{self.folder / name}: was changed while it was in use")
+        return found.shard.stored
+
+
+class _FiledParameters(Mapping[int, Parameters]):
+    """`Shard.stored`, read from the file at each use unless it is among the last few."""
+
+    def __init__(self, folder: ShardFolder, name: str, sha256: str) -> None:
+        self._folder, self._name, self._sha256 = folder, name, sha256
+
+    def __getitem__(self, width: int) -> Parameters:
+        return self._folder.stored(self._name, self._sha256)[width]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._folder.stored(self._name, self._sha256))
+
+    def __len__(self) -> int:
+        return len(self._folder.stored(self._name, self._sha256))

@@ -1,0 +1,125 @@
+"""Taking up a run that was interrupted, or refusing to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from omegaconf import DictConfig
+
+from miner.command_line import SWEEP_FLAGS, quote
+from miner.identity import differences, file_digest, fit_of
+from miner.images import SAMPLE_PREFIX
+from miner.images.locate import find_file
+from miner.plan import PLAN
+from miner.reports import read_report
+from miner.schema import ConfigError
+
+if TYPE_CHECKING:
+    from miner.representation import Manifest
+
+_KEY = "resume="
+
+
+def resume_arguments(arguments: Sequence[str]) -> list[str]:
+    """Replace `resume=FOLDER` by the settings of the run in that folder.
+
+    What is given beside it comes on top.
+
+    Raises:
+        ConfigError: no run was begun there, or the folder is named twice.
+    """
+    asked = [argument for argument in arguments if argument.startswith(_KEY)]
+    if not asked or any(argument in SWEEP_FLAGS for argument in arguments):
+        return list(arguments)
+    given = [argument for argument in arguments if argument not in asked]
+    if len(asked) > 1 or any(argument.startswith("hydra.run.dir=") for argument in given):
+        raise ConfigError(f"{asked[-1]}: names the run's folder; leave out the other folder")
+    folder = Path(asked[0].removeprefix(_KEY)).expanduser()
+    taken = {_key(argument) for argument in given}
+    settings = [setting for setting in _settings_of(folder) if _key(setting) not in taken]
+    return [*settings, *given, f"hydra.run.dir={quote(str(folder))}"]
+
+
+def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
+    """Refuse to go on in a folder whose representation was made with other settings.
+
+    Raises:
+        ConfigError: what differs, or a damaged manifest.
+    """
+    manifest = _manifest(folder)
+    if manifest is None:
+        return
+    path = config.image.path
+    sha256 = "" if path.startswith(SAMPLE_PREFIX) else file_digest(find_file(path))
+    changed = differences(manifest.fit, fit_of(config, sha256, device))
+    if changed:
+        raise ConfigError(
+            f"{folder}: holds a run with other settings; name another folder, "
+            f"or take them back:\n  " + "\n  ".join(changed)
+        )
+
+
+def finished_psnr_db(folder: Path) -> float | None:
+    """The PSNR in dB of a finished run whose files are all in order; None for any other."""
+    try:
+        report = read_report(folder)
+        if report is None or report.get("status") != "finished":
+            return None
+        from miner.representation import load  # slow to import
+
+        load(folder)
+    except ValueError:  # of the report or of a shard, which is fitted again
+        return None
+    return float("inf") if report["psnr_db"] is None else float(report["psnr_db"])
+
+
+def _settings_of(folder: Path) -> list[str]:
+    """The overrides of the run in a folder; its image as an absolute path."""
+    if (folder / PLAN).exists():
+        raise ConfigError(
+            f"{_KEY}{folder}: is a sweep; start it again with hydra.sweep.dir={folder}"
+        )
+    manifest = _manifest(folder)
+    if manifest is not None:
+        overrides: list[str] = manifest.fit["overrides"]
+        path = manifest.fit["image"]["path"]
+        if path.startswith(SAMPLE_PREFIX):
+            return overrides
+        others = [override for override in overrides if _key(override) != "image.path"]
+        return [*others, f"image.path={quote(path)}"]
+    return _first_overrides(folder)
+
+
+def _first_overrides(folder: Path) -> list[str]:
+    """What Hydra wrote down, of a run that was stopped before it had a manifest."""
+    try:
+        overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        overrides = None
+    if not isinstance(overrides, list):
+        raise ConfigError(
+            f"{_KEY}{folder}: no run was begun there; start one with hydra.run.dir={folder}"
+        )
+    return [str(override) for override in overrides]
+
+
+def _manifest(folder: Path) -> "Manifest | None":
+    from miner.representation import MANIFEST, PRODUCT, RepresentationError, read_manifest
+
+    path = folder / PRODUCT
+    if not (path / MANIFEST).exists():
+        return None
+    try:
+        manifest = read_manifest(path)
+    except RepresentationError as error:
+        raise ConfigError(
+            f"{error}; delete this file: the shards beside it are taken up again"
+        ) from None
+    if not {"settings", "image", "device", "overrides"} <= set(manifest.fit):
+        raise ConfigError(f"{path}: was saved by hand and not by a run; name another folder")
+    return manifest
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")

@@ -1,0 +1,62 @@
+"""Room for a run's large arrays: in memory while they are small, else in files on a disk."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from miner.images import ImageInfo, inspect_image
+from miner.schema import ConfigError, RunConfig
+from miner.scratch import Scratch, n_bytes
+
+_HELD_BYTES = 2**28  # so much may lie in memory
+_SCRATCH = "scratch"
+
+
+def scratch_for(checked: RunConfig, folder: Path) -> Scratch:
+    """Where the large arrays of a run in `folder` go.
+
+    Raises:
+        ConfigError: the disk has less room than they need.
+        ImageError: the image file.
+    """
+    image = checked.image
+    needed = _needed_bytes(inspect_image(image.path, image.max_pixels, image.crop_px))
+    if needed <= _HELD_BYTES:
+        return Scratch(None)
+    place = _place(checked.fitting.scratch_dir, folder)
+    free = _free_bytes(place)
+    if needed > free:
+        raise ConfigError(
+            f"{place}: the disk has {free / 2**30:.1f} GiB free and this image takes "
+            f"{needed / 2**30:.1f} GiB for a while; free some, or name a folder on another disk "
+            "with fitting.scratch_dir"
+        )
+    return Scratch(place)
+
+
+def _place(scratch_dir: str | None, folder: Path) -> Path:
+    """A folder that no other run uses, and the same one when this run is resumed."""
+    if scratch_dir is None:
+        return folder / _SCRATCH
+    name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
+    return Path(scratch_dir).expanduser() / f"miner-{name}"
+
+
+def _free_bytes(place: Path) -> int:
+    """Free space, and what an interrupted start left there, which goes first."""
+    left = sum(path.stat().st_size for path in place.glob("*")) if place.is_dir() else 0
+    existing = place.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return left + shutil.disk_usage(existing).free
+
+
+def _needed_bytes(info: ImageInfo) -> int:
+    """Most bytes at once: the image as stored, its rendering, its pyramid, two reconstructions."""
+    sides = (info.height_px, info.width_px)
+    n_values = []
+    while max(sides) > 1:
+        sides = ((sides[0] + 1) // 2, (sides[1] + 1) // 2)
+        n_values.append(info.channels * sides[0] * sides[1])
+    levels = 4 * (sum(n_values) + sum(n_values[:2]))
+    return levels + 2 * n_bytes((info.height_px, info.width_px, info.channels), info.dtype)
