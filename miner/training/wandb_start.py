@@ -1,8 +1,10 @@
 """Starting a W&B run: offline unless asked otherwise, and never a reason for a run to fail."""
 
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import wandb
@@ -33,7 +35,13 @@ class RunPlace:
 
 
 def start_run(place: RunPlace, offline: bool) -> "wandb.Run":
-    """Start a run; without account or network an online one goes on offline."""
+    """Start a run; without account or network an online one goes on offline.
+
+    It replaces what an earlier start logged into the same folder, unless that was uploaded.
+    """
+    for run in Path(place.dir).glob("wandb/offline-run-*"):
+        if not any(run.glob("*.synced")):
+            shutil.rmtree(run)
     return _start_offline(place) if offline else _start_online(place)
 
 

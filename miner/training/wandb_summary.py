@@ -1,6 +1,5 @@
 """The W&B run that closes a sweep: the comparison of its jobs."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +31,8 @@ def log_comparison(
 ) -> None:
     """Log a sweep's table, its page and how many jobs ended how, in a run of job type `summary`.
 
-    A page that is missing or large is left out; the sweep's folder has it. What an earlier start of
-    the sweep logged is replaced, unless it was uploaded.
+    A page that is missing or large is left out; the sweep's folder has it.
     """
-    _remove_outdated(sweep.folder)
     place = RunPlace(
         dir=str(sweep.folder),
         project=sweep.project,
@@ -51,12 +48,6 @@ def log_comparison(
         run.summary.update(dict(counts))
     finally:
         run.finish()
-
-
-def _remove_outdated(folder: Path) -> None:
-    for run in folder.glob("wandb/offline-run-*"):
-        if not any(run.glob("*.synced")):
-            shutil.rmtree(run)
 
 
 def _uniform(rows: Sequence[Sequence[Cell]]) -> list[list[Cell]]:

@@ -1,0 +1,213 @@
+"""A run that was stopped goes on where it was, and ends with the bits it would have had."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from runs import TINY, Command, read_report, run_main, save_picture
+
+import miner
+from miner.fitting.level import LevelFit
+from miner.lock import lock_folder
+from miner.models.parameters import Parameters
+from miner.representation import Shard
+
+SMALL_CHUNKS = ("fitting.chunk_size=2", "fitting.coarse_ratio=1")
+RUN = ("hydra.run.dir=run", *SMALL_CHUNKS)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which a run was never stopped, with its picture beside it."""
+    folder = tmp_path_factory.mktemp("finished")
+    save_picture(folder / "picture.png")
+    assert run_main(folder, *TINY, "image.path=picture.png", *RUN) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run without its report, as if it had been killed at the very end."""
+    shutil.copytree(finished / "run", tmp_path / "run")
+    shutil.copy2(finished / "picture.png", tmp_path / "picture.png")
+    (tmp_path / "run" / "report.json").unlink()
+    return tmp_path / "run"
+
+
+def numbers(folder: Path) -> list[Parameters]:
+    shards = [shard for _, found in sorted(miner.load(folder).shards.items()) for shard in found]
+    return [
+        {name: tensor for own in shard.stored.values() for name, tensor in own.items()}
+        | {"blocks": shard.blocks, "widths": shard.widths}
+        for shard in shards
+    ]
+
+
+def same(folder: Path, other: Path) -> bool:
+    """Whether two runs hold the same bits and report the same quality."""
+    pairs = zip(numbers(folder), numbers(other), strict=True)
+    reports = [read_report(one) for one in (folder, other)]
+    return (
+        all(torch.equal(one[name], two[name]) for one, two in pairs for name in one | two)
+        and len({(r["psnr_db"], r["ssim"], r["n_parameters"]) for r in reports}) == 1
+        and (folder / "reconstruction.png").read_bytes()
+        == (other / "reconstruction.png").read_bytes()
+    )
+
+
+def count_fits(monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None) -> list[int]:
+    """Count the chunks that are fitted, and press Ctrl-C at one of them."""
+    fitted: list[int] = []
+    fit_chunk = LevelFit.fit_chunk
+
+    def counting(self: LevelFit, chunk: int, on_steps: Callable[[int], None]) -> Shard:
+        if len(fitted) == stop_at:
+            raise KeyboardInterrupt
+        fitted.append(chunk)
+        return fit_chunk(self, chunk, on_steps)
+
+    monkeypatch.setattr(LevelFit, "fit_chunk", counting)
+    return fitted
+
+
+@pytest.mark.parametrize("n_fitted", [0, 1, 3, 5])
+def test_stopped_run_is_taken_up(
+    finished: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, n_fitted: int
+) -> None:
+    with monkeypatch.context() as patch:
+        count_fits(patch, stop_at=n_fitted)
+        stopped = command(*RUN)
+    assert stopped.status == 130
+    assert "python -m miner.run resume=" in stopped.lines[-1]
+    assert "Traceback" not in stopped.output
+    again = count_fits(monkeypatch)
+    assert run_main(tmp_path, "resume=run") == 0
+    total = sum(len(shards) for shards in miner.load(tmp_path / "run").shards.values())
+    assert (len(again), read_report(tmp_path / "run")["chunks_taken_up"]) == (
+        total - n_fitted,
+        n_fitted,
+    )
+    assert same(tmp_path / "run", finished / "run")
+
+
+def test_finished_levels_of_a_stopped_run_render(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count_fits(monkeypatch, stop_at=3)  # the coarser level has two chunks
+    command(*RUN)
+    partial = miner.load(tmp_path / "run")
+    assert list(partial.shards) == [1]
+    assert partial.render(1).std() > 0.05
+
+
+def test_finished_run_is_left_as_it_is(finished: Path, command: Command, tmp_path: Path) -> None:
+    shutil.copytree(finished / "run", tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    (line,) = command(*RUN).lines
+    assert "is finished" in line and "nothing to do" in line
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert {p for p in after if after[p] != before.get(p)} <= {tmp_path / "run" / ".lock"}
+
+
+def test_other_image_is_refused(copy: Path, command: Command) -> None:
+    Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(copy.parent / "picture.png")
+    outcome = command(*RUN)
+    assert outcome.status == 1
+    assert "content of the image" in outcome.lines[-1] and "picture.png" in outcome.lines[-1]
+
+
+def test_moved_image_is_the_same(finished: Path, copy: Path) -> None:
+    (copy.parent / "picture.png").rename(copy.parent / "photo.png")
+    assert run_main(copy.parent, "resume=run", "image.path=photo.png") == 0
+    assert same(copy, finished / "run")
+
+
+def test_resume_alone_takes_the_folders_settings(finished: Path, copy: Path) -> None:
+    elsewhere = copy.parent / "elsewhere"
+    elsewhere.mkdir()
+    assert run_main(elsewhere, f"resume={copy}", "logger=csv") == 0
+    assert same(copy, finished / "run")
+    assert (copy / "csv").is_dir()
+
+
+def test_run_stopped_before_its_manifest_is_begun(finished: Path, copy: Path) -> None:
+    shutil.rmtree(copy / "representation")
+    assert run_main(copy.parent, "resume=run") == 0
+    assert same(copy, finished / "run")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def swap(path: Path) -> None:
+    shutil.copy(path.with_name("level00-chunk00001.safetensors"), path)
+
+
+@pytest.mark.parametrize("harm", [cut, flip, swap, Path.unlink], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize(
+    "name", ["level00-chunk00002.safetensors", "level01-chunk00000.safetensors"]
+)
+def test_damaged_shard_is_named_and_fitted_again(
+    finished: Path,
+    copy: Path,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    harm: Callable[[Path], None],
+    name: str,
+) -> None:
+    harm(copy / "representation" / name)
+    fitted = count_fits(monkeypatch)
+    outcome = command(*RUN)
+    assert outcome.status == 0
+    assert name in outcome.output
+    assert len(fitted) == 1
+    assert same(copy, finished / "run")
+
+
+def test_damaged_shard_of_a_finished_run_is_fitted_again(
+    finished: Path, copy: Path, command: Command
+) -> None:
+    shutil.copy(finished / "run" / "report.json", copy)
+    flip(copy / "representation" / "level00-chunk00000.safetensors")
+    assert "level00-chunk00000" in command(*RUN).output
+    assert same(copy, finished / "run")
+
+
+def test_shard_of_another_fit_is_refused(
+    finished: Path, copy: Path, tmp_path: Path, command: Command
+) -> None:
+    other = ("hydra.run.dir=other", *SMALL_CHUNKS, "seed=1")
+    assert command(*other).status == 0
+    name = "level01-chunk00001.safetensors"
+    shutil.copy(tmp_path / "other" / "representation" / name, copy / "representation")
+    outcome = command(*RUN)
+    assert f"{name}: is of another fit" in outcome.output
+    assert same(copy, finished / "run")
+
+
+def test_strange_file_among_the_shards_is_named_and_left_alone(
+    copy: Path, command: Command
+) -> None:
+    stray = copy / "representation" / "level00-chunk00099.safetensors"
+    stray.write_text("mine")
+    assert f"{stray.name}: is no shard of this fit" in command(*RUN).output
+    assert stray.read_text() == "mine"
+
+
+def test_second_run_in_a_folder_is_refused(tmp_path: Path, command: Command) -> None:
+    with lock_folder(tmp_path / "run"):
+        outcome = command(*RUN)
+    assert outcome.status == 1
+    assert "another run is at work" in outcome.lines[-1]
+    assert not (tmp_path / "run" / ".hydra").exists()
