@@ -8,6 +8,7 @@ from torch import Tensor
 
 from miner.fitting.block_fitter import BlockFit, fit_blocks
 from miner.fitting.curves import Curve, merge_curves, scaled
+from miner.fitting.divergence import RATE_OF_REFIT
 from miner.fitting.kernel import Kernel
 from miner.fitting.patches import Patches
 from miner.fitting.pruning import AbsoluteMSEPruning, Pruning
@@ -27,14 +28,18 @@ _PILOT_CHECK, _FAR_BELOW = 5, 1e-2
 
 @dataclass(frozen=True)
 class GroupFit:
-    """Stored tensors `(B, ...)`, their errors `(B,)`, which blocks converged, and the curve.
+    """Stored tensors `(B, ...)`, their errors `(B,)`, and how the fit went.
 
-    `curve` holds the summed squared error in training.
+    The error is infinite where a stored number is not finite. Masks `(B,)` say which blocks
+    converged, which diverged and were fitted again at a lower rate, and which diverged there too.
+    `curve` holds the summed squared error in training, without those second fits.
     """
 
     stored: Parameters
     mse: Tensor
     converged: Tensor
+    diverged: Tensor
+    diverged_again: Tensor
     curve: Curve
 
 
@@ -62,20 +67,38 @@ class GroupFitter:
         """Train all blocks and round them. `on_steps` is told how many block steps are done."""
         parts, fits = [], []
         for part, encoded, targets in self._sub_batches(start.frames, patches):
-            hidden = select(start.hidden, part)
-            trained = self._train(
-                self.steps, self.settings.pruning, self.max_mse, encoded, targets, hidden, on_steps
-            )
-            stored, mse = self._round(encoded, targets, trained)
-            curve = scaled(trained.curve, targets[0].numel())
             parts.append(part)
-            fits.append(GroupFit(stored, mse, trained.converged.cpu(), curve))
+            fits.append(self._fit_part(encoded, targets, select(start.hidden, part), on_steps))
         order = torch.cat(parts).argsort()
         return GroupFit(
             stored=select(concatenate([fit.stored for fit in fits]), order),
             mse=torch.cat([fit.mse for fit in fits])[order],
             converged=torch.cat([fit.converged for fit in fits])[order],
+            diverged=torch.cat([fit.diverged for fit in fits])[order],
+            diverged_again=torch.cat([fit.diverged_again for fit in fits])[order],
             curve=merge_curves([fit.curve for fit in fits]),
+        )
+
+    def _fit_part(
+        self,
+        encoded: Tensor,
+        targets: Tensor,
+        hidden: Parameters,
+        on_steps: Callable[[int], None],
+    ) -> GroupFit:
+        """Train the blocks of a sub-batch and round them."""
+        start = self._start(hidden, len(targets))
+        fit, diverged_again = self._train(
+            self.steps, self.settings.pruning, self.max_mse, encoded, targets, start, on_steps
+        )
+        stored, mse = self._round(encoded, targets, fit)
+        return GroupFit(
+            stored,
+            mse,
+            converged=fit.converged.cpu(),
+            diverged=fit.diverged.cpu(),
+            diverged_again=diverged_again.cpu(),
+            curve=scaled(fit.curve, targets[0].numel()),
         )
 
     def errors_after(self, n_steps: int, patches: Patches, start: Start) -> Tensor:
@@ -86,11 +109,18 @@ class GroupFitter:
         steps, pruning = replace(self.steps, n_steps=n_steps), AbsoluteMSEPruning(_PILOT_CHECK)
         mse = torch.empty(len(patches.extents))
         for part, encoded, targets in self._sub_batches(start.frames, patches):
-            hidden = select(start.hidden, part)
+            drawn = self._start(select(start.hidden, part), len(part))
             bound = _FAR_BELOW * self.max_mse
-            fit = self._train(steps, pruning, bound, encoded, targets, hidden, lambda n: None)
+            fit, _ = self._train(steps, pruning, bound, encoded, targets, drawn)
             mse[part] = fit.mse.cpu()
         return mse
+
+    def _start(self, hidden: Parameters, n_blocks: int) -> Parameters:
+        """Trained parameters of blocks that start with these hidden ones."""
+        shapes = self.model.head.shapes(self.model.mlp.width, self.model.n_channels)
+        key = generator(self.settings.seed, self.level, "readout")
+        start = hidden | repeat(self.settings.readout.draw(shapes, key), n_blocks)
+        return {name: tensor.to(self.device) for name, tensor in start.items()}
 
     def _train(
         self,
@@ -99,24 +129,30 @@ class GroupFitter:
         max_mse: float,
         encoded: Tensor,
         targets: Tensor,
-        hidden: Parameters,
-        on_steps: Callable[[int], None],
-    ) -> BlockFit:
-        shapes = self.model.head.shapes(self.model.mlp.width, self.model.n_channels)
-        key = generator(self.settings.seed, self.level, "readout")
-        start = hidden | repeat(self.settings.readout.draw(shapes, key), len(targets))
-        return fit_blocks(
-            self.kernel,
-            self.model,
-            self.settings.readout,
-            steps,
-            pruning,
-            max_mse,
-            encoded,
-            targets,
-            {name: tensor.to(self.device) for name, tensor in start.items()},
-            on_steps,
-        )
+        start: Parameters,
+        on_steps: Callable[[int], None] = lambda n: None,
+    ) -> tuple[BlockFit, Tensor]:
+        """Fit blocks, and those that diverge once more, from their best state, at a lower rate.
+
+        Gives the better fit of each, and the mask `(B,)` of those that diverged both times.
+        """
+
+        def fitted(
+            steps: StepSettings, targets: Tensor, start: Parameters, heard: Callable[[int], None]
+        ) -> BlockFit:
+            fixed = self.kernel, self.model, self.settings.readout, steps, pruning, max_mse
+            return fit_blocks(*fixed, encoded, targets, start, heard)
+
+        fit = fitted(steps, targets, start, on_steps)
+        diverged_again = torch.zeros_like(fit.diverged)
+        rows = torch.nonzero(fit.diverged).flatten()
+        if len(rows):
+            best = {name: fit.parameters[name][rows] for name in start}
+            slower = replace(steps, rate=RATE_OF_REFIT)
+            second = fitted(slower, targets[rows], best, lambda n: None)
+            fit = fit.improved_by(rows, second)
+            diverged_again[rows] = second.diverged
+        return fit, diverged_again
 
     @torch.no_grad()
     def _round(self, encoded: Tensor, targets: Tensor, fit: BlockFit) -> tuple[Parameters, Tensor]:
@@ -124,10 +160,11 @@ class GroupFitter:
 
         Where storage rounds, the hidden layers are rounded first and the readout is found anew for
         what is left of them: of its candidates, each block keeps the one that is best when rounded
-        itself.
+        itself. What is not finite once stored counts as no fit at all.
         """
         storage = self.spec.storage
-        best, best_mse = storage.encode(fit.parameters), fit.mse
+        best = storage.encode(fit.parameters)
+        best_mse = torch.where(_is_finite(best), fit.mse, torch.inf)
         if not storage.is_exact:
             hidden = {name: fit.parameters[name] for name in self.model.mlp.shapes()}
             rounded = fit.parameters | storage.decode(storage.encode(hidden))
@@ -137,6 +174,7 @@ class GroupFitter:
                 stored = storage.encode(solved | hidden)
                 decoded = storage.decode(stored)
                 mse = self._measured(LearnedReadout(), encoded, targets, decoded).mse
+                mse = torch.where(_is_finite(stored), mse, torch.inf)
                 best = where(mse < best_mse, stored, best)
                 best_mse = torch.fmin(best_mse, mse)  # a NaN never wins
         return {name: tensor.cpu() for name, tensor in best.items()}, best_mse.cpu()
@@ -168,3 +206,9 @@ class GroupFitter:
                 )
                 for part in members[which == number].split(at_once):
                     yield part, encoded, patches.targets(self.spec, part, extent).to(self.device)
+
+
+def _is_finite(stored: Parameters) -> Tensor:
+    """Mask `(B,)` of the blocks all of whose numbers are finite."""
+    masks = [tensor.isfinite().reshape(len(tensor), -1).all(1) for tensor in stored.values()]
+    return torch.stack(masks).all(0)

@@ -21,7 +21,10 @@ from miner.models.parameters import Parameters, select, where
 
 @dataclass(frozen=True)
 class StepSettings:
-    """How a level is trained. `pixels_per_step` None is all pixels; `key` seeds pixel draws."""
+    """How a level is trained. `pixels_per_step` None is all pixels; `key` seeds pixel draws.
+
+    `rate` is a factor on the optimiser's own learning rate.
+    """
 
     n_steps: int
     optimizer: OptimizerFactory
@@ -29,6 +32,15 @@ class StepSettings:
     loss: Loss
     pixels_per_step: int | None
     key: tuple[int | str, ...]
+    rate: float = 1.0
+
+    def factor(self, step: int) -> float:
+        """What the optimiser's own learning rate is multiplied by at a step, counted from 0."""
+        return self.rate * self.schedule.factor(step, self.n_steps)
+
+    def draws_pixels(self, n_pixels: int) -> bool:
+        """Whether a step sees some pixels only of a block that has `n_pixels`."""
+        return self.pixels_per_step is not None and self.pixels_per_step < n_pixels
 
 
 class Steps(Protocol):
@@ -114,8 +126,7 @@ class EagerSteps:
         return (outputs - targets).square().mean(dim=(1, 2)), readout_parameters
 
     def _update(self, loss: Tensor) -> None:
-        factor = self.settings.schedule.factor(self.step, self.settings.n_steps)
-        self._optimizer.param_groups[0]["lr"] = self._base_lr * factor
+        self._optimizer.param_groups[0]["lr"] = self._base_lr * self.settings.factor(self.step)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
@@ -123,8 +134,7 @@ class EagerSteps:
 
     @property
     def _draws_pixels(self) -> bool:
-        n_drawn = self.settings.pixels_per_step
-        return n_drawn is not None and n_drawn < self.encoded.shape[1]
+        return self.settings.draws_pixels(self.encoded.shape[1])
 
     def _pixels(self) -> Tensor | None:
         n_drawn = self.settings.pixels_per_step

@@ -91,8 +91,7 @@ class FusedSteps:
             self._amplitude = self._amplitude[index]
 
     def _rule(self, step: int) -> tuple[float, ...]:
-        factor = self.settings.schedule.factor(step, self.settings.n_steps)
-        lr = float(self._optimizer.param_groups[0]["lr"]) * factor
+        lr = float(self._optimizer.param_groups[0]["lr"]) * self.settings.factor(step)
         return row(self._optimizer, lr, step + 1)
 
     def _run(self, rules: Tensor, scores_last: bool) -> None:

@@ -1,0 +1,171 @@
+"""When a block counts as diverged, and that the blocks beside it do not notice."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from fused_problems import begin, in_single_precision
+from problems import READOUTS, Problem, problem
+from torch import Tensor
+
+from miner.fitting.divergence import DivergenceError, has_diverged, refuse_if_all
+from miner.fitting.pruning import AbsoluteMSEPruning, NoPruning, PlateauPruning
+from miner.models.parameters import Parameters, select
+
+PROGRAMS = {"eager": in_single_precision, "compiled": Problem.compiled}
+CHECKED = NoPruning(4)
+
+
+@pytest.fixture(params=PROGRAMS)
+def program(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def given(readout: str, program: str) -> Problem:
+    return PROGRAMS[program](problem(readout))
+
+
+def same_bits(found: Parameters, expected: Parameters) -> None:
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def rate(lr: float) -> partial[torch.optim.Adam]:
+    return partial(torch.optim.Adam, lr=lr)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_a_first_step_of_its_own_changes_no_bit(readout: str, program: str) -> None:
+    whole, split = (begin(given(readout, program)) for _ in range(2))
+    whole.advance(7)
+    split.advance(1)
+    split.advance(6)
+    same_bits(split.best, whole.best)
+    assert torch.equal(split.mse, whole.mse)
+
+
+def test_a_rate_is_a_factor_on_the_learning_rate(program: str) -> None:
+    slower = given("sigmoid", program).with_steps(optimizer=rate(0.02), rate=0.5)
+    plain = slower.with_steps(optimizer=rate(0.01), rate=1.0)
+    same_bits(slower.fit().parameters, plain.fit().parameters)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (0.5, 0.4, False),
+        (0.5, 0.5, False),
+        (0.5, 0.6, True),
+        (0.05, 0.06, False),  # below the bound
+        (0.05, math.nan, True),
+        (math.inf, math.inf, True),
+        (math.nan, 0.4, False),
+    ],
+)
+def test_diverged_is_worse_than_at_the_start_and_than_the_bound(
+    first: float, last: float, expected: bool
+) -> None:
+    assert has_diverged(torch.tensor([first]), torch.tensor([last]), 0.1).tolist() == [expected]
+
+
+@pytest.mark.parametrize("pixels_per_step", [None, 20])
+@pytest.mark.parametrize("readout", READOUTS)
+def test_a_fit_that_goes_well_has_not_diverged(readout: str, pixels_per_step: int | None) -> None:
+    fit = problem(readout).with_steps(pixels_per_step=pixels_per_step).fit(CHECKED)
+    assert not fit.diverged.any()
+
+
+@pytest.mark.parametrize("readout", ["sigmoid", "scaled_sine"])
+def test_a_huge_rate_diverges_and_leaves_the_state_before_it(readout: str, program: str) -> None:
+    wild = given(readout, program).with_steps(optimizer=rate(1e6))
+    fit = wild.fit(CHECKED)
+    assert fit.diverged.sum() >= 10
+    found = {name: fit.parameters[name][fit.diverged] for name in wild.start}
+    same_bits(found, select(wild.start, fit.diverged))
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_a_state_with_numbers_that_overflowed_is_never_kept(readout: str) -> None:
+    wild = given(readout, "compiled").with_steps(optimizer=rate(1e38))
+    fit = wild.fit(CHECKED)
+    assert bool(fit.mse.isfinite().all())
+    assert all(bool(tensor.isfinite().all()) for tensor in fit.parameters.values())
+
+
+@pytest.mark.parametrize("readout", ["sigmoid", "scaled_sine"])
+def test_where_pixels_are_drawn_the_start_is_measured_too(readout: str) -> None:
+    drawn = problem(readout).with_steps(pixels_per_step=20, optimizer=rate(1e6))
+    fit = drawn.fit(CHECKED)
+    assert fit.diverged.sum() >= 10
+    torch.testing.assert_close(fit.mse, drawn.measured(fit.parameters), rtol=1e-9, atol=0)
+
+
+def poisoned(readout: str, program: str) -> Problem:
+    """Block 3 has a target that is no number."""
+    whole = given(readout, program)
+    whole.targets[3, 0, 5] = torch.nan
+    return whole
+
+
+OTHERS = torch.tensor([0, 1, 2, *range(4, 12)])
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_the_neighbours_of_a_block_without_numbers_keep_their_bits(readout: str) -> None:
+    fit = poisoned(readout, "compiled").fit(CHECKED)
+    alone = given(readout, "compiled").select(OTHERS).fit(CHECKED)
+    same_bits(select(fit.parameters, OTHERS), alone.parameters)
+    assert fit.diverged.tolist() == [block == 3 for block in range(12)]
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_plain_steps_leave_the_neighbours_alone_too(readout: str) -> None:
+    fit = poisoned(readout, "eager").fit(CHECKED)
+    alone = given(readout, "eager").select(OTHERS).fit(CHECKED)
+    found = select(fit.parameters, OTHERS)
+    torch.testing.assert_close(found, alone.parameters, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("pruning", [AbsoluteMSEPruning(4), PlateauPruning(4), NoPruning(4)])
+def test_a_block_without_numbers_is_neither_converged_nor_in_the_curve(
+    pruning: AbsoluteMSEPruning, program: str
+) -> None:
+    fit = poisoned("closed_form", program).fit(pruning)
+    assert not fit.converged[3]
+    assert fit.mse[3] == math.inf
+    assert all(math.isfinite(error) for _, _, error in fit.curve)
+
+
+def test_blocks_without_numbers_leave_at_the_check_that_sees_it() -> None:
+    hopeless = problem()
+    hopeless.targets.fill_(torch.nan)
+    told: list[int] = []
+    fit = hopeless.fit(CHECKED, on_steps=told.append)
+    assert [step for step, _, _ in fit.curve] == [4]
+    assert sum(told) == 20 * 12
+
+
+def test_the_better_of_two_fits_is_taken_block_by_block() -> None:
+    short, long = problem().with_steps(n_steps=5).fit(), problem().fit()
+    rows = torch.tensor([2, 7])
+    taken = short.improved_by(rows, problem().select(rows).fit())
+    torch.testing.assert_close(taken.mse[rows], long.mse[rows])
+    same_bits(select(taken.parameters, OTHERS[3:5]), select(short.parameters, OTHERS[3:5]))
+
+
+def test_a_fit_without_numbers_is_never_the_better_one() -> None:
+    fit, rows = problem().fit(), torch.arange(12)
+    hopeless = problem()
+    hopeless.targets.fill_(torch.nan)
+    same_bits(fit.improved_by(rows, hopeless.fit()).parameters, fit.parameters)
+
+
+def test_when_all_blocks_diverged_the_rate_is_named() -> None:
+    with pytest.raises(DivergenceError, match=r"^optimizer.lr=100: all 3 .* 1 or less$"):
+        refuse_if_all([torch.tensor([True]), torch.tensor([True, True])], rate(100))
+
+
+@pytest.mark.parametrize("masks", [[], [torch.zeros(0).bool()], [torch.tensor([True, False])]])
+def test_a_chunk_with_a_sound_block_goes_on(masks: list[Tensor]) -> None:
+    refuse_if_all(masks, rate(100))
