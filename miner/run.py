@@ -14,11 +14,9 @@ from omegaconf import DictConfig
 
 from miner.command_line import expand_folders, quote_paths
 from miner.config import CONF_FOLDER
-from miner.images import ImageError
 from miner.jobs import present_job
 from miner.machine import prepare
 from miner.resuming import resume_arguments
-from miner.schema import ConfigError
 from miner.validation import exit_on_mistakes, refuse_arguments
 
 _LOG = logging.getLogger(__name__)
@@ -26,14 +24,14 @@ _LOG = logging.getLogger(__name__)
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="config")
 def _task(config: DictConfig) -> float | None:
-    from miner.training.job import run_alone, run_in_sweep
+    from miner.training.job import TOLD, run_alone, run_in_sweep
 
     job = present_job()
     if job.sweep is not None:
         return run_in_sweep(config, job)
     try:
         run_alone(config, job)
-    except (ConfigError, ImageError) as error:
+    except TOLD as error:
         _LOG.error("%s", error)
         raise SystemExit(1) from None
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ RATE_OF_REFIT = 0.1
 
 
 class DivergenceError(ValueError):
-    """The blocks of a chunk diverged, one and all; the message says what to change."""
+    """Most blocks of a chunk diverged; the message says what to change."""
 
 
 def has_diverged(first: Tensor, last: Tensor, max_mse: float) -> Tensor:
@@ -23,20 +23,22 @@ def has_diverged(first: Tensor, last: Tensor, max_mse: float) -> Tensor:
     return ~last.isfinite() | ((last > first) & (last > max_mse))
 
 
-def refuse_if_all(diverged_again: Sequence[Tensor], optimizer: OptimizerFactory) -> None:
-    """Stop a fit whose rate is too high for every block.
+def refuse_if_most(diverged_again: Sequence[Tensor], optimizer: OptimizerFactory) -> None:
+    """Stop a fit whose rate is too high for more than half of the blocks: it would come to nothing.
 
     Takes the masks `(B,)` of the groups of a chunk: which blocks diverged, and again at the lower
-    rate. No masks, or empty ones, are fine.
+    rate. No masks, or empty ones, are fine. At an absurd rate the others are those whose starts
+    are good enough already.
 
     Raises:
-        DivergenceError: all blocks did.
+        DivergenceError: more than half of them did.
     """
     masks = torch.cat([torch.empty(0, dtype=torch.bool), *diverged_again])
-    if len(masks) == 0 or not bool(masks.all()):
+    n_diverged = int(masks.sum())
+    if 2 * n_diverged <= len(masks):
         return
     rate = float(optimizer([nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"])
     raise DivergenceError(
-        f"optimizer.lr={rate:g}: all {len(masks)} blocks diverged, and again at "
+        f"optimizer.lr={rate:g}: {n_diverged} of {len(masks)} blocks diverged, and again at "
         f"{RATE_OF_REFIT * rate:g}; lower it, to {RATE_OF_REFIT**2 * rate:g} or less"
     )

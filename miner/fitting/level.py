@@ -10,6 +10,7 @@ from torch import Tensor
 
 from miner.fitting.best_fits import BestFits, FittedGroup
 from miner.fitting.curves import later, merge_curves
+from miner.fitting.divergence import refuse_if_most
 from miner.fitting.group import GroupFitter
 from miner.fitting.kernel import Kernel
 from miner.fitting.parents import find_parents
@@ -103,12 +104,18 @@ class LevelFit:
         return mse, clipped_sse
 
     def fit_chunk(self, chunk: int, on_steps: Callable[[int], None] = lambda n: None) -> Shard:
-        """Fit the blocks of one chunk. `on_steps` is told how many block steps are done."""
+        """Fit the blocks of one chunk. `on_steps` is told how many block steps are done.
+
+        Raises:
+            DivergenceError: the learning rate is too high for all blocks.
+        """
         began = time.perf_counter()
         blocks = self.chunks[chunk]
         signal, prediction = gather(self.grid, blocks, (self.signal, self.prediction))
         patches = Patches(signal, prediction, self.grid.extents(blocks))
         first, again, pilot_seconds = self._fit_widths(blocks, patches, on_steps)
+        if chunk == 0:  # later ones may hold a few odd blocks alone
+            refuse_if_most([group.fit.diverged_again for group in first], self.settings.optimizer)
         stored = BestFits(self.predicted_mse[blocks])
         for group in first + again:
             stored.add(group)
@@ -117,7 +124,7 @@ class LevelFit:
             n_active=len(blocks),
             n_converged=int(stored.converged[rows].sum()),
             n_fresh=sum(int(group.start.is_fresh.sum()) for group in first),
-            n_diverged=0,
+            n_diverged=sum(int(group.fit.diverged.sum()) for group in first),
             seconds=time.perf_counter() - began,
             curve=later(merge_curves([group.fit.curve for group in first]), pilot_seconds),
         )

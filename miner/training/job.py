@@ -2,12 +2,15 @@
 
 import logging
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from miner.config import build_objective
+from miner.files import is_disk_full
+from miner.fitting.divergence import DivergenceError
 from miner.images import ImageError
 from miner.jobs import Job
 from miner.lock import LOCK, lock_folder
@@ -19,12 +22,30 @@ from miner.training.session import run_job, settings_of
 _LOG = logging.getLogger("miner")
 
 
+class DiskFullError(RuntimeError):
+    """There is no space left; what is finished is kept."""
+
+
+TOLD = (ConfigError, ImageError, DivergenceError, DiskFullError)
+"""Errors that are no faults of ours: their messages say all."""
+
+
 def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
-    """Run a job; what it raises is recorded and raised again."""
+    """Run a job; what it raises is recorded and raised again.
+
+    Raises:
+        DiskFullError: where an `OSError` said so.
+    """
     try:
         return run_job(config, job)
     except Exception as error:
-        write_report(job.folder, _failure(config, job, error))
+        with suppress(OSError):  # the disk may be full
+            write_report(job.folder, _failure(config, job, error))
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise DiskFullError(
+                f"{error.filename or job.folder}: the disk is full; what is finished is kept: "
+                f"free some space and go on with resume={job.folder}"
+            ) from error
         raise
 
 
@@ -40,7 +61,7 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
             with lock_folder(job.folder):
                 _clear(job.folder)
                 report = run_alone(config, job)
-        except (ConfigError, ImageError) as error:
+        except TOLD as error:
             _LOG.error("%s", error)
             return None
         except Exception:
@@ -69,7 +90,7 @@ def _clear(folder: Path) -> None:
 
 
 def _failure(config: DictConfig, job: Job, error: Exception) -> dict[str, Any]:
-    is_told = isinstance(error, ConfigError | ImageError)
+    is_told = isinstance(error, TOLD)
     reason = str(error) if is_told else f"{type(error).__name__}: {error}"
     path = str(OmegaConf.select(config, "image.path"))
     return {

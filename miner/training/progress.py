@@ -73,3 +73,10 @@ class FitProgress:
             record.psnr_db,
             record.wall_time_s,
         )
+        if record.n_diverged:
+            _LOG.warning(
+                "level %d: %d blocks diverged and were fitted again at a tenth of optimizer.lr, "
+                "which is too high for them",
+                record.level,
+                record.n_diverged,
+            )
