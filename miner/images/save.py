@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from miner.images.raw_tiff import RawTiff
 from miner.scratch import ArrayLike, NpyFile, n_bytes
 
 if TYPE_CHECKING:
     import pyvips
 
 _BAND_VALUES = 2**22
-_VIPS_FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 _OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {},
     ".jpg": {"Q": 95},
@@ -93,24 +93,17 @@ def _save_by_vips(path: Path, suffix: str, array: ArrayLike, interpretation: str
             image.copy(interpretation=interpretation).write_to_target(target, suffix, **options)
             return
         with array.path.open("rb") as pixels:
-            image = _mapped(pixels.fileno(), array)
+            image = _streamed(RawTiff(array, pixels))
             image.copy(interpretation=interpretation).write_to_target(target, suffix, **options)
 
 
-def _mapped(descriptor: int, array: NpyFile) -> pyvips.Image:
-    """A lazy image of an array's file, which libvips maps a window at a time."""
+def _streamed(raw: RawTiff) -> pyvips.Image:
     import pyvips
 
-    height, width, channels = array.shape
-    size = array.path.stat().st_size
-    return pyvips.Image.rawload(
-        f"/dev/fd/{descriptor}",
-        width,
-        height,
-        channels,
-        format=_VIPS_FORMATS[array.dtype.name],
-        offset=size - n_bytes(array.shape, array.dtype),
-    )
+    source = pyvips.SourceCustom()
+    source.on_read(raw.read)
+    source.on_seek(raw.seek)
+    return pyvips.Image.new_from_source(source, "", access="sequential")
 
 
 def _tiff_options(array: ArrayLike) -> dict[str, Any]:

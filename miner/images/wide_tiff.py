@@ -18,6 +18,7 @@ from miner.regions import Region
 from miner.scratch import ArrayLike, Scratch, WritableArray
 
 _MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
+_READ_BYTES = 2**24  # of compressed segments at once
 
 
 def open_wide_tiff(file: Path, max_pixels: int) -> Picture | None:
@@ -57,7 +58,7 @@ def _load(file: Path, shape: tuple[int, int, int], box: Region, scratch: Scratch
     try:
         with tifffile.TiffFile(file) as tiff:
             page: Any = tiff.pages.first
-            for values, position, extent in page.segments(maxworkers=1):
+            for values, position, extent in page.segments(maxworkers=1, buffersize=_READ_BYTES):
                 _place(array, values, position, extent)
     except Exception as error:  # as above
         raise _undecodable(file, " ".join(str(error).split())) from None

@@ -63,8 +63,8 @@ def check_writable_format(path: Path, format: PixelFormat, height_px: int, width
         )
     if kind == "npy" and layout_of((height_px, width_px, format.channels)) == "CHW":
         raise ImageError(
-            f"{str(path)!r}: an array of {height_px} rows and {format.channels} channels reads back "
-            f"as {height_px} channels; name a .tif"
+            f"{str(path)!r}: an array of {height_px} rows and {format.channels} channels is read "
+            f"as one of {height_px} channels; name a .tif"
         )
 
 
