@@ -1,9 +1,13 @@
 """Images in and out: any local file to (C, H, W) in [0, 1], and back in its own bit depth."""
 
+from miner.images.canvas import PixelCanvas
+from miner.images.digest import file_digest
 from miner.images.errors import ImageError
 from miner.images.pixel_format import PixelFormat
+from miner.images.preview import preview_factor
 from miner.images.samples import SAMPLE_PREFIX, SAMPLES, load_sample
 from miner.images.source import ImageInfo, SourceImage, inspect_image, open_image
+from miner.images.writable import check_writable_format
 from miner.images.write import write_image
 
 __all__ = [
@@ -11,10 +15,14 @@ __all__ = [
     "SAMPLE_PREFIX",
     "ImageError",
     "ImageInfo",
+    "PixelCanvas",
     "PixelFormat",
     "SourceImage",
+    "check_writable_format",
+    "file_digest",
     "inspect_image",
     "load_sample",
     "open_image",
+    "preview_factor",
     "write_image",
 ]

@@ -9,11 +9,15 @@ from pathlib import Path
 from miner.images.errors import ImageError
 from miner.images.samples import SAMPLE_PREFIX, SAMPLES
 
+_ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
+
 
 def find_file(path: str) -> Path:
     """Expand a leading `~/` and check that `path` names a readable local file with content.
 
-    Raises `ImageError` for a URL, a missing file, a folder or other non-file, and a file that is
+    The folder of a Zarr array passes, too.
+
+    Raises `ImageError` for a URL, a missing file, another folder or non-file, and a file that is
     empty or unreadable.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
@@ -29,9 +33,16 @@ def find_file(path: str) -> Path:
     return file
 
 
+def is_zarr(folder: Path) -> bool:
+    """Whether a path is the folder of a Zarr array or of a group of them."""
+    return any((folder / name).is_file() for name in _ZARR_FILES)
+
+
 def _check(path: str, file: Path) -> None:
     if not file.exists():
         raise ImageError(f"{path!r} does not exist: {_suggest(file)}")
+    if is_zarr(file):
+        return
     if file.is_dir():
         raise ImageError(
             f"{path!r} is a folder: give the path of one image file, or -m to fit every image in it"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from miner.images.array_file import open_array
 from miner.images.crop import middle_box
-from miner.images.decode import decode, log_conversions, normalise, open_header
+from miner.images.digest import file_digest
 from miner.images.errors import ImageError
-from miner.images.limits import check_size
+from miner.images.finite import finite_range
 from miner.images.locate import find_file
+from miner.images.open_file import open_file
+from miner.images.orientation import Orientation
+from miner.images.picture import Picture
 from miner.images.pixel_format import PixelFormat, PixelType
 from miner.images.samples import SAMPLE_PREFIX, load_sample
+from miner.regions import Region, sides_of, slices, whole
+from miner.scratch import ArrayLike, Scratch
 
 __all__ = ["ImageError", "ImageInfo", "PixelFormat", "SourceImage", "inspect_image", "open_image"]
 
-_DTYPES: dict[str, PixelType] = {"uchar": "uint8", "ushort": "uint16", "float": "float32"}
+_IN_MEMORY = Scratch(None)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,32 @@ class ImageInfo:
 
 @dataclass(frozen=True, eq=False)
 class SourceImage:
-    """An image in memory, with what is needed to write it as its file was."""
+    """An image that is read region by region, with what is needed to write it as its file was."""
 
     name: str  # the file's name without its suffix, or the sample's
-    pixels: NDArray[np.float32]  # (C, H, W) in [0, 1], C-contiguous
     format: PixelFormat
-    sha256: str  # of the file's bytes; of the pixels for a sample
+    sha256: str  # of the file's bytes, of all of a Zarr folder's files, or of a sample's pixels
+    sides: tuple[int, int]  # height and width, upright and cropped
+    stored: ArrayLike  # (h, w, C) in the file's type, before it is turned upright
+    orientation: Orientation
+
+    @property
+    def n_channels(self) -> int:
+        """Channels C."""
+        return self.format.channels
+
+    def read(self, region: Region) -> NDArray[np.float32]:
+        """Values in a region, (C, h, w) in [0, 1], C-contiguous, that nobody else holds.
+
+        May be called from several threads at once.
+        """
+        values = _upright(self.stored, self.orientation, self.sides, region)
+        return self.format.to_unit(values.transpose(2, 0, 1))
+
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        """All of a small image, (C, H, W) in [0, 1], computed at each call."""
+        return self.read(whole(self.sides))
 
 
 def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> ImageInfo:
@@ -53,60 +81,92 @@ def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> Ima
     Raises `ImageError` for a path or content that `open_image` refuses, damage to the pixels
     excepted.
     """
-    if path.startswith(SAMPLE_PREFIX):
-        name, pixels = _read_sample(path, max_pixels)
-        channels, height_px, width_px = pixels.shape
-        size = middle_box(width_px, height_px, crop_px)[2:]
-        return ImageInfo(name, *size, channels, "uint8")
-    file = find_file(path)
-    image = normalise(open_header(file, max_pixels)).autorot()
-    size = middle_box(image.width, image.height, crop_px)[2:]
-    return ImageInfo(file.stem, *size, image.bands, _DTYPES[image.format])
+    picture = _open(path, max_pixels)
+    (top, bottom), (left, right) = _middle(picture, crop_px)
+    size = right - left, bottom - top
+    return ImageInfo(picture.file.stem, *size, picture.n_channels, picture.dtype)
 
 
-def open_image(path: str, max_pixels: int, crop_px: int | None = None) -> SourceImage:
-    """Decode a file (`~` is expanded), or `sample:NAME`, to (C, H, W) in [0, 1].
+def open_image(
+    path: str, max_pixels: int, crop_px: int | None = None, scratch: Scratch = _IN_MEMORY
+) -> SourceImage:
+    """Open a file (`~` is expanded), a Zarr array's folder, or `sample:NAME`.
 
-    The format is told by the content: PNG, JPEG, TIFF, WebP, AVIF or GIF. Values are kept as
-    stored: ICC profiles are not applied and alpha is one more channel, not multiplied in.
-    Palettes and 1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers and float64
-    are read as float32; CMYK and Lab are converted to sRGB. Of several pages the first is read.
-    EXIF orientation is applied. Floats outside [0, 1] are mapped from their range. With `crop_px`
-    only the middle of the image is read, at most that many pixels a side.
+    The format is told by the content: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
+    Values are kept as stored: ICC profiles are not applied and alpha is one more channel, not
+    multiplied in. Palettes and 1-bit values are expanded to 8 bits; signed, 32- and 64-bit
+    integers, float16 and float64 are read as float32; CMYK and Lab are converted to sRGB. Of
+    several pages or parts the first is read. EXIF orientation is applied. Floats outside [0, 1]
+    are mapped from their range. With `crop_px` only the middle of the image is read, at most that
+    many pixels a side.
+
+    A scratch folder receives the decoded pixels, so that memory does not grow with the image
+    (but interlaced PNG, progressive JPEG, WebP, AVIF and GIF are decoded whole by their
+    libraries); without one they lie in memory. Arrays are read where they are.
 
     Raises `ImageError` if the path names no readable local file, the content is damaged or of an
-    unknown format, has more than `max_pixels` pixels, or holds NaN or infinite values.
+    unknown format, has more than `max_pixels` pixels, holds NaN or infinite values, or finds no
+    room.
     """
-    if path.startswith(SAMPLE_PREFIX):
-        name, pixels = _read_sample(path, max_pixels)
-        digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-        left, top, width, height = middle_box(pixels.shape[2], pixels.shape[1], crop_px)
-        middle = pixels[:, top : top + height, left : left + width]
-        return _source_image(Path(name), middle, digest)
-    file = find_file(path)
-    image = open_header(file, max_pixels)
-    log_conversions(file, image)
-    pixels = decode(file, image, crop_px)
-    with file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _source_image(file, pixels, sha256)
-
-
-def _read_sample(path: str, max_pixels: int) -> tuple[str, NDArray[np.uint8]]:
-    """Give a sample's name and its (C, H, W) pixels."""
-    name = path.removeprefix(SAMPLE_PREFIX)
-    pixels = np.atleast_3d(load_sample(name)).transpose(2, 0, 1)
-    check_size(path, pixels.shape[2], pixels.shape[1], max_pixels)
-    return name, pixels
-
-
-def _source_image(file: Path, pixels: NDArray[Any], sha256: str) -> SourceImage:
-    low, high = float(pixels.min()), float(pixels.max())  # NaN if any value is NaN
-    if not (math.isfinite(low) and math.isfinite(high)):
+    picture = _open(path, max_pixels)
+    for remark in picture.remarks:
+        logger.warning("%r %s", str(picture.file), remark)
+    box = _middle(picture, crop_px)
+    sides = sides_of(box)
+    height, width = sides
+    stored_box = picture.orientation.stored(box, picture.orientation.upright_sides(picture.sides))
+    try:
+        stored = picture.load(stored_box, scratch)
+        low, high = _range(picture, stored, (height, width))
+        digest = _digest(path, picture)
+    except OSError as error:  # a disk that fails, a file that goes away
         raise ImageError(
-            f"{str(file)!r} holds NaN or infinite values (min {low}, max {high}): every value "
-            "must be finite in float32; replace them, say with 0"
-        )
-    dtype: PixelType = pixels.dtype.name  # type: ignore[assignment]
-    format = PixelFormat.of_values(dtype, len(pixels), low, high)
-    return SourceImage(file.stem, format.to_unit(pixels), format, sha256)
+            f"{path!r} cannot be read ({error.strerror}): check the disk and try again"
+        ) from None
+    format = PixelFormat.of_values(picture.dtype, picture.n_channels, low, high)
+    return SourceImage(
+        picture.file.stem, format, digest, (height, width), stored, picture.orientation
+    )
+
+
+def _open(path: str, max_pixels: int) -> Picture:
+    if path.startswith(SAMPLE_PREFIX):
+        name = path.removeprefix(SAMPLE_PREFIX)
+        return open_array(Path(name), np.atleast_3d(load_sample(name)), max_pixels)
+    try:
+        return open_file(find_file(path), max_pixels)
+    except OSError as error:
+        raise ImageError(
+            f"{path!r} cannot be read ({error.strerror}): check the disk and try again"
+        ) from None
+
+
+def _middle(picture: Picture, crop_px: int | None) -> Region:
+    """The part of the upright image that is read."""
+    height, width = picture.orientation.upright_sides(picture.sides)
+    left, top, n_columns, n_rows = middle_box(width, height, crop_px)
+    return (top, top + n_rows), (left, left + n_columns)
+
+
+def _upright(
+    stored: ArrayLike, orientation: Orientation, sides: tuple[int, int], region: Region
+) -> NDArray[Any]:
+    """A region of the upright image, (h, w, C) as stored."""
+    return orientation.upright(stored[slices(orientation.stored(region, sides))])
+
+
+def _range(picture: Picture, stored: ArrayLike, sides: tuple[int, int]) -> tuple[float, float]:
+    if picture.dtype != "float32":
+        return 0.0, 1.0
+
+    def read(region: Region) -> NDArray[Any]:
+        return _upright(stored, picture.orientation, sides, region)
+
+    return finite_range(str(picture.file), read, sides, picture.n_channels)
+
+
+def _digest(path: str, picture: Picture) -> str:
+    if not path.startswith(SAMPLE_PREFIX):
+        return file_digest(picture.file)
+    pixels = np.atleast_3d(load_sample(path.removeprefix(SAMPLE_PREFIX)))
+    return hashlib.sha256(pixels.transpose(2, 0, 1).tobytes()).hexdigest()

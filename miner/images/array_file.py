@@ -1,0 +1,140 @@
+"""Arrays as images: `.npy` files, mapped as they are, and the arrays of Zarr folders."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from miner.images.array_view import ArrayView, layout_of, pixel_type
+from miner.images.errors import ImageError
+from miner.images.limits import check_size
+from miner.images.picture import Picture
+from miner.images.zarr_codecs import unknown_codecs
+from miner.regions import Region, tiles
+from miner.scratch import ArrayLike, NpyFile, Scratch
+
+if TYPE_CHECKING:
+    import zarr
+
+NPY_MAGIC = b"\x93NUMPY"
+_MAX_CHUNK_BYTES = 2**28  # a chunk is decoded whole
+
+
+def open_array(file: Path, array: ArrayLike, max_pixels: int) -> Picture:
+    """Take an array of numbers (H, W), (H, W, C) or (C, H, W); see `layout_of`.
+
+    Raises:
+        ImageError: it has other axes, more than `max_pixels` pixels, or no real numbers.
+    """
+    layout, dtype = layout_of(array.shape), pixel_type(array.dtype)
+    if layout is None:
+        raise ImageError(
+            f"{str(file)!r} has axes of {array.shape}: an image has (height, width), (height, "
+            "width, channels) or (channels, height, width); save one such part of it"
+        )
+    if dtype is None:
+        raise ImageError(
+            f"{str(file)!r} holds values of type {array.dtype}: save real numbers, say float32"
+        )
+    height, width = array.shape[1:] if layout == "CHW" else array.shape[:2]
+    n_channels = {"HW": 1, "HWC": array.shape[-1], "CHW": array.shape[0]}[layout]
+    check_size(str(file), width, height, max_pixels, n_channels)
+
+    def load(box: Region, scratch: Scratch) -> ArrayLike:
+        return ArrayView(array, layout, box)
+
+    is_wide = dtype == "float32" and array.dtype != "float32"
+    remarks = (f"holds {array.dtype} values: read as float32",) if is_wide else ()
+    return Picture(file, (height, width), n_channels, dtype, load, remarks=remarks)
+
+
+def open_npy(file: Path, max_pixels: int) -> Picture:
+    """Map a `.npy` file; nothing is copied, and nothing ever unpickled.
+
+    Raises:
+        ImageError: it is damaged, holds objects, or is refused by `open_array`.
+    """
+    try:
+        array = NpyFile(file)
+    except Exception as error:  # NumPy parses the header as Python: a damaged one raises anything
+        reason = " ".join(str(error).split())
+        raise ImageError(
+            f"{str(file)!r} cannot be mapped ({reason}): save the array again by numpy.save, "
+            "as plain numbers"
+        ) from None
+    return open_array(file, array, max_pixels)
+
+
+def open_zarr(folder: Path, max_pixels: int) -> Picture:
+    """Open a Zarr array, version 2 or 3.
+
+    Raises:
+        ImageError: it is a group, is damaged, has chunks too large to decode or in an encoding
+            that is not safe, or is refused by `open_array`.
+    """
+    import zarr
+
+    try:
+        opened = zarr.open(str(folder), mode="r")
+    except Exception as error:  # a damaged file of settings raises anything
+        raise _undecodable(folder, error) from None
+    if isinstance(opened, zarr.Group):
+        raise ImageError(
+            f"{str(folder)!r} is a group of Zarr arrays: name one of them{_members(folder)}"
+        )
+    _check_encoding(folder, opened)
+    array = _Readable(folder, opened)
+    picture = open_array(folder, array, max_pixels)
+
+    def load(box: Region, scratch: Scratch) -> ArrayLike:
+        view = picture.load(box, scratch)
+        for (top, bottom), (left, right) in tiles(view.shape[:2]):  # a damaged chunk is found now
+            view[top:bottom, left:right]
+        return view
+
+    return replace(picture, load=load)
+
+
+def _members(folder: Path) -> str:
+    markers = (".zarray", "zarr.json")
+    names = sorted({entry.parent.name for name in markers for entry in folder.glob(f"*/{name}")})
+    return f", such as {str(folder / names[0])!r}" if names else ""
+
+
+def _check_encoding(folder: Path, array: zarr.Array[Any]) -> None:
+    unknown = unknown_codecs(array.metadata.to_dict())
+    if unknown:
+        raise ImageError(
+            f"{str(folder)!r} is encoded by {', '.join(map(repr, unknown))}: which is not among "
+            "the codecs that only move and compress bytes; write it again with one of Zarr's own"
+        )
+    chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
+    if chunk_bytes > _MAX_CHUNK_BYTES:
+        raise ImageError(
+            f"{str(folder)!r} has chunks of {array.chunks} values, {chunk_bytes} bytes each: at "
+            f"most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
+        )
+
+
+class _Readable:
+    """A Zarr array whose damage is said in a line."""
+
+    def __init__(self, folder: Path, array: zarr.Array[Any]) -> None:
+        self._folder, self._array = folder, array
+        self.shape, self.dtype = tuple(array.shape), array.dtype
+
+    def __getitem__(self, index: tuple[slice, ...]) -> Any:
+        try:
+            return self._array[index]
+        except Exception as error:  # each codec has its own
+            raise _undecodable(self._folder, error) from None
+
+
+def _undecodable(folder: Path, error: Exception) -> ImageError:
+    reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+    return ImageError(
+        f"{str(folder)!r} cannot be decoded ({reason}): it is damaged or of an unusual kind; "
+        "write it again"
+    )
