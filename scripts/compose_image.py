@@ -2,9 +2,9 @@
 
 python scripts/compose_image.py FOLDER OUT.tif --width 32768 --height 32768
 
-Pictures lie side by side at their own resolution, one after another in the order of their names;
-where one does not fit, its middle is taken. When they run out, they begin again, turned by a
-quarter or mirrored. The result is a tiled BigTIFF of 8-bit RGB.
+Pictures of similar height stand side by side on shelves, at their own resolution; of those taller
+than their shelf the middle is shown. When a shelf's pictures run out, they begin again, mirrored or
+upside down. The result is a tiled BigTIFF of 8-bit RGB.
 """
 
 import argparse
@@ -13,24 +13,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyvips
 
-LEAST_SIDE = 256
-"""Pixels along the shorter side of what is left beside a picture."""
+MOST_CUT = 1.5
+"""Pictures on one shelf are at most so many times as high as it is."""
 
-_TURNS = ("d0", "d90", "d180", "d270")
 _OF_PHOTOGRAPHS = ("uchar", "ushort")
-
-
-class Box(NamedTuple):
-    """A part of the image that is to be covered."""
-
-    left: int
-    top: int
-    width: int
-    height: int
 
 
 def main() -> None:
@@ -76,29 +66,46 @@ def decoded(folder: Path, scratch: Path) -> list[Any]:
     return pictures
 
 
+def shelves(pictures: list[Any]) -> list[list[Any]]:
+    """The pictures in groups of similar height, low ones first."""
+    groups: list[list[Any]] = []
+    for picture in sorted(pictures, key=lambda picture: picture.height):
+        if groups and picture.height <= MOST_CUT * groups[-1][0].height:
+            groups[-1].append(picture)
+        else:
+            groups.append([picture])
+    return groups
+
+
 def variants(pictures: list[Any]) -> Iterator[Any]:
-    """All pictures as they are, then turned by 90, 180 and 270 degrees, then so and mirrored."""
-    for is_mirrored, turn in itertools.cycle(itertools.product((False, True), _TURNS)):
+    """All pictures as they are, then all mirrored, then upside down, then both, and so on."""
+    for is_mirrored, is_turned in itertools.cycle([(0, 0), (1, 0), (0, 1), (1, 1)]):
         for picture in pictures:
-            turned = picture.rot(turn)
+            turned = picture.flipver() if is_turned else picture
             yield turned.fliphor() if is_mirrored else turned
 
 
-def composed(pictures: list[Any], width: int, height: int) -> Any:
-    """An image of pictures side by side, computed part by part when it is written."""
-    image = pyvips.Image.black(width, height, bands=3).copy(interpretation="srgb")
-    source, open_boxes = variants(pictures), [Box(0, 0, width, height)]
-    while open_boxes:
-        box = open_boxes.pop()
+def filled_row(source: Iterator[Any], width: int, height: int) -> Any:
+    """Pictures side by side until the width is reached, each cut to the height."""
+    row = None
+    while row is None or row.width < width:
         picture = next(source)
-        taken = Box(
-            box.left, box.top, _share(picture.width, box.width), _share(picture.height, box.height)
-        )
-        left, top = (picture.width - taken.width) // 2, (picture.height - taken.height) // 2
-        piece = picture.crop(left, top, taken.width, taken.height)
-        image = image.insert(piece, taken.left, taken.top)
-        open_boxes += _rest(box, taken)
-    return image
+        shown = min(picture.width, width - (row.width if row else 0))
+        piece = picture.crop(0, (picture.height - height) // 2, shown, height)
+        row = row.join(piece, "horizontal") if row else piece
+    return row
+
+
+def composed(pictures: list[Any], width: int, height: int) -> Any:
+    """An image of shelves in turn, computed part by part when it is written."""
+    stock = [(group[0].height, variants(group)) for group in shelves(pictures)]
+    image = None
+    for shelf_height, source in itertools.cycle(stock):
+        room = height - (image.height if image else 0)
+        row = filled_row(source, width, min(shelf_height, room))
+        image = image.join(row, "vertical") if image else row
+        if image.height == height:
+            return image
 
 
 def write(image: Any, target: Path, compression: str) -> None:
@@ -112,21 +119,6 @@ def write(image: Any, target: Path, compression: str) -> None:
         compression=compression,
         predictor="horizontal",
     )
-
-
-def _share(wanted: int, room: int) -> int:
-    """How much of a picture's side to show, so that no narrow strip is left beside it."""
-    shown = min(wanted, room)
-    return (
-        shown if shown == room or room - shown >= LEAST_SIDE else max(room - LEAST_SIDE, room // 2)
-    )
-
-
-def _rest(box: Box, taken: Box) -> list[Box]:
-    """What a picture in the corner of a box leaves: below it, and beside it."""
-    below = Box(box.left, box.top + taken.height, box.width, box.height - taken.height)
-    beside = Box(box.left + taken.width, box.top, box.width - taken.width, taken.height)
-    return [rest for rest in (below, beside) if rest.width and rest.height]
 
 
 if __name__ == "__main__":
