@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from miner.evaluation.display import (
     LEGEND_ROW_INCHES,
     describe_level,
+    enlarge_to_screen,
     level_colour,
     picture_figure,
-    resize_to_screen,
     save_png,
     to_display,
 )
@@ -39,16 +39,19 @@ class LevelBlocks:
             raise ValueError(f"boxes of shape {self.boxes.shape}: expected (n, 4)")
 
 
-def draw_blocks(image: NDArray[np.float32], levels: Sequence[LevelBlocks], path: Path) -> None:
+def draw_blocks(
+    image: NDArray[np.float32], levels: Sequence[LevelBlocks], path: Path, sides: Sequence[int]
+) -> None:
     """Draw which blocks each level needed over the dimmed image, as in the MINER paper.
 
-    After figure 4 of arXiv 2202.03532. Takes a `(C, H, W)` image in the unit range. Outlines lie
-    inside their block and those of finer levels inside those of coarser ones.
+    After figure 4 of arXiv 2202.03532. Takes a `(C, H, W)` image of `sides` in the unit range, or a
+    preview of it. Outlines lie inside their block and those of finer levels inside those of
+    coarser ones.
     """
     from matplotlib.patches import Patch
 
     ordered = _coarse_to_fine(levels)
-    canvas = blocks_picture(resize_to_screen(to_display(image)), levels, image.shape[1:])
+    canvas = blocks_picture(enlarge_to_screen(to_display(image)), levels, sides)
     width_inches = 10 * canvas.shape[1] / max(canvas.shape[:2])
     n_rows = math.ceil(len(ordered) / max(1, int(width_inches / _LEGEND_ENTRY_INCHES)))
     n_columns = math.ceil(len(ordered) / max(1, n_rows))  # even rows: 2 + 2 rather than 3 + 1
@@ -99,19 +102,29 @@ def _outline_levels(
     line = min(most, max(1, min(sides, default=0) // (4 * len(ordered) or 1)))
     for rank, (blocks, boxes) in enumerate(zip(ordered, corners, strict=True)):
         colour = _rgb(level_colour(blocks.level))
-        for x0, y0, x1, y1 in boxes.tolist():
-            inset = min(rank * line, (min(x1 - x0, y1 - y0) - 1) // 3)
-            for edge in range(inset, inset + line):
-                _rectangle(canvas, (x0 + edge, y0 + edge, x1 - edge, y1 - edge), colour)
+        _outline(canvas, boxes, rank * line, line, colour)
 
 
-def _rectangle(
-    canvas: NDArray[np.uint8], box: tuple[int, int, int, int], colour: tuple[int, int, int]
+def _outline(
+    canvas: NDArray[np.uint8],
+    boxes: NDArray[np.integer],
+    inset: int,
+    line: int,
+    colour: tuple[int, int, int],
 ) -> None:
-    """Draw the outermost pixels of a box, ends exclusive; nothing for an empty one."""
-    x0, y0, x1, y1 = box
-    if x0 < x1 and y0 < y1:
-        cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), colour)
+    """Outline boxes `(n, 4)` within the canvas, those of one size at once: there are millions."""
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    pixels = canvas.reshape(-1, 3)
+    for width, height in np.unique(sizes[(sizes > 0).all(axis=1)], axis=0).tolist():
+        alike = boxes[(sizes == (width, height)).all(axis=1)]
+        start = min(inset, (min(width, height) - 1) // 3)
+        ring = np.zeros((height, width), dtype=bool)
+        ring[start : height - start, start : width - start] = True
+        end = start + line
+        ring[end : height - end, end : width - end] = False
+        rows, columns = np.nonzero(ring)
+        corners = alike[:, 1] * canvas.shape[1] + alike[:, 0]
+        pixels[corners[:, None] + (rows * canvas.shape[1] + columns)] = colour
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
 Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.float32])
 
-MAX_SIDE = 2048
-"""Longest side of a drawn picture in pixels."""
-
 LEGEND_ROW_INCHES = 0.24
 """Height of a row of a legend below a figure."""
 
+_LEAST_SIDE = 1024  # pixels along the longer side of a drawn picture
 _LONG_SIDE_INCHES = 10.0
 _MARGIN_INCHES = 0.15
 
@@ -40,6 +38,11 @@ def level_colour(level: int) -> str:
 def describe_level(level: int) -> str:
     """Name a pyramid level and its resolution, 1/2^level."""
     return f"level {level} · " + (f"1/{2**level} resolution" if level else "full resolution")
+
+
+def shown_channels(n_channels: int) -> list[int]:
+    """Which channels of an image `to_display` shows: all of up to four, else the first three."""
+    return list(range(n_channels if n_channels <= 4 else 3))
 
 
 def to_display(image: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -64,16 +67,12 @@ def to_display(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     return picture
 
 
-def resize_to_screen(picture: Picture) -> Picture:
-    """Resize `(H, W)` or `(H, W, 3)` so that its longer side has 1024 to 2048 pixels.
+def enlarge_to_screen(picture: Picture) -> Picture:
+    """Enlarge `(H, W)` or `(H, W, 3)` by the least whole factor to 1024 pixels or more a side.
 
-    Larger pictures are reduced by area means. Smaller ones grow by a whole factor, their pixels
-    staying square and sharp.
+    Of the longer side; pixels stay square and sharp. Larger pictures stay as they are.
     """
-    longer = max(picture.shape[:2])
-    if longer > MAX_SIDE:
-        return reduce_to_side(picture, MAX_SIDE)
-    factor = math.ceil(MAX_SIDE / 2 / longer)
+    factor = math.ceil(_LEAST_SIDE / max(picture.shape[:2]))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 

@@ -5,26 +5,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.evaluation.display import picture_figure, reduce_to_side, resize_to_screen, save_png
+from miner.evaluation.display import enlarge_to_screen, picture_figure, reduce_to_side, save_png
 
 _PERCENTILE = 99.9
 _COMMON_RANGE = (0.25, 32.0)  # of errors in 1/255
 
 
-def draw_error(
-    source: NDArray[np.float32], reconstruction: NDArray[np.float32], path: Path, psnr_db: float
-) -> None:
+def draw_error(squared_error: NDArray[np.float32], path: Path, psnr_db: float) -> None:
     """Draw the absolute error, RMS over channels, with a colour bar in 1/255 of full range.
 
-    Takes two `(C, H, W)` images, the source in the unit range; the reconstruction is clipped to
-    it. Colours end at the 99.9th percentile, and the largest error is stated. Raises
-    `ValueError` if the shapes differ.
+    Takes `(H, W)`, as `square_error` gives it or a preview of that. Colours end at the 99.9th
+    percentile, and the largest error is stated.
     """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    error = 255 * np.sqrt(resize_to_screen(_square_error(source, reconstruction)))
+    error = 255 * np.sqrt(enlarge_to_screen(squared_error))
     limit, largest = _robust_limit(error)
     scale = ScalarMappable(Normalize(0, limit, clip=True), colormaps["inferno"])
     picture = scale.to_rgba(error, bytes=True)[..., :3]
@@ -53,10 +50,8 @@ def draw_error(
     save_png(figure, path)
 
 
-def error_picture(
-    source: NDArray[np.float32], reconstruction: NDArray[np.float32], side: int
-) -> NDArray[np.uint8]:
-    """Draw the RMS error over channels as `(H, W, 3)`, at most `side` pixels a side.
+def error_picture(squared_error: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
+    """Draw the RMS of `(H, W)` squared errors as `(H, W, 3)`, at most `side` pixels a side.
 
     Colours are the same for every image, so that pictures can be compared: black for a quarter of
     1/255 of full range or less, the brightest for 32/255 or more, logarithmic between.
@@ -65,16 +60,20 @@ def error_picture(
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
 
-    error = 255 * np.sqrt(reduce_to_side(_square_error(source, reconstruction), side))
+    error = 255 * np.sqrt(reduce_to_side(squared_error, side))
     scale = ScalarMappable(LogNorm(*_COMMON_RANGE, clip=True), colormaps["inferno"])
     picture: NDArray[np.uint8] = scale.to_rgba(np.maximum(error, _COMMON_RANGE[0]), bytes=True)
     return picture[..., :3]
 
 
-def _square_error(
+def square_error(
     source: NDArray[np.float32], reconstruction: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Give the squared error (H, W), mean over channels; NaN counts as full error."""
+    """Give the squared error `(H, W)`, mean over channels; NaN counts as full error.
+
+    Takes two `(C, H, W)` images, the source in the unit range; the reconstruction is clipped to
+    it. Raises `ValueError` if the shapes differ.
+    """
     if source.shape != reconstruction.shape or source.ndim != 3:
         raise ValueError(
             f"source {source.shape} and reconstruction {reconstruction.shape} "

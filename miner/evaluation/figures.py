@@ -3,7 +3,7 @@
 from miner.evaluation.blocks_figure import LevelBlocks, blocks_picture, draw_blocks
 from miner.evaluation.curves_figure import LevelCurve, draw_curves
 from miner.evaluation.display import reduce_to_side, to_display
-from miner.evaluation.error_figure import draw_error, error_picture
+from miner.evaluation.error_figure import draw_error, error_picture, square_error
 
 __all__ = [
     "LevelBlocks",
@@ -14,5 +14,6 @@ __all__ = [
     "draw_error",
     "error_picture",
     "reduce_to_side",
+    "square_error",
     "to_display",
 ]

@@ -1,6 +1,6 @@
 """Lightning's own loggers, writing into the run's folder, and what is logged after a fit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +17,18 @@ class TakesResults(Protocol):
 
     def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, Picture]) -> None:
         """Take the report's numbers and pictures `(H, W, 3)` by name."""
+
+
+def log_results(
+    loggers: Sequence[Logger],
+    report: Mapping[str, Any],
+    draw: Callable[[], Mapping[str, Picture]],
+) -> None:
+    """Send a report to the loggers that take one, with pictures, drawn only if there are any."""
+    takers = [logger for logger in loggers if isinstance(logger, TakesResults)]
+    pictures = draw() if takers else {}
+    for taker in takers:
+        taker.log_results(report, pictures)
 
 
 class TensorBoardRun(TensorBoardLogger):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from miner.comparison.results import THUMBNAIL_SIDE
+from miner.evaluation.evaluate import Evaluation, level_preview
 from miner.evaluation.figures import (
     LevelBlocks,
     LevelCurve,
@@ -19,41 +19,36 @@ from miner.evaluation.figures import (
     reduce_to_side,
     to_display,
 )
-from miner.evaluation.scores import Scores
 from miner.files import written_whole
 from miner.representation import MinerRepresentation
 from miner.training.loggers import Picture
 from miner.training.records import CurvePoint
 
-Pixels = NDArray[np.float32]
-
 
 def draw_pictures(
     folder: Path,
-    source: Pixels,
+    evaluation: Evaluation,
     representation: MinerRepresentation,
-    rendered: Pixels,
-    scores: Scores,
     curve: Sequence[CurvePoint],
 ) -> None:
     """Write `blocks.png`, `error.png` and `curves.png`."""
     levels = range(representation.spec.n_levels)
-    draw_blocks(source, [_blocks(representation, level) for level in levels], folder / "blocks.png")
-    draw_error(source, rendered, folder / "error.png", scores.psnr_db)
+    blocks = [_blocks(representation, level) for level in levels]
+    draw_blocks(evaluation.source, blocks, folder / "blocks.png", evaluation.sides)
+    draw_error(evaluation.squared_error, folder / "error.png", evaluation.scores.psnr_db)
     draw_curves([_curve(curve, level) for level in levels], folder / "curves.png")
 
 
 def draw_thumbnails(
-    folder: Path, source: Pixels, representation: MinerRepresentation, rendered: Pixels
+    folder: Path, evaluation: Evaluation, representation: MinerRepresentation
 ) -> None:
     """Write `thumbnails/` for comparisons: three pictures of one size, each the whole image."""
-    shown = reduce_to_side(to_display(rendered), THUMBNAIL_SIDE)
     levels = [_blocks(representation, level) for level in range(representation.spec.n_levels)]
-    dimmed = reduce_to_side(to_display(source), THUMBNAIL_SIDE)
+    dimmed = reduce_to_side(to_display(evaluation.source), THUMBNAIL_SIDE)
     pictures = {
-        "reconstruction": shown,
-        "blocks": blocks_picture(dimmed, levels, source.shape[1:]),
-        "error": error_picture(source, rendered, THUMBNAIL_SIDE),
+        "reconstruction": reduce_to_side(to_display(evaluation.rendered), THUMBNAIL_SIDE),
+        "blocks": blocks_picture(dimmed, levels, evaluation.sides),
+        "error": error_picture(evaluation.squared_error, THUMBNAIL_SIDE),
     }
     (folder / "thumbnails").mkdir(exist_ok=True)
     for name, picture in pictures.items():
@@ -62,12 +57,17 @@ def draw_thumbnails(
             scratch.write_bytes(encoded.tobytes())
 
 
-def logged_pictures(folder: Path, representation: MinerRepresentation) -> dict[str, Picture]:
-    """Pictures for loggers, `(H, W, 3)` uint8: every level's reconstruction, blocks and error."""
-    pictures = {
-        f"reconstruction/level_{level}": to_display(representation.render(level))
-        for level in range(representation.spec.n_levels)
-    }
+def logged_pictures(
+    folder: Path, evaluation: Evaluation, representation: MinerRepresentation
+) -> dict[str, Picture]:
+    """Pictures for loggers, `(H, W, 3)` uint8: every level's reconstruction, blocks and error.
+
+    No picture of a level has more than 2048 pixels along a side.
+    """
+    pictures = {"reconstruction/level_0": to_display(evaluation.rendered)}
+    for level in range(1, representation.spec.n_levels):
+        preview = level_preview(representation, level)
+        pictures[f"reconstruction/level_{level}"] = to_display(preview)
     for name in ("blocks", "error"):
         picture = cv2.imread(str(folder / f"{name}.png"), cv2.IMREAD_COLOR_RGB)
         pictures[name] = np.asarray(picture, dtype=np.uint8)

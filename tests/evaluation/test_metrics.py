@@ -1,15 +1,19 @@
-"""Metrics against closed forms, scikit-image and their own untiled values."""
+"""Squared error, seams and their sums over tiles against closed forms and whole images."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from skimage.metrics import structural_similarity
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from miner.evaluation import metrics
-from miner.evaluation.metrics import mse, psnr_db, seam_ratio, ssim
+from miner.evaluation.metrics import psnr_db
+from miner.evaluation.seams import Seams
+from miner.evaluation.squared_error import SquaredError
+from miner.evaluation.tally import Tally, extended
+from miner.regions import slices, tiles, whole
 
 
 def noisy_pair(*shape: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -18,41 +22,32 @@ def noisy_pair(*shape: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return source, source + 0.1 * torch.randn(shape, generator=generator)
 
 
-def skimage_ssim(source: Tensor, reconstruction: Tensor) -> float:
-    _, similarity = structural_similarity(
-        source.numpy().astype(np.float64),
-        reconstruction.clamp(0, 1).numpy().astype(np.float64),
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-        data_range=1,
-        channel_axis=0,
-        full=True,
-    )
-    return float(similarity[:, 5:-5, 5:-5].mean())
+def tally_of(source: Tensor, reconstruction: Tensor, tile_side: int, patch_size: int = 4) -> Tally:
+    sides = tuple(source.shape[1:])
+    tally = Tally(sides, len(source), patch_size)
+    for tile in tiles(sides, tile_side):
+        box = (slice(None), *slices(extended(tile, sides)))
+        tally.add(tile, source[box], reconstruction.clamp(0, 1)[box])
+    return tally
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 20, 7), (2, 5, 6, 7)])
-def test_mse_is_the_mean_square(shape: tuple[int, ...]) -> None:
+def test_squared_error_is_a_sum_of_squares(shape: tuple[int, ...]) -> None:
     source, reconstruction = noisy_pair(*shape)
-    expected = np.square(source.double().numpy() - reconstruction.double().numpy()).mean()
-    assert mse(source, reconstruction) == pytest.approx(expected, rel=1e-12)
+    error = SquaredError()
+    error.add(source, reconstruction)
+    expected = np.square(source.double().numpy() - reconstruction.double().clamp(0, 1).numpy())
+    assert error.total == pytest.approx(expected.sum(), rel=1e-12)
 
 
-def test_mse_does_not_depend_on_the_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = noisy_pair(3, 23, 9)
-    whole = mse(*pair)
-    monkeypatch.setattr(metrics, "_SLAB_ELEMENTS", 100)
-    assert mse(*pair) == pytest.approx(whole, rel=1e-12)
-
-
-def test_mse_leaves_the_range_alone() -> None:
-    assert mse(torch.ones(1, 2, 2), torch.full((1, 2, 2), 3.0)) == 4.0
+def test_squared_error_gives_that_of_each_pixel() -> None:
+    per_pixel = SquaredError().add(torch.zeros(3, 1, 2), torch.tensor([[[0.5, 0.0]]] * 3))
+    assert per_pixel.tolist() == [[0.75, 0.0]]
 
 
 def test_small_errors_survive_the_sum() -> None:
     source = torch.zeros(1, 2000, 2000)
-    assert mse(source, source + 1e-4) == pytest.approx(1e-8, rel=1e-6)
+    assert psnr_db(source, source + 1e-4) == pytest.approx(80, abs=1e-5)
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -68,49 +63,20 @@ def test_psnr_of_nan_is_nan() -> None:
     assert math.isnan(psnr_db(torch.ones(1, 4, 4), torch.full((1, 4, 4), math.nan)))
 
 
-@pytest.mark.parametrize("function", [mse, psnr_db, ssim])
-def test_differing_shapes_are_rejected(function: object) -> None:
-    assert callable(function)
+def test_differing_shapes_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"\(1, 4, 4\).*\(3, 4, 4\)"):
-        function(torch.zeros(1, 4, 4), torch.zeros(3, 4, 4))
+        psnr_db(torch.zeros(1, 4, 4), torch.zeros(3, 4, 4))
 
 
 def test_an_empty_image_is_rejected() -> None:
     with pytest.raises(ValueError, match="at least one pixel"):
-        mse(torch.zeros(1, 0, 4), torch.zeros(1, 0, 4))
+        psnr_db(torch.zeros(1, 0, 4), torch.zeros(1, 0, 4))
 
 
-@pytest.mark.parametrize("shape", [(1, 11, 11), (3, 40, 33), (2, 11, 300)])
-def test_ssim_agrees_with_scikit_image(shape: tuple[int, int, int]) -> None:
-    pair = noisy_pair(*shape)
-    assert ssim(*pair) == pytest.approx(skimage_ssim(*pair), abs=2e-6)
-
-
-@pytest.mark.parametrize("tile_size", [11, 16, 25, 39])
-def test_ssim_does_not_depend_on_the_tiles(tile_size: int) -> None:
-    pair = noisy_pair(2, 17, 40)
-    assert ssim(*pair, tile_size=tile_size) == pytest.approx(ssim(*pair), abs=1e-6)
-
-
-def test_ssim_of_an_image_with_itself_is_one() -> None:
-    source, _ = noisy_pair(3, 20, 20)
-    assert ssim(source, source) == pytest.approx(1, abs=1e-6)
-
-
-def test_ssim_clips_the_reconstruction() -> None:
-    source, _ = noisy_pair(1, 20, 20)
-    source = source.round()
-    assert ssim(source, 5 * source - 2) == pytest.approx(1, abs=1e-6)
-
-
-@pytest.mark.parametrize("shape", [(3, 10, 50), (3, 50, 10), (1, 20, 20, 20)])
-def test_ssim_is_undefined_without_a_full_window(shape: tuple[int, ...]) -> None:
-    assert ssim(*noisy_pair(*shape)) is None
-
-
-def test_ssim_rejects_a_tile_below_the_window() -> None:
-    with pytest.raises(ValueError, match="tile_size=10"):
-        ssim(*noisy_pair(1, 20, 20), tile_size=10)
+def seam_ratio(source: Tensor, reconstruction: Tensor, patch_size: int) -> float | None:
+    seams = Seams(source.shape[1:], patch_size)
+    seams.add(whole(source.shape[1:]), SquaredError().add(source, reconstruction))
+    return seams.ratio
 
 
 def slow_seam_ratio(source: Tensor, reconstruction: Tensor, patch_size: int) -> float:
@@ -132,13 +98,11 @@ def slow_seam_ratio(source: Tensor, reconstruction: Tensor, patch_size: int) -> 
     ("shape", "patch_size"),
     [((3, 16, 16), 4), ((1, 13, 22), 5), ((2, 1, 20), 4), ((1, 7, 8, 9), 3)],
 )
-def test_seam_ratio_agrees_with_a_walk_over_pixels(
-    shape: tuple[int, ...], patch_size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(metrics, "_SLAB_ELEMENTS", 64)
+def test_seam_ratio_agrees_with_a_walk_over_pixels(shape: tuple[int, ...], patch_size: int) -> None:
     pair = noisy_pair(*shape)
     expected = slow_seam_ratio(*pair, patch_size)
-    assert seam_ratio(*pair, patch_size) == pytest.approx(expected, rel=1e-9)
+    assert seam_ratio(*pair, patch_size) == pytest.approx(expected, rel=1e-6)
+    assert tally_of(*pair, 6, patch_size).seam_ratio == pytest.approx(expected, rel=1e-6)
 
 
 def test_seam_ratio_ignores_the_outer_border() -> None:
@@ -166,4 +130,33 @@ def test_seam_ratio_is_undefined(side: int, patch_size: int, why: str) -> None:
 
 def test_seam_ratio_rejects_an_empty_patch() -> None:
     with pytest.raises(ValueError, match="patch_size=0"):
-        seam_ratio(*noisy_pair(1, 4, 4), 0)
+        Seams((4, 4), 0)
+
+
+@given(
+    st.integers(1, 3), st.integers(1, 40), st.integers(1, 40), st.integers(1, 45), st.integers(1, 9)
+)
+def test_scores_do_not_depend_on_the_tiles(
+    channels: int, height: int, width: int, tile_side: int, patch_size: int
+) -> None:
+    pair = noisy_pair(channels, height, width)
+    tiled, at_once = (tally_of(*pair, side, patch_size) for side in (tile_side, 40))
+    expected = [at_once.psnr_db, at_once.ssim or 0, at_once.seam_ratio or 0]
+    found = [tiled.psnr_db, tiled.ssim or 0, tiled.seam_ratio or 0]
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(3, 10, 50), (3, 50, 10), (1, 20, 20, 20)])
+def test_ssim_is_undefined_without_a_full_window(shape: tuple[int, ...]) -> None:
+    assert tally_of(*noisy_pair(*shape), 16).ssim is None
+
+
+def test_a_volume_has_a_psnr() -> None:
+    source, reconstruction = noisy_pair(1, 9, 10, 11)
+    assert tally_of(source, reconstruction, 4).psnr_db == psnr_db(source, reconstruction)
+
+
+def test_a_tile_without_what_follows_it_is_rejected() -> None:
+    tile = torch.zeros(1, 8, 8)
+    with pytest.raises(ValueError, match=r"shape \(1, 8, 8\).*\(1, 16, 18\)"):
+        Tally((16, 20), 1, 4).add(((0, 8), (0, 8)), tile, tile)

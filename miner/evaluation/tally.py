@@ -1,0 +1,71 @@
+"""The quality of a reconstruction, from regions that are seen one after another."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from miner.evaluation.seams import Seams
+from miner.evaluation.squared_error import SquaredError
+from miner.evaluation.ssim import WINDOW, ssim_sum
+from miner.regions import Region, sides_of
+
+OVERLAP = WINDOW - 1
+"""Pixels beyond a tile that the windows reach which begin in it."""
+
+
+def extended(tile: Region, sides: Sequence[int]) -> Region:
+    """A tile and what lies up to `OVERLAP` pixels after it, within the image."""
+    return tuple(
+        (first, min(end + OVERLAP, side)) for (first, end), side in zip(tile, sides, strict=True)
+    )
+
+
+class Tally:
+    """Sums over the tiles of an image, each of which is added once."""
+
+    def __init__(self, sides: Sequence[int], n_channels: int, patch_size: int) -> None:
+        """Take the image's shape and the side of its patches.
+
+        Raises:
+            ValueError: `patch_size` is below 1.
+        """
+        self._sides, self._n_channels = tuple(sides), n_channels
+        self._squared_error, self._seams = SquaredError(), Seams(sides, patch_size)
+        self._similarity = 0.0
+
+    def add(self, tile: Region, source: Tensor, reconstruction: Tensor) -> None:
+        """Add a tile, of which `(C, *S)` in the unit range are given as far as `extended` says.
+
+        Raises:
+            ValueError: the tensors have another shape.
+        """
+        shape = (self._n_channels, *sides_of(extended(tile, self._sides)))
+        for given in (source, reconstruction):
+            if tuple(given.shape) != shape:
+                raise ValueError(
+                    f"shape {tuple(given.shape)}: the tile {tile} and the pixels after it, as "
+                    f"far as `extended` says, are {shape}"
+                )
+        own = (slice(None), *(slice(0, end - first) for first, end in tile))
+        self._seams.add(tile, self._squared_error.add(source[own], reconstruction[own]))
+        if len(self._sides) == 2:
+            self._similarity += ssim_sum(source.numpy(), reconstruction.numpy())
+
+    @property
+    def psnr_db(self) -> float:
+        """Peak signal-to-noise ratio over all pixels and channels; infinite if all are equal."""
+        return self._squared_error.psnr_db
+
+    @property
+    def ssim(self) -> float | None:
+        """Mean over channels and full windows; None if a side is below 11 pixels, or no image."""
+        n_windows = math.prod(max(0, side - OVERLAP) for side in self._sides)
+        if len(self._sides) != 2 or n_windows == 0:
+            return None
+        return self._similarity / (self._n_channels * n_windows)
+
+    @property
+    def seam_ratio(self) -> float | None:
+        """Error at the borders of patches over error elsewhere; see `Seams.ratio`."""
+        return self._seams.ratio
