@@ -3,13 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from miner.images import SAMPLE_PREFIX
+from miner.images import SAMPLE_PREFIX, file_digest
 
 HASH_LENGTH = 8
 _NO_PART = ("hydra", "logger", "objective", "resume")  # what is told of a job does not change it
@@ -97,19 +96,6 @@ def _content(path: str) -> str:
 
 def _home(path: str) -> Path:
     return Path(path).expanduser() if path.startswith("~/") else Path(path)
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file's content, read once as long as the file stays the same."""
-    stat = file.stat()
-    return _digest(file, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=1024)
-def _digest(file: Path, modified_ns: int, n_bytes: int) -> str:
-    """Digest a file once for the many jobs that fit it."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # On import, since a launcher's worker knows this module only as something that its task needs.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich import get_console
 from rich.progress import track
 
 from miner.console import say
@@ -50,7 +51,12 @@ def _render(representation: "MinerRepresentation", level: int, region: Region, p
     place = None if size <= _HELD_BYTES else path.with_name(f".{path.name}.scratch")
     with Scratch(place) as scratch:
         canvas = PixelCanvas(spec.pixel_format, height_px, width_px, scratch)
-        for tile in track(list(tiles((height_px, width_px))), f"level {level}", transient=True):
+        for tile in track(
+            list(tiles((height_px, width_px))),
+            f"level {level}",
+            transient=True,
+            disable=not get_console().is_terminal,
+        ):
             part = tuple(
                 (low + first, high + first)
                 for (low, high), (first, _) in zip(tile, region, strict=True)

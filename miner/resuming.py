@@ -8,8 +8,8 @@ import yaml
 from omegaconf import DictConfig
 
 from miner.command_line import SWEEP_FLAGS, quote
-from miner.identity import differences, file_digest, fit_of
-from miner.images import SAMPLE_PREFIX
+from miner.identity import differences, fit_of
+from miner.images import SAMPLE_PREFIX, file_digest
 from miner.images.locate import find_file
 from miner.plan import PLAN
 from miner.reports import read_report

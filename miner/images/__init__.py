@@ -8,7 +8,7 @@ from miner.images.preview import preview_factor
 from miner.images.samples import SAMPLE_PREFIX, SAMPLES, load_sample
 from miner.images.source import ImageInfo, SourceImage, inspect_image, open_image
 from miner.images.writable import check_writable_format
-from miner.images.write import write_image
+from miner.images.write import ReportImage, write_image
 
 __all__ = [
     "SAMPLES",
@@ -17,6 +17,7 @@ __all__ = [
     "ImageInfo",
     "PixelCanvas",
     "PixelFormat",
+    "ReportImage",
     "SourceImage",
     "check_writable_format",
     "file_digest",

@@ -12,18 +12,19 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
 from miner.config import build_objective, build_settings, device_type
+from miner.evaluation.evaluate import evaluate
 from miner.evaluation.measurements import (
     package_versions,
     peak_gpu_memory_gib,
     peak_memory_gib,
 )
-from miner.evaluation.scores import Scores, score
+from miner.evaluation.scores import Scores
 from miner.fitting.fitter import PyramidFitter, make_spec
 from miner.identity import fit_digest, fit_of, job_hash
-from miner.images import SourceImage, open_image, write_image
+from miner.images import ReportImage, SourceImage, open_image
 from miner.jobs import Job
 from miner.machine import use_available_cores
-from miner.pyramid import ArrayRaster
+from miner.pyramid import SourceRaster
 from miner.reports import write_report
 from miner.representation import PRODUCT, MinerRepresentation, load
 from miner.schema import check_config
@@ -54,11 +55,11 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
     loggers: list[Logger] = []
     report: dict[str, Any] = {}
     with scratch_for(checked, job.folder) as scratch:
-        source = open_image(image.path, image.max_pixels, image.crop_px)
+        source = open_image(image.path, image.max_pixels, image.crop_px, scratch)
         try:
             loggers += [_start_logger(one, job) for one in config.logger.values()]
             module = _fit(config, source, scratch, job, loggers)
-            report = _report(config, source, module, job, loggers)
+            report = _report(config, source, module, scratch, job, loggers)
         finally:
             for logger in loggers:
                 if isinstance(logger, WandbRun):
@@ -92,7 +93,7 @@ def _fit(
 ) -> PyramidModule:
     settings = build_settings(config)
     fit = fit_of(config, source.sha256, device_type(config.trainer.accelerator))
-    signal = ArrayRaster(source.pixels)
+    signal = _raster(source)
     spec = make_spec(signal.sides, source.format, settings)
     product = Product(
         job.folder / PRODUCT, spec, fit | {"overrides": list(job.overrides)}, fit_digest(fit)
@@ -117,26 +118,35 @@ def _fit(
     return module
 
 
+def _raster(source: SourceImage) -> SourceRaster:
+    return SourceRaster(source.read, source.n_channels, source.sides)
+
+
 def _report(
     config: DictConfig,
     source: SourceImage,
     module: PyramidModule,
+    scratch: Scratch,
     job: Job,
     loggers: Sequence[Logger],
 ) -> dict[str, Any]:
     """Score what the folder holds and write everything that follows from it."""
     representation = load(module.product.folder)
-    scores, rendered = score(representation, torch.from_numpy(source.pixels))
-    write_image(job.folder / "reconstruction.png", rendered.numpy(), source.format)
-    draw_pictures(job.folder, source.pixels, representation, rendered.numpy(), scores, module.curve)
-    draw_thumbnails(job.folder, source.pixels, representation, rendered.numpy())
-    report = _content(source, representation, scores, module, job)
+    path = job.folder / "reconstruction.png"
+    image = ReportImage(path, source.format, source.sides, scratch)
+    evaluation = evaluate(
+        representation, _raster(source), lambda tile, values: image.fill(tile, values.numpy())
+    )
+    image.save()
+    draw_pictures(job.folder, evaluation, representation, module.curve)
+    draw_thumbnails(job.folder, evaluation, representation)
+    report = _content(source, representation, evaluation.scores, module, job)
     report["objective"] = build_objective(config).value(report)
     report |= {"hash": job_hash(config), "settings": settings_of(config, job)}
-    pictures = logged_pictures(job.folder, representation)
-    for logger in loggers:
-        if isinstance(logger, TakesResults):
-            logger.log_results(report, pictures)
+    showing = [logger for logger in loggers if isinstance(logger, TakesResults)]
+    pictures = logged_pictures(job.folder, evaluation, representation) if showing else {}
+    for logger in showing:
+        logger.log_results(report, pictures)
     report["wall_time_s"] = time.time() - job.began
     write_report(job.folder, report)
     return report
@@ -149,7 +159,7 @@ def _content(
     module: PyramidModule,
     job: Job,
 ) -> dict[str, Any]:
-    channels, height, width = source.pixels.shape
+    height, width = source.sides
     n_bytes = module.product.n_bytes
     settings = module.fitter.settings
     return {
@@ -158,7 +168,7 @@ def _content(
         "image_sha256": source.sha256,
         "width_px": width,
         "height_px": height,
-        "channels": channels,
+        "channels": source.n_channels,
         **asdict(scores),
         "n_parameters": representation.n_parameters,
         "parameters_per_pixel": representation.n_parameters / (width * height),
