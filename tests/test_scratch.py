@@ -1,0 +1,73 @@
+"""Arrays in files behave as arrays in memory, have their space on the disk, and go away."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from miner.scratch import NpyFile, Scratch, n_bytes
+
+
+def test_file_keeps_what_is_written(tmp_path: Path) -> None:
+    with Scratch(tmp_path / "s") as scratch, Scratch(None) as memory:
+        arrays = [one.array("a", (3, 20, 30), np.float32) for one in (scratch, memory)]
+        for number, index in enumerate([np.s_[:, 2:9, 5:30], np.s_[1:2, :, 0:1], np.s_[:, 8:20]]):
+            for array in arrays:
+                array[np.s_[:, :, :]] = array[np.s_[:, :, :]] if number else 0
+                array[index] = number + 0.5
+        np.testing.assert_array_equal(*(array[np.s_[:, :, :]] for array in arrays))
+
+
+def test_what_is_read_is_a_copy(tmp_path: Path) -> None:
+    file = NpyFile.create(tmp_path / "a.npy", (4,), np.uint8)
+    file[np.s_[:]] = 1
+    read = file[np.s_[1:3]]
+    read[:] = 9
+    assert file[np.s_[:]].tolist() == [1, 1, 1, 1]
+
+
+def test_space_is_taken_when_the_file_is_made(tmp_path: Path) -> None:
+    NpyFile.create(tmp_path / "a.npy", (1000, 1000), np.float32)
+    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 4_000_000
+
+
+def test_full_disk_is_known_when_the_file_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with Scratch(tmp_path / "s") as scratch, pytest.raises(OSError, match="No space left"):
+        scratch.array("a", (9,), np.float32)
+    assert not (tmp_path / "s").exists()
+
+
+def test_scratch_goes_away_with_what_an_earlier_run_left(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "old.npy").touch()
+    with Scratch(tmp_path / "s") as scratch:
+        assert not (tmp_path / "s").exists()
+        scratch.array("new", (2,), np.uint8)
+        scratch.remove("new")
+        assert list((tmp_path / "s").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array"])
+def test_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises((ValueError, EOFError)):
+        NpyFile(tmp_path / "a.npy")
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([object()], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"(?i)object"):
+        NpyFile(tmp_path / "a.npy")
+
+
+def test_bytes_are_counted() -> None:
+    assert n_bytes((3, 5, 7), np.uint16) == 210
