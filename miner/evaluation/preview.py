@@ -39,16 +39,13 @@ class Preview:
     def add(self, tile: Region, values: Tensor) -> None:
         """Add a tile `(C, H, W)` of the image; tiles must cover it and not overlap."""
         lead = [first % self.factor for first, _ in tile]
-        # Sums of pixels of which a part may lie in other tiles, so that any tiles will do.
-        sums = F.avg_pool2d(
-            F.pad(values.double(), (lead[1], 0, lead[0], 0)),
-            self.factor,
-            ceil_mode=True,
-            divisor_override=1,
-        )
         rows, columns = (self._cells(*ends) for ends in tile)
         counts = torch.outer(self._counts(0)[rows], self._counts(1)[columns])
-        self.pixels[:, rows, columns] += (sums / counts).float().numpy()
+        for plane, channel in zip(self.pixels, values, strict=True):  # temporaries stay small
+            padded = F.pad(channel.double()[None], (lead[1], 0, lead[0], 0))
+            # Sums, to which other tiles may add: a pixel may lie across several.
+            sums = F.avg_pool2d(padded, self.factor, ceil_mode=True, divisor_override=1)
+            plane[rows, columns] += (sums[0] / counts).float().numpy()
 
     def _cells(self, first: int, end: int) -> slice:
         return slice(first // self.factor, math.ceil(end / self.factor))

@@ -28,7 +28,7 @@ class SquaredError:
             )
         per_pixel = torch.zeros(source.shape[1:], dtype=torch.float64)
         for wanted, got in zip(source, reconstruction, strict=True):  # temporaries stay small
-            per_pixel += (wanted.double() - got.double().clamp(0, 1)).square_()
+            per_pixel += wanted.double().sub_(got.clamp(0, 1)).square_()
         self.total += float(per_pixel.sum())
         self.n_values += source.numel()
         return per_pixel
