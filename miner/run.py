@@ -45,6 +45,7 @@ def _task(config: DictConfig) -> float | None:
 def main() -> None:
     """Run the command with the arguments of this process."""
     prepare()
+    logging.raiseExceptions = False  # a log file on a full disk is no reason to say so many times
     with exit_on_mistakes():
         refuse_arguments(sys.argv[1:])
         arguments = resume_arguments(sys.argv[1:])

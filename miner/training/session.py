@@ -30,7 +30,7 @@ from miner.representation import PRODUCT, MinerRepresentation, load
 from miner.schema import check_config
 from miner.scratch import Scratch
 from miner.space import scratch_for
-from miner.training.loggers import TakesResults
+from miner.training.loggers import log_results
 from miner.training.module import PyramidModule
 from miner.training.pictures import draw_pictures, draw_thumbnails, logged_pictures
 from miner.training.product import Product
@@ -143,10 +143,7 @@ def _report(
     report = _content(source, representation, evaluation.scores, module, job)
     report["objective"] = build_objective(config).value(report)
     report |= {"hash": job_hash(config), "settings": settings_of(config, job)}
-    showing = [logger for logger in loggers if isinstance(logger, TakesResults)]
-    pictures = logged_pictures(job.folder, evaluation, representation) if showing else {}
-    for logger in showing:
-        logger.log_results(report, pictures)
+    log_results(loggers, report, lambda: logged_pictures(job.folder, evaluation, representation))
     report["wall_time_s"] = time.time() - job.began
     write_report(job.folder, report)
     return report
