@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from fuzz_mutations import MUTATIONS, Files
+from fuzz_files import Files
+from fuzz_mutations import MUTATIONS
 from rows import ROOT, Value, append_row, provenance
 
 import miner

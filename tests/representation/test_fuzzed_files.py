@@ -11,7 +11,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import fuzz_mutations  # noqa: E402
 import fuzz_representation as fuzz  # noqa: E402
-from fuzz_mutations import MANIFEST, MUTATIONS, Files  # noqa: E402
+from fuzz_files import MANIFEST, Files, shards  # noqa: E402
+from fuzz_mutations import MUTATIONS  # noqa: E402
 
 N_INPUTS = 210
 
@@ -28,7 +29,7 @@ def test_every_sound_representation_renders(corpus: list[Files], tmp_path: Path)
 
 def test_what_is_signed_again_is_as_sound_as_before(corpus: list[Files], tmp_path: Path) -> None:
     for number, files in enumerate(corpus):
-        for name in fuzz_mutations.shards(files):
+        for name in shards(files):
             tensors, metadata = fuzz_mutations.opened(files[name])
             files = fuzz_mutations.resigned(files, name, tensors, {**metadata, "x": "y"})
         assert fuzz.outcome(fuzz.written(files, tmp_path / str(number))) == "loaded"
