@@ -109,7 +109,7 @@ class _Weights(_Component):
 
 
 class _Optimizer(_Component):
-    lr: _Positive
+    lr: Annotated[float, _number("must be a number above 0, at most 1e6", gt=0, le=1e6)]
 
 
 class _Schedule(_Component):

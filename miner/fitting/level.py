@@ -113,9 +113,7 @@ class LevelFit:
         blocks = self.chunks[chunk]
         signal, prediction = gather(self.grid, blocks, (self.signal, self.prediction))
         patches = Patches(signal, prediction, self.grid.extents(blocks))
-        first, again, pilot_seconds = self._fit_widths(blocks, patches, on_steps)
-        if chunk == 0:  # later ones may hold a few odd blocks alone
-            refuse_if_most([group.fit.diverged_again for group in first], self.settings.optimizer)
+        first, again, pilot_seconds = self._fit_widths(blocks, patches, on_steps, chunk == 0)
         stored = BestFits(self.predicted_mse[blocks])
         for group in first + again:
             stored.add(group)
@@ -148,7 +146,7 @@ class LevelFit:
             yield region, render_level(self.spec, self.level, near, prediction, first, outputs)
 
     def _fit_widths(
-        self, blocks: Tensor, patches: Patches, on_steps: Callable[[int], None]
+        self, blocks: Tensor, patches: Patches, on_steps: Callable[[int], None], is_first: bool
     ) -> tuple[list[FittedGroup], list[FittedGroup], float]:
         """Fits of all blocks with the widths that they get, and of some again with wider ones.
 
@@ -183,6 +181,9 @@ class LevelFit:
                 mse[rows] = torch.fmin(mse[rows], fit.mse)
                 groups.append(FittedGroup(width, rows, start, fit))
             rounds.append(groups)
+            if is_first and len(rounds) == 1:  # a later chunk may hold a few odd blocks alone
+                diverged = [group.fit.diverged_again for group in groups]
+                refuse_if_most(diverged, self.settings.optimizer)
             on_steps = _unheard
             wider = sizing.widen(widths, mse, task)
             pending = torch.nonzero(wider > widths).flatten()

@@ -13,6 +13,7 @@ from miner.representation.spec import Spec
 
 MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "miner-representation", 3
+_MOST_BYTES = 2**28  # some two million shards
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _checked(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not (path.is_file() and path.stat().st_size <= _MOST_BYTES):
+            raise ValueError(f"no file, or one of more than {_MOST_BYTES} bytes")
         content = json.loads(path.read_text())
+        given = content.pop("sha256", None) if isinstance(content, dict) else None
+        is_unchanged = given == _digest(content)
     except FileNotFoundError as error:
         raise RepresentationError(f"{path}: no representation here; give its folder") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -80,10 +85,10 @@ def _checked(path: Path) -> dict[str, Any]:
         raise RepresentationError(
             f"{path}: format version {content.get('version')}, this program reads {_VERSION}"
         )
-    if content.pop("sha256", None) != _digest(content):
+    if not is_unchanged:
         raise RepresentationError(f"{path}: the manifest was changed after it was written")
     return content
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def _digest(content: Any) -> str:
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -19,15 +19,18 @@ from torch import Tensor
 
 from miner.files import written_whole
 from miner.models.parameters import Parameters
-from miner.representation.spec import Spec
+from miner.representation.spec import WIDEST, Spec
 
 _REMEDY = "its run, resumed, fits it again"
-_WIDEST = 2**12
 _WHOLE = (torch.int16, torch.int32, torch.int64)
 
 
 class RepresentationError(ValueError):
-    """A representation's files are damaged, foreign or incomplete."""
+    """A representation's files are damaged, foreign or incomplete; said in one line."""
+
+    def __init__(self, message: str) -> None:
+        """Take a message, which may quote names of any kind."""
+        super().__init__(" ".join(message.splitlines()))
 
 
 def shard_name(level: int, chunk: int) -> str:
@@ -102,7 +105,7 @@ def write_shard(folder: Path, shard: Shard, basis: str = "") -> ShardFile:
         OSError: the disk is full, or the folder cannot be written.
     """
     tensors = _tensors(shard)
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+    if not _is_finite(tensors):
         raise ValueError(f"{shard.file_name}: holds NaN or infinite numbers")
     metadata = {
         "level": str(shard.level),
@@ -131,11 +134,13 @@ def read_shard(path: Path, spec: Spec) -> ShardFile:
         checksum = metadata.pop("sha256")
         if _checksum(metadata) != checksum or _digest(tensors) != metadata["tensors_sha256"]:
             raise RepresentationError("its checksum does not match its content")
+        if not _is_finite(tensors):
+            raise RepresentationError("it holds NaN or infinite numbers")
         shard = _shard(tensors, metadata, spec)
         return ShardFile(shard, checksum, metadata["tensors_sha256"], metadata["basis"])
     except FileNotFoundError as error:
         raise RepresentationError(f"{path}: the shard is missing; {_REMEDY}") from error
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RepresentationError(f"{path}: damaged shard ({error}); {_REMEDY}") from error
 
 
@@ -149,6 +154,10 @@ def _tensors(shard: Shard) -> Parameters:
         for _, tensor in sorted(stored.items()):
             rows.setdefault(_name(tensor.dtype), []).append(tensor.flatten())
     return tensors | {name: torch.cat(parts) for name, parts in rows.items()}
+
+
+def _is_finite(tensors: Parameters) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors.values())
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -165,8 +174,8 @@ def _shard(tensors: Parameters, metadata: dict[str, str], spec: Spec) -> Shard:
     stats: dict[str, Any] = json.loads(metadata["stats"])
     stats["curve"] = tuple((step, seconds, sse) for step, seconds, sse in stats["curve"])
     _check_blocks(blocks, frames, level, spec)
-    if widths.shape != blocks.shape or not bool(((widths > 0) & (widths <= _WIDEST)).all()):
-        raise RepresentationError(f"its widths are not one number from 1 to {_WIDEST} per block")
+    if widths.shape != blocks.shape or not bool(((widths > 0) & (widths <= WIDEST)).all()):
+        raise RepresentationError(f"its widths are not one number from 1 to {WIDEST} per block")
     stored = _parted(tensors, level, widths, spec)
     return Shard(level, chunk, blocks, frames, widths, stored, ChunkStats(**stats))
 
