@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import tifffile
 from PIL import Image
 
 from miner.images import SAMPLES, ImageError, ImageInfo, inspect_image, load_sample, open_image
+from miner.scratch import Scratch
 
 LIMIT = 10**6
 BOTH = pytest.mark.parametrize("read", [inspect_image, open_image])
@@ -196,6 +198,8 @@ def test_cut_file_is_refused(noise: Path, kind: str, kept: float) -> None:
     path.write_bytes(content[: int(len(content) * kept)])
     message = complaint(open_image, str(path))
     assert "export it again" in message or "convert it" in message
+    with Scratch(noise.parent / "scratch") as scratch:
+        assert complaint(partial(open_image, scratch=scratch), str(path)) == message
 
 
 def test_png_with_a_wrong_checksum_is_refused(noise: Path) -> None:
