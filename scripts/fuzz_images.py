@@ -70,8 +70,8 @@ def _mutated(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
         case _:  # a number set to an extreme
             size = int(rng.choice([1, 2, 4, 8]))
             order: Literal["little", "big"] = "little" if rng.random() < 0.5 else "big"
-            extremes = [0, 1, 2 ** (8 * size) - 1, 2 ** (8 * size - 1), 2 ** (8 * size - 1) - 1]
-            value = extremes[rng.integers(5)].to_bytes(size, order)
+            sign = 1 << (8 * size - 1)
+            value = (0, 1, sign - 1, sign, 2 * sign - 1)[rng.integers(5)].to_bytes(size, order)
             return content[:at] + value + content[at + size :]
 
 

@@ -146,6 +146,14 @@ def test_cut_npy_is_refused(tmp_path: Path, kept: int) -> None:
         open_image(str(path), LIMIT)
 
 
+def test_an_array_that_is_gone_is_said(tmp_path: Path) -> None:
+    path = Path(save(tmp_path / "a.npy", draw(5, 7)))
+    image = open_image(str(path), LIMIT)
+    path.unlink()
+    with pytest.raises(ImageError, match=r"cannot be decoded \(FileNotFoundError"):
+        image.read(((0, 5), (0, 7)))
+
+
 @pytest.mark.parametrize("name", ["c/0/0", "zarr.json"])
 def test_damaged_zarr_is_refused(tmp_path: Path, name: str) -> None:
     path = save(tmp_path / "a.zarr", draw(5, 7))
