@@ -36,9 +36,9 @@ def save(path: Path, values: np.ndarray, zarr_format: int = 3) -> str:
 
 @pytest.mark.parametrize("name", ["a.npy", "a.zarr"])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_numbers_are_kept(tmp_path: Path, scratch: Scratch, dtype: str, name: str) -> None:
+def test_numbers_are_kept(tmp_path: Path, dtype: str, name: str) -> None:
     values = draw(5, 7, 3).astype(dtype)
-    image = open_image(save(tmp_path / name, values), LIMIT, scratch=scratch)
+    image = open_image(save(tmp_path / name, values), LIMIT)
     stored = image.format.from_unit(image.pixels).transpose(1, 2, 0)
     expected = values * np.uint8(255) if dtype == "bool" else values
     np.testing.assert_allclose(stored, expected, rtol=1e-6)

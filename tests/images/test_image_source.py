@@ -216,6 +216,14 @@ def test_cut_64_bit_tiff_is_refused(tmp_path: Path) -> None:
     assert "save it as an uncompressed float32 TIFF" in complaint(open_image, str(path))
 
 
+@pytest.mark.slow
+def test_strips_of_too_much_memory_are_refused(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (8000, 8000), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, rowsperstrip=8000, compression="zlib")
+    with pytest.raises(ImageError, match=r"take too much memory.*save it as a TIFF of small tiles"):
+        open_image(str(tmp_path / "a.tif"), 2**30)
+
+
 def test_complex_tiff_is_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 5), np.complex64))
     assert "export it again as PNG or TIFF" in complaint(open_image, str(tmp_path / "a.tif"))
