@@ -64,7 +64,7 @@ def open_npy(file: Path, max_pixels: int) -> Picture:
             f"{str(file)!r} cannot be mapped ({reason}): save the array again by numpy.save, "
             "as plain numbers"
         ) from None
-    return open_array(file, array, max_pixels)
+    return open_array(file, _Readable(file, array), max_pixels)
 
 
 def open_zarr(folder: Path, max_pixels: int) -> Picture:
@@ -119,22 +119,22 @@ def _check_encoding(folder: Path, array: zarr.Array[Any]) -> None:
 
 
 class _Readable:
-    """A Zarr array whose damage is said in a line."""
+    """An array whose damage, or loss since it was opened, is said in a line."""
 
-    def __init__(self, folder: Path, array: zarr.Array[Any]) -> None:
-        self._folder, self._array = folder, array
+    def __init__(self, file: Path, array: ArrayLike) -> None:
+        self._file, self._array = file, array
         self.shape, self.dtype = tuple(array.shape), array.dtype
 
     def __getitem__(self, index: tuple[slice, ...]) -> Any:
         try:
             return self._array[index]
         except Exception as error:  # each codec has its own
-            raise _undecodable(self._folder, error) from None
+            raise _undecodable(self._file, error) from None
 
 
-def _undecodable(folder: Path, error: Exception) -> ImageError:
+def _undecodable(file: Path, error: Exception) -> ImageError:
     reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
     return ImageError(
-        f"{str(folder)!r} cannot be decoded ({reason}): it is damaged or of an unusual kind; "
+        f"{str(file)!r} cannot be decoded ({reason}): it is damaged or of an unusual kind; "
         "write it again"
     )

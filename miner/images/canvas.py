@@ -34,7 +34,7 @@ class PixelCanvas:
         scratch: Scratch,
         name: str = "rendered",
     ) -> None:
-        """Take room for an image in a scratch array of that name.
+        """Take room for an image in a scratch array of that name; its pixels may be anything yet.
 
         Raises:
             ImageError: there is no room for it.

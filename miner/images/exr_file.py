@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,21 +42,18 @@ def open_exr(file: Path, max_pixels: int) -> Picture:
             f"{str(file)!r} holds deep samples, not pixels: flatten it and export it again"
         )
     header = _header(file)
-    channels = header["channels"]
-    if any((channel.xSampling, channel.ySampling) != (1, 1) for channel in channels.values()):
+    if not header.is_even:
         raise ImageError(
             f"{str(file)!r} has channels of different sizes: export it again as full RGB"
         )
-    names, corner = sorted(channels, key=_rank), header["dataWindow"].min
-    far = header["dataWindow"].max
-    width, height = far.x - corner.x + 1, far.y - corner.y + 1
+    names, (height, width) = header.names, header.sides
     check_size(str(file), width, height, max_pixels, len(names))
     return Picture(
         file,
         (height, width),
         len(names),
         "float32",
-        partial(_load, file, names, corner.y, width),
+        partial(_load, file, names, header.top, width),
         remarks=("has several parts: only the first is read",) if flags & _MULTIPART else (),
     )
 
@@ -64,14 +63,36 @@ def _flags(file: Path) -> int:
         return int.from_bytes(stream.read(8)[4:], "little")
 
 
-def _header(file: Path) -> Any:
+@dataclass(frozen=True)
+class _Header:
+    names: list[str]
+    is_even: bool  # no channel has fewer pixels than the image
+    top: int  # number of the first row
+    sides: tuple[int, int]
+
+
+def _header(file: Path) -> _Header:
     import OpenEXR
 
     try:
-        with file.open("rb") as stream, closing(OpenEXR.InputFile(stream)) as opened:
-            return opened.header()
+        # not InputFile.header, which an attribute's name in no encoding makes crash; the path of a
+        # descriptor, as File reads all of a stream and wants names in UTF-8
+        with file.open("rb") as stream:
+            path = f"/dev/fd/{stream.fileno()}"
+            with OpenEXR.File(path, header_only=True) as opened:
+                return _understood(opened.header())
     except Exception as error:  # the bindings raise whatever a damaged file provokes
         raise _undecodable(file, error) from None
+
+
+def _understood(header: Any) -> _Header:
+    channels, ((left, top), (right, bottom)) = header["channels"], header["dataWindow"]
+    return _Header(
+        sorted((channel.name for channel in channels), key=_rank),
+        all(channel.xSampling == channel.ySampling == 1 for channel in channels),
+        int(top),
+        (int(bottom) - int(top) + 1, int(right) - int(left) + 1),
+    )
 
 
 def _rank(name: str) -> tuple[str, int, str]:
@@ -116,7 +137,7 @@ def _read_band(
 
 
 def _undecodable(file: Path, error: Exception) -> ImageError:
-    reason = " ".join(str(error).replace("'<Python Stream>'", "it").split())
+    reason = " ".join(re.sub(r"'/dev/fd/\d+'|.<Python Stream>.", "it", str(error)).split())
     return ImageError(
         f"{str(file)!r} cannot be decoded ({reason}): it is damaged, cut short or of an unusual "
         "kind; export it again"

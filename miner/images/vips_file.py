@@ -26,6 +26,7 @@ _LOADERS = ("png", "jpeg", "tiff", "webp", "heif", "gif")  # libvips also draws 
 _COLOURS_KEPT = {"b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "multiband"}
 _DTYPES: dict[str, PixelType] = {"uchar": "uint8", "ushort": "uint16", "float": "float32"}
 _UNKNOWN = "not in a known format"  # libvips' words
+_TOO_MUCH = "emory allocation of"  # libtiff's: more than 50 MB for a strip
 
 
 def open_vips_file(file: Path, max_pixels: int) -> Picture:
@@ -118,6 +119,11 @@ def _explain(file: Path, detail: str) -> str:
     if _UNKNOWN in detail:
         return _unknown(file)
     reason = next(filter(None, map(str.strip, detail.splitlines())), "unreadable header")
+    if _TOO_MUCH in detail:
+        return (
+            f"{str(file)!r} has strips or tiles that take too much memory ({reason}): save it as a "
+            "TIFF of small tiles"
+        )
     return (
         f"{str(file)!r} cannot be decoded ({reason}): it is damaged, cut short or of an "
         "unusual kind; export it again as PNG or TIFF"

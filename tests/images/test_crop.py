@@ -1,6 +1,7 @@
 """Only the middle of an image, as if the whole had been read and cut."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tifffile
 from PIL import Image
 
 from miner.images import ImageError, inspect_image, load_sample, open_image
+from miner.scratch import Scratch
 
 LIMIT = 10**6
 SIZES = [(20, 24), (21, 25), (7, 24), (1, 9)]
@@ -29,6 +31,9 @@ def middle(pixels: np.ndarray, side: int) -> np.ndarray:
 def check(path: str, side: int) -> None:
     whole, cropped = open_image(path, LIMIT), open_image(path, LIMIT, side)
     np.testing.assert_array_equal(cropped.pixels, middle(whole.pixels, side))
+    with TemporaryDirectory() as folder, Scratch(Path(folder)) as scratch:
+        in_file = open_image(path, LIMIT, side, scratch)
+        np.testing.assert_array_equal(in_file.pixels, cropped.pixels)
     info = inspect_image(path, LIMIT, side)
     assert (info.channels, info.height_px, info.width_px) == cropped.pixels.shape
     assert (cropped.name, cropped.sha256) == (whole.name, whole.sha256)

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from miner.images import SourceImage, inspect_image, open_image
+from miner.scratch import Scratch
 
 LIMIT = 10**6
 
@@ -29,8 +30,12 @@ def stored(image: SourceImage) -> np.ndarray:
 
 
 def opened(path: Path) -> SourceImage:
-    """Open a file, and check that its header announced the same."""
+    """Open a file, and check that its header announced the same and a scratch file holds it."""
     image = open_image(str(path), LIMIT)
+    with Scratch(path.parent / "scratch") as scratch:
+        other = open_image(str(path), LIMIT, scratch=scratch)
+        np.testing.assert_array_equal(other.pixels, image.pixels)
+        assert (other.format, other.sha256) == (image.format, image.sha256)
     info = inspect_image(str(path), LIMIT)
     assert (info.channels, info.height_px, info.width_px) == image.pixels.shape
     assert (info.name, info.dtype) == (image.name, image.format.dtype)

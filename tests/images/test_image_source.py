@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import tifffile
 from PIL import Image
 
 from miner.images import SAMPLES, ImageError, ImageInfo, inspect_image, load_sample, open_image
+from miner.scratch import Scratch
 
 LIMIT = 10**6
 BOTH = pytest.mark.parametrize("read", [inspect_image, open_image])
@@ -196,6 +198,8 @@ def test_cut_file_is_refused(noise: Path, kind: str, kept: float) -> None:
     path.write_bytes(content[: int(len(content) * kept)])
     message = complaint(open_image, str(path))
     assert "export it again" in message or "convert it" in message
+    with Scratch(noise.parent / "scratch") as scratch:
+        assert complaint(partial(open_image, scratch=scratch), str(path)) == message
 
 
 def test_png_with_a_wrong_checksum_is_refused(noise: Path) -> None:
@@ -210,6 +214,14 @@ def test_cut_64_bit_tiff_is_refused(tmp_path: Path) -> None:
     tifffile.imwrite(path, np.zeros((50, 50)))
     path.write_bytes(path.read_bytes()[:5000])
     assert "save it as an uncompressed float32 TIFF" in complaint(open_image, str(path))
+
+
+@pytest.mark.slow
+def test_strips_of_too_much_memory_are_refused(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (8000, 8000), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, rowsperstrip=8000, compression="zlib")
+    with pytest.raises(ImageError, match=r"take too much memory.*save it as a TIFF of small tiles"):
+        open_image(str(tmp_path / "a.tif"), 2**30)
 
 
 def test_complex_tiff_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,176 @@
+"""Arrays open as images, wherever their numbers lie, and nothing in them is ever run."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from miner.images import ImageError, inspect_image, open_image
+from miner.images.zarr_codecs import unknown_codecs
+from miner.scratch import Scratch
+
+LIMIT = 10**6
+TYPES = ["bool", "uint8", "int8", "uint16", ">u2", "int16", "int32", "uint32", "int64", "uint64"]
+TYPES += ["float16", "float32", ">f4", "float64"]
+
+
+def draw(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 100, shape)
+
+
+def save(path: Path, values: np.ndarray, zarr_format: int = 3) -> str:
+    if path.suffix == ".npy":
+        np.save(path, values)
+    else:
+        options = {
+            "zarr_format": zarr_format,
+            "chunks": tuple(4 if n < 99 else 999 for n in values.shape),
+        }
+        array = zarr.create_array(path, shape=values.shape, dtype=values.dtype, **options)
+        array[...] = values
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.zarr"])
+@pytest.mark.parametrize("dtype", TYPES)
+def test_numbers_are_kept(tmp_path: Path, dtype: str, name: str) -> None:
+    values = draw(5, 7, 3).astype(dtype)
+    image = open_image(save(tmp_path / name, values), LIMIT)
+    stored = image.format.from_unit(image.pixels).transpose(1, 2, 0)
+    expected = values * np.uint8(255) if dtype == "bool" else values
+    np.testing.assert_allclose(stored, expected, rtol=1e-6)
+    info = inspect_image(str(tmp_path / name), LIMIT)
+    assert (info.height_px, info.width_px, info.channels) == values.shape
+    assert (info.name, info.dtype) == ("a", image.format.dtype)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_both_versions_of_zarr_open(tmp_path: Path, zarr_format: int) -> None:
+    values = draw(9, 11).astype(np.uint8)
+    path = save(tmp_path / "a.zarr", values, zarr_format)
+    pixels = open_image(path, LIMIT).pixels
+    np.testing.assert_array_equal(pixels[0], values / np.float32(255))
+
+
+@pytest.mark.parametrize(
+    ("shape", "upright"),
+    [
+        ((5, 7), (1, 5, 7)),
+        ((5, 7, 9), (9, 5, 7)),
+        ((3, 5, 7), (3, 5, 7)),
+        ((4, 5, 5), (4, 5, 5)),
+        ((3, 5, 4), (4, 3, 5)),
+        ((1, 1, 1), (1, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("order", "CF")
+def test_channels_are_found(
+    tmp_path: Path, shape: tuple[int, ...], upright: tuple[int, ...], order: str
+) -> None:
+    values = np.asarray(draw(*shape) / 100, np.float32, order=order)
+    pixels = open_image(save(tmp_path / "a.npy", values), LIMIT).pixels
+    assert pixels.shape == upright
+    first = values[..., None] if values.ndim == 2 else values
+    np.testing.assert_array_equal(pixels, first if shape == upright else first.transpose(2, 0, 1))
+
+
+def test_a_mapped_array_is_not_copied(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npy", draw(5, 7).astype(np.uint8))
+    with Scratch(tmp_path / "scratch") as scratch:
+        open_image(path, LIMIT, scratch=scratch)
+        assert not (tmp_path / "scratch").exists()
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.zarr"])
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.zeros(5), "has axes of (5,): an image has (height, width)"),
+        (np.zeros((2, 2, 2, 2)), "has axes of (2, 2, 2, 2): an image has (height, width)"),
+        (np.zeros((2, 2), complex), "values of type complex128: save real numbers"),
+        (np.zeros((5, 5, 1025), np.uint8), "has 1025 channels, more than 1024"),
+        (np.zeros((1001, 1000), np.uint8), "raise image.max_pixels to 1001000"),
+        (np.full((2, 2), np.nan), "holds 4 NaN and 0 infinite values"),
+        (np.full((2, 2), 1e300), "holds 0 NaN and 4 infinite values"),
+    ],
+    ids=["line", "four axes", "complex", "channels", "pixels", "nan", "huge"],
+)
+def test_other_arrays_are_refused(
+    tmp_path: Path, name: str, values: np.ndarray, reason: str
+) -> None:
+    path = save(tmp_path / name, values)
+    with pytest.raises(ImageError) as caught:
+        open_image(path, LIMIT)
+    assert reason in str(caught.value)
+    assert repr(path) in str(caught.value)
+
+
+class Trap:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("sprung",)
+
+
+def test_objects_are_never_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "a.npy", np.array([[Trap()]]), allow_pickle=True)
+    with pytest.raises(ImageError, match="cannot be mapped"):
+        open_image(str(tmp_path / "a.npy"), LIMIT)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("name", ["pickle", "base64"])
+@pytest.mark.parametrize("place", ["compressor", "filters"])
+def test_chunks_are_only_decompressed(tmp_path: Path, place: str, name: str) -> None:
+    path = save(tmp_path / "a.zarr", draw(4, 4).astype(np.uint8), zarr_format=2)
+    settings = json.loads((tmp_path / "a.zarr/.zarray").read_text())
+    settings[place] = {"id": name} if place == "compressor" else [{"id": name}]
+    (tmp_path / "a.zarr/.zarray").write_text(json.dumps(settings))
+    with pytest.raises(ImageError, match=rf"'{name}'.*write it again"):
+        open_image(path, LIMIT)
+
+
+def test_codecs_inside_shards_are_known() -> None:
+    inner = {"codecs": [{"name": "bytes"}, {"name": "numcodecs.odd"}]}
+    sharded = {"codecs": [{"name": "sharding_indexed", "configuration": inner}]}
+    assert unknown_codecs(sharded) == ["odd"]
+
+
+@pytest.mark.parametrize("kept", [0, 20, 100])
+def test_cut_npy_is_refused(tmp_path: Path, kept: int) -> None:
+    path = Path(save(tmp_path / "a.npy", draw(5, 7)))
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ImageError, match=r"cannot be mapped|is empty"):
+        open_image(str(path), LIMIT)
+
+
+def test_an_array_that_is_gone_is_said(tmp_path: Path) -> None:
+    path = Path(save(tmp_path / "a.npy", draw(5, 7)))
+    image = open_image(str(path), LIMIT)
+    path.unlink()
+    with pytest.raises(ImageError, match=r"cannot be decoded \(FileNotFoundError"):
+        image.read(((0, 5), (0, 7)))
+
+
+@pytest.mark.parametrize("name", ["c/0/0", "zarr.json"])
+def test_damaged_zarr_is_refused(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / "a.zarr", draw(5, 7))
+    damaged = tmp_path / "a.zarr" / name
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    with pytest.raises(ImageError, match=r"cannot be decoded \(.*write it again"):
+        open_image(path, LIMIT)
+
+
+def test_a_group_names_its_arrays(tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "a.zarr").create_array("level0", shape=(5, 7), dtype="u1")
+    with pytest.raises(ImageError, match=r"a group of Zarr arrays: name one.*a\.zarr/level0"):
+        inspect_image(str(tmp_path / "a.zarr"), LIMIT)
+    assert inspect_image(str(tmp_path / "a.zarr/level0"), LIMIT).width_px == 7
+
+
+def test_giant_chunks_are_refused(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a.zarr", shape=(5, 7), chunks=(2**15, 2**15), dtype="u1")
+    with pytest.raises(ImageError, match="write it in smaller chunks"):
+        inspect_image(str(tmp_path / "a.zarr"), LIMIT)

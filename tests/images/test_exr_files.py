@@ -1,0 +1,121 @@
+"""OpenEXR files open with all channels of their first part."""
+
+from pathlib import Path
+
+import numpy as np
+import OpenEXR
+import pytest
+
+from miner.images import ImageError, inspect_image, open_image
+from miner.scratch import Scratch
+
+LIMIT = 10**6
+SCANLINES = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+
+
+def draw(height: int = 300, width: int = 5) -> np.ndarray:
+    return np.random.default_rng(0).random((height, width), np.float32)
+
+
+def save(path: Path, channels: dict[str, np.ndarray], **header: object) -> str:
+    with OpenEXR.File(SCANLINES | header, channels) as file:
+        file.write(str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["NO", "ZIPS", "ZIP", "PIZ"])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_values_are_kept(tmp_path: Path, scratch: Scratch, name: str, tiled: bool) -> None:
+    values = draw() * 4 - 1
+    header = {"type": OpenEXR.tiledimage, "tiles": OpenEXR.TileDescription()} if tiled else {}
+    header["compression"] = getattr(OpenEXR, f"{name}_COMPRESSION")
+    path = save(tmp_path / "a.exr", {"R": values, "G": values + 1, "B": values + 2}, **header)
+    image = open_image(path, LIMIT, scratch=scratch)
+    stored = image.format.from_unit(image.pixels)
+    np.testing.assert_allclose(stored, [values, values + 1, values + 2], atol=1e-6)
+    assert image.format.interpretation == "scrgb"
+    assert inspect_image(path, LIMIT).height_px == 300
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["A", "B", "G", "R"], "R G B A"),
+        (["Y", "A"], "Y A"),
+        (["Z", "X", "Y"], "Y X Z"),
+        (["depth.Z", "R", "back.R", "B", "back.G", "G", "back.B"],
+         "R G B back.R back.G back.B depth.Z"),
+        (["C0001", "C0010", "C0002"], "C0001 C0002 C0010"),
+    ],
+)  # fmt: skip
+def test_channels_come_in_order(tmp_path: Path, names: list[str], order: str) -> None:
+    planes = {name: np.full((2, 3), number / 8, np.float32) for number, name in enumerate(names)}
+    image = open_image(save(tmp_path / "a.exr", planes), LIMIT)
+    assert image.pixels[:, 0, 0].tolist() == [names.index(name) / 8 for name in order.split()]
+
+
+def test_half_and_integer_channels_become_floats(tmp_path: Path) -> None:
+    values = np.arange(6).reshape(2, 3)
+    planes = {"id": values.astype(np.uint32), "Z": values.astype(np.float16)}
+    image = open_image(save(tmp_path / "a.exr", planes), LIMIT)
+    np.testing.assert_array_equal(image.format.from_unit(image.pixels), [values, values])
+
+
+def test_a_data_window_may_lie_anywhere(tmp_path: Path) -> None:
+    values = draw(9, 5)
+    window = (np.array([-3, 20], np.int32), np.array([1, 28], np.int32))
+    path = save(tmp_path / "a.exr", {"Y": values}, dataWindow=window)
+    np.testing.assert_array_equal(open_image(path, LIMIT).pixels[0], values)
+    np.testing.assert_array_equal(open_image(path, LIMIT, 3).pixels[0], values[3:6, 1:4])
+
+
+def test_first_of_several_parts_is_read_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = draw(9, 5), draw(9, 5) + 1
+    parts = [OpenEXR.Part(dict(SCANLINES), {"Y": first}, "first")]
+    parts.append(OpenEXR.Part(dict(SCANLINES), {"Y": second}, "second"))
+    with OpenEXR.File(parts) as file:
+        file.write(str(tmp_path / "a.exr"))
+    image = open_image(str(tmp_path / "a.exr"), LIMIT)
+    np.testing.assert_array_equal(image.pixels, [first])
+    assert "several parts: only the first is read" in caplog.text
+
+
+def test_deep_samples_are_refused(tmp_path: Path) -> None:
+    path = Path(save(tmp_path / "a.exr", {"Y": draw(2, 2)}))
+    content = bytearray(path.read_bytes())
+    content[5] |= 0x08
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match="deep samples, not pixels: flatten it"):
+        inspect_image(str(path), LIMIT)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_cut_file_is_refused(tmp_path: Path, scratch: Scratch, kept: float) -> None:
+    path = Path(save(tmp_path / "a.exr", {"Y": draw()}))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(ImageError, match=r"cannot be decoded \(.*export it again"):
+        open_image(str(path), LIMIT, scratch=scratch)
+
+
+def test_too_many_pixels_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.exr", {"Y": draw(9, 5)})
+    with pytest.raises(ImageError, match=r"raise image\.max_pixels to 45"):
+        inspect_image(path, 44)
+
+
+def test_names_in_no_encoding_are_refused(tmp_path: Path) -> None:
+    path = Path(save(tmp_path / "a.exr", {"Y": draw(2, 2)}))
+    path.write_bytes(path.read_bytes().replace(b"screenWindowWidth", b"screenWindowWidt\xe9"))
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        inspect_image(str(path), LIMIT)
+
+
+def test_infinite_light_is_counted(tmp_path: Path) -> None:
+    values = draw(9, 5)
+    values[7, 3] = np.inf
+    path = save(tmp_path / "a.exr", {"R": values, "G": draw(9, 5), "B": values})
+    with pytest.raises(ImageError, match=r"0 NaN and 2 infinite .* row 7, column 3, channel 0 "):
+        open_image(path, LIMIT)
