@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from miner.images import ImageError, inspect_image
+from miner.images.locate import is_zarr
 
 SWEEP_FLAGS = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 
@@ -66,12 +67,14 @@ def _expanded(argument: str) -> str:
 def _files(path: str) -> list[Path] | None:
     """Visible files of a folder or a pattern, None where `path` is neither."""
     if _exists(path):
-        found = list(Path(path).iterdir()) if Path(path).is_dir() else None
+        is_folder = Path(path).is_dir() and not is_zarr(Path(path))
+        found = list(Path(path).iterdir()) if is_folder else None
     else:
         found = [Path(name) for name in glob.glob(path)] or None  # noqa: PTH207, absolute ones too
     if found is None:
         return None
-    return sorted(file for file in found if file.is_file() and not file.name.startswith("."))
+    found = [file for file in found if file.is_file() or is_zarr(file)]
+    return sorted(file for file in found if not file.name.startswith("."))
 
 
 def _is_image(file: Path) -> bool:
