@@ -10,7 +10,7 @@ from miner.pyramid import Grid, Raster
 from miner.regions import Region, sides_of
 from miner.representation.spec import Spec
 
-_CELL = 8  # patches along a side of the boxes that are read at once
+_CELL_PIXELS = 2**16  # in a box that is read at once
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ def gather(grid: Grid, blocks: Tensor, rasters: Sequence[Raster]) -> list[Tensor
 
     Read cell by cell, so that memory does not depend on how far apart the blocks lie.
     """
-    positions = grid.positions(blocks)
-    cells, membership = torch.unique(positions // _CELL, dim=0, return_inverse=True)
-    sides = (grid.patch_size,) * len(grid.sides)
+    positions, n_axes = grid.positions(blocks), len(grid.sides)
+    cell_side = max(1, round(_CELL_PIXELS ** (1 / n_axes)) // grid.patch_size)
+    cells, membership = torch.unique(positions // cell_side, dim=0, return_inverse=True)
+    sides = (grid.patch_size,) * n_axes
     gathered = [torch.empty(len(blocks), raster.n_channels, *sides) for raster in rasters]
     for cell in range(len(cells)):
         rows = torch.nonzero(membership == cell).flatten()

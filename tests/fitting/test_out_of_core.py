@@ -17,9 +17,14 @@ from miner.pyramid import ArrayRaster, GaussianPyramid, Grid, reduce
 from miner.regions import whole
 from miner.scratch import Scratch
 
+CELL_PIXELS = "miner.fitting.patches._CELL_PIXELS"
+
 
 @pytest.mark.parametrize("shape", [(1, 70, 53), (3, 9, 200), (1, 9, 20, 21)])
-def test_patches_are_gathered_from_anywhere(shape: tuple[int, ...]) -> None:
+def test_patches_are_gathered_from_anywhere(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(CELL_PIXELS, 512)
     signal = noise(*shape)
     grid = Grid(shape[1:], 4)
     blocks = torch.randperm(grid.n_blocks, generator=torch.Generator().manual_seed(0))[:40]
@@ -31,7 +36,8 @@ def test_patches_are_gathered_from_anywhere(shape: tuple[int, ...]) -> None:
 
 
 def tiled_fit(signal: Tensor, scratch: Scratch, patch: pytest.MonkeyPatch) -> list[Tensor]:
-    """What is stored when tiles have 16 pixels a side."""
+    """What is stored when tiles have 16 pixels a side, and cells too."""
+    patch.setattr(CELL_PIXELS, 256)
     patch.setattr("miner.pyramid.grid.TILE_SIDE", 16)
     patch.setattr("miner.fitting.fitter.TILE_SIDE", 32)
     running = fitter(signal, kernel=FusedKernel(), pyramid=GaussianPyramid(3), chunk_size=7)
