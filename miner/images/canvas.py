@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.files import written_whole
-from miner.images.errors import ImageError
+from miner.files import is_disk_full, written_whole
+from miner.images.errors import ImageError, NoSpaceError
 from miner.images.pixel_format import PixelFormat
 from miner.images.save import save_array
 from miner.images.space import mebibytes, new_array
 from miner.images.writable import check_writable_format
 from miner.regions import Region, sides_of, slices
 from miner.scratch import Scratch, n_bytes
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class PixelCanvas:
@@ -84,9 +81,10 @@ def _explained(path: Path, size: int) -> Iterator[None]:
         yield
     except (OSError, pyvips.Error) as error:
         reason = " ".join(str(error).split())
-        if getattr(error, "errno", None) in _FULL or "No space left" in reason:
+        is_full = isinstance(error, OSError) and is_disk_full(error)
+        if is_full or "No space left" in reason:  # libvips' errors have no number
             free = shutil.disk_usage(path.parent).free
-            raise ImageError(
+            raise NoSpaceError(
                 f"{str(path)!r} cannot be written (No space left): it may take {mebibytes(size)} "
                 f"and {mebibytes(free)} are free; check its folder, free some space and try again"
             ) from error

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from numpy.typing import DTypeLike
 
-from miner.images.errors import ImageError
+from miner.images.errors import ImageError, NoSpaceError
 from miner.scratch import Scratch, WritableArray, n_bytes
 
 
@@ -12,16 +12,21 @@ def new_array(scratch: Scratch, name: str, shape: Sequence[int], dtype: DTypeLik
     """An array of which nothing is known yet; see `Scratch.array`.
 
     Raises:
-        ImageError: the disk or the memory has no room for it.
+        ImageError: the memory or the disk has no room for it.
     """
     try:
         return scratch.array(name, shape, dtype)
-    except (OSError, MemoryError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not enough memory"
-        raise ImageError(
-            f"no room for {mebibytes(n_bytes(shape, dtype))} of pixels ({reason}): free as much, "
-            "or put the run's folder on another disk"
-        ) from None
+    except OSError as error:
+        raise NoSpaceError(_no_room(n_bytes(shape, dtype), str(error.strerror))) from None
+    except MemoryError:
+        raise ImageError(_no_room(n_bytes(shape, dtype), "not enough memory")) from None
+
+
+def _no_room(size: int, reason: str) -> str:
+    return (
+        f"no room for {mebibytes(size)} of pixels ({reason}): free as much, "
+        "or put the run's folder on another disk"
+    )
 
 
 def mebibytes(size: int) -> str:

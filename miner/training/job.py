@@ -12,6 +12,7 @@ from miner.config import build_objective
 from miner.files import is_disk_full
 from miner.fitting.divergence import DivergenceError
 from miner.images import ImageError
+from miner.images.errors import NoSpaceError
 from miner.jobs import Job
 from miner.lock import LOCK, lock_folder
 from miner.reports import read_report, write_report
@@ -34,17 +35,19 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
     """Run a job; what it raises is recorded and raised again.
 
     Raises:
-        DiskFullError: where an `OSError` said so.
+        DiskFullError: where another error said so.
     """
     try:
         return run_job(config, job)
     except Exception as error:
         with suppress(OSError):  # the disk may be full
             write_report(job.folder, _failure(config, job, error))
-        if isinstance(error, OSError) and is_disk_full(error):
+        is_full = isinstance(error, OSError) and is_disk_full(error)
+        if is_full or isinstance(error, NoSpaceError):
+            place = getattr(error, "filename", None) or job.folder
             raise DiskFullError(
-                f"{error.filename or job.folder}: the disk is full; what is finished is kept: "
-                f"free some space and go on with resume={job.folder}"
+                f"{place}: the disk is full; what is finished is kept: free some space and go on "
+                f"with resume={job.folder}"
             ) from error
         raise
 
