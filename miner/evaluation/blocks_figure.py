@@ -1,7 +1,7 @@
 """The figure of the blocks that each pyramid level needed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from miner.evaluation.display import (
 )
 
 _LEGEND_ENTRY_INCHES = 3.3
+_BOXES_AT_ONCE = 2**16
 _SIDE_PER_LINE = 340  # a picture of so many pixels has outlines of one
 
 
@@ -96,13 +97,26 @@ def _outline_levels(
     height, width = canvas.shape[:2]
     scale = np.array([width / shape[1], height / shape[0]] * 2)
     end = np.array([width, height] * 2)
-    corners = [np.rint(blocks.boxes * scale).astype(int).clip(0, end) for blocks in ordered]
-    sides = [int((c[:, 2:] - c[:, :2]).max()) for c in corners if len(c)]
+    sides = [
+        max(int((corners[:, 2:] - corners[:, :2]).max()) for corners in _placed(blocks, scale, end))
+        for blocks in ordered
+        if len(blocks.boxes)
+    ]
     most = max(1, max(height, width) // _SIDE_PER_LINE)
     line = min(most, max(1, min(sides, default=0) // (4 * len(ordered) or 1)))
-    for rank, (blocks, boxes) in enumerate(zip(ordered, corners, strict=True)):
+    for rank, blocks in enumerate(ordered):
         colour = _rgb(level_colour(blocks.level))
-        _outline(canvas, boxes, rank * line, line, colour)
+        for corners in _placed(blocks, scale, end):
+            _outline(canvas, corners, rank * line, line, colour)
+
+
+def _placed(
+    blocks: LevelBlocks, scale: NDArray[np.floating], end: NDArray[np.integer]
+) -> Iterator[NDArray[np.integer]]:
+    """Boxes `(n, 4)` in pixels of the canvas, some thousands at a time."""
+    for first in range(0, len(blocks.boxes), _BOXES_AT_ONCE):
+        boxes = blocks.boxes[first : first + _BOXES_AT_ONCE]
+        yield np.rint(boxes * scale).astype(int).clip(0, end)
 
 
 def _outline(

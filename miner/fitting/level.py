@@ -40,7 +40,8 @@ class LevelFit:
 
     A block is active when its prediction's mean squared error over its real pixels is above
     `max_mse`; at the coarsest level all are. Chunks follow a curve through the level, so that each
-    reads a small part of it.
+    reads a small part of it. `predicted_sse` is the prediction's summed squared error over the
+    level, `clipped_sse` the same for the prediction clipped to the unit range.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class LevelFit:
         self._parents = ShardIndex(spec.grid(min(level + 1, spec.n_levels - 1)), shards)
         self.max_mse = settings.max_mse_at(level)
         self.n_steps = settings.steps_at(level).n_steps
-        self.predicted_mse, self.clipped_sse = self._score_prediction()
+        self.predicted_mse = torch.empty(self.grid.n_blocks, dtype=torch.float64)
+        self.predicted_sse = self.clipped_sse = 0.0
+        self._score_prediction()
         is_active = self.predicted_mse > self.max_mse
         if coarser is None:
             is_active[:] = True
@@ -79,29 +82,23 @@ class LevelFit:
         return self.spec.n_channels * math.prod(self.grid.sides)
 
     @property
-    def predicted_sse(self) -> float:
-        """Summed squared error of the prediction over the whole level."""
-        return self._sse(torch.arange(self.grid.n_blocks))
-
-    @property
     def active_sse(self) -> float:
         """Summed squared error of the prediction over the active blocks."""
-        return self._sse(self.active)
+        return sum(self._sse(blocks, self.predicted_mse[blocks]) for blocks in self.chunks)
 
-    def _sse(self, blocks: Tensor) -> float:
+    def _sse(self, blocks: Tensor, mse: Tensor) -> float:
         n_values = self.grid.extents(blocks).prod(-1) * self.spec.n_channels
-        return float((self.predicted_mse[blocks] * n_values).sum())
+        return float((mse * n_values).sum())
 
-    def _score_prediction(self) -> tuple[Tensor, float]:
-        """The prediction's error for each block, and summed over the level when it is clipped."""
-        mse, clipped_sse = torch.empty(self.grid.n_blocks, dtype=torch.float64), 0.0
+    def _score_prediction(self) -> None:
+        """Find the prediction's error for each block, and over the level as it is and clipped."""
         for region in self.grid.tiles():
             signal, prediction = self.signal.read(region), self.prediction.read(region)
-            own = Grid(sides_of(region), self.grid.patch_size)
+            blocks, own = self.grid.blocks_in(region), Grid(sides_of(region), self.grid.patch_size)
             errors = own.block_means((signal - prediction).square())
-            mse[self.grid.blocks_in(region)] = errors
-            clipped_sse += squared_error(signal, prediction.clamp_(0, 1))
-        return mse, clipped_sse
+            self.predicted_mse[blocks] = errors
+            self.predicted_sse += self._sse(blocks, errors)
+            self.clipped_sse += squared_error(signal, prediction.clamp_(0, 1))
 
     def fit_chunk(self, chunk: int, on_steps: Callable[[int], None] = lambda n: None) -> Shard:
         """Fit the blocks of one chunk. `on_steps` is told how many block steps are done.

@@ -5,6 +5,8 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from miner.models.parameters import Parameters
 from miner.representation.shard import (
     RepresentationError,
@@ -45,8 +47,12 @@ class ShardFolder:
         return self._left_in_file(write_shard(self.folder, shard, basis))
 
     def _left_in_file(self, found: ShardFile) -> ShardFile:
-        stored = _FiledParameters(self, found.shard.file_name, found.sha256)
-        return found._replace(shard=replace(found.shard, stored=stored))
+        shard = found.shard
+        frames = shard.frames
+        if len(frames) and not frames.any():  # as nearly always: one row for all blocks
+            frames = torch.zeros(1, frames.shape[1], dtype=frames.dtype).expand_as(frames)
+        stored = _FiledParameters(self, shard.file_name, found.sha256)
+        return found._replace(shard=replace(shard, frames=frames, stored=stored))
 
     def stored(self, name: str, sha256: str) -> Mapping[int, Parameters]:
         """The numbers of a shard that was opened or written before."""

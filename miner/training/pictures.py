@@ -76,7 +76,7 @@ def logged_pictures(
 
 def _blocks(representation: MinerRepresentation, level: int) -> LevelBlocks:
     grid = representation.spec.grid(level)
-    rows, columns = grid.positions(representation.active_blocks(level)).numpy().T
+    rows, columns = grid.positions(representation.active_blocks(level)).int().numpy().T
     side = grid.patch_size << level
     corners = np.stack([columns, rows], axis=1) * side
     return LevelBlocks(level, np.concatenate([corners, corners + side], axis=1))
