@@ -78,6 +78,9 @@ def _files(path: str) -> list[Path] | None:
 
 
 def _is_image(file: Path) -> bool:
+    if not is_text(str(file)):
+        _LOG.warning("left out: %r has a name that is not UTF-8; rename it", str(file))
+        return False
     try:
         inspect_image(str(file), _ANY_SIZE)
     except ImageError as error:
@@ -88,6 +91,11 @@ def _is_image(file: Path) -> bool:
 
 def _home(name: str) -> str:
     return str(Path(name).expanduser()) if name.startswith("~/") else name
+
+
+def is_text(argument: str) -> bool:
+    """Whether an argument is UTF-8; Python keeps other bytes as lone surrogates."""
+    return argument.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in argument)
 
 
 def _exists(path: str) -> bool:

@@ -100,13 +100,27 @@ def check_cuda(setting: str, remedy: str) -> None:
 
 
 def _component(group: str, kind: type, config: DictConfig) -> Any:
+    wrong = ConfigError(
+        f"{group}._target_={config._target_}: must be a subclass of "
+        f"{kind.__module__}.{kind.__name__}"
+    )
+    if not _may_give(config._target_, kind):  # before anything is called
+        raise wrong
     built = _instantiate(group, config)
     if not isinstance(built, kind):
-        raise ConfigError(
-            f"{group}._target_={config._target_}: must be a subclass of "
-            f"{kind.__module__}.{kind.__name__}"
-        )
+        raise wrong
     return built
+
+
+def _may_give(target: str, kind: type) -> bool:
+    """Whether a name is that of a subclass, or of nothing: that is for `_instantiate` to say."""
+    from hydra.utils import get_object
+
+    try:
+        found = get_object(target)
+    except Exception:  # whatever a module raises when it is imported
+        return True
+    return isinstance(found, type) and issubclass(found, kind)
 
 
 def _instantiate(group: str, config: DictConfig) -> Any:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and disks that are full."""
+"""Files read with care, files written whole or not at all, and disks that are full."""
 
 import errno
 from collections.abc import Iterator
@@ -9,6 +9,18 @@ from pathlib import Path
 def is_disk_full(error: OSError) -> bool:
     """Whether an error says that the disk, or what one may use of it, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def read_plain(path: Path, most_bytes: int) -> str:
+    """The text of a plain file: not of a folder, a pipe or a device, and not of a huge one.
+
+    Raises:
+        ValueError: it is none, or its bytes are no text.
+        OSError: it cannot be read.
+    """
+    if path.exists() and not (path.is_file() and path.stat().st_size <= most_bytes):
+        raise ValueError(f"no plain file of at most {most_bytes} bytes")
+    return path.read_text()
 
 
 @contextmanager

@@ -29,6 +29,7 @@ def fit_of(config: DictConfig, image_sha256: str, device: str) -> dict[str, Any]
     A sample is known by its name.
     """
     settings = _settings(config, (*_NO_PART, _DEVICES))
+    del settings["fitting"]["max_memory_gib"]  # what is in computation at once
     path = settings["image"].pop("path")
     del settings["image"]["max_pixels"]
     is_sample = path.startswith(SAMPLE_PREFIX)

@@ -15,13 +15,17 @@ def lock_folder(folder: Path) -> AcquireReturnProxy[BaseFileLock]:
     What is given releases it at the end of a `with` statement.
 
     Raises:
-        ConfigError: another run is at work there.
+        ConfigError: another run is at work there, or the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock: BaseFileLock = FileLock(folder / LOCK)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         return lock.acquire(timeout=0)
     except Timeout:
         raise ConfigError(
             f"{folder}: another run is at work in this folder; wait for it, or name another folder"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{folder / LOCK}: cannot be written ({error.strerror}); name another folder"
         ) from None

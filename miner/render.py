@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImageError, RepresentationError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nstopped; nothing was written", file=sys.stderr)
         return 130
@@ -94,7 +97,10 @@ def _region(
 
 def _span(text: str) -> tuple[int, int]:
     first, _, end = text.partition(":")
-    return int(first), int(end)
+    try:
+        return int(first), int(end)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give FIRST:END, as 0:512") from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from miner.files import written_whole
+from miner.files import read_plain, written_whole
 
 REPORT = "report.json"
+_MOST_BYTES = 2**26
 _NUMBERS = re.compile(r"\[[-+.\deulns\s,]+\]")  # lists of numbers and null go on one line
 _UNDEFINED = {
     "ssim": "it takes an image of at least 11 pixels a side",
@@ -45,10 +46,10 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / REPORT
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_plain(path, _MOST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); delete it and run again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: holds no report; delete it and run again")

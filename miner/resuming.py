@@ -1,8 +1,9 @@
 """Taking up a run that was interrupted, or refusing to."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf import DictConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from miner.representation import Manifest
 
 _KEY = "resume="
+_MOST_DB = 1e6
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
@@ -37,8 +39,11 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
         raise ConfigError(f"{asked[-1]}: names the run's folder; leave out the other folder")
     folder = Path(asked[0].removeprefix(_KEY)).expanduser()
     taken = {_key(argument) for argument in given}
-    settings = [setting for setting in _settings_of(folder) if _key(setting) not in taken]
-    return [*settings, *given, f"hydra.run.dir={quote(str(folder))}"]
+    settings = [setting for setting in _plain_settings(folder) if _key(setting) not in taken]
+    # in the place of what was asked: options such as --cfg must not come between overrides
+    place = arguments.index(asked[0])
+    run = [*settings, f"hydra.run.dir={quote(str(folder))}"]
+    return [*arguments[:place], *run, *arguments[place + 1 :]]
 
 
 def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
@@ -68,10 +73,16 @@ def finished_psnr_db(folder: Path) -> float | None:
             return None
         from miner.representation import load  # slow to import
 
-        load(folder)
+        stored = load(folder)
+        if set(stored.shards) != set(range(stored.spec.n_levels)):
+            return None
     except ValueError:  # of the report or of a shard, which is fitted again
         return None
-    return float("inf") if report["psnr_db"] is None else float(report["psnr_db"])
+    quality = report.get("psnr_db", math.nan)
+    if quality is None:  # as reports hold infinity
+        return math.inf
+    is_number = type(quality) in (int, float) and abs(quality) < _MOST_DB
+    return float(quality) if is_number else None
 
 
 def _settings_of(folder: Path) -> list[str]:
@@ -91,6 +102,22 @@ def _settings_of(folder: Path) -> list[str]:
     return _first_overrides(folder)
 
 
+def _plain_settings(folder: Path) -> list[str]:
+    """A file names no class: only who types a command says what is called.
+
+    Raises:
+        ConfigError: a setting does.
+    """
+    settings = _settings_of(folder)
+    for setting in settings:
+        if "_target_" in setting or _key(setting).startswith("hydra"):
+            raise ConfigError(
+                f"{_KEY}{folder}: its setting {setting!r} is not taken from a file; start it as it "
+                f"was started, with hydra.run.dir={folder}"
+            )
+    return settings
+
+
 def _first_overrides(folder: Path) -> list[str]:
     """What Hydra wrote down, of a run that was stopped before it had a manifest."""
     try:
@@ -108,17 +135,27 @@ def _manifest(folder: Path) -> "Manifest | None":
     from miner.representation import MANIFEST, PRODUCT, RepresentationError, read_manifest
 
     path = folder / PRODUCT
-    if not (path / MANIFEST).exists():
-        return None
     try:
+        if not (path / MANIFEST).exists():
+            return None
         manifest = read_manifest(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another") from None
     except RepresentationError as error:
         raise ConfigError(
             f"{error}; delete this file: the shards beside it are taken up again"
         ) from None
-    if not {"settings", "image", "device", "overrides"} <= set(manifest.fit):
+    if not _is_of_a_run(manifest.fit):
         raise ConfigError(f"{path}: was saved by hand and not by a run; name another folder")
     return manifest
+
+
+def _is_of_a_run(fit: Mapping[str, Any]) -> bool:
+    kinds = {"settings": dict, "image": dict, "device": str, "overrides": list}
+    return all(isinstance(fit.get(name), kind) for name, kind in kinds.items()) and all(
+        isinstance(text, str)
+        for text in (fit["image"].get("path"), fit["image"].get("sha256"), *fit["overrides"])
+    )
 
 
 def _key(override: str) -> str:

@@ -29,6 +29,7 @@ def _task(config: DictConfig) -> float | None:
     job = present_job()
     if job.sweep is not None:
         return run_in_sweep(config, job)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's Ctrl-C
     try:
         run_alone(config, job)
     except TOLD as error:
@@ -46,11 +47,11 @@ def main() -> None:
     """Run the command with the arguments of this process."""
     prepare()
     logging.raiseExceptions = False  # a log file on a full disk is no reason to say so many times
-    with exit_on_mistakes():
-        refuse_arguments(sys.argv[1:])
-        arguments = resume_arguments(sys.argv[1:])
-        sys.argv[1:] = quote_paths(expand_folders(arguments))
     try:
+        with exit_on_mistakes():
+            refuse_arguments(sys.argv[1:])
+            arguments = resume_arguments(sys.argv[1:])
+            sys.argv[1:] = quote_paths(expand_folders(arguments))
         _task()
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)

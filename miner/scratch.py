@@ -2,8 +2,8 @@
 
 import math
 import os
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -79,8 +79,8 @@ class NpyFile:
 class Scratch:
     """Makes arrays: in files below a folder, or in memory where there is none.
 
-    The folder is made when it is needed and removed with all that it holds at the end of a `with`
-    statement; what an earlier run left there is removed before.
+    The folder is made when it is needed. At the end of a `with` statement its arrays and the folder
+    are removed, as are at the beginning those that an earlier run left there.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -104,9 +104,12 @@ class Scratch:
             (self._folder / f"{name}.npy").unlink()
 
     def clear(self) -> None:
-        """Remove everything."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove all arrays, and the folder unless something else lies in it."""
+        if self._folder is not None and self._folder.is_dir():
+            for path in self._folder.glob("*.npy"):
+                path.unlink()
+            with suppress(OSError):
+                self._folder.rmdir()
 
     def __enter__(self) -> Self:
         self.clear()

@@ -9,7 +9,7 @@ from miner.schema import ConfigError, RunConfig
 from miner.scratch import Scratch, n_bytes
 
 _HELD_BYTES = 2**28  # so much may lie in memory
-_SCRATCH = "scratch"
+_SCRATCH = ".miner-scratch"
 
 
 def scratch_for(checked: RunConfig, folder: Path) -> Scratch:

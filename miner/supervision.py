@@ -49,15 +49,14 @@ class Supervise(Callback):
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Let others into the folder."""
-        if self._lock is not None:
-            self._lock.lock.release()
+        self._unlock()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of a sweep, write down what it is to do, and watch it."""
         with exit_on_mistakes():
             plan = check_sweep(config)
-        folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
+            folder = Path(config.hydra.sweep.dir)
+            self._lock = lock_folder(folder)
         (folder / PLAN).unlink(missing_ok=True)  # of an earlier start
         if plan is not None:
             write_plan(folder, plan)
@@ -85,8 +84,13 @@ class Supervise(Callback):
         self._stop_watching()
         with exit_on_mistakes():
             is_done = close_sweep(Path(config.hydra.sweep.dir), config)
+        self._unlock()
         if not is_done:
             raise SystemExit(1)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.lock.release()
 
     def _stop_watching(self) -> bool:
         if self._overview is None:

@@ -4,15 +4,16 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from errno import ENOSPC
 from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
+from shutil import disk_usage, which
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from miner.command_line import SWEEP_FLAGS
+from miner.command_line import SWEEP_FLAGS, is_text
 from miner.config import CONF_FOLDER, build_objective, build_settings, check_cuda, device_type
 from miner.grid import Grid
 from miner.identity import job_hash
@@ -24,6 +25,7 @@ from miner.resuming import check_unchanged
 from miner.schema import ConfigError, check_config, check_lists
 from miner.space import scratch_for
 
+_LEAST_BYTES = 2**20  # for the first small files of a run
 _GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _PLUGINS = {
     "hydra/launcher=ray": "hydra_plugins.hydra_ray_launcher",
@@ -45,7 +47,10 @@ def check_run(config: DictConfig) -> None:
     _check_writable("hydra.run.dir", folder)
     own = _own_settings(config)
     validate(own)
-    scratch_for(check_config(own), folder)
+    checked = check_config(own)
+    if checked.fitting.scratch_dir is not None:
+        _check_writable("fitting.scratch_dir", Path(checked.fitting.scratch_dir).expanduser())
+    scratch_for(checked, folder)
     check_unchanged(folder, own, device_type(own.trainer.accelerator))
 
 
@@ -100,6 +105,8 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
     groups = {folder.name: folder for folder in CONF_FOLDER.iterdir() if folder.is_dir()}
     is_sweep = any(argument in SWEEP_FLAGS for argument in arguments)
     for argument in arguments:
+        if not is_text(argument):
+            raise ConfigError(f"{argument!r}: is not UTF-8; rename the file")
         name, _, value = argument.partition("=")
         if name in groups and {"null", "true", "false"} & set(value.lower().split(",")):
             options = sorted(file.stem for file in groups[name].glob("*.yaml"))
@@ -202,6 +209,8 @@ def _check_writable(setting: str, folder: Path) -> None:
     try:
         with TemporaryDirectory(dir=existing):  # permission bits say little to root
             pass
+        if disk_usage(existing).free < _LEAST_BYTES:
+            raise OSError(ENOSPC, "no space left")
     except OSError as error:
         raise ConfigError(
             f"{setting}={folder}: {existing} cannot be written ({error.strerror}); "

@@ -74,7 +74,7 @@ def measure(image: Path, overrides: Sequence[str], folder: Path) -> dict[str, Va
     places = [f"image.path={image}", f"hydra.run.dir={run}"]
     command = [sys.executable, "-m", "miner.run", *overrides, *places]
     try:
-        with ScratchWatch(run / "scratch") as watch:
+        with ScratchWatch(run / ".miner-scratch") as watch:
             seconds, peak = run_and_measure(command)
         report = json.loads((run / "report.json").read_text())
     finally:

@@ -104,7 +104,7 @@ class LevelFit:
         """Fit the blocks of one chunk. `on_steps` is told how many block steps are done.
 
         Raises:
-            DivergenceError: the learning rate is too high for all blocks.
+            DivergenceError: the learning rate is too high for most blocks.
         """
         began = time.perf_counter()
         blocks = self.chunks[chunk]

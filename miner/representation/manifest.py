@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from miner.files import written_whole
+from miner.files import read_plain, written_whole
 from miner.representation.shard import RepresentationError
 from miner.representation.spec import Spec
 
@@ -70,9 +70,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _checked(path: Path) -> dict[str, Any]:
     try:
-        if path.exists() and not (path.is_file() and path.stat().st_size <= _MOST_BYTES):
-            raise ValueError(f"no file, or one of more than {_MOST_BYTES} bytes")
-        content = json.loads(path.read_text())
+        content = json.loads(read_plain(path, _MOST_BYTES))
         given = content.pop("sha256", None) if isinstance(content, dict) else None
         is_unchanged = given == _digest(content)
     except FileNotFoundError as error:

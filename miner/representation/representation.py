@@ -131,9 +131,17 @@ def load(path: str | Path) -> MinerRepresentation:
 
 
 def product_folder(folder: Path) -> Path:
-    """A representation's folder: this one, or the one in it if this is a run's."""
+    """A representation's folder: this one, or the one in it if this is a run's.
+
+    Raises:
+        RepresentationError: the folder cannot be looked into.
+    """
     inner = folder / PRODUCT
-    return inner if (inner / MANIFEST).exists() and not (folder / MANIFEST).exists() else folder
+    try:
+        is_inner = (inner / MANIFEST).exists() and not (folder / MANIFEST).exists()
+    except OSError as error:
+        raise RepresentationError(f"{folder}: cannot be read ({error.strerror})") from error
+    return inner if is_inner else folder
 
 
 def _open_level(files: ShardFolder, level: int, found: Mapping[str, str]) -> list[Shard]:

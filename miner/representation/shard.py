@@ -128,6 +128,8 @@ def read_shard(path: Path, spec: Spec) -> ShardFile:
         RepresentationError: the file is missing, damaged, or not of this representation.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise RepresentationError("no plain file")
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -1,6 +1,7 @@
 """A job and its record: a failure is told in `report.json` like a success."""
 
 import logging
+import shlex
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -17,17 +18,18 @@ from miner.jobs import Job
 from miner.lock import LOCK, lock_folder
 from miner.reports import read_report, write_report
 from miner.representation import PRODUCT
+from miner.resuming import finished_psnr_db
 from miner.schema import ConfigError
 from miner.training.session import run_job, settings_of
 
 _LOG = logging.getLogger("miner")
 
 
-class DiskFullError(RuntimeError):
-    """There is no space left; what is finished is kept."""
+class StorageError(RuntimeError):
+    """The disk is full, or will not take a file; what is finished is kept."""
 
 
-TOLD = (ConfigError, ImageError, DivergenceError, DiskFullError)
+TOLD = (ConfigError, ImageError, DivergenceError, StorageError)
 """Errors that are no faults of ours: their messages say all."""
 
 
@@ -35,21 +37,31 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
     """Run a job; what it raises is recorded and raised again.
 
     Raises:
-        DiskFullError: where another error said so.
+        StorageError: where another error was about the disk.
     """
     try:
         return run_job(config, job)
     except Exception as error:
         with suppress(OSError):  # the disk may be full
             write_report(job.folder, _failure(config, job, error))
-        is_full = isinstance(error, OSError) and is_disk_full(error)
-        if is_full or isinstance(error, NoSpaceError):
-            place = getattr(error, "filename", None) or job.folder
-            raise DiskFullError(
-                f"{place}: the disk is full; what is finished is kept: free some space and go on "
-                f"with resume={job.folder}"
+        reason = _storage_reason(error, job.folder)
+        if reason:
+            raise StorageError(
+                f"{reason}; what is finished is kept: mend this and go on with "
+                f"resume={shlex.quote(str(job.folder))}"
             ) from error
         raise
+
+
+def _storage_reason(error: Exception, folder: Path) -> str | None:
+    """What the disk did not do; None for an error about something else."""
+    if isinstance(error, NoSpaceError):
+        return f"{folder}: the disk is full"
+    if isinstance(error, OSError) and is_disk_full(error):
+        return f"{error.filename or folder}: the disk is full"
+    if isinstance(error, OSError) and str(error.filename).startswith(str(folder)):
+        return f"{error.filename}: {error.strerror}"
+    return None
 
 
 def run_in_sweep(config: DictConfig, job: Job) -> float | None:
@@ -58,27 +70,23 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
     None for a job that fails: Hydra would give up the other jobs for an exception, and Optuna's
     sweeper the whole search for a NaN.
     """
-    report = _finished(job.folder)
-    if report is None:
-        try:
-            with lock_folder(job.folder):
+    try:
+        with lock_folder(job.folder):
+            report = _finished(job.folder)
+            if report is None:
                 _clear(job.folder)
                 report = run_alone(config, job)
-        except TOLD as error:
-            _LOG.error("%s", error)
-            return None
-        except Exception:
-            _LOG.exception("the job failed")
-            return None
+    except TOLD as error:
+        _LOG.error("%s", error)
+        return None
+    except Exception:
+        _LOG.exception("the job failed")
+        return None
     return build_objective(config).value(report)
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
-    try:
-        report = read_report(folder)
-    except ValueError:
-        return None
-    return report if report is not None and report.get("status") == "finished" else None
+    return None if finished_psnr_db(folder) is None else read_report(folder)
 
 
 def _clear(folder: Path) -> None:

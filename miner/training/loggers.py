@@ -49,5 +49,7 @@ def csv_logger(save_dir: Path) -> Logger:
 
 
 def tensorboard_logger(save_dir: Path) -> Logger:
-    """Event files in `tensorboard/`."""
+    """Event files in `tensorboard/`; those of an earlier start go."""
+    for events in (save_dir / "tensorboard").glob("events.out.tfevents.*"):
+        events.unlink()
     return TensorBoardRun(save_dir, name="tensorboard", version="", default_hp_metric=False)

@@ -20,6 +20,7 @@ from miner.representation import (
     shard_name,
     write_manifest,
 )
+from miner.schema import ConfigError
 
 _LOG = logging.getLogger("miner")
 
@@ -46,6 +47,7 @@ class Product:
         """Make the folder, or look at what an earlier start has left in it.
 
         Raises:
+            ConfigError: another kernel was at work, whose bits are others.
             OSError: the disk is full, or the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,9 +55,12 @@ class Product:
             part.unlink()
         if (self.folder / MANIFEST).exists():
             try:
-                self._expected = read_manifest(self.folder).levels
+                manifest = read_manifest(self.folder)
             except RepresentationError as error:  # shards are judged by their own basis
                 _LOG.warning("%s; it is written anew", error)
+            else:
+                self._refuse_other_kernel(manifest.fit.get("kernel"))
+                self._expected = manifest.levels
         self._write_manifest()
 
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
@@ -109,6 +114,14 @@ class Product:
         """Size of the manifest and of the shards that it names."""
         names = [MANIFEST, *(name for found in self._levels.values() for name in found)]
         return sum((self.folder / name).stat().st_size for name in names)
+
+    def _refuse_other_kernel(self, before: Any) -> None:
+        now = self._fit.get("kernel")
+        if before not in (None, now):
+            raise ConfigError(
+                f"{self.folder.parent}: was begun with {before}, and here {now} would go on, with "
+                "other bits; go on where it was begun, or name another folder"
+            )
 
     def _write_manifest(self) -> None:
         finer = {level: found for level, found in self._expected.items() if level < self._level}

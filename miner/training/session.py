@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any, cast
 
 import torch
@@ -25,7 +25,7 @@ from miner.images import ReportImage, SourceImage, open_image
 from miner.jobs import Job
 from miner.machine import use_available_cores
 from miner.pyramid import SourceRaster
-from miner.reports import write_report
+from miner.reports import REPORT, write_report
 from miner.representation import PRODUCT, MinerRepresentation, load
 from miner.schema import check_config
 from miner.scratch import Scratch
@@ -95,14 +95,19 @@ def _fit(
     fit = fit_of(config, source.sha256, device_type(config.trainer.accelerator))
     signal = _raster(source)
     spec = make_spec(signal.sides, source.format, settings)
-    product = Product(
-        job.folder / PRODUCT, spec, fit | {"overrides": list(job.overrides)}, fit_digest(fit)
+    kernel = settings.kernel.prepare(
+        spec.models, settings.readout, settings.steps_at(0), torch.device(fit["device"])
     )
+    settings = replace(settings, kernel=kernel)
+    told = {"overrides": list(job.overrides), "kernel": type(kernel).__name__}
+    product = Product(job.folder / PRODUCT, spec, fit | told, fit_digest(fit))
+    (job.folder / REPORT).unlink(missing_ok=True)  # of an earlier start: it is not finished yet
     product.begin()
-    for logger in loggers:
-        logger.log_hyperparams(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
     progress = FitProgress(spec.n_levels, is_shown=job.sweep is None)
     with quiet_lightning():
+        for logger in loggers:
+            settled = OmegaConf.to_container(config, resolve=True)
+            logger.log_hyperparams(cast(dict[str, Any], settled))
         trainer = make_trainer(spec.n_levels, config.trainer, loggers, job.folder)
         device = trainer.strategy.root_device
         _LOG.info("%s: %s on %s", source.name, "x".join(map(str, reversed(spec.sides))), device)

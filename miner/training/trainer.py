@@ -43,6 +43,8 @@ def quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # of a run that is taken up; the curve is logged anew
+            warnings.filterwarnings("ignore", message=".*Experiment logs directory.*")
             yield
     finally:
         logger.setLevel(level)

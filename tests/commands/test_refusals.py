@@ -100,7 +100,7 @@ REFUSED = {  # arguments: what the one line must say
     "pyramid=false": ["pyramid=false:", "gaussian, laplacian"],
     # read in detail
     "activation=sine +activation.b=2": ["activation", "'b'"],
-    "activation=sine activation._target_=torch.nn.ReLU": ["activation._target_", "'a'"],
+    "activation=sine activation._target_=torch.nn.ReLU": ["activation._target_=", "subclass"],
     "~patch_size": ["patch_size:", "2 to 512"],
     "~activation._target_": ["activation._target_:", "class"],
     "activation._target_=5": ["activation._target_=5:", "must name a class"],

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ from PIL import Image
 from runs import TINY, Command, read_report, run_main, save_picture
 
 import miner
+from miner.fitting.kernel import EagerKernel, FusedKernel
 from miner.fitting.level import LevelFit
 from miner.lock import lock_folder
 from miner.models.parameters import Parameters
-from miner.representation import Shard
+from miner.representation import Shard, read_manifest, write_manifest
+from miner.resuming import resume_arguments
+from miner.schema import ConfigError
 
 SMALL_CHUNKS = ("fitting.chunk_size=2", "fitting.coarse_ratio=1")
 RUN = ("hydra.run.dir=run", *SMALL_CHUNKS)
@@ -182,6 +186,63 @@ def test_damaged_shard_of_a_finished_run_is_fitted_again(
     flip(copy / "representation" / "level00-chunk00000.safetensors")
     assert "level00-chunk00000" in command(*RUN).output
     assert same(copy, finished / "run")
+
+
+def test_refit_that_is_stopped_is_not_finished(
+    finished: Path, copy: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(finished / "run" / "report.json", copy)
+    flip(copy / "representation" / "level01-chunk00000.safetensors")
+    with monkeypatch.context() as patch:
+        count_fits(patch, stop_at=0)
+        assert command(*RUN).status == 130
+    assert not (copy / "report.json").exists()
+    assert command(*RUN).status == 0
+    assert same(copy, finished / "run")
+
+
+def test_manifest_of_some_levels_is_not_finished(
+    finished: Path, copy: Path, command: Command
+) -> None:
+    shutil.copy(finished / "run" / "report.json", copy)
+    manifest = read_manifest(copy / "representation")
+    write_manifest(copy / "representation", replace(manifest, levels={1: manifest.levels[1]}))
+    assert "nothing to do" not in command(*RUN).output
+    assert same(copy, finished / "run")
+
+
+@pytest.mark.parametrize("quality", ["NaN", '"good"', "[1]", "{}", "1e999", str(10**400), "true"])
+def test_report_without_a_quality_is_not_finished(
+    finished: Path, copy: Path, command: Command, quality: str
+) -> None:
+    (copy / "report.json").write_text(f'{{"status": "finished", "psnr_db": {quality}}}')
+    assert command(*RUN).status == 0
+    assert same(copy, finished / "run")
+
+
+def test_other_kernel_is_refused(
+    copy: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FusedKernel, "prepare", lambda self, *arguments: EagerKernel())
+    outcome = command(*RUN)
+    assert outcome.status == 1
+    assert "was begun with FusedKernel, and here EagerKernel" in outcome.lines[-1]
+
+
+@pytest.mark.parametrize("override", ["activation._target_=os.mkdir", "hydra.run.dir=/"])
+def test_class_that_a_file_names_is_not_called(copy: Path, tmp_path: Path, override: str) -> None:
+    manifest = read_manifest(copy / "representation")
+    fit = dict(manifest.fit) | {"overrides": [*manifest.fit["overrides"], override]}
+    write_manifest(copy / "representation", replace(manifest, fit=fit))
+    with pytest.raises(ConfigError, match="is not taken from a file"):
+        resume_arguments([f"resume={copy}"])
+
+
+@pytest.mark.parametrize("option", [["--cfg", "job"], ["--info", "config"]])
+def test_options_stand_after_the_settings(copy: Path, option: list[str]) -> None:
+    arguments = resume_arguments([f"resume={copy}", *option])
+    assert arguments[-2:] == option
+    assert arguments[-3].startswith("hydra.run.dir=")
 
 
 def test_shard_of_another_fit_is_refused(

@@ -49,8 +49,8 @@ def test_run_on_disk_has_the_bits_of_one_in_memory(
     del arrays[:]
     monkeypatch.setattr(ON_DISK, 0)
     assert command(*RUN).status == 0
-    assert set(arrays) == {tmp_path / "run" / "scratch"}
-    assert not (tmp_path / "run" / "scratch").exists()
+    assert set(arrays) == {tmp_path / "run" / ".miner-scratch"}
+    assert not (tmp_path / "run" / ".miner-scratch").exists()
     one, other = (miner.load(tmp_path / name) for name in ("run", "memory"))
     assert torch.equal(one.reconstruct(), other.reconstruct())
     reports = [read_report(tmp_path / name) for name in ("run", "memory")]
@@ -75,7 +75,7 @@ def test_disk_without_room_is_refused_before_anything_is_written(
     monkeypatch.setattr(ON_DISK, 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(99, 98, 1))
     (line,) = command(*RUN).lines
-    assert "run/scratch: the disk has 0.0 GiB free" in line and "fitting.scratch_dir" in line
+    assert "run/.miner-scratch: the disk has 0.0 GiB free" in line and "fitting.scratch_dir" in line
     assert not (tmp_path / "run").exists()
 
 

@@ -92,7 +92,7 @@ def fail() -> None:
 
 def test_folders_are_named_by_number_and_hash(swept: Path) -> None:
     expected = {f"{seed}-{read_report(folder)['hash']}" for seed, folder in seeds(swept).items()}
-    others = {*COMPARISON, "sweep.json", "multirun.yaml"}
+    others = {*COMPARISON, "sweep.json", "multirun.yaml", ".lock"}
     assert {path.name for path in swept.iterdir()} == expected | others
     assert len(expected) == 2
 
