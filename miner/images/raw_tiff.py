@@ -16,7 +16,11 @@ _SAMPLE_FORMATS = {"u": 1, "f": 3}
 
 
 class RawTiff:
-    """The bytes of an uncompressed BigTIFF of (H, W, C): a header, then the pixels as they lie."""
+    """The bytes of an uncompressed BigTIFF of (H, W, C): a header, then the pixels as they lie.
+
+    `error` is what kept a read from its end, Ctrl-C included: libvips calls, and passes over what
+    is raised.
+    """
 
     def __init__(self, array: NpyFile, pixels: BinaryIO) -> None:
         """Take an array and its opened file."""
@@ -24,9 +28,17 @@ class RawTiff:
         self._header = _header(array, self._size)
         self._pixels, self._first = pixels, os.fstat(pixels.fileno()).st_size - self._size
         self._position = 0
+        self.error: BaseException | None = None
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end."""
+        """Up to `size` bytes; none at the end, or after an error."""
+        try:
+            return b"" if self.error else self._read(size)
+        except BaseException as error:
+            self.error = error
+            return b""
+
+    def _read(self, size: int) -> bytes:
         beyond = self._position - len(self._header)
         if beyond < 0:
             content = self._header[self._position :][:size]

@@ -93,8 +93,13 @@ def _save_by_vips(path: Path, suffix: str, array: ArrayLike, interpretation: str
             image.copy(interpretation=interpretation).write_to_target(target, suffix, **options)
             return
         with array.path.open("rb") as pixels:
-            image = _streamed(RawTiff(array, pixels))
-            image.copy(interpretation=interpretation).write_to_target(target, suffix, **options)
+            raw = RawTiff(array, pixels)
+            try:
+                image = _streamed(raw).copy(interpretation=interpretation)
+                image.write_to_target(target, suffix, **options)
+            finally:
+                if raw.error:
+                    raise raw.error
 
 
 def _streamed(raw: RawTiff) -> pyvips.Image:
@@ -103,7 +108,7 @@ def _streamed(raw: RawTiff) -> pyvips.Image:
     source = pyvips.SourceCustom()
     source.on_read(raw.read)
     source.on_seek(raw.seek)
-    return pyvips.Image.new_from_source(source, "", access="sequential")
+    return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
 
 
 def _tiff_options(array: ArrayLike) -> dict[str, Any]:

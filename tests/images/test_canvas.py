@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miner.images import ImageError, PixelCanvas, PixelFormat, canvas, open_image
+from miner.images.raw_tiff import RawTiff
 from miner.regions import slices, tiles, whole
 from miner.scratch import Scratch
 
@@ -153,3 +154,25 @@ def test_a_failure_leaves_the_old_file(
     with pytest.raises(ImageError, match=r"cannot be written \(.*Input/output error"):
         made.save(path)
     assert (list(tmp_path.iterdir()), path.read_bytes()) == ([path], before)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_an_error_while_pixels_are_streamed_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, name: str
+) -> None:
+    read, calls = RawTiff._read, []
+
+    def failing(self: RawTiff, size: int) -> bytes:
+        calls.append(size)
+        if len(calls) == 3:
+            raise error
+        return read(self, min(size, 4096))
+
+    with Scratch(tmp_path / "scratch") as scratch:
+        canvas = PixelCanvas(PixelFormat.of_values("uint8", 3), 200, 300, scratch)
+        canvas.fill(((0, 200), (0, 300)), np.full((3, 200, 300), 0.5, np.float32))
+        monkeypatch.setattr(RawTiff, "_read", failing)
+        with pytest.raises((ImageError, KeyboardInterrupt)):
+            canvas.save(tmp_path / name)
+    assert not (tmp_path / name).exists()
