@@ -40,8 +40,18 @@ PLACES = {  # what is called when the process kills itself: module, then the nam
     "rename": ("pathlib", "Path.replace"),
     "level end": ("miner.fitting.fitter", "PyramidFitter.finish_level"),
     "evaluation": ("miner.training.session", "load"),
+    "picture": ("miner.images.raw_tiff", "RawTiff.read"),
     "report": ("miner.training.session", "write_report"),
 }
+STARTER = """
+import sys
+from miner.machine import prepare
+prepare()
+import miner.space
+miner.space._HELD_BYTES = 0  # scratch arrays lie in files, as those of a large image
+from miner.run import main
+main()
+"""
 KILLER = """
 import importlib, os, signal, sys
 from miner.machine import prepare
@@ -59,9 +69,7 @@ def deadly(*arguments, **named):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*arguments, **named)
 setattr(owner, last, deadly)
-sys.argv = ["miner.run", *sys.argv[3:]]
-from miner.run import main
-main()
+del sys.argv[1:3]
 """
 
 
@@ -122,8 +130,8 @@ def try_all(folder: Path, n_trials: int, n_kills: int) -> list[dict[str, str | i
 
 def start(run: Path, *killer: str) -> "subprocess.Popen[bytes]":
     """Start a run, or take it up; with `killer`, a place and a count, it kills itself there."""
-    program = ["-c", KILLER, *killer] if killer else ["-m", "miner.run"]
-    command = [sys.executable, *program, *SETTINGS, f"hydra.run.dir={run}"]
+    program = (KILLER if killer else "") + STARTER
+    command = [sys.executable, "-c", program, *killer, *SETTINGS, f"hydra.run.dir={run}"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
