@@ -44,6 +44,18 @@ OTHERS = {  # file: its columns, numbers with a format
         "eager_db": "{:.3f}",
         "eager_float64_db": "{:.3f}",
     },
+    "memory": {
+        "image": "",
+        "megapixels": "{:.0f}",
+        "peak_memory_gib": "{:.2f}",
+        "limit_gib": "{:.0f}",
+        "scratch_gib": "{:.1f}",
+        "psnr_db": "{:.2f}",
+        "ssim": "{:.4f}",
+        "parameters_per_pixel": "{:.2f}",
+        "fit_time_s": "{:.0f}",
+        "wall_time_s": "{:.0f}",
+    },
     "comparison": {"n_runs": "{:.0f}", "seconds": "{:.1f}", "page_mb": "{:.0f}"},
     "startup": {"what": "", "median_s": "{:.2f}"},
 }
