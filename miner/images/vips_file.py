@@ -67,7 +67,7 @@ def _picture(file: Path, image: pyvips.Image) -> Picture:
         _DTYPES[kept.format],
         partial(_load, file, kept),
         Orientation.of_exif(image.get("orientation") if has_orientation else 1),
-        tuple(_remarks(image)),
+        tuple(_remarks(file, image)),
     )
 
 
@@ -78,7 +78,7 @@ def _normalised(image: pyvips.Image) -> pyvips.Image:
     return image if image.format in _DTYPES else image.cast("float")
 
 
-def _remarks(image: pyvips.Image) -> list[str]:
+def _remarks(file: Path, image: pyvips.Image) -> list[str]:
     remarks = []
     n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if n_pages > 1:
@@ -87,7 +87,19 @@ def _remarks(image: pyvips.Image) -> list[str]:
         remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
     elif image.format not in _DTYPES:
         remarks.append(f"holds {image.format} values: read as float32")
+    if image.get("vips-loader").startswith("gif"):
+        canvas, kept = _gif_canvas(file), (image.width, image.height)
+        if canvas != kept:  # libvips leaves a canvas above 2048 pixels for a smaller frame
+            claimed, read = (f"{width} x {height}" for width, height in (canvas, kept))
+            remarks.append(f"claims {claimed} pixels: only the {read} of its first frame are read")
     return remarks
+
+
+def _gif_canvas(file: Path) -> tuple[int, int]:
+    """Width and height that the header claims."""
+    with file.open("rb") as stream:
+        header = stream.read(10)
+    return int.from_bytes(header[6:8], "little"), int.from_bytes(header[8:10], "little")
 
 
 def _load(file: Path, image: pyvips.Image, box: Region, scratch: Scratch) -> ArrayLike:
