@@ -5,6 +5,7 @@ from pathlib import Path
 from miner.images.array_file import NPY_MAGIC, open_npy, open_zarr
 from miner.images.exr_file import EXR_MAGIC, open_exr
 from miner.images.picture import Picture
+from miner.images.tiff_file import TIFF_MAGICS, open_tiff
 from miner.images.vips_file import open_vips_file
 
 
@@ -23,4 +24,6 @@ def open_file(file: Path, max_pixels: int) -> Picture:
         return open_npy(file, max_pixels)
     if magic.startswith(EXR_MAGIC):
         return open_exr(file, max_pixels)
+    if magic.startswith(TIFF_MAGICS):
+        return open_tiff(file, max_pixels)
     return open_vips_file(file, max_pixels)

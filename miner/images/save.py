@@ -114,7 +114,8 @@ def _streamed(raw: RawTiff) -> pyvips.Image:
 def _tiff_options(array: ArrayLike) -> dict[str, Any]:
     return {
         "compression": "deflate",
-        "predictor": "float" if array.dtype == np.float32 else "horizontal",
+        # of floats, tifffile reads none without imagecodecs
+        "predictor": "none" if array.dtype == np.float32 else "horizontal",
         "tile": True,
         "tile_width": 256,
         "tile_height": 256,

@@ -94,11 +94,11 @@ def open_image(
 
     The format is told by the content: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
     Values are kept as stored: ICC profiles are not applied and alpha is one more channel, not
-    multiplied in. Palettes and 1-bit values are expanded to 8 bits; signed, 32- and 64-bit
-    integers, float16 and float64 are read as float32; CMYK and Lab are converted to sRGB. Of
-    several pages or parts the first is read. EXIF orientation is applied. Floats outside [0, 1]
-    are mapped from their range. With `crop_px` only the middle of the image is read, at most that
-    many pixels a side.
+    multiplied in (the colours of a TIFF with associated alpha are divided by it). Palettes and
+    1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
+    read as float32; CMYK and Lab are converted to sRGB. Of several pages or parts the first is
+    read. EXIF orientation is applied. Floats outside [0, 1] are mapped from their range. With
+    `crop_px` only the middle of the image is read, at most that many pixels a side.
 
     A scratch folder receives the decoded pixels, so that memory does not grow with the image
     (but interlaced PNG, progressive JPEG, WebP, AVIF and GIF are decoded whole by their

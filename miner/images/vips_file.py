@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,6 @@ from miner.images.orientation import Orientation
 from miner.images.picture import Picture
 from miner.images.pixel_format import PixelType
 from miner.images.space import new_array
-from miner.images.wide_tiff import open_wide_tiff
 from miner.regions import Region
 from miner.scratch import ArrayLike, NpyFile, Scratch, n_bytes
 
@@ -27,6 +27,9 @@ _COLOURS_KEPT = {"b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "multiband"}
 _DTYPES: dict[str, PixelType] = {"uchar": "uint8", "ushort": "uint16", "float": "float32"}
 _UNKNOWN = "not in a known format"  # libvips' words
 _TOO_MUCH = "emory allocation of"  # libtiff's: more than 50 MB for a strip
+_LEFT_OUT = "Invalid tile byte count"  # likewise: a tile that is not in the file, as is allowed
+
+logging.getLogger("pyvips").setLevel(logging.CRITICAL)  # what matters is said in a line of ours
 
 
 def open_vips_file(file: Path, max_pixels: int) -> Picture:
@@ -41,13 +44,10 @@ def open_vips_file(file: Path, max_pixels: int) -> Picture:
         # a descriptor, as pyvips reads "name[option]" as options and wants names in UTF-8
         with file.open("rb") as stream:
             source = pyvips.Source.new_from_descriptor(stream.fileno())
-            # fail_on="truncated" lets a cut TIFF pass, "error" does not
+            # "truncated" lets a cut TIFF pass; "warning" refuses sound ones, of unsorted tags say
             image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
     except pyvips.Error as error:
-        wide = None if _UNKNOWN in error.detail else open_wide_tiff(file, max_pixels)
-        if wide is None:
-            raise ImageError(_explain(file, error.detail)) from None
-        return wide
+        raise ImageError(_explain(file, error.detail)) from None
     if not image.get("vips-loader").startswith(_LOADERS):
         raise ImageError(_unknown(file))
     check_size(str(file), image.width, image.height, max_pixels, image.bands)
@@ -67,7 +67,7 @@ def _picture(file: Path, image: pyvips.Image) -> Picture:
         _DTYPES[kept.format],
         partial(_load, file, kept),
         Orientation.of_exif(image.get("orientation") if has_orientation else 1),
-        tuple(_remarks(image)),
+        tuple(_remarks(file, image)),
     )
 
 
@@ -78,7 +78,7 @@ def _normalised(image: pyvips.Image) -> pyvips.Image:
     return image if image.format in _DTYPES else image.cast("float")
 
 
-def _remarks(image: pyvips.Image) -> list[str]:
+def _remarks(file: Path, image: pyvips.Image) -> list[str]:
     remarks = []
     n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if n_pages > 1:
@@ -87,7 +87,19 @@ def _remarks(image: pyvips.Image) -> list[str]:
         remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
     elif image.format not in _DTYPES:
         remarks.append(f"holds {image.format} values: read as float32")
+    if image.get("vips-loader").startswith("gif"):
+        canvas, kept = _gif_canvas(file), (image.width, image.height)
+        if canvas != kept:  # libvips leaves a canvas above 2048 pixels for a smaller frame
+            claimed, read = (f"{width} x {height}" for width, height in (canvas, kept))
+            remarks.append(f"claims {claimed} pixels: only the {read} of its first frame are read")
     return remarks
+
+
+def _gif_canvas(file: Path) -> tuple[int, int]:
+    """Width and height that the header claims."""
+    with file.open("rb") as stream:
+        header = stream.read(10)
+    return int.from_bytes(header[6:8], "little"), int.from_bytes(header[8:10], "little")
 
 
 def _load(file: Path, image: pyvips.Image, box: Region, scratch: Scratch) -> ArrayLike:
@@ -101,17 +113,28 @@ def _load(file: Path, image: pyvips.Image, box: Region, scratch: Scratch) -> Arr
     (top, bottom), (left, right) = box
     shape = (bottom - top, right - left, image.bands)
     array = new_array(scratch, "image", shape, _DTYPES[image.format])
+    pyvips.Error("")  # takes all that libvips has complained of so far
     try:
         image = image.crop(left, top, right - left, bottom - top)
-        if not isinstance(array, NpyFile):
-            return np.atleast_3d(image.numpy())
-        with array.path.open("r+b") as stream:
-            stream.seek(-n_bytes(array.shape, array.dtype), os.SEEK_END)
-            target = pyvips.Target.new_to_descriptor(stream.fileno())
-            image.write_to_target(target, ".raw")
+        if isinstance(array, NpyFile):
+            with array.path.open("r+b") as stream:
+                stream.seek(-n_bytes(array.shape, array.dtype), os.SEEK_END)
+                target = pyvips.Target.new_to_descriptor(stream.fileno())
+                image.write_to_target(target, ".raw")
+        else:
+            array = np.atleast_3d(image.numpy())
     except pyvips.Error as error:
         raise ImageError(_explain(file, error.detail)) from None
+    complaints = _damage(pyvips.Error("").detail)
+    if complaints:
+        raise ImageError(_explain(file, complaints))
     return array
+
+
+def _damage(complaints: str) -> str:
+    """Lines about damaged tiles of a TIFF, which libvips reads as zeros without failing."""
+    lines = complaints.splitlines()
+    return "\n".join(line for line in lines if "tiff2vips" in line and _LEFT_OUT not in line)
 
 
 def _explain(file: Path, detail: str) -> str:

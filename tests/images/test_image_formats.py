@@ -201,6 +201,20 @@ def test_first_of_several_pages_is_read_with_a_warning(
     assert "2 pages or frames: only the first is read" in caplog.text
 
 
+def test_a_gif_of_a_frame_below_its_canvas_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.gif"
+    Image.new("P", (3, 2), 1).save(path)
+    content = bytearray(path.read_bytes())
+    open_image(str(path), LIMIT)
+    assert not caplog.records
+    content[6:10] = b"\xff" * 4
+    path.write_bytes(content)
+    assert open_image(str(path), LIMIT).sides == (2, 3)
+    assert "claims 65535 x 65535 pixels: only the 3 x 2 of its first frame are read" in caplog.text
+
+
 def test_inspecting_does_not_warn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.array([[1, 2]], np.int32))
     with caplog.at_level(logging.WARNING):
