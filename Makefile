@@ -22,7 +22,7 @@ run: setup ## fit an image; ARGS="pyramid=laplacian patch_size=16" for settings
 	$(PY) -m miner.run $(ARGS)
 
 test: setup ## quick tests; ARGS="-k laplacian" for some of them
-	$(PY) -m pytest -m "not slow" $(ARGS)
+	$(PY) -m pytest -m "not slow" -n auto --dist loadfile $(ARGS)
 
 test-slow: setup ## the remaining tests
 	$(PY) -m pytest -m slow $(ARGS)
