@@ -34,7 +34,9 @@ def _number(rule: str, **bounds: Any) -> Any:
 
 _Positive = Annotated[float, _number("must be a number above 0", gt=0)]
 _Ratio = Annotated[float, _number("must be above 0 and at most 1", gt=0, le=1)]
-_Count = Annotated[int, _number("must be a whole number from 1 to 2^62", ge=1, le=2**62)]
+_Count = Annotated[
+    int, _number("must be a whole number of at least 1, at most 2^62", ge=1, le=2**62)
+]
 _CountRule = "must be a whole number of at least 1, or a list of them coarse to fine, as [30,20]"
 _CountEach = Annotated[int, Field(ge=1, le=2**31)]
 _CountPerLevel = Annotated[

@@ -140,7 +140,7 @@ def test_blocks_that_converge_when_tried_again_count_as_converged() -> None:
     assert counts[0] < counts[1]
 
 
-@pytest.mark.parametrize("optimizer", [partial(torch.optim.SGD, lr=1e6), partial(torch.optim.Adam)])
+@pytest.mark.parametrize("optimizer", [partial(torch.optim.SGD, lr=1e3), partial(torch.optim.Adam)])
 def test_every_stored_block_beats_its_prediction(optimizer: Any) -> None:
     signal = noise(1, 20, 20)
     fitted = fit(signal, optimizer=optimizer, sizing=Watched())
