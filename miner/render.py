@@ -11,12 +11,11 @@ from rich.progress import track
 
 from miner.console import say
 from miner.regions import Region, sides_of, tiles, whole
+from miner.scratch import HELD_BYTES as _HELD_BYTES
 from miner.scratch import Scratch, n_bytes
 
 if TYPE_CHECKING:
     from miner.representation import MinerRepresentation
-
-_HELD_BYTES = 2**28  # so much may lie in memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

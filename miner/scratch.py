@@ -10,6 +10,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+HELD_BYTES = 2**28
+"""So much may lie in memory; what takes more goes to files."""
+
 Index = tuple[slice, ...]
 
 
@@ -60,9 +63,9 @@ class NpyFile:
         Raises:
             OSError: the disk is full.
         """
-        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
+        made = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
         with path.open("r+b") as stream:
-            _reserve(stream.fileno(), path.stat().st_size)
+            _reserve(stream.fileno(), made.offset, path.stat().st_size)
         return cls(path)
 
     def __getitem__(self, index: Index) -> NDArray[Any]:
@@ -124,10 +127,10 @@ def n_bytes(shape: Sequence[int], dtype: DTypeLike) -> int:
     return math.prod(shape) * np.dtype(dtype).itemsize
 
 
-def _reserve(descriptor: int, size: int) -> None:
+def _reserve(descriptor: int, header: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return
     step = 2**24  # macOS: only what is written is there
-    for first in range(os.fstat(descriptor).st_size and 128, size, step):
+    for first in range(header, size, step):
         os.pwrite(descriptor, bytes(min(step, size - first)), first)

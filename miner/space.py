@@ -6,9 +6,9 @@ from pathlib import Path
 
 from miner.images import ImageInfo, inspect_image
 from miner.schema import ConfigError, RunConfig
+from miner.scratch import HELD_BYTES as _HELD_BYTES
 from miner.scratch import Scratch, n_bytes
 
-_HELD_BYTES = 2**28  # so much may lie in memory
 _SCRATCH = ".miner-scratch"
 
 
