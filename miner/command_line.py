@@ -15,6 +15,7 @@ from miner.images.locate import is_zarr
 SWEEP_FLAGS = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 
 _KEY = "image.path="
+_FOLDER = "hydra.run.dir="
 _ANY_SIZE = 2**63  # whether it is too large is for the checks to say
 
 _LOG = logging.getLogger(__name__)
@@ -41,6 +42,22 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
     as a sweep over several files, is left as it is unless a file has just that name.
     """
     return [_quoted(argument) for argument in arguments]
+
+
+def as_launched(arguments: Sequence[str]) -> list[str]:
+    """Arguments as Lightning starts further processes with them, for Hydra to read.
+
+    Lightning appends three: `hydra.run.dir="..."`, unescaped, a name for the process, and
+    `hydra.output_subdir=null`. Hydra takes no settings behind options such as `--config-dir`.
+    """
+    if len(arguments) < 3 or arguments[-1] != "hydra.output_subdir=null":
+        return list(arguments)
+    *given, folder, name, subdir = arguments
+    folder = quote(folder.removeprefix(f'{_FOLDER}"').removesuffix('"'))
+    given = [argument for argument in given if not argument.startswith(_FOLDER)]
+    is_setting = ["=" in argument and not argument.startswith("-") for argument in given]
+    first = is_setting.index(True) if any(is_setting) else len(given)
+    return [*given[:first], f"{_FOLDER}{folder}", name, subdir, *given[first:]]
 
 
 def _parses(argument: str) -> bool:

@@ -10,8 +10,9 @@ import psutil
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from miner.place import FIRST, Place, present_place
 from miner.plan import PLAN, SweepPlace, read_plan
 
 LOCAL_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
@@ -22,7 +23,8 @@ class Job:
     """Where a run's results go, what was asked for, and when it began (`time.time`).
 
     `choices` are the options of the groups; `sweep` is None for a run of its own;
-    `n_side_by_side` jobs share the cores that this process sees.
+    `n_side_by_side` jobs share the cores that this process sees; `place` is this process's among
+    those of a run on several devices.
     """
 
     folder: Path
@@ -31,10 +33,17 @@ class Job:
     choices: Mapping[str, str] = field(default_factory=dict)
     sweep: SweepPlace | None = None
     n_side_by_side: int = 1
+    place: Place = FIRST
 
 
-def present_job() -> Job:
-    """The job that Hydra has just started."""
+def place_in(config: DictConfig) -> Place:
+    """This process's place; `trainer=ddp` alone makes several processes one run."""
+    is_shared = OmegaConf.select(config, "trainer.strategy") == "ddp"
+    return present_place() if is_shared else FIRST
+
+
+def present_job(config: DictConfig) -> Job:
+    """The job that Hydra has just started with a configuration."""
     running = HydraConfig.get()
     overrides: Any = OmegaConf.to_container(running.overrides.task, resolve=False)
     is_alone = running.mode == RunMode.RUN
@@ -46,6 +55,7 @@ def present_job() -> Job:
         choices=_choices(running),
         sweep=None if is_alone else _place(running, overrides),
         n_side_by_side=1 if is_alone else _n_side_by_side(running),
+        place=place_in(config),
     )
 
 

@@ -36,3 +36,15 @@ def use_available_cores(n_side_by_side: int = 1) -> None:
     if "OMP_NUM_THREADS" not in os.environ:
         n_cores = joblib.cpu_count(only_physical_cores=True)
         torch.set_num_threads(max(1, n_cores // n_side_by_side))
+
+
+def share_cores(n_ranks: int) -> None:
+    """Give PyTorch this process's share of a machine's cores, among the ranks of a run there.
+
+    A number of cores that Slurm grants each process is its share. What these processes start, and
+    Lightning, find the number in OMP_NUM_THREADS.
+    """
+    import torch
+
+    use_available_cores(1 if "SLURM_CPUS_PER_TASK" in os.environ else n_ranks)
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))

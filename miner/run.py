@@ -12,7 +12,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from miner.command_line import expand_folders, quote_paths
+from miner.command_line import as_launched, expand_folders, quote_paths
 from miner.config import CONF_FOLDER
 from miner.jobs import present_job
 from miner.machine import prepare
@@ -24,9 +24,10 @@ _LOG = logging.getLogger(__name__)
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="config")
 def _task(config: DictConfig) -> float | None:
-    from miner.training.job import TOLD, run_alone, run_in_sweep
+    from miner.training.failures import TOLD
+    from miner.training.job import run_alone, run_in_sweep
 
-    job = present_job()
+    job = present_job(config)
     if job.sweep is not None:
         return run_in_sweep(config, job)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's Ctrl-C
@@ -50,7 +51,7 @@ def main() -> None:
     try:
         with exit_on_mistakes():
             refuse_arguments(sys.argv[1:])
-            arguments = resume_arguments(sys.argv[1:])
+            arguments = resume_arguments(as_launched(sys.argv[1:]))
             sys.argv[1:] = quote_paths(expand_folders(arguments))
         _task()
     except KeyboardInterrupt:

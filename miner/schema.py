@@ -155,12 +155,11 @@ class _Trainer(_Group):
         Literal["auto", "cpu", "cuda"],
         Field(description="must be auto, cpu or cuda: choose with trainer=cpu"),
     ]
-    devices: Annotated[
-        Literal[1], Field(description="must be 1: a run uses one device; start a run for each")
-    ]
-    num_nodes: Annotated[Literal[1], Field(description="must be 1: a run uses one machine")]
+    devices: Annotated[int, _number("must be a whole number from 1 to 1024", ge=1, le=1024)]
+    num_nodes: Annotated[int, _number("must be a whole number from 1 to 65536", ge=1, le=2**16)]
     strategy: Annotated[
-        Literal["auto"], Field(description="must be auto: a run uses one device of one machine")
+        Literal["auto", "ddp"],
+        Field(description="must be auto, or ddp for several devices: choose with trainer=ddp"),
     ]
     profiler: Annotated[
         Literal["simple", "advanced"] | None,

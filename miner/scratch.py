@@ -83,7 +83,8 @@ class Scratch:
     """Makes arrays: in files below a folder, or in memory where there is none.
 
     The folder is made when it is needed. At the end of a `with` statement its arrays and the folder
-    are removed, as are at the beginning those that an earlier run left there.
+    are removed, as are at the beginning those that an earlier run left there; those of a run's
+    further processes lie in folders below it.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -109,10 +110,11 @@ class Scratch:
     def clear(self) -> None:
         """Remove all arrays, and the folder unless something else lies in it."""
         if self._folder is not None and self._folder.is_dir():
-            for path in self._folder.glob("*.npy"):
-                path.unlink()
-            with suppress(OSError):
-                self._folder.rmdir()
+            for path in self._folder.rglob("*.npy"):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):  # another process may be at it too
+                for path in (*self._folder.iterdir(), self._folder):
+                    path.rmdir()
 
     def __enter__(self) -> Self:
         self.clear()

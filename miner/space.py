@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from miner.images import ImageInfo, inspect_image
+from miner.place import FIRST, Place
 from miner.schema import ConfigError, RunConfig
 from miner.scratch import HELD_BYTES as _HELD_BYTES
 from miner.scratch import Scratch, n_bytes
@@ -12,8 +13,8 @@ from miner.scratch import Scratch, n_bytes
 _SCRATCH = ".miner-scratch"
 
 
-def scratch_for(checked: RunConfig, folder: Path) -> Scratch:
-    """Where the large arrays of a run in `folder` go.
+def scratch_for(checked: RunConfig, folder: Path, process: Place = FIRST) -> Scratch:
+    """Where the large arrays of a process of a run in `folder` go; the first looks for room.
 
     Raises:
         ConfigError: the disk has less room than they need.
@@ -24,6 +25,9 @@ def scratch_for(checked: RunConfig, folder: Path) -> Scratch:
     if needed <= _HELD_BYTES:
         return Scratch(None)
     place = _place(checked.fitting.scratch_dir, folder)
+    if not process.is_first:
+        return Scratch(place / process.name)
+    needed *= _n_sharing(checked)
     free = _free_bytes(place)
     if needed > free:
         raise ConfigError(
@@ -42,9 +46,15 @@ def _place(scratch_dir: str | None, folder: Path) -> Path:
     return Path(scratch_dir).expanduser() / f"miner-{name}"
 
 
+def _n_sharing(checked: RunConfig) -> int:
+    """Processes whose arrays lie on one disk: the run's folder is all machines'."""
+    trainer = checked.trainer
+    return trainer.devices * (trainer.num_nodes if checked.fitting.scratch_dir is None else 1)
+
+
 def _free_bytes(place: Path) -> int:
     """Free space, and what an interrupted start left there, which goes first."""
-    left = sum(path.stat().st_size for path in place.glob("*")) if place.is_dir() else 0
+    left = sum(path.stat().st_size for path in place.rglob("*.npy")) if place.is_dir() else 0
     existing = place.absolute()
     while not existing.exists():
         existing = existing.parent

@@ -10,11 +10,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from miner.console import ConsoleHandler, say
+from miner.jobs import place_in
 from miner.lock import lock_folder
 from miner.overview import JobFolders, Overview
+from miner.place import Place
 from miner.plan import PLAN, Plan, write_plan
 from miner.resuming import finished_psnr_db
 from miner.validation import check_run, check_sweep, exit_on_mistakes
@@ -37,15 +39,23 @@ class Supervise(Callback):
         return {"_overview": None, "_lock": None}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check a single run, and keep others out of its folder."""
-        folder = Path(config.hydra.run.dir)
-        with exit_on_mistakes():
+        """Check a single run, and keep others out of its folder.
+
+        Of a run's processes the first speaks and keeps the folder, and one speaks on each other
+        machine, where something else may be wrong.
+        """
+        folder, place = Path(config.hydra.run.dir), place_in(config)
+        with exit_on_mistakes(is_heard=place.local == 0):
             check_run(config)
-            self._lock = lock_folder(folder)
+            if place.is_first:
+                self._lock = lock_folder(folder)
             psnr_db = finished_psnr_db(folder)
         if psnr_db is not None:
-            say(f"{folder}: is finished ({psnr_db:.2f} dB); nothing to do")
+            if place.is_first:
+                say(f"{folder}: is finished ({psnr_db:.2f} dB); nothing to do")
             raise SystemExit(0)
+        if not place.is_first:
+            _leave_terminal_and_folder(config, place)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Let others into the folder."""
@@ -103,6 +113,17 @@ class Supervise(Callback):
         if self._stop_watching():
             say(f"to go on, start it again with hydra.sweep.dir={folder}")
             say(f"to compare what there is, python -m miner.compare {folder}")
+
+
+def _leave_terminal_and_folder(config: DictConfig, place: Place) -> None:
+    """A further process writes nothing but a log of its own, if it has something to say."""
+    with read_write(config), open_dict(config):
+        config.hydra.output_subdir = None
+        handler = OmegaConf.select(config, "hydra.job_logging.handlers.file")
+        if handler is not None:
+            handler.filename = f"${{hydra.runtime.output_dir}}/{place.name}.log"
+            handler.level, handler.delay = "WARNING", True
+            config.hydra.job_logging.root.handlers = ["file"]
 
 
 def _watched(config: DictConfig, folder: Path, plan: Plan | None) -> JobFolders:

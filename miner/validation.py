@@ -15,10 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from miner.command_line import SWEEP_FLAGS, is_text
 from miner.config import CONF_FOLDER, build_objective, build_settings, check_cuda, device_type
+from miner.distribution import check_devices, check_processes
 from miner.grid import Grid
 from miner.identity import job_hash
 from miner.images import ImageError, inspect_image
-from miner.jobs import LOCAL_LAUNCHER
+from miner.jobs import LOCAL_LAUNCHER, place_in
+from miner.place import present_place
 from miner.plan import Plan, PlannedJob
 from miner.reports import REPORT
 from miner.resuming import check_unchanged
@@ -37,20 +39,22 @@ _SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.Slurm
 
 
 def check_run(config: DictConfig) -> None:
-    """Check a single run; `config` is all of Hydra's.
+    """Check a single run, or one process of it; `config` is all of Hydra's.
 
     Raises:
-        ConfigError: a setting, the folder, what an earlier start left in it, or the device.
+        ConfigError: a setting, the folder, what an earlier start left in it, or the devices.
         ImageError: the image file.
     """
     folder = Path(config.hydra.run.dir)
-    _check_writable("hydra.run.dir", folder)
     own = _own_settings(config)
-    validate(own)
     checked = check_config(own)
+    is_named = any(o.startswith("hydra.run.dir=") for o in config.hydra.overrides.hydra)
+    check_processes(checked, present_place(), is_named)
+    _check_writable("hydra.run.dir", folder)
+    validate(own)
     if checked.fitting.scratch_dir is not None:
         _check_writable("fitting.scratch_dir", Path(checked.fitting.scratch_dir).expanduser())
-    scratch_for(checked, folder)
+    scratch_for(checked, folder, place_in(own))
     check_unchanged(folder, own, device_type(own.trainer.accelerator))
 
 
@@ -71,6 +75,8 @@ def check_sweep(config: DictConfig) -> Plan | None:
     _check_sweeper(grid, is_grid)
     for _, job in grid.single_changes():  # finds most mistakes before a large grid is composed
         validate(job)
+        if job.trainer.strategy == "ddp":
+            raise _no_sweep("trainer.strategy=ddp")
     if not is_grid:
         return None
     plan = _plan(grid)
@@ -91,6 +97,7 @@ def validate(config: DictConfig) -> None:
     build_objective(config)
     if checked.trainer.accelerator == "cuda":
         check_cuda("trainer.accelerator=cuda", "trainer=cpu or trainer=auto")
+    check_devices(checked)
     built = build_settings(config)  # from here on torch is needed
     sides = (info.height_px, info.width_px)
     check_lists(checked, built.pyramid.levels_for(sides, checked.patch_size))
@@ -112,11 +119,7 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
             options = sorted(file.stem for file in groups[name].glob("*.yaml"))
             raise ConfigError(f"{argument}: must be one of {', '.join(options)}")
         if is_sweep and name in ("trainer", "trainer.strategy") and "ddp" in value:
-            raise ConfigError(
-                f"{argument}: cannot be in a sweep, which every process of a job would start "
-                "again; once trainer=ddp is there (it is not yet), start jobs one by one: "
-                "torchrun -m miner.run trainer=ddp ..."
-            )
+            raise _no_sweep(argument)
         if is_sweep and argument.split("=")[0] in ("-c", "--cfg"):
             raise ConfigError(f"{argument}: shows the configuration of one run; leave out -m")
         if argument in _PLUGINS and find_spec(_PLUGINS[argument]) is None:
@@ -124,16 +127,24 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
             raise ConfigError(f"{argument}: is not installed; pip install -e '.[{extra}]'")
 
 
+def _no_sweep(setting: str) -> ConfigError:
+    return ConfigError(
+        f"{setting}: cannot be in a sweep, which every process of a job would start again; start "
+        "such jobs one by one, as python -m miner.run trainer=ddp trainer.devices=2 seed=1"
+    )
+
+
 @contextmanager
-def exit_on_mistakes() -> Iterator[None]:
+def exit_on_mistakes(is_heard: bool = True) -> Iterator[None]:
     """Leave with status 1: at a mistake with a line, at a fault of ours with a traceback.
 
-    Hydra turns a callback's exceptions into warnings, but lets `SystemExit` through.
+    Where `is_heard` is false, another process says the line. Hydra turns a callback's exceptions
+    into warnings, but lets `SystemExit` through.
     """
     try:
         yield
     except (ConfigError, ImageError) as error:
-        for line in str(error).splitlines():
+        for line in str(error).splitlines() if is_heard else ():
             print(f"error: {line}", file=sys.stderr)
         raise SystemExit(1) from None
     except Exception:  # a fault of ours, which must not pass for a warning

@@ -8,12 +8,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 STOREYS = [  # a module imports from its own package and from storeys below
     {"mistakes"},
-    {"files", "schema", "console", "machine", "regions", "scratch"},
+    {"files", "schema", "console", "exchange", "machine", "place", "regions", "scratch"},
     {"plan", "reports", "grid", "images", "pyramid", "models"},
     {"command_line", "identity", "jobs", "lock", "overview", "comparison", "representation"},
     {"fitting", "resuming"},
     {"evaluation"},
     {"config", "space"},
+    {"distribution"},
     {"validation", "training"},
     {"supervision"},
 ]
@@ -22,6 +23,7 @@ _HYDRA = ("run", "api", "config", "grid", "jobs", "supervision", "training.sessi
 ROOMS = {  # library: where it may be imported
     "pytorch_lightning": ("training",),
     "lightning": (),
+    "lightning_fabric": ("training",),
     "wandb": ("training.wandb_logger", "training.wandb_start", "training.wandb_summary"),
     "safetensors": ("representation",),
     "hydra": (*_HYDRA, "command_line"),

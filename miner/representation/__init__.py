@@ -1,6 +1,6 @@
 """The stored product of a fit and how it is rendered, saved and loaded."""
 
-from miner.representation.folder import ShardFolder
+from miner.representation.folder import ShardFolder, head_of
 from miner.representation.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from miner.representation.representation import (
     PRODUCT,
@@ -29,6 +29,7 @@ __all__ = [
     "ShardFile",
     "ShardFolder",
     "Spec",
+    "head_of",
     "load",
     "product_folder",
     "read_manifest",

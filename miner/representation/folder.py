@@ -36,7 +36,7 @@ class ShardFolder:
         """
         if Path(name).name != name or name in ("", "..", "."):
             raise RepresentationError(f"{self.folder}: shard {name!r} lies outside the folder")
-        return self._left_in_file(read_shard(self.folder / name, self.spec))
+        return self.refer(read_shard(self.folder / name, self.spec))
 
     def write(self, shard: Shard, basis: str) -> ShardFile:
         """Write a shard whole or not at all; what is given reads its numbers from the file.
@@ -44,9 +44,10 @@ class ShardFolder:
         Raises:
             OSError: the disk is full, or the folder cannot be written.
         """
-        return self._left_in_file(write_shard(self.folder, shard, basis))
+        return self.refer(write_shard(self.folder, shard, basis))
 
-    def _left_in_file(self, found: ShardFile) -> ShardFile:
+    def refer(self, found: ShardFile) -> ShardFile:
+        """A shard whose numbers are read from its file when they are needed, and checked then."""
         shard = found.shard
         frames = shard.frames
         if len(frames) and not frames.any():  # as nearly always: one row for all blocks
@@ -63,6 +64,11 @@ class ShardFolder:
         if found.sha256 != sha256:
             raise RepresentationError(f"{self.folder / name}: was changed while it was in use")
         return found.shard.stored
+
+
+def head_of(file: ShardFile) -> ShardFile:
+    """A shard without its numbers, to be sent to a process that will `refer` to its file."""
+    return file._replace(shard=replace(file.shard, stored={}))
 
 
 class _FiledParameters(Mapping[int, Parameters]):

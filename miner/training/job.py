@@ -1,7 +1,6 @@
 """A job and its record: a failure is told in `report.json` like a success."""
 
 import logging
-import shlex
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -10,27 +9,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from miner.config import build_objective
-from miner.files import is_disk_full
-from miner.fitting.divergence import DivergenceError
-from miner.images import ImageError
-from miner.images.errors import NoSpaceError
 from miner.jobs import Job
 from miner.lock import LOCK, lock_folder
 from miner.reports import read_report, write_report
 from miner.representation import PRODUCT
 from miner.resuming import finished_psnr_db
-from miner.schema import ConfigError
+from miner.training.failures import TOLD, as_told, reason_of
 from miner.training.session import run_job, settings_of
 
 _LOG = logging.getLogger("miner")
-
-
-class StorageError(RuntimeError):
-    """The disk is full, or will not take a file; what is finished is kept."""
-
-
-TOLD = (ConfigError, ImageError, DivergenceError, StorageError)
-"""Errors that are no faults of ours: their messages say all."""
 
 
 def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
@@ -42,26 +29,13 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
     try:
         return run_job(config, job)
     except Exception as error:
-        with suppress(OSError):  # the disk may be full
-            write_report(job.folder, _failure(config, job, error))
-        reason = _storage_reason(error, job.folder)
-        if reason:
-            raise StorageError(
-                f"{reason}; what is finished is kept: mend this and go on with "
-                f"resume={shlex.quote(str(job.folder))}"
-            ) from error
-        raise
-
-
-def _storage_reason(error: Exception, folder: Path) -> str | None:
-    """What the disk did not do; None for an error about something else."""
-    if isinstance(error, NoSpaceError):
-        return f"{folder}: the disk is full"
-    if isinstance(error, OSError) and is_disk_full(error):
-        return f"{error.filename or folder}: the disk is full"
-    if isinstance(error, OSError) and str(error.filename).startswith(str(folder)):
-        return f"{error.filename}: {error.strerror}"
-    return None
+        told = as_told(error, job.folder)
+        if job.place.is_first:
+            with suppress(OSError):  # the disk may be full
+                write_report(job.folder, _failure(config, job, error))
+        if told is error:
+            raise
+        raise told from error
 
 
 def run_in_sweep(config: DictConfig, job: Job) -> float | None:
@@ -101,12 +75,10 @@ def _clear(folder: Path) -> None:
 
 
 def _failure(config: DictConfig, job: Job, error: Exception) -> dict[str, Any]:
-    is_told = isinstance(error, TOLD)
-    reason = str(error) if is_told else f"{type(error).__name__}: {error}"
     path = str(OmegaConf.select(config, "image.path"))
     return {
         "status": "failed",
-        "reason": " ".join(reason.split()),
+        "reason": reason_of(error, job.folder),
         "image": Path(path.rpartition("sample:")[2]).stem,
         "seed": config.seed,
         "overrides": list(job.overrides),

@@ -3,6 +3,7 @@
 Optimisation is manual and nothing is synchronised; the state is the `representation/` folder.
 """
 
+import signal
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar, cast
@@ -11,9 +12,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from miner.fitting.fitter import PyramidFitter
+from miner.exchange import Alone, Exchange
 from miner.fitting.level import LevelFit
-from miner.training.product import Product
+from miner.training.deal import deal
 from miner.training.progress import FitProgress
 from miner.training.records import (
     CurvePoint,
@@ -22,6 +23,8 @@ from miner.training.records import (
     psnr_of_sse,
     record_level,
 )
+from miner.training.start import Start, Started
+from miner.training.trainer import meet
 
 T = TypeVar("T")
 
@@ -42,18 +45,34 @@ class PyramidModule(pl.LightningModule):
     Chunks that an earlier start has finished are taken up as they are; their seconds count.
     """
 
-    def __init__(self, fitter: PyramidFitter, product: Product, progress: FitProgress) -> None:
-        """Take the levels to fit and what keeps the representation."""
+    def __init__(self, start: Start, progress: FitProgress) -> None:
+        """Take what reads the image and begins the folder, once all processes are there."""
         super().__init__()
         self.automatic_optimization = False
-        self.fitter, self.product, self.progress = fitter, product, progress
+        self.progress = progress
+        self.ranks: Exchange = Alone()
         self.records: list[LevelRecord] = []
         self.curve: list[CurvePoint] = []
         self.fit_time_s = 0.0
         self.n_taken_up = 0
+        self._start = start
+        self._started: Started | None = None
         self._level_fit: LevelFit | None = None
         self._began = self._level_began = 0.0
         self._earlier_s = 0.0  # spent by earlier starts on what was taken up
+        self._on_sigterm = signal.getsignal(signal.SIGTERM)
+
+    @property
+    def started(self) -> Started:
+        """The image, the fit and its folder."""
+        if self._started is None:
+            raise RuntimeError("nothing has begun: the trainer sets the module up first")
+        return self._started
+
+    def setup(self, stage: str) -> None:
+        """Meet the other ranks and begin together."""
+        self.ranks = meet(self.trainer)
+        self._started = self._start(self.trainer.strategy.root_device, self.ranks)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """None for Lightning: every sub-batch of blocks has its own."""
@@ -63,24 +82,35 @@ class PyramidModule(pl.LightningModule):
         """Start the clock."""
         self._began = time.perf_counter()
 
+    def on_train_start(self) -> None:
+        """Take back SIGTERM: Lightning's answer waits for ranks that may be in mid-level."""
+        if self.ranks.n_ranks > 1:
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+
     def train_dataloader(self) -> "DataLoader[Deal]":
         """Begin the epoch's level and deal its unfinished chunks: always exactly one batch."""
-        level = self.fitter.spec.n_levels - 1 - self.trainer.current_epoch
+        fitter, product = self.started.fitter, self.started.product
+        level = fitter.spec.n_levels - 1 - self.trainer.current_epoch
         self._level_began = self._now
-        fit = self._level_fit = self.fitter.start_level(level)
-        self.progress.start_level(fit)
-        missing = self.product.start_level(level, fit.chunks)
-        for shard in self.product.shards:
+        fit = self._level_fit = fitter.start_level(level)
+        own = product.start_level(level, fit.chunks)
+        for shard in product.shards:
             self.n_taken_up += 1
             self._earlier_s += shard.stats.seconds
-            self.progress.advance(len(fit.chunks[shard.chunk]) * fit.n_steps)
-        return _single(Deal(level, missing))
+        missing = self.ranks.gather(own)[0]  # as rank 0 has found it: the folder is changing
+        loads = [len(fit.chunks[chunk]) for chunk in missing]
+        share = deal(loads, self.ranks.n_ranks)[self.ranks.rank]
+        self.progress.start_level(level, sum(loads[item] for item in share) * fit.n_steps)
+        return _single(Deal(level, [missing[item] for item in share]))
 
     def training_step(self, deal: Deal, batch_idx: int) -> None:
-        """Fit the deal's chunks one after another."""
-        for chunk in deal.chunks:
-            self.progress.start_chunk(chunk)
-            self.product.add(self._present.fit_chunk(chunk, self.progress.advance))
+        """Fit the deal's chunks one after another, and wait for the other ranks."""
+        product = self.started.product
+        for done, chunk in enumerate(deal.chunks):
+            self.progress.start_chunk(done, len(deal.chunks))
+            product.add(self._present.fit_chunk(chunk, self.progress.advance))
+        for heads in self.ranks.gather(product.heads()):
+            product.take(heads)
         self.fit_time_s = self._now
 
     def val_dataloader(self) -> "DataLoader[int]":
@@ -89,9 +119,10 @@ class PyramidModule(pl.LightningModule):
 
     def validation_step(self, batch: int, batch_idx: int) -> None:
         """Render the level from what was stored, score it and log its curve."""
-        fit, shards = self._present, self.product.shards
-        self.product.finish_level()
-        quality = psnr_of_sse(self.fitter.finish_level(fit, shards), fit.n_values)
+        fit, product = self._present, self.started.product
+        shards = product.shards
+        product.finish_level()
+        quality = psnr_of_sse(self.started.fitter.finish_level(fit, shards), fit.n_values)
         record = record_level(fit, shards, quality, self._now - self._level_began)
         before = CurvePoint(
             level=fit.level,

@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ from miner.representation import (
     ShardFile,
     ShardFolder,
     Spec,
+    head_of,
     read_manifest,
     shard_name,
     write_manifest,
 )
 from miner.schema import ConfigError
+from miner.training.failures import StorageError
+
+_LATE_S = 120.0  # until a network disk shows what another machine has written
 
 _LOG = logging.getLogger("miner")
 
@@ -30,12 +35,21 @@ class Product:
 
     A shard is taken up if its file is whole and its `basis` is the present one: the digest of what
     the fit depends on and of all coarser levels' tensors. So a shard of another fit, or one whose
-    coarser levels came out differently, is fitted again.
+    coarser levels came out differently, is fitted again. Of several processes one keeps the folder:
+    it alone looks for earlier shards and writes the manifest.
     """
 
-    def __init__(self, folder: Path, spec: Spec, fit: Mapping[str, Any], digest: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: Spec,
+        fit: Mapping[str, Any],
+        digest: str,
+        is_keeper: bool = True,
+    ) -> None:
         """Take the folder, what the manifest says of the fit, and a digest of what matters."""
         self.folder, self._spec, self._fit = folder, spec, fit
+        self._is_keeper = is_keeper
         self._files = ShardFolder(folder, spec)
         self._levels: dict[int, dict[str, str]] = {}
         self._present: dict[int, ShardFile] = {}
@@ -63,12 +77,24 @@ class Product:
                 self._expected = manifest.levels
         self._write_manifest()
 
+    def join(self) -> None:
+        """Find the folder that another process has begun.
+
+        Raises:
+            StorageError: it is not to be seen from here.
+        """
+        _await(self.folder / MANIFEST)
+
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
         """Take up the level's finished shards; gives the chunks that are still to be fitted.
+
+        Whoever does not keep the folder gives none.
 
         `chunks` are the blocks of each. A file that cannot be taken up is reported by its name.
         """
         self._level, self._present = level, {}
+        if not self._is_keeper:
+            return []
         for chunk, blocks in enumerate(chunks):
             try:
                 file = self._taken_up(chunk, blocks)
@@ -93,20 +119,36 @@ class Product:
         """
         self._present[shard.chunk] = self._files.write(shard, self._basis)
 
+    def heads(self) -> list[ShardFile]:
+        """What this process has of the present level, for the others to `take`."""
+        return [head_of(file) for file in self._present.values()]
+
+    def take(self, heads: Iterable[ShardFile]) -> None:
+        """Know of shards that other processes have written.
+
+        Raises:
+            StorageError: a file is not to be seen from here.
+        """
+        for head in heads:
+            if head.shard.chunk not in self._present:
+                _await(self.folder / head.shard.file_name)
+                self._present[head.shard.chunk] = self._files.refer(head)
+
     @property
     def shards(self) -> list[Shard]:
         """The present level's, in the order of chunks; their numbers lie in their files."""
         return [file.shard for _, file in sorted(self._present.items())]
 
     def finish_level(self) -> None:
-        """Name the level's shards in the manifest.
+        """Name the level's shards in the manifest, which the keeper writes.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written.
         """
         files = [file for _, file in sorted(self._present.items())]
         self._levels[self._level] = {file.shard.file_name: file.sha256 for file in files}
-        self._write_manifest()
+        if self._is_keeper:
+            self._write_manifest()
         self._basis = _digest(self._basis, *(file.tensors_sha256 for file in files))
 
     @property
@@ -148,3 +190,14 @@ class Product:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _await(path: Path) -> None:
+    until = time.monotonic() + _LATE_S
+    while not path.exists():
+        if time.monotonic() > until:
+            raise StorageError(
+                f"{path}: is not there {_LATE_S:.0f} s after another process wrote it; all "
+                "machines must share it: name a folder on a common disk with hydra.run.dir"
+            )
+        time.sleep(0.1)

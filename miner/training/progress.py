@@ -6,7 +6,6 @@ from typing import Self
 from rich import get_console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from miner.fitting.level import LevelFit
 from miner.training.records import LevelRecord
 
 _LOG = logging.getLogger("miner")
@@ -28,7 +27,6 @@ class FitProgress:
         )
         self._levels = self._bars.add_task("levels", total=n_levels, note="")
         self._blocks: TaskID | None = None
-        self._n_chunks = 0
 
     def __enter__(self) -> Self:
         """Show the bars."""
@@ -39,16 +37,14 @@ class FitProgress:
         """Take the bars away."""
         self._bars.stop()
 
-    def start_level(self, fit: LevelFit) -> None:
+    def start_level(self, level: int, n_block_steps: int) -> None:
         """Begin a level's bar."""
-        self._n_chunks = len(fit.chunks)
-        total = len(fit.active) * fit.n_steps
-        self._blocks = self._bars.add_task(f"level {fit.level}", total=total, note="")
+        self._blocks = self._bars.add_task(f"level {level}", total=n_block_steps, note="")
 
-    def start_chunk(self, chunk: int) -> None:
-        """Say which chunk is in work."""
+    def start_chunk(self, done: int, total: int) -> None:
+        """Say how many chunks are done."""
         if self._blocks is not None:
-            self._bars.update(self._blocks, note=f"chunk {chunk + 1} of {self._n_chunks}")
+            self._bars.update(self._blocks, note=f"chunk {done + 1} of {total}")
 
     def advance(self, n_block_steps: int) -> None:
         """Count block steps that were done or spared."""

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any, cast
 
 import torch
@@ -11,7 +11,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
-from miner.config import build_objective, build_settings, device_type
+from miner.config import build_objective, build_settings
 from miner.evaluation.evaluate import evaluate
 from miner.evaluation.measurements import (
     package_versions,
@@ -19,23 +19,23 @@ from miner.evaluation.measurements import (
     peak_memory_gib,
 )
 from miner.evaluation.scores import Scores
-from miner.fitting.fitter import PyramidFitter, make_spec
-from miner.identity import fit_digest, fit_of, job_hash
-from miner.images import ReportImage, SourceImage, open_image
+from miner.exchange import Exchange
+from miner.identity import job_hash
+from miner.images import ReportImage, inspect_image
 from miner.jobs import Job
-from miner.machine import use_available_cores
-from miner.pyramid import SourceRaster
-from miner.reports import REPORT, write_report
-from miner.representation import PRODUCT, MinerRepresentation, load
+from miner.machine import share_cores, use_available_cores
+from miner.reports import write_report
+from miner.representation import MinerRepresentation, load
 from miner.schema import check_config
 from miner.scratch import Scratch
 from miner.space import scratch_for
 from miner.training.loggers import log_results
 from miner.training.module import PyramidModule
 from miner.training.pictures import draw_pictures, draw_thumbnails, logged_pictures
-from miner.training.product import Product
 from miner.training.progress import FitProgress
 from miner.training.records import CurvePoint, LevelRecord
+from miner.training.start import Started, raster, start_fit
+from miner.training.together import run_together
 from miner.training.trainer import make_trainer, quiet_lightning
 from miner.training.wandb_logger import WandbRun
 
@@ -50,20 +50,28 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         ImageError: the image cannot be read.
     """
     checked = check_config(config)
-    image = checked.image
-    use_available_cores(job.n_side_by_side)
+    if checked.trainer.strategy == "ddp":
+        share_cores(checked.trainer.devices)
+    else:
+        use_available_cores(job.n_side_by_side)
     loggers: list[Logger] = []
     report: dict[str, Any] = {}
-    with scratch_for(checked, job.folder) as scratch:
-        source = open_image(image.path, image.max_pixels, image.crop_px, scratch)
+    with scratch_for(checked, job.folder, job.place) as scratch:
         try:
-            loggers += [_start_logger(one, job) for one in config.logger.values()]
-            module = _fit(config, source, scratch, job, loggers)
-            report = _report(config, source, module, scratch, job, loggers)
+            if job.place.is_first:
+                loggers += [_start_logger(one, job) for one in config.logger.values()]
+            module = _fit(config, scratch, job, loggers)
+            if job.place.is_first:
+                report = _report(config, module, scratch, job, loggers)
+                _say(report, job)
         finally:
             for logger in loggers:
                 if isinstance(logger, WandbRun):
                     logger.finish(succeeded=bool(report))
+    return report
+
+
+def _say(report: dict[str, Any], job: Job) -> None:
     _LOG.info(
         "PSNR %.2f dB  SSIM %s  %d parameters (%.3f per pixel)  fit %.1f s, all %.1f s  in %s",
         report["psnr_db"],
@@ -74,7 +82,6 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         report["wall_time_s"],
         job.folder,
     )
-    return report
 
 
 def _start_logger(config: DictConfig, job: Job) -> Logger:
@@ -89,63 +96,57 @@ def settings_of(config: DictConfig, job: Job) -> dict[str, Any]:
 
 
 def _fit(
-    config: DictConfig, source: SourceImage, scratch: Scratch, job: Job, loggers: Sequence[Logger]
+    config: DictConfig, scratch: Scratch, job: Job, loggers: Sequence[Logger]
 ) -> PyramidModule:
-    settings = build_settings(config)
-    fit = fit_of(config, source.sha256, device_type(config.trainer.accelerator))
-    signal = _raster(source)
-    spec = make_spec(signal.sides, source.format, settings)
-    kernel = settings.kernel.prepare(
-        spec.models, settings.readout, settings.steps_at(0), torch.device(fit["device"])
-    )
-    settings = replace(settings, kernel=kernel)
-    told = {"overrides": list(job.overrides), "kernel": type(kernel).__name__}
-    product = Product(job.folder / PRODUCT, spec, fit | told, fit_digest(fit))
-    (job.folder / REPORT).unlink(missing_ok=True)  # of an earlier start: it is not finished yet
-    product.begin()
-    progress = FitProgress(spec.n_levels, is_shown=job.sweep is None)
+    n_levels = _count_levels(config)
+
+    def start(device: torch.device, ranks: Exchange) -> Started:
+        started = start_fit(config, job, scratch, device, ranks)
+        sides = "x".join(map(str, reversed(started.source.sides)))
+        among = f", {ranks.n_ranks} ranks" if ranks.n_ranks > 1 else ""
+        _LOG.info("%s: %s on %s%s", started.source.name, sides, device, among)
+        return started
+
+    progress = FitProgress(n_levels, is_shown=job.sweep is None and job.place.is_first)
+    module = PyramidModule(start, progress)
     with quiet_lightning():
         for logger in loggers:
             settled = OmegaConf.to_container(config, resolve=True)
             logger.log_hyperparams(cast(dict[str, Any], settled))
-        trainer = make_trainer(spec.n_levels, config.trainer, loggers, job.folder)
-        device = trainer.strategy.root_device
-        _LOG.info("%s: %s on %s", source.name, "x".join(map(str, reversed(spec.sides))), device)
-        fitter = PyramidFitter(signal, spec, settings, device, scratch)
-        module = PyramidModule(fitter, product, progress)
+        trainer = make_trainer(n_levels, config.trainer, loggers, job.folder)
         with progress:
-            try:
-                trainer.fit(module)
-            except SystemExit:  # Lightning's answer to Ctrl-C
-                raise KeyboardInterrupt from None
+            run_together(trainer, module)
     if module.n_taken_up:
         _LOG.info("%d chunks were taken up from an earlier start", module.n_taken_up)
     return module
 
 
-def _raster(source: SourceImage) -> SourceRaster:
-    return SourceRaster(source.read, source.n_channels, source.sides)
+def _count_levels(config: DictConfig) -> int:
+    image = check_config(config).image
+    info = inspect_image(image.path, image.max_pixels, image.crop_px)
+    settings = build_settings(config)
+    return settings.pyramid.levels_for((info.height_px, info.width_px), settings.patch_size)
 
 
 def _report(
     config: DictConfig,
-    source: SourceImage,
     module: PyramidModule,
     scratch: Scratch,
     job: Job,
     loggers: Sequence[Logger],
 ) -> dict[str, Any]:
     """Score what the folder holds and write everything that follows from it."""
-    representation = load(module.product.folder)
+    source = module.started.source
+    representation = load(module.started.product.folder)
     path = job.folder / "reconstruction.png"
     image = ReportImage(path, source.format, source.sides, scratch)
     evaluation = evaluate(
-        representation, _raster(source), lambda tile, values: image.fill(tile, values.numpy())
+        representation, raster(source), lambda tile, values: image.fill(tile, values.numpy())
     )
     image.save()
     draw_pictures(job.folder, evaluation, representation, module.curve)
     draw_thumbnails(job.folder, evaluation, representation)
-    report = _content(source, representation, evaluation.scores, module, job)
+    report = _content(representation, evaluation.scores, module, job)
     report["objective"] = build_objective(config).value(report)
     report |= {"hash": job_hash(config), "settings": settings_of(config, job)}
     log_results(loggers, report, lambda: logged_pictures(job.folder, evaluation, representation))
@@ -155,15 +156,18 @@ def _report(
 
 
 def _content(
-    source: SourceImage,
     representation: MinerRepresentation,
     scores: Scores,
     module: PyramidModule,
     job: Job,
 ) -> dict[str, Any]:
+    source, fitter, product = (
+        module.started.source,
+        module.started.fitter,
+        module.started.product,
+    )
     height, width = source.sides
-    n_bytes = module.product.n_bytes
-    settings = module.fitter.settings
+    n_bytes = product.n_bytes
     return {
         "status": "finished",
         "image": source.name,
@@ -180,10 +184,11 @@ def _content(
         "fit_time_s": module.fit_time_s,
         "peak_memory_gib": peak_memory_gib(),
         "peak_gpu_memory_gib": peak_gpu_memory_gib(),
-        "device": str(module.fitter.device),
+        "device": str(fitter.device),
+        "ranks": module.ranks.n_ranks,
         "threads": torch.get_num_threads(),
         "chunks_taken_up": module.n_taken_up,
-        "seed": settings.seed,
+        "seed": fitter.settings.seed,
         "versions": package_versions(),
         "overrides": list(job.overrides),
         "levels": [_level(record) for record in module.records],

@@ -8,7 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+
+from miner.exchange import Alone
+from miner.training.ranks import Ranks
+
+_NOISY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed")
+
+
+class BlocksApart(DDPStrategy):
+    """Processes that share no parameter: Lightning starts and joins them, and wraps nothing."""
+
+    def __init__(self) -> None:
+        """Processes of this machine and others; see `Ranks` for what they exchange."""
+        super().__init__(process_group_backend="gloo")
+
+    def configure_ddp(self) -> None:
+        """No gradient is exchanged, so there is nothing to wrap."""
 
 
 def make_trainer(
@@ -19,11 +39,16 @@ def make_trainer(
     The loader is asked for anew at every epoch, because only then is a level's deal known. Its
     own bars, checkpoints and sanity check have nothing to do here.
     """
+    is_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    strategy = BlocksApart() if settings["strategy"] == "ddp" else settings["strategy"]
     return pl.Trainer(
-        **settings,
+        **{**settings, "strategy": strategy},
+        # a run that is started again goes on by itself: Lightning has no checkpoint to requeue
+        plugins=[SLURMEnvironment(auto_requeue=False)] if is_slurm else None,
         logger=list(loggers),
         max_epochs=n_levels,
         reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -33,12 +58,28 @@ def make_trainer(
     )
 
 
+def meet(trainer: pl.Trainer) -> Alone | Ranks:
+    """The ranks of a trainer whose process group is there.
+
+    From here on it is `Ranks` that notices the end of a process: Lightning's own observer would
+    kill this one too, before it could say why.
+    """
+    if trainer.world_size == 1:
+        return Alone()
+    launcher = trainer.strategy.launcher
+    started = launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else []
+    ranks = Ranks(Path(trainer.default_root_dir), list(started))
+    started.clear()
+    return ranks
+
+
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Hold back Lightning's advice that does not apply here: loaders of one batch."""
-    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
@@ -47,4 +88,5 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*Experiment logs directory.*")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

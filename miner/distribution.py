@@ -1,0 +1,87 @@
+"""Whether the processes that a run asks for can be, and whether they are one run."""
+
+import logging
+import os
+
+from miner.config import device_type
+from miner.place import Place
+from miner.schema import ConfigError, RunConfig
+
+_LOG = logging.getLogger(__name__)
+
+
+def check_devices(checked: RunConfig) -> None:
+    """Check what the `trainer` group asks of this machine. Imports torch for CUDA alone.
+
+    Raises:
+        ConfigError: several devices without `trainer=ddp`, or more GPUs than there are.
+    """
+    trainer = checked.trainer
+    for name, number in (("devices", trainer.devices), ("num_nodes", trainer.num_nodes)):
+        if trainer.strategy == "auto" and number > 1:
+            raise ConfigError(
+                f"trainer.{name}={number}: a process uses one device; for several add trainer=ddp"
+            )
+    if trainer.devices == 1:
+        return
+    if device_type(trainer.accelerator) == "cuda":
+        _check_gpus(trainer.devices)
+    else:
+        _warn_of_few_cores(trainer.devices)
+
+
+def check_processes(checked: RunConfig, place: Place, is_folder_named: bool) -> None:
+    """Check that the processes that were started are those of one run in one folder.
+
+    Raises:
+        ConfigError: their number, a folder of their own each, or a machine without a number.
+    """
+    trainer = checked.trainer
+    n_ranks = trainer.devices * trainer.num_nodes
+    if trainer.strategy == "auto":
+        if place.starter == "torchrun" and place.n_started > 1:
+            raise ConfigError(
+                f"trainer.strategy=auto: torchrun has started {place.n_started} processes, and "
+                "each would fit the whole image; add trainer=ddp and trainer.devices"
+            )
+        return
+    if place.starter is not None and place.n_started != n_ranks:
+        raise ConfigError(
+            f"trainer.devices={trainer.devices} trainer.num_nodes={trainer.num_nodes}: "
+            f"{place.starter} has started {place.n_started} processes; give the processes of each "
+            "machine and the number of machines"
+        )
+    if place.starter is None and trainer.num_nodes > 1 and "NODE_RANK" not in os.environ:
+        raise ConfigError(
+            f"trainer.num_nodes={trainer.num_nodes}: this machine has no number; start the run "
+            "with srun or torchrun, or on each machine with NODE_RANK, MASTER_ADDR and MASTER_PORT"
+        )
+    is_started_apart = place.n_started > 1 or trainer.num_nodes > 1
+    if is_started_apart and not is_folder_named:
+        raise ConfigError(
+            f"hydra.run.dir: each of {n_ranks} processes would make a folder of its own; name one "
+            "on a disk that all machines share, as hydra.run.dir=/shared/run"
+        )
+
+
+def _check_gpus(devices: int) -> None:
+    import torch
+
+    n_gpus = torch.cuda.device_count()
+    if devices > n_gpus:
+        raise ConfigError(
+            f"trainer.devices={devices}: this process sees {n_gpus} GPUs of its machine; ask for "
+            "no more, let every process see all of them, or use trainer.accelerator=cpu"
+        )
+
+
+def _warn_of_few_cores(devices: int) -> None:
+    import joblib
+
+    n_cores = joblib.cpu_count(only_physical_cores=True)
+    if devices > n_cores:
+        _LOG.warning(
+            "trainer.devices=%d: this machine has %d cores, which the processes will share",
+            devices,
+            n_cores,
+        )
