@@ -1,13 +1,10 @@
 """Whether the processes that a run asks for can be, and whether they are one run."""
 
-import logging
 import os
 
 from miner.config import device_type
 from miner.place import Place
 from miner.schema import ConfigError, RunConfig
-
-_LOG = logging.getLogger(__name__)
 
 
 def check_devices(checked: RunConfig) -> None:
@@ -22,12 +19,8 @@ def check_devices(checked: RunConfig) -> None:
             raise ConfigError(
                 f"trainer.{name}={number}: a process uses one device; for several add trainer=ddp"
             )
-    if trainer.devices == 1:
-        return
-    if device_type(trainer.accelerator) == "cuda":
+    if trainer.devices > 1 and device_type(trainer.accelerator) == "cuda":
         _check_gpus(trainer.devices)
-    else:
-        _warn_of_few_cores(trainer.devices)
 
 
 def check_processes(checked: RunConfig, place: Place, is_folder_named: bool) -> None:
@@ -72,16 +65,4 @@ def _check_gpus(devices: int) -> None:
         raise ConfigError(
             f"trainer.devices={devices}: this process sees {n_gpus} GPUs of its machine; ask for "
             "no more, let every process see all of them, or use trainer.accelerator=cpu"
-        )
-
-
-def _warn_of_few_cores(devices: int) -> None:
-    import joblib
-
-    n_cores = joblib.cpu_count(only_physical_cores=True)
-    if devices > n_cores:
-        _LOG.warning(
-            "trainer.devices=%d: this machine has %d cores, which the processes will share",
-            devices,
-            n_cores,
         )

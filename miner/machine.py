@@ -1,11 +1,14 @@
 """How this process uses its machine: threads and memory. Set before the heavy work begins."""
 
 import ctypes
+import logging
 import os
 import platform
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGEST_MMAP_THRESHOLD = 2**25  # glibc refuses more than HEAP_MAX_SIZE / 2
+
+_LOG = logging.getLogger("miner")
 
 
 def prepare() -> None:
@@ -44,7 +47,11 @@ def share_cores(n_ranks: int) -> None:
     A number of cores that Slurm grants each process is its share. What these processes start, and
     Lightning, find the number in OMP_NUM_THREADS.
     """
+    import joblib
     import torch
 
+    n_cores = joblib.cpu_count(only_physical_cores=True)
+    if n_ranks > n_cores:
+        _LOG.warning("%d processes share the %d cores of this machine", n_ranks, n_cores)
     use_available_cores(1 if "SLURM_CPUS_PER_TASK" in os.environ else n_ranks)
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))

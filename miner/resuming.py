@@ -26,7 +26,7 @@ _MOST_DB = 1e6
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
     """Replace `resume=FOLDER` by the settings of the run in that folder.
 
-    What is given beside it comes on top.
+    What is given beside it comes on top: `trainer=cpu` also in the place of `trainer.devices=4`.
 
     Raises:
         ConfigError: no run was begun there, or the folder is named twice.
@@ -39,7 +39,11 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
         raise ConfigError(f"{asked[-1]}: names the run's folder; leave out the other folder")
     folder = Path(asked[0].removeprefix(_KEY)).expanduser()
     taken = {_key(argument) for argument in given}
-    settings = [setting for setting in _plain_settings(folder) if _key(setting) not in taken]
+    settings = [
+        setting
+        for setting in _plain_settings(folder)
+        if not {_key(setting), _key(setting).partition(".")[0]} & taken
+    ]
     # in the place of what was asked: options such as --cfg must not come between overrides
     place = arguments.index(asked[0])
     run = [*settings, f"hydra.run.dir={quote(str(folder))}"]

@@ -34,6 +34,7 @@ ROOMS = {  # library: where it may be imported
         "resuming",
         "validation",
         "training.job",
+        "training.start",
         "training.sweep_end",
     ),
     "pydantic": ("schema", "mistakes", "representation.components"),

@@ -55,7 +55,7 @@ def start_fit(
     )
     told: dict[str, Any] = {"overrides": list(job.overrides), "kernel": type(kernel).__name__}
     digest = fit_digest(fit)
-    _refuse_differences(ranks, told["kernel"], digest)
+    refuse_differences(ranks, told["kernel"], digest)
     product = Product(job.folder / PRODUCT, spec, fit | told, digest, is_keeper=ranks.rank == 0)
     _begin(product, job, ranks)
     settings = replace(settings, kernel=kernel)
@@ -67,15 +67,12 @@ def raster(source: SourceImage) -> SourceRaster:
     return SourceRaster(source.read, source.n_channels, source.sides)
 
 
-def _begin(product: Product, job: Job, ranks: Exchange) -> None:
-    if ranks.rank == 0:
-        (job.folder / REPORT).unlink(missing_ok=True)  # of an earlier start: not finished yet
-        product.begin()
-    ranks.gather(None)
-    product.join()
+def refuse_differences(ranks: Exchange, kernel: str, digest: str) -> None:
+    """Refuse ranks that would fit something else, or with other bits; rank 0 says so.
 
-
-def _refuse_differences(ranks: Exchange, kernel: str, digest: str) -> None:
+    Raises:
+        ConfigError: which rank, and what differs.
+    """
     for rank, (its_kernel, its_digest) in enumerate(ranks.gather((kernel, digest))):
         if ranks.rank == 0 and its_kernel != kernel:
             raise ConfigError(
@@ -87,3 +84,11 @@ def _refuse_differences(ranks: Exchange, kernel: str, digest: str) -> None:
                 f"rank {rank} has other settings, another image or another kind of device than "
                 "rank 0; start all ranks with the same command"
             )
+
+
+def _begin(product: Product, job: Job, ranks: Exchange) -> None:
+    if ranks.rank == 0:
+        (job.folder / REPORT).unlink(missing_ok=True)  # of an earlier start: not finished yet
+        product.begin()
+    ranks.gather(None)
+    product.join()

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from omegaconf import DictConfig
 from PIL import Image
 
+import miner
+from miner.models.parameters import Parameters
 from miner.run import main
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +65,27 @@ def read_report(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{constant} is not JSON")
 
     return json.loads((folder / "report.json").read_text(), parse_constant=refuse)
+
+
+def numbers(folder: Path) -> list[Parameters]:
+    shards = [shard for _, found in sorted(miner.load(folder).shards.items()) for shard in found]
+    return [
+        {name: tensor for own in shard.stored.values() for name, tensor in own.items()}
+        | {"blocks": shard.blocks, "widths": shard.widths}
+        for shard in shards
+    ]
+
+
+def same(folder: Path, other: Path) -> bool:
+    """Whether two runs hold the same bits and report the same quality."""
+    pairs = zip(numbers(folder), numbers(other), strict=True)
+    reports = [read_report(one) for one in (folder, other)]
+    return (
+        all(torch.equal(one[name], two[name]) for one, two in pairs for name in one | two)
+        and len({(r["psnr_db"], r["ssim"], r["n_parameters"]) for r in reports}) == 1
+        and (folder / "reconstruction.png").read_bytes()
+        == (other / "reconstruction.png").read_bytes()
+    )
 
 
 def run_main(folder: Path, *arguments: str) -> int:

@@ -35,6 +35,7 @@ OTHERS = [
     for group, name in FILES
     if group not in ("image", "experiment") and name not in DEFAULTS[group]
 ]
+OTHERS.remove("trainer=ddp")  # starts processes of its own: test_ddp.py
 QUESTIONS = {  # an ablation: what it compares
     "activation": ["activation", "encoding"],
     "optimizer": ["fitting.max_mse", "optimizer", "pruning"],

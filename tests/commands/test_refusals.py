@@ -25,6 +25,10 @@ REFUSED = {  # arguments: what the one line must say
     "pyramid.n_levels=auto model.width=[6,5]": ["model.width=[6, 5]:", "n_levels"],
     "fitting.max_mse=[0.2,0.1]": ["fitting.max_mse=[0.2, 0.1]:", "above 0"],
     "sizing=by_need sizing.most=0": ["sizing.most=0:", "1 to 1024"],
+    # devices
+    "trainer.devices=2": ["trainer.devices=2:", "trainer=ddp"],
+    "trainer.num_nodes=2": ["trainer.num_nodes=2:", "trainer=ddp"],
+    "trainer.strategy=ddp trainer.num_nodes=2": ["trainer.num_nodes=2:", "srun", "NODE_RANK"],
     # the image
     "image.path=missing.png": ["'missing.png'", "does not exist", "sample:astronaut"],
     "image.path=Picture.png": ["'Picture.png'", "did you mean 'picture.png'"],
@@ -67,10 +71,10 @@ REFUSED = {  # arguments: what the one line must say
     "objective=psnr_at_bits objective.budget=0": ["objective.budget=0:", "above 0"],
     "objective._target_=miner.pyramid.GaussianPyramid": ["objective._target_=", "Objective"],
     # sweeps
-    "-m trainer=ddp seed=0,1": ["trainer=ddp:", "torchrun -m miner.run"],
-    "-m trainer=cpu,ddp": ["trainer=cpu,ddp:", "torchrun -m miner.run"],
-    "--multirun trainer.strategy=ddp": ["trainer.strategy=ddp:", "torchrun"],
-    "hydra.mode=MULTIRUN trainer=ddp": ["trainer=ddp:", "torchrun"],
+    "-m trainer=ddp seed=0,1": ["trainer=ddp:", "one by one"],
+    "-m trainer=cpu,ddp": ["trainer=cpu,ddp:", "one by one"],
+    "--multirun trainer.strategy=ddp": ["trainer.strategy=ddp:", "one by one"],
+    "hydra.mode=MULTIRUN trainer=ddp": ["trainer=ddp:", "one by one"],
     "-m seed=0,0": ["seed=0", "jobs 0 and 1", "the same", "leave one"],
     "-m logger=none,csv": ["logger=none or logger=csv:", "the same"],
     "-m experiment=search image=camera,brick": ["image:", "easiest of 2", "one at a time"],

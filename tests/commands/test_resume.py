@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from runs import TINY, Command, read_report, run_main, save_picture
+from runs import TINY, Command, read_report, run_main, same, save_picture
 
 import miner
 from miner.fitting.kernel import EagerKernel, FusedKernel
 from miner.fitting.level import LevelFit
 from miner.lock import lock_folder
-from miner.models.parameters import Parameters
 from miner.representation import Shard, read_manifest, write_manifest
 from miner.resuming import resume_arguments
 from miner.schema import ConfigError
@@ -40,27 +38,6 @@ def copy(finished: Path, tmp_path: Path) -> Path:
     shutil.copy2(finished / "picture.png", tmp_path / "picture.png")
     (tmp_path / "run" / "report.json").unlink()
     return tmp_path / "run"
-
-
-def numbers(folder: Path) -> list[Parameters]:
-    shards = [shard for _, found in sorted(miner.load(folder).shards.items()) for shard in found]
-    return [
-        {name: tensor for own in shard.stored.values() for name, tensor in own.items()}
-        | {"blocks": shard.blocks, "widths": shard.widths}
-        for shard in shards
-    ]
-
-
-def same(folder: Path, other: Path) -> bool:
-    """Whether two runs hold the same bits and report the same quality."""
-    pairs = zip(numbers(folder), numbers(other), strict=True)
-    reports = [read_report(one) for one in (folder, other)]
-    return (
-        all(torch.equal(one[name], two[name]) for one, two in pairs for name in one | two)
-        and len({(r["psnr_db"], r["ssim"], r["n_parameters"]) for r in reports}) == 1
-        and (folder / "reconstruction.png").read_bytes()
-        == (other / "reconstruction.png").read_bytes()
-    )
 
 
 def count_fits(monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None) -> list[int]:

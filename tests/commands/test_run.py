@@ -25,8 +25,8 @@ from miner.regions import whole
 
 REPORT_KEYS = """status image image_sha256 width_px height_px channels psnr_db ssim seam_ratio
 n_parameters parameters_per_pixel file_bytes bits_per_pixel wall_time_s fit_time_s render_time_s
-peak_memory_gib peak_gpu_memory_gib device threads chunks_taken_up seed versions overrides levels
-curve objective hash settings"""
+peak_memory_gib peak_gpu_memory_gib device ranks threads chunks_taken_up seed versions overrides
+levels curve objective hash settings"""
 LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_diverged n_parameters
 psnr_db wall_time_s"""
 PICTURES = ["blocks.png", "error.png", "curves.png", "reconstruction.png"]

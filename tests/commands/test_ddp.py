@@ -1,0 +1,198 @@
+"""Several processes on one image: the bits of one process, and one end for all."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from runs import ROOT, TINY, Outcome, read_report, run_main, same, save_picture
+
+from miner.representation import read_manifest
+
+SETTINGS = (*TINY[:-1], "fitting.chunk_size=2", "fitting.coarse_ratio=1")
+ONE_THREAD = ("OMP_NUM_THREADS", "1")  # scores depend on the number of threads
+ODD = "odd (1) $é'x"
+FINEST_FIRST = 1  # a rank of two begins one chunk of the coarse level
+
+
+@dataclass(frozen=True)
+class Ended(Outcome):
+    """How a run of several processes ended; `left` are those that did not."""
+
+    left: list[int]
+
+
+def start(folder: Path, *command: str, harm: str | None = None) -> "subprocess.Popen[str]":
+    """Start a command in a session of its own."""
+    own = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(Path(__file__).parent)))}
+    own |= dict([ONE_THREAD]) | ({} if harm is None else {"HARM": harm})
+    return subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=os.environ | own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def end(started: "subprocess.Popen[str]", timeout_s: float = 150) -> Ended:
+    output, _ = started.communicate(timeout=timeout_s)
+    until = time.monotonic() + 5
+    while (left := members(started.pid)) and time.monotonic() < until:
+        time.sleep(0.1)
+    return Ended(started.returncode, output, left)
+
+
+def members(session: int) -> list[int]:
+    """Processes of a session that are still at work."""
+    found = []
+    for process in psutil.process_iter(["status"]):
+        try:
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def fit(folder: Path, *arguments: str, harm: str | None = None, devices: int = 2) -> Ended:
+    ddp = ("trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}")
+    module = "miner.run" if harm is None else "harmed_run"
+    return end(start(folder, module, *SETTINGS, *ddp, *arguments, harm=harm))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a picture and, in `alone`, its run by one process."""
+    folder = tmp_path_factory.mktemp("desk")
+    save_picture(folder / "picture.png")
+    path = "image.path=picture.png"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(*ONE_THREAD)
+        assert run_main(folder, *SETTINGS, "trainer=cpu", path, "hydra.run.dir=alone") == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed(desk: Path) -> Iterator[Ended]:
+    """A run of which a rank was killed in mid-level, in a folder with an odd name."""
+    name = ODD.replace("'", r"\'")
+    yield fit(
+        desk,
+        "image.path=picture.png",
+        f"hydra.run.dir='{name}'",
+        harm=f"1 {FINEST_FIRST} kill",
+    )
+
+
+def test_a_killed_rank_ends_the_run_with_one_message(desk: Path, killed: Ended) -> None:
+    assert (killed.status, killed.left) == (1, [])
+    (line,) = [line for line in killed.lines if line.startswith(("error", "warning"))]
+    assert "rank 1 on" in line and "killed" in line and "resume=" in line
+    assert "Traceback" not in killed.output
+    report = read_report(desk / ODD)
+    assert report["status"] == "failed" and report["reason"] in line
+
+
+def test_finished_levels_of_a_killed_run_are_kept(desk: Path, killed: Ended) -> None:
+    assert killed.status == 1
+    assert list(read_manifest(desk / ODD / "representation").levels) == [1]
+
+
+def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path, killed: Ended) -> None:
+    assert killed.status == 1
+    resumed = end(start(desk, "miner.run", f"resume={ODD}"))
+    assert (resumed.status, resumed.left) == (0, [])
+    report = read_report(desk / ODD)
+    assert (report["ranks"], report["chunks_taken_up"]) == (2, 2)
+    assert same(desk / ODD, desk / "alone")
+    assert sum("picture: 24x20 on cpu" in line for line in resumed.lines) == 1
+    assert not list((desk / ODD).glob("machine*"))
+
+
+@pytest.mark.slow
+def test_four_ranks_have_the_bits_of_one(desk: Path) -> None:
+    path = ("image.path=picture.png", "hydra.run.dir=four")
+    ended = fit(desk, *path, "logger=[csv,tensorboard]", devices=4)
+    assert (ended.status, ended.left) == (0, [])
+    assert same(desk / "four", desk / "alone")
+    assert len(list((desk / "four").rglob("metrics.csv"))) == 1
+    events = list((desk / "four").rglob("events.out.*"))
+    assert len({path.name.split(".")[-2] for path in events}) == 1  # by one process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 3])
+def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, devices: int) -> None:
+    save_picture(tmp_path / "picture.png")
+    run = ("image.path=picture.png", "hydra.run.dir=run")
+    assert fit(tmp_path, *run, harm=f"0 {FINEST_FIRST} kill").status == -signal.SIGKILL
+    trainer = ["trainer=cpu"] if devices == 1 else [f"trainer.devices={devices}"]
+    ended = end(start(tmp_path, "miner.run", "resume=run", *trainer))
+    assert (ended.status, ended.left) == (0, [])
+    assert same(tmp_path / "run", desk / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("harm", "words"), [("fill_disk", "the disk is full"), ("fault", "ValueError: a fault")]
+)
+def test_a_failed_rank_is_told_from_a_killed_one(tmp_path: Path, harm: str, words: str) -> None:
+    save_picture(tmp_path / "picture.png")
+    run = ("image.path=picture.png", "hydra.run.dir=run")
+    ended = fit(tmp_path, *run, harm=f"1 {FINEST_FIRST} {harm}")
+    assert (ended.status, ended.left) == (1, [])
+    (line,) = [line for line in ended.lines if line.startswith(("error", "warning"))]
+    assert "rank 1 on" in line and words in line and "resume=" in line
+    assert words in read_report(tmp_path / "run")["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", ["interrupt", "terminate"])
+def test_an_interruption_is_told_once(tmp_path: Path, harm: str) -> None:
+    save_picture(tmp_path / "picture.png")
+    run = ("image.path=picture.png", "hydra.run.dir=run")
+    ended = fit(tmp_path, *run, harm=f"1 {FINEST_FIRST} {harm}")
+    assert (ended.status, ended.left) == (130, [])
+    (line,) = [line for line in ended.lines if line.startswith(("error", "warning"))]
+    assert line.startswith("warning: stopped; to go on: python -m miner.run resume=")
+
+
+@pytest.mark.slow
+def test_machines_share_nothing_but_the_runs_folder(desk: Path, tmp_path: Path) -> None:
+    """Two starters, each with a working directory, an image and scratch files of its own."""
+    ended = []
+    for machine in (0, 1):
+        own = tmp_path / f"machine{machine}"
+        own.mkdir()
+        save_picture(own / "picture.png")
+        launch = ("torch.distributed.run", "--nnodes=2", f"--node-rank={machine}")
+        meeting = ("--master-addr=127.0.0.1", "--master-port=29533", "-m", "miner.run")
+        ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2")
+        paths = ("image.path=picture.png", f"hydra.run.dir={tmp_path}/run")
+        command = (*launch, *meeting, *SETTINGS, *ddp, *paths, "fitting.scratch_dir=scratch")
+        ended.append(start(own, *command))
+    outcomes = [end(one) for one in ended]
+    assert [(one.status, one.left) for one in outcomes] == [(0, []), (0, [])]
+    assert read_report(tmp_path / "run")["ranks"] == 2
+    assert same(tmp_path / "run", desk / "alone")
+    assert {path.name for path in (tmp_path / "machine1").iterdir()} == {"picture.png"}
+
+
+@pytest.mark.slow
+def test_processes_without_a_common_folder_are_refused(tmp_path: Path) -> None:
+    save_picture(tmp_path / "picture.png")
+    launch = ("torch.distributed.run", "--nproc-per-node=2", "-m", "miner.run")
+    ddp = ("trainer=ddp", "trainer.accelerator=cpu")
+    ended = end(start(tmp_path, *launch, *SETTINGS, *ddp, "image.path=picture.png"))
+    (line,) = [line for line in ended.lines if line.startswith("error: ")]
+    assert "hydra.run.dir: each of 2 processes" in line and "hydra.run.dir=/shared" in line
+    assert ended.status != 0 and [path.name for path in tmp_path.iterdir()] == ["picture.png"]

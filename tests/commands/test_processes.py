@@ -1,0 +1,174 @@
+"""Which process this is, what it may ask for, and how its command reaches it."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from runs import Compose
+
+from miner.command_line import as_launched
+from miner.distribution import check_devices, check_processes
+from miner.machine import share_cores
+from miner.place import FIRST, Place, present_place
+from miner.resuming import resume_arguments
+from miner.schema import ConfigError, RunConfig, check_config
+from miner.scratch import Scratch
+from miner.space import scratch_for
+
+Checked = Callable[..., RunConfig]
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "GROUP_RANK": "1", "LOCAL_RANK": "3", "WORLD_SIZE": "8"}
+SLURM = {"SLURM_NTASKS": "8", "SLURM_NODEID": "1", "SLURM_LOCALID": "3", "SLURM_JOB_NAME": "fit"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "place"),
+    [
+        ({}, FIRST),
+        (TORCHRUN, Place(1, 3, "torchrun", 8)),
+        (SLURM, Place(1, 3, "Slurm", 8)),
+        (SLURM | TORCHRUN, Place(1, 3, "torchrun", 8)),  # torchrun within a Slurm job
+        (SLURM | {"SLURM_JOB_NAME": "interactive"}, FIRST),
+        ({"LOCAL_RANK": "2"}, Place(0, 2)),
+        ({"NODE_RANK": "1"}, Place(1, 0)),
+    ],
+)
+def test_place_is_what_the_starter_says(environment: Mapping[str, str], place: Place) -> None:
+    assert present_place(environment) == place
+    assert place.is_first == (place == FIRST)
+
+
+@pytest.fixture
+def checked(tiny_config: Compose) -> Checked:
+    """Checked settings of a tiny run, with fields of the `trainer` group."""
+
+    def check(**settings: object) -> RunConfig:
+        overrides = [f"trainer.{name}={value}" for name, value in settings.items()]
+        return check_config(tiny_config(*overrides))
+
+    return check
+
+
+PROCESSES = {  # who has started how many, and what must be said
+    Place(0, 0, "torchrun", 4): ["trainer.devices=2 trainer.num_nodes=1:", "4 processes"],
+    Place(0, 0, "Slurm", 1): ["trainer.devices=2 trainer.num_nodes=1:", "1 processes"],
+    Place(0, 0, "torchrun", 2): ["hydra.run.dir", "2 processes", "share"],
+}
+
+
+@pytest.mark.parametrize("place", PROCESSES)
+def test_processes_that_are_no_run_are_refused(checked: Checked, place: Place) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_processes(checked(strategy="ddp", devices=2), place, is_folder_named=False)
+    assert [words for words in PROCESSES[place] if words not in str(caught.value)] == []
+
+
+def test_torchrun_without_ddp_is_refused(checked: Checked) -> None:
+    with pytest.raises(ConfigError, match="add trainer=ddp"):
+        check_processes(checked(), Place(0, 1, "torchrun", 2), is_folder_named=True)
+
+
+def test_processes_in_one_named_folder_are_a_run(checked: Checked) -> None:
+    settings = checked(strategy="ddp", devices=2)
+    check_processes(settings, Place(0, 1, "Slurm", 2), is_folder_named=True)
+    check_processes(settings, FIRST, is_folder_named=False)
+
+
+def test_more_gpus_than_there_are_is_refused(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_devices(checked(strategy="ddp", devices=2, accelerator="auto"))
+    with pytest.raises(ConfigError, match=r"trainer.devices=3: this process sees 2 GPUs"):
+        check_devices(checked(strategy="ddp", devices=3, accelerator="auto"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["seed=1", "image.path='a b.png'", "--config-dir", "mine"],
+        ["--config-dir", "mine", "seed=1"],
+        ["--config-dir=mine"],
+        ["seed=1", "hydra.run.dir=outputs/${now:%H}"],
+    ],
+)
+@pytest.mark.parametrize("folder", ["run", "/a b/é (1)", "it's ${x}", 'say "so"', "back\\slash"])
+def test_arguments_of_a_further_process_are_read_as_meant(given: list[str], folder: str) -> None:
+    own = [f'hydra.run.dir="{folder}"', "hydra.job.name=train_1", "hydra.output_subdir=null"]
+    arguments = as_launched([*given, *own])
+    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    first = arguments.index(overrides[0])
+    assert arguments[first : first + len(overrides)] == overrides
+    values = {
+        o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(overrides)
+    }
+    assert str(values["hydra.run.dir"]).replace("\\${", "${") == folder
+    assert ("seed" in values) == ("seed=1" in given)
+    assert values["hydra.output_subdir"] is None
+
+
+def test_other_arguments_are_left_as_they_are() -> None:
+    assert as_launched(["seed=1", "hydra.run.dir=x"]) == ["seed=1", "hydra.run.dir=x"]
+
+
+def test_another_trainer_takes_the_place_of_the_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["seed=1", "trainer=ddp", "trainer.devices=4"]
+    monkeypatch.setattr("miner.resuming._settings_of", lambda folder: settings)
+    folder = f"hydra.run.dir='{tmp_path}'"
+    assert resume_arguments([f"resume={tmp_path}", "trainer=cpu"]) == [
+        "seed=1",
+        folder,
+        "trainer=cpu",
+    ]
+    assert resume_arguments([f"resume={tmp_path}", "trainer.devices=2"]) == [
+        "seed=1",
+        "trainer=ddp",
+        folder,
+        "trainer.devices=2",
+    ]
+
+
+def test_ranks_have_scratch_folders_of_their_own_and_the_first_clears_all(
+    checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("miner.space._HELD_BYTES", 0)
+    settings = checked(strategy="ddp", devices=2)
+    first, other = (scratch_for(settings, tmp_path, place) for place in (FIRST, Place(0, 1)))
+    for scratch in (first, other):
+        scratch.array("signal", (1, 2, 3), "float32")
+    assert len(list((tmp_path / ".miner-scratch").rglob("signal.npy"))) == 2
+    with first:
+        assert not (tmp_path / ".miner-scratch").exists()
+
+
+def test_room_for_all_ranks_is_looked_for(
+    checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("miner.space._HELD_BYTES", 0)
+    needed: list[int] = []
+    monkeypatch.setattr("miner.space._free_bytes", lambda place: needed.append(1) or 10_000)
+    assert isinstance(scratch_for(checked(), tmp_path), Scratch)
+    many = checked(strategy="ddp", devices=8)
+    with pytest.raises(ConfigError, match=r"this image takes 0\.0 GiB"):
+        scratch_for(many, tmp_path)
+    scratch_for(many, tmp_path, Place(0, 1))  # the first has looked
+    assert len(needed) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="cores are counted by affinity")
+def test_ranks_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("joblib.cpu_count", lambda only_physical_cores: 6)
+    try:
+        share_cores(3)
+        assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (2, "2")
+    finally:
+        torch.set_num_threads(before)
+        monkeypatch.delenv("OMP_NUM_THREADS")
