@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from miner.fitting.fused.network import Network
 from miner.fitting.fused.rules import UNMOVED, check_formulas, row
-from miner.fitting.gpu.block_step import render_blocks, train_blocks
+from miner.fitting.gpu.block_render import render_blocks
+from miner.fitting.gpu.block_step import train_blocks
 from miner.fitting.gpu.launch import Launch
 from miner.fitting.gpu.layout import PART, Layout
 from miner.fitting.gpu.pixels import Draws, Pixels, tile_of
