@@ -86,7 +86,7 @@ class RoundedSteps(EagerSteps):
 
 
 def _product(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    product: Tensor = RoundedGradients.apply(bias, left, right)
+    product: Tensor = RoundedGradients.apply(bias, left, right)  # type: ignore[no-untyped-call]
     return product
 
 
