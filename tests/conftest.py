@@ -1,5 +1,9 @@
 """One thread and one set of examples, so that every run of the tests computes the same."""
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for processes of their own
+
 import torch
 from hypothesis import settings
 

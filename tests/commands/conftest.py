@@ -70,6 +70,13 @@ def command(tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]) -
     return call
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes most of a tiny run, for tests that do not look at it."""
+    monkeypatch.setattr("miner.training.session.draw_pictures", lambda *arguments: None)
+    monkeypatch.setattr("miner.training.session.logged_pictures", lambda *arguments: {})
+
+
 @pytest.fixture(scope="session")
 def logged_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one run of the command, with every logger."""

@@ -5,7 +5,6 @@ import json
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,10 @@ from miner.jobs import Job
 from miner.schema import ConfigError
 from miner.training.job import run_in_sweep
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 SWEEP = ("-m", "hydra.sweep.dir=sweep")
 COMPARISON = {"comparison.html", "comparison.md", "comparison.tsv"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures() -> Iterator[None]:
-    """Leave out what takes most of a tiny run and differs in no job."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("miner.training.session.draw_pictures", lambda *arguments: None)
-        patch.setattr("miner.training.session.logged_pictures", lambda *arguments: {})
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +168,10 @@ def test_changed_image_is_fitted_anew(again: Path, command: Command, picture: Pa
     assert len(jobs(again)) == 4
 
 
-@pytest.fixture
-def one_failed(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A sweep over three seeds, of which the second failed."""
+def test_failed_job_stops_no_other_and_hides_nothing_and_is_run_again_alone(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_failed = tmp_path / "sweep"
     with monkeypatch.context() as patch:
         at_seed(patch, 1, fail)
         outcome = command(*SWEEP, "seed=0,1,2")
@@ -186,10 +179,19 @@ def one_failed(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
     assert "2 of 3 jobs done, 0 running, 1 failed" in outcome.lines
     assert "RuntimeError: out of paper" in outcome.output
     assert "Traceback" not in outcome.output
-    return tmp_path / "sweep"
+    check_what_a_failure_leaves(one_failed)
+    folders = seeds(one_failed)
+    before = {seed: traces(folders[seed]) for seed in (0, 2)}
+    outcome = command(*SWEEP, "seed=0,1,2")
+    assert outcome.status == 0
+    assert "3 of 3 jobs done, 0 running" in outcome.lines
+    assert read_report(folders[1])["status"] == "finished"
+    assert {seed: traces(folders[seed]) for seed in (0, 2)} == before
+    assert len(jobs(one_failed)) == 3
 
 
-def test_failed_job_stops_no_other_and_hides_nothing(one_failed: Path) -> None:
+def check_what_a_failure_leaves(one_failed: Path) -> None:
+    """Of three seeds, the second failed."""
     found = {seed: read_report(folder) for seed, folder in seeds(one_failed).items()}
     assert [found[seed]["status"] for seed in (0, 1, 2)] == ["finished", "failed", "finished"]
     assert found[1]["reason"] == "RuntimeError: out of paper"
@@ -211,17 +213,6 @@ def test_sweep_whose_comparison_cannot_be_written_fails(
     outcome = command(*SWEEP, "seed=0,1")
     assert outcome.status == 1
     assert "no space left" in outcome.output
-
-
-def test_failed_job_alone_is_run_again(one_failed: Path, command: Command) -> None:
-    folders = seeds(one_failed)
-    before = {seed: traces(folders[seed]) for seed in (0, 2)}
-    outcome = command(*SWEEP, "seed=0,1,2")
-    assert outcome.status == 0
-    assert "3 of 3 jobs done, 0 running" in outcome.lines
-    assert read_report(folders[1])["status"] == "finished"
-    assert {seed: traces(folders[seed]) for seed in (0, 2)} == before
-    assert len(jobs(one_failed)) == 3
 
 
 def test_image_that_goes_away_during_the_sweep_fails_its_jobs(
