@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from runs import TINY, Command, Compose, Fit, Outcome, run_main, save_picture
+from runs import TINY, Command, Compose, Fit, Outcome, leave_out_pictures, run_main, save_picture
 
 from miner.config import CONF_FOLDER
 from miner.jobs import Job
@@ -72,9 +72,8 @@ def command(tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes most of a tiny run, for tests that do not look at it."""
-    monkeypatch.setattr("miner.training.session.draw_pictures", lambda *arguments: None)
-    monkeypatch.setattr("miner.training.session.logged_pictures", lambda *arguments: {})
+    """Runs of one test without their pictures."""
+    leave_out_pictures(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import TINY, Command, read_report, run_main, save_picture
+from runs import TINY, Command, leave_out_pictures, read_report, run_main, save_picture
 
 import miner
 from miner.fitting.kernel import EagerKernel, FusedKernel
@@ -31,7 +31,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which a run was never stopped, with its picture beside it."""
     folder = tmp_path_factory.mktemp("finished")
     save_picture(folder / "picture.png")
-    assert run_main(folder, *TINY, "image.path=picture.png", *RUN) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_pictures(patch)
+        assert run_main(folder, *TINY, "image.path=picture.png", *RUN) == 0
     return folder
 
 

@@ -38,7 +38,7 @@ def few_widths(retries: int = 1) -> Watched:
 
 def by_need(weights: Weights, sizing: Sizing | None = None, **changes: Any) -> MinerRepresentation:
     """Three levels of `PICTURE`, whose networks have a few widths."""
-    own = {"pyramid": LaplacianPyramid(3), "max_steps": 20} | changes
+    own = {"pyramid": LaplacianPyramid(3), "max_steps": 10} | changes
     return fit(PICTURE, weights=weights, sizing=sizing or few_widths(), **own)
 
 
@@ -113,7 +113,7 @@ def decoded_hidden(fitted: MinerRepresentation, level: int) -> dict[int, Paramet
 
 
 def test_a_block_starts_from_its_parent_or_from_the_draw_for_its_width(weights: Weights) -> None:
-    fitted = by_need(weights, optimizer=STILL)
+    fitted = by_need(weights, optimizer=STILL, max_steps=1)
     gain = weights.gain if isinstance(weights, SharedWeights) else 1.0
     counts = {True: 0, False: 0}
     for level in (1, 0):
@@ -132,7 +132,7 @@ def test_a_block_starts_from_its_parent_or_from_the_draw_for_its_width(weights: 
 
 @pytest.mark.parametrize("weights", [ParentFrameWeights(1), ParentFrameWeights()])
 def test_a_child_is_in_the_frame_of_a_parent_of_its_width(weights: ParentFrameWeights) -> None:
-    fitted = by_need(weights, TwoWidths())
+    fitted = by_need(weights, TwoWidths(), kernel=FusedKernel())
     generations = set()
     for level in (1, 0):
         positions = fitted.spec.grid(level).positions

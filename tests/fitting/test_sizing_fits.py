@@ -37,7 +37,7 @@ PICTURE = flat_and_busy(36, 43)  # 5 x 6 blocks, of which those at two edges are
 
 def fit_by_need(sizing: Watched | None = None, **changes: Any) -> MinerRepresentation:
     """One level of `PICTURE`."""
-    own = {"pyramid": SINGLE, "sizing": sizing or Watched(), "max_steps": 20, "kernel": FUSED}
+    own = {"pyramid": SINGLE, "sizing": sizing or Watched(), "max_steps": 12, "kernel": FUSED}
     return fit(PICTURE, **(own | changes))
 
 
@@ -73,7 +73,9 @@ def test_a_blocks_error_is_what_rendering_gives(storage: Storage, kernel: Kernel
     fitted = fit_by_need(sizing, storage=storage, kernel=kernel)
     last = sizing.rounds[-1]
     assert len(sizing.rounds) == 2
-    torch.testing.assert_close(block_errors(fitted, PICTURE), last.mse.double(), rtol=1e-2, atol=0)
+    torch.testing.assert_close(
+        block_errors(fitted, PICTURE), last.mse.double(), rtol=1e-2, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -173,7 +175,7 @@ def test_any_size_is_fitted(sides: tuple[int, ...]) -> None:
 def test_an_edge_block_is_fitted_as_if_its_pixels_were_the_whole_image(
     by_need: MinerRepresentation,
 ) -> None:
-    changes = {"pyramid": SINGLE, "sizing": Watched(), "max_steps": 20, "kernel": FUSED}
+    changes = {"pyramid": SINGLE, "sizing": Watched(), "max_steps": 12, "kernel": FUSED}
     alone = fit(PICTURE[:, 32:, 40:].contiguous(), **changes)
     assert widths_of(alone)[0] == widths_of(by_need)[29]
     same(networks(alone)[0], networks(by_need)[29])
@@ -191,7 +193,7 @@ def test_what_is_in_computation_together_does_not_show(
 def test_both_kernels_end_alike() -> None:
     signal = flat_and_busy(56, 56)
     errors = [
-        mse(signal, fit(signal, sizing=Watched(), max_steps=40, kernel=kernel))
+        mse(signal, fit(signal, sizing=Watched(), max_steps=20, kernel=kernel))
         for kernel in (EAGER, FUSED)
     ]
     assert abs(10 * np.log10(errors[0] / errors[1])) < 0.1
