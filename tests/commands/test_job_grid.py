@@ -16,32 +16,29 @@ from miner.config import CONF_FOLDER
 from miner.grid import Grid
 from miner.schema import ConfigError
 
-OVERRIDES = [
+SEVERAL = [  # overrides of more than one job
     "seed=0,1",
     "seed=range(0,2)",
-    "seed=5",
     "pyramid=gaussian,laplacian",
     "pyramid.n_levels=2,auto",
     "activation=glob(si*)",
-    "readout=learned",
     "sizing=uniform,by_need",
     "model.width=[4,8],12",
     "model.width=choice(4,8)",
-    "fitting.max_steps=[3,4]",
     "fitting.max_mse=1e-4,0.001",
     "image.path='a, b.png',sample:moon",
     "image.crop_px=null,16",
     "logger=[csv],none",
-    "patch_size=${model.depth}",
     "+optimizer.eps=1e-8,1e-7",
-    "++seed=8",
-    "~optimizer.betas",
-    "~trainer",
     "experiment=paper,fast",
-    "experiment=miner_pl",
-    "optimizer=adam_paper",
     "optimizer.lr=0.01,0.1",
 ]
+SINGLE = [  # overrides of one job, together where they do not meet
+    ["seed=5", "readout=learned", "fitting.max_steps=[3,4]", "~optimizer.betas"],
+    ["++seed=8", "patch_size=${model.depth}", "~trainer", "optimizer=adam_paper"],
+    ["experiment=miner_pl"],
+]
+OVERRIDES = [*SEVERAL, *(override for group in SINGLE for override in group)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,9 +89,14 @@ def test_any_grid_is_hydras(overrides: list[str]) -> None:
     check(overrides)
 
 
-@pytest.mark.parametrize("override", OVERRIDES)
+@pytest.mark.parametrize("override", SEVERAL)
 def test_each_kind_of_override_is_read_as_hydra_does(override: str) -> None:
     check([override])
+
+
+@pytest.mark.parametrize("overrides", SINGLE, ids=" ".join)
+def test_each_kind_of_single_override_is_read_as_hydra_does(overrides: list[str]) -> None:
+    check(overrides)
 
 
 @pytest.mark.parametrize(
