@@ -9,6 +9,9 @@ Region = tuple[tuple[int, int], ...]
 TILE_SIDE = 1024
 """Pixels along a side of a tile, more or less: bounds memory, changes no result."""
 
+DEVICE_TILE_SIDE = 2048
+"""The same on a GPU, which small tiles leave idle."""
+
 
 def whole(sides: Sequence[int]) -> Region:
     """All of an image with these sides."""
@@ -23,6 +26,11 @@ def sides_of(region: Region) -> tuple[int, ...]:
 def slices(region: Region) -> tuple[slice, ...]:
     """The region as an index of an array."""
     return tuple(slice(first, end) for first, end in region)
+
+
+def tile_side(device_type: str) -> int:
+    """Pixels along a side of a tile that is worked on by a device of this type."""
+    return TILE_SIDE if device_type == "cpu" else DEVICE_TILE_SIDE
 
 
 def tiles(sides: Sequence[int], tile_side: int = TILE_SIDE) -> Iterator[Region]:

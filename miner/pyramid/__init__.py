@@ -7,9 +7,13 @@ from miner.pyramid.raster import (
     ExpandedRaster,
     Raster,
     SourceRaster,
+    TensorRaster,
+    UploadedRaster,
+    WritableRaster,
     ZeroRaster,
 )
 from miner.pyramid.resample import expand, half, reduce
+from miner.pyramid.room import RasterRoom
 
 __all__ = [
     "ArrayRaster",
@@ -20,7 +24,11 @@ __all__ = [
     "LaplacianPyramid",
     "Pyramid",
     "Raster",
+    "RasterRoom",
     "SourceRaster",
+    "TensorRaster",
+    "UploadedRaster",
+    "WritableRaster",
     "ZeroRaster",
     "coordinates",
     "expand",
