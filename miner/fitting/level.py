@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from miner.fitting.best_fits import BestFits, FittedGroup
-from miner.fitting.curves import later, merge_curves
+from miner.fitting.curves import Curve, later, merge_curves, no_longer_than
 from miner.fitting.divergence import refuse_if_most
 from miner.fitting.group import GroupFitter
 from miner.fitting.kernel import Kernel
@@ -123,7 +123,7 @@ class LevelFit:
         blocks = self.chunks[chunk]
         signal, prediction = gather(self.grid, blocks, (self.signal, self.prediction))
         patches = Patches(signal, prediction, self.grid.extents(blocks))
-        first, again, pilot_seconds = self._fit_widths(blocks, patches, on_steps, chunk == 0)
+        first, again, curve = self._fit_widths(blocks, patches, on_steps, chunk == 0)
         stored = BestFits(self.predicted_mse[blocks])
         for group in first + again:
             stored.add(group)
@@ -134,7 +134,7 @@ class LevelFit:
             n_fresh=sum(int(group.start.is_fresh.sum()) for group in first),
             n_diverged=sum(int(group.fit.diverged.sum()) for group in first),
             seconds=time.perf_counter() - began,
-            curve=later(merge_curves([group.fit.curve for group in first]), pilot_seconds),
+            curve=curve,
         )
         return Shard(
             self.level,
@@ -157,10 +157,10 @@ class LevelFit:
 
     def _fit_widths(
         self, blocks: Tensor, patches: Patches, on_steps: Callable[[int], None], is_first: bool
-    ) -> tuple[list[FittedGroup], list[FittedGroup], float]:
+    ) -> tuple[list[FittedGroup], list[FittedGroup], Curve]:
         """Fits of all blocks with the widths that they get, and of some again with wider ones.
 
-        Also the seconds that it took to find the widths.
+        Also the curve of the former, after the seconds that it took to find the widths.
         """
         began = time.perf_counter()
         sizing, level_width = self.settings.sizing, at_level(self.settings.width, self.level)
@@ -180,6 +180,7 @@ class LevelFit:
         widths = sizing.assign(task, pilot)
         pilot_seconds = time.perf_counter() - began
         rounds: list[list[FittedGroup]] = []
+        curve: Curve = ()
         mse = torch.full((len(blocks),), torch.inf)
         pending = torch.arange(len(blocks))
         while len(pending) and len(rounds) <= sizing.retries:
@@ -187,6 +188,10 @@ class LevelFit:
             for group in groups:
                 mse[group.rows] = torch.fmin(mse[group.rows], group.fit.mse)
             rounds.append(groups)
+            if len(rounds) == 1:
+                seconds = time.perf_counter() - began - pilot_seconds
+                curve = merge_curves([group.fit.curve for group in groups])
+                curve = later(no_longer_than(curve, seconds), pilot_seconds)
             if is_first and len(rounds) == 1:  # a later chunk may hold a few odd blocks alone
                 diverged = [group.fit.diverged_again for group in groups]
                 refuse_if_most(diverged, self.settings.optimizer)
@@ -194,7 +199,7 @@ class LevelFit:
             wider = sizing.widen(widths, mse, task)
             pending = torch.nonzero(wider > widths).flatten()
             widths = wider
-        return rounds[0], [group for groups in rounds[1:] for group in groups], pilot_seconds
+        return rounds[0], [group for groups in rounds[1:] for group in groups], curve
 
     def _fit_groups(
         self,

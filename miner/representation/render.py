@@ -100,8 +100,9 @@ def render_level(
             model, rows = spec.model(level, width), members[shown]
             said = block_values(spec, model, parameters, shard.frames[rows], outputs)
             values[rows.to(device)] = said
-        places, inside = tuple(positions[inside].T.to(device)), inside.to(device)
-        tiled[places] = spec.pyramid.merge(tiled[places], values[inside])
+        rows = torch.nonzero(inside).flatten()
+        places = tuple(positions[rows].T.to(device))
+        tiled[places] = spec.pyramid.merge(tiled[places], values[rows.to(device)])
     return box.joined(tiled)
 
 
