@@ -1,15 +1,16 @@
 """Fit the blocks of a chunk that have networks of one width, and round them as they are stored."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from miner.fitting.block_fitter import BlockFit, fit_blocks
-from miner.fitting.curves import Curve, merge_curves, scaled
+from miner.fitting.curves import scaled
 from miner.fitting.divergence import RATE_OF_REFIT
+from miner.fitting.group_fit import GroupFit, joined
 from miner.fitting.kernel import Kernel
 from miner.fitting.memory import Memory
 from miner.fitting.patches import Patches
@@ -21,7 +22,7 @@ from miner.fitting.step_count import StepCount
 from miner.fitting.steps import Steps, StepSettings
 from miner.fitting.weights import Start
 from miner.models.block_model import BlockModel
-from miner.models.parameters import Parameters, concatenate, moved, repeat, select, where
+from miner.models.parameters import Parameters, moved, repeat, select, where
 from miner.pyramid import coordinates
 from miner.representation.render import by_frame
 from miner.representation.spec import Spec
@@ -29,23 +30,6 @@ from miner.representation.spec import Spec
 T = TypeVar("T")
 
 _PILOT_CHECK, _FAR_BELOW = 5, 1e-2
-
-
-@dataclass(frozen=True)
-class GroupFit:
-    """Stored tensors `(B, ...)`, their errors `(B,)`, and how the fit went.
-
-    The error is infinite where a stored number is not finite. Masks `(B,)` say which blocks
-    converged, which diverged and were fitted again at a lower rate, and which diverged there too.
-    `curve` holds the summed squared error in training, without those second fits.
-    """
-
-    stored: Parameters
-    mse: Tensor
-    converged: Tensor
-    diverged: Tensor
-    diverged_again: Tensor
-    curve: Curve
 
 
 class GroupFitter:
@@ -92,16 +76,7 @@ class GroupFitter:
             parts.append(part)
             fits.append(fit)
             done = count.done
-        order = torch.cat(parts).argsort()
-        stored = moved(concatenate([fit.stored for fit in fits]), torch.device("cpu"))
-        return GroupFit(
-            stored=select(stored, order),
-            mse=torch.cat([fit.mse for fit in fits]).cpu()[order],
-            converged=torch.cat([fit.converged for fit in fits]).cpu()[order],
-            diverged=torch.cat([fit.diverged for fit in fits]).cpu()[order],
-            diverged_again=torch.cat([fit.diverged_again for fit in fits]).cpu()[order],
-            curve=merge_curves([fit.curve for fit in fits]),
-        )
+        return joined(parts, fits)
 
     def _fit_part(
         self,

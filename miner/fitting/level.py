@@ -118,6 +118,7 @@ class LevelFit:
 
         Raises:
             DivergenceError: the learning rate is too high for most blocks.
+            BlockTooLargeError: memory runs out for a single block.
         """
         began = time.perf_counter()
         blocks = self.chunks[chunk]

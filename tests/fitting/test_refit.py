@@ -11,7 +11,8 @@ from torch import Tensor
 from whole_fits import smooth
 
 from miner.fitting.fitter import make_spec
-from miner.fitting.group import GroupFit, GroupFitter, Patches
+from miner.fitting.group import GroupFitter, Patches
+from miner.fitting.group_fit import GroupFit
 from miner.fitting.kernel import EagerKernel, FusedKernel, Kernel
 from miner.fitting.memory import Memory
 from miner.fitting.randomness import generator
