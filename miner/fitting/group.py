@@ -24,7 +24,7 @@ from miner.fitting.weights import Start
 from miner.models.block_model import BlockModel
 from miner.models.parameters import Parameters, moved, repeat, select, where
 from miner.pyramid import coordinates
-from miner.representation.render import by_frame
+from miner.representation.render import by_frame, by_row
 from miner.representation.spec import Spec
 
 T = TypeVar("T")
@@ -199,9 +199,7 @@ class GroupFitter:
         they are in no sub-batch's coordinates.
         """
         for frame, members in by_frame(start.frames):
-            distinct, which = torch.unique(patches.extents[members], dim=0, return_inverse=True)
-            for number, row in enumerate(distinct.tolist()):
-                extent = tuple(row)
+            for extent, among in by_row(patches.extents[members]):
                 points = coordinates(self.spec.patch_size, extent, frame)
                 encoded = self.model.mlp.encoding(points).to(self.device)
                 memory_gib = self.memory.gib(self.n_beside)
@@ -216,7 +214,7 @@ class GroupFitter:
                     hidden = select(start.hidden, part.to(self.device))
                     return fitted(encoded, targets, hidden)
 
-                yield from self.memory.in_parts(members[which == number], most, of_part)
+                yield from self.memory.in_parts(members[among], most, of_part)
 
 
 def _is_finite(stored: Parameters) -> Tensor:

@@ -36,9 +36,18 @@ def check_region(region: Region, sides: tuple[int, ...]) -> None:
 
 def by_frame(frames: Tensor) -> Iterator[tuple[Frame, Tensor]]:
     """The distinct rows of frames `(B, 1 + D)` and the numbers of the blocks that have each."""
-    distinct, membership = torch.unique(frames, dim=0, return_inverse=True)
+    for row, members in by_row(frames):
+        yield Frame(row[0], row[1:]), members
+
+
+def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """The distinct rows of `(B, N)`, ascending, and the numbers of the blocks that have each."""
+    if len(rows) and bool((rows == rows[0]).all()):  # as nearly always; sorting takes longer
+        yield tuple(rows[0].tolist()), torch.arange(len(rows))
+        return
+    distinct, membership = torch.unique(rows, dim=0, return_inverse=True)
     for number, row in enumerate(distinct.tolist()):
-        yield Frame(row[0], tuple(row[1:])), torch.nonzero(membership == number).flatten()
+        yield tuple(row), torch.nonzero(membership == number).flatten()
 
 
 Outputs = Callable[[BlockModel, Parameters, Tensor], Tensor]
