@@ -9,7 +9,7 @@ from miner.fitting.settings import FitSettings, at_level
 from miner.images.pixel_format import PixelFormat
 from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel
-from miner.pyramid import Raster, RasterRoom, WritableRaster, reduce
+from miner.pyramid import Raster, RasterRoom, WritableRaster, read_ahead, reduce
 from miner.regions import tile_side, tiles
 from miner.representation import MinerRepresentation, Shard, Spec
 from miner.scratch import Scratch
@@ -91,10 +91,11 @@ class PyramidFitter:
         """
         kept = self._new(f"reconstruction_{fit.level}", fit.level) if fit.level > 0 else None
         sse = torch.zeros((), dtype=torch.float64, device=self.device)
-        for region, rendered in fit.reconstruct(shards):
+        signals = read_ahead(fit.signal, fit.grid.tiles(self.device.type))
+        for (region, rendered), signal in zip(fit.reconstruct(shards), signals, strict=True):
             if kept is not None:
                 kept.write(region, rendered)
-            sse += squared_error(fit.signal.read(region), rendered.clamp_(0, 1))
+            sse += squared_error(signal, rendered.clamp_(0, 1))
         if self._coarser is not None:
             self._room.remove(f"reconstruction_{fit.level + 1}")
         if fit.level > 0:
@@ -121,9 +122,13 @@ def fit_pyramid(
 
 
 def _reduce(signal: Raster, coarser: WritableRaster) -> None:
-    for region in tiles(coarser.sides, tile_side(coarser.device.type) // 2):
-        finer = tuple(
+    regions = list(tiles(coarser.sides, tile_side(coarser.device.type) // 2))
+    finer = [
+        tuple(
             (2 * low, min(2 * high, side))
             for (low, high), side in zip(region, signal.sides, strict=True)
         )
-        coarser.write(region, reduce(signal.read(finer)))
+        for region in regions
+    ]
+    for region, values in zip(regions, read_ahead(signal, finer), strict=True):
+        coarser.write(region, reduce(values))

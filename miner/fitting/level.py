@@ -22,7 +22,7 @@ from miner.fitting.side_by_side import map_side_by_side, n_side_by_side, one_at_
 from miner.fitting.sizing import Task
 from miner.fitting.weights import Start
 from miner.models.parameters import moved
-from miner.pyramid import ExpandedRaster, Grid, Raster, ZeroRaster
+from miner.pyramid import ExpandedRaster, Grid, Raster, ZeroRaster, read_ahead
 from miner.regions import Region, sides_of
 from miner.representation.index import ShardIndex
 from miner.representation.render import render_level
@@ -101,8 +101,8 @@ class LevelFit:
         """
         clipped = torch.zeros((), dtype=torch.float64, device=self.device)
         regions, found = list(self.grid.tiles(self.device.type)), []
-        for region in regions:
-            signal, prediction = self.signal.read(region), self.prediction.read(region)
+        for region, signal in zip(regions, read_ahead(self.signal, regions), strict=True):
+            prediction = self.prediction.read(region)
             own = Grid(sides_of(region), self.grid.patch_size)
             found.append(own.block_means((signal - prediction).square()))
             clipped += squared_error(signal, prediction.clamp_(0, 1))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from miner.pyramid import Grid, Raster
+from miner.pyramid import Grid, Raster, read_ahead
 from miner.regions import Region, sides_of
 from miner.representation.spec import Spec
 
@@ -54,12 +54,13 @@ def gather(grid: Grid, blocks: Tensor, rasters: Sequence[Raster]) -> list[Tensor
         torch.empty(len(blocks), raster.n_channels, *sides, device=raster.device)
         for raster in rasters
     ]
-    for cell in range(len(cells)):
-        rows = torch.nonzero(membership == cell).flatten()
-        region, local = _box(grid, positions[rows])
-        own = Grid(sides_of(region), grid.patch_size)
-        for patches, raster in zip(gathered, rasters, strict=True):
-            patches[rows.to(raster.device)] = own.cut(raster.read(region), own.numbers(local))
+    members = [torch.nonzero(membership == cell).flatten() for cell in range(len(cells))]
+    boxes = [_box(grid, positions[rows]) for rows in members]
+    for patches, raster in zip(gathered, rasters, strict=True):
+        read = read_ahead(raster, [region for region, _ in boxes])
+        for rows, (region, local), values in zip(members, boxes, read, strict=True):
+            own = Grid(sides_of(region), grid.patch_size)
+            patches[rows.to(raster.device)] = own.cut(values, own.numbers(local))
     return gathered
 
 

@@ -1,5 +1,6 @@
 """Pyramids of signals: reduce and expand, targets of a level, patches and their coordinates."""
 
+from miner.pyramid.ahead import read_ahead
 from miner.pyramid.grid import Frame, Grid, coordinates
 from miner.pyramid.pyramids import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramid.raster import (
@@ -33,5 +34,6 @@ __all__ = [
     "coordinates",
     "expand",
     "half",
+    "read_ahead",
     "reduce",
 ]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 
+from miner.pyramid.ahead import read_ahead
 from miner.pyramid.raster import ArrayRaster, Raster, TensorRaster, UploadedRaster, WritableRaster
 from miner.regions import tile_side, tiles
 from miner.scratch import Scratch
@@ -58,8 +59,10 @@ class RasterRoom:
         if not self._fits((signal.n_channels, *signal.sides)):
             return UploadedRaster(signal, self.device)
         held = self.new(name, signal.n_channels, signal.sides)
-        for region in tiles(signal.sides, tile_side(self.device.type)):
-            held.write(region, signal.read(region).to(self.device))
+        regions = list(tiles(signal.sides, tile_side(self.device.type)))
+        uploaded = read_ahead(UploadedRaster(signal, self.device), regions)
+        for region, values in zip(regions, uploaded, strict=True):
+            held.write(region, values)
         return held
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
