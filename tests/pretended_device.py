@@ -4,13 +4,12 @@
 wrong side, and what crosses over is counted, as is every moment at which the host would wait.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 PRETENDED = torch.device("meta")
 
@@ -33,6 +32,10 @@ class _There(Tensor):
         made.held = held
         return made
 
+    def tolist(self) -> Any:
+        """The values, brought to the host."""
+        return self.cpu().tolist()
+
     @classmethod
     def __torch_dispatch__(cls, function: Any, *rest: Any) -> Any:
         """Only called outside of a `PretendedDevice`."""
@@ -54,27 +57,42 @@ class PretendedDevice(TorchDispatchMode):
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         name, keywords = str(function), dict(kwargs or {})
-        tensors = [t for t in tree_flatten((args, keywords))[0] if isinstance(t, Tensor)]
+        tensors = list(_tensors([*args, *keywords.values()]))
         there = {id(t.held): t for t in tensors if isinstance(t, _There)}
         if name not in _CROSS and there:
             _refuse_mixed(name, tensors)
         device = keywords.get("device")
         if device is not None:
             keywords["device"] = torch.device("cpu")
-        result = function(*tree_map(_held, args), **tree_map(_held, keywords))
+        held = {key: _mapped(_held, value) for key, value in keywords.items()}
+        result = function(*_mapped(_held, args), **held)
         is_there = bool(there) if device is None else torch.device(device) == PRETENDED
         if name == "aten.copy_.default":
             is_there = isinstance(args[0], _There)
         self.n_waits += bool(there) and _waits(name, is_there, tensors)
         if not is_there:
             return result
-        return tree_map(lambda t: there.get(id(t), _There(t)) if type(t) is Tensor else t, result)
+        return _mapped(lambda t: there.get(id(t), _There(t)) if type(t) is Tensor else t, result)
 
 
 def values(tensor: Tensor) -> Tensor:
     """What a tensor of the pretended device holds."""
     assert isinstance(tensor, _There), "the tensor lies in the host's memory"
     return tensor.held
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)([_mapped(change, item) for item in value])
+    return change(value)
 
 
 def _held(value: Any) -> Any:
@@ -92,8 +110,3 @@ def _waits(name: str, is_there: bool, tensors: Sequence[Tensor]) -> bool:
         return not is_there or "scalar" in name
     by_mask = "index" in name and any(tensor.dtype == torch.bool for tensor in tensors[1:])
     return by_mask or any(part in name for part in _SIZED_BY_VALUES)
-
-
-def pretended(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Named tensors on the pretended device."""
-    return {name: tensor.to(PRETENDED) for name, tensor in tensors.items()}

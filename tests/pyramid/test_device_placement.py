@@ -46,6 +46,19 @@ def signal() -> Tensor:
     return torch.rand(2, 21, 34, generator=torch.Generator().manual_seed(0))
 
 
+def test_the_pretended_device_sees_what_is_mixed_and_what_waits() -> None:
+    with PretendedDevice() as device:
+        there = signal().to(PRETENDED)
+        for mixed in (lambda: there + signal(), lambda: there[:, BLOCKS]):
+            with pytest.raises(RuntimeError, match="two devices"):
+                mixed()
+        assert device.n_waits == 0
+        for wait in (there.cpu, lambda: float(there.sum()), lambda: there[there > 0.5]):
+            before = device.n_waits
+            wait()
+            assert device.n_waits > before
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_signals_stay_on_their_device(name: str) -> None:
     expected = OPERATIONS[name](signal())
