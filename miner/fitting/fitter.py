@@ -91,7 +91,7 @@ class PyramidFitter:
         """
         kept = self._new(f"reconstruction_{fit.level}", fit.level) if fit.level > 0 else None
         sse = torch.zeros((), dtype=torch.float64, device=self.device)
-        signals = read_ahead(fit.signal, fit.grid.tiles(self.device.type))
+        signals = read_ahead(fit.signal, fit.tiles)
         for (region, rendered), signal in zip(fit.reconstruct(shards), signals, strict=True):
             if kept is not None:
                 kept.write(region, rendered)
@@ -122,7 +122,8 @@ def fit_pyramid(
 
 
 def _reduce(signal: Raster, coarser: WritableRaster) -> None:
-    regions = list(tiles(coarser.sides, tile_side(coarser.device.type) // 2))
+    side = tile_side(coarser.device.type, coarser.n_channels) // 2
+    regions = list(tiles(coarser.sides, side))
     finer = [
         tuple(
             (2 * low, min(2 * high, side))

@@ -23,7 +23,7 @@ from miner.fitting.sizing import Task
 from miner.fitting.weights import Start
 from miner.models.parameters import moved
 from miner.pyramid import ExpandedRaster, Grid, Raster, ZeroRaster, read_ahead
-from miner.regions import Region, sides_of
+from miner.regions import Region, sides_of, tile_side
 from miner.representation.index import ShardIndex
 from miner.representation.render import render_level
 from miner.representation.shard import ChunkStats, Shard
@@ -43,8 +43,9 @@ class LevelFit:
 
     A block is active when its prediction's mean squared error over its real pixels is above
     `max_mse`; at the coarsest level all are. Chunks follow a curve through the level, so that each
-    reads a small part of it. `predicted_sse` is the prediction's summed squared error over the
-    level, `clipped_sse` the same for the prediction clipped to the unit range.
+    reads a small part of it. `tiles` are the boxes by which the level is scored and rendered.
+    `predicted_sse` is the prediction's summed squared error over the level, `clipped_sse` the same
+    for the prediction clipped to the unit range.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class LevelFit:
         self.spec, self.settings, self.kernel = spec, settings, kernel
         self.level, self.signal, self.device = level, signal, device
         self.grid = spec.grid(level)
+        self.tiles = list(self.grid.tiles(tile_side(device.type, spec.n_channels)))
         self.prediction: Raster = ZeroRaster(spec.n_channels, self.grid.sides, device)
         if coarser is not None:
             self.prediction = ExpandedRaster(coarser.reconstruction, self.grid.sides)
@@ -100,15 +102,15 @@ class LevelFit:
         The errors come from the device at the end, all at once.
         """
         clipped = torch.zeros((), dtype=torch.float64, device=self.device)
-        regions, found = list(self.grid.tiles(self.device.type)), []
-        for region, signal in zip(regions, read_ahead(self.signal, regions), strict=True):
+        found = []
+        for region, signal in zip(self.tiles, read_ahead(self.signal, self.tiles), strict=True):
             prediction = self.prediction.read(region)
             own = Grid(sides_of(region), self.grid.patch_size)
             found.append(own.block_means((signal - prediction).square()))
             clipped += squared_error(signal, prediction.clamp_(0, 1))
         self.clipped_sse = float(clipped)
         by_tile = torch.cat(found).cpu().split([len(errors) for errors in found])
-        for region, errors in zip(regions, by_tile, strict=True):
+        for region, errors in zip(self.tiles, by_tile, strict=True):
             blocks = self.grid.blocks_in(region)
             self.predicted_mse[blocks] = errors
             self.predicted_sse += self._sse(blocks, errors)
@@ -150,7 +152,7 @@ class LevelFit:
     def reconstruct(self, shards: Sequence[Shard]) -> Iterator[tuple[Region, Tensor]]:
         """The level as stored, tile by tile, `(C, *S)`, never clipped."""
         index, size = ShardIndex(self.grid, shards), self.grid.patch_size
-        for region in self.grid.tiles(self.device.type):
+        for region in self.tiles:
             first = tuple(low for low, _ in region)
             near = index.near([n // size for n in first], [-(-high // size) for _, high in region])
             prediction, outputs = self.prediction.read(region), self.kernel.outputs

@@ -11,7 +11,7 @@ from miner.regions import Region, sides_of
 from miner.representation.spec import Spec
 
 _CELL_PIXELS = 2**16  # in a box that is read at once
-_DEVICE_CELL_PIXELS = 2**22  # the same on a GPU, which small boxes leave idle
+_DEVICE_CELL_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ def gather(grid: Grid, blocks: Tensor, rasters: Sequence[Raster]) -> list[Tensor
     apart the blocks lie.
     """
     positions, n_axes = grid.positions(blocks), len(grid.sides)
-    on_host = all(raster.device.type == "cpu" for raster in rasters)
-    n_pixels = _CELL_PIXELS if on_host else _DEVICE_CELL_PIXELS
+    n_pixels = _CELL_PIXELS
+    if any(raster.device.type != "cpu" for raster in rasters):
+        n_pixels = max(n_pixels, _DEVICE_CELL_VALUES // rasters[0].n_channels)
     cell_side = max(1, round(n_pixels ** (1 / n_axes)) // grid.patch_size)
     cells, membership = torch.unique(positions // cell_side, dim=0, return_inverse=True)
     sides = (grid.patch_size,) * n_axes

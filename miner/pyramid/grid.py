@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from miner.regions import Region, tile_side, tiles
+from miner.regions import TILE_SIDE, Region, tiles
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Grid:
                 key |= ((positions[:, axis] >> bit) & 1) << place
         return blocks[key.argsort()]
 
-    def tiles(self, device_type: str = "cpu") -> Iterator[Region]:
-        """Boxes of whole patches that cover the signal, of as many pixels as suit the device."""
-        side = round(tile_side(device_type) ** (2 / len(self.sides)))
+    def tiles(self, tile_side: int = TILE_SIDE) -> Iterator[Region]:
+        """Boxes of whole patches that cover the signal, of about `tile_side`^2 pixels each."""
+        side = round(tile_side ** (2 / len(self.sides)))
         return tiles(self.sides, max(1, side // self.patch_size) * self.patch_size)
 
     def blocks_in(self, region: Region) -> Tensor:

@@ -59,7 +59,8 @@ class RasterRoom:
         if not self._fits((signal.n_channels, *signal.sides)):
             return UploadedRaster(signal, self.device)
         held = self.new(name, signal.n_channels, signal.sides)
-        regions = list(tiles(signal.sides, tile_side(self.device.type)))
+        side = tile_side(self.device.type, signal.n_channels)
+        regions = list(tiles(signal.sides, side))
         uploaded = read_ahead(UploadedRaster(signal, self.device), regions)
         for region, values in zip(regions, uploaded, strict=True):
             held.write(region, values)
