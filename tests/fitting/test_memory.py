@@ -1,6 +1,7 @@
 """Where memory runs out, fewer blocks are fitted at once, and nothing else changes."""
 
 import logging
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -131,7 +132,7 @@ def test_what_a_failed_attempt_held_is_gone_when_the_next_begins() -> None:
         alive = [value() for value in watched]
         held.append([value for value in alive if value is not None])
         own = torch.zeros(len(part))
-        watched.append(weak(own))
+        watched.append(weakref.ref(own))
         if len(part) > 1:
             raise torch.OutOfMemoryError
         return len(part)
@@ -141,14 +142,19 @@ def test_what_a_failed_attempt_held_is_gone_when_the_next_begins() -> None:
     assert not any(held)
 
 
-def weak(value: Tensor) -> Callable[[], Tensor | None]:
-    import weakref
-
-    return weakref.ref(value)
-
-
 def test_those_who_compute_together_share_the_limit() -> None:
     assert Memory(CPU, 1.0).gib(4) == 0.25
+
+
+@pytest.mark.parametrize(("limit_gib", "expected"), [(4.0, 2.0), (100.0, 4.0)])
+def test_a_gpu_gives_no_more_than_is_free(
+    monkeypatch: pytest.MonkeyPatch, limit_gib: float, expected: float
+) -> None:
+    told: dict[str, Any] = {"mem_get_info": (8 * 2**30, 80 * 2**30)}
+    told |= {"memory_reserved": 3 * 2**30, "memory_allocated": 2**30}  # 2 GiB are kept for later
+    for name, value in told.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert Memory(torch.device("cuda"), limit_gib).gib(2) == expected
 
 
 def test_a_whole_fit_with_little_memory_is_the_same() -> None:
