@@ -5,8 +5,6 @@ Where there is no GPU, Triton's programs are interpreted; it asks before they ar
 
 import os
 
-import os
-
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for processes of their own
 
 import torch
