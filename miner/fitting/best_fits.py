@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from miner.fitting.group import GroupFit
+from miner.fitting.group_fit import GroupFit
 from miner.fitting.weights import Start
 from miner.models.parameters import Parameters, concatenate, select
 

@@ -25,6 +25,13 @@ def scaled(curve: Curve, factor: float) -> Curve:
     return tuple((step, seconds, factor * error) for step, seconds, error in curve)
 
 
+def no_longer_than(curve: Curve, seconds: float) -> Curve:
+    """The curve of parts of which some ran side by side, so that all took no more than this."""
+    longest = max((at for _, at, _ in curve), default=0.0)
+    factor = seconds / longest if longest > seconds else 1.0
+    return tuple((step, factor * at, error) for step, at, error in curve)
+
+
 def later(curve: Curve, seconds: float) -> Curve:
     """The curve of a part that began some seconds later."""
     return tuple((step, at + seconds, error) for step, at, error in curve)

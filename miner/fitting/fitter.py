@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 
 from miner.fitting.level import Coarser, LevelFit, squared_error
@@ -10,8 +9,8 @@ from miner.fitting.settings import FitSettings, at_level
 from miner.images.pixel_format import PixelFormat
 from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel
-from miner.pyramid import ArrayRaster, Raster, reduce
-from miner.regions import TILE_SIDE, tiles
+from miner.pyramid import Raster, RasterRoom, WritableRaster, read_ahead, reduce
+from miner.regions import tile_side, tiles
 from miner.representation import MinerRepresentation, Shard, Spec
 from miner.scratch import Scratch
 
@@ -44,7 +43,8 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
 class PyramidFitter:
     """Levels of a signal in the unit range, to be fitted one after another.
 
-    `scratch` holds the coarser levels of the signal and the reconstructions of the last two levels.
+    `scratch` holds the coarser levels of the signal and the reconstructions of the last two levels,
+    unless the device does.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class PyramidFitter:
         device: torch.device,
         scratch: Scratch,
     ) -> None:
-        """Build the pyramid of the signal, on the CPU, tile by tile.
+        """Build the pyramid of the signal, on the device, tile by tile.
 
         Raises:
             OSError: the disk is full.
         """
         self.spec, self.settings, self.device = spec, settings, device
-        self._scratch = scratch
-        self.signals: list[Raster] = [signal]
+        self._room = RasterRoom(device, scratch)
+        self.signals: list[Raster] = [self._room.brought("signal_0", signal)]
         for level in range(1, spec.n_levels):
             coarser = self._new(f"signal_{level}", level)
             _reduce(self.signals[-1], coarser)
@@ -90,21 +90,22 @@ class PyramidFitter:
         Gives the summed squared error of the level, clipped to the unit range.
         """
         kept = self._new(f"reconstruction_{fit.level}", fit.level) if fit.level > 0 else None
-        sse = 0.0
-        for region, rendered in fit.reconstruct(shards):
+        sse = torch.zeros((), dtype=torch.float64, device=self.device)
+        signals = read_ahead(fit.signal, fit.tiles)
+        for (region, rendered), signal in zip(fit.reconstruct(shards), signals, strict=True):
             if kept is not None:
                 kept.write(region, rendered)
-            sse += squared_error(fit.signal.read(region), rendered.clamp_(0, 1))
+            sse += squared_error(signal, rendered.clamp_(0, 1))
         if self._coarser is not None:
-            self._scratch.remove(f"reconstruction_{fit.level + 1}")
+            self._room.remove(f"reconstruction_{fit.level + 1}")
         if fit.level > 0:
-            self._scratch.remove(f"signal_{fit.level}")
+            self._room.remove(f"signal_{fit.level}")
+            del self.signals[fit.level :]
         self._coarser = None if kept is None else Coarser(kept, shards)
-        return sse
+        return float(sse)
 
-    def _new(self, name: str, level: int) -> ArrayRaster:
-        shape = (self.spec.n_channels, *self.spec.level_sides[level])
-        return ArrayRaster(self._scratch.array(name, shape, np.float32))
+    def _new(self, name: str, level: int) -> WritableRaster:
+        return self._room.new(name, self.spec.n_channels, self.spec.level_sides[level])
 
 
 def fit_pyramid(
@@ -120,10 +121,15 @@ def fit_pyramid(
     return MinerRepresentation(fitter.spec, shards)
 
 
-def _reduce(signal: Raster, coarser: ArrayRaster) -> None:
-    for region in tiles(coarser.sides, TILE_SIDE // 2):
-        finer = tuple(
+def _reduce(signal: Raster, coarser: WritableRaster) -> None:
+    side = tile_side(coarser.device.type, coarser.n_channels) // 2
+    regions = list(tiles(coarser.sides, side))
+    finer = [
+        tuple(
             (2 * low, min(2 * high, side))
             for (low, high), side in zip(region, signal.sides, strict=True)
         )
-        coarser.write(region, reduce(signal.read(finer)))
+        for region in regions
+    ]
+    for region, values in zip(regions, read_ahead(signal, finer), strict=True):
+        coarser.write(region, reduce(values))

@@ -1,46 +1,35 @@
 """Fit the blocks of a chunk that have networks of one width, and round them as they are stored."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from miner.fitting.block_fitter import BlockFit, fit_blocks
-from miner.fitting.curves import Curve, merge_curves, scaled
+from miner.fitting.curves import scaled
 from miner.fitting.divergence import RATE_OF_REFIT
+from miner.fitting.group_fit import GroupFit, joined
 from miner.fitting.kernel import Kernel
+from miner.fitting.memory import Memory
 from miner.fitting.patches import Patches
 from miner.fitting.pruning import AbsoluteMSEPruning, Pruning
 from miner.fitting.randomness import generator
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.settings import FitSettings
+from miner.fitting.step_count import StepCount
 from miner.fitting.steps import Steps, StepSettings
 from miner.fitting.weights import Start
 from miner.models.block_model import BlockModel
-from miner.models.parameters import Parameters, concatenate, repeat, select, where
+from miner.models.parameters import Parameters, moved, repeat, select, where
 from miner.pyramid import coordinates
-from miner.representation.render import by_frame
+from miner.representation.render import by_frame, by_row
 from miner.representation.spec import Spec
 
+T = TypeVar("T")
+
 _PILOT_CHECK, _FAR_BELOW = 5, 1e-2
-
-
-@dataclass(frozen=True)
-class GroupFit:
-    """Stored tensors `(B, ...)`, their errors `(B,)`, and how the fit went.
-
-    The error is infinite where a stored number is not finite. Masks `(B,)` say which blocks
-    converged, which diverged and were fitted again at a lower rate, and which diverged there too.
-    `curve` holds the summed squared error in training, without those second fits.
-    """
-
-    stored: Parameters
-    mse: Tensor
-    converged: Tensor
-    diverged: Tensor
-    diverged_again: Tensor
-    curve: Curve
 
 
 class GroupFitter:
@@ -53,10 +42,15 @@ class GroupFitter:
         kernel: Kernel,
         level: int,
         width: int,
-        device: torch.device,
+        memory: Memory,
+        n_beside: int = 1,
     ) -> None:
-        """Take what decides the fit; `device` is where it is computed."""
-        self.spec, self.settings, self.kernel, self.device = spec, settings, kernel, device
+        """Take what decides the fit, and the memory of the device on which it is computed.
+
+        So many groups, this one among them, are fitted at the same time and share that memory.
+        """
+        self.spec, self.settings, self.kernel = spec, settings, kernel
+        self.memory, self.n_beside, self.device = memory, n_beside, memory.device
         self.model: BlockModel = spec.model(level, width)
         self.level, self.steps = level, settings.steps_at(level)
         self.max_mse = settings.max_mse_at(level)
@@ -64,20 +58,25 @@ class GroupFitter:
     def fit(
         self, patches: Patches, start: Start, on_steps: Callable[[int], None] = lambda n: None
     ) -> GroupFit:
-        """Train all blocks and round them. `on_steps` is told how many block steps are done."""
+        """Train all blocks and round them; what is given lies in the host's memory.
+
+        `on_steps` is told how many block steps are done.
+
+        Raises:
+            BlockTooLargeError: memory runs out for a single block.
+        """
+        count, done = StepCount(on_steps), 0
+
+        def fitted(encoded: Tensor, targets: Tensor, hidden: Parameters) -> GroupFit:
+            count.back_to(done)  # where memory ran out, steps are repeated
+            return self._fit_part(encoded, targets, hidden, count.add)
+
         parts, fits = [], []
-        for part, encoded, targets in self._sub_batches(start.frames, patches):
+        for part, fit in self._sub_batches(patches, start, fitted):
             parts.append(part)
-            fits.append(self._fit_part(encoded, targets, select(start.hidden, part), on_steps))
-        order = torch.cat(parts).argsort()
-        return GroupFit(
-            stored=select(concatenate([fit.stored for fit in fits]), order),
-            mse=torch.cat([fit.mse for fit in fits])[order],
-            converged=torch.cat([fit.converged for fit in fits])[order],
-            diverged=torch.cat([fit.diverged for fit in fits])[order],
-            diverged_again=torch.cat([fit.diverged_again for fit in fits])[order],
-            curve=merge_curves([fit.curve for fit in fits]),
-        )
+            fits.append(fit)
+            done = count.done
+        return joined(parts, fits)
 
     def _fit_part(
         self,
@@ -86,7 +85,7 @@ class GroupFitter:
         hidden: Parameters,
         on_steps: Callable[[int], None],
     ) -> GroupFit:
-        """Train the blocks of a sub-batch and round them."""
+        """Train the blocks of a sub-batch and round them; all stays on the device."""
         start = self._start(hidden, len(targets))
         fit, diverged_again = self._train(
             self.steps, self.settings.pruning, self.max_mse, encoded, targets, start, on_steps
@@ -95,9 +94,9 @@ class GroupFitter:
         return GroupFit(
             stored,
             mse,
-            converged=fit.converged.cpu(),
-            diverged=fit.diverged.cpu(),
-            diverged_again=diverged_again.cpu(),
+            converged=fit.converged,
+            diverged=fit.diverged,
+            diverged_again=diverged_again,
             curve=scaled(fit.curve, targets[0].numel()),
         )
 
@@ -107,20 +106,23 @@ class GroupFitter:
         Blocks far below the bound leave early: flat ones should cost next to nothing.
         """
         steps, pruning = replace(self.steps, n_steps=n_steps), AbsoluteMSEPruning(_PILOT_CHECK)
-        mse = torch.empty(len(patches.extents))
-        for part, encoded, targets in self._sub_batches(start.frames, patches):
-            drawn = self._start(select(start.hidden, part), len(part))
+
+        def errors(encoded: Tensor, targets: Tensor, hidden: Parameters) -> Tensor:
+            drawn = self._start(hidden, len(targets))
             bound = _FAR_BELOW * self.max_mse
-            fit, _ = self._train(steps, pruning, bound, encoded, targets, drawn)
-            mse[part] = fit.mse.cpu()
+            return self._train(steps, pruning, bound, encoded, targets, drawn)[0].mse
+
+        mse = torch.empty(len(patches.extents))
+        for part, found in self._sub_batches(patches, start, errors):
+            mse[part] = found.cpu()
         return mse
 
     def _start(self, hidden: Parameters, n_blocks: int) -> Parameters:
         """Trained parameters of blocks that start with these hidden ones."""
         shapes = self.model.head.shapes(self.model.mlp.width, self.model.n_channels)
         key = generator(self.settings.seed, self.level, "readout")
-        start = hidden | repeat(self.settings.readout.draw(shapes, key), n_blocks)
-        return {name: tensor.to(self.device) for name, tensor in start.items()}
+        one = moved(self.settings.readout.draw(shapes, key), self.device)
+        return hidden | repeat(one, n_blocks)
 
     def _train(
         self,
@@ -177,7 +179,7 @@ class GroupFitter:
                 mse = torch.where(_is_finite(stored), mse, torch.inf)
                 best = where(mse < best_mse, stored, best)
                 best_mse = torch.fmin(best_mse, mse)  # a NaN never wins
-        return {name: tensor.cpu() for name, tensor in best.items()}, best_mse.cpu()
+        return best, best_mse
 
     def _measured(
         self, readout: Readout, encoded: Tensor, targets: Tensor, parameters: Parameters
@@ -189,23 +191,30 @@ class GroupFitter:
         return steps
 
     def _sub_batches(
-        self, frames: Tensor, patches: Patches
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Blocks with the same frame and real pixels: members, coordinates and targets.
+        self, patches: Patches, start: Start, fitted: Callable[[Tensor, Tensor, Parameters], T]
+    ) -> Iterator[tuple[Tensor, T]]:
+        """Blocks with the same frame and real pixels, as many as memory holds, and their fits.
 
-        Padded pixels need no weights: they are in no sub-batch's coordinates.
+        `fitted` is given coordinates, targets and hidden parameters. Padded pixels need no weights:
+        they are in no sub-batch's coordinates.
         """
-        for frame, members in by_frame(frames):
-            distinct, which = torch.unique(patches.extents[members], dim=0, return_inverse=True)
-            for number, row in enumerate(distinct.tolist()):
-                extent = tuple(row)
+        for frame, members in by_frame(start.frames):
+            for extent, among in by_row(patches.extents[members]):
                 points = coordinates(self.spec.patch_size, extent, frame)
                 encoded = self.model.mlp.encoding(points).to(self.device)
-                at_once = self.kernel.blocks_at_once(
-                    self.model, points.shape[1], self.settings.max_memory_gib, self.device
+                memory_gib = self.memory.gib(self.n_beside)
+                most = self.kernel.blocks_at_once(
+                    self.model, points.shape[1], memory_gib, self.device
                 )
-                for part in members[which == number].split(at_once):
-                    yield part, encoded, patches.targets(self.spec, part, extent).to(self.device)
+
+                def of_part(
+                    part: Tensor, encoded: Tensor = encoded, extent: tuple[int, ...] = extent
+                ) -> T:
+                    targets = patches.targets(self.spec, part, extent)
+                    hidden = select(start.hidden, part.to(self.device))
+                    return fitted(encoded, targets, hidden)
+
+                yield from self.memory.in_parts(members[among], most, of_part)
 
 
 def _is_finite(stored: Parameters) -> Tensor:

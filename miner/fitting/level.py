@@ -9,18 +9,21 @@ import torch
 from torch import Tensor
 
 from miner.fitting.best_fits import BestFits, FittedGroup
-from miner.fitting.curves import later, merge_curves
+from miner.fitting.curves import Curve, later, merge_curves, no_longer_than
 from miner.fitting.divergence import refuse_if_most
 from miner.fitting.group import GroupFitter
 from miner.fitting.kernel import Kernel
+from miner.fitting.memory import Memory
 from miner.fitting.parents import find_parents
 from miner.fitting.patches import Patches, gather
 from miner.fitting.randomness import generator
 from miner.fitting.settings import FitSettings, at_level
+from miner.fitting.side_by_side import map_side_by_side, n_side_by_side, one_at_a_time
 from miner.fitting.sizing import Task
 from miner.fitting.weights import Start
-from miner.pyramid import ExpandedRaster, Grid, Raster, ZeroRaster
-from miner.regions import Region, sides_of
+from miner.models.parameters import moved
+from miner.pyramid import ExpandedRaster, Grid, Raster, ZeroRaster, read_ahead
+from miner.regions import Region, sides_of, tile_side
 from miner.representation.index import ShardIndex
 from miner.representation.render import render_level
 from miner.representation.shard import ChunkStats, Shard
@@ -40,8 +43,9 @@ class LevelFit:
 
     A block is active when its prediction's mean squared error over its real pixels is above
     `max_mse`; at the coarsest level all are. Chunks follow a curve through the level, so that each
-    reads a small part of it. `predicted_sse` is the prediction's summed squared error over the
-    level, `clipped_sse` the same for the prediction clipped to the unit range.
+    reads a small part of it. `tiles` are the boxes by which the level is scored and rendered.
+    `predicted_sse` is the prediction's summed squared error over the level, `clipped_sse` the same
+    for the prediction clipped to the unit range.
     """
 
     def __init__(
@@ -58,7 +62,8 @@ class LevelFit:
         self.spec, self.settings, self.kernel = spec, settings, kernel
         self.level, self.signal, self.device = level, signal, device
         self.grid = spec.grid(level)
-        self.prediction: Raster = ZeroRaster(spec.n_channels, self.grid.sides)
+        self.tiles = list(self.grid.tiles(tile_side(device.type, spec.n_channels)))
+        self.prediction: Raster = ZeroRaster(spec.n_channels, self.grid.sides, device)
         if coarser is not None:
             self.prediction = ExpandedRaster(coarser.reconstruction, self.grid.sides)
         inherits = coarser is not None and settings.weights.inherits
@@ -66,6 +71,7 @@ class LevelFit:
         self._parents = ShardIndex(spec.grid(min(level + 1, spec.n_levels - 1)), shards)
         self.max_mse = settings.max_mse_at(level)
         self.n_steps = settings.steps_at(level).n_steps
+        self._memory = Memory(device, settings.max_memory_gib)
         self.predicted_mse = torch.empty(self.grid.n_blocks, dtype=torch.float64)
         self.predicted_sse = self.clipped_sse = 0.0
         self._score_prediction()
@@ -91,26 +97,36 @@ class LevelFit:
         return float((mse * n_values).sum())
 
     def _score_prediction(self) -> None:
-        """Find the prediction's error for each block, and over the level as it is and clipped."""
-        for region in self.grid.tiles():
-            signal, prediction = self.signal.read(region), self.prediction.read(region)
-            blocks, own = self.grid.blocks_in(region), Grid(sides_of(region), self.grid.patch_size)
-            errors = own.block_means((signal - prediction).square())
+        """Find the prediction's error for each block, and over the level as it is and clipped.
+
+        The errors come from the device at the end, all at once.
+        """
+        clipped = torch.zeros((), dtype=torch.float64, device=self.device)
+        found = []
+        for region, signal in zip(self.tiles, read_ahead(self.signal, self.tiles), strict=True):
+            prediction = self.prediction.read(region)
+            own = Grid(sides_of(region), self.grid.patch_size)
+            found.append(own.block_means((signal - prediction).square()))
+            clipped += squared_error(signal, prediction.clamp_(0, 1))
+        self.clipped_sse = float(clipped)
+        by_tile = torch.cat(found).cpu().split([len(errors) for errors in found])
+        for region, errors in zip(self.tiles, by_tile, strict=True):
+            blocks = self.grid.blocks_in(region)
             self.predicted_mse[blocks] = errors
             self.predicted_sse += self._sse(blocks, errors)
-            self.clipped_sse += squared_error(signal, prediction.clamp_(0, 1))
 
     def fit_chunk(self, chunk: int, on_steps: Callable[[int], None] = lambda n: None) -> Shard:
         """Fit the blocks of one chunk. `on_steps` is told how many block steps are done.
 
         Raises:
             DivergenceError: the learning rate is too high for most blocks.
+            BlockTooLargeError: memory runs out for a single block.
         """
         began = time.perf_counter()
         blocks = self.chunks[chunk]
         signal, prediction = gather(self.grid, blocks, (self.signal, self.prediction))
         patches = Patches(signal, prediction, self.grid.extents(blocks))
-        first, again, pilot_seconds = self._fit_widths(blocks, patches, on_steps, chunk == 0)
+        first, again, curve = self._fit_widths(blocks, patches, on_steps, chunk == 0)
         stored = BestFits(self.predicted_mse[blocks])
         for group in first + again:
             stored.add(group)
@@ -121,7 +137,7 @@ class LevelFit:
             n_fresh=sum(int(group.start.is_fresh.sum()) for group in first),
             n_diverged=sum(int(group.fit.diverged.sum()) for group in first),
             seconds=time.perf_counter() - began,
-            curve=later(merge_curves([group.fit.curve for group in first]), pilot_seconds),
+            curve=curve,
         )
         return Shard(
             self.level,
@@ -136,7 +152,7 @@ class LevelFit:
     def reconstruct(self, shards: Sequence[Shard]) -> Iterator[tuple[Region, Tensor]]:
         """The level as stored, tile by tile, `(C, *S)`, never clipped."""
         index, size = ShardIndex(self.grid, shards), self.grid.patch_size
-        for region in self.grid.tiles():
+        for region in self.tiles:
             first = tuple(low for low, _ in region)
             near = index.near([n // size for n in first], [-(-high // size) for _, high in region])
             prediction, outputs = self.prediction.read(region), self.kernel.outputs
@@ -144,10 +160,10 @@ class LevelFit:
 
     def _fit_widths(
         self, blocks: Tensor, patches: Patches, on_steps: Callable[[int], None], is_first: bool
-    ) -> tuple[list[FittedGroup], list[FittedGroup], float]:
+    ) -> tuple[list[FittedGroup], list[FittedGroup], Curve]:
         """Fits of all blocks with the widths that they get, and of some again with wider ones.
 
-        Also the seconds that it took to find the widths.
+        Also the curve of the former, after the seconds that it took to find the widths.
         """
         began = time.perf_counter()
         sizing, level_width = self.settings.sizing, at_level(self.settings.width, self.level)
@@ -162,22 +178,23 @@ class LevelFit:
 
         def pilot(n_steps: int) -> Tensor:
             start = self._start(blocks, level_width)
-            return self._fitter(level_width).errors_after(n_steps, patches, start)
+            return self._fitter(level_width, 1).errors_after(n_steps, patches, start)
 
         widths = sizing.assign(task, pilot)
         pilot_seconds = time.perf_counter() - began
         rounds: list[list[FittedGroup]] = []
+        curve: Curve = ()
         mse = torch.full((len(blocks),), torch.inf)
         pending = torch.arange(len(blocks))
         while len(pending) and len(rounds) <= sizing.retries:
-            groups = []
-            for width in widths[pending].unique().tolist():
-                rows = pending[widths[pending] == width]
-                start = self._start(blocks[rows], width)
-                fit = self._fitter(width).fit(patches.select(rows), start, on_steps)
-                mse[rows] = torch.fmin(mse[rows], fit.mse)
-                groups.append(FittedGroup(width, rows, start, fit))
+            groups = self._fit_groups(blocks, patches, widths, pending, on_steps)
+            for group in groups:
+                mse[group.rows] = torch.fmin(mse[group.rows], group.fit.mse)
             rounds.append(groups)
+            if len(rounds) == 1:
+                seconds = time.perf_counter() - began - pilot_seconds
+                curve = merge_curves([group.fit.curve for group in groups])
+                curve = later(no_longer_than(curve, seconds), pilot_seconds)
             if is_first and len(rounds) == 1:  # a later chunk may hold a few odd blocks alone
                 diverged = [group.fit.diverged_again for group in groups]
                 refuse_if_most(diverged, self.settings.optimizer)
@@ -185,23 +202,43 @@ class LevelFit:
             wider = sizing.widen(widths, mse, task)
             pending = torch.nonzero(wider > widths).flatten()
             widths = wider
-        return rounds[0], [group for groups in rounds[1:] for group in groups], pilot_seconds
+        return rounds[0], [group for groups in rounds[1:] for group in groups], curve
+
+    def _fit_groups(
+        self,
+        blocks: Tensor,
+        patches: Patches,
+        widths: Tensor,
+        rows: Tensor,
+        on_steps: Callable[[int], None],
+    ) -> list[FittedGroup]:
+        """Fits of some rows of a chunk, each with its width, narrow ones first."""
+        own = widths[rows]
+        distinct: list[int] = own.unique().tolist()
+        heard, n_beside = one_at_a_time(on_steps), n_side_by_side(self.device, len(distinct))
+
+        def fitted(width: int) -> FittedGroup:
+            members = rows[own == width]
+            start = self._start(blocks[members], width)
+            fit = self._fitter(width, n_beside).fit(patches.select(members), start, heard)
+            return FittedGroup(width, members, start, fit)
+
+        return map_side_by_side(self.device, fitted, distinct)
 
     def _start(self, blocks: Tensor, width: int) -> Start:
-        drawn = self.spec.model(self.level, width).mlp.draw(
-            generator(self.settings.seed, self.level)
-        )
-        parents = find_parents(self.spec, self.level, width, blocks, self._parents)
-        return self.settings.weights.start(drawn, parents)
+        one = self.spec.model(self.level, width).mlp.draw(generator(self.settings.seed, self.level))
+        parents = find_parents(self.spec, self.level, width, blocks, self._parents, self.device)
+        return self.settings.weights.start(moved(one, self.device), parents)
 
-    def _fitter(self, width: int) -> GroupFitter:
-        return GroupFitter(self.spec, self.settings, self.kernel, self.level, width, self.device)
+    def _fitter(self, width: int, n_beside: int) -> GroupFitter:
+        fixed = self.spec, self.settings, self.kernel, self.level
+        return GroupFitter(*fixed, width, self._memory, n_beside)
 
 
 def _unheard(n_block_steps: int) -> None:
     """Steps of blocks that were counted before."""
 
 
-def squared_error(signal: Tensor, reconstruction: Tensor) -> float:
-    """Summed squared error of two tensors of one shape."""
-    return float((signal - reconstruction).double().square().sum())
+def squared_error(signal: Tensor, reconstruction: Tensor) -> Tensor:
+    """Summed squared error of two tensors of one shape, `()` float64, where they lie."""
+    return (signal - reconstruction).double().square().sum()

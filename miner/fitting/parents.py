@@ -6,18 +6,23 @@ import torch
 from torch import Tensor
 
 from miner.fitting.weights import Parents
-from miner.models.parameters import Parameters, concatenate, select
+from miner.models.parameters import Parameters, concatenate, moved, select
 from miner.representation.index import ShardIndex
 from miner.representation.spec import Spec
 
 
 def find_parents(
-    spec: Spec, level: int, width: int, blocks: Tensor, coarser: ShardIndex
+    spec: Spec,
+    level: int,
+    width: int,
+    blocks: Tensor,
+    coarser: ShardIndex,
+    device: torch.device,
 ) -> Parents:
     """The stored parents of blocks `(B,)` of one width; none at the coarsest or of another shape.
 
     The parent of the block at position q is the coarser block at q // 2. Only shards that hold
-    parents are read.
+    parents are read. Their numbers are decoded on the device.
     """
     positions = spec.grid(level).positions(blocks)
     groups = list(_groups(spec, level, width, positions // 2, coarser))
@@ -33,7 +38,8 @@ def find_parents(
     order = known.argsort()
     place = torch.searchsorted(known[order], wanted).clamp(max=len(known) - 1)
     row = order[place]
-    decoded = spec.storage.decode(select(concatenate([stored for _, _, stored in groups]), row))
+    stored = select(concatenate([stored for _, _, stored in groups]), row)
+    decoded = spec.storage.decode(moved(stored, device))
     return Parents(
         exists=known[row] == wanted,
         hidden={name: decoded[name] for name in spec.model(level, width).mlp.shapes()},

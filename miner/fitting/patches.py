@@ -6,16 +6,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from miner.pyramid import Grid, Raster
+from miner.pyramid import Grid, Raster, read_ahead
 from miner.regions import Region, sides_of
 from miner.representation.spec import Spec
 
 _CELL_PIXELS = 2**16  # in a box that is read at once
+_DEVICE_CELL_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
 
 
 @dataclass(frozen=True)
 class Patches:
-    """A chunk's signal and prediction, `(B, C, *[patch_size] * D)`, and real pixels `(B, D)`."""
+    """A chunk's signal and prediction, `(B, C, *[patch_size] * D)`, and real pixels `(B, D)`.
+
+    Pixels lie on the device that fits them, everything else about blocks in the host's memory.
+    """
 
     signal: Tensor
     prediction: Tensor
@@ -23,11 +27,13 @@ class Patches:
 
     def select(self, members: Tensor) -> "Patches":
         """Some of the blocks."""
-        return Patches(self.signal[members], self.prediction[members], self.extents[members])
+        there = members.to(self.signal.device)
+        return Patches(self.signal[there], self.prediction[there], self.extents[members])
 
     def targets(self, spec: Spec, part: Tensor, extent: tuple[int, ...]) -> Tensor:
         """Targets `(B, C, P)` over real pixels."""
-        crop: tuple[Tensor | slice, ...] = (part, slice(None), *map(slice, extent))
+        there = part.to(self.signal.device)
+        crop: tuple[Tensor | slice, ...] = (there, slice(None), *map(slice, extent))
         signal, prediction = self.signal[crop], self.prediction[crop]
         return spec.pyramid.target(signal, prediction).flatten(2)
 
@@ -35,19 +41,27 @@ class Patches:
 def gather(grid: Grid, blocks: Tensor, rasters: Sequence[Raster]) -> list[Tensor]:
     """Patches `(B, C, *[patch_size] * D)` of some blocks in each of several signals.
 
-    Read cell by cell, so that memory does not depend on how far apart the blocks lie.
+    They lie where the signals do. Read cell by cell, so that memory does not depend on how far
+    apart the blocks lie.
     """
     positions, n_axes = grid.positions(blocks), len(grid.sides)
-    cell_side = max(1, round(_CELL_PIXELS ** (1 / n_axes)) // grid.patch_size)
+    n_pixels = _CELL_PIXELS
+    if any(raster.device.type != "cpu" for raster in rasters):
+        n_pixels = max(n_pixels, _DEVICE_CELL_VALUES // rasters[0].n_channels)
+    cell_side = max(1, round(n_pixels ** (1 / n_axes)) // grid.patch_size)
     cells, membership = torch.unique(positions // cell_side, dim=0, return_inverse=True)
     sides = (grid.patch_size,) * n_axes
-    gathered = [torch.empty(len(blocks), raster.n_channels, *sides) for raster in rasters]
-    for cell in range(len(cells)):
-        rows = torch.nonzero(membership == cell).flatten()
-        region, local = _box(grid, positions[rows])
-        own = Grid(sides_of(region), grid.patch_size)
-        for patches, raster in zip(gathered, rasters, strict=True):
-            patches[rows] = own.cut(raster.read(region), own.numbers(local))
+    gathered = [
+        torch.empty(len(blocks), raster.n_channels, *sides, device=raster.device)
+        for raster in rasters
+    ]
+    members = [torch.nonzero(membership == cell).flatten() for cell in range(len(cells))]
+    boxes = [_box(grid, positions[rows]) for rows in members]
+    for patches, raster in zip(gathered, rasters, strict=True):
+        read = read_ahead(raster, [region for region, _ in boxes])
+        for rows, (region, local), values in zip(members, boxes, read, strict=True):
+            own = Grid(sides_of(region), grid.patch_size)
+            patches[rows.to(raster.device)] = own.cut(values, own.numbers(local))
     return gathered
 
 

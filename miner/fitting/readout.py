@@ -114,7 +114,7 @@ class ClosedFormReadout(Readout):
         centred = features - mean_f
         gram = (centred @ centred.transpose(1, 2)).double()
         moment = (centred @ (targets - mean_t).transpose(1, 2)).double()
-        weight = _ridge_solve(gram, moment, self.ridge)
+        weight = ridge_solve(gram, moment, self.ridge)
         mean_f, mean_t = mean_f.squeeze(-1).double(), mean_t.squeeze(-1).double()
         bias = mean_t - (mean_f.unsqueeze(1) @ weight).squeeze(1)
         bias = torch.where(bias.isfinite(), bias, mean_t)
@@ -126,7 +126,7 @@ class ClosedFormReadout(Readout):
             yield replace(self, ridge=self.ridge * rung)
 
 
-def _ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:
+def ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:
     """Solve `(gram + lambda I) W = moment` per block, `(B, H, H)` and `(B, H, C)`."""
     penalty = ridge * gram.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-12)
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)

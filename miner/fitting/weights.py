@@ -28,7 +28,10 @@ class Parents:
 
 @dataclass(frozen=True)
 class Start:
-    """Hidden parameters `(B, ...)`, frames `(B, 1 + D)`, and which blocks start fresh `(B,)`."""
+    """Hidden parameters `(B, ...)`, frames `(B, 1 + D)`, and which blocks start fresh `(B,)`.
+
+    The parameters lie on the device that trains them, all else in the host's memory.
+    """
 
     hidden: Parameters
     frames: Tensor
@@ -93,7 +96,8 @@ class ParentFrameWeights(Weights):
 def _start(drawn: Mapping[str, Tensor], parents: Parents, inherits: Tensor, gain: float) -> Start:
     hidden = repeat(drawn, len(inherits))
     if inherits.any():
-        hidden = where(inherits, _scaled(parents.hidden, gain), hidden)
+        there = inherits.to(next(iter(hidden.values())).device)
+        hidden = where(there, _scaled(parents.hidden, gain), hidden)
     return Start(hidden, torch.zeros_like(parents.frames), ~inherits)
 
 

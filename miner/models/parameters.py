@@ -19,6 +19,11 @@ def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> Parameters:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
+def moved(parameters: Mapping[str, Tensor], device: torch.device) -> Parameters:
+    """The parameters on a device."""
+    return {name: tensor.to(device) for name, tensor in parameters.items()}
+
+
 def repeat(one: Mapping[str, Tensor], n_blocks: int) -> Parameters:
     """`n_blocks` copies of the parameters of a single block, which have no block axis."""
     return {name: tensor.expand(n_blocks, *tensor.shape).clone() for name, tensor in one.items()}

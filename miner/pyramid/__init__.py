@@ -1,5 +1,6 @@
 """Pyramids of signals: reduce and expand, targets of a level, patches and their coordinates."""
 
+from miner.pyramid.ahead import read_ahead
 from miner.pyramid.grid import Frame, Grid, coordinates
 from miner.pyramid.pyramids import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramid.raster import (
@@ -7,9 +8,13 @@ from miner.pyramid.raster import (
     ExpandedRaster,
     Raster,
     SourceRaster,
+    TensorRaster,
+    UploadedRaster,
+    WritableRaster,
     ZeroRaster,
 )
 from miner.pyramid.resample import expand, half, reduce
+from miner.pyramid.room import RasterRoom
 
 __all__ = [
     "ArrayRaster",
@@ -20,10 +25,15 @@ __all__ = [
     "LaplacianPyramid",
     "Pyramid",
     "Raster",
+    "RasterRoom",
     "SourceRaster",
+    "TensorRaster",
+    "UploadedRaster",
+    "WritableRaster",
     "ZeroRaster",
     "coordinates",
     "expand",
     "half",
+    "read_ahead",
     "reduce",
 ]

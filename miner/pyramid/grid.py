@@ -19,7 +19,8 @@ from miner.regions import TILE_SIDE, Region, tiles
 class Grid:
     """The patches of `patch_size` pixels a side that cover a signal; row-major block numbers.
 
-    Patches at the far edges may hold fewer real pixels; their `extent` says how many.
+    Patches at the far edges may hold fewer real pixels; their `extent` says how many. Numbers and
+    places of blocks are tensors in the host's memory; signals and their patches lie on any device.
     """
 
     sides: tuple[int, ...]
@@ -56,9 +57,9 @@ class Grid:
                 key |= ((positions[:, axis] >> bit) & 1) << place
         return blocks[key.argsort()]
 
-    def tiles(self) -> Iterator[Region]:
-        """Boxes of whole patches that cover the signal, of about a megapixel each."""
-        side = round(TILE_SIDE ** (2 / len(self.sides)))
+    def tiles(self, tile_side: int = TILE_SIDE) -> Iterator[Region]:
+        """Boxes of whole patches that cover the signal, of about `tile_side`^2 pixels each."""
+        side = round(tile_side ** (2 / len(self.sides)))
         return tiles(self.sides, max(1, side // self.patch_size) * self.patch_size)
 
     def blocks_in(self, region: Region) -> Tensor:
@@ -79,7 +80,7 @@ class Grid:
         positions = self.positions(blocks)
         if len(positions) == 0:
             return signal.new_empty(0, signal.shape[0], *(self.patch_size for _ in self.sides))
-        return self.tiled(signal)[tuple(positions.T)]
+        return self.tiled(signal)[tuple(positions.T.to(signal.device))]
 
     def joined(self, tiled: Tensor) -> Tensor:
         """The signal `(C, *S)` of its patches as `tiled` lays them out."""
@@ -91,9 +92,9 @@ class Grid:
 
     def block_means(self, signal: Tensor) -> Tensor:
         """Mean of a signal `(C, *S)` over the real pixels and channels of each block, `(B,)`."""
-        blocks = torch.arange(self.n_blocks)
         sums = self.tiled(signal).double().flatten(len(self.sides)).sum(-1).flatten()
-        return sums / (self.extents(blocks).prod(-1) * signal.shape[0])
+        n_values = self.extents(torch.arange(self.n_blocks)).prod(-1) * signal.shape[0]
+        return sums / n_values.to(signal.device)
 
     def tiled(self, signal: Tensor) -> Tensor:
         """A copy of the signal, zero beyond its edges, as `(*counts, C, *[patch_size] * D)`."""

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from miner.models.block_model import BlockModel
-from miner.models.parameters import Parameters, select
+from miner.models.parameters import Parameters, moved, select
 from miner.pyramid import Frame, Grid, coordinates
 from miner.regions import Region
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
 
 _PIXELS_AT_ONCE = 2**18
+_DEVICE_PIXELS_AT_ONCE = 2**20  # fewer leave a GPU idle
 
 
 def check_region(region: Region, sides: tuple[int, ...]) -> None:
@@ -35,9 +36,18 @@ def check_region(region: Region, sides: tuple[int, ...]) -> None:
 
 def by_frame(frames: Tensor) -> Iterator[tuple[Frame, Tensor]]:
     """The distinct rows of frames `(B, 1 + D)` and the numbers of the blocks that have each."""
-    distinct, membership = torch.unique(frames, dim=0, return_inverse=True)
+    for row, members in by_row(frames):
+        yield Frame(row[0], row[1:]), members
+
+
+def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """The distinct rows of `(B, N)`, ascending, and the numbers of the blocks that have each."""
+    if len(rows) and bool((rows == rows[0]).all()):  # as nearly always; sorting takes longer
+        yield tuple(rows[0].tolist()), torch.arange(len(rows))
+        return
+    distinct, membership = torch.unique(rows, dim=0, return_inverse=True)
     for number, row in enumerate(distinct.tolist()):
-        yield Frame(row[0], tuple(row[1:])), torch.nonzero(membership == number).flatten()
+        yield tuple(row), torch.nonzero(membership == number).flatten()
 
 
 Outputs = Callable[[BlockModel, Parameters, Tensor], Tensor]
@@ -52,12 +62,16 @@ def plain_outputs(model: BlockModel, parameters: Parameters, encoded: Tensor) ->
 def block_values(
     spec: Spec, model: BlockModel, parameters: Parameters, frames: Tensor, outputs: Outputs
 ) -> Tensor:
-    """What decoded blocks of one network say, as patches `(B, C, *[patch_size] * D)`."""
-    sides = (spec.patch_size,) * len(spec.sides)
-    values = torch.empty(len(frames), spec.n_channels, *sides)
+    """What decoded blocks of one network say, as patches `(B, C, *[patch_size] * D)`.
+
+    Computed where the parameters lie; frames `(B, 1 + D)` lie in the host's memory.
+    """
+    sides, device = (spec.patch_size,) * len(spec.sides), next(iter(parameters.values())).device
+    values = torch.empty(len(frames), spec.n_channels, *sides, device=device)
+    n_pixels = _PIXELS_AT_ONCE if device.type == "cpu" else _DEVICE_PIXELS_AT_ONCE
     for frame, members in by_frame(frames):
-        encoded = model.mlp.encoding(coordinates(spec.patch_size, sides, frame))
-        for part in members.split(max(1, _PIXELS_AT_ONCE // encoded.shape[1])):
+        encoded = model.mlp.encoding(coordinates(spec.patch_size, sides, frame)).to(device)
+        for part in members.to(device).split(max(1, n_pixels // encoded.shape[1])):
             said = outputs(model, select(parameters, part), encoded)
             values[part] = said.unflatten(-1, sides)
     return values
@@ -72,14 +86,14 @@ def render_level(
     first: tuple[int, ...],
     outputs: Outputs = plain_outputs,
 ) -> Tensor:
-    """Join a level's active blocks to its prediction `(C, *box)`.
+    """Join a level's active blocks to its prediction `(C, *box)`, on the prediction's device.
 
     The box begins at pixel `first` of the level, on a patch's corner, and ends on patches' borders
     or the level's own; blocks outside it are left out. Never clipped.
     """
     box = Grid(tuple(prediction.shape[1:]), spec.patch_size)
     grid = spec.grid(level)
-    corner = torch.tensor(first) // spec.patch_size
+    corner, device = torch.tensor(first) // spec.patch_size, prediction.device
     tiled = box.tiled(prediction)
     for shard in shards:
         positions = grid.positions(shard.blocks) - corner
@@ -91,11 +105,13 @@ def render_level(
         )
         for width, members, stored in shard.groups():
             shown = inside[members]
-            parameters = spec.storage.decode(select(stored, shown))
+            parameters = spec.storage.decode(moved(select(stored, shown), device))
             model, rows = spec.model(level, width), members[shown]
-            values[rows] = block_values(spec, model, parameters, shard.frames[rows], outputs)
-        places = tuple(positions[inside].T)
-        tiled[places] = spec.pyramid.merge(tiled[places], values[inside])
+            said = block_values(spec, model, parameters, shard.frames[rows], outputs)
+            values[rows.to(device)] = said
+        rows = torch.nonzero(inside).flatten()
+        places = tuple(positions[rows].T.to(device))
+        tiled[places] = spec.pyramid.merge(tiled[places], values[rows.to(device)])
     return box.joined(tiled)
 
 

@@ -18,6 +18,7 @@ from miner.representation.shard import RepresentationError, Shard, write_shard
 from miner.representation.spec import Spec
 
 _MOST_VALUES = 2**32  # 16 GiB
+_HOST = torch.device("cpu")
 
 PRODUCT = "representation"
 """Name of a representation's folder in the folder of the run that makes it."""
@@ -55,15 +56,20 @@ class MinerRepresentation:
         numbers = [shard.blocks for shard in self.shards.get(level, ())]
         return torch.cat([torch.empty(0, dtype=torch.long), *numbers]).sort().values
 
-    def render(self, level: int = 0, region: Region | None = None) -> np.ndarray:
+    def render(
+        self, level: int = 0, region: Region | None = None, device: torch.device = _HOST
+    ) -> np.ndarray:
         """The image at a level, clipped to the unit range: `(C, *S)` float32.
 
         `region` is ((first, end), ...) in that level's pixels, rows first; None is the whole level.
+        It is computed on the device.
         """
-        return self.reconstruct(level, region).clamp(0, 1).numpy()
+        return self.reconstruct(level, region, device).clamp(0, 1).cpu().numpy()
 
-    def reconstruct(self, level: int = 0, region: Region | None = None) -> Tensor:
-        """The unclipped reconstruction r_j in a region, `(C, *S)` float32.
+    def reconstruct(
+        self, level: int = 0, region: Region | None = None, device: torch.device = _HOST
+    ) -> Tensor:
+        """The unclipped reconstruction r_j in a region, `(C, *S)` float32, on the device.
 
         Raises:
             ValueError: no such level, a region outside it, or one too large for an array.
@@ -82,7 +88,7 @@ class MinerRepresentation:
                 f"{_MOST_VALUES}; render a part, or write a file with python -m miner.render"
             )
         box = whole_patches(region, spec.grid(level))
-        prediction = self._prediction(level, box)
+        prediction = self._prediction(level, box, device)
         first = tuple(low for low, _ in box)
         rendered = render_level(spec, level, self._near(level, box), prediction, first)
         crop = [slice(r[0] - b[0], r[1] - b[0]) for r, b in zip(region, box, strict=True)]
@@ -95,11 +101,11 @@ class MinerRepresentation:
         first = [low // size for low, _ in box]
         return self._index[level].near(first, [-(-high // size) for _, high in box])
 
-    def _prediction(self, level: int, box: Region) -> Tensor:
+    def _prediction(self, level: int, box: Region, device: torch.device) -> Tensor:
         if self.spec.is_coarsest(level):
-            return torch.zeros(self.spec.n_channels, *(high - low for low, high in box))
+            return torch.zeros(self.spec.n_channels, *sides_of(box), device=device)
         around = halo(box, self.spec.level_sides[level + 1])
-        coarser = self.reconstruct(level + 1, around)
+        coarser = self.reconstruct(level + 1, around, device)
         return predict(coarser, tuple(low for low, _ in around), box)
 
     def save(self, folder: str | Path) -> Path:

@@ -44,9 +44,9 @@ def start_fit(
         ImageError: the image cannot be read.
         OSError: the disk is full.
     """
-    settings = build_settings(config)
     image = check_config(config).image
     source = open_image(image.path, image.max_pixels, image.crop_px, scratch)
+    settings = build_settings(config)
     fit = fit_of(config, source.sha256, device_type(config.trainer.accelerator))
     signal = raster(source)
     spec = make_spec(signal.sides, source.format, settings)

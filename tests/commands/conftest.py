@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from runs import TINY, Command, Compose, Fit, Outcome, run_main, save_picture
+from runs import TINY, Command, Compose, Fit, Outcome, leave_out_pictures, run_main, save_picture
 
 from miner.config import CONF_FOLDER
 from miner.jobs import Job
@@ -68,6 +68,12 @@ def command(tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]) -
         return Outcome(status, said.out + said.err)
 
     return call
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of one test without their pictures."""
+    leave_out_pictures(monkeypatch)
 
 
 @pytest.fixture(scope="session")

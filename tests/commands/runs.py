@@ -108,6 +108,12 @@ def start_python(folder: Path, *arguments: str) -> Outcome:
     return Outcome(done.returncode, done.stdout + done.stderr)
 
 
+def leave_out_pictures(patch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes most of a tiny run, for tests that do not look at it."""
+    patch.setattr("miner.training.session.draw_pictures", lambda *arguments: None)
+    patch.setattr("miner.training.session.logged_pictures", lambda *arguments: {})
+
+
 @contextmanager
 def _own_logging() -> Iterator[None]:
     """Undo what a command does to the logging of this process."""

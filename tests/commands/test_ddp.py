@@ -16,7 +16,6 @@ from runs import ROOT, TINY, Outcome, read_report, run_main, same, save_picture
 from miner.representation import read_manifest
 
 SETTINGS = (*TINY[:-1], "fitting.chunk_size=2", "fitting.coarse_ratio=1")
-ONE_THREAD = ("OMP_NUM_THREADS", "1")  # scores depend on the number of threads
 ODD = "odd (1) $é'x"
 FINEST_FIRST = 1  # a rank of two begins one chunk of the coarse level
 
@@ -31,7 +30,7 @@ class Ended(Outcome):
 def start(folder: Path, *command: str, harm: str | None = None) -> "subprocess.Popen[str]":
     """Start a command in a session of its own."""
     own = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(Path(__file__).parent)))}
-    own |= dict([ONE_THREAD]) | ({} if harm is None else {"HARM": harm})
+    own |= {} if harm is None else {"HARM": harm}
     return subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=folder,
@@ -75,9 +74,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     save_picture(folder / "picture.png")
     path = "image.path=picture.png"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(*ONE_THREAD)
-        assert run_main(folder, *SETTINGS, "trainer=cpu", path, "hydra.run.dir=alone") == 0
+    assert run_main(folder, *SETTINGS, "trainer=cpu", path, "hydra.run.dir=alone") == 0
     return folder
 
 

@@ -13,6 +13,8 @@ from runs import Command, read_report, save_picture, start_python
 from miner.command_line import expand_folders, quote_paths
 from miner.images import ImageError
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 ODD_NAMES = ["two words", "a,b", "it's", 'say "x"', "${seed}", "[x]", "a=b", "a(1)", "été 日本"]
 
 

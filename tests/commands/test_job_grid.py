@@ -16,32 +16,29 @@ from miner.config import CONF_FOLDER
 from miner.grid import Grid
 from miner.schema import ConfigError
 
-OVERRIDES = [
-    "seed=0,1,2",
-    "seed=range(0,3)",
-    "seed=5",
+SEVERAL = [  # overrides of more than one job
+    "seed=0,1",
+    "seed=range(0,2)",
     "pyramid=gaussian,laplacian",
     "pyramid.n_levels=2,auto",
     "activation=glob(si*)",
-    "readout=learned",
     "sizing=uniform,by_need",
     "model.width=[4,8],12",
     "model.width=choice(4,8)",
-    "fitting.max_steps=[3,4]",
     "fitting.max_mse=1e-4,0.001",
     "image.path='a, b.png',sample:moon",
     "image.crop_px=null,16",
     "logger=[csv],none",
-    "patch_size=${model.depth}",
     "+optimizer.eps=1e-8,1e-7",
-    "++seed=8",
-    "~optimizer.betas",
-    "~trainer",
     "experiment=paper,fast",
-    "experiment=miner_pl",
-    "optimizer=adam_paper",
     "optimizer.lr=0.01,0.1",
 ]
+SINGLE = [  # overrides of one job, together where they do not meet
+    ["seed=5", "readout=learned", "fitting.max_steps=[3,4]", "~optimizer.betas"],
+    ["++seed=8", "patch_size=${model.depth}", "~trainer", "optimizer=adam_paper"],
+    ["experiment=miner_pl"],
+]
+OVERRIDES = [*SEVERAL, *(override for group in SINGLE for override in group)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,25 +59,44 @@ def plain(config: DictConfig) -> object:
 
 
 def check(overrides: Sequence[str]) -> None:
-    """Compare the whole grid with Hydra's, and each job's overrides with its configuration."""
+    """Compare the whole grid with Hydra's, and each job's overrides with its configuration.
+
+    Overrides that are spelt in another way are composed too.
+    """
     jobs, expected = list(Grid("config", overrides).jobs()), started_by_hydra(overrides)
     assert len(jobs) == len(expected)
     for (own, config), job in zip(jobs, expected, strict=True):
         assert plain(config) == plain(compose("config", job))
-        if own != job:  # another spelling
+        if own != job:
             assert plain(config) == plain(compose("config", own))
 
 
-@given(overrides=st.lists(st.sampled_from(OVERRIDES), max_size=4, unique=True))
-@settings(max_examples=8)
+ANY_OVERRIDES = st.lists(st.sampled_from(OVERRIDES), max_size=4, unique=True)
+
+
+@given(overrides=ANY_OVERRIDES)
+@settings(max_examples=4)
+def test_a_few_grids_are_hydras(overrides: list[str]) -> None:
+    assume(2 <= len(started_by_hydra(overrides)) <= 4)
+    check(overrides)
+
+
+@pytest.mark.slow
+@given(overrides=ANY_OVERRIDES)
+@settings(max_examples=40)
 def test_any_grid_is_hydras(overrides: list[str]) -> None:
     assume(len(started_by_hydra(overrides)) <= 4)
     check(overrides)
 
 
-@pytest.mark.parametrize("override", OVERRIDES)
+@pytest.mark.parametrize("override", SEVERAL)
 def test_each_kind_of_override_is_read_as_hydra_does(override: str) -> None:
     check([override])
+
+
+@pytest.mark.parametrize("overrides", SINGLE, ids=" ".join)
+def test_each_kind_of_single_override_is_read_as_hydra_does(overrides: list[str]) -> None:
+    check(overrides)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from miner.identity import job_hash
 from miner.images import inspect_image
 from miner.schema import check_config
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 FILES = sorted((file.parent.name, file.stem) for file in CONF_FOLDER.glob("*/*.yaml"))
 IMAGES = [name for group, name in FILES if group == "image"]
 RECIPES = [name for group, name in FILES if group == "experiment"]
@@ -43,13 +45,6 @@ QUESTIONS = {  # an ablation: what it compares
     "weights": ["pyramid", "weights"],
 }
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA GPU")
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes most of a tiny run and depends on no option."""
-    monkeypatch.setattr("miner.training.session.draw_pictures", lambda *arguments: None)
-    monkeypatch.setattr("miner.training.session.logged_pictures", lambda *arguments: {})
 
 
 def read_yaml(group: str, name: str) -> dict:

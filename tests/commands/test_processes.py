@@ -1,7 +1,5 @@
 """Which process this is, what it may ask for, and how its command reaches it."""
 
-import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,7 +10,6 @@ from runs import Compose
 
 from miner.command_line import as_launched
 from miner.distribution import check_devices, check_processes
-from miner.machine import share_cores
 from miner.place import FIRST, Place, present_place
 from miner.resuming import resume_arguments
 from miner.schema import ConfigError, RunConfig, check_config
@@ -159,16 +156,3 @@ def test_room_for_all_ranks_is_looked_for(
         scratch_for(many, tmp_path)
     scratch_for(many, tmp_path, Place(0, 1))  # the first has looked
     assert len(needed) == 2
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="cores are counted by affinity")
-def test_ranks_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = torch.get_num_threads()
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("joblib.cpu_count", lambda only_physical_cores: 6)
-    try:
-        share_cores(3)
-        assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (2, "2")
-    finally:
-        torch.set_num_threads(before)
-        monkeypatch.delenv("OMP_NUM_THREADS")

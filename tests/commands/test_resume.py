@@ -8,15 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from runs import TINY, Command, read_report, run_main, same, save_picture
+from runs import (
+    TINY,
+    Command,
+    leave_out_pictures,
+    read_report,
+    run_main,
+    same,
+    save_picture,
+)
 
 import miner
 from miner.fitting.kernel import EagerKernel, FusedKernel
 from miner.fitting.level import LevelFit
 from miner.lock import lock_folder
 from miner.representation import Shard, read_manifest, write_manifest
-from miner.resuming import resume_arguments
+from miner.resuming import finished_psnr_db, resume_arguments
 from miner.schema import ConfigError
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 SMALL_CHUNKS = ("fitting.chunk_size=2", "fitting.coarse_ratio=1")
 RUN = ("hydra.run.dir=run", *SMALL_CHUNKS)
@@ -27,7 +37,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which a run was never stopped, with its picture beside it."""
     folder = tmp_path_factory.mktemp("finished")
     save_picture(folder / "picture.png")
-    assert run_main(folder, *TINY, "image.path=picture.png", *RUN) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_pictures(patch)
+        assert run_main(folder, *TINY, "image.path=picture.png", *RUN) == 0
     return folder
 
 
@@ -189,10 +201,17 @@ def test_manifest_of_some_levels_is_not_finished(
 
 
 @pytest.mark.parametrize("quality", ["NaN", '"good"', "[1]", "{}", "1e999", str(10**400), "true"])
-def test_report_without_a_quality_is_not_finished(
-    finished: Path, copy: Path, command: Command, quality: str
-) -> None:
+def test_report_without_a_quality_is_not_finished(copy: Path, quality: str) -> None:
     (copy / "report.json").write_text(f'{{"status": "finished", "psnr_db": {quality}}}')
+    assert finished_psnr_db(copy) is None
+
+
+def test_run_whose_report_has_no_quality_is_scored_again(
+    finished: Path, copy: Path, command: Command
+) -> None:
+    (copy / "report.json").write_text('{"status": "finished", "psnr_db": 31.5}')
+    assert finished_psnr_db(copy) == 31.5
+    (copy / "report.json").write_text('{"status": "finished", "psnr_db": NaN}')
     assert command(*RUN).status == 0
     assert same(copy, finished / "run")
 

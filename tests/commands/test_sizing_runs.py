@@ -7,20 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import Command, Fit, read_report
+from runs import TINY, Command, Fit, leave_out_pictures, read_report, run_main, save_picture
 
 import miner
 from miner.evaluation.metrics import psnr_db
 from miner.images import open_image
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 BY_NEED = ("sizing=by_need", "storage=int8", "fitting.coarse_ratio=1")
 EVERY_STEP = ("sizing=uniform", "fitting.max_mse=1e-9", "pruning.every_n_steps=1")
 
 
-@pytest.fixture
-def run(fit: Fit) -> Path:
-    """The folder of a run by need."""
-    return fit(*BY_NEED, "logger=csv")
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run by need, with its picture beside it."""
+    folder = tmp_path_factory.mktemp("by-need")
+    save_picture(folder / "picture.png")
+    own = (*BY_NEED, "logger=csv", "image.path=picture.png", "hydra.run.dir=run")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_pictures(patch)
+        assert run_main(folder, *TINY, *own) == 0
+    return folder / "run"
 
 
 def test_report_counts_networks_of_any_width(run: Path) -> None:
@@ -40,15 +48,15 @@ def test_curve_ends_with_the_parameters_that_are_stored(run: Path) -> None:
     assert float(rows[-1]["fit/parameters"]) == miner.load(run).n_parameters
 
 
-def test_score_is_that_of_what_is_stored(run: Path, picture: Path) -> None:
-    source = torch.from_numpy(open_image(str(picture), 480).pixels)
+def test_score_is_that_of_what_is_stored(run: Path) -> None:
+    source = torch.from_numpy(open_image(str(run.parent / "picture.png"), 480).pixels)
     rendered = torch.from_numpy(miner.load(run).render())
     assert read_report(run)["psnr_db"] == pytest.approx(psnr_db(source, rendered), abs=1e-4)
 
 
-def test_function_gives_the_same_bits(run: Path, picture: Path) -> None:
+def test_function_gives_the_same_bits(run: Path) -> None:
     in_memory = miner.fit(
-        open_image(str(picture), 480).pixels,
+        open_image(str(run.parent / "picture.png"), 480).pixels,
         patch_size=8,
         pyramid={"n_levels": 2},
         fitting={"max_steps": 3},

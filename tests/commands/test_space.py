@@ -13,6 +13,8 @@ import miner
 from miner.representation import Shard, ShardFile, ShardFolder
 from miner.scratch import Scratch
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 ON_DISK = "miner.space._HELD_BYTES"
 RUN = ("hydra.run.dir=run", "fitting.coarse_ratio=1")
 

@@ -5,33 +5,34 @@ import json
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import DictConfig
-from runs import TINY, Command, Compose, read_report, run_main, save_picture
+from runs import (
+    TINY,
+    Command,
+    Compose,
+    leave_out_pictures,
+    read_report,
+    run_main,
+    save_picture,
+)
 
 import miner
 from miner.config import build_settings
 from miner.fitting.settings import FitSettings
 from miner.images import ImageError
 from miner.jobs import Job
+from miner.resuming import finished_psnr_db
 from miner.schema import ConfigError
 from miner.training.job import run_in_sweep
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 SWEEP = ("-m", "hydra.sweep.dir=sweep")
 COMPARISON = {"comparison.html", "comparison.md", "comparison.tsv"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures() -> Iterator[None]:
-    """Leave out what takes most of a tiny run and differs in no job."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("miner.training.session.draw_pictures", lambda *arguments: None)
-        patch.setattr("miner.training.session.logged_pictures", lambda *arguments: {})
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep over two seeds that has ended."""
     folder = tmp_path_factory.mktemp("swept")
     save_picture(folder / "picture.png")
-    assert run_main(folder, *SWEEP, *TINY, "image.path=picture.png", "seed=0,1") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_pictures(patch)
+        assert run_main(folder, *SWEEP, *TINY, "image.path=picture.png", "seed=0,1") == 0
     return folder / "sweep"
 
 
@@ -83,7 +86,7 @@ def at_seed(monkeypatch: pytest.MonkeyPatch, seed: int, misfortune: Any) -> None
             misfortune()
         return build_settings(config)
 
-    monkeypatch.setattr("miner.training.session.build_settings", build)
+    monkeypatch.setattr("miner.training.start.build_settings", build)
 
 
 def fail() -> None:
@@ -147,12 +150,12 @@ def test_same_sweep_again_runs_nothing(again: Path, command: Command) -> None:
 
 def test_larger_grid_runs_only_what_is_new(again: Path, command: Command) -> None:
     before = {folder: traces(folder) for folder in jobs(again).values()}
-    assert command(*SWEEP, "seed=5,1,0", "pyramid=gaussian,laplacian").status == 0
+    assert command(*SWEEP, "seed=1,0", "pyramid=gaussian,laplacian").status == 0
     assert {folder: traces(folder) for folder in before} == before
-    assert len(jobs(again)) == len(planned(again)) == len(compared(again)) == 6
+    assert len(jobs(again)) == len(planned(again)) == len(compared(again)) == 4
     numbers = {job["hash"]: job["number"] for job in planned(again)}
     old = [numbers[folder.name.partition("-")[2]] for folder in before]
-    assert sorted(old) == [2, 4]  # no longer 0 and 1
+    assert sorted(old) == [0, 2]  # no longer 0 and 1
 
 
 def test_smaller_grid_keeps_the_other_jobs(again: Path, command: Command) -> None:
@@ -176,9 +179,10 @@ def test_changed_image_is_fitted_anew(again: Path, command: Command, picture: Pa
     assert len(jobs(again)) == 4
 
 
-@pytest.fixture
-def one_failed(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A sweep over three seeds, of which the second failed."""
+def test_failed_job_stops_no_other_and_hides_nothing_and_is_run_again_alone(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_failed = tmp_path / "sweep"
     with monkeypatch.context() as patch:
         at_seed(patch, 1, fail)
         outcome = command(*SWEEP, "seed=0,1,2")
@@ -186,10 +190,19 @@ def one_failed(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
     assert "2 of 3 jobs done, 0 running, 1 failed" in outcome.lines
     assert "RuntimeError: out of paper" in outcome.output
     assert "Traceback" not in outcome.output
-    return tmp_path / "sweep"
+    check_what_a_failure_leaves(one_failed)
+    folders = seeds(one_failed)
+    before = {seed: traces(folders[seed]) for seed in (0, 2)}
+    outcome = command(*SWEEP, "seed=0,1,2")
+    assert outcome.status == 0
+    assert "3 of 3 jobs done, 0 running" in outcome.lines
+    assert read_report(folders[1])["status"] == "finished"
+    assert {seed: traces(folders[seed]) for seed in (0, 2)} == before
+    assert len(jobs(one_failed)) == 3
 
 
-def test_failed_job_stops_no_other_and_hides_nothing(one_failed: Path) -> None:
+def check_what_a_failure_leaves(one_failed: Path) -> None:
+    """Of three seeds, the second failed."""
     found = {seed: read_report(folder) for seed, folder in seeds(one_failed).items()}
     assert [found[seed]["status"] for seed in (0, 1, 2)] == ["finished", "failed", "finished"]
     assert found[1]["reason"] == "RuntimeError: out of paper"
@@ -213,17 +226,6 @@ def test_sweep_whose_comparison_cannot_be_written_fails(
     assert "no space left" in outcome.output
 
 
-def test_failed_job_alone_is_run_again(one_failed: Path, command: Command) -> None:
-    folders = seeds(one_failed)
-    before = {seed: traces(folders[seed]) for seed in (0, 2)}
-    outcome = command(*SWEEP, "seed=0,1,2")
-    assert outcome.status == 0
-    assert "3 of 3 jobs done, 0 running" in outcome.lines
-    assert read_report(folders[1])["status"] == "finished"
-    assert {seed: traces(folders[seed]) for seed in (0, 2)} == before
-    assert len(jobs(one_failed)) == 3
-
-
 def test_image_that_goes_away_during_the_sweep_fails_its_jobs(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, picture: Path
 ) -> None:
@@ -235,7 +237,15 @@ def test_image_that_goes_away_during_the_sweep_fails_its_jobs(
     assert "'picture.png' does not exist" in failed["reason"]
 
 
-@pytest.mark.parametrize("report", [None, "", '{"status": "finished"', "[]", '{"status": 1}'])
+@pytest.mark.parametrize("report", ["", '{"status": "finished"', "[]", '{"status": 1}'])
+def test_report_that_is_none_is_of_no_finished_job(again: Path, report: str) -> None:
+    folder = seeds(again)[0]
+    assert finished_psnr_db(folder) is not None
+    (folder / "report.json").write_text(report)
+    assert finished_psnr_db(folder) is None
+
+
+@pytest.mark.parametrize("report", [None, '{"status": "finished"'])
 def test_job_that_was_cut_short_is_taken_up(
     again: Path, command: Command, report: str | None
 ) -> None:

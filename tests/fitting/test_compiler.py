@@ -1,6 +1,8 @@
 """The cache of compiled steps: what is compiled, when, and where it is kept."""
 
+import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -114,9 +116,34 @@ def test_no_home_is_done_without(workshop: Workshop, monkeypatch: pytest.MonkeyP
     assert build(workshop.source).is_relative_to(workshop.folder / "temporary")
 
 
-def test_a_damaged_library_is_built_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The compilers that are there, and a cache of this test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     forget()
+    yield
+    forget()
+
+
+@pytest.mark.slow
+def test_a_damaged_library_is_compiled_again(empty_cache: None) -> None:
     build(library._SOURCE).write_bytes(b"half of it")
     assert isinstance(library.library(), library.Library)
-    forget()
+
+
+@pytest.fixture
+def no_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the compiled steps from where they are kept, instead of compiling them."""
+    kept = build(library._SOURCE)
+
+    def copy(command: Sequence[str], source: Path, there: Path) -> None:
+        shutil.copy(kept, there)
+
+    monkeypatch.setattr(compiler, "_compile", copy)
+
+
+def test_a_damaged_library_is_built_again(no_compiling: None, empty_cache: None) -> None:
+    path = build(library._SOURCE)
+    path.write_bytes(b"half of it")
+    assert isinstance(library.library(), library.Library)
+    assert path.stat().st_size > 1000

@@ -2,13 +2,13 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from problems import fit
 from torch import Tensor
-from whole_fits import Watched, block_errors, flat_and_busy, networks, widths_of
+from whole_fits import Round, Watched, block_errors, flat_and_busy, networks, widths_of
 
 from miner.fitting.kernel import FusedKernel
 from miner.fitting.randomness import generator
@@ -20,7 +20,7 @@ from miner.representation import MinerRepresentation, load
 
 STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are
 INHERITING = [SharedWeights(), SharedWeights(gain=0.5), ParentFrameWeights(1), ParentFrameWeights()]
-PICTURE = flat_and_busy(70, 83)
+PICTURE = flat_and_busy(46, 59)
 
 
 class TwoWidths(Sizing):
@@ -38,8 +38,33 @@ def few_widths(retries: int = 1) -> Watched:
 
 def by_need(weights: Weights, sizing: Sizing | None = None, **changes: Any) -> MinerRepresentation:
     """Three levels of `PICTURE`, whose networks have a few widths."""
-    own = {"pyramid": LaplacianPyramid(3), "max_steps": 20} | changes
+    own = {"pyramid": LaplacianPyramid(3), "max_steps": 10} | changes
     return fit(PICTURE, weights=weights, sizing=sizing or few_widths(), **own)
+
+
+class Once(NamedTuple):
+    """A fit in which no block was tried again, and what its sizing was told."""
+
+    fitted: MinerRepresentation
+    rounds: list[Round]
+
+
+@pytest.fixture(scope="module", params=INHERITING, ids=str)
+def weights(request: pytest.FixtureRequest) -> Weights:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def once(weights: Weights) -> Once:
+    """By the plain steps."""
+    sizing = few_widths(retries=0)
+    return Once(by_need(weights, sizing), sizing.rounds)
+
+
+@pytest.fixture(scope="module")
+def together(weights: Weights) -> MinerRepresentation:
+    """By the compiled steps, every level in one chunk."""
+    return by_need(weights, kernel=FusedKernel())
 
 
 def parent(fitted: MinerRepresentation, level: int, block: int) -> int:
@@ -67,11 +92,9 @@ def inherits(
     return not isinstance(weights, ParentFrameWeights) or generation < weights.max_generations
 
 
-@pytest.mark.parametrize("weights", INHERITING)
-def test_children_of_parents_of_another_width_start_fresh(weights: Weights) -> None:
-    sizing = few_widths(retries=0)
-    fitted = by_need(weights, sizing)
-    for level, tried in zip((1, 0), sizing.rounds[1:], strict=True):
+def test_children_of_parents_of_another_width_start_fresh(weights: Weights, once: Once) -> None:
+    fitted = once.fitted
+    for level, tried in zip((1, 0), once.rounds[1:], strict=True):
         stats = fitted.shards[level][0].stats
         assert len(fitted.active_blocks(level)) == stats.n_active == len(tried.widths)
         expected = [
@@ -89,9 +112,8 @@ def decoded_hidden(fitted: MinerRepresentation, level: int) -> dict[int, Paramet
     }
 
 
-@pytest.mark.parametrize("weights", INHERITING)
 def test_a_block_starts_from_its_parent_or_from_the_draw_for_its_width(weights: Weights) -> None:
-    fitted = by_need(weights, optimizer=STILL)
+    fitted = by_need(weights, optimizer=STILL, max_steps=1)
     gain = weights.gain if isinstance(weights, SharedWeights) else 1.0
     counts = {True: 0, False: 0}
     for level in (1, 0):
@@ -110,7 +132,7 @@ def test_a_block_starts_from_its_parent_or_from_the_draw_for_its_width(weights: 
 
 @pytest.mark.parametrize("weights", [ParentFrameWeights(1), ParentFrameWeights()])
 def test_a_child_is_in_the_frame_of_a_parent_of_its_width(weights: ParentFrameWeights) -> None:
-    fitted = by_need(weights, TwoWidths())
+    fitted = by_need(weights, TwoWidths(), kernel=FusedKernel())
     generations = set()
     for level in (1, 0):
         positions = fitted.spec.grid(level).positions
@@ -127,28 +149,24 @@ def test_a_child_is_in_the_frame_of_a_parent_of_its_width(weights: ParentFrameWe
     assert generations == set(range(weights.max_generations + 1))
 
 
-@pytest.mark.parametrize("weights", INHERITING)
-def test_a_blocks_error_is_what_rendering_gives(weights: Weights) -> None:
-    sizing = few_widths(retries=0)
-    fitted = by_need(weights, sizing)
-    found = block_errors(fitted, PICTURE)[fitted.active_blocks(0)]
-    assert len(found) == len(sizing.rounds[-1].mse)
-    torch.testing.assert_close(found, sizing.rounds[-1].mse.double(), rtol=1e-2, atol=1e-10)
+def test_a_blocks_error_is_what_rendering_gives(once: Once) -> None:
+    found = block_errors(once.fitted, PICTURE)[once.fitted.active_blocks(0)]
+    expected = once.rounds[-1].mse
+    assert len(found) == len(expected)
+    torch.testing.assert_close(found, expected.double(), rtol=1e-2, atol=1e-10)
 
 
-@pytest.mark.parametrize("weights", INHERITING)
-def test_inherited_networks_survive_a_file(weights: Weights, tmp_path: Path) -> None:
-    fitted = by_need(weights)
-    again = load(fitted.save(tmp_path))
+def test_inherited_networks_survive_a_file(together: MinerRepresentation, tmp_path: Path) -> None:
+    again = load(together.save(tmp_path))
     for level in range(3):
-        assert torch.equal(again.reconstruct(level), fitted.reconstruct(level))
-        assert frames_of(again, level) == frames_of(fitted, level)
+        assert torch.equal(again.reconstruct(level), together.reconstruct(level))
+        assert frames_of(again, level) == frames_of(together, level)
 
 
-@pytest.mark.parametrize("weights", INHERITING)
 @pytest.mark.parametrize("chunk_size", [1, 7])
-def test_parents_are_found_in_any_chunk(weights: Weights, chunk_size: int) -> None:
-    together = by_need(weights, kernel=FusedKernel())
+def test_parents_are_found_in_any_chunk(
+    weights: Weights, together: MinerRepresentation, chunk_size: int
+) -> None:
     apart = by_need(weights, kernel=FusedKernel(), chunk_size=chunk_size)
     for level in range(3):
         assert frames_of(apart, level) == frames_of(together, level)

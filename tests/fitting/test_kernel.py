@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -191,13 +192,18 @@ def compare(signal: Tensor, **changes: Any) -> None:
     assert psnr(signal, fused) == pytest.approx(psnr(signal, eager), abs=0.05)
 
 
-@pytest.mark.parametrize(
-    "weights",
-    [FreshWeights(), SharedWeights(), ParentFrameWeights()],
-    ids=lambda w: type(w).__name__,
-)
-@pytest.mark.parametrize("pyramid", [GaussianPyramid(2), LaplacianPyramid(2)])
-@pytest.mark.parametrize("storage", [Float32Storage(), Float16Storage(), Int8Storage()])
+def combinations() -> list[Any]:
+    """Of three choices, quickly every pair and slowly every triple."""
+    pyramids = GaussianPyramid(2), LaplacianPyramid(2)
+    weights = FreshWeights(), SharedWeights(), ParentFrameWeights()
+    storages = Float32Storage(), Float16Storage(), Int8Storage()
+    return [
+        pytest.param(s, p, w, marks=[pytest.mark.slow] if (i + j + k) % 2 else [])
+        for (i, s), (j, p), (k, w) in product(*map(enumerate, (storages, pyramids, weights)))
+    ]
+
+
+@pytest.mark.parametrize(("storage", "pyramid", "weights"), combinations())
 def test_a_whole_fit_is_as_good_as_a_plain_one(
     storage: Storage, pyramid: Pyramid, weights: Weights
 ) -> None:

@@ -38,8 +38,7 @@ def test_patches_are_gathered_from_anywhere(
 def tiled_fit(signal: Tensor, scratch: Scratch, patch: pytest.MonkeyPatch) -> list[Tensor]:
     """What is stored when tiles have 16 pixels a side, and cells too."""
     patch.setattr(CELL_PIXELS, 256)
-    patch.setattr("miner.pyramid.grid.TILE_SIDE", 16)
-    patch.setattr("miner.fitting.fitter.TILE_SIDE", 32)
+    patch.setattr("miner.regions.TILE_SIDE", 16)
     running = fitter(signal, kernel=FusedKernel(), pyramid=GaussianPyramid(3), chunk_size=7)
     running = type(running)(
         running.signals[0], running.spec, running.settings, torch.device("cpu"), scratch
@@ -60,7 +59,7 @@ def test_tiles_and_scratch_files_do_not_change_a_bit(
 
 
 def test_levels_are_reduced_in_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miner.fitting.fitter.TILE_SIDE", 8)
+    monkeypatch.setattr("miner.regions.TILE_SIDE", 8)
     signal = noise(2, 37, 22)
     running = fitter(signal, pyramid=GaussianPyramid(3))
     for level in (1, 2):

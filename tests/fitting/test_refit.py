@@ -11,8 +11,10 @@ from torch import Tensor
 from whole_fits import smooth
 
 from miner.fitting.fitter import make_spec
-from miner.fitting.group import GroupFit, GroupFitter, Patches
+from miner.fitting.group import GroupFitter, Patches
+from miner.fitting.group_fit import GroupFit
 from miner.fitting.kernel import EagerKernel, FusedKernel, Kernel
+from miner.fitting.memory import Memory
 from miner.fitting.randomness import generator
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import Steps, StepSettings
@@ -40,7 +42,8 @@ def patches(scale: float = 1.0) -> Patches:
 def group_fitter(**changes: Any) -> GroupFitter:
     settings = replace(SETTINGS, **NETWORK, pyramid=GaussianPyramid(1), max_steps=30, **changes)
     spec = make_spec((8, 48), PixelFormat.of_values("float32", 2), settings)
-    return GroupFitter(spec, settings, settings.kernel, 0, settings.width, torch.device("cpu"))
+    memory = Memory(torch.device("cpu"), settings.max_memory_gib)
+    return GroupFitter(spec, settings, settings.kernel, 0, settings.width, memory)
 
 
 def start(fitter: GroupFitter, n_blocks: int = 6) -> Start:

@@ -154,7 +154,8 @@ def test_parents_are_found_whatever_the_order_of_the_shards() -> None:
     running = fitter(noise(1, 32, 32), chunk_size=1)
     coarse = running.start_level(1)
     shards = [coarse.fit_chunk(chunk) for chunk in (2, 0, 3)]
-    parents = find_parents(running.spec, 0, 6, torch.arange(16), ShardIndex(coarse.grid, shards))
+    index, device = ShardIndex(coarse.grid, shards), torch.device("cpu")
+    parents = find_parents(running.spec, 0, 6, torch.arange(16), index, device)
     covered = torch.tensor([0, 0, 1, 1] * 2 + [2, 2, 3, 3] * 2)
     assert torch.equal(parents.exists, covered != 1)
     first = shards[1].stored[6]["hidden.0.weight"][0]

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from miner.pyramid import ArrayRaster, ExpandedRaster, Grid, ZeroRaster, expand, half
-from miner.regions import Region, sides_of, slices, tiles, whole
+from miner.regions import Region, sides_of, slices, tile_side, tiles, whole
 
 SIDES = st.lists(st.integers(1, 21), min_size=2, max_size=3).map(tuple)
 
@@ -78,3 +79,11 @@ def test_quarters_of_the_curve_are_quarters_of_the_image() -> None:
     for part in grid.along_curve(torch.arange(64)).split(16):
         places = grid.positions(part)
         assert (places.amax(0) - places.amin(0)).tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("device_type", "n_channels", "side"),
+    [("cpu", 1, 1024), ("cpu", 99, 1024), ("cuda", 1, 2048), ("cuda", 8, 1448), ("cuda", 99, 1024)],
+)
+def test_tiles_suit_a_device_and_its_memory(device_type: str, n_channels: int, side: int) -> None:
+    assert tile_side(device_type, n_channels) == side

@@ -1,0 +1,162 @@
+"""On another device everything about pixels happens there, with the bits of the CPU."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from pretended_device import PRETENDED, PretendedDevice, values
+from torch import Tensor
+
+from miner.pyramid import (
+    ArrayRaster,
+    ExpandedRaster,
+    GaussianPyramid,
+    Grid,
+    LaplacianPyramid,
+    Pyramid,
+    Raster,
+    RasterRoom,
+    TensorRaster,
+    UploadedRaster,
+    ZeroRaster,
+    expand,
+    reduce,
+)
+from miner.pyramid.prediction import predict
+from miner.regions import whole
+from miner.scratch import Scratch
+
+GRID = Grid((21, 34), 8)
+BLOCKS = torch.tensor([3, 0, 14])
+REGION = ((3, 17), (8, 33))
+OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "reduce": reduce,
+    "expand": lambda signal: expand(signal, (41, 68)),
+    "predict": lambda signal: predict(signal, (2, 5), ((5, 30), (11, 70))),
+    "tiled": GRID.tiled,
+    "joined": lambda signal: GRID.joined(GRID.tiled(signal)),
+    "cut": lambda signal: GRID.cut(signal, BLOCKS),
+    "no cut": lambda signal: GRID.cut(signal, BLOCKS[:0]),
+    "block_means": GRID.block_means,
+}
+
+
+def signal() -> Tensor:
+    return torch.rand(2, 21, 34, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_pretended_device_sees_what_is_mixed_and_what_waits() -> None:
+    with PretendedDevice() as device:
+        there = signal().to(PRETENDED)
+        for mixed in (lambda: there + signal(), lambda: there[:, BLOCKS]):
+            with pytest.raises(RuntimeError, match="two devices"):
+                mixed()
+        assert device.n_waits == 0
+        for wait in (there.cpu, lambda: float(there.sum()), lambda: there[there > 0.5]):
+            before = device.n_waits
+            wait()
+            assert device.n_waits > before
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_signals_stay_on_their_device(name: str) -> None:
+    expected = OPERATIONS[name](signal())
+    with PretendedDevice() as device:
+        found = OPERATIONS[name](signal().to(PRETENDED))
+    assert torch.equal(values(found), expected)
+    assert device.n_waits == 0
+
+
+@pytest.mark.parametrize("pyramid", [GaussianPyramid(), LaplacianPyramid()])
+def test_targets_stay_on_their_device(pyramid: Pyramid) -> None:
+    with PretendedDevice():
+        there = signal().to(PRETENDED)
+        target = pyramid.target(there, 0.5 * there)
+        merged = pyramid.merge(0.5 * there, target)
+    torch.testing.assert_close(values(merged), signal())
+
+
+def rasters() -> dict[str, Raster]:
+    array = signal().numpy()
+    return {
+        "array": ArrayRaster(array, PRETENDED),
+        "tensor": TensorRaster(signal().to(PRETENDED)),
+        "uploaded": UploadedRaster(ArrayRaster(array), PRETENDED),
+    }
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "uploaded"])
+def test_a_region_is_read_to_the_device(kind: str) -> None:
+    expected = ArrayRaster(signal().numpy()).read(REGION)
+    with PretendedDevice():
+        found = rasters()[kind].read(REGION)
+    assert torch.equal(values(found), expected)
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "uploaded"])
+def test_a_prediction_lies_where_the_coarser_level_does(kind: str) -> None:
+    expected = expand(signal(), (42, 67))
+    with PretendedDevice():
+        raster = ExpandedRaster(rasters()[kind], (42, 67))
+        assert raster.device == PRETENDED
+        found = raster.read(whole((42, 67)))
+    assert torch.equal(values(found), expected)
+
+
+def test_nothing_is_known_on_the_device() -> None:
+    with PretendedDevice():
+        found = ZeroRaster(3, (9, 8), PRETENDED).read(((2, 4), (0, 8)))
+    assert values(found).shape == (3, 2, 8)
+
+
+def test_what_a_tensor_raster_gives_is_nobody_elses() -> None:
+    raster = TensorRaster(torch.ones(1, 4, 4))
+    raster.read(((0, 4), (0, 4))).zero_()
+    assert bool(raster.read(((0, 4), (0, 4))).all())
+
+
+@pytest.mark.parametrize("held_bytes", [0, 2**20])
+def test_what_is_written_is_read(held_bytes: int) -> None:
+    with PretendedDevice():
+        raster = RasterRoom(PRETENDED, Scratch(None), held_bytes).new("one", 2, (21, 34))
+        raster.write(whole((21, 34)), signal().to(PRETENDED))
+        found = raster.read(REGION)
+    assert torch.equal(values(found), ArrayRaster(signal().numpy()).read(REGION))
+
+
+def kinds(room: RasterRoom, *names: str) -> list[type]:
+    """What signals of 100 bytes become."""
+    return [type(room.new(name, 1, (5, 5))) for name in names]
+
+
+def test_signals_are_held_while_they_fit() -> None:
+    with PretendedDevice():
+        room = RasterRoom(PRETENDED, Scratch(None), held_bytes=250)
+        assert kinds(room, "a", "b", "c") == [TensorRaster, TensorRaster, ArrayRaster]
+        room.remove("c")  # which takes nothing on the device
+        assert kinds(room, "d") == [ArrayRaster]
+        room.remove("a")
+        assert kinds(room, "e", "f") == [TensorRaster, ArrayRaster]
+
+
+def test_on_the_cpu_signals_lie_in_scratch() -> None:
+    assert kinds(RasterRoom(torch.device("cpu"), Scratch(None)), "a") == [ArrayRaster]
+
+
+@pytest.mark.parametrize(("held_bytes", "kind"), [(0, UploadedRaster), (2**20, TensorRaster)])
+def test_an_image_is_brought_once_if_it_fits(
+    monkeypatch: pytest.MonkeyPatch, held_bytes: int, kind: type
+) -> None:
+    monkeypatch.setattr("miner.regions.DEVICE_TILE_SIDE", 8)
+    image = ArrayRaster(signal().numpy())
+    with PretendedDevice():
+        brought = RasterRoom(PRETENDED, Scratch(None), held_bytes).brought("image", image)
+        found = brought.read(REGION)
+    assert isinstance(brought, kind)
+    assert torch.equal(values(found), image.read(REGION))
+
+
+def test_an_image_that_is_there_is_not_copied() -> None:
+    image = ArrayRaster(np.zeros((1, 5, 5), np.float32))
+    assert RasterRoom(torch.device("cpu"), Scratch(None)).brought("image", image) is image
