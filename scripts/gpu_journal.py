@@ -1,0 +1,80 @@
+"""What the GPU benchmark found: rows, targets, what failed, and what there was no time for."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rows import Value, append_row
+
+
+@dataclass(frozen=True)
+class Target:
+    """A number that is wanted, and the one that was found; None where it was not measured."""
+
+    what: str
+    bound: str
+    found: float | None
+    is_met: bool
+
+    def __str__(self) -> str:
+        if self.found is None:
+            return f"{'not measured':14}{self.what}: {self.bound}"
+        return (
+            f"{'met' if self.is_met else 'MISSED':14}{self.what}: {self.found:.4g} ({self.bound})"
+        )
+
+
+@dataclass
+class Journal:
+    """Takes rows as soon as they are known, and watches the time.
+
+    `folder` None writes nothing. `origin` says where the rows were measured.
+    """
+
+    folder: Path | None
+    origin: Mapping[str, Value]
+    minutes: float
+    began: float = field(default_factory=time.monotonic)
+    failures: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+
+    def row(self, table: str, row: Mapping[str, Value]) -> None:
+        """Print a row, and append it to `gpu_<table>.tsv`."""
+        if self.folder is not None:
+            append_row(self.folder / f"gpu_{table}.tsv", {**row, **self.origin})
+        print(f"{table}:", *(f"{name}={short(value)}" for name, value in row.items()), flush=True)
+
+    def fail(self, what: str) -> None:
+        """Note something that is wrong, whatever the time that it took."""
+        self.failures.append(what)
+        print(f"FAILED: {what}", flush=True)
+
+    def target(self, what: str, bound: str, found: float | None, is_met: bool) -> None:
+        """Note a target, met or not."""
+        self.targets.append(Target(what, bound, found, is_met))
+
+    def left_s(self) -> float:
+        """Seconds until everything must be over."""
+        return 60 * self.minutes - (time.monotonic() - self.began)
+
+    def has_time_for(self, what: str, seconds: float) -> bool:
+        """Whether there is time for something; if not, it is noted as left out."""
+        left = self.left_s()
+        if left >= seconds:
+            return True
+        self.left_out.append(f"{what}: takes some {seconds:.0f} s, {left:.0f} s were left")
+        return False
+
+    def summary(self) -> str:
+        """Everything in a few lines, the failures last."""
+        lines = [f"{time.monotonic() - self.began:.0f} s in all", *map(str, self.targets)]
+        lines += [f"{'left out':14}{what}" for what in self.left_out]
+        lines += [f"{'FAILED':14}{what}" for what in self.failures]
+        return "\n".join(lines)
+
+
+def short(value: Value) -> str:
+    """A value as it is printed."""
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
