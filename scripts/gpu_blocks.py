@@ -27,7 +27,7 @@ ACTIVE_VARIANCE = 8e-5
 """Patches that vary less need no network."""
 
 _NETWORKS: dict[str, tuple[Readout, Encoding, Activation, bool]] = {  # signed targets or not
-    "closed_form": (ClosedFormReadout(), CosineEncoding(8), Siren(), True),
+    "closed_form": (ClosedFormReadout(), CosineEncoding(8), Siren(7.0), True),
     "sigmoid": (LearnedReadout(), PositionalEncoding(4), Gaussian(), False),
     "scaled_sine": (LearnedReadout(), PositionalEncoding(4), Gaussian(), True),
 }
