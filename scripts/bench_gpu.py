@@ -12,13 +12,14 @@ out. Docs, also for a machine without a network: docs/gpu.md.
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import gpu_checks
 import gpu_steps
 import torch
 from gpu_ceilings import Ceilings, measure
-from gpu_fits import composing, reduced, run_job
+from gpu_fits import compose, reduced, run_job
 from gpu_journal import Journal
 from gpu_machine import described, origin
 from gpu_plans import CHECKED, COMPOSED, MOSAIC, PLUTO, Plan, full, rehearsal
@@ -26,7 +27,9 @@ from rows import ROOT
 
 from miner.fitting.kernel import FusedKernel, Kernel
 
-PARTS = ("ceilings", "checks", "steps", "fits", "gigapixel")
+PARTS = {"checks": 0.35, "steps": 0.55, "fits": 1.0, "gigapixel": 1.0}
+"""Each with the share of the time by which it is over, unless it is the last that is asked for."""
+
 TRITON_KERNELS = "miner.fitting.triton"
 
 
@@ -38,7 +41,8 @@ def main() -> int:
     journal = Journal(arguments.out, origin(arguments.commit, device), arguments.minutes)
     print(described(device), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        run_parts(arguments.part or PARTS, plan, arguments.images, Path(scratch), device, journal)
+        asked = [part for part in PARTS if part in (arguments.part or PARTS)]
+        run_parts(asked, plan, arguments.images, Path(scratch), device, journal)
     print(f"\n{journal.summary()}", flush=True)
     return 1 if journal.failures else 0
 
@@ -61,40 +65,30 @@ def parsed() -> argparse.Namespace:
 
 
 def run_parts(
-    parts: list[str] | tuple[str, ...],
+    asked: Sequence[str],
     plan: Plan,
     images: Path,
     scratch: Path,
     device: torch.device,
     journal: Journal,
 ) -> None:
-    """The parts that are asked for. The gigapixel is composed beside those that need no CPU."""
-    checked = [images / name for name in CHECKED]
-    there = [images / name for name in COMPOSED if (images / name).exists()]
-    is_composed = "gigapixel" in parts
-    composed = composing(there, scratch, plan.gigapixel_side) if is_composed else None
-    try:
-        kernel = kernel_for(device)
-        if "checks" in parts:
-            gpu_checks.check(kernel, plan.checks, checked, device, journal)
-        if "ceilings" in parts or "steps" in parts:
+    """The parts that are asked for, in turn."""
+    pictures = [images / name for name in CHECKED]
+    for part in asked:
+        journal.share = 1.0 if part == asked[-1] else PARTS[part]
+        if part == "checks":
+            gpu_checks.check(kernel_for(device), plan.checks, pictures, device, journal)
+        elif part == "steps":
             ceilings = measured_ceilings(plan, device, journal)
-            if "steps" in parts:
-                gpu_steps.time_steps(kernel, plan.steps, checked, device, ceilings, journal)
-        gpu_steps.note_resources(TRITON_KERNELS, journal)
-        if device.type == "cuda":
-            torch.cuda.empty_cache()  # the fits are other processes
-        if "fits" in parts:
+            kernel = kernel_for(device)
+            gpu_steps.time_steps(kernel, plan.steps, pictures, device, ceilings, journal)
+            gpu_steps.note_resources(TRITON_KERNELS, journal)
+        elif part == "fits":
             fit_all(plan, images, scratch, journal)
-        if composed is not None:
-            path, process = composed
-            if process.wait(timeout=max(1.0, journal.left_s())) != 0:
-                journal.fail("the gigapixel was not composed, see the output above")
-            else:
-                run_job(plan.gigapixel, path, plan.common, scratch, journal)
-    finally:
-        if composed is not None:
-            composed[1].kill()
+        else:
+            fit_gigapixel(plan, images, scratch, journal)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what follows may be another process
 
 
 def fit_all(plan: Plan, images: Path, scratch: Path, journal: Journal) -> None:
@@ -103,6 +97,16 @@ def fit_all(plan: Plan, images: Path, scratch: Path, journal: Journal) -> None:
     run_job(plan.pluto, pluto, plan.common, scratch, journal)
     run_job(plan.mosaic, images / MOSAIC, plan.common, scratch, journal)
     run_job(plan.reference, pluto, plan.common, scratch, journal)
+
+
+def fit_gigapixel(plan: Plan, images: Path, scratch: Path, journal: Journal) -> None:
+    """Compose the photographs that are there to a large square, and fit it from its file."""
+    job, side = plan.gigapixel, plan.gigapixel_side
+    image = scratch / f"{side}x{side}.tif"
+    if journal.has_time_for(job.name, plan.composing_s + job.expected_s):
+        there = [images / name for name in COMPOSED if (images / name).exists()]
+        compose(there, image, side)
+        run_job(job, image, plan.common, scratch, journal)
 
 
 def measured_ceilings(plan: Plan, device: torch.device, journal: Journal) -> Ceilings:

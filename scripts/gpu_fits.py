@@ -129,14 +129,12 @@ def reduced(source: Path, target: Path, side: int) -> Path:
     return target
 
 
-def composing(
-    images: Sequence[Path], scratch: Path, side: int
-) -> tuple[Path, "subprocess.Popen[bytes]"]:
-    """Begin to compose a square of photographs beside other work; gives its file and process."""
-    folder, target = scratch / "photographs", scratch / f"{side}x{side}.tif"
+def compose(images: Sequence[Path], target: Path, side: int) -> None:
+    """A square of photographs, as a TIFF that is read in parts."""
+    folder = target.parent / "photographs"
     folder.mkdir()
     for image in images:
         (folder / image.name).symlink_to(image.resolve())
     script = [sys.executable, str(ROOT / "scripts" / "compose_image.py"), str(folder), str(target)]
-    sides = ["--width", str(side), "--height", str(side), "--compression", "none"]
-    return target, subprocess.Popen([*script, *sides])
+    sides = [f"--width={side}", f"--height={side}", "--compression=none"]
+    subprocess.run([*script, *sides], check=True)

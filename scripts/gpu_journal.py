@@ -29,12 +29,14 @@ class Target:
 class Journal:
     """Takes rows as soon as they are known, and watches the time.
 
-    `folder` None writes nothing. `origin` says where the rows were measured.
+    `folder` None writes nothing. `origin` says where the rows were measured. `share` is the part of
+    the minutes by which what begins now must be over, so that something is left for the rest.
     """
 
     folder: Path | None
     origin: Mapping[str, Value]
     minutes: float
+    share: float = 1.0
     began: float = field(default_factory=time.monotonic)
     failures: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -57,22 +59,27 @@ class Journal:
 
     def left_s(self) -> float:
         """Seconds until everything must be over."""
-        return 60 * self.minutes - (time.monotonic() - self.began)
+        return 60 * self.minutes - self._spent_s()
 
     def has_time_for(self, what: str, seconds: float) -> bool:
         """Whether there is time for something; if not, it is noted as left out."""
-        left = self.left_s()
+        left = 60 * self.minutes * self.share - self._spent_s()
         if left >= seconds:
             return True
-        self.left_out.append(f"{what}: takes some {seconds:.0f} s, {left:.0f} s were left")
+        self.left_out.append(
+            f"{what}: takes some {seconds:.0f} s, {max(0.0, left):.0f} s were left"
+        )
         return False
 
     def summary(self) -> str:
         """Everything in a few lines, the failures last."""
-        lines = [f"{time.monotonic() - self.began:.0f} s in all", *map(str, self.targets)]
+        lines = [f"{self._spent_s():.0f} s in all", *map(str, self.targets)]
         lines += [f"{'left out':14}{what}" for what in self.left_out]
         lines += [f"{'FAILED':14}{what}" for what in self.failures]
         return "\n".join(lines)
+
+    def _spent_s(self) -> float:
+        return time.monotonic() - self.began
 
 
 def short(value: Value) -> str:

@@ -3,6 +3,8 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import cv2
 import numpy as np
@@ -160,6 +162,18 @@ def test_steps_are_timed_against_the_larger_floor(blocks: Blocks) -> None:
     assert row["times_floor"] == pytest.approx(row["step_ms"] / row["arithmetic_floor_ms"])
 
 
+def test_compiled_kernels_are_found_in_their_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = SimpleNamespace(
+        n_regs=96, n_spills=0, metadata=SimpleNamespace(num_warps=4, shared=1024)
+    )
+    launched = SimpleNamespace(device_caches={0: ({"key": compiled}, "...")})
+    module = SimpleNamespace(take_steps=launched, also_here=launched, unlaunched=1)
+    monkeypatch.setitem(sys.modules, "kernels.steps", cast(ModuleType, module))
+    ((_, found),) = gpu_steps.compiled_kernels("kernels")
+    assert found is compiled
+    assert gpu_steps.compiled_kernels("kern") == []
+
+
 def test_rows_are_written_as_soon_as_they_are_known(tmp_path: Path) -> None:
     journal = Journal(tmp_path, {"commit": "abc"}, minutes=1)
     journal.row("steps", {"step_ms": 1.5})
@@ -172,6 +186,12 @@ def test_what_there_is_no_time_for_is_said() -> None:
     assert not journal.has_time_for("a long fit", 90)
     assert "left out      a long fit: takes some 90 s" in journal.summary()
     assert "short" not in journal.summary()
+
+
+def test_a_part_leaves_time_for_those_after_it() -> None:
+    journal = Journal(None, {}, minutes=1, share=0.5)
+    assert not journal.has_time_for("a check", 45)
+    assert journal.left_s() > 45
 
 
 def test_summary_tells_targets_met_missed_and_not_measured() -> None:
@@ -213,7 +233,7 @@ def test_fit_that_is_refused_is_a_failure(images: Path, tmp_path: Path) -> None:
 def test_parts_are_rehearsed_on_a_cpu(
     monkeypatch: pytest.MonkeyPatch, images: Path, tmp_path: Path
 ) -> None:
-    parts = [f"--part={name}" for name in ("ceilings", "checks", "steps")]
+    parts = [f"--part={name}" for name in ("checks", "steps")]
     assert rehearse(monkeypatch, images, *parts, f"--out={tmp_path}", "--commit=abc") == 0
     (row,) = read_rows(tmp_path / "gpu_checks.tsv")
     assert row["commit"] == "abc"
