@@ -88,7 +88,8 @@ def run_parts(
         else:
             fit_gigapixel(plan, images, scratch, journal)
         if device.type == "cuda":
-            torch.cuda.empty_cache()  # what follows may be another process
+            with journal.noting("memory given back"):  # what follows may be another process
+                torch.cuda.empty_cache()
 
 
 def fit_all(plan: Plan, images: Path, scratch: Path, journal: Journal) -> None:

@@ -76,6 +76,17 @@ class Blocks:
         """Some of the blocks."""
         return replace(self, targets=self.targets[index], start=select(self.start, index))
 
+    def prepared(self, kernel: Kernel, settings: StepSettings) -> Kernel:
+        """The kernel, ready for these blocks.
+
+        Raises:
+            RuntimeError: it leaves them to another one.
+        """
+        ready = kernel.prepare([self.model], self.readout, settings, self.targets.device)
+        if type(ready) is not type(kernel):
+            raise RuntimeError(f"{type(kernel).__name__} leaves this to {type(ready).__name__}")
+        return ready
+
     def fit(self, kernel: Kernel, settings: StepSettings) -> BlockFit:
         """All steps of all blocks."""
         given = (self.model, self.readout, settings, NoPruning(settings.n_steps), 0.0)

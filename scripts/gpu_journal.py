@@ -1,11 +1,15 @@
 """What the GPU benchmark found: rows, targets, what failed, and what there was no time for."""
 
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rows import Value, append_row
+
+MOST_MESSAGE = 500
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,15 @@ class Journal:
         """Note something that is wrong, whatever the time that it took."""
         self.failures.append(what)
         print(f"FAILED: {what}", flush=True)
+
+    @contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """Note whatever breaks as a failure, so that what follows has its turn all the same."""
+        try:
+            yield
+        except Exception as error:
+            traceback.print_exc()
+            self.fail(f"{what}: {type(error).__name__}: {str(error)[:MOST_MESSAGE]}")
 
     def target(self, what: str, bound: str, found: float | None, is_met: bool) -> None:
         """Note a target, met or not."""

@@ -91,7 +91,7 @@ def full() -> Plan:
         ),
         pluto_side=4096,
         gigapixel_side=32768,
-        composing_s=60,
+        composing_s=30,
         common=("trainer=cuda",),
     )
 
@@ -102,7 +102,15 @@ def rehearsal() -> Plan:
     return Plan(
         copied_bytes=2**20,
         matrix_side=64,
-        checks=gpu_checks.Sizes((Case("closed_form", 4, patch_size=16),), n_blocks=32, n_steps=20),
+        checks=gpu_checks.Sizes(
+            cases=(
+                Case("closed_form", 4, patch_size=16),
+                Case("sigmoid", 4, patch_size=16),
+                Case("scaled_sine", 4, patch_size=16, channels=3),
+            ),
+            n_blocks=32,
+            n_steps=20,
+        ),
         steps=gpu_steps.Sizes(
             (Case("closed_form", 4, patch_size=16),), (16,), n_steps=2, repeats=2
         ),

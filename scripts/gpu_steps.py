@@ -17,7 +17,7 @@ from rows import Value
 from miner.fitting.kernel import EagerKernel, Kernel
 
 MOST_FLOORS = 4.0
-TARGET_WIDTH = 20  # the reference's; the target is for patches of 32 pixels
+TARGET = Case("closed_form", width=20)  # the reference's width and patches
 WARM_UPS = 2
 EXPECTED_S = 20.0  # of one case, the kernel's compilation included
 
@@ -45,21 +45,26 @@ def time_steps(
     of_target: float | None = None
     for case in sizes.cases:
         for n_blocks in sizes.n_blocks:
-            if not journal.has_time_for(f"steps of {case}, {n_blocks} blocks", EXPECTED_S):
+            what = f"steps of {case}, {n_blocks} blocks"
+            if not journal.has_time_for(what, EXPECTED_S):
                 continue
-            blocks = blocks_of(case, images, n_blocks).to(device)
-            row = timed(kernel, case, blocks, sizes, device, ceilings)
-            shown: dict[str, Value] = {
-                "kernel": type(kernel).__name__, "readout": case.readout, "width": case.width,
-                "depth": case.depth, "patch_size_px": case.patch_size, "channels": case.channels,
-                "n_blocks": n_blocks, "steps_per_launch": sizes.n_steps,
-            }  # fmt: skip
-            journal.row("steps", shown | row)
-            if case == Case("closed_form", TARGET_WIDTH):  # the largest number of blocks is last
-                of_target = float(row["times_floor"])
+            with journal.noting(what):
+                blocks = blocks_of(case, images, n_blocks).to(device)
+                row = timed(kernel, case, blocks, sizes, device, ceilings)
+                journal.row("steps", _shape(kernel, case, n_blocks, sizes) | row)
+                if case == TARGET:  # the largest number of blocks is last
+                    of_target = row["times_floor"]
     is_met = of_target is not None and of_target <= MOST_FLOORS
-    what = f"step of width {TARGET_WIDTH} over the larger floor"
+    what = f"step over the larger floor, {TARGET}"
     journal.target(what, f"at most {MOST_FLOORS:g}", of_target, is_met)
+
+
+def _shape(kernel: Kernel, case: Case, n_blocks: int, sizes: Sizes) -> dict[str, Value]:
+    return {
+        "kernel": type(kernel).__name__, "readout": case.readout, "width": case.width,
+        "depth": case.depth, "patch_size_px": case.patch_size, "channels": case.channels,
+        "n_blocks": n_blocks, "steps_per_launch": sizes.n_steps,
+    }  # fmt: skip
 
 
 def timed(
@@ -98,7 +103,7 @@ def step_times(
     """Milliseconds of the first launch, which may compile, and of a step in a later one."""
     settings = settings_of(sizes.n_steps * (1 + WARM_UPS + sizes.repeats))
     given = (blocks.model, blocks.readout, settings, blocks.encoded, blocks.targets, blocks.start)
-    steps = kernel.steps(*given)
+    steps = blocks.prepared(kernel, settings).steps(*given)
     first = milliseconds(device, lambda: steps.advance(sizes.n_steps))
     later = median_ms(device, lambda: steps.advance(sizes.n_steps), sizes.repeats, WARM_UPS)
     return first, later / sizes.n_steps

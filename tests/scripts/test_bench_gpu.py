@@ -24,7 +24,7 @@ from gpu_fits import Goal, Job, run_job
 from gpu_journal import Journal
 from rows import read_rows
 
-from miner.fitting.kernel import EagerKernel
+from miner.fitting.kernel import EagerKernel, FusedKernel
 from miner.fitting.readout import Readout
 from miner.fitting.steps import Steps, StepSettings
 from miner.models.block_model import BlockModel
@@ -194,6 +194,21 @@ def test_a_part_leaves_time_for_those_after_it() -> None:
     assert journal.left_s() > 45
 
 
+def test_case_that_breaks_is_a_failure_and_the_next_has_its_turn(images: Path) -> None:
+    journal = Journal(None, {}, minutes=1)
+    sizes = gpu_checks.Sizes((replace(SMALL, readout="none"), SMALL), n_blocks=4, n_steps=2)
+    pictures = [images / "Road.jpg"]
+    gpu_checks.check(EagerKernel(), sizes, pictures, torch.device("cpu"), journal)
+    assert "KeyError" in journal.failures[0]
+    assert journal.targets[0].found is not None
+
+
+def test_kernel_that_leaves_the_work_to_another_is_a_failure(blocks: Blocks) -> None:
+    draws = replace(gpu_blocks.settings_of(2), pixels_per_step=3)
+    with pytest.raises(RuntimeError, match="FusedKernel leaves this to EagerKernel"):
+        blocks.prepared(FusedKernel(), draws)
+
+
 def test_summary_tells_targets_met_missed_and_not_measured() -> None:
     journal = Journal(None, {}, minutes=1)
     journal.target("speed", "at most 4", 3.2, True)
@@ -235,9 +250,10 @@ def test_parts_are_rehearsed_on_a_cpu(
 ) -> None:
     parts = [f"--part={name}" for name in ("checks", "steps")]
     assert rehearse(monkeypatch, images, *parts, f"--out={tmp_path}", "--commit=abc") == 0
-    (row,) = read_rows(tmp_path / "gpu_checks.tsv")
-    assert row["commit"] == "abc"
-    assert float(row["difference_db"]) < gpu_checks.MOST_DIFFERENCE_DB
+    checks = read_rows(tmp_path / "gpu_checks.tsv")
+    assert [row["readout"] for row in checks] == ["closed_form", "sigmoid", "scaled_sine"]
+    assert {row["commit"] for row in checks} == {"abc"}
+    assert max(float(row["difference_db"]) for row in checks) < gpu_checks.MOST_DIFFERENCE_DB
     assert len(read_rows(tmp_path / "gpu_ceilings.tsv")) == 3
     assert float(read_rows(tmp_path / "gpu_steps.tsv")[0]["times_floor"]) > 0
 
