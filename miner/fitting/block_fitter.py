@@ -1,6 +1,5 @@
 """Fit independent blocks that share coordinates: the numerical core. Tensors only."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ from miner.fitting.kernel import Kernel
 from miner.fitting.pruning import Pruning
 from miner.fitting.readout import Readout
 from miner.fitting.steps import Steps, StepSettings, checkpoints
+from miner.fitting.stopwatch import stopwatch
 from miner.models.block_model import BlockModel
 from miner.models.parameters import Parameters
 
@@ -65,42 +65,40 @@ def fit_blocks(
     parameters to start from, `(B, ...)`. `on_steps` is told how many block steps were done or
     spared. Blocks never influence each other; what is returned for a block is the best state whose
     error was measured over all its pixels. A block leaves the training when it meets the pruning
-    criterion or its error is not finite.
+    criterion or its error is not finite. Nothing here waits for the device before the end.
     """
-    began = time.perf_counter()
+    watch = stopwatch(targets.device)
     steps = kernel.steps(model, readout, settings, encoded, targets, start)
     first = _errors_at_start(steps, settings, n_pixels=encoded.shape[1])
-    n_blocks, taken = len(targets), 0
-    result: Parameters = {}
-    last, mse = first.clone(), steps.best_mse.clone()
-    converged = torch.zeros(n_blocks, dtype=torch.bool, device=targets.device)
-    training = torch.arange(n_blocks, device=targets.device)
-    before, curve = torch.full_like(mse, torch.inf), []
-
-    for checkpoint in checkpoints(settings.n_steps, pruning.every_n_steps):
+    n_blocks, taken, sums = len(targets), 0, []
+    training = torch.ones(n_blocks, dtype=torch.bool, device=targets.device)
+    converged, before = torch.zeros_like(training), torch.full_like(first, torch.inf)
+    marks = list(checkpoints(settings.n_steps, pruning.every_n_steps))
+    for checkpoint in marks:
         steps.advance(checkpoint - steps.step)
         steps.measure()
-        last[training], mse[training] = steps.mse, steps.best_mse
-        curve.append((checkpoint, time.perf_counter() - began, _finite_sum(mse)))
+        watch.mark()
+        sums.append(torch.where(steps.best_mse.isfinite(), steps.best_mse, 0.0).double().sum())
         on_steps((checkpoint - taken) * n_blocks)
         taken = checkpoint
+        if checkpoint == settings.n_steps:
+            break
         done = pruning.converged(steps.mse, before, max_mse)
-        is_last = checkpoint == settings.n_steps
-        converged[training] = done & (not is_last)
-        stays = ~done & steps.mse.isfinite() & (not is_last)
-        before = steps.mse[stays]
-        if stays.all():
-            continue
-        best = steps.best
-        result = result or {n: t.new_empty(n_blocks, *t.shape[1:]) for n, t in best.items()}
-        for name, tensor in best.items():
-            result[name][training[~stays]] = tensor[~stays]
-        training = training[stays]
-        if len(training) == 0:
+        converged |= training & done
+        training &= ~done & steps.mse.isfinite()
+        before = steps.mse
+        steps.retire(~training)
+        if steps.is_idle:
             on_steps((settings.n_steps - checkpoint) * n_blocks)
             break
-        steps.keep(torch.nonzero(stays).flatten())
-    return BlockFit(result, mse, converged, has_diverged(first, last, max_mse), tuple(curve))
+    curve = zip(marks, watch.seconds(), torch.stack(sums).tolist(), strict=False)
+    return BlockFit(
+        parameters=steps.best,
+        mse=steps.best_mse,
+        converged=converged,
+        diverged=has_diverged(first, steps.mse, max_mse),
+        curve=tuple(curve),
+    )
 
 
 def _errors_at_start(steps: Steps, settings: StepSettings, n_pixels: int) -> Tensor:
@@ -113,7 +111,3 @@ def _errors_at_start(steps: Steps, settings: StepSettings, n_pixels: int) -> Ten
     else:
         steps.advance(1)
     return steps.mse
-
-
-def _finite_sum(mse: Tensor) -> float:
-    return float(torch.where(mse.isfinite(), mse, 0.0).double().sum())

@@ -1,5 +1,6 @@
 """Which program takes the training steps: compiled for this machine, or plain PyTorch."""
 
+import importlib.util
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from miner.fitting.compacted import CompactedSteps
 from miner.fitting.fused.compiler import CompilerError
 from miner.fitting.fused.library import library
 from miner.fitting.fused.network import Network, UnsupportedError
@@ -75,7 +77,7 @@ class EagerKernel(Kernel):
         start: Parameters,
     ) -> Steps:
         """All blocks by one batched operation after another."""
-        return EagerSteps(model, readout, settings, encoded, targets, start)
+        return CompactedSteps(EagerSteps(model, readout, settings, encoded, targets, start))
 
     def outputs(self, model: BlockModel, parameters: Parameters, encoded: Tensor) -> Tensor:
         """The model's own."""
@@ -96,7 +98,7 @@ class FusedKernel(Kernel):
     """Compiled for this machine: one block after another, each for many steps in a core's cache.
 
     Results depend neither on batching nor on the number of threads. What it does not know is left
-    to `EagerKernel`, and the log says why.
+    to `EagerKernel`, and the log says why. On a CUDA device it is `TritonKernel`.
     """
 
     def prepare(
@@ -106,10 +108,10 @@ class FusedKernel(Kernel):
         settings: StepSettings,
         device: torch.device,
     ) -> Kernel:
-        """Compile, if that was not done before."""
+        """Compile, if that was not done before; a CUDA device has a program of its own."""
+        if device.type == "cuda":
+            return TritonKernel().prepare(models, readout, settings, device)
         try:
-            if device.type != "cpu":
-                raise UnsupportedError(f"it runs on a CPU, not on {device}")
             check_supported(settings)
             for model in models:
                 Network.of(model, readout)
@@ -129,7 +131,7 @@ class FusedKernel(Kernel):
         start: Parameters,
     ) -> Steps:
         """One block after another."""
-        return FusedSteps(model, readout, settings, encoded, targets, start)
+        return CompactedSteps(FusedSteps(model, readout, settings, encoded, targets, start))
 
     def outputs(self, model: BlockModel, parameters: Parameters, encoded: Tensor) -> Tensor:
         """One block after another."""
@@ -144,3 +146,64 @@ class FusedKernel(Kernel):
         """
         block = _BYTES * (2 * model.n_channels * n_pixels + _STATE_COPIES * model.n_parameters)
         return max(1, int(max_memory_gib * 2**30 / block))
+
+
+@dataclass(frozen=True)
+class TritonKernel(Kernel):
+    """Compiled for a CUDA device: a program for each block, for many steps in the chip's caches.
+
+    Results depend neither on batching nor on the number of multiprocessors. What it does not know
+    is left to `EagerKernel`, and the log says why.
+    """
+
+    def prepare(
+        self,
+        models: Sequence[BlockModel],
+        readout: Readout,
+        settings: StepSettings,
+        device: torch.device,
+    ) -> Kernel:
+        """See whether it can: programs are compiled when they are first run."""
+        try:
+            if importlib.util.find_spec("triton") is None:
+                raise UnsupportedError("the package triton is missing: pip install triton")
+            from miner.fitting.gpu.steps import check_supported
+
+            for model in models:
+                check_supported(model, readout, settings)
+        except UnsupportedError as error:
+            _LOG.warning("kernel=fused: %s; plain PyTorch takes over (slower)", error)
+            return EagerKernel()
+        return self
+
+    def steps(
+        self,
+        model: BlockModel,
+        readout: Readout,
+        settings: StepSettings,
+        encoded: Tensor,
+        targets: Tensor,
+        start: Parameters,
+    ) -> Steps:
+        """All blocks at once, as many as the device has room for."""
+        from miner.fitting.gpu.steps import TritonSteps
+
+        return TritonSteps(model, readout, settings, encoded, targets, start)
+
+    def outputs(self, model: BlockModel, parameters: Parameters, encoded: Tensor) -> Tensor:
+        """All blocks at once, as many as the device has room for."""
+        from miner.fitting.gpu.steps import block_outputs
+
+        return block_outputs(model, parameters, encoded)
+
+    def blocks_at_once(
+        self, model: BlockModel, n_pixels: int, max_memory_gib: float, device: torch.device
+    ) -> int:
+        """Bounded by half of the device's free memory; layers exist in registers alone."""
+        from miner.fitting.gpu.layout import Layout
+
+        copies = 2 * model.n_channels * n_pixels + _STATE_COPIES * Layout.of(model).length
+        if device.type != "cuda":
+            return max(1, int(max_memory_gib * 2**30 / (_BYTES * copies)))
+        free, _ = torch.cuda.mem_get_info(device)
+        return max(1, int(free / 2 / (_BYTES * copies)))

@@ -1,6 +1,6 @@
 """Training steps of a sub-batch: the readable definition in plain PyTorch.
 
-`fused/` holds its compiled twin.
+`fused/` and `gpu/` hold its compiled twins.
 """
 
 from collections.abc import Iterator
@@ -44,11 +44,17 @@ class StepSettings:
 
 
 class Steps(Protocol):
-    """Blocks in training. `step` counts the steps taken; errors `(B,)` are as last measured."""
+    """Blocks in training; errors `(B,)` are as last measured.
 
-    step: int
+    Blocks that have left the training stay as they are.
+    """
+
     mse: Tensor
     best_mse: Tensor
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
 
     @property
     def best(self) -> Parameters:
@@ -60,8 +66,12 @@ class Steps(Protocol):
     def measure(self) -> None:
         """Score the present state over all pixels."""
 
-    def keep(self, index: Tensor) -> None:
-        """Leave all blocks but `index` out of the computation."""
+    def retire(self, blocks: Tensor) -> None:
+        """Leave the blocks of a mask `(B,)` out of the computation, for good."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no block is known to be in training."""
 
 
 class EagerSteps:

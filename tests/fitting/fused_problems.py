@@ -10,12 +10,13 @@ import torch
 from problems import READOUTS, Problem, noise
 from torch import Tensor
 
+from miner.fitting.compacted import CompactedSteps, DenseSteps
 from miner.fitting.fused.steps import FusedSteps
 from miner.fitting.kernel import EagerKernel
 from miner.fitting.loss import Loss, MSELoss
 from miner.fitting.optimizer import OptimizerFactory
 from miner.fitting.schedule import ExponentialSchedule
-from miner.fitting.steps import EagerSteps, Steps, StepSettings
+from miner.fitting.steps import EagerSteps, StepSettings
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel
@@ -105,11 +106,13 @@ def in_single_precision(given: Problem) -> Problem:
     return replace(given.compiled(), kernel=EagerKernel())
 
 
-def begin(given: Problem) -> Steps:
+def begin(given: Problem) -> DenseSteps:
     """Blocks ready to be trained by the problem's kernel."""
-    return given.kernel.steps(
+    steps = given.kernel.steps(
         given.model, given.readout, given.steps, given.encoded, given.targets, given.start
     )
+    assert isinstance(steps, CompactedSteps)
+    return steps.inner
 
 
 def three_ways(given: Problem) -> tuple[EagerSteps, EagerSteps, FusedSteps]:

@@ -11,7 +11,7 @@ import torch
 from problems import Problem, problem
 from workshop import FAILS, WRITES, Workshop, forget
 
-from miner.fitting.kernel import EagerKernel, FusedKernel, Kernel
+from miner.fitting.kernel import EagerKernel, FusedKernel, Kernel, TritonKernel
 from miner.fitting.loss import MSELoss
 from miner.fitting.readout import ClosedFormReadout
 from miner.models.activations import Sine
@@ -102,9 +102,38 @@ def test_plain_pytorch_takes_over_what_is_not_compiled(
     assert workshop.calls == []
 
 
-def test_plain_pytorch_takes_over_on_a_gpu(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", sorted(set(UNKNOWN) - {"fitting.pixels_per_step=9"}))
+def test_plain_pytorch_takes_over_what_a_gpu_has_no_program_for(
+    caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    assert prepared(UNKNOWN[name], device="cuda") == EagerKernel()
+    assert f"kernel=fused: {name}" in caplog.text
+
+
+def test_networks_too_wide_for_a_gpu_program_are_left_to_pytorch(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mlp = replace(problem().model.mlp, width=65)
+    wide = replace(problem(), model=replace(problem().model, mlp=mlp))
+    assert prepared(wide, device="cuda") == EagerKernel()
+    assert "model.width=65: more than 64" in caplog.text
+
+
+def test_plain_pytorch_takes_over_on_a_gpu_without_triton(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert prepared(problem(), device="cuda") == EagerKernel()
-    assert "not on cuda" in caplog.text
+    assert "pip install triton" in caplog.text
+
+
+@pytest.mark.parametrize("n_drawn", [None, 9])
+def test_a_gpu_has_a_program_of_its_own(
+    caplog: pytest.LogCaptureFixture, n_drawn: int | None
+) -> None:
+    given = problem().with_steps(pixels_per_step=n_drawn)
+    assert prepared(given, device="cuda") == TritonKernel()
+    assert caplog.records == []
 
 
 def test_what_is_compiled_is_prepared_without_a_word(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from miner.fitting.fused.network import UnsupportedError
+from miner.fitting.loss import LogMSELoss, MSELoss
+from miner.fitting.steps import StepSettings
 
 
 class Row(NamedTuple):
@@ -31,7 +34,21 @@ class Row(NamedTuple):
     divides: float = 1.0
 
 
+UNMOVED = Row(0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+"""A row that changes nothing."""
+
 _KNOWN = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam)
+
+
+def check_formulas(settings: StepSettings) -> None:
+    """Refuse losses and optimisers that the compiled steps do not know.
+
+    Raises:
+        UnsupportedError: the message names the setting.
+    """
+    if type(settings.loss) not in (MSELoss, LogMSELoss):
+        raise UnsupportedError(f"loss {type(settings.loss).__name__} is not compiled")
+    check(settings.optimizer([nn.Parameter(torch.zeros(1))]))
 
 
 def check(optimizer: torch.optim.Optimizer) -> None:

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from miner.fitting.fused.library import Work, library
 from miner.fitting.fused.network import Network, UnsupportedError
-from miner.fitting.fused.rules import check, row
-from miner.fitting.loss import LogMSELoss, MSELoss
+from miner.fitting.fused.rules import check_formulas, row
+from miner.fitting.loss import LogMSELoss
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.steps import StepSettings
 from miner.models.block_model import BlockModel
@@ -25,9 +25,7 @@ def check_supported(settings: StepSettings) -> None:
     """
     if settings.pixels_per_step is not None:
         raise UnsupportedError(f"fitting.pixels_per_step={settings.pixels_per_step} draws pixels")
-    if type(settings.loss) not in (MSELoss, LogMSELoss):
-        raise UnsupportedError(f"loss {type(settings.loss).__name__} is not compiled")
-    check(settings.optimizer([nn.Parameter(torch.zeros(1))]))
+    check_formulas(settings)
 
 
 class FusedSteps:

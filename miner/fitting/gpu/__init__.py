@@ -1,0 +1,1 @@
+"""The training steps as Triton programs for CUDA devices."""

@@ -1,0 +1,168 @@
+"""The Triton twin of `EagerSteps`: a program for each block, no compaction, nothing waits."""
+
+import torch
+from torch import Tensor, nn
+
+from miner.fitting.fused.network import Network
+from miner.fitting.fused.rules import UNMOVED, check_formulas, row
+from miner.fitting.gpu.block_step import render_blocks, train_blocks
+from miner.fitting.gpu.layout import PART, Layout
+from miner.fitting.gpu.pixels import Draws, Pixels, tile_of
+from miner.fitting.loss import LogMSELoss
+from miner.fitting.readout import LearnedReadout, Readout
+from miner.fitting.steps import StepSettings
+from miner.models.block_model import BlockModel
+from miner.models.heads import AMPLITUDE
+from miner.models.parameters import Parameters
+
+_FORWARD = "tf32x3"  # products that the readout is solved from: those of float32, nearly
+_BACKWARD = "tf32"  # gradients, whose noise the optimiser averages away
+
+
+def check_supported(model: BlockModel, readout: Readout, settings: StepSettings) -> None:
+    """Refuse what the programs do not do.
+
+    Raises:
+        UnsupportedError: the message names the setting.
+    """
+    Network.of(model, readout)
+    Layout.of(model)
+    check_formulas(settings)
+
+
+class TritonSteps:
+    """Blocks in training, with the best state of each. A block that leaves costs nothing more."""
+
+    def __init__(
+        self,
+        model: BlockModel,
+        readout: Readout,
+        settings: StepSettings,
+        encoded: Tensor,
+        targets: Tensor,
+        start: Parameters,
+    ) -> None:
+        """Take encoded coordinates `(E, P)`, targets `(B, C, P)`, trained parameters `(B, ...)`."""
+        self.settings, self.step = settings, 0
+        self._network, self._layout = Network.of(model, readout), Layout.of(model)
+        self._pixels = Pixels.of(encoded.shape[1], encoded.device)
+        self._encoded = self._pixels.of_points(encoded)
+        self._targets = self._pixels.of_targets(targets)
+        self._means = targets.double().mean(-1).to(targets.dtype)
+        amplitude = (readout.constants(targets, start) | start).get(AMPLITUDE)
+        self._amplitude = None if amplitude is None else amplitude.contiguous()
+        self._trained = self._layout.rows(start)
+        self._first, self._second = torch.zeros_like(self._trained), torch.zeros_like(self._trained)
+        self._grads, self._best = torch.zeros_like(self._trained), self._trained.clone()
+        self._training = targets.new_ones(len(targets), dtype=torch.int8)
+        self.mse = targets.new_full((len(targets),), torch.inf)
+        self.best_mse = self.mse.clone()
+        self._rules = self._all_rules().to(targets.device)
+        self._draws = self._all_draws()
+
+    @property
+    def best(self) -> Parameters:
+        """The best state of every block, `(B, ...)`."""
+        best = self._layout.parameters(self._best)
+        return best if self._amplitude is None else best | {AMPLITUDE: self._amplitude}
+
+    @property
+    def is_idle(self) -> bool:
+        """False: to know would be to wait for the device."""
+        return False
+
+    def advance(self, n_steps: int) -> None:
+        """Take steps. With all pixels, each first scores the state that it moves away from."""
+        steps = slice(self.step, self.step + n_steps)
+        self._run(self._rules[steps], self._draws and self._draws.at(steps))
+        self.step += n_steps
+
+    def measure(self) -> None:
+        """Score the present state, unless the one before the last step will do."""
+        if self._draws is not None or self.step == self.settings.n_steps:
+            self._run(self._rules[-1:], None)
+
+    def retire(self, blocks: Tensor) -> None:
+        """Leave blocks out of the computation."""
+        self._training = (~blocks).to(torch.int8)
+
+    def _all_rules(self) -> Tensor:
+        """A rule for every step, and one that scores and moves nothing."""
+        optimizer = self.settings.optimizer([nn.Parameter(torch.zeros(1))])
+        lr = float(optimizer.param_groups[0]["lr"])
+        steps = range(self.settings.n_steps)
+        rules = [row(optimizer, lr * self.settings.factor(step), step + 1) for step in steps]
+        return torch.tensor([*rules, UNMOVED], dtype=torch.float32)
+
+    def _all_draws(self) -> Draws | None:
+        """The pixels that each step sees; None where it sees all."""
+        n_drawn = self.settings.pixels_per_step
+        if n_drawn is None or not self.settings.draws_pixels(len(self._encoded)):
+            return None
+        return Draws.of(self._pixels, n_drawn, self.settings)
+
+    def _run(self, rules: Tensor, draws: Draws | None) -> None:
+        self.mse, self.best_mse = self.mse.clone(), self.best_mse.clone()  # callers hold the old
+        nothing = self._training
+        loss, network = self.settings.loss, self._network
+        with torch.cuda.device_of(self._trained):
+            train_blocks[(len(self._trained),)](
+                self._encoded,
+                self._targets,
+                draws.places if draws else nothing,
+                draws.counts if draws else nothing,
+                rules,
+                self._means,
+                nothing if self._amplitude is None else self._amplitude,
+                self._training,
+                self._trained,
+                self._first,
+                self._second,
+                self._grads,
+                self._best,
+                self.mse,
+                self.best_mse,
+                n_steps=len(rules),
+                n_all=len(self._encoded),
+                n_drawn=draws.places.shape[1] if draws else 0,
+                inputs=network.inputs,
+                width=network.width,
+                channels=network.channels,
+                omega=network.omega,
+                ridge=network.ridge,
+                floor=loss.floor if isinstance(loss, LogMSELoss) else 0.0,
+                **self._layout.constants(network),
+                PART=PART,
+                FORWARD=_FORWARD,
+                BACKWARD=_BACKWARD,
+                SOLVED=network.solved,
+                LOG_LOSS=isinstance(loss, LogMSELoss),
+                DRAWS=draws is not None,
+                TILE=self._pixels.n_tile,
+                num_warps=self._layout.n_warps,
+            )
+
+
+def block_outputs(model: BlockModel, parameters: Parameters, encoded: Tensor) -> Tensor:
+    """Values `(B, C, P)` at encoded coordinates `(E, P)`, as `BlockModel.outputs` gives them."""
+    network, layout = Network.of(model, LearnedReadout()), Layout.of(model)
+    rows = layout.rows(parameters)
+    points = encoded.T.contiguous()
+    outputs = rows.new_empty(len(rows), model.n_channels, len(points))
+    with torch.cuda.device_of(rows):
+        render_blocks[(len(rows),)](
+            points,
+            rows,
+            parameters[AMPLITUDE].contiguous() if AMPLITUDE in parameters else rows,
+            outputs,
+            n_pixels=len(points),
+            inputs=network.inputs,
+            width=network.width,
+            channels=network.channels,
+            omega=network.omega,
+            **layout.constants(network),
+            FORWARD=_FORWARD,
+            TILE=tile_of(len(points)),
+            num_warps=layout.n_warps,
+        )
+    return outputs
