@@ -10,6 +10,7 @@ out. Docs, also for a machine without a network: docs/gpu.md.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,18 +26,20 @@ from gpu_machine import described, origin
 from gpu_plans import CHECKED, COMPOSED, MOSAIC, PLUTO, Plan, full, rehearsal
 from rows import ROOT
 
-from miner.fitting.kernel import FusedKernel, Kernel
+from miner.fitting.kernel import TritonKernel
 
 PARTS = {"checks": 0.35, "steps": 0.55, "fits": 1.0, "gigapixel": 1.0}
 """Each with the share of the time by which it is over, unless it is the last that is asked for."""
 
-TRITON_KERNELS = "miner.fitting.triton"
+PROGRAMS = "miner.fitting.gpu"
 
 
 def main() -> int:
     """Run the parts in turn; gives 1 if something was found to be wrong."""
     arguments = parsed()
     device = torch.device("cpu" if arguments.rehearse else "cuda")
+    if arguments.rehearse:
+        os.environ["TRITON_INTERPRET"] = "1"  # before the programs are imported
     plan = rehearsal() if arguments.rehearse else full()
     journal = Journal(arguments.out, origin(arguments.commit, device), arguments.minutes)
     print(described(device), flush=True)
@@ -77,12 +80,11 @@ def run_parts(
     for part in asked:
         journal.share = 1.0 if part == asked[-1] else PARTS[part]
         if part == "checks":
-            gpu_checks.check(kernel_for(device), plan.checks, pictures, device, journal)
+            gpu_checks.check(TritonKernel(), plan.checks, pictures, device, journal)
         elif part == "steps":
             ceilings = measured_ceilings(plan, device, journal)
-            kernel = kernel_for(device)
-            gpu_steps.time_steps(kernel, plan.steps, pictures, device, ceilings, journal)
-            gpu_steps.note_resources(TRITON_KERNELS, journal)
+            gpu_steps.time_steps(TritonKernel(), plan.steps, pictures, device, ceilings, journal)
+            gpu_steps.note_resources(PROGRAMS, journal)
         elif part == "fits":
             fit_all(plan, images, scratch, journal)
         else:
@@ -117,11 +119,6 @@ def measured_ceilings(plan: Plan, device: torch.device, journal: Journal) -> Cei
     journal.row("ceilings", {"what": "float32 products, TFLOP/s", "value": ceilings.float32 / 1e12})
     journal.row("ceilings", {"what": "tf32 products, TFLOP/s", "value": ceilings.tf32 / 1e12})
     return ceilings
-
-
-def kernel_for(device: torch.device) -> Kernel:
-    """The compiled steps of a device."""
-    return FusedKernel()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rows import Value, append_row
 
-MOST_MESSAGE = 500
+MOST_MESSAGE, SHORT_MESSAGE = 1000, 300  # characters
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Journal:
         try:
             yield
         except Exception as error:
-            traceback.print_exc()
-            self.fail(f"{what}: {type(error).__name__}: {str(error)[:MOST_MESSAGE]}")
+            print(traceback.format_exc()[-MOST_MESSAGE:])
+            self.fail(f"{what}: {type(error).__name__}: {str(error)[:SHORT_MESSAGE]}")
 
     def target(self, what: str, bound: str, found: float | None, is_met: bool) -> None:
         """Note a target, met or not."""

@@ -16,7 +16,7 @@ COMPOSED = ("Acrylic.jpg", "Road.jpg", "SeaSunset.jpg", "caliterra_IMG_9419.jpg"
 """Photographs that the gigapixel is composed of; those that are there."""
 
 FAST = "experiment=fast"
-WIDE_CHUNKS = "fitting.chunk_size=16384 fitting.max_memory_gib=4"
+WIDE_CHUNKS = "fitting.chunk_size=16384"
 FEW_STEPS = "fitting.max_steps=100"
 RESIDUAL = "pyramid=laplacian pyramid.n_levels=2 fitting.coarse_ratio=100"
 PLUTO_RECIPES = (
@@ -104,16 +104,14 @@ def rehearsal() -> Plan:
         matrix_side=64,
         checks=gpu_checks.Sizes(
             cases=(
-                Case("closed_form", 4, patch_size=16),
-                Case("sigmoid", 4, patch_size=16),
-                Case("scaled_sine", 4, patch_size=16, channels=3),
+                Case("closed_form", 4, patch_size=8),
+                Case("sigmoid", 4, patch_size=8),
+                Case("scaled_sine", 4, patch_size=8, channels=3),
             ),
-            n_blocks=32,
-            n_steps=20,
+            n_blocks=4,
+            n_steps=3,
         ),
-        steps=gpu_steps.Sizes(
-            (Case("closed_form", 4, patch_size=16),), (16,), n_steps=2, repeats=2
-        ),
+        steps=gpu_steps.Sizes((Case("closed_form", 4, patch_size=8),), (2,), n_steps=2, repeats=1),
         pluto=Job("pluto 64x64", (FAST,), expected_s=1, goal=goal, repeats=1),
         mosaic=Job("caliterra, its middle", (f"{FAST} image.crop_px=64",), expected_s=1, repeats=1),
         reference=Job("pluto 64x64", ("experiment=miner_pl_pluto",), expected_s=1, repeats=1),

@@ -110,10 +110,11 @@ def step_times(
 
 
 def note_resources(package: str, journal: Journal) -> None:
-    """A row for each kernel below a package that Triton compiled in this process."""
+    """A row for each program below a package that Triton compiled in this process."""
     for name, compiled in compiled_kernels(package):
         row: dict[str, Value] = {
-            "kernel": name,
+            "program": name,
+            "sizes": _sizes(compiled.src),
             "n_warps": compiled.metadata.num_warps,
             "n_registers": compiled.n_regs,
             "n_spills": compiled.n_spills,
@@ -122,8 +123,14 @@ def note_resources(package: str, journal: Journal) -> None:
         journal.row("kernels", row)
 
 
+def _sizes(source: Any) -> str:
+    """What a program was compiled for."""
+    names = source.fn.arg_names
+    return " ".join(f"{names[at[0]]}={value}" for at, value in source.constants.items())
+
+
 def compiled_kernels(package: str) -> list[tuple[str, Any]]:
-    """Triton's compiled kernels of the imported modules below a package, by name."""
+    """Triton's compiled programs of the imported modules below a package, by name."""
     found: dict[int, tuple[str, Any]] = {}
     for module_name, module in list(sys.modules.items()):
         if module_name == package or module_name.startswith(f"{package}."):

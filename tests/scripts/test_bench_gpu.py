@@ -30,6 +30,7 @@ from miner.fitting.steps import Steps, StepSettings
 from miner.models.block_model import BlockModel
 from miner.models.parameters import Parameters
 
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="other tests need its programs")
 SMALL = Case("closed_form", width=3, patch_size=8)
 
 
@@ -245,6 +246,7 @@ def test_fit_that_is_refused_is_a_failure(images: Path, tmp_path: Path) -> None:
     assert not journal.targets[0].is_met
 
 
+@no_gpu
 def test_parts_are_rehearsed_on_a_cpu(
     monkeypatch: pytest.MonkeyPatch, images: Path, tmp_path: Path
 ) -> None:
@@ -258,6 +260,7 @@ def test_parts_are_rehearsed_on_a_cpu(
     assert float(read_rows(tmp_path / "gpu_steps.tsv")[0]["times_floor"]) > 0
 
 
+@no_gpu
 @pytest.mark.slow
 def test_everything_is_rehearsed_on_a_cpu(
     monkeypatch: pytest.MonkeyPatch,
