@@ -31,6 +31,7 @@ from miner.fitting.kernel import TritonKernel
 PARTS = {"checks": 0.35, "steps": 0.55, "fits": 1.0, "gigapixel": 1.0}
 """Each with the share of the time by which it is over, unless it is the last that is asked for."""
 
+SHOWN = "python scripts/bench_gpu.py IMAGES"
 PROGRAMS = "miner.fitting.gpu"
 
 
@@ -41,10 +42,12 @@ def main() -> int:
     if arguments.rehearse:
         os.environ["TRITON_INTERPRET"] = "1"  # before the programs are imported
     plan = rehearsal() if arguments.rehearse else full()
-    journal = Journal(arguments.out, origin(arguments.commit, device), arguments.minutes)
+    asked = [part for part in PARTS if part in (arguments.part or PARTS)]
+    command = " ".join([SHOWN, *(f"--part {part}" for part in arguments.part or [])])
+    measured_at = origin(command, arguments.commit, device)
+    journal = Journal(arguments.out, measured_at, arguments.minutes)
     print(described(device), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        asked = [part for part in PARTS if part in (arguments.part or PARTS)]
         run_parts(asked, plan, arguments.images, Path(scratch), device, journal)
     print(f"\n{journal.summary()}", flush=True)
     return 1 if journal.failures else 0

@@ -2,8 +2,8 @@
 
 import os
 import platform
+import shutil
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -13,9 +13,9 @@ PACKAGES = ("torch", "triton", "pytorch-lightning", "numpy")
 QUERIES = ("name", "driver_version", "memory.total", "clocks.sm", "clocks.mem")
 
 
-def origin(commit: str | None, device: torch.device) -> dict[str, Value]:
+def origin(command: str, commit: str | None, device: torch.device) -> dict[str, Value]:
     """Where and how rows were measured; `commit` None is what git says."""
-    found = provenance(f"python scripts/bench_gpu.py {' '.join(sys.argv[1:])}")
+    found = provenance(command)
     if device.type == "cuda":
         gpu = f"{torch.cuda.get_device_name(device)}, driver {_asked('driver_version')}"
         found["hardware"] = f"{gpu}, torch {torch.__version__}, {_cores()} cores"
@@ -36,6 +36,8 @@ def described(device: torch.device) -> str:
 
 def _asked(*queries: str) -> str:
     """What the driver says of the first GPU."""
+    if shutil.which("nvidia-smi") is None:
+        return "unknown"
     command = ["nvidia-smi", f"--query-gpu={','.join(queries)}", "--format=csv,noheader"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[0]

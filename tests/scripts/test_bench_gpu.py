@@ -247,14 +247,15 @@ def test_fit_that_is_refused_is_a_failure(images: Path, tmp_path: Path) -> None:
 
 
 @no_gpu
-def test_parts_are_rehearsed_on_a_cpu(
-    monkeypatch: pytest.MonkeyPatch, images: Path, tmp_path: Path
-) -> None:
+def test_parts_leave_rows(monkeypatch: pytest.MonkeyPatch, images: Path, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench_gpu, "TritonKernel", FusedKernel)  # the interpreter takes longer
     parts = [f"--part={name}" for name in ("checks", "steps")]
     assert rehearse(monkeypatch, images, *parts, f"--out={tmp_path}", "--commit=abc") == 0
     checks = read_rows(tmp_path / "gpu_checks.tsv")
     assert [row["readout"] for row in checks] == ["closed_form", "sigmoid", "scaled_sine"]
     assert {row["commit"] for row in checks} == {"abc"}
+    command = "python scripts/bench_gpu.py IMAGES --part checks --part steps"
+    assert {row["command"] for row in checks} == {command}
     assert max(float(row["difference_db"]) for row in checks) < gpu_checks.MOST_DIFFERENCE_DB
     assert len(read_rows(tmp_path / "gpu_ceilings.tsv")) == 3
     assert float(read_rows(tmp_path / "gpu_steps.tsv")[0]["times_floor"]) > 0
