@@ -84,7 +84,7 @@ def full() -> Plan:
         reference=Job("pluto 4096x4096", ("experiment=miner_pl_pluto",), expected_s=60, repeats=1),
         gigapixel=Job(
             "gigapixel 32768x32768",
-            (f"{FAST} {WIDE_CHUNKS}",),
+            (f"{FAST} model.width=[4,7] {WIDE_CHUNKS}",),
             expected_s=240,
             goal=Goal(38.6, 180.0, peak_gpu_memory_gib=8.0),
             repeats=1,
