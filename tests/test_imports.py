@@ -103,7 +103,8 @@ def test_the_core_imports_torch_and_little_else() -> None:
     core = [module for module in MODULES if is_within(module, CORE)]
     assert len(core) > 20
     third_party = set().union(*map(libraries, core)) - sys.stdlib_module_names
-    assert third_party == {"miner", "numpy", "platformdirs", "pydantic", "safetensors", "torch"}
+    expected = {"miner", "numpy", "platformdirs", "pydantic", "safetensors", "torch", "triton"}
+    assert third_party == expected
 
 
 def test_every_package_has_its_storey() -> None:

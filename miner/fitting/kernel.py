@@ -14,6 +14,7 @@ from miner.fitting.fused.compiler import CompilerError
 from miner.fitting.fused.library import library
 from miner.fitting.fused.network import Network, UnsupportedError
 from miner.fitting.fused.steps import FusedSteps, block_outputs, check_supported
+from miner.fitting.gpu.launch import Launch
 from miner.fitting.readout import Readout
 from miner.fitting.steps import EagerSteps, Steps, StepSettings
 from miner.models.block_model import BlockModel
@@ -153,8 +154,10 @@ class TritonKernel(Kernel):
     """Compiled for a CUDA device: a program for each block, for many steps in the chip's caches.
 
     Results depend neither on batching nor on the number of multiprocessors. What it does not know
-    is left to `EagerKernel`, and the log says why.
+    is left to `EagerKernel`, and the log says why. `launch` None is what suits each width.
     """
+
+    launch: Launch | None = None
 
     def prepare(
         self,
@@ -188,13 +191,13 @@ class TritonKernel(Kernel):
         """All blocks at once, as many as the device has room for."""
         from miner.fitting.gpu.steps import TritonSteps
 
-        return TritonSteps(model, readout, settings, encoded, targets, start)
+        return TritonSteps(model, readout, settings, encoded, targets, start, self.launch)
 
     def outputs(self, model: BlockModel, parameters: Parameters, encoded: Tensor) -> Tensor:
         """All blocks at once, as many as the device has room for."""
         from miner.fitting.gpu.steps import block_outputs
 
-        return block_outputs(model, parameters, encoded)
+        return block_outputs(model, parameters, encoded, self.launch)
 
     def blocks_at_once(
         self, model: BlockModel, n_pixels: int, max_memory_gib: float, device: torch.device

@@ -34,7 +34,7 @@ def test_sides_that_do_not_fit_are_refused(change: dict[str, int], message: str)
 
 @given(st.integers(1, 5000))
 def test_the_first_tile_has_pixels_from_all_over_the_patch(n_pixels: int) -> None:
-    pixels = Pixels.of(n_pixels, torch.device("cpu"))
+    pixels = Pixels.of(n_pixels, 64, torch.device("cpu"))
     assert sorted(pixels.order.tolist()) == list(range(n_pixels))
     first = pixels.order[: pixels.n_tile].sort().values
     gaps = torch.diff(first, prepend=torch.tensor([-1]), append=torch.tensor([n_pixels]))
@@ -45,7 +45,7 @@ def test_the_first_tile_has_pixels_from_all_over_the_patch(n_pixels: int) -> Non
 def test_draws_name_the_pixels_of_the_plain_steps(n: int, n_drawn: int, n_steps: int) -> None:
     n_drawn = min(n_drawn, n - 1)
     steps = problem_of(KINDS[0], n).with_steps(n_steps=n_steps, pixels_per_step=n_drawn).steps
-    pixels = Pixels.of(n, torch.device("cpu"))
+    pixels = Pixels.of(n, 64, torch.device("cpu"))
     draws = Draws.of(pixels, n_drawn, steps)
     for step in range(n_steps):
         seen = pixels.order[draws.places[step, : draws.counts[step]].long()]

@@ -63,14 +63,17 @@ def sine_cosine(x):
 
     x less the nearest multiple of pi, in three parts, and the polynomials of fused/vectors.h.
     """
-    n = tl.floor(x * 0.31830988618 + 0.5)
+    shifted = x * 0.31830988618 + 12582912.0  # 1.5 * 2^23: no bits are left for a fraction
+    n = shifted - 12582912.0
+    sign = shifted.to(tl.int32, bitcast=True) << 31  # of (-1)^n
     r = x - n * 3.140625
     r = r - n * 9.676218032836914e-4
     r = r - n * 3.1786509424591713e-8
-    sign = 1.0 - 2.0 * (n - 2.0 * tl.floor(0.5 * n))
     q = r * r
     sine = ((q * 2.60578067e-6 - 1.98096029e-4) * q + 8.33306625e-3) * q - 1.66666596e-1
     sine = (sine * q) * r + r
     cosine = ((q * -2.60771057e-7 + 2.47618863e-5) * q - 1.38884035e-3) * q + 4.16666407e-2
     cosine = (cosine * q - 4.99999995e-1) * q + 1.0
-    return sign * sine, sign * cosine
+    sine = (sine.to(tl.int32, bitcast=True) ^ sign).to(tl.float32, bitcast=True)
+    cosine = (cosine.to(tl.int32, bitcast=True) ^ sign).to(tl.float32, bitcast=True)
+    return sine, cosine

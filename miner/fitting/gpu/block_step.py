@@ -10,7 +10,8 @@ import triton
 import triton.language as tl
 
 from miner.fitting.gpu.network import descend, forward, load_folded, store_unfolded
-from miner.fitting.gpu.readout import SCALED_SINE, respond, ridge_solution
+from miner.fitting.gpu.products import product, rough_product
+from miner.fitting.gpu.readout import SCALED_SINE, SIGMOID, respond, ridge_solution
 
 _NUMBERS_OF_A_RULE = tl.constexpr(9)
 
@@ -25,6 +26,7 @@ def load_tile(
     inputs,
     channels,
     DRAWS: tl.constexpr,
+    WHOLE: tl.constexpr,
     TILE: tl.constexpr,
     EP: tl.constexpr,
     CP: tl.constexpr,
@@ -37,8 +39,12 @@ def load_tile(
     if DRAWS:
         pixel = tl.load(order + pixel, mask=pixel < n_pixels, other=0)
     pixel = pixel[:, None]
-    x = tl.load(encoded + pixel * inputs + e, mask=is_pixel & (e < inputs), other=0.0)
-    t = tl.load(targets + pixel * channels + c, mask=is_pixel & (c < channels), other=0.0)
+    if WHOLE:
+        x = tl.load(encoded + pixel * inputs + e, mask=e < inputs, other=0.0)
+        t = tl.load(targets + pixel * channels + c, mask=c < channels, other=0.0)
+    else:
+        x = tl.load(encoded + pixel * inputs + e, mask=is_pixel & (e < inputs), other=0.0)
+        t = tl.load(targets + pixel * channels + c, mask=is_pixel & (c < channels), other=0.0)
     return x, t, is_pixel
 
 
@@ -60,11 +66,11 @@ def solve(
     ACTIVATION: tl.constexpr,
     DEPTH: tl.constexpr,
     DRAWS: tl.constexpr,
+    WHOLE: tl.constexpr,
     TILE: tl.constexpr,
     EP: tl.constexpr,
     HP: tl.constexpr,
     CP: tl.constexpr,
-    PRODUCTS: tl.constexpr,
 ):
     """Readout weights `(HP, CP)` and biases `(CP,)` of least squares.
 
@@ -72,34 +78,38 @@ def solve(
     zero, nearly constant features would lose their digits.
     """
     x, t, is_pixel = load_tile(
-        encoded, targets, order, 0, n_pixels, inputs, channels, DRAWS, TILE, EP, CP
+        encoded, targets, order, 0, n_pixels, inputs, channels, DRAWS, WHOLE, TILE, EP, CP
     )
-    values, _, _ = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH, PRODUCTS)
+    values, _, _ = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH)
     n_first = tl.where(n_pixels < TILE, n_pixels, TILE)
     shift = tl.sum(tl.where(is_pixel, values[DEPTH], 0.0), axis=0) / n_first
     gram = tl.zeros((HP, HP), tl.float32)
     moment = tl.zeros((HP, CP), tl.float32)
-    f_sum = tl.zeros((HP,), tl.float32)
-    t_sum = tl.zeros((CP,), tl.float32)
+    f_sums = tl.zeros((TILE, HP), tl.float32)
+    t_sums = tl.zeros((TILE, CP), tl.float32)
     for tile in range(tl.cdiv(n_pixels, TILE)):
         x, t, is_pixel = load_tile(
-            encoded, targets, order, tile, n_pixels, inputs, channels, DRAWS, TILE, EP, CP
+            encoded, targets, order, tile, n_pixels, inputs, channels, DRAWS, WHOLE, TILE, EP, CP
         )
-        values, _, _ = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH, PRODUCTS)
-        f = tl.where(is_pixel, values[DEPTH] - shift[None, :], 0.0)
-        t = tl.where(is_pixel, t - mean[None, :], 0.0)
-        gram = tl.dot(tl.trans(f), f, acc=gram, input_precision=PRODUCTS)
-        moment = tl.dot(tl.trans(f), t, acc=moment, input_precision=PRODUCTS)
-        f_sum += tl.sum(f, axis=0)
-        t_sum += tl.sum(t, axis=0)
-    f_mean = f_sum.to(tl.float64) / n_pixels
-    t_mean = mean.to(tl.float64) + t_sum.to(tl.float64) / n_pixels
-    gram64 = gram.to(tl.float64) - f_mean[:, None] * f_sum.to(tl.float64)[None, :]
-    moment64 = moment.to(tl.float64) - f_mean[:, None] * t_sum.to(tl.float64)[None, :]
-    weight = ridge_solution(gram64, moment64, width, ridge, HP)
-    bias = t_mean - tl.sum((shift.to(tl.float64) + f_mean)[:, None] * weight, axis=0)
+        values, _, _ = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH)
+        f = values[DEPTH] - shift[None, :]
+        t = t - mean[None, :]
+        if not WHOLE:
+            f = tl.where(is_pixel, f, 0.0)
+            t = tl.where(is_pixel, t, 0.0)
+        gram = product(tl.trans(f), f, gram)
+        moment = product(tl.trans(f), t, moment)
+        f_sums += f
+        t_sums += t
+    f_mean = tl.sum(f_sums, axis=0) / n_pixels
+    t_sum = tl.sum(t_sums, axis=0)
+    gram = gram - n_pixels * f_mean[:, None] * f_mean[None, :]
+    moment = moment - f_mean[:, None] * t_sum[None, :]
+    weight = ridge_solution(gram, moment, width, ridge, HP)
+    t_mean = mean + t_sum / n_pixels
+    bias = t_mean - tl.sum((shift + f_mean)[:, None] * weight, axis=0)
     bias = tl.where(tl.abs(bias) < float("inf"), bias, t_mean)
-    return weight.to(tl.float32), bias.to(tl.float32)
+    return weight, bias
 
 
 @triton.jit
@@ -179,17 +189,17 @@ def train_blocks(
     AT_READOUT: tl.constexpr,
     LENGTH: tl.constexpr,
     PART: tl.constexpr,
-    FORWARD: tl.constexpr,
-    BACKWARD: tl.constexpr,
     SOLVED: tl.constexpr,
     LOG_LOSS: tl.constexpr,
     DRAWS: tl.constexpr,
+    WHOLE: tl.constexpr,
     TILE: tl.constexpr,
 ):
     """Steps of each block that is in training.
 
     A step scores the state that it moves away from, which is kept if it is the best, unless it sees
     drawn pixels only: for every step `order` then has room for `n_drawn`, `counts` says how many.
+    `WHOLE` says that tiles are full.
     """
     block = tl.program_id(0).to(tl.int64)
     if tl.load(training + block) == 0:
@@ -208,6 +218,7 @@ def train_blocks(
     is_feature = (h < width)[None, :]
     at_weight = AT_READOUT + h[:, None] * CP + c[None, :]
     at_bias = AT_READOUT + HP * CP + c
+    at_frequency = AT_READOUT + HP * CP + CP
     mean = tl.load(means + block * channels + c, mask=c < channels, other=0.0)
     amplitude = 1.0
     frequency = 1.0
@@ -223,8 +234,20 @@ def train_blocks(
         if SOLVED:
             readout, bias = solve(
                 *(encoded, targets, order, mean, weights, biases, shapes, is_feature, n_pixels),
-                *(inputs, width, channels, ridge, ACTIVATION, DEPTH, DRAWS, TILE, EP, HP, CP),
-                FORWARD,
+                *(
+                    inputs,
+                    width,
+                    channels,
+                    ridge,
+                    ACTIVATION,
+                    DEPTH,
+                    DRAWS,
+                    WHOLE,
+                    TILE,
+                    EP,
+                    HP,
+                    CP,
+                ),
             )
             tl.store(row + at_weight, readout)
             tl.store(row + at_bias, bias)
@@ -232,45 +255,57 @@ def train_blocks(
             readout = tl.load(row + at_weight)
             bias = tl.load(row + at_bias)
             if HEAD == SCALED_SINE:
-                frequency = tl.load(row + AT_READOUT + HP * CP + CP)
+                frequency = tl.load(row + at_frequency)
         sums = ()
         for layer in tl.static_range(DEPTH):
-            sums = sums + (tl.zeros_like(weights[layer]), tl.zeros_like(biases[layer]), 0.0)
+            by_bias = tl.zeros((TILE, HP), tl.float32)
+            sums = sums + (tl.zeros_like(weights[layer]), by_bias, by_bias)
         readout_sum = tl.zeros_like(readout)
-        bias_sum = tl.zeros_like(bias)
-        frequency_sum = 0.0
-        squares = 0.0
+        bias_sum = tl.zeros((TILE, CP), tl.float32)
+        frequency_sum = bias_sum
+        squares = bias_sum
         for tile in range(tl.cdiv(n_pixels, TILE)):
             x, t, is_pixel = load_tile(
-                encoded, targets, order, tile, n_pixels, inputs, channels, DRAWS, TILE, EP, CP
+                encoded,
+                targets,
+                order,
+                tile,
+                n_pixels,
+                inputs,
+                channels,
+                DRAWS,
+                WHOLE,
+                TILE,
+                EP,
+                CP,
             )
             values, slopes, bends = forward(
-                x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH, FORWARD
+                x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH
             )
-            z = tl.dot(values[DEPTH], readout, input_precision=FORWARD) + bias[None, :]
+            z = product(values[DEPTH], readout, tl.broadcast_to(bias[None, :], TILE, CP))
             y, slope, by_frequency = respond(z, amplitude, frequency, HEAD)
-            r = tl.where(is_pixel & is_channel, y - t, 0.0)
-            squares += tl.sum(tl.sum(r * r, axis=1), axis=0)
+            r = y - t
+            if not WHOLE or HEAD == SIGMOID:
+                r = tl.where(is_pixel & is_channel, r, 0.0)
+            squares += r * r
             if HEAD == SCALED_SINE:
-                frequency_sum += tl.sum(tl.sum(r * by_frequency, axis=1), axis=0)
+                frequency_sum += r * by_frequency
             r = r * slope
             if not SOLVED:
-                readout_sum = tl.dot(
-                    tl.trans(values[DEPTH]), r, acc=readout_sum, input_precision=BACKWARD
-                )
-                bias_sum += tl.sum(r, axis=0)
-            delta = tl.dot(r, tl.trans(readout), input_precision=BACKWARD)
-            sums = descend(delta, sums, values, slopes, bends, weights, ACTIVATION, DEPTH, BACKWARD)
+                readout_sum = rough_product(tl.trans(values[DEPTH]), r, readout_sum)
+                bias_sum += r
+            delta = rough_product(r, tl.trans(readout), tl.zeros((TILE, HP), tl.float32))
+            sums = descend(delta, sums, values, slopes, bends, weights, ACTIVATION, DEPTH)
         store_unfolded(
             *(grads, row, sums, scales, shapes, ACTIVATION, NUMBERS, DEPTH, EP, HP),
             *(AT_BIASES, AT_NUMBERS),
         )
         if not SOLVED:
             tl.store(grads + at_weight, readout_sum)
-            tl.store(grads + at_bias, bias_sum)
+            tl.store(grads + at_bias, tl.sum(bias_sum, axis=0))
             if HEAD == SCALED_SINE:
-                tl.store(grads + AT_READOUT + HP * CP + CP, frequency_sum)
-        mse = squares / (n_pixels * channels)
+                tl.store(grads + at_frequency, tl.sum(tl.sum(frequency_sum, axis=1), axis=0))
+        mse = tl.sum(tl.sum(squares, axis=1), axis=0) / (n_pixels * channels)
         factor = 2.0 / (n_pixels * channels)
         if LOG_LOSS:
             factor = factor / (mse + floor)
@@ -311,7 +346,6 @@ def render_blocks(
     AT_NUMBERS: tl.constexpr,
     AT_READOUT: tl.constexpr,
     LENGTH: tl.constexpr,
-    FORWARD: tl.constexpr,
     TILE: tl.constexpr,
 ):
     """Values of blocks, `(B, C, P)`, from rows that hold their readout: a program for each."""
@@ -336,8 +370,8 @@ def render_blocks(
         pixel = (tile * TILE + tl.arange(0, TILE))[:, None]
         is_pixel = pixel < n_pixels
         x = tl.load(encoded + pixel * inputs + e, mask=is_pixel & (e < inputs), other=0.0)
-        values, _, _ = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH, FORWARD)
-        z = tl.dot(values[DEPTH], readout, input_precision=FORWARD) + bias
+        values, _, _ = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH)
+        z = product(values[DEPTH], readout, tl.broadcast_to(bias, TILE, CP))
         y, _, _ = respond(z, amplitude, frequency, HEAD)
         at = (block * channels + c) * n_pixels + pixel
         tl.store(outputs + at, y, mask=is_pixel & (c < channels))

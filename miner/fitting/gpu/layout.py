@@ -73,11 +73,6 @@ class Layout:
         """Numbers of a row."""
         return _rounded(self.at_readout + self.width * self.channels + self.channels + 1)
 
-    @property
-    def n_warps(self) -> int:
-        """Groups of 32 threads of a program."""
-        return 4 if self.width < _MOST else 8
-
     def constants(self, network: Network) -> dict[str, int]:
         """What the programs are compiled for, besides their own settings."""
         return {

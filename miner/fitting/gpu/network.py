@@ -7,7 +7,8 @@ sides is zero in every row and stays so. layout.py says where in a row a tensor 
 import triton
 import triton.language as tl
 
-from miner.fitting.gpu.activations import GABOR, activate, scale_and_shape
+from miner.fitting.gpu.activations import GABOR, GAUSSIAN, activate, scale_and_shape
+from miner.fitting.gpu.products import product, rough_product
 
 
 @triton.jit
@@ -57,16 +58,18 @@ def forward(
     is_feature,
     ACTIVATION: tl.constexpr,
     DEPTH: tl.constexpr,
-    PRODUCTS: tl.constexpr,
 ):
     """Inputs and values of all layers `(TILE, EP or HP)`, with slopes and bends."""
     values = (inputs,)
     slopes = ()
     bends = ()
     for layer in tl.static_range(DEPTH):
-        u = tl.dot(values[layer], weights[layer], input_precision=PRODUCTS)
-        value, slope, bend = activate(u + biases[layer][None, :], shapes[layer], ACTIVATION)
-        values = values + (tl.where(is_feature, value, 0.0),)
+        start = tl.broadcast_to(biases[layer][None, :], inputs.shape[0], weights[layer].shape[1])
+        u = product(values[layer], weights[layer], start)
+        value, slope, bend = activate(u, shapes[layer], ACTIVATION)
+        if ACTIVATION == GAUSSIAN or ACTIVATION == GABOR:  # those of zero are one
+            value = tl.where(is_feature, value, 0.0)
+        values = values + (value,)
         slopes = slopes + (slope,)
         bends = bends + (bend,)
     return values, slopes, bends
@@ -82,24 +85,22 @@ def descend(
     weights,
     ACTIVATION: tl.constexpr,
     DEPTH: tl.constexpr,
-    PRODUCTS: tl.constexpr,
 ):
     """Add a tile's gradients to the sums of each layer: folded weight, folded bias, shape.
 
-    `delta` `(TILE, HP)` is the gradient with respect to the last features.
+    `delta` `(TILE, HP)` is the gradient with respect to the last features. Sums over a tile's
+    pixels wait for the end: between a program's threads each of them is dear.
     """
     added = ()
     for layer in tl.static_range(DEPTH - 1, -1, -1):
         shape = sums[3 * layer + 2]
         if ACTIVATION == GABOR:
-            shape += tl.sum(tl.sum(delta * bends[layer], axis=1), axis=0)
+            shape += delta * bends[layer]
         delta = delta * slopes[layer]
-        weight = tl.dot(
-            tl.trans(values[layer]), delta, acc=sums[3 * layer], input_precision=PRODUCTS
-        )
-        added = (weight, sums[3 * layer + 1] + tl.sum(delta, axis=0), shape) + added
+        weight = rough_product(tl.trans(values[layer]), delta, sums[3 * layer])
+        added = (weight, sums[3 * layer + 1] + delta, shape) + added
         if layer > 0:
-            delta = tl.dot(delta, tl.trans(weights[layer]), input_precision=PRODUCTS)
+            delta = rough_product(delta, tl.trans(weights[layer]), tl.zeros_like(delta))
     return added
 
 
@@ -127,7 +128,7 @@ def store_unfolded(
             at_weight = EP * HP + (layer - 1) * HP * HP + h[:, None] * HP + h[None, :]
         at_bias = AT_BIASES + layer * HP + h
         weight = sums[3 * layer]
-        bias = sums[3 * layer + 1]
+        bias = tl.sum(sums[3 * layer + 1], axis=0)
         tl.store(grads + at_weight, weight * scales[layer])
         tl.store(grads + at_bias, bias * scales[layer])
         if NUMBERS > 0:
@@ -136,7 +137,7 @@ def store_unfolded(
             at_number = AT_NUMBERS + layer * NUMBERS
             first = tl.load(row + at_number)
             if ACTIVATION == GABOR:
-                by_shape = sums[3 * layer + 2] / first
+                by_shape = tl.sum(tl.sum(sums[3 * layer + 2], axis=1), axis=0) / first
                 tl.store(grads + at_number, by_scale - by_shape * shapes[layer])
                 tl.store(grads + at_number + 1, by_shape)
             else:

@@ -8,12 +8,12 @@ from torch import Tensor
 from miner.fitting.randomness import pixel_subset
 from miner.fitting.steps import StepSettings
 
-_LEAST, _MOST = 16, 64  # pixels of a tile: a side of a product on tensor cores
+_LEAST = 16  # pixels of a tile: a side of a product on tensor cores
 
 
-def tile_of(n_pixels: int) -> int:
+def tile_of(n_pixels: int, most: int) -> int:
     """Pixels that are worked on at once."""
-    return min(_MOST, max(_LEAST, 1 << (n_pixels - 1).bit_length()))
+    return min(most, max(_LEAST, 1 << (n_pixels - 1).bit_length()))
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Pixels:
     n_tile: int
 
     @staticmethod
-    def of(n_pixels: int, device: torch.device) -> "Pixels":
+    def of(n_pixels: int, most_in_tile: int, device: torch.device) -> "Pixels":
         """Every so many pixels, then those beside them."""
-        n_tile = tile_of(n_pixels)
+        n_tile = tile_of(n_pixels, most_in_tile)
         pixels = torch.arange(n_pixels, device=device)
         return Pixels((pixels % -(-n_pixels // n_tile)).argsort(stable=True), n_tile)
 

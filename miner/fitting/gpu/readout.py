@@ -32,10 +32,11 @@ def respond(z, amplitude, frequency, HEAD: tl.constexpr):
 
 @triton.jit
 def ridge_solution(gram, moment, width, ridge, HP: tl.constexpr):
-    """Solve `(gram + penalty I) W = moment` in float64, `(HP, HP)` and `(HP, CP)`.
+    """Solve `(gram + penalty I) W = moment`, `(HP, HP)` and `(HP, CP)`, in float32.
 
-    Rows beyond `width` are zero in both and stay so. A matrix that is not positive definite is
-    tried again with a larger penalty, up to 1e6 times; where that does not help W is zero.
+    That is enough: results/rounding.tsv. Rows beyond `width` are zero in both and stay so. A matrix
+    that is not positive definite is tried again with a larger penalty, up to 1e6 times; where that
+    does not help W is zero.
     """
     rows = tl.arange(0, HP)
     on_diagonal = rows[:, None] == rows[None, :]
@@ -44,8 +45,7 @@ def ridge_solution(gram, moment, width, ridge, HP: tl.constexpr):
     solution = moment * 0.0
     tries = 0
     while tries < 4:
-        added = tl.where(rows < width, penalty, 1.0)
-        matrix = gram + tl.where(on_diagonal, added[:, None], 0.0)
+        matrix = gram + tl.where(on_diagonal, penalty, 0.0)
         tried, n_failures = _eliminate(matrix, moment, width, HP)
         if n_failures == 0:
             solution = tried
@@ -57,7 +57,7 @@ def ridge_solution(gram, moment, width, ridge, HP: tl.constexpr):
 
 @triton.jit
 def _eliminate(matrix, right, width, HP: tl.constexpr):
-    """Gauss and Jordan's elimination, and how much of it failed.
+    """Gauss and Jordan's elimination of the first rows, and how much of it failed.
 
     One loop instead of a factorisation and two substitutions of as many dependent steps each. The
     pivots are the squares of Cholesky's, so they are positive where that succeeds.
@@ -72,11 +72,11 @@ def _eliminate(matrix, right, width, HP: tl.constexpr):
         pivot = tl.sum(tl.where(here, column, 0.0), axis=0)
         is_usable = (pivot > 0.0) & (pivot < float("inf"))
         n_failures += tl.where(is_usable, 0, 1)
-        pivot = tl.where(is_usable, pivot, 1.0)
-        ratio = tl.where(here, 0.0, column / pivot)[:, None]
-        pivot_row = here[:, None]
-        matrix = tl.where(pivot_row, row[None, :] / pivot, matrix - ratio * row[None, :])
-        right = tl.where(pivot_row, right_row[None, :] / pivot, right - ratio * right_row[None, :])
+        inverse = 1.0 / tl.where(is_usable, pivot, 1.0)
+        ratio = tl.where(here, 0.0, column * inverse)[:, None]
+        is_row = here[:, None]
+        matrix = tl.where(is_row, row[None, :] * inverse, matrix - ratio * row[None, :])
+        right = tl.where(is_row, right_row[None, :] * inverse, right - ratio * right_row[None, :])
     total = tl.sum(tl.sum(tl.abs(right), axis=1), axis=0)
     n_failures += tl.where(total < float("inf"), 0, 1)
     return right, n_failures

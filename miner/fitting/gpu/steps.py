@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from miner.fitting.fused.network import Network
 from miner.fitting.fused.rules import UNMOVED, check_formulas, row
 from miner.fitting.gpu.block_step import render_blocks, train_blocks
+from miner.fitting.gpu.launch import Launch
 from miner.fitting.gpu.layout import PART, Layout
 from miner.fitting.gpu.pixels import Draws, Pixels, tile_of
 from miner.fitting.loss import LogMSELoss
@@ -14,9 +15,6 @@ from miner.fitting.steps import StepSettings
 from miner.models.block_model import BlockModel
 from miner.models.heads import AMPLITUDE
 from miner.models.parameters import Parameters
-
-_FORWARD = "tf32x3"  # products that the readout is solved from: those of float32, nearly
-_BACKWARD = "tf32"  # gradients, whose noise the optimiser averages away
 
 
 def check_supported(model: BlockModel, readout: Readout, settings: StepSettings) -> None:
@@ -41,11 +39,13 @@ class TritonSteps:
         encoded: Tensor,
         targets: Tensor,
         start: Parameters,
+        launch: Launch | None = None,
     ) -> None:
         """Take encoded coordinates `(E, P)`, targets `(B, C, P)`, trained parameters `(B, ...)`."""
         self.settings, self.step = settings, 0
         self._network, self._layout = Network.of(model, readout), Layout.of(model)
-        self._pixels = Pixels.of(encoded.shape[1], encoded.device)
+        self._launch = launch or Launch.of_width(self._layout.width)
+        self._pixels = Pixels.of(encoded.shape[1], self._launch.tile, encoded.device)
         self._encoded = self._pixels.of_points(encoded)
         self._targets = self._pixels.of_targets(targets)
         self._means = targets.double().mean(-1).to(targets.dtype)
@@ -133,19 +133,21 @@ class TritonSteps:
                 floor=loss.floor if isinstance(loss, LogMSELoss) else 0.0,
                 **self._layout.constants(network),
                 PART=PART,
-                FORWARD=_FORWARD,
-                BACKWARD=_BACKWARD,
                 SOLVED=network.solved,
                 LOG_LOSS=isinstance(loss, LogMSELoss),
                 DRAWS=draws is not None,
+                WHOLE=draws is None and len(self._encoded) % self._pixels.n_tile == 0,
                 TILE=self._pixels.n_tile,
-                num_warps=self._layout.n_warps,
+                **self._launch.options,
             )
 
 
-def block_outputs(model: BlockModel, parameters: Parameters, encoded: Tensor) -> Tensor:
+def block_outputs(
+    model: BlockModel, parameters: Parameters, encoded: Tensor, launch: Launch | None = None
+) -> Tensor:
     """Values `(B, C, P)` at encoded coordinates `(E, P)`, as `BlockModel.outputs` gives them."""
     network, layout = Network.of(model, LearnedReadout()), Layout.of(model)
+    launch = launch or Launch.of_width(layout.width)
     rows = layout.rows(parameters)
     points = encoded.T.contiguous()
     outputs = rows.new_empty(len(rows), model.n_channels, len(points))
@@ -161,8 +163,7 @@ def block_outputs(model: BlockModel, parameters: Parameters, encoded: Tensor) ->
             channels=network.channels,
             omega=network.omega,
             **layout.constants(network),
-            FORWARD=_FORWARD,
-            TILE=tile_of(len(points)),
-            num_warps=layout.n_warps,
+            TILE=tile_of(len(points), launch.tile),
+            **launch.options,
         )
     return outputs
