@@ -19,7 +19,7 @@ from miner.fitting.steps import StepSettings
 MOST_DIFFERENCE_DB = 0.05
 FEW_STEPS = 3
 USUAL = 30  # times what float32 costs plain PyTorch
-TF32 = 3e-2  # what products in that precision may take from the way that parameters go
+TF32 = 1e-2  # of the way that parameters go: ten times what such products take from it
 EXPECTED_S = 25.0  # of one case, the kernel's compilation included
 
 
@@ -96,7 +96,7 @@ def distances(kernel: Kernel, blocks: Blocks) -> tuple[float, float]:
     In parts of the way that a block's parameters went, by steps that are proportional to gradients.
     Each is what 99 of 100 blocks stay below: the rest may have kept the state of another step.
     """
-    settings = settings_of(FEW_STEPS, lr=0.1, eps=100.0)
+    settings = settings_of(FEW_STEPS, lr=1.0, eps=100.0)
     truth = blocks.to(torch.float64).fit(EagerKernel(), settings).parameters
     way = _largest(truth, blocks.start)
 
