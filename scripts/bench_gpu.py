@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gpu_checks
+import gpu_launches
 import gpu_steps
 import torch
 from gpu_ceilings import Ceilings, measure
@@ -28,7 +29,7 @@ from rows import ROOT
 
 from miner.fitting.kernel import TritonKernel
 
-PARTS = {"checks": 0.35, "steps": 0.55, "fits": 1.0, "gigapixel": 1.0}
+PARTS = {"checks": 0.35, "steps": 0.55, "fits": 1.0, "gigapixel": 1.0, "launches": 1.0}
 """Each with the share of the time by which it is over, unless it is the last that is asked for."""
 
 SHOWN = "python scripts/bench_gpu.py IMAGES"
@@ -90,8 +91,10 @@ def run_parts(
             gpu_steps.note_resources(PROGRAMS, journal)
         elif part == "fits":
             fit_all(plan, images, scratch, journal)
-        else:
+        elif part == "gigapixel":
             fit_gigapixel(plan, images, scratch, journal)
+        else:
+            gpu_launches.time_launches(plan.launches, pictures, device, journal)
         if device.type == "cuda":
             with journal.noting("memory given back"):  # what follows may be another process
                 torch.cuda.empty_cache()

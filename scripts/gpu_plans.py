@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import gpu_checks
+import gpu_launches
 import gpu_steps
 from gpu_blocks import Case
 from gpu_fits import Goal, Job
+
+from miner.fitting.gpu.launch import Launch
 
 CHECKED = ("pluto.jpg", "Road.jpg")
 """Pictures whose patches are fitted for checks and for times of steps."""
@@ -35,6 +38,7 @@ class Plan:
     matrix_side: int
     checks: gpu_checks.Sizes
     steps: gpu_steps.Sizes
+    launches: gpu_launches.Sizes
     pluto: Job
     mosaic: Job
     reference: Job
@@ -79,6 +83,19 @@ def full() -> Plan:
             n_steps=50,
             repeats=5,
         ),
+        launches=gpu_launches.Sizes(
+            cases=(
+                Case("closed_form", 20),
+                Case("closed_form", 10, patch_size=16),
+                Case("closed_form", 40),
+            ),
+            launches=tuple(
+                Launch(tile, warps, registers)
+                for tile in (64, 32)
+                for warps, registers in ((4, None), (8, None), (4, 168), (4, 128), (2, None))
+            ),
+            steps=gpu_steps.Sizes((), (16384,), n_steps=50, repeats=3),
+        ),
         pluto=Job("pluto 4096x4096", PLUTO_RECIPES, expected_s=40, goal=Goal(42.0, 2.0, 0.35)),
         mosaic=Job("caliterra 8000x9000", (f"{FAST} {WIDE_CHUNKS}",), expected_s=70),
         reference=Job("pluto 4096x4096", ("experiment=miner_pl_pluto",), expected_s=60, repeats=1),
@@ -112,6 +129,11 @@ def rehearsal() -> Plan:
             n_steps=3,
         ),
         steps=gpu_steps.Sizes((Case("closed_form", 4, patch_size=8),), (2,), n_steps=2, repeats=1),
+        launches=gpu_launches.Sizes(
+            cases=(Case("closed_form", 4, patch_size=8),),
+            launches=(Launch(tile=32, warps=4, max_registers=128),),
+            steps=gpu_steps.Sizes((), (1,), n_steps=2, repeats=1),
+        ),
         pluto=Job("pluto 64x64", (FAST,), expected_s=1, goal=goal, repeats=1),
         mosaic=Job("caliterra, its middle", (f"{FAST} image.crop_px=64",), expected_s=1, repeats=1),
         reference=Job("pluto 64x64", ("experiment=miner_pl_pluto",), expected_s=1, repeats=1),
