@@ -17,7 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import bench_gpu
 import gpu_blocks
 import gpu_checks
+import gpu_clock
 import gpu_floors
+import gpu_machine
 import gpu_steps
 from gpu_blocks import Blocks, Case
 from gpu_fits import Goal, Job, run_job
@@ -261,6 +263,44 @@ def test_parts_leave_rows(monkeypatch: pytest.MonkeyPatch, images: Path, tmp_pat
     assert float(read_rows(tmp_path / "gpu_steps.tsv")[0]["times_floor"]) > 0
 
 
+class FakeEvent:
+    """An event that lasts as many milliseconds as actions were counted."""
+
+    clock = 0.0
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        self.at = FakeEvent.clock
+
+    def elapsed_time(self, other: "FakeEvent") -> float:
+        return other.at - self.at
+
+
+def test_a_gpu_is_timed_by_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    durations = iter([100.0, 7.0, 1.0, 3.0])  # the first warms up
+
+    def act() -> None:
+        FakeEvent.clock += next(durations)
+
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    assert gpu_clock.median_ms(torch.device("cuda"), act, repeats=3, warm_ups=1) == 3.0
+
+
+def test_rows_name_the_gpu_and_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = SimpleNamespace(total_memory=2**37, L2_cache_size=2**25, multi_processor_count=132)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: sizes)
+    monkeypatch.setattr(gpu_machine.shutil, "which", lambda name: None)
+    cuda = torch.device("cuda")
+    row = gpu_machine.origin("a command", "abc", cuda)
+    assert str(row["hardware"]).startswith("Some GPU, driver unknown, torch ")
+    assert (row["command"], row["commit"]) == ("a command", "abc")
+    assert "132 multiprocessors, 128 GiB, L2 32 MiB" in gpu_machine.described(cuda)
+
+
 @no_gpu
 @pytest.mark.slow
 def test_everything_is_rehearsed_on_a_cpu(
@@ -271,6 +311,7 @@ def test_everything_is_rehearsed_on_a_cpu(
 ) -> None:
     assert rehearse(monkeypatch, images, f"--out={tmp_path}") == 0
     assert len(read_rows(tmp_path / "gpu_fits.tsv")) == 4
+    assert read_rows(tmp_path / "gpu_launches.tsv")[0]["tile"] == "32"
     summary = capsys.readouterr().out.partition("s in all")[2]
     assert "left out" not in summary
     assert "FAILED" not in summary
