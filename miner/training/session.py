@@ -30,14 +30,13 @@ from miner.representation import PRODUCT, MinerRepresentation, load
 from miner.schema import check_config
 from miner.scratch import Scratch
 from miner.space import scratch_for
-from miner.training.loggers import log_results
+from miner.training.loggers import Finishes, log_results, takes_sweep
 from miner.training.module import PyramidModule
 from miner.training.pictures import draw_pictures, draw_thumbnails, logged_pictures
 from miner.training.product import Product
 from miner.training.progress import FitProgress
 from miner.training.records import CurvePoint, LevelRecord
 from miner.training.trainer import make_trainer, quiet_lightning
-from miner.training.wandb_logger import WandbRun
 
 _LOG = logging.getLogger("miner")
 
@@ -62,7 +61,7 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
             report = _report(config, source, module, scratch, job, loggers)
         finally:
             for logger in loggers:
-                if isinstance(logger, WandbRun):
+                if isinstance(logger, Finishes):
                     logger.finish(succeeded=bool(report))
     _LOG.info(
         "PSNR %.2f dB  SSIM %s  %d parameters (%.3f per pixel)  fit %.1f s, all %.1f s  in %s",
@@ -78,7 +77,7 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
 
 
 def _start_logger(config: DictConfig, job: Job) -> Logger:
-    own = {"sweep": job.sweep} if get_object(config._target_) is WandbRun else {}
+    own = {"sweep": job.sweep} if takes_sweep(get_object(config._target_)) else {}
     logger: Logger = instantiate(config, save_dir=job.folder, **own)
     return logger
 
