@@ -2,6 +2,7 @@
 
 PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
 IMAGES ?=
+THERE ?=
 ARGS ?=
 
 VENV := .venv
@@ -11,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 INCOMPLETE := $(VENV)/.incomplete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint format types bench clean
+.PHONY: help setup run test test-slow lint format types bench wheels clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +41,9 @@ types: setup ## check types
 
 bench: setup ## measure quality on a folder of images; IMAGES=folder
 	$(PY) scripts/bench_quality.py $(IMAGES)
+
+wheels: setup ## wheels for a GPU machine without a network; THERE=its `pip list`
+	$(PY) scripts/pack_wheels.py $(THERE)
 
 clean: ## remove caches; .venv and outputs stay
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

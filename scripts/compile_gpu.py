@@ -1,7 +1,7 @@
 """Compile the GPU's programs where there is no GPU, and say what they take of one.
 
 python scripts/compile_gpu.py                    rows in results/gpu_programs.tsv
-python scripts/compile_gpu.py --only siren-closed_form-16 --results FILE
+python scripts/compile_gpu.py --only siren-closed_form-32 --results FILE
 
 For compute capability 9.0 (H100, H200), by Triton and the assembler in its package: a thread's
 registers (there are 255) and bytes of stack for what does not fit them, a program's bytes of shared
@@ -14,7 +14,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import triton
 from rows import ROOT, Value, append_row, provenance
@@ -22,25 +24,36 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from miner.fitting.fused.network import Network
+from miner.fitting.gpu.block_render import render_blocks
 from miner.fitting.gpu.block_step import train_blocks
 from miner.fitting.gpu.launch import Launch
 from miner.fitting.gpu.layout import PART, Layout
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
-from miner.models.activations import Finer, Gabor, Gaussian, ReLU, Siren
+from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Siren
 from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel
 from miner.models.encodings import CosineEncoding
 
 TARGET = GPUTarget("cuda", 90, 32)
 ACTIVATIONS = (Siren(), Gaussian(), ReLU(), Gabor(), Finer())
-READOUTS = {"closed_form": ClosedFormReadout(), "learned": LearnedReadout()}
 POINTERS = {
-    **dict.fromkeys(("encoded", "targets", "rules", "means", "amplitudes", "trained"), "*fp32"),
-    **dict.fromkeys(("first", "second", "grads", "best", "mse_of", "best_mse_of"), "*fp32"),
+    **dict.fromkeys(("encoded", "targets", "rules", "means", "amplitudes", "rows"), "*fp32"),
+    **dict.fromkeys(("trained", "first", "second", "grads", "best"), "*fp32"),
+    **dict.fromkeys(("mse_of", "best_mse_of", "outputs"), "*fp32"),
     **dict.fromkeys(("order", "counts"), "*i32"),
     "training": "*i8",
 }
 NUMBERS = dict.fromkeys(("omega", "ridge", "floor"), "fp32")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Triton function with the constants it is compiled for."""
+
+    name: str
+    function: Any
+    constants: dict[str, int | bool]
+    launch: Launch
 
 
 def main() -> None:
@@ -49,29 +62,38 @@ def main() -> None:
     parser.add_argument("--only", help="the name of one program")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "gpu_programs.tsv")
     arguments = parser.parse_args()
-    for name, model, readout in programs():
-        if arguments.only in (None, name):
-            row: dict[str, Value] = {"program": name, **compiled(model, readout)}
-            row["triton"] = triton.__version__
-            append_row(arguments.results, row | provenance("python scripts/compile_gpu.py"))
-            print(row)
+    with tempfile.TemporaryDirectory() as cache:
+        triton.knobs.cache.dir = cache  # nothing is there yet
+        for program in programs():
+            if arguments.only in (None, program.name):
+                row: dict[str, Value] = {"program": program.name, **compiled(program)}
+                row["triton"] = triton.__version__
+                append_row(arguments.results, row | provenance("python scripts/compile_gpu.py"))
+                print(row)
 
 
-def programs() -> Iterator[tuple[str, BlockModel, Readout]]:
-    """Names, models and readouts: every activation at the default width, the first at others."""
+def programs() -> Iterator[Program]:
+    """Steps with every activation at the default width; with the first one all there is."""
     for activation in ACTIVATIONS:
-        for width in (16, 32, 64) if activation is ACTIVATIONS[0] else (32,):
-            for kind, readout in READOUTS.items():
-                mlp = BlockMLP(CosineEncoding(8), activation, width, depth=2)
-                name = f"{type(activation).__name__.lower()}-{kind}-{width}"
-                yield name, BlockModel(mlp, readout.head(signed_target=True), 3), readout
+        for readout in (ClosedFormReadout(), LearnedReadout()):
+            yield steps(activation, readout, 32)
+    for width in (16, 64):
+        for readout in (ClosedFormReadout(), LearnedReadout()):
+            yield steps(ACTIVATIONS[0], readout, width)
+    yield steps(ACTIVATIONS[0], ClosedFormReadout(), 32, "-edges", WHOLE=False)
+    yield steps(ACTIVATIONS[0], LearnedReadout(), 32, "-drawn", WHOLE=False, DRAWS=True)
+    for width in (16, 32, 64):
+        yield render(ACTIVATIONS[0], width)
 
 
-def compiled(model: BlockModel, readout: Readout) -> dict[str, Value]:
-    """What the program for whole patches takes."""
+def steps(
+    activation: Activation, readout: Readout, width: int, label: str = "", **changes: bool
+) -> Program:
+    """Training steps over whole patches, but for what is changed."""
+    model = model_of(activation, readout, width)
     network, layout = Network.of(model, readout), Layout.of(model)
     launch = Launch.of_width(layout.width)
-    constants: dict[str, int | bool] = {
+    constants = {
         **layout.constants(network),
         "PART": PART,
         "SOLVED": network.solved,
@@ -80,21 +102,45 @@ def compiled(model: BlockModel, readout: Readout) -> dict[str, Value]:
         "WHOLE": True,
         "TILE": launch.tile,
     }
-    kinds = POINTERS | NUMBERS | dict.fromkeys(constants, "constexpr")
-    names = train_blocks.arg_names
+    kind = "closed_form" if network.solved else "learned"
+    name = f"{type(activation).__name__.lower()}-{kind}-{width}{label}"
+    return Program(name, train_blocks, constants | changes, launch)
+
+
+def render(activation: Activation, width: int) -> Program:
+    """What blocks with a learned readout say."""
+    readout = LearnedReadout()
+    model = model_of(activation, readout, width)
+    layout = Layout.of(model)
+    launch = Launch.of_width(layout.width)
+    constants = layout.constants(Network.of(model, readout)) | {"TILE": launch.tile}
+    name = f"{type(activation).__name__.lower()}-render-{width}"
+    return Program(name, render_blocks, constants, launch)
+
+
+def model_of(activation: Activation, readout: Readout, width: int) -> BlockModel:
+    """A network with three channels."""
+    mlp = BlockMLP(CosineEncoding(8), activation, width, depth=2)
+    return BlockModel(mlp, readout.head(signed_target=True), 3)
+
+
+def compiled(program: Program) -> dict[str, Value]:
+    """What a program takes of a device."""
+    names, launch = program.function.arg_names, program.launch
+    kinds = POINTERS | NUMBERS | dict.fromkeys(program.constants, "constexpr")
     source = ASTSource(
-        fn=train_blocks,
+        fn=program.function,
         signature={name: kinds.get(name, "i32") for name in names},
-        constexprs=constants,
+        constexprs=program.constants,
         attrs={(n,): [["tt.divisibility", 16]] for n, name in enumerate(names) if name in POINTERS},
     )
     began = time.perf_counter()
-    program = triton.compile(source, target=TARGET, options=launch.options)
+    built = triton.compile(source, target=TARGET, options=launch.options)
     return {
         "tile": launch.tile,
         "warps": launch.warps,
-        **resources(program.asm["cubin"]),
-        "shared_bytes": program.metadata.shared,
+        **resources(built.asm["cubin"]),
+        "shared_bytes": built.metadata.shared,
         "compile_s": time.perf_counter() - began,
     }
 

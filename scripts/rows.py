@@ -3,6 +3,7 @@
 import csv
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping
 from datetime import date
@@ -54,6 +55,8 @@ def _short(value: Value) -> Value:
 
 def _commit() -> str:
     git = ["git", "-C", str(ROOT)]
+    if shutil.which("git") is None:
+        return ""
     head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     changed = subprocess.run(
         [*git, "status", "--porcelain", "--", "miner", "conf"], capture_output=True, text=True

@@ -3,7 +3,7 @@
 import platform
 import resource
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -22,6 +22,14 @@ def peak_gpu_memory_gib() -> float | None:
     return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+def package_versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that results depend on; None for those not there."""
+    found: dict[str, str | None] = {name: _version(name) for name in _PACKAGES}
+    return {"python": platform.python_version()} | found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout that was not installed, a logger that is not used
+        return None

@@ -25,6 +25,7 @@ _BYTES = 4
 _CPU_LAYER_BYTES = 4 * 2**20
 _LAYER_COPIES = 6  # pre-activation, activation, their gradients, two temporaries
 _STATE_COPIES = 6  # parameters, two moments, the best state, and what is gathered from them
+_ROW_COPIES = 7  # gradients besides
 
 
 @dataclass(frozen=True)
@@ -188,13 +189,13 @@ class TritonKernel(Kernel):
         targets: Tensor,
         start: Parameters,
     ) -> Steps:
-        """All blocks at once, as many as the device has room for."""
+        """A program for each block, all in one launch."""
         from miner.fitting.gpu.steps import TritonSteps
 
         return TritonSteps(model, readout, settings, encoded, targets, start, self.launch)
 
     def outputs(self, model: BlockModel, parameters: Parameters, encoded: Tensor) -> Tensor:
-        """All blocks at once, as many as the device has room for."""
+        """A program for each block, all in one launch."""
         from miner.fitting.gpu.steps import block_outputs
 
         return block_outputs(model, parameters, encoded, self.launch)
@@ -202,11 +203,8 @@ class TritonKernel(Kernel):
     def blocks_at_once(
         self, model: BlockModel, n_pixels: int, max_memory_gib: float, device: torch.device
     ) -> int:
-        """Bounded by half of the device's free memory; layers exist in registers alone."""
+        """Bounded by targets, rows of numbers and optimiser states; layers exist in registers."""
         from miner.fitting.gpu.layout import Layout
 
-        copies = 2 * model.n_channels * n_pixels + _STATE_COPIES * Layout.of(model).length
-        if device.type != "cuda":
-            return max(1, int(max_memory_gib * 2**30 / (_BYTES * copies)))
-        free, _ = torch.cuda.mem_get_info(device)
-        return max(1, int(free / 2 / (_BYTES * copies)))
+        numbers = 2 * model.n_channels * n_pixels + _ROW_COPIES * Layout.of(model).length
+        return max(1, int(max_memory_gib * 2**30 / (_BYTES * numbers)))

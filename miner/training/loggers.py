@@ -1,5 +1,6 @@
 """Lightning's own loggers, writing into the run's folder, and what is logged after a fit."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -17,6 +18,19 @@ class TakesResults(Protocol):
 
     def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, Picture]) -> None:
         """Take the report's numbers and pictures `(H, W, 3)` by name."""
+
+
+@runtime_checkable
+class Finishes(Protocol):
+    """A logger that stays open for what is logged after the fit."""
+
+    def finish(self, succeeded: bool) -> None:
+        """Close it."""
+
+
+def takes_sweep(logger: Callable[..., Logger]) -> bool:
+    """Whether a logger is told which sweep the run is part of, by an argument `sweep`."""
+    return "sweep" in inspect.signature(logger).parameters
 
 
 def log_results(

@@ -29,7 +29,7 @@ from miner.representation import MinerRepresentation, load
 from miner.schema import check_config
 from miner.scratch import Scratch
 from miner.space import scratch_for
-from miner.training.loggers import log_results
+from miner.training.loggers import Finishes, log_results, takes_sweep
 from miner.training.module import PyramidModule
 from miner.training.pictures import draw_pictures, draw_thumbnails, logged_pictures
 from miner.training.progress import FitProgress
@@ -37,7 +37,6 @@ from miner.training.records import CurvePoint, LevelRecord
 from miner.training.start import Started, raster, start_fit
 from miner.training.together import run_together
 from miner.training.trainer import make_trainer, quiet_lightning
-from miner.training.wandb_logger import WandbRun
 
 _LOG = logging.getLogger("miner")
 
@@ -66,7 +65,7 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
                 _say(report, job)
         finally:
             for logger in loggers:
-                if isinstance(logger, WandbRun):
+                if isinstance(logger, Finishes):
                     logger.finish(succeeded=bool(report))
     return report
 
@@ -85,7 +84,7 @@ def _say(report: dict[str, Any], job: Job) -> None:
 
 
 def _start_logger(config: DictConfig, job: Job) -> Logger:
-    own = {"sweep": job.sweep} if get_object(config._target_) is WandbRun else {}
+    own = {"sweep": job.sweep} if takes_sweep(get_object(config._target_)) else {}
     logger: Logger = instantiate(config, save_dir=job.folder, **own)
     return logger
 

@@ -1,5 +1,7 @@
 """The Triton twin of `EagerSteps`: a program for each block, no compaction, nothing waits."""
 
+from threading import Lock
+
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,9 @@ def check_supported(model: BlockModel, readout: Readout, settings: StepSettings)
     Network.of(model, readout)
     Layout.of(model)
     check_formulas(settings)
+
+
+_LAUNCHING = Lock()  # a program is compiled when it is first launched: by one thread at a time
 
 
 class TritonSteps:
@@ -106,7 +111,7 @@ class TritonSteps:
         self.mse, self.best_mse = self.mse.clone(), self.best_mse.clone()  # callers hold the old
         nothing = self._training
         loss, network = self.settings.loss, self._network
-        with torch.cuda.device_of(self._trained):
+        with _LAUNCHING, torch.cuda.device_of(self._trained):
             train_blocks[(len(self._trained),)](
                 self._encoded,
                 self._targets,
@@ -152,7 +157,7 @@ def block_outputs(
     rows = layout.rows(parameters)
     points = encoded.T.contiguous()
     outputs = rows.new_empty(len(rows), model.n_channels, len(points))
-    with torch.cuda.device_of(rows):
+    with _LAUNCHING, torch.cuda.device_of(rows):
         render_blocks[(len(rows),)](
             points,
             rows,

@@ -1,0 +1,145 @@
+"""What the GPU benchmark measures: at full size, and so small that a CPU rehearses it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gpu_checks
+import gpu_launches
+import gpu_steps
+from gpu_blocks import Case
+from gpu_fits import Goal, Job
+
+from miner.fitting.gpu.launch import Launch
+
+CHECKED = ("pluto.jpg", "Road.jpg")
+"""Pictures whose patches are fitted for checks and for times of steps."""
+
+PLUTO, MOSAIC = "pluto.jpg", "caliterra_mosaic_8000x9000.jpg"
+COMPOSED = ("Acrylic.jpg", "Road.jpg", "SeaSunset.jpg", "caliterra_IMG_9419.jpg")
+"""Photographs that the gigapixel is composed of; those that are there."""
+
+FAST = "experiment=fast"
+WIDE_CHUNKS = "fitting.chunk_size=16384"
+FEW_STEPS = "fitting.max_steps=100"
+RESIDUAL = "pyramid=laplacian pyramid.n_levels=2 fitting.coarse_ratio=100"
+PLUTO_RECIPES = (
+    f"{FEW_STEPS} {WIDE_CHUNKS}",
+    f"{RESIDUAL} fitting.max_steps=60 sizing.pilot_steps=25 {WIDE_CHUNKS}",
+    f"{FAST} {WIDE_CHUNKS}",
+)
+"""On a CPU the first two reach 42 dB with 0.35 parameters a pixel; the last is for speed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of every part; `common` are overrides of all fits, `sides` those of square images."""
+
+    copied_bytes: int
+    matrix_side: int
+    checks: gpu_checks.Sizes
+    steps: gpu_steps.Sizes
+    launches: gpu_launches.Sizes
+    pluto: Job
+    mosaic: Job
+    reference: Job
+    gigapixel: Job
+    pluto_side: int
+    gigapixel_side: int
+    composing_s: float
+    common: Sequence[str]
+
+
+def full() -> Plan:
+    """For a GPU with some tens of gigabytes."""
+    return Plan(
+        copied_bytes=4 * 2**30,
+        matrix_side=8192,
+        checks=gpu_checks.Sizes(
+            cases=(
+                Case("closed_form", 20),
+                Case("closed_form", 8),
+                Case("closed_form", 40),
+                Case("sigmoid", 20),
+                Case("closed_form", 10, patch_size=16),
+                Case("closed_form", 20, channels=3),
+                Case("scaled_sine", 20),
+                Case("sigmoid", 8),
+                Case("sigmoid", 40),
+                Case("sigmoid", 20, patch_size=16),
+            ),
+            n_blocks=1024,
+            n_steps=100,
+        ),
+        steps=gpu_steps.Sizes(
+            cases=(
+                Case("closed_form", 20),
+                Case("closed_form", 10),
+                Case("closed_form", 10, patch_size=16),
+                Case("closed_form", 40),
+                Case("closed_form", 20, channels=3),
+                Case("scaled_sine", 20),
+            ),
+            n_blocks=(2048, 16384),
+            n_steps=50,
+            repeats=5,
+        ),
+        launches=gpu_launches.Sizes(
+            cases=(
+                Case("closed_form", 20),
+                Case("closed_form", 10, patch_size=16),
+                Case("closed_form", 40),
+            ),
+            launches=tuple(
+                Launch(tile, warps, registers)
+                for tile in (64, 32)
+                for warps, registers in ((4, None), (8, None), (4, 168), (4, 128), (2, None))
+            ),
+            steps=gpu_steps.Sizes((), (16384,), n_steps=50, repeats=3),
+        ),
+        pluto=Job("pluto 4096x4096", PLUTO_RECIPES, expected_s=40, goal=Goal(42.0, 2.0, 0.35)),
+        mosaic=Job("caliterra 8000x9000", (f"{FAST} {WIDE_CHUNKS}",), expected_s=70),
+        reference=Job("pluto 4096x4096", ("experiment=miner_pl_pluto",), expected_s=60, repeats=1),
+        gigapixel=Job(
+            "gigapixel 32768x32768",
+            (f"{FAST} model.width=[4,7] {WIDE_CHUNKS}",),
+            expected_s=240,
+            goal=Goal(38.6, 180.0, peak_gpu_memory_gib=8.0),
+            repeats=1,
+        ),
+        pluto_side=4096,
+        gigapixel_side=32768,
+        composing_s=30,
+        common=("trainer=cuda",),
+    )
+
+
+def rehearsal() -> Plan:
+    """Every part within seconds, on a CPU."""
+    goal = Goal(10.0, 60.0)
+    return Plan(
+        copied_bytes=2**20,
+        matrix_side=64,
+        checks=gpu_checks.Sizes(
+            cases=(
+                Case("closed_form", 4, patch_size=8),
+                Case("sigmoid", 4, patch_size=8),
+                Case("scaled_sine", 4, patch_size=8, channels=3),
+            ),
+            n_blocks=4,
+            n_steps=3,
+        ),
+        steps=gpu_steps.Sizes((Case("closed_form", 4, patch_size=8),), (2,), n_steps=2, repeats=1),
+        launches=gpu_launches.Sizes(
+            cases=(Case("closed_form", 4, patch_size=8),),
+            launches=(Launch(tile=32, warps=4, max_registers=128),),
+            steps=gpu_steps.Sizes((), (1,), n_steps=2, repeats=1),
+        ),
+        pluto=Job("pluto 64x64", (FAST,), expected_s=1, goal=goal, repeats=1),
+        mosaic=Job("caliterra, its middle", (f"{FAST} image.crop_px=64",), expected_s=1, repeats=1),
+        reference=Job("pluto 64x64", ("experiment=miner_pl_pluto",), expected_s=1, repeats=1),
+        gigapixel=Job("composed 512x512", (FAST,), expected_s=1, goal=goal, repeats=1),
+        pluto_side=64,
+        gigapixel_side=512,
+        composing_s=1,
+        common=("trainer=cpu", "fitting.max_steps=4"),
+    )

@@ -1,0 +1,40 @@
+"""Runs where packages are missing that they do not need."""
+
+import ast
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+from miner.evaluation import measurements
+from miner.training.loggers import csv_logger, takes_sweep, tensorboard_logger
+from miner.training.wandb_logger import WandbRun
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_modules_around_wandb_are_imported_when_they_are_needed() -> None:
+    importing = {
+        path.stem
+        for path in (ROOT / "miner").rglob("*.py")
+        for node in ast.parse(path.read_text()).body  # what is imported with the module itself
+        if isinstance(node, ast.ImportFrom) and "wandb_" in str(node.module)
+    }
+    assert importing == {"wandb_logger", "wandb_summary"}
+
+
+def test_only_wandb_is_told_of_the_sweep() -> None:
+    assert takes_sweep(WandbRun)
+    assert not takes_sweep(csv_logger)
+    assert not takes_sweep(tensorboard_logger)
+
+
+def test_version_of_what_is_not_installed_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        if package in ("miner", "wandb"):
+            raise PackageNotFoundError(package)
+        return "1.0"
+
+    monkeypatch.setattr(measurements, "version", version)
+    found = measurements.package_versions()
+    assert (found["miner"], found["wandb"], found["torch"]) == (None, None, "1.0")

@@ -1,0 +1,32 @@
+"""Triton's compiler takes the GPU's programs, which its interpreter does not show."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def compiled(results: Path, *arguments: str) -> dict[str, dict[str, str]]:
+    """Rows by program. A process of its own: in this one Triton interprets."""
+    environment = {name: v for name, v in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, str(ROOT / "scripts/compile_gpu.py"), "--results", str(results)]
+    subprocess.run([*command, *arguments], env=environment, check=True, capture_output=True)
+    with results.open() as file:
+        return {row["program"]: row for row in csv.DictReader(file, delimiter="\t")}
+
+
+def test_the_default_network_has_a_program(tmp_path: Path) -> None:
+    (row,) = compiled(tmp_path / "rows.tsv", "--only", "siren-closed_form-32").values()
+    assert int(row["registers"]) <= 255
+    assert int(row["stack_bytes"]) < 1024
+    assert int(row["shared_bytes"]) < 227 * 1024 / 2  # two programs at least have room
+
+
+@pytest.mark.slow
+def test_all_programs_compile(tmp_path: Path) -> None:
+    assert len(compiled(tmp_path / "rows.tsv")) == 19
