@@ -19,7 +19,7 @@ COMPOSED = ("Acrylic.jpg", "Road.jpg", "SeaSunset.jpg", "caliterra_IMG_9419.jpg"
 """Photographs that the gigapixel is composed of; those that are there."""
 
 FAST = "experiment=fast"
-WIDE_CHUNKS = "fitting.chunk_size=16384"
+WIDE_CHUNKS = "fitting.chunk_size=16384 fitting.max_memory_gib=4"
 FEW_STEPS = "fitting.max_steps=100"
 RESIDUAL = "pyramid=laplacian pyramid.n_levels=2 fitting.coarse_ratio=100"
 UNIFORM = "patch_size=32 encoding.n_frequencies=8 model.width=[4,14] optimizer.lr=0.02"
