@@ -100,7 +100,7 @@ def full() -> Plan:
         ),
         pluto=Job("pluto 4096x4096", PLUTO_RECIPES, expected_s=40, goal=Goal(42.0, 2.0, 0.35)),
         mosaic=Job("caliterra 8000x9000", (f"{FAST} {WIDE_CHUNKS}",), expected_s=70),
-        reference=Job("pluto 4096x4096", ("experiment=miner_pl_pluto",), expected_s=60, repeats=1),
+        reference=Job("pluto 4096x4096", ("experiment=miner_pl_pluto",), expected_s=60),
         gigapixel=Job(
             "gigapixel 32768x32768",
             (f"{FAST} model.width=[4,7] {WIDE_CHUNKS}",),
