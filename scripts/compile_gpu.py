@@ -29,7 +29,7 @@ from miner.fitting.gpu.block_step import train_blocks
 from miner.fitting.gpu.launch import Launch
 from miner.fitting.gpu.layout import PART, Layout
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
-from miner.models.activations import Finer, Gabor, Gaussian, ReLU, Siren
+from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Siren
 from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel
 from miner.models.encodings import CosineEncoding
