@@ -20,17 +20,21 @@ import gpu_checks
 import gpu_clock
 import gpu_floors
 import gpu_machine
+import gpu_plans
 import gpu_steps
 from gpu_blocks import Blocks, Case
 from gpu_fits import Goal, Job, run_job
 from gpu_journal import Journal
+from hydra import compose, initialize_config_dir
 from rows import read_rows
 
+from miner.config import CONF_FOLDER
 from miner.fitting.kernel import EagerKernel, FusedKernel
 from miner.fitting.readout import Readout
 from miner.fitting.steps import Steps, StepSettings
 from miner.models.block_model import BlockModel
 from miner.models.parameters import Parameters
+from miner.schema import check_config
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="other tests need its programs")
 SMALL = Case("closed_form", width=3, patch_size=8)
@@ -238,6 +242,14 @@ def test_a_goal_is_more_than_time(found: dict[str, float], is_as_good: bool) -> 
     goal = Goal(42.0, 2.0, parameters_per_pixel=0.35, peak_gpu_memory_gib=8.0)
     good = {"psnr_db": 42.0, "parameters_per_pixel": 0.35, "peak_gpu_memory_gib": 7.0}
     assert goal.is_as_good(good | found) == is_as_good
+
+
+def test_every_recipe_is_one_that_a_run_takes() -> None:
+    plan = gpu_plans.full()
+    jobs = (plan.pluto, plan.mosaic, plan.reference, plan.gigapixel)
+    with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
+        for recipe in {recipe for job in jobs for recipe in job.recipes}:
+            check_config(compose("config", [*recipe.split(), *plan.common, "logger=none"]))
 
 
 def test_fit_that_is_refused_is_a_failure(images: Path, tmp_path: Path) -> None:
