@@ -62,12 +62,14 @@ def main() -> None:
     parser.add_argument("--only", help="the name of one program")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "gpu_programs.tsv")
     arguments = parser.parse_args()
-    for program in programs():
-        if arguments.only in (None, program.name):
-            row: dict[str, Value] = {"program": program.name, **compiled(program)}
-            row["triton"] = triton.__version__
-            append_row(arguments.results, row | provenance("python scripts/compile_gpu.py"))
-            print(row)
+    with tempfile.TemporaryDirectory() as cache:
+        triton.knobs.cache.dir = cache  # nothing is there yet
+        for program in programs():
+            if arguments.only in (None, program.name):
+                row: dict[str, Value] = {"program": program.name, **compiled(program)}
+                row["triton"] = triton.__version__
+                append_row(arguments.results, row | provenance("python scripts/compile_gpu.py"))
+                print(row)
 
 
 def programs() -> Iterator[Program]:
@@ -78,13 +80,15 @@ def programs() -> Iterator[Program]:
     for width in (16, 64):
         for readout in (ClosedFormReadout(), LearnedReadout()):
             yield steps(ACTIVATIONS[0], readout, width)
-    yield steps(ACTIVATIONS[0], ClosedFormReadout(), 32, WHOLE=False)
-    yield steps(ACTIVATIONS[0], LearnedReadout(), 32, WHOLE=False, DRAWS=True)
+    yield steps(ACTIVATIONS[0], ClosedFormReadout(), 32, "-edges", WHOLE=False)
+    yield steps(ACTIVATIONS[0], LearnedReadout(), 32, "-drawn", WHOLE=False, DRAWS=True)
     for width in (16, 32, 64):
         yield render(ACTIVATIONS[0], width)
 
 
-def steps(activation: Activation, readout: Readout, width: int, **changes: bool) -> Program:
+def steps(
+    activation: Activation, readout: Readout, width: int, label: str = "", **changes: bool
+) -> Program:
     """Training steps over whole patches, but for what is changed."""
     model = model_of(activation, readout, width)
     network, layout = Network.of(model, readout), Layout.of(model)
@@ -99,7 +103,7 @@ def steps(activation: Activation, readout: Readout, width: int, **changes: bool)
         "TILE": launch.tile,
     }
     kind = "closed_form" if network.solved else "learned"
-    name = "-".join([type(activation).__name__.lower(), kind, str(width), *changes]).lower()
+    name = f"{type(activation).__name__.lower()}-{kind}-{width}{label}"
     return Program(name, train_blocks, constants | changes, launch)
 
 

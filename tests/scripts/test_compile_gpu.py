@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[2]
 def compiled(results: Path, *arguments: str) -> dict[str, dict[str, str]]:
     """Rows by program. A process of its own: in this one Triton interprets."""
     environment = {name: v for name, v in os.environ.items() if name != "TRITON_INTERPRET"}
-    environment["TRITON_CACHE_DIR"] = str(results.parent / "cache")
     command = [sys.executable, str(ROOT / "scripts/compile_gpu.py"), "--results", str(results)]
     subprocess.run([*command, *arguments], env=environment, check=True, capture_output=True)
     with results.open() as file:

@@ -35,7 +35,7 @@ def render_blocks(
     """Values of blocks, `(B, C, P)`, from rows that hold their readout: a program for each."""
     block = tl.program_id(0).to(tl.int64)
     row = rows + block * LENGTH
-    weights, biases, _, shapes = load_folded(
+    weights, biases, _scales, shapes = load_folded(
         row, omega, ACTIVATION, NUMBERS, DEPTH, EP, HP, AT_BIASES, AT_NUMBERS
     )
     h = tl.arange(0, HP)
@@ -54,8 +54,8 @@ def render_blocks(
         pixel = (tile * TILE + tl.arange(0, TILE))[:, None]
         is_pixel = pixel < n_pixels
         x = tl.load(encoded + pixel * inputs + e, mask=is_pixel & (e < inputs), other=0.0)
-        values, _, _ = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH)
+        values, _slopes, _bends = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH)
         z = product(values[DEPTH], readout, tl.broadcast_to(bias, TILE, CP))
-        y, _, _ = respond(z, amplitude, frequency, HEAD)
+        y, _slope, _by_frequency = respond(z, amplitude, frequency, HEAD)
         at = (block * channels + c) * n_pixels + pixel
         tl.store(outputs + at, y, mask=is_pixel & (c < channels))
