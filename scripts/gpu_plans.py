@@ -65,6 +65,7 @@ def full() -> Plan:
                 Case("closed_form", 10, patch_size=16),
                 Case("closed_form", 20, channels=3),
                 Case("scaled_sine", 20),
+                Case("gaussian", 16),
                 Case("sigmoid", 8),
                 Case("sigmoid", 40),
                 Case("sigmoid", 20, patch_size=16),
