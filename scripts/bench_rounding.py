@@ -3,10 +3,11 @@
 python scripts/bench_rounding.py IMAGES                rows in results/rounding.tsv
 
 Fits pluto.jpg at 1024x1024 (IMAGES is its folder) with several recipes twice: with the readout
-solved in float64, and as the GPU's programs do it: operands of all gradients' products cut to the
-first 10 bits, as tensor cores take them, and the readout solved in float32. Compares the mean PSNR
-of the 1024 finest blocks: the design allows a difference of 0.05 dB. Triton's interpreter does not
-round; rows of scripts/bench_gpu.py, where there are any, count more than these.
+solved in float64, and as the GPU's programs do it: the operands of gradients' products cut to the
+first 10 bits, as tensor cores take them, where a sine is the activation, and the readout solved in
+float32. Gaussians are tried both ways. Compares the mean PSNR of the 1024 finest blocks: the design
+allows a difference of 0.05 dB. Triton's interpreter does not round; rows of scripts/bench_gpu.py,
+where there are any, count more than these.
 """
 
 import argparse
@@ -33,11 +34,13 @@ from miner.images import open_image
 from miner.models.heads import BIAS, WEIGHT
 from miner.models.parameters import Parameters
 
-RECIPES: dict[str, dict[str, Any]] = {
-    "default": {},
-    "gaussian": {"activation": "gaussian", "sizing": "uniform", "model": {"width": 16}},
-    "finer": {"activation": "finer", "sizing": "uniform", "model": {"width": 16}},
-}
+_UNIFORM = {"sizing": "uniform", "model": {"width": 16}}
+RECIPES: tuple[tuple[str, bool, dict[str, Any]], ...] = (  # with cut gradients or not
+    ("default", True, {}),
+    ("finer", True, {"activation": "finer", **_UNIFORM}),
+    ("gaussian", True, {"activation": "gaussian", **_UNIFORM}),
+    ("gaussian", False, {"activation": "gaussian", **_UNIFORM}),
+)
 
 
 def cut(x: Tensor) -> Tensor:
@@ -123,12 +126,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         reduce_pluto(arguments.images / "pluto.jpg", Path(folder) / "pluto_1024.png")
         source = open_image(f"{folder}/pluto_1024.png", 2**33)
-    for name, overrides in RECIPES.items():
+    for name, cuts, overrides in RECIPES:
         settings = build_settings(compose_settings(overrides))
         exact = replace(settings, kernel=EagerKernel(), readout=Float64Readout())
-        rounded = replace(settings, kernel=RoundedKernel(), readout=Float32Readout())
+        kernel = RoundedKernel() if cuts else EagerKernel()
+        rounded = replace(settings, kernel=kernel, readout=Float32Readout())
         row: dict[str, Value] = {
             "recipe": name,
+            "cut_gradients": cuts,
             "n_blocks": 1024,
             "float64_db": mean_block_psnr(source, exact),
             "rounded_db": mean_block_psnr(source, rounded),

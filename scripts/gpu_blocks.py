@@ -28,6 +28,7 @@ ACTIVE_VARIANCE = 8e-5
 
 _NETWORKS: dict[str, tuple[Readout, Encoding, Activation, bool]] = {  # signed targets or not
     "closed_form": (ClosedFormReadout(), CosineEncoding(8), Siren(7.0), True),
+    "gaussian": (ClosedFormReadout(), PositionalEncoding(4), Gaussian(), True),
     "sigmoid": (LearnedReadout(), PositionalEncoding(4), Gaussian(), False),
     "scaled_sine": (LearnedReadout(), PositionalEncoding(4), Gaussian(), True),
 }

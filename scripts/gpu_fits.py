@@ -99,7 +99,7 @@ def fitted(
             return None
         report: dict[str, Any] = json.loads((run / "report.json").read_text())
         manifest = json.loads((run / "representation" / "manifest.json").read_text())
-        return report | {"kernel": manifest["fit"]["kernel"]}
+        return report | {"kernel": manifest["fit"].get("kernel", "unknown")}
     except subprocess.TimeoutExpired:
         journal.left_out.append(f"{what}: was stopped after {left:.0f} s")
         return None

@@ -10,14 +10,9 @@ from gpu_blocks import Case, blocks_of, settings_of
 from gpu_checks import mean_psnr_db
 from gpu_journal import Journal
 from rows import Value
-from torch import Tensor
 
 from miner.fitting.gpu.launch import Launch
 from miner.fitting.kernel import TritonKernel
-from miner.fitting.readout import Readout
-from miner.fitting.steps import Steps, StepSettings
-from miner.models.block_model import BlockModel
-from miner.models.parameters import Parameters
 
 EXPECTED_S = 15.0  # of one way, its compilation included
 
@@ -29,27 +24,6 @@ class Sizes:
     cases: Sequence[Case]
     launches: Sequence[Launch]
     steps: gpu_steps.Sizes
-
-
-@dataclass(frozen=True)
-class LaunchedKernel(TritonKernel):
-    """The Triton programs, run in one way."""
-
-    launch: Launch
-
-    def steps(
-        self,
-        model: BlockModel,
-        readout: Readout,
-        settings: StepSettings,
-        encoded: Tensor,
-        targets: Tensor,
-        start: Parameters,
-    ) -> Steps:
-        """All blocks at once."""
-        from miner.fitting.gpu.steps import TritonSteps
-
-        return TritonSteps(model, readout, settings, encoded, targets, start, self.launch)
 
 
 def time_launches(
@@ -72,7 +46,7 @@ def _timed(
     images: Sequence[Path],
     device: torch.device,
 ) -> dict[str, Value]:
-    kernel, n_blocks = LaunchedKernel(launch), sizes.n_blocks[-1]
+    kernel, n_blocks = TritonKernel(launch), sizes.n_blocks[-1]
     blocks = blocks_of(case, images, n_blocks).to(device)
     first_ms, step_ms = gpu_steps.step_times(kernel, blocks, sizes, device)
     fit = blocks.fit(kernel, settings_of(sizes.n_steps))

@@ -44,6 +44,13 @@ OTHERS = {  # file: its columns, numbers with a format
         "eager_db": "{:.3f}",
         "eager_float64_db": "{:.3f}",
     },
+    "rounding": {
+        "recipe": "",
+        "cut_gradients": "",
+        "n_blocks": "{:.0f}",
+        "float64_db": "{:.3f}",
+        "rounded_db": "{:.3f}",
+    },
     "memory": {
         "image": "",
         "megapixels": "{:.0f}",
@@ -59,6 +66,9 @@ OTHERS = {  # file: its columns, numbers with a format
     "comparison": {"n_runs": "{:.0f}", "seconds": "{:.1f}", "page_mb": "{:.0f}"},
     "startup": {"what": "", "median_s": "{:.2f}"},
 }
+SEVERAL = ("kernel", "memory", "threads", "recipe", "cut_gradients")
+"""Columns that tell rows apart where the first one does not."""
+
 Row = dict[str, str]
 
 
@@ -88,7 +98,7 @@ def print_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> None:
     key = next(iter(columns))
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        own = " ".join(row[name] for name in ("kernel", "memory", "threads") if name in row)
+        own = " ".join(row[name] for name in SEVERAL if name in row)
         groups[own or row[key]].append(row)
     print("| " + " | ".join(columns) + " | runs |\n|" + "---|" * (len(columns) + 1))
     for group in groups.values():

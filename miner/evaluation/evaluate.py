@@ -12,7 +12,7 @@ from miner.evaluation.display import shown_channels
 from miner.evaluation.error_figure import square_error
 from miner.evaluation.preview import Preview
 from miner.evaluation.scores import Scores, score
-from miner.pyramid.raster import Raster
+from miner.pyramid.raster import HOST, Raster
 from miner.regions import Region, tiles
 from miner.representation import MinerRepresentation
 
@@ -36,8 +36,9 @@ def evaluate(
     representation: MinerRepresentation,
     source: Raster,
     on_tile: Callable[[Region, Tensor], None],
+    device: torch.device = HOST,
 ) -> Evaluation:
-    """Render level 0 of an image once, score it and make its previews.
+    """Render level 0 of an image once, on the device, score it and make its previews.
 
     `on_tile` gets each tile, row-major, and its rendering, clipped: `(C, H, W)`.
 
@@ -56,7 +57,7 @@ def evaluate(
         square = square_error(original.numpy(), rendered.numpy())
         error.add(tile, torch.from_numpy(square).unsqueeze(0))
 
-    scores = score(representation, source, see)
+    scores = score(representation, source, see, device)
     return Evaluation(sides, scores, wanted.pixels, shown.pixels, error.pixels[0])
 
 

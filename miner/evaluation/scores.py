@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from miner.evaluation.tally import Tally, extended
-from miner.pyramid.raster import Raster
+from miner.pyramid.raster import HOST, Raster
 from miner.regions import Region, tiles
 from miner.representation import MinerRepresentation
 
@@ -25,8 +26,15 @@ class Scores:
     render_time_s: float
 
 
-def score(representation: MinerRepresentation, source: Raster, on_tile: OnTile) -> Scores:
+def score(
+    representation: MinerRepresentation,
+    source: Raster,
+    on_tile: OnTile,
+    device: torch.device = HOST,
+) -> Scores:
     """Render level 0 tile by tile and compare it with the source; the tiles come row-major.
+
+    Rendering is plain PyTorch on the device, whatever program has fitted.
 
     Raises:
         ValueError: the source has another shape than the representation.
@@ -41,7 +49,7 @@ def score(representation: MinerRepresentation, source: Raster, on_tile: OnTile) 
     for tile in tiles(spec.sides):
         around = extended(tile, spec.sides)
         began = time.perf_counter()
-        rendered = representation.reconstruct(0, around).clamp_(0, 1)
+        rendered = representation.reconstruct(0, around, device).clamp_(0, 1).cpu()
         seconds += time.perf_counter() - began
         wanted = source.read(around)
         tally.add(tile, wanted, rendered)

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from miner.fitting.curves import Curve, merge_curves
 from miner.models.parameters import Parameters, concatenate, moved, select
-
-_HOST = torch.device("cpu")
+from miner.pyramid.raster import HOST
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def joined(parts: Sequence[Tensor], fits: Sequence[GroupFit]) -> GroupFit:
         return torch.cat(tensors).cpu()[order]
 
     return GroupFit(
-        stored=select(moved(concatenate([fit.stored for fit in fits]), _HOST), order),
+        stored=select(moved(concatenate([fit.stored for fit in fits]), HOST), order),
         mse=together(*(fit.mse for fit in fits)),
         converged=together(*(fit.converged for fit in fits)),
         diverged=together(*(fit.diverged for fit in fits)),

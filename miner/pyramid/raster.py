@@ -12,7 +12,8 @@ from miner.pyramid.prediction import halo, predict
 from miner.regions import Region, sides_of, slices
 from miner.scratch import WritableArray
 
-_HOST = torch.device("cpu")
+HOST = torch.device("cpu")
+"""Where what does not lie on a GPU lies."""
 
 
 class Raster(Protocol):
@@ -44,7 +45,7 @@ class WritableRaster(Raster, Protocol):
 class ArrayRaster:
     """A signal in an array `(C, *S)`, in memory or in a file."""
 
-    def __init__(self, array: WritableArray, device: torch.device = _HOST) -> None:
+    def __init__(self, array: WritableArray, device: torch.device = HOST) -> None:
         """Take an array of float32, and where its values are wanted."""
         self._array, self.device = array, device
         self.n_channels, *sides = array.shape
@@ -81,7 +82,7 @@ class TensorRaster:
 class SourceRaster:
     """A signal that something else reads, such as an image's file."""
 
-    device = _HOST
+    device = HOST
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class ZeroRaster:
     """What is known before anything is fitted."""
 
     def __init__(
-        self, n_channels: int, sides: tuple[int, ...], device: torch.device = _HOST
+        self, n_channels: int, sides: tuple[int, ...], device: torch.device = HOST
     ) -> None:
         """Take its shape, and where its zeros are to lie."""
         self.n_channels, self.sides, self.device = n_channels, sides, device

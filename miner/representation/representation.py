@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from miner.pyramid.prediction import halo, predict
+from miner.pyramid.raster import HOST
 from miner.regions import Region, sides_of, whole
 from miner.representation.folder import ShardFolder
 from miner.representation.index import ShardIndex
@@ -18,7 +19,6 @@ from miner.representation.shard import RepresentationError, Shard, write_shard
 from miner.representation.spec import Spec
 
 _MOST_VALUES = 2**32  # 16 GiB
-_HOST = torch.device("cpu")
 
 PRODUCT = "representation"
 """Name of a representation's folder in the folder of the run that makes it."""
@@ -57,7 +57,7 @@ class MinerRepresentation:
         return torch.cat([torch.empty(0, dtype=torch.long), *numbers]).sort().values
 
     def render(
-        self, level: int = 0, region: Region | None = None, device: torch.device = _HOST
+        self, level: int = 0, region: Region | None = None, device: torch.device = HOST
     ) -> np.ndarray:
         """The image at a level, clipped to the unit range: `(C, *S)` float32.
 
@@ -67,7 +67,7 @@ class MinerRepresentation:
         return self.reconstruct(level, region, device).clamp(0, 1).cpu().numpy()
 
     def reconstruct(
-        self, level: int = 0, region: Region | None = None, device: torch.device = _HOST
+        self, level: int = 0, region: Region | None = None, device: torch.device = HOST
     ) -> Tensor:
         """The unclipped reconstruction r_j in a region, `(C, *S)` float32, on the device.
 

@@ -167,8 +167,11 @@ def test_saved_representation_renders_the_same(tmp_path: Path, fitted: MinerRepr
         assert np.array_equal(miner.load(folder).render(level), fitted.render(level))
 
 
-def test_run_folder_and_its_representation_load_alike(logged_run: Path) -> None:
-    whole, part = miner.load(logged_run), miner.load(str(logged_run / "representation"))
+def test_run_folder_and_its_representation_load_alike(
+    tmp_path: Path, fitted: MinerRepresentation
+) -> None:
+    folder = fitted.save(tmp_path / "representation")
+    whole, part = miner.load(tmp_path), miner.load(str(folder))
     assert np.array_equal(whole.render(), part.render())
 
 

@@ -82,6 +82,7 @@ def test_home_is_expanded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert as_hydra_reads(argument) == str(file)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_sweep_finds_a_file_with_an_odd_name(tmp_path: Path, command: Command) -> None:
     save_picture(tmp_path / "${seed}.png")
     assert command("-m", "seed=0,1", "image.path=${seed}.png", "hydra.sweep.dir=sweep").status == 0
@@ -101,6 +102,7 @@ def test_anything_else_is_left_as_it_is(folder: Path, argument: str) -> None:
     assert quote_paths([argument]) == [argument]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_run_finds_a_file_with_an_odd_name(tmp_path: Path, command: Command) -> None:
     name = "it's (1), été = [x] ${seed}"
     save_picture(tmp_path / f"{name}.png")

@@ -20,7 +20,7 @@ _NUMBERS_OF_A_RULE = tl.constexpr(9)
 
 @triton.jit(
     do_not_specialize=[
-        *("n_steps", "n_all", "n_drawn", "inputs", "width", "channels"),
+        *("first_step", "n_steps", "n_all", "n_drawn", "inputs", "width", "channels"),
         *("omega", "ridge", "floor"),
     ]
 )
@@ -40,6 +40,7 @@ def train_blocks(
     best,
     mse_of,
     best_mse_of,
+    first_step,
     n_steps,
     n_all,
     n_drawn,
@@ -67,7 +68,7 @@ def train_blocks(
     WHOLE: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """Steps of each block that is in training.
+    """Steps of each block that is in training, the first of them number `first_step`.
 
     A step scores the state that it moves away from, which is kept if it is the best, unless it sees
     drawn pixels only: for every step `order` then has room for `n_drawn`, `counts` says how many.
@@ -97,7 +98,8 @@ def train_blocks(
     if HEAD == SCALED_SINE:
         amplitude = tl.load(amplitudes + block)
     n_pixels = n_all
-    for step in range(n_steps):
+    order += first_step * n_drawn
+    for step in range(first_step, first_step + n_steps):
         if DRAWS:
             n_pixels = tl.load(counts + step)
         weights, biases, scales, shapes = load_folded(

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from miner.fitting.gpu.network import descend, forward
-from miner.fitting.gpu.products import product, rough_product
+from miner.fitting.gpu.products import gradient_product, product
 from miner.fitting.gpu.readout import SCALED_SINE, SIGMOID, respond
 from miner.fitting.gpu.tiles import load_tile
 
@@ -76,9 +76,10 @@ def gradients(
             frequency_sum += r * by_frequency
         r = r * slope
         if not SOLVED:
-            readout_sum = rough_product(tl.trans(values[DEPTH]), r, readout_sum)
+            readout_sum = gradient_product(tl.trans(values[DEPTH]), r, readout_sum, ACTIVATION)
             bias_sum += r
-        delta = rough_product(r, tl.trans(readout), tl.zeros((TILE, HP), tl.float32))
+        delta = tl.zeros((TILE, HP), tl.float32)
+        delta = gradient_product(r, tl.trans(readout), delta, ACTIVATION)
         sums = descend(delta, sums, values, slopes, bends, weights, ACTIVATION, DEPTH)
     return (
         sums,

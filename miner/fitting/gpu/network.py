@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 from miner.fitting.gpu.activations import GABOR, GAUSSIAN, activate, scale_and_shape
-from miner.fitting.gpu.products import product, rough_product
+from miner.fitting.gpu.products import gradient_product, product
 
 
 @triton.jit
@@ -97,10 +97,11 @@ def descend(
         if ACTIVATION == GABOR:
             shape += delta * bends[layer]
         delta = delta * slopes[layer]
-        weight = rough_product(tl.trans(values[layer]), delta, sums[3 * layer])
+        weight = gradient_product(tl.trans(values[layer]), delta, sums[3 * layer], ACTIVATION)
         added = (weight, sums[3 * layer + 1] + delta, shape) + added
         if layer > 0:
-            delta = rough_product(delta, tl.trans(weights[layer]), tl.zeros_like(delta))
+            below = tl.zeros_like(delta)
+            delta = gradient_product(delta, tl.trans(weights[layer]), below, ACTIVATION)
     return added
 
 

@@ -58,7 +58,3 @@ class Draws:
             counts[step] = len(drawn)
         device = pixels.order.device
         return Draws(places.to(device), counts.to(device))
-
-    def at(self, steps: slice) -> "Draws":
-        """Those of some steps."""
-        return Draws(self.places[steps], self.counts[steps])

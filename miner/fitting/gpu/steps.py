@@ -79,14 +79,13 @@ class TritonSteps:
 
     def advance(self, n_steps: int) -> None:
         """Take steps. With all pixels, each first scores the state that it moves away from."""
-        steps = slice(self.step, self.step + n_steps)
-        self._run(self._rules[steps], self._draws and self._draws.at(steps))
+        self._run(self.step, n_steps, self._draws)
         self.step += n_steps
 
     def measure(self) -> None:
         """Score the present state, unless the one before the last step will do."""
         if self._draws is not None or self.step == self.settings.n_steps:
-            self._run(self._rules[-1:], None)
+            self._run(len(self._rules) - 1, 1, None)
 
     def retire(self, blocks: Tensor) -> None:
         """Leave blocks out of the computation."""
@@ -107,7 +106,7 @@ class TritonSteps:
             return None
         return Draws.of(self._pixels, n_drawn, self.settings)
 
-    def _run(self, rules: Tensor, draws: Draws | None) -> None:
+    def _run(self, first_step: int, n_steps: int, draws: Draws | None) -> None:
         self.mse, self.best_mse = self.mse.clone(), self.best_mse.clone()  # callers hold the old
         nothing = self._training
         loss, network = self.settings.loss, self._network
@@ -117,7 +116,7 @@ class TritonSteps:
                 self._targets,
                 draws.places if draws else nothing,
                 draws.counts if draws else nothing,
-                rules,
+                self._rules,
                 self._means,
                 nothing if self._amplitude is None else self._amplitude,
                 self._training,
@@ -128,7 +127,8 @@ class TritonSteps:
                 self._best,
                 self.mse,
                 self.best_mse,
-                n_steps=len(rules),
+                first_step=first_step,
+                n_steps=n_steps,
                 n_all=len(self._encoded),
                 n_drawn=draws.places.shape[1] if draws else 0,
                 inputs=network.inputs,
