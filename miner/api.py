@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from miner.config import CONF_FOLDER, build_settings, check_cuda
 from miner.fitting.fitter import PyramidFitter, fit_pyramid, make_spec
 from miner.images import PixelFormat
-from miner.pyramid import ArrayRaster
+from miner.pyramid import ArrayRaster, RasterRoom
 from miner.representation import MinerRepresentation
 from miner.schema import ConfigError, check_config, check_lists
 from miner.scratch import Scratch
@@ -47,7 +47,8 @@ def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> MinerRepre
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, built)
     raster = ArrayRaster(signal.numpy())
-    return fit_pyramid(PyramidFitter(raster, spec, built, _device(device), Scratch(None)))
+    room = RasterRoom(_device(device), Scratch(None))
+    return fit_pyramid(PyramidFitter(raster, spec, built, room))
 
 
 def compose_settings(settings: Mapping[str, Any]) -> DictConfig:

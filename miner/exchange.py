@@ -1,5 +1,6 @@
-"""What the processes of one run tell each other."""
+"""What the processes of one run tell each other, and how they share out work."""
 
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -28,3 +29,18 @@ class Alone:
     def gather(self, value: T) -> list[T]:
         """Its own value."""
         return [value]
+
+
+ALONE = Alone()
+
+
+def share(ranks: Exchange, items: Sequence[T]) -> list[T]:
+    """The items that this rank works on: neighbours, which cost alike, go to different ranks."""
+    return list(items[ranks.rank :: ranks.n_ranks])
+
+
+def collect(ranks: Exchange, found: Sequence[T]) -> list[T]:
+    """What all ranks have found for their shares, in the order of the items."""
+    gathered = ranks.gather(list(found))
+    n_items = sum(map(len, gathered))
+    return [gathered[item % ranks.n_ranks][item // ranks.n_ranks] for item in range(n_items)]

@@ -1,9 +1,13 @@
 """Files read with care, files written whole or not at all, and disks that are full."""
 
 import errno
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+LATE_S = 120.0
+"""Until a network disk shows what another machine has written."""
 
 
 def is_disk_full(error: OSError) -> bool:
@@ -35,3 +39,21 @@ def written_whole(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def await_file(path: Path) -> Path:
+    """Wait for a file that another process has written: network disks may show it late.
+
+    Raises:
+        FileNotFoundError: it is not there when the time is over.
+    """
+    until = time.monotonic() + LATE_S
+    while not path.exists():
+        if time.monotonic() > until:
+            reason = (
+                f"is not there {LATE_S:.0f} s after another process wrote it; all machines must "
+                "share the run's folder, which hydra.run.dir names"
+            )
+            raise FileNotFoundError(errno.ENOENT, reason, str(path))
+        time.sleep(0.1)
+    return path

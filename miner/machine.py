@@ -53,5 +53,8 @@ def share_cores(n_ranks: int) -> None:
     n_cores = joblib.cpu_count(only_physical_cores=True)
     if n_ranks > n_cores:
         _LOG.warning("%d processes share the %d cores of this machine", n_ranks, n_cores)
-    use_available_cores(1 if "SLURM_CPUS_PER_TASK" in os.environ else n_ranks)
+    use_available_cores(n_ranks)
+    granted = os.environ.get("SLURM_CPUS_PER_TASK")
+    if granted is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(n_cores, int(granted)))
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))

@@ -21,21 +21,28 @@ def scratch_for(checked: RunConfig, folder: Path, process: Place = FIRST) -> Scr
         ImageError: the image file.
     """
     image = checked.image
-    needed = _needed_bytes(inspect_image(image.path, image.max_pixels, image.crop_px))
-    if needed <= _HELD_BYTES:
+    info = inspect_image(image.path, image.max_pixels, image.crop_px)
+    stored = n_bytes((info.height_px, info.width_px, info.channels), info.dtype)
+    if _level_bytes(info) + 2 * stored <= _HELD_BYTES:
         return Scratch(None)
     place = _place(checked.fitting.scratch_dir, folder)
     if not process.is_first:
         return Scratch(place / process.name)
-    needed *= _n_sharing(checked)
-    free = _free_bytes(place)
-    if needed > free:
-        raise ConfigError(
-            f"{place}: the disk has {free / 2**30:.1f} GiB free and this image takes "
-            f"{needed / 2**30:.1f} GiB for a while; free some, or name a folder on another disk "
-            "with fitting.scratch_dir"
-        )
+    copies = 1 + _n_sharing(checked)  # of every process, and what the first renders
+    _refuse_full(place, _level_bytes(info) + copies * stored)
     return Scratch(place)
+
+
+def shared_scratch(checked: RunConfig, folder: Path, process: Place = FIRST) -> Scratch:
+    """What the processes of a run in `folder` make together, for the first of them to remove."""
+    is_shared = checked.trainer.strategy == "ddp" and process.is_first
+    return Scratch(shared_folder(checked, folder).parent if is_shared else None)
+
+
+def shared_folder(checked: RunConfig, folder: Path) -> Path:
+    """Where the processes of a run put what all read: on several machines, in its own folder."""
+    is_one_machine = checked.trainer.num_nodes == 1
+    return _place(checked.fitting.scratch_dir if is_one_machine else None, folder) / "shared"
 
 
 def _place(scratch_dir: str | None, folder: Path) -> Path:
@@ -61,12 +68,21 @@ def _free_bytes(place: Path) -> int:
     return left + shutil.disk_usage(existing).free
 
 
-def _needed_bytes(info: ImageInfo) -> int:
-    """Most bytes at once: the image as stored, its rendering, its pyramid, two reconstructions."""
+def _refuse_full(place: Path, needed: int) -> None:
+    free = _free_bytes(place)
+    if needed > free:
+        raise ConfigError(
+            f"{place}: the disk has {free / 2**30:.1f} GiB free and this image takes "
+            f"{needed / 2**30:.1f} GiB for a while; free some, or name a folder on another disk "
+            "with fitting.scratch_dir"
+        )
+
+
+def _level_bytes(info: ImageInfo) -> int:
+    """Most bytes of levels at once: the image's pyramid, and two reconstructions."""
     sides = (info.height_px, info.width_px)
     n_values = []
     while max(sides) > 1:
         sides = ((sides[0] + 1) // 2, (sides[1] + 1) // 2)
         n_values.append(info.channels * sides[0] * sides[1])
-    levels = 4 * (sum(n_values) + sum(n_values[:2]))
-    return levels + 2 * n_bytes((info.height_px, info.width_px, info.channels), info.dtype)
+    return 4 * (sum(n_values) + sum(n_values[:2]))

@@ -25,7 +25,7 @@ from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.settings import FitSettings
 from miner.images import SourceImage, open_image
 from miner.models.parameters import Parameters
-from miner.pyramid import ArrayRaster
+from miner.pyramid import ArrayRaster, RasterRoom
 from miner.scratch import Scratch
 
 
@@ -70,7 +70,7 @@ def mean_block_psnr(source: SourceImage, settings: FitSettings) -> float:
     signal = torch.from_numpy(source.pixels)
     spec = make_spec(tuple(signal.shape[1:]), source.format, settings)
     raster = ArrayRaster(source.pixels)
-    fitter = PyramidFitter(raster, spec, settings, torch.device("cpu"), Scratch(None))
+    fitter = PyramidFitter(raster, spec, settings, RasterRoom(torch.device("cpu"), Scratch(None)))
     representation = fit_pyramid(fitter)
     errors = (representation.reconstruct().clamp(0, 1) - signal).square()
     mse = spec.grid(0).block_means(errors)

@@ -38,6 +38,6 @@ def test_ranks_share_the_cores_and_tell_what_they_start(monkeypatch: pytest.Monk
 
 
 def test_cores_that_slurm_grants_are_a_ranks_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
     share_cores(8)
-    assert torch.get_num_threads() == 5
+    assert torch.get_num_threads() == 3

@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
-import torch
-
-from miner.fitting.level import Coarser, LevelFit, squared_error
+from miner.exchange import ALONE, Exchange, collect, share
+from miner.fitting.level import Coarser, LevelFit, as_numbers, squared_error
 from miner.fitting.settings import FitSettings, at_level
 from miner.images.pixel_format import PixelFormat
 from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel
-from miner.pyramid import Raster, RasterRoom, WritableRaster, read_ahead, reduce
+from miner.pyramid import Raster, Room, WritableRaster, read_ahead, reduce
 from miner.regions import tile_side, tiles
 from miner.representation import MinerRepresentation, Shard, Spec
-from miner.scratch import Scratch
 
 
 def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSettings) -> Spec:
@@ -43,8 +41,9 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
 class PyramidFitter:
     """Levels of a signal in the unit range, to be fitted one after another.
 
-    `scratch` holds the coarser levels of the signal and the reconstructions of the last two levels,
-    unless the device does.
+    `room` holds the coarser levels of the signal and the reconstructions of the last two levels.
+    Several processes share out the tiles of all that is made and scored: each then reads in the
+    room what the others have made.
     """
 
     def __init__(
@@ -52,24 +51,24 @@ class PyramidFitter:
         signal: Raster,
         spec: Spec,
         settings: FitSettings,
-        device: torch.device,
-        scratch: Scratch,
+        room: Room,
+        ranks: Exchange = ALONE,
     ) -> None:
         """Build the pyramid of the signal, on the device, tile by tile.
 
         Raises:
             OSError: the disk is full.
         """
-        self.spec, self.settings, self.device = spec, settings, device
-        self._room = RasterRoom(device, scratch)
-        self.signals: list[Raster] = [self._room.brought("signal_0", signal)]
+        self.spec, self.settings, self.device = spec, settings, room.device
+        self._room, self._ranks = room, ranks
+        self.signals: list[Raster] = [room.brought("signal_0", signal)]
         for level in range(1, spec.n_levels):
             coarser = self._new(f"signal_{level}", level)
-            _reduce(self.signals[-1], coarser)
+            _reduce(self.signals[-1], coarser, ranks)
             self.signals.append(coarser)
         self._coarser: Coarser | None = None
         self.kernel = settings.kernel.prepare(
-            spec.models, settings.readout, settings.steps_at(0), device
+            spec.models, settings.readout, settings.steps_at(0), room.device
         )
 
     def start_level(self, level: int) -> LevelFit:
@@ -82,6 +81,7 @@ class PyramidFitter:
             self.signals[level],
             self._coarser,
             self.device,
+            self._ranks,
         )
 
     def finish_level(self, fit: LevelFit, shards: Sequence[Shard]) -> float:
@@ -90,19 +90,21 @@ class PyramidFitter:
         Gives the summed squared error of the level, clipped to the unit range.
         """
         kept = self._new(f"reconstruction_{fit.level}", fit.level) if fit.level > 0 else None
-        sse = torch.zeros((), dtype=torch.float64, device=self.device)
-        signals = read_ahead(fit.signal, fit.tiles)
-        for (region, rendered), signal in zip(fit.reconstruct(shards), signals, strict=True):
+        own = share(self._ranks, fit.tiles)
+        errors = []
+        tiles = zip(own, fit.reconstruct(shards, own), read_ahead(fit.signal, own), strict=True)
+        for region, rendered, signal in tiles:
             if kept is not None:
                 kept.write(region, rendered)
-            sse += squared_error(signal, rendered.clamp_(0, 1))
+            errors.append(squared_error(signal, rendered.clamp_(0, 1)))
+        sse = sum(collect(self._ranks, as_numbers(errors)), 0.0)
         if self._coarser is not None:
             self._room.remove(f"reconstruction_{fit.level + 1}")
         if fit.level > 0:
             self._room.remove(f"signal_{fit.level}")
             del self.signals[fit.level :]
         self._coarser = None if kept is None else Coarser(kept, shards)
-        return float(sse)
+        return sse
 
     def _new(self, name: str, level: int) -> WritableRaster:
         return self._room.new(name, self.spec.n_channels, self.spec.level_sides[level])
@@ -121,9 +123,9 @@ def fit_pyramid(
     return MinerRepresentation(fitter.spec, shards)
 
 
-def _reduce(signal: Raster, coarser: WritableRaster) -> None:
+def _reduce(signal: Raster, coarser: WritableRaster, ranks: Exchange) -> None:
     side = tile_side(coarser.device.type, coarser.n_channels) // 2
-    regions = list(tiles(coarser.sides, side))
+    regions = share(ranks, list(tiles(coarser.sides, side)))
     finer = [
         tuple(
             (2 * low, min(2 * high, side))
@@ -133,3 +135,4 @@ def _reduce(signal: Raster, coarser: WritableRaster) -> None:
     ]
     for region, values in zip(regions, read_ahead(signal, finer), strict=True):
         coarser.write(region, reduce(values))
+    ranks.gather(None)  # others' tiles are read from here on

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from miner.exchange import Exchange, collect, share
 from miner.fitting.best_fits import BestFits, FittedGroup
 from miner.fitting.curves import Curve, later, merge_curves, no_longer_than
 from miner.fitting.divergence import refuse_if_most
@@ -57,6 +58,7 @@ class LevelFit:
         signal: Raster,
         coarser: Coarser | None,
         device: torch.device,
+        ranks: Exchange,
     ) -> None:
         """Take the level's signal and the coarser level, None at the coarsest."""
         self.spec, self.settings, self.kernel = spec, settings, kernel
@@ -74,7 +76,7 @@ class LevelFit:
         self._memory = Memory(device, settings.max_memory_gib)
         self.predicted_mse = torch.empty(self.grid.n_blocks, dtype=torch.float64)
         self.predicted_sse = self.clipped_sse = 0.0
-        self._score_prediction()
+        self._score_prediction(ranks)
         is_active = self.predicted_mse > self.max_mse
         if coarser is None:
             is_active[:] = True
@@ -96,21 +98,21 @@ class LevelFit:
         n_values = self.grid.extents(blocks).prod(-1) * self.spec.n_channels
         return float((mse * n_values).sum())
 
-    def _score_prediction(self) -> None:
+    def _score_prediction(self, ranks: Exchange) -> None:
         """Find the prediction's error for each block, and over the level as it is and clipped.
 
-        The errors come from the device at the end, all at once.
+        Each rank scores some tiles. Its errors come from the device at the end, all at once.
         """
-        clipped = torch.zeros((), dtype=torch.float64, device=self.device)
-        found = []
-        for region, signal in zip(self.tiles, read_ahead(self.signal, self.tiles), strict=True):
+        tiles = share(ranks, self.tiles)
+        found, clipped = [], []
+        for region, signal in zip(tiles, read_ahead(self.signal, tiles), strict=True):
             prediction = self.prediction.read(region)
             own = Grid(sides_of(region), self.grid.patch_size)
             found.append(own.block_means((signal - prediction).square()))
-            clipped += squared_error(signal, prediction.clamp_(0, 1))
-        self.clipped_sse = float(clipped)
-        by_tile = torch.cat(found).cpu().split([len(errors) for errors in found])
-        for region, errors in zip(self.tiles, by_tile, strict=True):
+            clipped.append(squared_error(signal, prediction.clamp_(0, 1)))
+        self.clipped_sse = sum(collect(ranks, as_numbers(clipped)), 0.0)
+        by_tile = _from_device(found)
+        for region, errors in zip(self.tiles, collect(ranks, by_tile), strict=True):
             blocks = self.grid.blocks_in(region)
             self.predicted_mse[blocks] = errors
             self.predicted_sse += self._sse(blocks, errors)
@@ -149,14 +151,14 @@ class LevelFit:
             stats,
         )
 
-    def reconstruct(self, shards: Sequence[Shard]) -> Iterator[tuple[Region, Tensor]]:
-        """The level as stored, tile by tile, `(C, *S)`, never clipped."""
+    def reconstruct(self, shards: Sequence[Shard], tiles: Sequence[Region]) -> Iterator[Tensor]:
+        """Some tiles of the level as stored, `(C, *S)`, never clipped."""
         index, size = ShardIndex(self.grid, shards), self.grid.patch_size
-        for region in self.tiles:
+        for region in tiles:
             first = tuple(low for low, _ in region)
             near = index.near([n // size for n in first], [-(-high // size) for _, high in region])
             prediction, outputs = self.prediction.read(region), self.kernel.outputs
-            yield region, render_level(self.spec, self.level, near, prediction, first, outputs)
+            yield render_level(self.spec, self.level, near, prediction, first, outputs)
 
     def _fit_widths(
         self, blocks: Tensor, patches: Patches, on_steps: Callable[[int], None], is_first: bool
@@ -237,6 +239,19 @@ class LevelFit:
 
 def _unheard(n_block_steps: int) -> None:
     """Steps of blocks that were counted before."""
+
+
+def _from_device(found: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors of any lengths `(B,)` on the CPU, in one transfer."""
+    if not found:
+        return []
+    joined = torch.cat(list(found)).cpu()
+    return [part.clone() for part in joined.split([len(part) for part in found])]
+
+
+def as_numbers(sums: Sequence[Tensor]) -> list[float]:
+    """Tensors `()` as numbers, in one transfer."""
+    return torch.stack(list(sums)).tolist() if sums else []
 
 
 def squared_error(signal: Tensor, reconstruction: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from miner.pyramid.raster import (
     ZeroRaster,
 )
 from miner.pyramid.resample import expand, half, reduce
-from miner.pyramid.room import RasterRoom
+from miner.pyramid.room import RasterRoom, Room
+from miner.pyramid.shared import SharedRaster, SharedRoom
 
 __all__ = [
     "ArrayRaster",
@@ -26,6 +27,9 @@ __all__ = [
     "Pyramid",
     "Raster",
     "RasterRoom",
+    "Room",
+    "SharedRaster",
+    "SharedRoom",
     "SourceRaster",
     "TensorRaster",
     "UploadedRaster",

@@ -1,6 +1,7 @@
 """Where a run's signals lie: on the device that works on them while they fit, else in scratch."""
 
 import math
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,23 @@ HELD_ON_DEVICE = 2**31
 """Bytes of signals that may lie in a GPU's memory at once, in all."""
 
 _BYTES = 4
+
+
+class Room(Protocol):
+    """Makes the signals of a run."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where what is read lies."""
+
+    def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> WritableRaster:
+        """A signal of which nothing is known yet; `name` is its own within this room."""
+
+    def remove(self, name: str) -> None:
+        """Give back a signal's space; it must not be used any more."""
+
+    def brought(self, name: str, signal: Raster) -> Raster:
+        """A signal that lies elsewhere, to be read here."""
 
 
 class RasterRoom:

@@ -2,13 +2,13 @@
 
 import hashlib
 import logging
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from miner.files import await_file
 from miner.representation import (
     MANIFEST,
     Manifest,
@@ -23,9 +23,6 @@ from miner.representation import (
     write_manifest,
 )
 from miner.schema import ConfigError
-from miner.training.failures import StorageError
-
-_LATE_S = 120.0  # until a network disk shows what another machine has written
 
 _LOG = logging.getLogger("miner")
 
@@ -81,9 +78,9 @@ class Product:
         """Find the folder that another process has begun.
 
         Raises:
-            StorageError: it is not to be seen from here.
+            FileNotFoundError: it is not to be seen from here.
         """
-        _await(self.folder / MANIFEST)
+        await_file(self.folder / MANIFEST)
 
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
         """Take up the level's finished shards; gives the chunks that are still to be fitted.
@@ -127,11 +124,11 @@ class Product:
         """Know of shards that other processes have written.
 
         Raises:
-            StorageError: a file is not to be seen from here.
+            FileNotFoundError: a file is not to be seen from here.
         """
         for head in heads:
             if head.shard.chunk not in self._present:
-                _await(self.folder / head.shard.file_name)
+                await_file(self.folder / head.shard.file_name)
                 self._present[head.shard.chunk] = self._files.refer(head)
 
     @property
@@ -190,14 +187,3 @@ class Product:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
-
-
-def _await(path: Path) -> None:
-    until = time.monotonic() + _LATE_S
-    while not path.exists():
-        if time.monotonic() > until:
-            raise StorageError(
-                f"{path}: is not there {_LATE_S:.0f} s after another process wrote it; all "
-                "machines must share it: name a folder on a common disk with hydra.run.dir"
-            )
-        time.sleep(0.1)

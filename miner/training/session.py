@@ -28,7 +28,7 @@ from miner.reports import write_report
 from miner.representation import MinerRepresentation, load
 from miner.schema import check_config
 from miner.scratch import Scratch
-from miner.space import scratch_for
+from miner.space import scratch_for, shared_scratch
 from miner.training.loggers import Finishes, log_results, takes_sweep
 from miner.training.module import PyramidModule
 from miner.training.pictures import draw_pictures, draw_thumbnails, logged_pictures
@@ -55,7 +55,8 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         use_available_cores(job.n_side_by_side)
     loggers: list[Logger] = []
     report: dict[str, Any] = {}
-    with scratch_for(checked, job.folder, job.place) as scratch:
+    own = scratch_for(checked, job.folder, job.place)
+    with own as scratch, shared_scratch(checked, job.folder, job.place):
         try:
             if job.place.is_first:
                 loggers += [_start_logger(one, job) for one in config.logger.values()]

@@ -13,11 +13,12 @@ from miner.fitting.fitter import PyramidFitter, make_spec
 from miner.identity import fit_digest, fit_of
 from miner.images import SourceImage, open_image
 from miner.jobs import Job
-from miner.pyramid import SourceRaster
+from miner.pyramid import RasterRoom, Room, SharedRoom, SourceRaster
 from miner.reports import REPORT
 from miner.representation import PRODUCT
 from miner.schema import ConfigError, check_config
 from miner.scratch import Scratch
+from miner.space import shared_folder
 from miner.training.product import Product
 
 
@@ -44,7 +45,8 @@ def start_fit(
         ImageError: the image cannot be read.
         OSError: the disk is full.
     """
-    image = check_config(config).image
+    checked = check_config(config)
+    image = checked.image
     source = open_image(image.path, image.max_pixels, image.crop_px, scratch)
     settings = build_settings(config)
     fit = fit_of(config, source.sha256, device_type(config.trainer.accelerator))
@@ -59,7 +61,10 @@ def start_fit(
     product = Product(job.folder / PRODUCT, spec, fit | told, digest, is_keeper=ranks.rank == 0)
     _begin(product, job, ranks)
     settings = replace(settings, kernel=kernel)
-    return Started(source, PyramidFitter(signal, spec, settings, device, scratch), product)
+    room: Room = RasterRoom(device, scratch)
+    if ranks.n_ranks > 1:
+        room = SharedRoom(device, shared_folder(checked, job.folder), ranks.rank == 0)
+    return Started(source, PyramidFitter(signal, spec, settings, room, ranks), product)
 
 
 def raster(source: SourceImage) -> SourceRaster:

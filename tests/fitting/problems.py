@@ -25,7 +25,7 @@ from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel
 from miner.models.encodings import CosineEncoding
 from miner.models.parameters import Parameters, repeat, select
-from miner.pyramid import ArrayRaster, Frame, LaplacianPyramid, Raster, coordinates
+from miner.pyramid import ArrayRaster, Frame, LaplacianPyramid, Raster, RasterRoom, coordinates
 from miner.regions import whole
 from miner.representation import MinerRepresentation
 from miner.representation.storage import Float32Storage
@@ -173,7 +173,7 @@ def fitter(signal: Tensor, **changes: Any) -> PyramidFitter:
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
     raster = ArrayRaster(signal.numpy())
-    return PyramidFitter(raster, spec, settings, torch.device("cpu"), Scratch(None))
+    return PyramidFitter(raster, spec, settings, RasterRoom(torch.device("cpu"), Scratch(None)))
 
 
 def whole_of(raster: Raster) -> Tensor:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from miner.fitting.fitter import PyramidFitter, fit_pyramid
 from miner.fitting.kernel import EagerKernel, FusedKernel
 from miner.fitting.sizing import SizingByNeed
 from miner.pyramid import LaplacianPyramid, RasterRoom, TensorRaster, UploadedRaster
+from miner.pyramid.room import HELD_ON_DEVICE
 from miner.scratch import Scratch
 
 pytestmark = [
@@ -28,10 +28,10 @@ GPU = torch.device("cuda")
 BY_NEED = SizingByNeed(pilot_steps=5, features_per_db=4.4)
 
 
-def fitter_there(signal: Tensor, **changes: Any) -> PyramidFitter:
+def fitter_there(signal: Tensor, held_bytes: int = HELD_ON_DEVICE, **changes: Any) -> PyramidFitter:
     template = fitter(signal, **{"kernel": FusedKernel()} | changes)
     signals, spec, settings = template.signals, template.spec, template.settings
-    return PyramidFitter(signals[0], spec, settings, GPU, Scratch(None))
+    return PyramidFitter(signals[0], spec, settings, RasterRoom(GPU, Scratch(None), held_bytes))
 
 
 def fit_there(signal: Tensor, **changes: Any) -> list[Tensor]:
@@ -58,10 +58,11 @@ def test_an_image_is_held_where_it_is_fitted() -> None:
 def test_signals_that_are_uploaded_give_the_fit_of_those_that_are_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    signal, changes = flat_and_busy(90, 70), {"pyramid": LaplacianPyramid(3), "max_steps": 12}
+    signal = flat_and_busy(90, 70)
+    changes: dict[str, Any] = {"pyramid": LaplacianPyramid(3), "max_steps": 12}
     held = fit_there(signal, **changes)
-    monkeypatch.setattr("miner.fitting.fitter.RasterRoom", partial(RasterRoom, held_bytes=0))
     monkeypatch.setattr("miner.regions.DEVICE_TILE_SIDE", 32)
+    changes["held_bytes"] = 0
     assert isinstance(fitter_there(signal, **changes).signals[0], UploadedRaster)
     assert all(map(torch.equal, fit_there(signal, **changes), held))
 

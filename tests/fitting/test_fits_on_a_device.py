@@ -1,6 +1,5 @@
 """A fit on another device is that of the CPU, crosses over seldom and waits seldom."""
 
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from miner.fitting.fitter import PyramidFitter, fit_pyramid
 from miner.fitting.sizing import SizingByNeed
 from miner.fitting.weights import FreshWeights, ParentFrameWeights, SharedWeights
 from miner.pyramid import GaussianPyramid, LaplacianPyramid, RasterRoom
+from miner.pyramid.room import HELD_ON_DEVICE
 from miner.representation import MinerRepresentation
 from miner.representation.storage import Float16Storage, Int8Storage
 from miner.scratch import Scratch
@@ -25,16 +25,15 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-def there(template: PyramidFitter) -> PyramidFitter:
+def there(template: PyramidFitter, held_bytes: int = HELD_ON_DEVICE) -> PyramidFitter:
     """The same fit on the pretended device."""
-    return PyramidFitter(
-        template.signals[0], template.spec, template.settings, PRETENDED, Scratch(None)
-    )
+    room = RasterRoom(PRETENDED, Scratch(None), held_bytes)
+    return PyramidFitter(template.signals[0], template.spec, template.settings, room)
 
 
-def fit_there(template: PyramidFitter) -> MinerRepresentation:
+def fit_there(template: PyramidFitter, held_bytes: int = HELD_ON_DEVICE) -> MinerRepresentation:
     with PretendedDevice():
-        return fit_pyramid(there(template))
+        return fit_pyramid(there(template, held_bytes))
 
 
 @pytest.mark.parametrize("changes", CHANGES)
@@ -48,13 +47,11 @@ def test_a_fit_elsewhere_has_the_bits_of_the_cpu(changes: dict[str, Any]) -> Non
 def test_signals_may_lie_in_scratch_or_be_held(
     monkeypatch: pytest.MonkeyPatch, held_bytes: int
 ) -> None:
-    room = partial(RasterRoom, held_bytes=held_bytes)
-    monkeypatch.setattr("miner.fitting.fitter.RasterRoom", room)
     monkeypatch.setattr("miner.regions.DEVICE_TILE_SIDE", 16)
     monkeypatch.setattr("miner.fitting.patches._CELL_PIXELS", 256)
     monkeypatch.setattr("miner.fitting.patches._DEVICE_CELL_VALUES", 256)
     template = fitter(flat_and_busy(17, 22), max_steps=2, pyramid=LaplacianPyramid(3))
-    found = stored(fit_there(template))
+    found = stored(fit_there(template, held_bytes))
     assert all(map(torch.equal, found, stored(fit_pyramid(template))))
 
 

@@ -13,7 +13,7 @@ from miner.fitting.fitter import fit_pyramid
 from miner.fitting.kernel import FusedKernel
 from miner.fitting.patches import gather
 from miner.fitting.weights import SharedWeights
-from miner.pyramid import ArrayRaster, GaussianPyramid, Grid, reduce
+from miner.pyramid import ArrayRaster, GaussianPyramid, Grid, RasterRoom, reduce
 from miner.regions import whole
 from miner.scratch import Scratch
 
@@ -40,9 +40,8 @@ def tiled_fit(signal: Tensor, scratch: Scratch, patch: pytest.MonkeyPatch) -> li
     patch.setattr(CELL_PIXELS, 256)
     patch.setattr("miner.regions.TILE_SIDE", 16)
     running = fitter(signal, kernel=FusedKernel(), pyramid=GaussianPyramid(3), chunk_size=7)
-    running = type(running)(
-        running.signals[0], running.spec, running.settings, torch.device("cpu"), scratch
-    )
+    room = RasterRoom(torch.device("cpu"), scratch)
+    running = type(running)(running.signals[0], running.spec, running.settings, room)
     return stored(fit_pyramid(running))
 
 
@@ -73,7 +72,8 @@ def test_scratch_holds_no_more_than_two_reconstructions(tmp_path: Path) -> None:
         template = fitter(signal, pyramid=GaussianPyramid(4), weights=SharedWeights())
         spec, settings = template.spec, template.settings
         raster = ArrayRaster(np.asarray(signal))
-        running = type(template)(raster, spec, settings, torch.device("cpu"), scratch)
+        room = RasterRoom(torch.device("cpu"), scratch)
+        running = type(template)(raster, spec, settings, room)
         for level in (3, 2, 1, 0):
             level_fit = running.start_level(level)
             shards = [level_fit.fit_chunk(chunk) for chunk in range(len(level_fit.chunks))]

@@ -1,0 +1,74 @@
+"""A signal in tile files reads like one in memory, whoever wrote the tiles."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miner.pyramid import SharedRoom
+from miner.regions import Region, slices, tiles
+
+CPU = torch.device("cpu")
+SIDES, TILE = (13, 22), 5
+VALUES = torch.rand(2, *SIDES, generator=torch.Generator().manual_seed(0))
+
+
+def room(folder: Path, is_keeper: bool = True) -> SharedRoom:
+    return SharedRoom(CPU, folder, is_keeper)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> SharedRoom:
+    """A room in which two processes have made one signal."""
+    folder = tmp_path_factory.mktemp("room")
+    for rank in (0, 1):
+        raster = room(folder, rank == 0).new("signal", 2, SIDES)
+        for region in list(tiles(SIDES, TILE))[rank::2]:
+            raster.write(region, VALUES[(slice(None), *slices(region))])
+    return room(folder)
+
+
+@st.composite
+def regions(draw: st.DrawFn) -> Region:
+    firsts = [draw(st.integers(0, side - 1)) for side in SIDES]
+    return tuple(
+        (first, draw(st.integers(first + 1, side)))
+        for first, side in zip(firsts, SIDES, strict=True)
+    )
+
+
+@given(region=regions())
+def test_any_region_reads_as_it_was_written(written: SharedRoom, region: Region) -> None:
+    read = written.new("signal", 2, SIDES).read(region)
+    assert torch.equal(read, VALUES[(slice(None), *slices(region))])
+
+
+def test_signal_of_one_tile_is_read(tmp_path: Path) -> None:
+    raster = room(tmp_path).new("signal_1", 2, SIDES)
+    raster.write(((0, 13), (0, 22)), VALUES)
+    assert torch.equal(raster.read(((3, 13), (0, 1))), VALUES[:, 3:, :1])
+
+
+def test_volumes_have_tiles_too(tmp_path: Path) -> None:
+    values = torch.rand(1, 5, 6, 7, generator=torch.Generator().manual_seed(1))
+    raster = room(tmp_path).new("volume", 1, (5, 6, 7))
+    for region in tiles((5, 6, 7), 4):
+        raster.write(region, values[(slice(None), *slices(region))])
+    assert torch.equal(raster.read(((1, 5), (3, 6), (2, 7))), values[:, 1:, 3:, 2:])
+
+
+def test_the_keeper_alone_removes_a_signal_and_no_other(tmp_path: Path) -> None:
+    for name in ("signal_1", "signal_10"):
+        room(tmp_path).new(name, 2, SIDES).write(((0, 13), (0, 22)), VALUES)
+    room(tmp_path, is_keeper=False).remove("signal_1")
+    assert len(list(tmp_path.iterdir())) == 2
+    room(tmp_path).remove("signal_1")
+    assert [path.name for path in tmp_path.iterdir()] == ["signal_10-0-0.npy"]
+
+
+def test_tile_that_never_shows_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("miner.files.LATE_S", 0.0)
+    with pytest.raises(FileNotFoundError, match=r"all machines must share .* 'signal-0-0.npy'|0-0"):
+        room(tmp_path).new("signal", 2, SIDES).read(((0, 1), (0, 1)))

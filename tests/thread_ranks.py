@@ -1,0 +1,39 @@
+"""Ranks in threads of one process: the same work, shared out, without starting anything."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class ThreadRank:
+    """A rank in a thread; an `Exchange`."""
+
+    def __init__(self, rank: int, n_ranks: int, board: list[Any], barrier: Barrier) -> None:
+        self.rank, self.n_ranks = rank, n_ranks
+        self._board, self._barrier = board, barrier
+
+    def gather(self, value: Any) -> list[Any]:
+        self._board[self.rank] = value
+        self._barrier.wait(60)
+        gathered = list(self._board)
+        self._barrier.wait(60)
+        return gathered
+
+
+def in_threads(n_ranks: int, work: Callable[[ThreadRank], T]) -> list[T]:
+    """What each rank's work gives."""
+    board: list[Any] = [None] * n_ranks
+    barrier = Barrier(n_ranks)
+
+    def run(rank: int) -> T:
+        try:
+            return work(ThreadRank(rank, n_ranks, board, barrier))
+        except BaseException:
+            barrier.abort()
+            raise
+
+    with ThreadPoolExecutor(n_ranks) as threads:
+        return list(threads.map(run, range(n_ranks)))
