@@ -141,7 +141,10 @@ def _report(
     path = job.folder / "reconstruction.png"
     image = ReportImage(path, source.format, source.sides, scratch)
     evaluation = evaluate(
-        representation, raster(source), lambda tile, values: image.fill(tile, values.numpy())
+        representation,
+        raster(source),
+        lambda tile, values: image.fill(tile, values.numpy()),
+        module.fitter.device,
     )
     image.save()
     draw_pictures(job.folder, evaluation, representation, module.curve)
