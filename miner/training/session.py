@@ -144,7 +144,7 @@ def _report(
         representation,
         raster(source),
         lambda tile, values: image.fill(tile, values.numpy()),
-        module.fitter.device,
+        module.started.fitter.device,
     )
     image.save()
     draw_pictures(job.folder, evaluation, representation, module.curve)
