@@ -135,7 +135,8 @@ class PyramidModule(pl.LightningModule):
         self.records.append(record)
         self.curve += points
         self._log_level(record, points)
-        self.progress.finish_level(record)
+        if self.ranks.rank == 0:
+            self.progress.finish_level(record)
 
     @property
     def _present(self) -> LevelFit:
