@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gpu_checks
@@ -48,9 +48,11 @@ def main() -> int:
     measured_at = origin(command, arguments.commit, device)
     journal = Journal(arguments.out, measured_at, arguments.minutes)
     print(described(device), flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        run_parts(asked, plan, arguments.images, Path(scratch), device, journal)
-    print(f"\n{journal.summary()}", flush=True)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            run_parts(asked, plan, arguments.images, Path(scratch), device, journal)
+    finally:
+        print(f"\n{journal.summary()}", flush=True)
     return 1 if journal.failures else 0
 
 
@@ -81,20 +83,26 @@ def run_parts(
 ) -> None:
     """The parts that are asked for, in turn."""
     pictures = [images / name for name in CHECKED]
+
+    def checks() -> None:
+        gpu_checks.check(TritonKernel(), plan.checks, pictures, device, journal)
+
+    def steps() -> None:
+        ceilings = measured_ceilings(plan, device, journal)
+        gpu_steps.time_steps(TritonKernel(), plan.steps, pictures, device, ceilings, journal)
+        gpu_steps.note_resources(PROGRAMS, journal)
+
+    parts: dict[str, Callable[[], None]] = {
+        "checks": checks,
+        "steps": steps,
+        "fits": lambda: fit_all(plan, images, scratch, journal),
+        "gigapixel": lambda: fit_gigapixel(plan, images, scratch, journal),
+        "launches": lambda: gpu_launches.time_launches(plan.launches, pictures, device, journal),
+    }
     for part in asked:
         journal.share = 1.0 if part == asked[-1] else PARTS[part]
-        if part == "checks":
-            gpu_checks.check(TritonKernel(), plan.checks, pictures, device, journal)
-        elif part == "steps":
-            ceilings = measured_ceilings(plan, device, journal)
-            gpu_steps.time_steps(TritonKernel(), plan.steps, pictures, device, ceilings, journal)
-            gpu_steps.note_resources(PROGRAMS, journal)
-        elif part == "fits":
-            fit_all(plan, images, scratch, journal)
-        elif part == "gigapixel":
-            fit_gigapixel(plan, images, scratch, journal)
-        else:
-            gpu_launches.time_launches(plan.launches, pictures, device, journal)
+        with journal.noting(part):  # a program that breaks may break all that this process asks
+            parts[part]()
         if device.type == "cuda":
             with journal.noting("memory given back"):  # what follows may be another process
                 torch.cuda.empty_cache()

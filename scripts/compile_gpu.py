@@ -141,6 +141,7 @@ def compiled(program: Program) -> dict[str, Value]:
         "warps": launch.warps,
         **resources(built.asm["cubin"]),
         "shared_bytes": built.metadata.shared,
+        "barriers": len(re.findall(r"\bbarrier\b", built.asm["ttgir"])),
         "compile_s": time.perf_counter() - began,
     }
 

@@ -48,7 +48,8 @@ class Goal:
             for name, bound in bounds.items()
             if bound is not None
         ]
-        return report["psnr_db"] >= self.psnr_db and all(within)
+        psnr_db = report["psnr_db"]
+        return psnr_db is not None and psnr_db >= self.psnr_db and all(within)
 
 
 @dataclass(frozen=True)

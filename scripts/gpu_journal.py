@@ -62,7 +62,7 @@ class Journal:
         """Note whatever breaks as a failure, so that what follows has its turn all the same."""
         try:
             yield
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             print(traceback.format_exc()[-MOST_MESSAGE:])
             self.fail(f"{what}: {type(error).__name__}: {str(error)[:SHORT_MESSAGE]}")
 

@@ -39,8 +39,8 @@ def _asked(*queries: str) -> str:
     if shutil.which("nvidia-smi") is None:
         return "unknown"
     command = ["nvidia-smi", f"--query-gpu={','.join(queries)}", "--format=csv,noheader"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()[0]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return (done.stdout.splitlines() or ["unknown"])[0]
 
 
 def _cores() -> int:

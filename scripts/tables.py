@@ -46,7 +46,7 @@ OTHERS = {  # file: its columns, numbers with a format
     },
     "rounding": {
         "recipe": "",
-        "cut_gradients": "",
+        "rounded_gradients": "",
         "n_blocks": "{:.0f}",
         "float64_db": "{:.3f}",
         "rounded_db": "{:.3f}",
@@ -66,7 +66,7 @@ OTHERS = {  # file: its columns, numbers with a format
     "comparison": {"n_runs": "{:.0f}", "seconds": "{:.1f}", "page_mb": "{:.0f}"},
     "startup": {"what": "", "median_s": "{:.2f}"},
 }
-SEVERAL = ("kernel", "memory", "threads", "recipe", "cut_gradients")
+SEVERAL = ("kernel", "memory", "threads", "recipe", "rounded_gradients")
 """Columns that tell rows apart where the first one does not."""
 
 Row = dict[str, str]

@@ -167,14 +167,14 @@ class TritonKernel(Kernel):
         settings: StepSettings,
         device: torch.device,
     ) -> Kernel:
-        """See whether it can: programs are compiled when they are first run."""
+        """See whether it can, and compile; what other widths take is compiled when it is run."""
         try:
             if importlib.util.find_spec("triton") is None:
                 raise UnsupportedError("the package triton is missing: pip install triton")
             from miner.fitting.gpu.steps import check_supported
 
-            for model in models:
-                check_supported(model, readout, settings)
+            for model in dict.fromkeys(models):
+                check_supported(model, readout, settings, device)
         except UnsupportedError as error:
             _LOG.warning("kernel=fused: %s; plain PyTorch takes over (slower)", error)
             return EagerKernel()

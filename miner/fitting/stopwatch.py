@@ -34,17 +34,18 @@ class HostStopwatch:
 
 
 class CudaStopwatch:
-    """Events in the present stream: no mark waits for the device."""
+    """Events in a device's present stream: no mark waits for the device."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         """Begin."""
+        self._device = device
         self._events: list[torch.cuda.Event] = []
         self.mark()
 
     def mark(self) -> None:
         """Note the moment at which the stream comes here."""
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         self._events.append(event)
 
     def seconds(self) -> list[float]:
@@ -56,4 +57,4 @@ class CudaStopwatch:
 
 def stopwatch(device: torch.device) -> Stopwatch:
     """One for a device's work."""
-    return CudaStopwatch() if device.type == "cuda" else HostStopwatch()
+    return CudaStopwatch(device) if device.type == "cuda" else HostStopwatch()

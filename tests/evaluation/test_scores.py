@@ -15,7 +15,7 @@ from miner.evaluation.evaluate import evaluate, level_preview
 from miner.evaluation.metrics import psnr_db
 from miner.evaluation.scores import score
 from miner.pyramid import reduce
-from miner.pyramid.raster import ArrayRaster
+from miner.pyramid.raster import HOST, ArrayRaster
 from miner.regions import Region, slices, tiles
 
 
@@ -29,7 +29,7 @@ class Known:
             sides=sides[0], level_sides=sides, n_channels=len(values), patch_size=8
         )
 
-    def reconstruct(self, level: int, region: Region) -> Tensor:
+    def reconstruct(self, level: int, region: Region, device: torch.device = HOST) -> Tensor:
         return self.levels[level][(slice(None), *slices(region))].clone()
 
 

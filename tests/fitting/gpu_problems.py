@@ -12,8 +12,6 @@ from miner.fitting.kernel import TritonKernel
 from miner.fitting.steps import EagerSteps
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-TF32 = 1e-3 if DEVICE.type == "cuda" else 0.0
-"""What rounded products of gradients lose there, in parts of the largest."""
 
 
 def in_triton(given: Problem) -> Problem:

@@ -6,7 +6,7 @@ from itertools import cycle
 import pytest
 import torch
 from fused_problems import KINDS, OPTIMIZERS, Kind, distance, gradients, problem_of, size
-from gpu_problems import DEVICE, TF32, begin_in_triton, in_triton, small, three_ways
+from gpu_problems import DEVICE, begin_in_triton, in_triton, small, three_ways
 from problems import Problem
 from torch import Tensor
 
@@ -14,7 +14,7 @@ from miner.fitting.kernel import TritonKernel
 from miner.fitting.loss import LogMSELoss, Loss, MSELoss
 from miner.fitting.pruning import AbsoluteMSEPruning
 from miner.fitting.readout import ClosedFormReadout
-from miner.models.activations import Siren
+from miner.models.activations import Finer, Sine, Siren
 from miner.models.encodings import CosineEncoding
 from miner.models.parameters import select
 
@@ -40,7 +40,9 @@ def check_gradients(given: Problem) -> None:
     expected = gradients(truth)
     found = {name: 10 * t.cpu() for name, t in triton._layout.parameters(triton._first).items()}
     usual = distance(gradients(single), expected)
-    assert distance(found, expected) <= 30 * usual + (1e-5 + TF32) * size(expected)
+    is_sine = isinstance(given.model.mlp.activation, Sine | Siren | Finer)
+    floor = 5e-3 if is_sine else 1e-5  # gradients of sines are products of 10 bits
+    assert distance(found, expected) <= 30 * usual + floor * size(expected)
 
 
 def check_a_few_steps(given: Problem) -> None:
@@ -181,4 +183,4 @@ def test_rendered_values_are_those_of_the_model(kind: Kind) -> None:
     parameters = {name: t.float().to(DEVICE) for name, t in (missing | given.start).items()}
     encoded = given.encoded.float().to(DEVICE)
     found = TritonKernel().outputs(given.model, parameters, encoded)
-    torch.testing.assert_close(found, given.model.outputs(parameters, encoded), rtol=0, atol=1e-5)
+    torch.testing.assert_close(found, given.model.outputs(parameters, encoded), rtol=0, atol=1e-4)

@@ -34,9 +34,6 @@ class Row(NamedTuple):
     divides: float = 1.0
 
 
-UNMOVED = Row(0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-"""A row that changes nothing."""
-
 _KNOWN = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam)
 
 

@@ -20,7 +20,7 @@ _NUMBERS_OF_A_RULE = tl.constexpr(9)
 
 @triton.jit(
     do_not_specialize=[
-        *("first_step", "n_steps", "n_all", "n_drawn", "inputs", "width", "channels"),
+        *("first_step", "n_steps", "moves", "n_all", "n_drawn", "inputs", "width", "channels"),
         *("omega", "ridge", "floor"),
     ]
 )
@@ -42,6 +42,7 @@ def train_blocks(
     best_mse_of,
     first_step,
     n_steps,
+    moves,
     n_all,
     n_drawn,
     inputs,
@@ -70,6 +71,7 @@ def train_blocks(
 ):
     """Steps of each block that is in training, the first of them number `first_step`.
 
+    Without `moves` they score only.
     A step scores the state that it moves away from, which is kept if it is the best, unless it sees
     drawn pixels only: for every step `order` then has room for `n_drawn`, `counts` says how many.
     `WHOLE` says that tiles are full.
@@ -142,9 +144,10 @@ def train_blocks(
                 best_mse = mse
                 copy(row, best + block * LENGTH, LENGTH, PART)
                 tl.debug_barrier()
-        rule = rules + step * _NUMBERS_OF_A_RULE
-        update(row, first, second, grads, factor, rule, TRAINED, PART)
-        tl.debug_barrier()
+        if moves != 0:
+            rule = rules + step * _NUMBERS_OF_A_RULE
+            update(row, first, second, grads, factor, rule, TRAINED, PART)
+            tl.debug_barrier()
         if DRAWS:
             order += n_drawn
     tl.store(mse_of + block, mse)

@@ -13,6 +13,7 @@ from miner.models.heads import BIAS, FREQUENCY, WEIGHT
 from miner.models.parameters import Parameters
 
 _LEAST, _MOST = 16, 64  # sides of a product on tensor cores; more would not fit the registers
+_DEEPEST = 4  # layers, for the same reason
 PART = 256  # numbers of a row that are moved at once
 
 
@@ -45,6 +46,8 @@ class Layout:
         for name, side in sides.items():
             if side > _MOST:
                 raise UnsupportedError(f"{name}={side}: more than {_MOST} do not fit a program")
+        if mlp.depth > _DEEPEST:
+            raise UnsupportedError(f"model.depth={mlp.depth}: more than {_DEEPEST} do not fit")
         inputs, width, channels = (_padded(side) for side in sides.values())
         return Layout(model, inputs, width, channels)
 

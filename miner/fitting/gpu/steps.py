@@ -4,9 +4,10 @@ from threading import Lock
 
 import torch
 from torch import Tensor, nn
+from triton.runtime.errors import OutOfResources
 
-from miner.fitting.fused.network import Network
-from miner.fitting.fused.rules import UNMOVED, check_formulas, row
+from miner.fitting.fused.network import Network, UnsupportedError
+from miner.fitting.fused.rules import check_formulas, row
 from miner.fitting.gpu.block_render import render_blocks
 from miner.fitting.gpu.block_step import train_blocks
 from miner.fitting.gpu.launch import Launch
@@ -17,18 +18,31 @@ from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.steps import StepSettings
 from miner.models.block_model import BlockModel
 from miner.models.heads import AMPLITUDE
-from miner.models.parameters import Parameters
+from miner.models.parameters import Parameters, moved, repeat
 
 
-def check_supported(model: BlockModel, readout: Readout, settings: StepSettings) -> None:
-    """Refuse what the programs do not do.
+def check_supported(
+    model: BlockModel, readout: Readout, settings: StepSettings, device: torch.device
+) -> None:
+    """Refuse what the programs do not do, and networks whose program the device has no room for.
+
+    The program is compiled for that, unless Triton has it from before.
 
     Raises:
-        UnsupportedError: the message names the setting.
+        UnsupportedError: the message names the setting, or what there is too little of.
     """
     Network.of(model, readout)
     Layout.of(model)
     check_formulas(settings)
+    draw = torch.Generator().manual_seed(0)
+    trained = readout.draw(model.head.shapes(model.mlp.width, model.n_channels), draw)
+    start = moved(repeat(model.mlp.draw(draw) | trained, 1), device)
+    encoded = torch.zeros(model.mlp.encoding.n_outputs(model.mlp.n_axes), 64, device=device)
+    targets = torch.zeros(1, model.n_channels, 64, device=device)
+    try:
+        TritonSteps(model, readout, settings, encoded, targets, start).advance(0)
+    except OutOfResources as error:
+        raise UnsupportedError(f"model.width={model.mlp.width}: {error}") from error
 
 
 _LAUNCHING = Lock()  # a program is compiled when it is first launched: by one thread at a time
@@ -85,19 +99,19 @@ class TritonSteps:
     def measure(self) -> None:
         """Score the present state, unless the one before the last step will do."""
         if self._draws is not None or self.step == self.settings.n_steps:
-            self._run(len(self._rules) - 1, 1, None)
+            self._run(self.step, 1, None, moves=False)
 
     def retire(self, blocks: Tensor) -> None:
         """Leave blocks out of the computation."""
         self._training = (~blocks).to(torch.int8)
 
     def _all_rules(self) -> Tensor:
-        """A rule for every step, and one that scores and moves nothing."""
+        """A rule for every step."""
         optimizer = self.settings.optimizer([nn.Parameter(torch.zeros(1))])
         lr = float(optimizer.param_groups[0]["lr"])
         steps = range(self.settings.n_steps)
         rules = [row(optimizer, lr * self.settings.factor(step), step + 1) for step in steps]
-        return torch.tensor([*rules, UNMOVED], dtype=torch.float32)
+        return torch.tensor(rules, dtype=torch.float32)
 
     def _all_draws(self) -> Draws | None:
         """The pixels that each step sees; None where it sees all."""
@@ -106,7 +120,7 @@ class TritonSteps:
             return None
         return Draws.of(self._pixels, n_drawn, self.settings)
 
-    def _run(self, first_step: int, n_steps: int, draws: Draws | None) -> None:
+    def _run(self, first_step: int, n_steps: int, draws: Draws | None, moves: bool = True) -> None:
         self.mse, self.best_mse = self.mse.clone(), self.best_mse.clone()  # callers hold the old
         nothing = self._training
         loss, network = self.settings.loss, self._network
@@ -129,6 +143,7 @@ class TritonSteps:
                 self.best_mse,
                 first_step=first_step,
                 n_steps=n_steps,
+                moves=int(moves),
                 n_all=len(self._encoded),
                 n_drawn=draws.places.shape[1] if draws else 0,
                 inputs=network.inputs,
