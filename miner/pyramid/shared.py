@@ -1,5 +1,6 @@
 """Signals that several processes make and read: a file for each tile, in a folder that all see."""
 
+import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,8 +38,10 @@ class SharedRaster:
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         path = self._file(tuple(first for first, _ in region))
-        with written_whole(path) as scratch, scratch.open("wb") as stream:
-            np.save(stream, values.cpu().numpy())
+        file = io.BytesIO()  # straight to a file, NumPy would not say why it cannot write
+        np.save(file, values.cpu().numpy())
+        with written_whole(path) as scratch:
+            scratch.write_bytes(file.getbuffer())
 
     def read(self, region: Region) -> Tensor:
         """The values in a region, from the parts of the tiles that lie in it.

@@ -1,5 +1,7 @@
 """A signal in tile files reads like one in memory, whoever wrote the tiles."""
 
+import errno
+import resource
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,17 @@ def test_tile_that_never_shows_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("miner.files.LATE_S", 0.0)
     with pytest.raises(FileNotFoundError, match=r"all machines must share .* 'signal-0-0.npy'|0-0"):
         room(tmp_path).new("signal", 2, SIDES).read(((0, 1), (0, 1)))
+
+
+def test_what_the_system_refuses_has_its_number(tmp_path: Path) -> None:
+    """A full disk is known by it; here a file may be no larger than 64 kB."""
+    raster = room(tmp_path).new("signal", 1, (256, 256))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            raster.write(((0, 256), (0, 256)), torch.zeros(1, 256, 256))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []
