@@ -1,10 +1,13 @@
 """Whether the processes that a run asks for can be, and whether they are one run."""
 
+import logging
 import os
 
 from miner.config import device_type
 from miner.place import Place
 from miner.schema import ConfigError, RunConfig
+
+_LOG = logging.getLogger("miner")
 
 
 def check_devices(checked: RunConfig) -> None:
@@ -55,6 +58,8 @@ def check_processes(checked: RunConfig, place: Place, is_folder_named: bool) -> 
             f"hydra.run.dir: each of {n_ranks} processes would make a folder of its own; name one "
             "on a disk that all machines share, as hydra.run.dir=/shared/run"
         )
+    if place.is_first:
+        _warn_of_few_cores(trainer.devices)
 
 
 def _check_gpus(devices: int) -> None:
@@ -66,3 +71,11 @@ def _check_gpus(devices: int) -> None:
             f"trainer.devices={devices}: this process sees {n_gpus} GPUs of its machine; ask for "
             "no more, let every process see all of them, or use trainer.accelerator=cpu"
         )
+
+
+def _warn_of_few_cores(devices: int) -> None:
+    import joblib
+
+    n_cores = joblib.cpu_count(only_physical_cores=True)
+    if devices > n_cores:
+        _LOG.warning("%d processes share the %d cores of this machine", devices, n_cores)

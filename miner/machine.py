@@ -1,14 +1,11 @@
 """How this process uses its machine: threads and memory. Set before the heavy work begins."""
 
 import ctypes
-import logging
 import os
 import platform
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGEST_MMAP_THRESHOLD = 2**25  # glibc refuses more than HEAP_MAX_SIZE / 2
-
-_LOG = logging.getLogger("miner")
 
 
 def prepare() -> None:
@@ -51,8 +48,6 @@ def share_cores(n_ranks: int) -> None:
     import torch
 
     n_cores = joblib.cpu_count(only_physical_cores=True)
-    if n_ranks > n_cores:
-        _LOG.warning("%d processes share the %d cores of this machine", n_ranks, n_cores)
     use_available_cores(n_ranks)
     granted = os.environ.get("SLURM_CPUS_PER_TASK")
     if granted is not None and "OMP_NUM_THREADS" not in os.environ:

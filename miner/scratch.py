@@ -110,7 +110,7 @@ class Scratch:
     def clear(self) -> None:
         """Remove all arrays, and the folder unless something else lies in it."""
         if self._folder is not None and self._folder.is_dir():
-            for path in self._folder.rglob("*.npy"):
+            for path in self._folder.rglob("*.npy*"):  # and what was being written
                 path.unlink(missing_ok=True)
             with suppress(OSError):  # another process may be at it too
                 for path in (*self._folder.iterdir(), self._folder):

@@ -41,11 +41,12 @@ class Supervise(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a single run, and keep others out of its folder.
 
-        Of a run's processes the first speaks and keeps the folder, and one speaks on each other
-        machine, where something else may be wrong.
+        Of a run's processes the first keeps the folder. Where all start at once, one speaks on each
+        machine, where something of its own may be wrong; those that Lightning starts come when the
+        first has found nothing, so what they find is news.
         """
         folder, place = Path(config.hydra.run.dir), place_in(config)
-        with exit_on_mistakes(is_heard=place.local == 0):
+        with exit_on_mistakes(is_heard=place.local == 0 or place.starter is None):
             check_run(config)
             if place.is_first:
                 self._lock = lock_folder(folder)

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from miner.exchange import ALONE, Exchange, collect, share
-from miner.fitting.level import Coarser, LevelFit, as_numbers, squared_error
+from miner.fitting.level import Coarser, LevelFit, squared_error
 from miner.fitting.settings import FitSettings, at_level
+from miner.fitting.transfer import as_numbers
 from miner.images.pixel_format import PixelFormat
 from miner.models.block_mlp import BlockMLP
 from miner.models.block_model import BlockModel

@@ -21,6 +21,7 @@ from miner.fitting.randomness import generator
 from miner.fitting.settings import FitSettings, at_level
 from miner.fitting.side_by_side import map_side_by_side, n_side_by_side, one_at_a_time
 from miner.fitting.sizing import Task
+from miner.fitting.transfer import as_numbers, from_device
 from miner.fitting.weights import Start
 from miner.models.parameters import moved
 from miner.pyramid import ExpandedRaster, Grid, Raster, ZeroRaster, read_ahead
@@ -111,7 +112,7 @@ class LevelFit:
             found.append(own.block_means((signal - prediction).square()))
             clipped.append(squared_error(signal, prediction.clamp_(0, 1)))
         self.clipped_sse = sum(collect(ranks, as_numbers(clipped)), 0.0)
-        by_tile = _from_device(found)
+        by_tile = from_device(found)
         for region, errors in zip(self.tiles, collect(ranks, by_tile), strict=True):
             blocks = self.grid.blocks_in(region)
             self.predicted_mse[blocks] = errors
@@ -239,19 +240,6 @@ class LevelFit:
 
 def _unheard(n_block_steps: int) -> None:
     """Steps of blocks that were counted before."""
-
-
-def _from_device(found: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors of any lengths `(B,)` on the CPU, in one transfer."""
-    if not found:
-        return []
-    joined = torch.cat(list(found)).cpu()
-    return [part.clone() for part in joined.split([len(part) for part in found])]
-
-
-def as_numbers(sums: Sequence[Tensor]) -> list[float]:
-    """Tensors `()` as numbers, in one transfer."""
-    return torch.stack(list(sums)).tolist() if sums else []
 
 
 def squared_error(signal: Tensor, reconstruction: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from miner.exchange import Alone, Exchange
+from miner.exchange import ALONE, Exchange
 from miner.fitting.level import LevelFit
 from miner.training.deal import deal
 from miner.training.progress import FitProgress
@@ -50,7 +50,7 @@ class PyramidModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.progress = progress
-        self.ranks: Exchange = Alone()
+        self.ranks: Exchange = ALONE
         self.records: list[LevelRecord] = []
         self.curve: list[CurvePoint] = []
         self.fit_time_s = 0.0
@@ -135,7 +135,8 @@ class PyramidModule(pl.LightningModule):
         self.records.append(record)
         self.curve += points
         self._log_level(record, points)
-        self.progress.finish_level(record)
+        if self.ranks.rank == 0:
+            self.progress.finish_level(record)
 
     @property
     def _present(self) -> LevelFit:

@@ -41,9 +41,9 @@ class Ranks:
         self._folder, self._started = folder, started
         self._group = dist.new_group(backend="gloo", timeout=_ALWAYS)
         self._lines = dist.new_group(backend="gloo", timeout=_ALWAYS)
-        self._names = self.gather(f"rank {self.rank} on {socket.gethostname()}")
         self._failure: str | None = None
         self._is_ending, self._lock = Event(), Lock()
+        self._names = self.gather(f"rank {self.rank} on {socket.gethostname()}")
         peers = range(1, self.n_ranks) if self.rank == 0 else range(1)
         self._listeners = {
             peer: Thread(target=self._listen, args=(peer,), daemon=True) for peer in peers

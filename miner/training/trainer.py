@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
-from miner.exchange import Alone
+from miner.exchange import ALONE, Alone
 from miner.training.ranks import Ranks
 
 _NOISY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed")
@@ -65,7 +65,7 @@ def meet(trainer: pl.Trainer) -> Alone | Ranks:
     kill this one too, before it could say why.
     """
     if trainer.world_size == 1:
-        return Alone()
+        return ALONE
     launcher = trainer.strategy.launcher
     started = launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else []
     ranks = Ranks(Path(trainer.default_root_dir), list(started))

@@ -63,6 +63,18 @@ def test_processes_that_are_no_run_are_refused(checked: Checked, place: Place) -
     assert [words for words in PROCESSES[place] if words not in str(caught.value)] == []
 
 
+def test_more_processes_than_cores_are_told_of_once(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("joblib.cpu_count", lambda only_physical_cores: 2)
+    settings = checked(strategy="ddp", devices=3)
+    for local in (0, 1):
+        check_processes(settings, Place(0, local), is_folder_named=False)
+    assert [record.getMessage() for record in caplog.records] == [
+        "3 processes share the 2 cores of this machine"
+    ]
+
+
 def test_torchrun_without_ddp_is_refused(checked: Checked) -> None:
     with pytest.raises(ConfigError, match="add trainer=ddp"):
         check_processes(checked(), Place(0, 1, "torchrun", 2), is_folder_named=True)
@@ -140,6 +152,7 @@ def test_ranks_have_scratch_folders_of_their_own_and_the_first_clears_all(
     for scratch in (first, other):
         scratch.array("signal", (1, 2, 3), "float32")
     assert len(list((tmp_path / ".miner-scratch").rglob("signal.npy"))) == 2
+    (tmp_path / ".miner-scratch" / ".rendered.npy.part").touch()
     with first:
         assert not (tmp_path / ".miner-scratch").exists()
 
