@@ -1,5 +1,6 @@
 """What the tests of this folder start from."""
 
+import importlib.util
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -10,6 +11,9 @@ import pytest
 from workshop import WRITES, Workshop, forget
 
 from miner.fitting.fused import compiler
+
+if importlib.util.find_spec("triton") is None:  # there is none for macOS
+    collect_ignore_glob = ["test_triton_*"]
 
 
 @pytest.fixture

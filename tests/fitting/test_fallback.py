@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 import torch
 from problems import Problem, problem
-from triton.runtime.errors import OutOfResources
 from workshop import FAILS, WRITES, Workshop, forget
 
-from miner.fitting.gpu.steps import TritonSteps
-from miner.fitting.kernel import EagerKernel, FusedKernel, Kernel, TritonKernel
+from miner.fitting.kernel import EagerKernel, FusedKernel, Kernel
 from miner.fitting.loss import MSELoss
 from miner.fitting.readout import ClosedFormReadout
 from miner.models.activations import Sine
@@ -81,12 +79,6 @@ def with_parts(**parts: Any) -> Problem:
     return replace(given, model=replace(model, head=parts.pop("head", model.head)), **parts)
 
 
-def in_triton(given: Problem) -> Kernel:
-    """The kernel on a GPU, or where its programs are interpreted."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return TritonKernel().prepare([given.model], given.readout, given.steps, device)
-
-
 UNKNOWN = {
     "activation OwnSine": with_parts(activation=OwnSine()),
     "readout OwnReadout": with_parts(readout=OwnReadout()),
@@ -108,53 +100,6 @@ def test_plain_pytorch_takes_over_what_is_not_compiled(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert f"kernel=fused: {name}" in caplog.text
     assert workshop.calls == []
-
-
-@pytest.mark.parametrize("name", sorted(set(UNKNOWN) - {"fitting.pixels_per_step=9"}))
-def test_plain_pytorch_takes_over_what_a_gpu_has_no_program_for(
-    caplog: pytest.LogCaptureFixture, name: str
-) -> None:
-    assert prepared(UNKNOWN[name], device="cuda") == EagerKernel()
-    assert f"kernel=fused: {name}" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("sizes", "message"), [({"width": 65}, "model.width=65"), ({"depth": 5}, "model.depth=5")]
-)
-def test_networks_too_large_for_a_gpu_program_are_left_to_pytorch(
-    caplog: pytest.LogCaptureFixture, sizes: dict[str, int], message: str
-) -> None:
-    mlp = replace(problem().model.mlp, **sizes)
-    large = replace(problem(), model=replace(problem().model, mlp=mlp))
-    assert prepared(large, device="cuda") == EagerKernel()
-    assert f"{message}: more than" in caplog.text
-
-
-def test_programs_that_a_gpu_has_no_room_for_are_left_to_pytorch(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def launch(steps: TritonSteps, n_steps: int) -> None:
-        raise OutOfResources(348160, 232448, "shared memory")
-
-    monkeypatch.setattr(TritonSteps, "advance", launch)
-    assert in_triton(problem()) == EagerKernel()
-    assert "shared memory" in caplog.text
-
-
-def test_plain_pytorch_takes_over_on_a_gpu_without_triton(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert prepared(problem(), device="cuda") == EagerKernel()
-    assert "pip install triton" in caplog.text
-
-
-@pytest.mark.parametrize("n_drawn", [None, 9])
-def test_a_gpu_has_a_program_of_its_own(
-    caplog: pytest.LogCaptureFixture, n_drawn: int | None
-) -> None:
-    assert in_triton(problem().with_steps(pixels_per_step=n_drawn)) == TritonKernel()
-    assert caplog.records == []
 
 
 def test_what_is_compiled_is_prepared_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
