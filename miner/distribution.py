@@ -7,6 +7,8 @@ from miner.config import device_type
 from miner.place import Place
 from miner.schema import ConfigError, RunConfig
 
+_BY_HAND = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+
 _LOG = logging.getLogger("miner")
 
 
@@ -47,10 +49,13 @@ def check_processes(checked: RunConfig, place: Place, is_folder_named: bool) -> 
             f"{place.starter} has started {place.n_started} processes; give the processes of each "
             "machine and the number of machines"
         )
-    if place.starter is None and trainer.num_nodes > 1 and "NODE_RANK" not in os.environ:
+    if place.starter == "Slurm":
+        _check_slurm(checked)
+    absent = [name for name in _BY_HAND if name not in os.environ]
+    if place.starter is None and trainer.num_nodes > 1 and absent:
         raise ConfigError(
-            f"trainer.num_nodes={trainer.num_nodes}: this machine has no number; start the run "
-            "with srun or torchrun, or on each machine with NODE_RANK, MASTER_ADDR and MASTER_PORT"
+            f"trainer.num_nodes={trainer.num_nodes}: this machine is not told {', '.join(absent)}; "
+            f"start the run with srun or torchrun, or on each machine with {', '.join(_BY_HAND)}"
         )
     is_started_apart = place.n_started > 1 or trainer.num_nodes > 1
     if is_started_apart and not is_folder_named:
@@ -60,6 +65,22 @@ def check_processes(checked: RunConfig, place: Place, is_folder_named: bool) -> 
         )
     if place.is_first:
         _warn_of_few_cores(trainer.devices)
+
+
+def _check_slurm(checked: RunConfig) -> None:
+    """Slurm tells Lightning these numbers only where they were asked for."""
+    trainer = checked.trainer
+    asked = {
+        "SLURM_NTASKS_PER_NODE": ("devices", trainer.devices, "--ntasks-per-node"),
+        "SLURM_NNODES": ("num_nodes", trainer.num_nodes, "--nodes"),
+    }
+    for name, (field, number, option) in asked.items():
+        told = os.environ.get(name)
+        if told != str(number) and trainer.devices * trainer.num_nodes > 1:
+            raise ConfigError(
+                f"trainer.{field}={number}: {name} is {told or 'not set'}; start the run with "
+                f"{option}={number} (not --ntasks alone)"
+            )
 
 
 def _check_gpus(devices: int) -> None:

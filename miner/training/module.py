@@ -16,6 +16,7 @@ from miner.exchange import ALONE, Exchange
 from miner.fitting.level import LevelFit
 from miner.training.deal import deal
 from miner.training.progress import FitProgress
+from miner.training.ranks import Ranks
 from miner.training.records import (
     CurvePoint,
     LevelRecord,
@@ -123,6 +124,8 @@ class PyramidModule(pl.LightningModule):
         shards = product.shards
         product.finish_level()
         quality = psnr_of_sse(self.started.fitter.finish_level(fit, shards), fit.n_values)
+        if fit.level == 0 and isinstance(self.ranks, Ranks):
+            self.ranks.need_nobody()
         record = record_level(fit, shards, quality, self._now - self._level_began)
         before = CurvePoint(
             level=fit.level,

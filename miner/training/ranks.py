@@ -1,14 +1,16 @@
 """The processes of one run: what they tell each other, and what happens when one of them ends.
 
 Every rank has a line to rank 0, on which it listens in a thread: the system closes it when a
-process ends in any way, so nobody has to be asked whether he is alive. All goes through gloo, on
-the CPU: what is exchanged is small, and several ranks may share a GPU.
+process ends in any way, so nobody has to be asked whether he is alive. A process that is stopped
+and a machine that vanishes close nothing: they are waited for. All goes through gloo, on the CPU:
+what is exchanged is small, and several ranks may share a GPU.
 """
 
 import logging
 import os
 import shlex
 import socket
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +29,8 @@ _ALWAYS = timedelta(days=1000)  # how long a level takes is not known; deaths ar
 _LENGTH = 2048  # bytes of a message
 _DONE, _STOP = "done", "stop"
 _LOST = "this process was killed, ran out of memory, or lost its machine"
-_FAREWELL_S = 30.0
+_FAREWELL_S, _TELL_S = 30.0, 5.0
+_SIGNALS_S = 0.2  # between two looks for signals
 
 _LOG = logging.getLogger("miner")
 
@@ -43,6 +46,7 @@ class Ranks:
         self._lines = dist.new_group(backend="gloo", timeout=_ALWAYS)
         self._failure: str | None = None
         self._is_ending, self._lock = Event(), Lock()
+        self._waiting: Thread | None = None
         self._names = self.gather(f"rank {self.rank} on {socket.gethostname()}")
         peers = range(1, self.n_ranks) if self.rank == 0 else range(1)
         self._listeners = {
@@ -54,14 +58,26 @@ class Ranks:
     def gather(self, value: T) -> list[T]:
         """Everybody's values in the order of ranks, when the last has come.
 
+        A thread waits for them: in the process group nothing would hear a signal.
+
         Raises:
             RankError: another rank has failed or was killed.
         """
         values: list[Any] = [None] * self.n_ranks
-        try:
-            dist.all_gather_object(values, value, group=self._group)
-        except RuntimeError as error:
-            raise self.failure(error) from error
+        errors: list[RuntimeError] = []
+
+        def exchange() -> None:
+            try:
+                dist.all_gather_object(values, value, group=self._group)
+            except RuntimeError as error:
+                errors.append(error)
+
+        self._waiting = Thread(target=exchange, daemon=True)
+        self._waiting.start()
+        while self._waiting.is_alive():
+            self._waiting.join(_SIGNALS_S)
+        if errors:
+            raise self.failure(errors[0]) from errors[0]
         return values
 
     def failure(self, error: BaseException) -> BaseException:
@@ -77,6 +93,11 @@ class Ranks:
             f"{self._failure}; what is finished is kept: mend this and go on with "
             f"resume={shlex.quote(str(self._folder))}, on any number of devices"
         )
+
+    def need_nobody(self) -> None:
+        """Let the others end as they may: what is left to do is this rank's alone."""
+        with self._lock:
+            self._is_ending.set()
 
     def part(self) -> None:
         """Take leave of the others at the end of a fit."""
@@ -95,14 +116,19 @@ class Ranks:
         self._wait()
 
     def _wait(self) -> None:
-        """Until the lines are closed, and the processes that this one started have ended."""
-        for listener in self._listeners.values():
-            listener.join(_FAREWELL_S)
+        """Until the processes that this one started have ended, and all lines are closed.
+
+        Python must not end before its threads in a process group have.
+        """
+        until = time.monotonic() + _FAREWELL_S
         for process in self._started:
             try:
-                process.wait(_FAREWELL_S)
+                process.wait(max(0.0, until - time.monotonic()))
             except TimeoutExpired:
                 process.kill()
+        waiting = [] if self._waiting is None else [self._waiting]
+        for thread in (*self._listeners.values(), *waiting):
+            thread.join(max(_TELL_S, until - time.monotonic()))
 
     def _listen(self, peer: int) -> None:
         words = torch.zeros(_LENGTH, dtype=torch.uint8)
@@ -124,14 +150,17 @@ class Ranks:
                 self._failure = f"{self._names[peer]}: {said}"
             for other in self._listeners:
                 self._tell(other, _STOP)
-            # a signal wakes a thread that waits; an exception would not
+            # wherever the main thread is, but within a process group
             pthread_kill(main_thread().ident or 0, SIGTERM)
             self._is_ending.set()
 
     def _tell(self, peer: int, text: str) -> None:
         words = text.encode()[:_LENGTH].ljust(_LENGTH, b"\0")
         try:
-            dist.send(torch.tensor(list(words), dtype=torch.uint8), peer, group=self._lines)
+            message = torch.tensor(list(words), dtype=torch.uint8)
+            sent = dist.isend(message, peer, group=self._lines)
+            if sent is not None:
+                sent.wait(timedelta(seconds=_TELL_S))  # a stopped process does not listen
         except RuntimeError:
             _LOG.debug("%s has ended before", self._names[peer])
 

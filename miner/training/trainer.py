@@ -4,10 +4,14 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.loggers import Logger
@@ -17,6 +21,7 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from miner.exchange import ALONE, Alone
 from miner.training.ranks import Ranks
 
+_MEETING = timedelta(minutes=5)  # until all are there; what comes then has groups of its own
 _NOISY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed")
 
 
@@ -25,7 +30,7 @@ class BlocksApart(DDPStrategy):
 
     def __init__(self) -> None:
         """Processes of this machine and others; see `Ranks` for what they exchange."""
-        super().__init__(process_group_backend="gloo")
+        super().__init__(process_group_backend="gloo", timeout=_MEETING)
 
     def configure_ddp(self) -> None:
         """No gradient is exchanged, so there is nothing to wrap."""
@@ -39,12 +44,11 @@ def make_trainer(
     The loader is asked for anew at every epoch, because only then is a level's deal known. Its
     own bars, checkpoints and sanity check have nothing to do here.
     """
-    is_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
-    strategy = BlocksApart() if settings["strategy"] == "ddp" else settings["strategy"]
+    is_ddp = settings["strategy"] == "ddp"
+    strategy = BlocksApart() if is_ddp else settings["strategy"]
     return pl.Trainer(
         **{**settings, "strategy": strategy},
-        # a run that is started again goes on by itself: Lightning has no checkpoint to requeue
-        plugins=[SLURMEnvironment(auto_requeue=False)] if is_slurm else None,
+        plugins=_starter() if is_ddp else LightningEnvironment(),
         logger=list(loggers),
         max_epochs=n_levels,
         reload_dataloaders_every_n_epochs=1,
@@ -58,19 +62,36 @@ def make_trainer(
     )
 
 
+def _starter() -> ClusterEnvironment | None:
+    """Who has started the processes; None for what Lightning finds by itself."""
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
+        return None
+    # a run that is started again goes on by itself: Lightning has no checkpoint to requeue
+    return SLURMEnvironment(auto_requeue=False)
+
+
 def meet(trainer: pl.Trainer) -> Alone | Ranks:
     """The ranks of a trainer whose process group is there.
 
     From here on it is `Ranks` that notices the end of a process: Lightning's own observer would
     kill this one too, before it could say why.
+
+    Raises:
+        RuntimeError: one of them is gone.
     """
     if trainer.world_size == 1:
         return ALONE
+    return Ranks(Path(trainer.default_root_dir), take_started(trainer))
+
+
+def take_started(trainer: pl.Trainer) -> "list[Popen[bytes]]":
+    """The processes that a trainer has started, which its observer forgets."""
     launcher = trainer.strategy.launcher
-    started = launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else []
-    ranks = Ranks(Path(trainer.default_root_dir), list(started))
-    started.clear()
-    return ranks
+    if not isinstance(launcher, _SubprocessScriptLauncher):
+        return []
+    started = list(launcher.procs)
+    launcher.procs.clear()
+    return started
 
 
 @contextmanager

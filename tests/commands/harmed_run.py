@@ -1,12 +1,14 @@
 """`HARM="rank chunk harm" python -m harmed_run ...`: the command, of which a rank comes to harm.
 
 It does when it begins its chunk of that number, counted over levels; the other ranks are in the
-midst of a long chunk then, if it is the finest level's.
+midst of a long chunk then, if it is the finest level's, or wait for it where it is stopped. Or it
+does at the fit's end: `HARM="rank end harm"`.
 """
 
 import errno
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +17,7 @@ import torch.distributed as dist
 
 from miner.fitting.level import LevelFit
 from miner.run import main
+from miner.training import ranks as meeting
 
 
 def kill() -> None:
@@ -40,6 +43,23 @@ def terminate() -> None:
     time.sleep(60)
 
 
+def stop() -> None:
+    """Stopped, as by Ctrl-Z; in a while the process that was started is told to end."""
+    subprocess.Popen(["sh", "-c", f"sleep 4; kill -TERM {os.getppid()}"])
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def ending_harmed(rank: int, harm: Callable[[], None]) -> Callable[..., Any]:
+    part = meeting.Ranks.part
+
+    def end(self: meeting.Ranks) -> None:
+        if self.rank == rank:
+            harm()
+        part(self)
+
+    return end
+
+
 def harmed(rank: int, at: int, harm: Callable[[], None]) -> Callable[..., Any]:
     fit_chunk, begun = LevelFit.fit_chunk, []
 
@@ -48,7 +68,7 @@ def harmed(rank: int, at: int, harm: Callable[[], None]) -> Callable[..., Any]:
         if dist.get_rank() == rank and len(begun) == at + 1:
             time.sleep(1)
             harm()
-        elif self.level == 0 and dist.get_rank() != rank:
+        elif self.level == 0 and dist.get_rank() != rank and harm is not stop:
             time.sleep(60)
         return fit_chunk(self, *arguments)
 
@@ -57,5 +77,10 @@ def harmed(rank: int, at: int, harm: Callable[[], None]) -> Callable[..., Any]:
 
 if __name__ == "__main__":
     rank, at, name = os.environ["HARM"].split()
-    LevelFit.fit_chunk = harmed(int(rank), int(at), globals()[name])  # type: ignore[method-assign]
+    harm = globals()[name]
+    if at == "end":
+        meeting.Ranks.part = ending_harmed(int(rank), harm)  # type: ignore[method-assign]
+    else:
+        LevelFit.fit_chunk = harmed(int(rank), int(at), harm)  # type: ignore[method-assign]
+    meeting._FAREWELL_S = 5.0
     main()

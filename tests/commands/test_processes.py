@@ -15,6 +15,7 @@ from miner.resuming import resume_arguments
 from miner.schema import ConfigError, RunConfig, check_config
 from miner.scratch import Scratch
 from miner.space import scratch_for
+from miner.training.trainer import make_trainer
 
 Checked = Callable[..., RunConfig]
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "GROUP_RANK": "1", "LOCAL_RANK": "3", "WORLD_SIZE": "8"}
@@ -75,6 +76,42 @@ def test_more_processes_than_cores_are_told_of_once(
     ]
 
 
+@pytest.mark.parametrize("absent", ["NODE_RANK", "MASTER_ADDR", "MASTER_PORT"])
+def test_machine_that_is_not_told_its_place_is_refused(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch, absent: str
+) -> None:
+    for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "1")
+    settings = checked(strategy="ddp", num_nodes=2)
+    check_processes(settings, FIRST, is_folder_named=True)
+    monkeypatch.delenv(absent)
+    with pytest.raises(ConfigError, match=f"num_nodes=2: this machine is not told {absent};"):
+        check_processes(settings, FIRST, is_folder_named=True)
+
+
+def test_slurm_that_does_not_tell_tasks_of_a_machine_is_refused(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, place = checked(strategy="ddp", devices=2), Place(0, 0, "Slurm", 2)
+    monkeypatch.setenv("SLURM_NNODES", "1")
+    with pytest.raises(ConfigError, match=r"devices=2: .* not set; .*--ntasks-per-node=2"):
+        check_processes(settings, place, is_folder_named=True)
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
+    check_processes(settings, place, is_folder_named=True)
+    monkeypatch.setenv("SLURM_NNODES", "2")
+    with pytest.raises(ConfigError, match=r"num_nodes=1: SLURM_NNODES is 2; .*--nodes=1"):
+        check_processes(settings, place, is_folder_named=True)
+
+
+def test_one_process_in_a_slurm_job_asks_slurm_nothing(
+    tmp_path: Path, checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    trainer = make_trainer(1, checked().trainer.model_dump(), [], tmp_path)
+    assert (trainer.world_size, trainer.global_rank) == (1, 0)
+
+
 def test_torchrun_without_ddp_is_refused(checked: Checked) -> None:
     with pytest.raises(ConfigError, match="add trainer=ddp"):
         check_processes(checked(), Place(0, 1, "torchrun", 2), is_folder_named=True)
@@ -82,7 +119,7 @@ def test_torchrun_without_ddp_is_refused(checked: Checked) -> None:
 
 def test_processes_in_one_named_folder_are_a_run(checked: Checked) -> None:
     settings = checked(strategy="ddp", devices=2)
-    check_processes(settings, Place(0, 1, "Slurm", 2), is_folder_named=True)
+    check_processes(settings, Place(0, 1, "torchrun", 2), is_folder_named=True)
     check_processes(settings, FIRST, is_folder_named=False)
 
 
