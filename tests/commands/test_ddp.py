@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -60,6 +61,12 @@ def members(session: int) -> list[int]:
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
     return found
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def fit(folder: Path, *arguments: str, harm: str | None = None, devices: int = 2) -> Ended:
@@ -153,7 +160,7 @@ def test_a_failed_rank_is_told_from_a_killed_one(tmp_path: Path, harm: str, word
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("harm", ["interrupt", "terminate"])
+@pytest.mark.parametrize("harm", ["interrupt", "terminate", "stop"])
 def test_an_interruption_is_told_once(tmp_path: Path, harm: str) -> None:
     save_picture(tmp_path / "picture.png")
     run = ("image.path=picture.png", "hydra.run.dir=run")
@@ -164,15 +171,22 @@ def test_an_interruption_is_told_once(tmp_path: Path, harm: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_rank_that_is_lost_after_the_last_level_is_not_missed(desk: Path) -> None:
+    ended = fit(desk, "image.path=picture.png", "hydra.run.dir=late", harm="1 end kill")
+    assert (ended.status, ended.left) == (0, [])
+    assert same(desk / "late", desk / "alone")
+
+
+@pytest.mark.slow
 def test_machines_share_nothing_but_the_runs_folder(desk: Path, tmp_path: Path) -> None:
     """Two starters, each with a working directory, an image and scratch files of its own."""
-    ended = []
+    ended, port = [], free_port()
     for machine in (0, 1):
         own = tmp_path / f"machine{machine}"
         own.mkdir()
         save_picture(own / "picture.png")
         launch = ("torch.distributed.run", "--nnodes=2", f"--node-rank={machine}")
-        meeting = ("--master-addr=127.0.0.1", "--master-port=29533", "-m", "miner.run")
+        meeting = ("--master-addr=127.0.0.1", f"--master-port={port}", "-m", "miner.run")
         ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2")
         paths = ("image.path=picture.png", f"hydra.run.dir={tmp_path}/run")
         command = (*launch, *meeting, *SETTINGS, *ddp, *paths, "fitting.scratch_dir=scratch")
@@ -182,6 +196,19 @@ def test_machines_share_nothing_but_the_runs_folder(desk: Path, tmp_path: Path) 
     assert read_report(tmp_path / "run")["ranks"] == 2
     assert same(tmp_path / "run", desk / "alone")
     assert {path.name for path in (tmp_path / "machine1").iterdir()} == {"picture.png"}
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_picture(tmp_path / "picture.png")
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("MASTER_PORT", str(port))
+        ended = fit(tmp_path, "image.path=picture.png", "hydra.run.dir=run")
+    assert (ended.status, ended.left) == (1, [])
+    (line,) = [line for line in ended.lines if line.startswith("error")]
+    assert f"MASTER_PORT={port}: " in line and "a port that is free" in line
+    assert "Traceback" not in ended.output
 
 
 @pytest.mark.slow
