@@ -98,5 +98,5 @@ def _warn_of_few_cores(devices: int) -> None:
     import joblib
 
     n_cores = joblib.cpu_count(only_physical_cores=True)
-    if devices > n_cores:
+    if devices > n_cores and "OMP_NUM_THREADS" not in os.environ:
         _LOG.warning("%d processes share the %d cores of this machine", devices, n_cores)

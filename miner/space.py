@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections import Counter
 from pathlib import Path
 
 from miner.images import ImageInfo, inspect_image
@@ -23,14 +24,22 @@ def scratch_for(checked: RunConfig, folder: Path, process: Place = FIRST) -> Scr
     image = checked.image
     info = inspect_image(image.path, image.max_pixels, image.crop_px)
     stored = n_bytes((info.height_px, info.width_px, info.channels), info.dtype)
-    if _level_bytes(info) + 2 * stored <= _HELD_BYTES:
-        return Scratch(None)
+    levels = _level_bytes(info)
+    is_held = levels + 2 * stored <= _HELD_BYTES
     place = _place(checked.fitting.scratch_dir, folder)
-    if not process.is_first:
-        return Scratch(place / process.name)
-    copies = 1 + _n_sharing(checked)  # of every process, and what the first renders
-    _refuse_full(place, _level_bytes(info) + copies * stored)
-    return Scratch(place)
+    if process.is_first:
+        needed: Counter[Path] = Counter()
+        if _n_ranks(checked) > 1:
+            needed[shared_folder(checked, folder).parent] += levels  # in tiles, however small
+        elif not is_held:
+            needed[place] += levels
+        if not is_held:  # the image of every process, and what the first renders
+            needed[place] += (1 + _n_sharing(checked)) * stored
+        for disk, n in needed.items():
+            _refuse_full(disk, n, "hydra.run.dir" if disk != place else "fitting.scratch_dir")
+    if is_held:
+        return Scratch(None)
+    return Scratch(place if process.is_first else place / process.name)
 
 
 def shared_scratch(checked: RunConfig, folder: Path, process: Place = FIRST) -> Scratch:
@@ -53,6 +62,10 @@ def _place(scratch_dir: str | None, folder: Path) -> Path:
     return Path(scratch_dir).expanduser() / f"miner-{name}"
 
 
+def _n_ranks(checked: RunConfig) -> int:
+    return checked.trainer.devices * checked.trainer.num_nodes
+
+
 def _n_sharing(checked: RunConfig) -> int:
     """Processes whose arrays lie on one disk: the run's folder is all machines'."""
     trainer = checked.trainer
@@ -61,20 +74,20 @@ def _n_sharing(checked: RunConfig) -> int:
 
 def _free_bytes(place: Path) -> int:
     """Free space, and what an interrupted start left there, which goes first."""
-    left = sum(path.stat().st_size for path in place.rglob("*.npy")) if place.is_dir() else 0
+    left = sum(path.stat().st_size for path in place.rglob("*.npy*")) if place.is_dir() else 0
     existing = place.absolute()
     while not existing.exists():
         existing = existing.parent
     return left + shutil.disk_usage(existing).free
 
 
-def _refuse_full(place: Path, needed: int) -> None:
+def _refuse_full(place: Path, needed: int, setting: str) -> None:
     free = _free_bytes(place)
     if needed > free:
         raise ConfigError(
             f"{place}: the disk has {free / 2**30:.1f} GiB free and this image takes "
             f"{needed / 2**30:.1f} GiB for a while; free some, or name a folder on another disk "
-            "with fitting.scratch_dir"
+            f"with {setting}"
         )
 
 

@@ -68,12 +68,16 @@ def test_more_processes_than_cores_are_told_of_once(
     checked: Checked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("joblib.cpu_count", lambda only_physical_cores: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS")
     settings = checked(strategy="ddp", devices=3)
     for local in (0, 1):
         check_processes(settings, Place(0, local), is_folder_named=False)
     assert [record.getMessage() for record in caplog.records] == [
         "3 processes share the 2 cores of this machine"
     ]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # somebody has thought of it
+    check_processes(settings, FIRST, is_folder_named=False)
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("absent", ["NODE_RANK", "MASTER_ADDR", "MASTER_PORT"])
@@ -206,3 +210,23 @@ def test_room_for_all_ranks_is_looked_for(
         scratch_for(many, tmp_path)
     scratch_for(many, tmp_path, Place(0, 1))  # the first has looked
     assert len(needed) == 2
+
+
+@pytest.mark.parametrize(
+    ("num_nodes", "where", "setting"),
+    [(1, "local", "fitting.scratch_dir"), (2, "run", "hydra.run.dir")],
+)
+def test_room_for_tiles_is_looked_for_where_they_lie(
+    tiny_config: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    num_nodes: int,
+    where: str,
+    setting: str,
+) -> None:
+    """An image that is held in memory has its levels in tile files all the same."""
+    trainer = ("trainer.strategy=ddp", "trainer.devices=2", f"trainer.num_nodes={num_nodes}")
+    config = tiny_config(*trainer, f"fitting.scratch_dir={tmp_path}/local")
+    monkeypatch.setattr("miner.space._free_bytes", lambda place: 1)
+    with pytest.raises(ConfigError, match=f"{tmp_path}/{where}/.*with {setting}"):
+        scratch_for(check_config(config), tmp_path / "run")
