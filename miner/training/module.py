@@ -5,7 +5,7 @@ Optimisation is manual and nothing is synchronised; the state is the `representa
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar, cast
 
 import pytorch_lightning as pl
@@ -46,8 +46,11 @@ class PyramidModule(pl.LightningModule):
     Chunks that an earlier start has finished are taken up as they are; their seconds count.
     """
 
-    def __init__(self, start: Start, progress: FitProgress) -> None:
-        """Take what reads the image and begins the folder, once all processes are there."""
+    def __init__(self, start: Start, progress: FitProgress, clear: Callable[[], None]) -> None:
+        """Take what reads the image and begins the folder, once all processes are there.
+
+        `clear` removes what this process has in scratch, for one that has to leave at once.
+        """
         super().__init__()
         self.automatic_optimization = False
         self.progress = progress
@@ -56,7 +59,7 @@ class PyramidModule(pl.LightningModule):
         self.curve: list[CurvePoint] = []
         self.fit_time_s = 0.0
         self.n_taken_up = 0
-        self._start = start
+        self._start, self._clear = start, clear
         self._started: Started | None = None
         self._level_fit: LevelFit | None = None
         self._began = self._level_began = 0.0
@@ -72,7 +75,7 @@ class PyramidModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Meet the other ranks and begin together."""
-        self.ranks = meet(self.trainer)
+        self.ranks = meet(self.trainer, self._clear)
         self._started = self._start(self.trainer.strategy.root_device, self.ranks)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:

@@ -11,7 +11,7 @@ import os
 import shlex
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from signal import SIGTERM, pthread_kill
@@ -38,8 +38,15 @@ _LOG = logging.getLogger("miner")
 class Ranks:
     """The ranks of a run whose process group is there; an `Exchange`."""
 
-    def __init__(self, folder: Path, started: Sequence["Popen[bytes]"]) -> None:
-        """Meet the others. `folder` is the run's; `started` are those that this process started."""
+    def __init__(
+        self, folder: Path, started: Sequence["Popen[bytes]"], clear: Callable[[], None]
+    ) -> None:
+        """Meet the others.
+
+        `folder` is the run's, `started` are those that this process started, and `clear` removes
+        what it would leave behind.
+        """
+        self._clear = clear
         self.rank, self.n_ranks = dist.get_rank(), dist.get_world_size()
         self._folder, self._started = folder, started
         self._group = dist.new_group(backend="gloo", timeout=_ALWAYS)
@@ -112,7 +119,7 @@ class Ranks:
         for peer in self._listeners:
             self._tell(peer, _STOP if reason is None else reason)
         if self.rank > 0:
-            _leave(1)
+            self._leave()
         self._wait()
 
     def _wait(self) -> None:
@@ -140,7 +147,7 @@ class Ranks:
         if said == _DONE:
             return
         if self.rank > 0:
-            _leave(1)  # rank 0 says why
+            self._leave()  # rank 0 says why
         if said == _STOP:
             self._is_ending.wait(1.0)  # Ctrl-C in a terminal is for all; this rank's own comes now
         with self._lock:
@@ -164,8 +171,10 @@ class Ranks:
         except RuntimeError:
             _LOG.debug("%s has ended before", self._names[peer])
 
-
-def _leave(status: int) -> None:
-    """End at once: what is finished is in files, and nothing else is of use."""
-    logging.shutdown()
-    os._exit(status)
+    def _leave(self) -> None:
+        """End at once: what is finished is in files, and nothing else is of use."""
+        try:
+            self._clear()
+        finally:
+            logging.shutdown()
+            os._exit(1)

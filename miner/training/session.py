@@ -108,7 +108,7 @@ def _fit(
         return started
 
     progress = FitProgress(n_levels, is_shown=job.sweep is None and job.place.is_first)
-    module = PyramidModule(start, progress)
+    module = PyramidModule(start, progress, scratch.clear)
     with quiet_lightning():
         for logger in loggers:
             settled = OmegaConf.to_container(config, resolve=True)

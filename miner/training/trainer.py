@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -70,8 +70,8 @@ def _starter() -> ClusterEnvironment | None:
     return SLURMEnvironment(auto_requeue=False)
 
 
-def meet(trainer: pl.Trainer) -> Alone | Ranks:
-    """The ranks of a trainer whose process group is there.
+def meet(trainer: pl.Trainer, clear: Callable[[], None]) -> Alone | Ranks:
+    """The ranks of a trainer whose process group is there; see `Ranks` for `clear`.
 
     From here on it is `Ranks` that notices the end of a process: Lightning's own observer would
     kill this one too, before it could say why.
@@ -81,7 +81,7 @@ def meet(trainer: pl.Trainer) -> Alone | Ranks:
     """
     if trainer.world_size == 1:
         return ALONE
-    return Ranks(Path(trainer.default_root_dir), take_started(trainer))
+    return Ranks(Path(trainer.default_root_dir), take_started(trainer), clear)
 
 
 def take_started(trainer: pl.Trainer) -> "list[Popen[bytes]]":

@@ -2,7 +2,7 @@
 
 It does when it begins its chunk of that number, counted over levels; the other ranks are in the
 midst of a long chunk then, if it is the finest level's, or wait for it where it is stopped. Or it
-does at the fit's end: `HARM="rank end harm"`.
+does at the fit's end: `HARM="rank end harm"`. Large arrays lie in files, however small they are.
 """
 
 import errno
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from miner import space
 from miner.fitting.level import LevelFit
 from miner.run import main
 from miner.training import ranks as meeting
@@ -83,4 +84,5 @@ if __name__ == "__main__":
     else:
         LevelFit.fit_chunk = harmed(int(rank), int(at), harm)  # type: ignore[method-assign]
     meeting._FAREWELL_S = 5.0
+    space._HELD_BYTES = 0
     main()

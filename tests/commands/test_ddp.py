@@ -177,25 +177,38 @@ def test_a_rank_that_is_lost_after_the_last_level_is_not_missed(desk: Path) -> N
     assert same(desk / "late", desk / "alone")
 
 
-@pytest.mark.slow
-def test_machines_share_nothing_but_the_runs_folder(desk: Path, tmp_path: Path) -> None:
+def on_two_machines(folder: Path, harm: str | None = None) -> list[Ended]:
     """Two starters, each with a working directory, an image and scratch files of its own."""
-    ended, port = [], free_port()
+    started, port = [], free_port()
     for machine in (0, 1):
-        own = tmp_path / f"machine{machine}"
+        own = folder / f"machine{machine}"
         own.mkdir()
         save_picture(own / "picture.png")
         launch = ("torch.distributed.run", "--nnodes=2", f"--node-rank={machine}")
-        meeting = ("--master-addr=127.0.0.1", f"--master-port={port}", "-m", "miner.run")
+        module = "miner.run" if harm is None else "harmed_run"
+        meeting = ("--master-addr=127.0.0.1", f"--master-port={port}", "-m", module)
         ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2")
-        paths = ("image.path=picture.png", f"hydra.run.dir={tmp_path}/run")
+        paths = ("image.path=picture.png", f"hydra.run.dir={folder}/run")
         command = (*launch, *meeting, *SETTINGS, *ddp, *paths, "fitting.scratch_dir=scratch")
-        ended.append(start(own, *command))
-    outcomes = [end(one) for one in ended]
+        started.append(start(own, *command, harm=harm))
+    return [end(one) for one in started]
+
+
+@pytest.mark.slow
+def test_machines_share_nothing_but_the_runs_folder(desk: Path, tmp_path: Path) -> None:
+    outcomes = on_two_machines(tmp_path)
     assert [(one.status, one.left) for one in outcomes] == [(0, []), (0, [])]
     assert read_report(tmp_path / "run")["ranks"] == 2
     assert same(tmp_path / "run", desk / "alone")
     assert {path.name for path in (tmp_path / "machine1").iterdir()} == {"picture.png"}
+
+
+@pytest.mark.slow
+def test_machines_that_have_to_leave_leave_nothing_on_their_disks(tmp_path: Path) -> None:
+    first, other = on_two_machines(tmp_path, harm=f"0 {FINEST_FIRST} fault")
+    assert "ValueError: a fault" in first.output and first.status == other.status == 1
+    for machine in ("machine0", "machine1"):
+        assert not list((tmp_path / machine / "scratch").iterdir())
 
 
 @pytest.mark.slow
