@@ -4,6 +4,7 @@ import platform
 import resource
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
 import torch
 
@@ -12,14 +13,18 @@ _PACKAGES = ("miner", "torch", "pytorch-lightning", "hydra-core", "numpy", "wand
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
-def peak_memory_gib() -> float:
-    """Most memory that this process ever held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / 2**30
+class PeakMemory(NamedTuple):
+    """Most memory that a process ever held, and its tensors on a GPU: 0 without one."""
+
+    host_gib: float
+    gpu_gib: float
 
 
-def peak_gpu_memory_gib() -> float | None:
-    """Most GPU memory that tensors ever took; None without a GPU."""
-    return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
+def peak_memory() -> PeakMemory:
+    """What this process has held so far."""
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return PeakMemory(host / 2**30, gpu / 2**30)
 
 
 def package_versions() -> dict[str, str | None]:

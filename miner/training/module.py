@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from miner.evaluation.measurements import PeakMemory, peak_memory
 from miner.exchange import ALONE, Exchange
 from miner.fitting.level import LevelFit
 from miner.training.deal import deal
@@ -59,6 +60,7 @@ class PyramidModule(pl.LightningModule):
         self.curve: list[CurvePoint] = []
         self.fit_time_s = 0.0
         self.n_taken_up = 0
+        self.peaks: list[PeakMemory] = []
         self._start, self._clear = start, clear
         self._started: Started | None = None
         self._level_fit: LevelFit | None = None
@@ -100,7 +102,7 @@ class PyramidModule(pl.LightningModule):
         own = product.start_level(level, fit.chunks)
         for shard in product.shards:
             self.n_taken_up += 1
-            self._earlier_s += shard.stats.seconds
+            self._earlier_s += shard.stats.seconds / self.ranks.n_ranks  # as if as many had been
         missing = self.ranks.gather(own)[0]  # as rank 0 has found it: the folder is changing
         loads = [len(fit.chunks[chunk]) for chunk in missing]
         share = deal(loads, self.ranks.n_ranks)[self.ranks.rank]
@@ -127,8 +129,10 @@ class PyramidModule(pl.LightningModule):
         shards = product.shards
         product.finish_level()
         quality = psnr_of_sse(self.started.fitter.finish_level(fit, shards), fit.n_values)
-        if fit.level == 0 and isinstance(self.ranks, Ranks):
-            self.ranks.need_nobody()
+        if fit.level == 0:
+            self.peaks = self.ranks.gather(peak_memory())
+            if isinstance(self.ranks, Ranks):
+                self.ranks.need_nobody()
         record = record_level(fit, shards, quality, self._now - self._level_began)
         before = CurvePoint(
             level=fit.level,

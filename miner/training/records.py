@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from miner.fitting.curves import merge_curves
+from miner.fitting.curves import merge_curves, no_longer_than
 from miner.fitting.level import LevelFit
 from miner.representation import MinerRepresentation, Shard
 
@@ -75,7 +75,8 @@ def level_curve(
     inactive_sse = max(0.0, fit.predicted_sse - fit.active_sse)
     stored = before.parameters + after.n_parameters
     points = [before]
-    for step, seconds, sse in merge_curves([shard.stats.curve for shard in shards]):
+    chunks = merge_curves([shard.stats.curve for shard in shards])
+    for step, seconds, sse in no_longer_than(chunks, after.wall_time_s):  # ranks work side by side
         point = CurvePoint(
             level=fit.level,
             step=before.step + step,

@@ -15,8 +15,7 @@ from miner.config import build_objective, build_settings
 from miner.evaluation.evaluate import evaluate
 from miner.evaluation.measurements import (
     package_versions,
-    peak_gpu_memory_gib,
-    peak_memory_gib,
+    peak_memory,
 )
 from miner.evaluation.scores import Scores
 from miner.exchange import Exchange
@@ -171,6 +170,7 @@ def _content(
     )
     height, width = source.sides
     n_bytes = product.n_bytes
+    peaks = [peak_memory(), *module.peaks]  # of the process that holds most
     return {
         "status": "finished",
         "image": source.name,
@@ -185,8 +185,8 @@ def _content(
         "bits_per_pixel": 8 * n_bytes / (width * height),
         "wall_time_s": time.time() - job.began,
         "fit_time_s": module.fit_time_s,
-        "peak_memory_gib": peak_memory_gib(),
-        "peak_gpu_memory_gib": peak_gpu_memory_gib(),
+        "peak_memory_gib": max(peak.host_gib for peak in peaks),
+        "peak_gpu_memory_gib": max(peak.gpu_gib for peak in peaks) or None,
         "device": str(fitter.device),
         "ranks": module.ranks.n_ranks,
         "threads": torch.get_num_threads(),
