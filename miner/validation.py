@@ -1,6 +1,7 @@
 """Everything that can be known to be wrong is said before Hydra makes a folder."""
 
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from miner.schema import ConfigError, check_config, check_lists
 from miner.space import scratch_for
 
 _LEAST_BYTES = 2**20  # for the first small files of a run
+_WORD_S = 3.0  # for the process that says it: starters end it as soon as another has left
 _GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _PLUGINS = {
     "hydra/launcher=ray": "hydra_plugins.hydra_ray_launcher",
@@ -146,6 +148,8 @@ def exit_on_mistakes(is_heard: bool = True) -> Iterator[None]:
     except (ConfigError, ImageError) as error:
         for line in str(error).splitlines() if is_heard else ():
             print(f"error: {line}", file=sys.stderr)
+        if not is_heard:
+            time.sleep(_WORD_S)
         raise SystemExit(1) from None
     except Exception:  # a fault of ours, which must not pass for a warning
         traceback.print_exc()
