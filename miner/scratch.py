@@ -5,13 +5,16 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 HELD_BYTES = 2**28
 """So much may lie in memory; what takes more goes to files."""
+
+TILE = ".tile"
+"""How the names of files with one tile of a signal end."""
 
 Index = tuple[slice, ...]
 
@@ -52,9 +55,11 @@ class NpyFile:
             ValueError: it is damaged, cut short, or would have to be unpickled.
         """
         self.path = path
-        mapped = self._mapped("r")
+        mapped: Any = np.load(path, mmap_mode="r", allow_pickle=False)
         self.shape: tuple[int, ...] = mapped.shape
         self.dtype: np.dtype[Any] = mapped.dtype
+        self._offset = mapped.offset
+        self._order: Literal["C", "F"] = "C" if mapped.flags.c_contiguous else "F"
 
     @classmethod
     def create(cls, path: Path, shape: Sequence[int], dtype: DTypeLike) -> Self:
@@ -74,9 +79,9 @@ class NpyFile:
     def __setitem__(self, index: Index, values: Any) -> None:
         self._mapped("r+")[index] = values
 
-    def _mapped(self, mode: Any) -> NDArray[Any]:
-        mapped: NDArray[Any] = np.load(self.path, mmap_mode=mode, allow_pickle=False)
-        return mapped
+    def _mapped(self, mode: Literal["r", "r+"]) -> NDArray[Any]:
+        """Without another look at the header, which Python 3.11 cannot parse in several threads."""
+        return np.memmap(self.path, self.dtype, mode, self._offset, self.shape, self._order)
 
 
 class Scratch:
@@ -110,7 +115,7 @@ class Scratch:
     def clear(self) -> None:
         """Remove all arrays, and the folder unless something else lies in it."""
         if self._folder is not None and self._folder.is_dir():
-            for path in self._folder.rglob("*.npy*"):  # and what was being written
+            for path in scratch_files(self._folder):
                 path.unlink(missing_ok=True)
             with suppress(OSError):  # another process may be at it too
                 for path in (*self._folder.iterdir(), self._folder):
@@ -122,6 +127,11 @@ class Scratch:
 
     def __exit__(self, *exception: object) -> None:
         self.clear()
+
+
+def scratch_files(folder: Path) -> list[Path]:
+    """Arrays and tiles below a folder, those that were being written too."""
+    return [path for pattern in ("*.npy*", f"*{TILE}*") for path in folder.rglob(pattern)]
 
 
 def n_bytes(shape: Sequence[int], dtype: DTypeLike) -> int:

@@ -9,7 +9,7 @@ from miner.images import ImageInfo, inspect_image
 from miner.place import FIRST, Place
 from miner.schema import ConfigError, RunConfig
 from miner.scratch import HELD_BYTES as _HELD_BYTES
-from miner.scratch import Scratch, n_bytes
+from miner.scratch import Scratch, n_bytes, scratch_files
 
 _SCRATCH = ".miner-scratch"
 
@@ -74,7 +74,7 @@ def _n_sharing(checked: RunConfig) -> int:
 
 def _free_bytes(place: Path) -> int:
     """Free space, and what an interrupted start left there, which goes first."""
-    left = sum(path.stat().st_size for path in place.rglob("*.npy*")) if place.is_dir() else 0
+    left = sum(path.stat().st_size for path in scratch_files(place)) if place.is_dir() else 0
     existing = place.absolute()
     while not existing.exists():
         existing = existing.parent

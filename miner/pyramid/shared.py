@@ -1,6 +1,5 @@
 """Signals that several processes make and read: a file for each tile, in a folder that all see."""
 
-import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,9 @@ from torch import Tensor
 from miner.files import await_file, written_whole
 from miner.pyramid.raster import Raster, UploadedRaster
 from miner.regions import Region, sides_of
+from miner.scratch import TILE
+
+_HEAD, _VALUE = np.dtype("<i8"), np.dtype("<f4")
 
 
 class SharedRaster:
@@ -38,10 +40,10 @@ class SharedRaster:
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         path = self._file(tuple(first for first, _ in region))
-        file = io.BytesIO()  # straight to a file, NumPy would not say why it cannot write
-        np.save(file, values.cpu().numpy())
+        tile = values.cpu().numpy()
+        head = np.array(tile.shape, _HEAD).tobytes()
         with written_whole(path) as scratch:
-            scratch.write_bytes(file.getbuffer())
+            scratch.write_bytes(head + tile.astype(_VALUE).tobytes())
 
     def read(self, region: Region) -> Tensor:
         """The values in a region, from the parts of the tiles that lie in it.
@@ -67,12 +69,18 @@ class SharedRaster:
         return torch.from_numpy(values).to(self.device)
 
     def _file(self, corner: tuple[int, ...]) -> Path:
-        return self._path.with_name(f"{self._path.name}-{'-'.join(map(str, corner))}.npy")
+        return self._path.with_name(f"{self._path.name}-{'-'.join(map(str, corner))}{TILE}")
 
     def _open(self, corner: tuple[int, ...]) -> NDArray[np.float32]:
-        """A tile, mapped for the moment of a read."""
-        tile: NDArray[np.float32] = np.load(await_file(self._file(corner)), mmap_mode="r")
-        return tile
+        """A tile, mapped for the moment of a read.
+
+        Its head holds the lengths of its axes: that of an `.npy` file is Python, which
+        version 3.11 cannot parse in several threads at once.
+        """
+        path = await_file(self._file(corner))
+        n_axes = 1 + len(self.sides)
+        shape = np.fromfile(path, _HEAD, count=n_axes).tolist()
+        return np.memmap(path, _VALUE, "r", _HEAD.itemsize * n_axes, tuple(shape))
 
 
 def _within(box: Sequence[tuple[int, int]], first: Sequence[int]) -> tuple[slice, ...]:
@@ -95,7 +103,7 @@ class SharedRoom:
     def remove(self, name: str) -> None:
         """Give back a signal's space, when all have met after they last read it."""
         if self._is_keeper:
-            for path in self._folder.glob(f"{name}-*.npy"):
+            for path in self._folder.glob(f"{name}-*{TILE}"):
                 path.unlink(missing_ok=True)
 
     def brought(self, name: str, signal: Raster) -> Raster:
