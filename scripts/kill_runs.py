@@ -33,7 +33,7 @@ SETTINGS = (
     "trainer=cpu",
 )
 PLACES = {  # what is called when the process kills itself: module, then the name in it
-    "image": ("miner.training.session", "open_image"),
+    "image": ("miner.training.start", "open_image"),
     "pyramid": ("miner.fitting.fitter", "_reduce"),
     "fit": ("miner.fitting.level", "gather"),
     "write": ("miner.representation.shard", "save"),
