@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from miner.api import fit
-    from miner.representation import MinerRepresentation, load
+    from miner.representation import Representation, load
 
-__all__ = ["MinerRepresentation", "fit", "load"]
+__all__ = ["Representation", "fit", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,18 +14,20 @@ from numpy.typing import ArrayLike
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from miner.config import CONF_FOLDER, build_settings, check_cuda
-from miner.fitting.fitter import PyramidFitter, fit_pyramid, make_spec
+from miner.config.build import CONF_FOLDER, build_settings, check_cuda
+from miner.config.schema import check_config, check_lists
+from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.images import PixelFormat
-from miner.pyramid import ArrayRaster, RasterRoom
-from miner.representation import MinerRepresentation
-from miner.schema import ConfigError, check_config, check_lists
-from miner.scratch import Scratch
+from miner.representation import Representation
+from miner.signals.scratch import Scratch
+from miner.signals.signal import ArraySignal
+from miner.signals.store import LocalSignalStore
+from miner.support.errors import ConfigError
 
 _GROUPS_WITHOUT_EFFECT = ("image", "logger", "resume", "trainer")
 
 
-def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> MinerRepresentation:
+def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> Representation:
     """Fit an array and keep the representation in memory.
 
     Takes `(C, *S)` values in [0, 1] with 2 or 3 spatial axes; an image `(H, W)` may leave out the
@@ -46,9 +48,9 @@ def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> MinerRepre
     check_lists(check_config(config), n_levels)
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, built)
-    raster = ArrayRaster(signal.numpy())
-    room = RasterRoom(_device(device), Scratch(None))
-    return fit_pyramid(PyramidFitter(raster, spec, built, room))
+    image_signal = ArraySignal(signal.numpy())
+    signal_store = LocalSignalStore(_device(device), Scratch(None))
+    return fit_pyramid(PyramidFit(image_signal, spec, built, signal_store))
 
 
 def compose_settings(settings: Mapping[str, Any]) -> DictConfig:

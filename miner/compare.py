@@ -11,9 +11,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # below: so that --help and mistakes in the arguments are answered at once
     from miner.comparison.comparison import Comparison
-    from miner.comparison.results import NoRunsError, read_results
-    from miner.comparison.summary import summary_lines
-    from miner.comparison.write import write_comparison
+    from miner.comparison.page import write_comparison
+    from miner.comparison.runs import NoRunsError, read_results
+    from miner.comparison.text import summary_lines
 
     folder = options.out or (options.folders[0] if len(options.folders) == 1 else Path())
     try:

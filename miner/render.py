@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 from rich import get_console
 from rich.progress import track
 
-from miner.console import say
-from miner.regions import Region, sides_of, tiles, whole
-from miner.scratch import HELD_BYTES as _HELD_BYTES
-from miner.scratch import Scratch, n_bytes
+from miner.signals.regions import Region, sides_of, tiles, whole
+from miner.signals.scratch import IN_MEMORY_BYTES as _IN_MEMORY_BYTES
+from miner.signals.scratch import Scratch, n_bytes
+from miner.support.console import say
 
 if TYPE_CHECKING:
-    from miner.representation import MinerRepresentation
+    from miner.representation import Representation
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Render a level of a representation, or a part of one, into a file; give the exit status."""
     options = _parser().parse_args(arguments)
     # below: so that --help and mistakes in the arguments are answered at once
-    from miner.images import ImageError
-    from miner.representation import RepresentationError, load
+    from miner.representation import load
+    from miner.support.errors import ImageError, RepresentationError
 
     try:
         if options.out.exists() and not options.overwrite:
@@ -43,14 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _render(representation: "MinerRepresentation", level: int, region: Region, path: Path) -> None:
+def _render(representation: "Representation", level: int, region: Region, path: Path) -> None:
     from miner.images import PixelCanvas, check_writable_format
 
     spec = representation.spec
     height_px, width_px = sides_of(region)
     check_writable_format(path, spec.pixel_format, height_px, width_px)
     size = n_bytes((height_px, width_px, spec.n_channels), spec.pixel_format.dtype)
-    place = None if size <= _HELD_BYTES else path.with_name(f".{path.name}.scratch")
+    place = None if size <= _IN_MEMORY_BYTES else path.with_name(f".{path.name}.scratch")
     with Scratch(place) as scratch:
         canvas = PixelCanvas(spec.pixel_format, height_px, width_px, scratch)
         for tile in track(
@@ -69,7 +69,7 @@ def _render(representation: "MinerRepresentation", level: int, region: Region, p
 
 
 def _region(
-    representation: "MinerRepresentation", level: int, asked: Sequence[tuple[int, int]] | None
+    representation: "Representation", level: int, asked: Sequence[tuple[int, int]] | None
 ) -> Region:
     """The box to render.
 

@@ -12,28 +12,28 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from miner.command_line import as_launched, expand_folders, quote_paths
-from miner.config import CONF_FOLDER
-from miner.jobs import present_job
-from miner.machine import prepare
-from miner.resuming import resume_arguments
-from miner.validation import exit_on_mistakes, refuse_arguments
+from miner.cli.arguments import as_launched, expand_folders, quote_paths, refuse_arguments
+from miner.cli.checks import exit_on_error
+from miner.cli.resume import resume_arguments
+from miner.config.build import CONF_FOLDER
+from miner.config.job import current_job
+from miner.startup import prepare
 
 _LOG = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="config")
 def _task(config: DictConfig) -> float | None:
-    from miner.training.failures import TOLD
-    from miner.training.job import run_alone, run_in_sweep
+    from miner.engine.train import run_alone, run_in_sweep
+    from miner.support.errors import UserError
 
-    job = present_job(config)
+    job = current_job(config)
     if job.sweep is not None:
         return run_in_sweep(config, job)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's Ctrl-C
     try:
         run_alone(config, job)
-    except TOLD as error:
+    except UserError as error:
         _LOG.error("%s", error)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
@@ -49,7 +49,7 @@ def main() -> None:
     prepare()
     logging.raiseExceptions = False  # a log file on a full disk is no reason to say so many times
     try:
-        with exit_on_mistakes():
+        with exit_on_error():
             refuse_arguments(sys.argv[1:])
             arguments = resume_arguments(as_launched(sys.argv[1:]))
             sys.argv[1:] = quote_paths(expand_folders(arguments))

@@ -21,7 +21,7 @@ from pathlib import Path
 from bench_step import make_steps
 from rows import ROOT, Value, append_row, provenance
 
-from miner.machine import prepare
+from miner.startup import prepare
 
 TRIALS = Path(__file__).with_name("trials")
 WAYS = {  # name: what it needs besides PyTorch
@@ -100,7 +100,7 @@ def build(way: str) -> Callable[[int], None]:
 
         return compiled_step.build()
     if way == "C, system":
-        from miner.fitting.fused import compiler
+        from miner.kernels.cpu import compiler
 
         compiler.compilers = lambda: ((("cc",), ""),)  # type: ignore[assignment]
     return make_steps("eager" if way == "PyTorch" else "fused")

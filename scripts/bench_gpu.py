@@ -27,13 +27,13 @@ from gpu_machine import described, origin
 from gpu_plans import CHECKED, COMPOSED, MOSAIC, PLUTO, Plan, full, rehearsal
 from rows import ROOT
 
-from miner.fitting.kernel import TritonKernel
+from miner.kernels.backend import TritonBackend
 
 PARTS = {"checks": 0.35, "steps": 0.55, "fits": 1.0, "gigapixel": 1.0, "launches": 1.0}
 """Each with the share of the time by which it is over, unless it is the last that is asked for."""
 
 SHOWN = "python scripts/bench_gpu.py IMAGES"
-PROGRAMS = "miner.fitting.gpu"
+PROGRAMS = "miner.kernels.triton"
 
 
 def main() -> int:
@@ -85,11 +85,11 @@ def run_parts(
     pictures = [images / name for name in CHECKED]
 
     def checks() -> None:
-        gpu_checks.check(TritonKernel(), plan.checks, pictures, device, journal)
+        gpu_checks.check(TritonBackend(), plan.checks, pictures, device, journal)
 
     def steps() -> None:
         ceilings = measured_ceilings(plan, device, journal)
-        gpu_steps.time_steps(TritonKernel(), plan.steps, pictures, device, ceilings, journal)
+        gpu_steps.time_steps(TritonBackend(), plan.steps, pictures, device, ceilings, journal)
         gpu_steps.note_resources(PROGRAMS, journal)
 
     parts: dict[str, Callable[[], None]] = {

@@ -18,15 +18,16 @@ from rows import ROOT, Value, append_row, provenance
 from torch import Tensor
 
 from miner.api import compose_settings
-from miner.config import build_settings
-from miner.fitting.fitter import PyramidFitter, fit_pyramid, make_spec
-from miner.fitting.kernel import EagerKernel
+from miner.config.build import build_settings
+from miner.fitting.backend import EagerBackend
+from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.settings import FitSettings
 from miner.images import SourceImage, open_image
 from miner.models.parameters import Parameters
-from miner.pyramid import ArrayRaster, RasterRoom
-from miner.scratch import Scratch
+from miner.signals.scratch import Scratch
+from miner.signals.signal import ArraySignal
+from miner.signals.store import LocalSignalStore
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def main() -> None:
         source = open_image(f"{folder}/pluto_1024.png", 2**33)
     for seed in range(arguments.repeats):
         settings = build_settings(compose_settings({"seed": seed}))
-        plain = replace(settings, kernel=EagerKernel())
+        plain = replace(settings, backend=EagerBackend())
         exact = replace(plain, readout=Float64Readout())
         fused, eager, double = (mean_block_psnr(source, one) for one in (settings, plain, exact))
         row: dict[str, Value] = {
@@ -69,8 +70,10 @@ def mean_block_psnr(source: SourceImage, settings: FitSettings) -> float:
     """Mean over the finest blocks of each block's PSNR in dB."""
     signal = torch.from_numpy(source.pixels)
     spec = make_spec(tuple(signal.shape[1:]), source.format, settings)
-    raster = ArrayRaster(source.pixels)
-    fitter = PyramidFitter(raster, spec, settings, RasterRoom(torch.device("cpu"), Scratch(None)))
+    image_signal = ArraySignal(source.pixels)
+    fitter = PyramidFit(
+        image_signal, spec, settings, LocalSignalStore(torch.device("cpu"), Scratch(None))
+    )
     representation = fit_pyramid(fitter)
     errors = (representation.reconstruct().clamp(0, 1) - signal).square()
     mse = spec.grid(0).block_means(errors)

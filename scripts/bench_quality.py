@@ -23,8 +23,8 @@ import torch
 from rows import ROOT, Value, append_row, provenance
 
 import miner
-from miner.evaluation.metrics import psnr_db
 from miner.images import open_image
+from miner.metrics.squared_error import psnr_db
 
 REPORTED = (
     "psnr_db", "ssim", "seam_ratio", "n_parameters", "parameters_per_pixel", "bits_per_pixel",
@@ -40,7 +40,7 @@ class Job:
     recipes: Sequence[Sequence[str]]
 
 
-REFERENCE = ("experiment=miner_pl_pluto", "kernel=eager")
+REFERENCE = ("experiment=miner_pl_pluto", "backend=eager")
 FAST, BALANCED, QUALITY = ((f"experiment={name}",) for name in ("fast", "balanced", "quality"))
 KODAK = ("kodim05.png", "kodim15.png", "kodim20.png", "kodim23.png")
 STORAGES = [(f"storage={name}",) for name in ("float32", "float16", "int8")]

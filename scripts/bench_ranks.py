@@ -41,12 +41,12 @@ def main() -> None:
 
 
 def measure(
-    image: Path, n_ranks: int, n_threads: int, run: Path, expected: dict[str, str]
+    image: Path, world_size: int, n_threads: int, run: Path, expected: dict[str, str]
 ) -> dict[str, Value]:
     """Fit in processes of their own and give the row."""
     ranks = ["trainer=cpu"]
-    if n_ranks > 1:
-        ranks = ["trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={n_ranks}"]
+    if world_size > 1:
+        ranks = ["trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={world_size}"]
     settings = ["-m", "miner.run", *OVERRIDES, *ranks]
     origin = provenance(
         " ".join([f"OMP_NUM_THREADS={n_threads} python", *settings, f"image.path={image.name}"])
@@ -60,7 +60,7 @@ def measure(
     row: dict[str, Value] = {
         "image": image.name,
         "megapixels": report["width_px"] * report["height_px"] / 1e6,
-        "ranks": report["ranks"],
+        "world_size": report["world_size"],
         "threads": n_threads,
         "n_chunks": len(found),
         "chunk_time_s": seconds,

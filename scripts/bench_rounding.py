@@ -25,16 +25,15 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from miner.api import compose_settings
-from miner.config import build_settings
-from miner.fitting.compacted import CompactedSteps
-from miner.fitting.kernel import EagerKernel
+from miner.config.build import build_settings
+from miner.fitting.backend import EagerBackend
 from miner.fitting.readout import ClosedFormReadout, ridge_solve
-from miner.fitting.steps import EagerSteps, Steps
+from miner.fitting.steps import BlockTrainer, CompactingTrainer, EagerTrainer
 from miner.images import open_image
 from miner.models.heads import BIAS, WEIGHT
 from miner.models.parameters import Parameters
 
-_UNIFORM = {"sizing": "uniform", "model": {"width": 16}}
+_UNIFORM = {"capacity": "uniform", "model": {"width": 16}}
 RECIPES: tuple[tuple[str, bool, dict[str, Any]], ...] = (  # with rounded gradients or not
     ("default", True, {}),
     ("finer", True, {"activation": "finer", **_UNIFORM}),
@@ -65,7 +64,7 @@ class RoundedGradients(torch.autograd.Function):
         return grad.sum(-1, keepdim=True), by_left, by_right
 
 
-class RoundedSteps(EagerSteps):
+class RoundedSteps(EagerTrainer):
     """Plain steps, but for the rounding of gradients."""
 
     def _forward(self, encoded: Tensor, targets: Tensor) -> tuple[Tensor, Parameters]:
@@ -94,11 +93,11 @@ def _product(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class RoundedKernel(EagerKernel):
+class RoundedKernel(EagerBackend):
     """A kernel of rounded steps."""
 
-    def steps(self, *given: Any) -> Steps:
-        return CompactedSteps(RoundedSteps(*given))
+    def steps(self, *given: Any) -> BlockTrainer:
+        return CompactingTrainer(RoundedSteps(*given))
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,9 @@ def main() -> None:
         source = open_image(f"{folder}/pluto_1024.png", 2**33)
     for name, rounds, overrides in RECIPES:
         settings = build_settings(compose_settings(overrides))
-        exact = replace(settings, kernel=EagerKernel(), readout=Float64Readout())
-        kernel = RoundedKernel() if rounds else EagerKernel()
-        as_on_a_gpu = replace(settings, kernel=kernel, readout=Float32Readout())
+        exact = replace(settings, backend=EagerBackend(), readout=Float64Readout())
+        backend = RoundedKernel() if rounds else EagerBackend()
+        as_on_a_gpu = replace(settings, backend=backend, readout=Float32Readout())
         row: dict[str, Value] = {
             "recipe": name,
             "rounded_gradients": rounds,

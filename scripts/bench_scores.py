@@ -17,10 +17,10 @@ from rows import ROOT, Value, append_row, provenance
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from miner.evaluation.ssim import WINDOW, ssim_sum
-from miner.evaluation.tally import OVERLAP, Tally, extended
 from miner.images import open_image
-from miner.regions import slices, tiles
+from miner.metrics.ssim import WINDOW, ssim_sum
+from miner.metrics.tile_metrics import OVERLAP, TileMetrics, extended
+from miner.signals.regions import slices, tiles
 
 TORCHMETRICS_SIDE = 182
 """Tiles of 192 pixels with their overlap."""
@@ -96,7 +96,7 @@ def ssim_by_opencv(source: Tensor, other: Tensor) -> float:
 def all_scores(source: Tensor, other: Tensor) -> float:
     """SSIM, computed along with the other scores."""
     sides = tuple(source.shape[1:])
-    tally = Tally(sides, len(source), PATCH_SIZE)
+    tally = TileMetrics(sides, len(source), PATCH_SIZE)
     for tile in tiles(sides):
         around = (slice(None), *slices(extended(tile, sides)))
         tally.add(tile, source[around], other[around])

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rows import ROOT, Value, append_row, provenance
 
-from miner.machine import prepare
+from miner.startup import prepare
 
 N_BLOCKS, N_PIXELS, INPUTS, WIDTH, DEPTH = 64, 1024, 16, 20, 2
 SINE_COSINE = 29  # operations for a sine with its cosine: sine_cosine in vectors.h
@@ -30,7 +30,7 @@ ADAM = 12
 PEAK_WIDTH = 8 * 16  # multiply-adds of a round in peak.c
 CASES = [  # kernel, memory, threads
     *(("eager", memory, 2) for memory in ("default", "kept")),
-    *((kernel, "kept", threads) for kernel in ("eager", "fused") for threads in (1, 16)),
+    *((backend, "kept", threads) for backend in ("eager", "fused") for threads in (1, 16)),
     *(("fused", memory, 2) for memory in ("default", "kept")),
 ]
 
@@ -43,8 +43,8 @@ def main() -> None:
     parser.add_argument("--case", nargs=3, metavar=("KERNEL", "MEMORY", "THREADS"))
     arguments = parser.parse_args()
     if arguments.case:
-        kernel, memory, threads = arguments.case
-        print(json.dumps(measure(kernel, memory, int(threads))))
+        backend, memory, threads = arguments.case
+        print(json.dumps(evaluate(backend, memory, int(threads))))
         return
     found: dict[tuple[str, str, int], list[dict[str, float]]] = {case: [] for case in CASES}
     for _ in range(arguments.repeats):
@@ -69,13 +69,13 @@ def write(
     eager: list[dict[str, float]],
 ) -> None:
     """A row with the medians, and the ratio to plain PyTorch with as many threads."""
-    kernel, memory, threads = case
+    backend, memory, threads = case
     step_ms = statistics.median(run["step_ms"] for run in runs)
     peak = statistics.median(run["peak_gflops"] for run in runs)
     cores = min(threads, len(os.sched_getaffinity(0)))
     floor_ms = 1e3 * N_BLOCKS * operations() / (cores * peak * 1e9)
     row: dict[str, Value] = {
-        "kernel": kernel,
+        "backend": backend,
         "memory": memory,
         "threads": threads,
         "step_ms": step_ms,
@@ -92,7 +92,9 @@ def write(
         "repeats": len(runs),
     }
     append_row(path, row | provenance("python scripts/bench_step.py"))
-    print(f"{kernel} {memory} {threads} threads: {step_ms:.2f} ms, {step_ms / floor_ms:.1f} floors")
+    print(
+        f"{backend} {memory} {threads} threads: {step_ms:.2f} ms, {step_ms / floor_ms:.1f} floors"
+    )
 
 
 def operations() -> int:
@@ -105,16 +107,16 @@ def operations() -> int:
     return N_PIXELS * per_pixel + ADAM * n_parameters + 2 * WIDTH**3 // 3
 
 
-def measure(kernel: str, memory: str, threads: int) -> dict[str, float]:
+def evaluate(backend: str, memory: str, threads: int) -> dict[str, float]:
     """Time steps in this process."""
     if memory == "kept":
         prepare()
     import torch
 
     torch.set_num_threads(threads)
-    advance = make_steps(kernel)
+    advance = make_steps(backend)
     advance(2)
-    n_steps = 40 if kernel == "fused" else 15
+    n_steps = 40 if backend == "fused" else 15
     faults, began = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
     advance(n_steps)
     seconds = time.perf_counter() - began
@@ -126,40 +128,41 @@ def measure(kernel: str, memory: str, threads: int) -> dict[str, float]:
     }
 
 
-def make_steps(kernel: str) -> Callable[[int], None]:
+def make_steps(backend: str) -> Callable[[int], None]:
     """Blocks of smooth noise, ready to be trained."""
     from functools import partial
 
     import torch
 
-    from miner.fitting.kernel import EagerKernel, FusedKernel
-    from miner.fitting.loss import LogMSELoss
+    from miner.fitting.backend import EagerBackend
+    from miner.fitting.criteria import ConstantSchedule, LogMSELoss
     from miner.fitting.readout import ClosedFormReadout
-    from miner.fitting.schedule import ConstantSchedule
     from miner.fitting.steps import StepSettings
+    from miner.kernels.backend import CompiledBackend
     from miner.models.activations import Sine
-    from miner.models.block_mlp import BlockMLP
-    from miner.models.block_model import BlockModel
     from miner.models.encodings import CosineEncoding
     from miner.models.heads import LinearHead
+    from miner.models.network import BlockMLP, BlockNetwork
     from miner.models.parameters import repeat
-    from miner.pyramid import Frame, coordinates
+    from miner.signals.grid import CoordinateFrame, coordinates
 
-    model = BlockModel(BlockMLP(CosineEncoding(INPUTS // 2), Sine(), WIDTH, DEPTH), LinearHead(), 1)
+    model = BlockNetwork(
+        BlockMLP(CosineEncoding(INPUTS // 2), Sine(), WIDTH, DEPTH), LinearHead(), 1
+    )
     generator = torch.Generator().manual_seed(0)
     coarse = 0.1 * torch.randn(N_BLOCKS, 1, 8, 8, generator=generator)
     targets = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").flatten(2)
     adam = partial(torch.optim.Adam, lr=0.02, betas=(0.9, 0.99))
     settings = StepSettings(1000, adam, ConstantSchedule(), LogMSELoss(), None, (0,))
-    chosen = FusedKernel() if kernel == "fused" else EagerKernel()
-    encoded = model.mlp.encoding(coordinates(32, (32, 32), Frame.own(2)))
+    chosen = CompiledBackend() if backend == "fused" else EagerBackend()
+    encoded = model.mlp.encoding(coordinates(32, (32, 32), CoordinateFrame.own(2)))
     start = repeat(model.mlp.draw(generator), N_BLOCKS)
     return chosen.steps(model, ClosedFormReadout(), settings, encoded, targets, start).advance
 
 
 def peak_gflops() -> float:
     """Multiply-adds that one core does in a second, times two, in 10^9."""
-    from miner.fitting.fused.compiler import build
+    from miner.kernels.cpu.compiler import build
 
     functions = ctypes.CDLL(str(build(Path(__file__).with_name("peak.c"))))
     functions.multiply_add.restype = ctypes.c_float

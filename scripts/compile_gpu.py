@@ -23,16 +23,14 @@ from rows import ROOT, Value, append_row, provenance
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from miner.fitting.fused.network import Network
-from miner.fitting.gpu.block_render import render_blocks
-from miner.fitting.gpu.block_step import train_blocks
-from miner.fitting.gpu.launch import Launch
-from miner.fitting.gpu.layout import PART, Layout
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
+from miner.kernels.ops import Network
+from miner.kernels.triton.launch import Launch
+from miner.kernels.triton.layout import PART, Layout
+from miner.kernels.triton.programs import render_blocks, train_blocks
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Siren
-from miner.models.block_mlp import BlockMLP
-from miner.models.block_model import BlockModel
 from miner.models.encodings import CosineEncoding
+from miner.models.network import BlockMLP, BlockNetwork
 
 TARGET = GPUTarget("cuda", 90, 32)
 ACTIVATIONS = (Siren(), Gaussian(), ReLU(), Gabor(), Finer())
@@ -118,10 +116,10 @@ def render(activation: Activation, width: int) -> Program:
     return Program(name, render_blocks, constants, launch)
 
 
-def model_of(activation: Activation, readout: Readout, width: int) -> BlockModel:
+def model_of(activation: Activation, readout: Readout, width: int) -> BlockNetwork:
     """A network with three channels."""
     mlp = BlockMLP(CosineEncoding(8), activation, width, depth=2)
-    return BlockModel(mlp, readout.head(signed_target=True), 3)
+    return BlockNetwork(mlp, readout.head(signed_target=True), 3)
 
 
 def compiled(program: Program) -> dict[str, Value]:

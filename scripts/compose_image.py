@@ -101,8 +101,8 @@ def composed(pictures: list[Any], width: int, height: int) -> Any:
     stock = [(group[0].height, variants(group)) for group in shelves(pictures)]
     image = None
     for shelf_height, source in itertools.cycle(stock):
-        room = height - (image.height if image else 0)
-        row = filled_row(source, width, min(shelf_height, room))
+        signal_store = height - (image.height if image else 0)
+        row = filled_row(source, width, min(shelf_height, signal_store))
         image = image.join(row, "vertical") if image else row
         if image.height == height:
             return image

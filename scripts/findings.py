@@ -21,10 +21,9 @@ import matplotlib.pyplot as plt
 from rows import ROOT, read_rows
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.differences import Difference, paired_differences
-from miner.comparison.equal_cost import differences_at_equal_cost
-from miner.comparison.estimate import describe
-from miner.comparison.results import Result
+from miner.comparison.differences import Difference, differences_at_equal_cost, paired_differences
+from miner.comparison.runs import Result
+from miner.comparison.statistics import describe
 
 NUMBERS = (
     "psnr_db", "ssim", "n_parameters", "bits_per_pixel", "fit_time_s",

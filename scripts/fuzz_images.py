@@ -20,8 +20,9 @@ import numpy as np
 from image_corpus import Files, sound_images
 from rows import ROOT, Value, append_row, provenance
 
-from miner.images import ImageError, open_image
-from miner.scratch import Scratch
+from miner.images import open_image
+from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 MAX_PIXELS = 2**20
 TIME_LIMIT_S = 30.0

@@ -32,19 +32,22 @@ from fuzz_mutations import MUTATIONS
 from rows import ROOT, Value, append_row, provenance
 
 import miner
-from miner.representation import RepresentationError
+from miner.support.errors import RepresentationError
 
 NAME = "fuzz_representation"
 SECONDS, SPARE_BYTES, BATCH, REGION_SIDE = 10, 2 * 2**30, 500, 12
 KINDS = sorted(MUTATIONS)
 SHORT: dict[str, Any] = {"fitting.max_steps": 2, "fitting.max_mse": 1e-9, "model.width": 3}
-BY_NEED, UNIFORM = {"sizing.most": 6}, {"sizing": "uniform"}
+BY_NEED, UNIFORM = {"capacity.max_width": 6}, {"capacity": "uniform"}
 INHERITED = {"pyramid": "laplacian", "weights": "parent_frame", "activation": "gabor"}
 LEARNED = {"storage": "int8", "readout": "learned", "encoding": "positional"}
 PLAIN = {"storage": "float16", "encoding": "none", "activation": "gaussian"}
 RECIPES: tuple[tuple[tuple[int, ...], dict[str, Any]], ...] = (
-    ((3, 20, 30), {"patch_size": 8, "fitting.chunk_size": 4, **BY_NEED}),
-    ((1, 17, 40), {"patch_size": 4, "fitting.chunk_size": 20, **UNIFORM, **INHERITED, **LEARNED}),
+    ((3, 20, 30), {"patch_size": 8, "fitting.blocks_per_shard": 4, **BY_NEED}),
+    (
+        (1, 17, 40),
+        {"patch_size": 4, "fitting.blocks_per_shard": 20, **UNIFORM, **INHERITED, **LEARNED},
+    ),
     ((2, 6, 9, 7), {"patch_size": 4, **BY_NEED, **PLAIN}),
     ((1, 1, 1), {"activation": "relu", **UNIFORM}),
     ((4, 9, 33), {"patch_size": 5, "pyramid.n_levels": 4, "activation": "finer", **BY_NEED}),

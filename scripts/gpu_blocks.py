@@ -9,19 +9,17 @@ import cv2
 import torch
 from torch import Tensor
 
-from miner.fitting.block_fitter import BlockFit, fit_blocks
-from miner.fitting.kernel import Kernel
-from miner.fitting.loss import LogMSELoss
-from miner.fitting.pruning import NoPruning
+from miner.fitting.backend import Backend
+from miner.fitting.block_fit import BlockFit, fit_blocks
+from miner.fitting.criteria import CosineSchedule, LogMSELoss, NoPruning
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
-from miner.fitting.schedule import CosineSchedule
 from miner.fitting.steps import StepSettings
 from miner.models.activations import Activation, Gaussian, Siren
-from miner.models.block_mlp import BlockMLP
-from miner.models.block_model import BlockModel
 from miner.models.encodings import CosineEncoding, Encoding, PositionalEncoding
+from miner.models.network import BlockMLP, BlockNetwork
 from miner.models.parameters import Parameters, repeat, select
-from miner.pyramid import Frame, coordinates, expand, reduce
+from miner.pyramids.resample import expand, reduce
+from miner.signals.grid import CoordinateFrame, coordinates
 
 ACTIVE_VARIANCE = 8e-5
 """Patches that vary less need no network."""
@@ -58,7 +56,7 @@ class Case:
 class Blocks:
     """Encoded coordinates `(E, P)`, targets `(B, C, P)` and the parameters to start from."""
 
-    model: BlockModel
+    model: BlockNetwork
     readout: Readout
     encoded: Tensor
     targets: Tensor
@@ -77,21 +75,21 @@ class Blocks:
         """Some of the blocks."""
         return replace(self, targets=self.targets[index], start=select(self.start, index))
 
-    def prepared(self, kernel: Kernel, settings: StepSettings) -> Kernel:
+    def prepared(self, backend: Backend, settings: StepSettings) -> Backend:
         """The kernel, ready for these blocks.
 
         Raises:
             RuntimeError: it leaves them to another one.
         """
-        ready = kernel.prepare([self.model], self.readout, settings, self.targets.device)
-        if type(ready) is not type(kernel):
-            raise RuntimeError(f"{type(kernel).__name__} leaves this to {type(ready).__name__}")
+        ready = backend.prepare([self.model], self.readout, settings, self.targets.device)
+        if type(ready) is not type(backend):
+            raise RuntimeError(f"{type(backend).__name__} leaves this to {type(ready).__name__}")
         return ready
 
-    def fit(self, kernel: Kernel, settings: StepSettings) -> BlockFit:
+    def fit(self, backend: Backend, settings: StepSettings) -> BlockFit:
         """All steps of all blocks."""
         given = (self.model, self.readout, settings, NoPruning(settings.n_steps), 0.0)
-        return fit_blocks(kernel, *given, self.encoded, self.targets, self.start)
+        return fit_blocks(backend, *given, self.encoded, self.targets, self.start)
 
 
 def settings_of(n_steps: int, lr: float = 0.02, eps: float = 1e-8) -> StepSettings:
@@ -104,7 +102,7 @@ def blocks_of(case: Case, images: Sequence[Path], n_blocks: int) -> Blocks:
     """Patches of the images, as many of each; where there are too few they begin again."""
     solver, encoding, activation, is_signed = _NETWORKS[case.readout]
     mlp = BlockMLP(encoding, activation, case.width, case.depth)
-    model = BlockModel(mlp, solver.head(is_signed), case.channels)
+    model = BlockNetwork(mlp, solver.head(is_signed), case.channels)
     parts = [active_patches(case, path) for path in images]
     shares = [part[torch.arange(n_blocks) * len(part) // n_blocks] for part in parts]
     targets = torch.stack(shares, dim=1).flatten(0, 1)[:n_blocks].contiguous()
@@ -112,7 +110,7 @@ def blocks_of(case: Case, images: Sequence[Path], n_blocks: int) -> Blocks:
     shapes = model.head.shapes(case.width, case.channels)
     drawn = mlp.draw(generator) | solver.draw(shapes, generator)
     sides = (case.patch_size, case.patch_size)
-    encoded = encoding(coordinates(case.patch_size, sides, Frame.own(2)))
+    encoded = encoding(coordinates(case.patch_size, sides, CoordinateFrame.own(2)))
     return Blocks(model, solver, encoded, targets, repeat(drawn, n_blocks))
 
 

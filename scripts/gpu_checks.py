@@ -12,8 +12,8 @@ from gpu_journal import Journal
 from rows import Value
 from torch import Tensor
 
-from miner.fitting.block_fitter import BlockFit
-from miner.fitting.kernel import EagerKernel, Kernel
+from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.block_fit import BlockFit
 from miner.fitting.steps import StepSettings
 
 MOST_DIFFERENCE_DB = 0.05  # over a thousand blocks or more: single ones drift apart by a decibel
@@ -33,7 +33,7 @@ class Sizes:
 
 
 def check(
-    kernel: Kernel, sizes: Sizes, images: Sequence[Path], device: torch.device, journal: Journal
+    backend: Backend, sizes: Sizes, images: Sequence[Path], device: torch.device, journal: Journal
 ) -> None:
     """A row for each case; what is wrong is noted as a failure."""
     worst: float | None = None
@@ -42,7 +42,7 @@ def check(
             continue
         with journal.noting(f"check of {case}"):
             blocks = blocks_of(case, images, sizes.n_blocks).to(device)
-            numbers, wrong = checked(kernel, blocks, sizes.n_steps)
+            numbers, wrong = checked(backend, blocks, sizes.n_steps)
             worst = max(worst or 0.0, numbers["difference_db"])
             journal.row("checks", _shape(case, sizes) | numbers)
             for each in wrong:
@@ -60,18 +60,18 @@ def _shape(case: Case, sizes: Sizes) -> dict[str, Value]:
     }  # fmt: skip
 
 
-def checked(kernel: Kernel, blocks: Blocks, n_steps: int) -> tuple[dict[str, float], list[str]]:
+def checked(backend: Backend, blocks: Blocks, n_steps: int) -> tuple[dict[str, float], list[str]]:
     """Numbers of a case, and what is wrong with them."""
     settings, truth = settings_of(n_steps), blocks.to(torch.float64)
-    kernel = blocks.prepared(kernel, settings)
-    expected = truth.fit(EagerKernel(), settings)
-    single, found = blocks.fit(EagerKernel(), settings), blocks.fit(kernel, settings)
+    backend = blocks.prepared(backend, settings)
+    expected = truth.fit(EagerBackend(), settings)
+    single, found = blocks.fit(EagerBackend(), settings), blocks.fit(backend, settings)
     difference = abs(mean_psnr_db(found.mse) - mean_psnr_db(expected.mse))
-    off, usual = distances(kernel, blocks)
-    again, poisoned = blocks.fit(kernel, settings), poisoned_fit(kernel, blocks, settings)
+    off, usual = distances(backend, blocks)
+    again, poisoned = blocks.fit(backend, settings), poisoned_fit(backend, blocks, settings)
     rows = torch.arange(0, len(blocks.targets), 7, device=blocks.targets.device)
-    part = blocks.select(rows).fit(kernel, settings)
-    apart = outputs_apart(kernel, blocks, found)
+    part = blocks.select(rows).fit(backend, settings)
+    apart = outputs_apart(backend, blocks, found)
     numbers = {
         "psnr_db": mean_psnr_db(expected.mse),
         "difference_db": difference,
@@ -96,21 +96,21 @@ def most_difference_db(n_blocks: int) -> float:
     return MOST_DIFFERENCE_DB * math.sqrt(max(1.0, 1000 / n_blocks))
 
 
-def distances(kernel: Kernel, blocks: Blocks) -> tuple[float, float]:
+def distances(backend: Backend, blocks: Blocks) -> tuple[float, float]:
     """How far trained parameters are from float64's after a few steps: the kernel's, PyTorch's.
 
     In parts of the way that a block's parameters went, by steps that are proportional to gradients.
     Each is what 99 of 100 blocks stay below: the rest may have kept the state of another step.
     """
     settings = settings_of(FEW_STEPS, lr=1.0, eps=100.0)
-    truth = blocks.to(torch.float64).fit(EagerKernel(), settings).parameters
+    truth = blocks.to(torch.float64).fit(EagerBackend(), settings).parameters
     way = _largest(truth, blocks.start)
 
     def distance(fit: BlockFit) -> float:
         part = _largest(fit.parameters, {name: truth[name] for name in blocks.start}) / way
         return float(part.quantile(0.99))
 
-    return distance(blocks.fit(kernel, settings)), distance(blocks.fit(EagerKernel(), settings))
+    return distance(blocks.fit(backend, settings)), distance(blocks.fit(EagerBackend(), settings))
 
 
 def _largest(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> Tensor:
@@ -119,17 +119,17 @@ def _largest(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> Tensor:
     return torch.cat(apart, dim=1).abs().amax(dim=1).clamp(min=1e-12)
 
 
-def outputs_apart(kernel: Kernel, blocks: Blocks, fit: BlockFit) -> float:
+def outputs_apart(backend: Backend, blocks: Blocks, fit: BlockFit) -> float:
     """Mean PSNR of what the kernel renders against that of the errors the fit measured."""
-    outputs = kernel.outputs(blocks.model, fit.parameters, blocks.encoded)
+    outputs = backend.outputs(blocks.model, fit.parameters, blocks.encoded)
     mse = (outputs - blocks.targets).square().mean(dim=(1, 2))
     return abs(mean_psnr_db(mse) - mean_psnr_db(fit.mse))
 
 
-def poisoned_fit(kernel: Kernel, blocks: Blocks, settings: StepSettings) -> BlockFit:
+def poisoned_fit(backend: Backend, blocks: Blocks, settings: StepSettings) -> BlockFit:
     """A fit in memory that is not a number wherever PyTorch hands it out unwritten."""
     with _poisoned_memory():
-        return blocks.fit(kernel, settings)
+        return blocks.fit(backend, settings)
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def fitted(
             return None
         report: dict[str, Any] = json.loads((run / "report.json").read_text())
         manifest = json.loads((run / "representation" / "manifest.json").read_text())
-        return report | {"kernel": manifest["fit"].get("kernel", "unknown")}
+        return report | {"backend": manifest["fit"].get("backend", "unknown")}
     except subprocess.TimeoutExpired:
         journal.left_out.append(f"{what}: was stopped after {left:.0f} s")
         return None
@@ -116,7 +116,7 @@ def row_of(name: str, recipe: str, repeat: int, report: dict[str, Any]) -> dict[
         "recipe": recipe or "default",
         "repeat": repeat + 1,
         "device": report["device"],
-        "kernel": report["kernel"],
+        "backend": report["backend"],
     }
     return row | {reported: report[reported] for reported in REPORTED}
 

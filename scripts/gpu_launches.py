@@ -11,8 +11,8 @@ from gpu_checks import mean_psnr_db
 from gpu_journal import Journal
 from rows import Value
 
-from miner.fitting.gpu.launch import Launch
-from miner.fitting.kernel import TritonKernel
+from miner.kernels.backend import TritonBackend
+from miner.kernels.triton.launch import Launch
 
 EXPECTED_S = 15.0  # of one way, its compilation included
 
@@ -46,10 +46,10 @@ def _timed(
     images: Sequence[Path],
     device: torch.device,
 ) -> dict[str, Value]:
-    kernel, n_blocks = TritonKernel(launch), sizes.n_blocks[-1]
+    backend, n_blocks = TritonBackend(launch), sizes.n_blocks[-1]
     blocks = blocks_of(case, images, n_blocks).to(device)
-    first_ms, step_ms = gpu_steps.step_times(kernel, blocks, sizes, device)
-    fit = blocks.fit(kernel, settings_of(sizes.n_steps))
+    first_ms, step_ms = gpu_steps.step_times(backend, blocks, sizes, device)
+    fit = blocks.fit(backend, settings_of(sizes.n_steps))
     return {
         "readout": case.readout, "width": case.width, "patch_size_px": case.patch_size,
         "channels": case.channels, "tile": launch.tile, "warps": launch.warps,

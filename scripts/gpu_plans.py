@@ -9,7 +9,7 @@ import gpu_steps
 from gpu_blocks import Case
 from gpu_fits import Goal, Job
 
-from miner.fitting.gpu.launch import Launch
+from miner.kernels.triton.launch import Launch
 
 CHECKED = ("pluto.jpg", "Road.jpg")
 """Pictures whose patches are fitted for checks and for times of steps."""
@@ -19,13 +19,13 @@ COMPOSED = ("Acrylic.jpg", "Road.jpg", "SeaSunset.jpg", "caliterra_IMG_9419.jpg"
 """Photographs that the gigapixel is composed of; those that are there."""
 
 FAST = "experiment=fast"
-WIDE_CHUNKS = "fitting.chunk_size=16384 fitting.max_memory_gib=4"
+WIDE_CHUNKS = "fitting.blocks_per_shard=16384 fitting.max_memory_gib=4"
 FEW_STEPS = "fitting.max_steps=100"
 RESIDUAL = "pyramid=laplacian pyramid.n_levels=2 fitting.coarse_ratio=100"
 UNIFORM = "patch_size=32 encoding.n_frequencies=8 model.width=[4,14] optimizer.lr=0.02"
 PLUTO_RECIPES = (
     f"{FEW_STEPS} {WIDE_CHUNKS}",
-    f"{RESIDUAL} fitting.max_steps=60 sizing.pilot_steps=25 {WIDE_CHUNKS}",
+    f"{RESIDUAL} fitting.max_steps=60 capacity.probe_steps=25 {WIDE_CHUNKS}",
     f"{FAST} {UNIFORM} fitting.max_steps=200 {WIDE_CHUNKS}",
     f"{FAST} {WIDE_CHUNKS}",
 )

@@ -14,7 +14,7 @@ from gpu_floors import bytes_per_launch, operations
 from gpu_journal import Journal
 from rows import Value
 
-from miner.fitting.kernel import EagerKernel, Kernel
+from miner.fitting.backend import Backend, EagerBackend
 
 MOST_FLOORS = 4.0
 TARGET = Case("closed_form", width=20)  # the reference's width and patches
@@ -34,7 +34,7 @@ class Sizes:
 
 
 def time_steps(
-    kernel: Kernel,
+    backend: Backend,
     sizes: Sizes,
     images: Sequence[Path],
     device: torch.device,
@@ -50,8 +50,8 @@ def time_steps(
                 continue
             with journal.noting(what):
                 blocks = blocks_of(case, images, n_blocks).to(device)
-                row = timed(kernel, case, blocks, sizes, device, ceilings)
-                journal.row("steps", _shape(kernel, case, n_blocks, sizes) | row)
+                row = timed(backend, case, blocks, sizes, device, ceilings)
+                journal.row("steps", _shape(backend, case, n_blocks, sizes) | row)
                 if case == TARGET:  # the largest number of blocks is last
                     of_target = row["times_floor"]
     is_met = of_target is not None and of_target <= MOST_FLOORS
@@ -59,16 +59,16 @@ def time_steps(
     journal.target(what, f"at most {MOST_FLOORS:g}", of_target, is_met)
 
 
-def _shape(kernel: Kernel, case: Case, n_blocks: int, sizes: Sizes) -> dict[str, Value]:
+def _shape(backend: Backend, case: Case, n_blocks: int, sizes: Sizes) -> dict[str, Value]:
     return {
-        "kernel": type(kernel).__name__, "readout": case.readout, "width": case.width,
+        "backend": type(backend).__name__, "readout": case.readout, "width": case.width,
         "depth": case.depth, "patch_size_px": case.patch_size, "channels": case.channels,
         "n_blocks": n_blocks, "steps_per_launch": sizes.n_steps,
     }  # fmt: skip
 
 
 def timed(
-    kernel: Kernel,
+    backend: Backend,
     case: Case,
     blocks: Blocks,
     sizes: Sizes,
@@ -77,8 +77,8 @@ def timed(
 ) -> dict[str, float]:
     """Times of a step of all blocks, in milliseconds, and the floors."""
     few = blocks.select(torch.arange(min(len(blocks.targets), sizes.most_eager_blocks)).to(device))
-    first_ms, step_ms = step_times(kernel, blocks, sizes, device)
-    _, eager_ms = step_times(EagerKernel(), few, sizes, device)
+    first_ms, step_ms = step_times(backend, blocks, sizes, device)
+    _, eager_ms = step_times(EagerBackend(), few, sizes, device)
     eager_ms *= len(blocks.targets) / len(few.targets)
     n_operations = operations(case, n_inputs=len(blocks.encoded)) * len(blocks.targets)
     arithmetic_ms = 1e3 * n_operations / ceilings.float32
@@ -98,12 +98,12 @@ def timed(
 
 
 def step_times(
-    kernel: Kernel, blocks: Blocks, sizes: Sizes, device: torch.device
+    backend: Backend, blocks: Blocks, sizes: Sizes, device: torch.device
 ) -> tuple[float, float]:
     """Milliseconds of the first launch, which may compile, and of a step in a later one."""
     settings = settings_of(sizes.n_steps * (1 + WARM_UPS + sizes.repeats))
     given = (blocks.model, blocks.readout, settings, blocks.encoded, blocks.targets, blocks.start)
-    steps = blocks.prepared(kernel, settings).steps(*given)
+    steps = blocks.prepared(backend, settings).steps(*given)
     first = milliseconds(device, lambda: steps.advance(sizes.n_steps))
     later = median_ms(device, lambda: steps.advance(sizes.n_steps), sizes.repeats, WARM_UPS)
     return first, later / sizes.n_steps

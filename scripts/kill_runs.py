@@ -26,35 +26,34 @@ import miner
 SETTINGS = (
     "image=camera",
     "image.crop_px=320",
-    "fitting.chunk_size=24",
+    "fitting.blocks_per_shard=24",
     "fitting.coarse_ratio=1",
     "fitting.max_steps=150",
+    "fitting.in_memory_mib=0",  # scratch arrays lie in files, as those of a large image
     "logger=none",
     "trainer=cpu",
 )
 PLACES = {  # what is called when the process kills itself: module, then the name in it
-    "image": ("miner.training.start", "open_image"),
-    "pyramid": ("miner.fitting.fitter", "_reduce"),
-    "fit": ("miner.fitting.level", "gather"),
+    "image": ("miner.engine.setup", "open_image"),
+    "pyramid": ("miner.fitting.pyramid_fit", "_reduce"),
+    "fit": ("miner.fitting.level_fit", "gather"),
     "write": ("miner.representation.shard", "save"),
     "rename": ("pathlib", "Path.replace"),
-    "level end": ("miner.fitting.fitter", "PyramidFitter.finish_level"),
-    "evaluation": ("miner.training.session", "load"),
-    "picture": ("miner.images.raw_tiff", "RawTiff.read"),
-    "report": ("miner.training.session", "write_report"),
+    "level end": ("miner.fitting.pyramid_fit", "PyramidFit.finish_level"),
+    "evaluation": ("miner.engine.train", "load"),
+    "picture": ("miner.images.encode", "RawTiff.read"),
+    "report": ("miner.engine.train", "write_report"),
 }
 STARTER = """
 import sys
-from miner.machine import prepare
+from miner.startup import prepare
 prepare()
-import miner.space
-miner.space._HELD_BYTES = 0  # scratch arrays lie in files, as those of a large image
 from miner.run import main
 main()
 """
 KILLER = """
 import importlib, os, signal, sys
-from miner.machine import prepare
+from miner.startup import prepare
 prepare()
 module, _, name = sys.argv[1].partition(":")
 left = [int(sys.argv[2])]

@@ -55,7 +55,7 @@ def read_measured(
     ranks: Sequence[Mapping[str, str]], memory: Sequence[Mapping[str, str]]
 ) -> Measured:
     """Medians over the runs of one process with one thread, and the two largest images."""
-    alone = [row for row in ranks if (row["ranks"], row["threads"]) == ("1", "1")]
+    alone = [row for row in ranks if (row["world_size"], row["threads"]) == ("1", "1")]
     chunk_s = median(float(r["chunk_time_s"]) / float(r["megapixels"]) for r in alone)
     fit_s = median(float(r["fit_time_s"]) / float(r["megapixels"]) for r in alone)
     one, two = sorted(memory, key=lambda row: float(row["megapixels"]))[-2:]
@@ -73,20 +73,20 @@ def read_measured(
 
 
 def model(
-    m: Measured, gigapixels: float, n_ranks: int, per_machine: int, speed: float
+    m: Measured, gigapixels: float, world_size: int, per_machine: int, speed: float
 ) -> list[tuple[str, str, str]]:
     """Rows of quantity, formula and value."""
     megapixels = 1000 * gigapixels
-    fit_s = megapixels * m.chunk_s / (n_ranks * speed)
-    shared_s = megapixels * m.shared_s / (n_ranks * speed)
+    fit_s = megapixels * m.chunk_s / (world_size * speed)
+    shared_s = megapixels * m.shared_s / (world_size * speed)
     chunk_s = m.chunk_s * PATCH_SIDE**2 * m.active_blocks_per_chunk / 1e6 / speed
     blocks = 1e6 * megapixels / PATCH_SIDE**2
     rank_gib = m.rank_gib + m.rank_gib_per_megapixel * megapixels
     stored_gb = 1e-3 * megapixels * m.parameters_per_pixel * NUMBER_BYTES
     told_gb = 1e-9 * blocks * (ERROR_BYTES + HEAD_BYTES)
     scratch_gb = 1e-3 * megapixels * m.scratch_bytes_per_pixel
-    chunks = f"{m.chunk_s:.2f} s x {megapixels:,.0f} Mpx / ({n_ranks} x {speed:g})"
-    shared = f"{m.shared_s:.2f} s x {megapixels:,.0f} Mpx / ({n_ranks} x {speed:g})"
+    chunks = f"{m.chunk_s:.2f} s x {megapixels:,.0f} Mpx / ({world_size} x {speed:g})"
+    shared = f"{m.shared_s:.2f} s x {megapixels:,.0f} Mpx / ({world_size} x {speed:g})"
     exchange = f"{blocks:,.0f} blocks x ({ERROR_BYTES} + {HEAD_BYTES}) bytes"
     stored = f"{m.parameters_per_pixel:.2f} parameters per pixel x {NUMBER_BYTES} bytes"
     return [

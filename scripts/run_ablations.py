@@ -17,7 +17,7 @@ from typing import Any
 
 from rows import ROOT, Value, append_row, provenance
 
-from miner.reports import read_report
+from miner.support.run_files import read_report
 
 ABLATIONS = {
     "pyramid": ["experiment=ablation/pyramid"],

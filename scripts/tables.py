@@ -20,7 +20,7 @@ COLUMNS = {
 }
 OTHERS = {  # file: its columns, numbers with a format
     "step": {
-        "kernel": "",
+        "backend": "",
         "memory": "",
         "threads": "",
         "step_ms": "{:.2f}",
@@ -66,7 +66,7 @@ OTHERS = {  # file: its columns, numbers with a format
     "comparison": {"n_runs": "{:.0f}", "seconds": "{:.1f}", "page_mb": "{:.0f}"},
     "startup": {"what": "", "median_s": "{:.2f}"},
 }
-SEVERAL = ("kernel", "memory", "threads", "recipe", "rounded_gradients")
+SEVERAL = ("backend", "memory", "threads", "recipe", "rounded_gradients")
 """Columns that tell rows apart where the first one does not."""
 
 Row = dict[str, str]
@@ -132,7 +132,7 @@ def print_job(rows: Sequence[Row]) -> None:
 
 def time_ratios(rows: Sequence[Row], recipe: str) -> list[float]:
     """Fit times of each repeat's reference over those of a recipe that ran in turn with it."""
-    references = [row for row in rows if "kernel=eager" in row["recipe"]]
+    references = [row for row in rows if "backend=eager" in row["recipe"]]
     ours = [row for row in rows if row["recipe"] == recipe]
     pairs = zip(references, ours, strict=True)
     return [float(reference["fit_time_s"]) / float(own["fit_time_s"]) for reference, own in pairs]

@@ -4,18 +4,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from thread_ranks import ThreadRank, in_threads
 
-from miner.exchange import ALONE, collect, share
+from miner.support.communication import SINGLE_PROCESS, gather_items, items_of_rank
 
 
-@given(n_items=st.integers(0, 20), n_ranks=st.integers(1, 4))
-def test_shares_are_collected_in_order(n_items: int, n_ranks: int) -> None:
+@given(n_items=st.integers(0, 20), world_size=st.integers(1, 4))
+def test_shares_are_collected_in_order(n_items: int, world_size: int) -> None:
     items = list(range(n_items))
 
     def work(ranks: ThreadRank) -> list[int]:
-        return collect(ranks, [item * item for item in share(ranks, items)])
+        return gather_items(ranks, [item * item for item in items_of_rank(ranks, items)])
 
-    assert in_threads(n_ranks, work) == [[item * item for item in items]] * n_ranks
+    assert in_threads(world_size, work) == [[item * item for item in items]] * world_size
 
 
 def test_one_process_does_all() -> None:
-    assert collect(ALONE, share(ALONE, "abc")) == ["a", "b", "c"]
+    assert gather_items(SINGLE_PROCESS, items_of_rank(SINGLE_PROCESS, "abc")) == ["a", "b", "c"]

@@ -7,7 +7,7 @@ import joblib
 import pytest
 import torch
 
-from miner.machine import share_cores, use_available_cores
+from miner.startup import share_cores, use_available_cores
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from miner.scratch import NpyFile, Scratch, n_bytes
+from miner.signals.scratch import NpyFile, Scratch, n_bytes
 
 
 def test_file_keeps_what_is_written(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ T = TypeVar("T")
 class ThreadRank:
     """A rank in a thread; an `Exchange`."""
 
-    def __init__(self, rank: int, n_ranks: int, board: list[Any], barrier: Barrier) -> None:
-        self.rank, self.n_ranks = rank, n_ranks
+    def __init__(self, rank: int, world_size: int, board: list[Any], barrier: Barrier) -> None:
+        self.rank, self.world_size = rank, world_size
         self._board, self._barrier = board, barrier
 
     def gather(self, value: Any) -> list[Any]:
@@ -23,17 +23,17 @@ class ThreadRank:
         return gathered
 
 
-def in_threads(n_ranks: int, work: Callable[[ThreadRank], T]) -> list[T]:
+def in_threads(world_size: int, work: Callable[[ThreadRank], T]) -> list[T]:
     """What each rank's work gives."""
-    board: list[Any] = [None] * n_ranks
-    barrier = Barrier(n_ranks)
+    board: list[Any] = [None] * world_size
+    barrier = Barrier(world_size)
 
     def run(rank: int) -> T:
         try:
-            return work(ThreadRank(rank, n_ranks, board, barrier))
+            return work(ThreadRank(rank, world_size, board, barrier))
         except BaseException:
             barrier.abort()
             raise
 
-    with ThreadPoolExecutor(n_ranks) as threads:
-        return list(threads.map(run, range(n_ranks)))
+    with ThreadPoolExecutor(world_size) as threads:
+        return list(threads.map(run, range(world_size)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from miner.comparison.comparison import Comparison
 from miner.comparison.differences import mean_numbers
-from miner.comparison.results import Result
+from miner.comparison.runs import Result
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from miner.models.heads import (
 from miner.models.parameters import Parameters
 
 _LADDER = (1.0, 1e2, 1e4, 1e6)
+
+
 _ROUNDING_LADDER = (1.0, 10.0, 1e2, 1e3, 1e4)
 
 

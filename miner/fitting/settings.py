@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from miner.fitting.kernel import Kernel
-from miner.fitting.loss import Loss
+from miner.fitting.backend import Backend
+from miner.fitting.capacity import Capacity
+from miner.fitting.criteria import Loss, Pruning, Schedule
+from miner.fitting.initialization import Weights
 from miner.fitting.optimizer import OptimizerFactory
-from miner.fitting.pruning import Pruning
 from miner.fitting.readout import Readout
-from miner.fitting.schedule import Schedule
-from miner.fitting.sizing import Sizing
 from miner.fitting.steps import StepSettings
-from miner.fitting.weights import Weights
 from miner.models.activations import Activation
 from miner.models.encodings import Encoding
-from miner.pyramid import Pyramid
+from miner.pyramids.pyramid import Pyramid
 from miner.representation.storage import Storage
 
 T = TypeVar("T", int, float)
@@ -27,7 +25,7 @@ class FitSettings:
 
     `width` and `max_steps` take a number for all levels, or numbers coarse to fine of which the
     last belongs to the finest level and the first repeats. Levels above the finest have the bound
-    `coarse_ratio * max_mse`. `pixels_per_step` None is all pixels.
+    `coarse_ratio * max_mse`. `batch_pixels` None is all pixels.
     """
 
     patch_size: int
@@ -37,7 +35,7 @@ class FitSettings:
     encoding: Encoding
     width: int | Sequence[int]
     depth: int
-    sizing: Sizing
+    capacity: Capacity
     readout: Readout
     weights: Weights
     optimizer: OptimizerFactory
@@ -45,12 +43,12 @@ class FitSettings:
     loss: Loss
     pruning: Pruning
     storage: Storage
-    kernel: Kernel
+    backend: Backend
     max_mse: float
     coarse_ratio: float
     max_steps: int | Sequence[int]
-    pixels_per_step: int | None
-    chunk_size: int
+    batch_pixels: int | None
+    blocks_per_shard: int
     max_memory_gib: float
 
     def max_mse_at(self, level: int) -> float:
@@ -64,7 +62,7 @@ class FitSettings:
             optimizer=self.optimizer,
             schedule=self.schedule,
             loss=self.loss,
-            pixels_per_step=self.pixels_per_step,
+            batch_pixels=self.batch_pixels,
             key=(self.seed, level, "pixels"),
         )
 

@@ -10,18 +10,17 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from miner.fitting.loss import Loss
+from miner.fitting.criteria import Loss, Schedule
+from miner.fitting.initialization import pixel_subset
 from miner.fitting.optimizer import OptimizerFactory, keep_blocks
-from miner.fitting.randomness import pixel_subset
 from miner.fitting.readout import Readout
-from miner.fitting.schedule import Schedule
-from miner.models.block_model import BlockModel
+from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters, select, where
 
 
 @dataclass(frozen=True)
 class StepSettings:
-    """How a level is trained. `pixels_per_step` None is all pixels; `key` seeds pixel draws.
+    """How a level is trained. `batch_pixels` None is all pixels; `key` seeds pixel draws.
 
     `rate` is a factor on the optimiser's own learning rate.
     """
@@ -30,7 +29,7 @@ class StepSettings:
     optimizer: OptimizerFactory
     schedule: Schedule
     loss: Loss
-    pixels_per_step: int | None
+    batch_pixels: int | None
     key: tuple[int | str, ...]
     rate: float = 1.0
 
@@ -40,10 +39,10 @@ class StepSettings:
 
     def draws_pixels(self, n_pixels: int) -> bool:
         """Whether a step sees some pixels only of a block that has `n_pixels`."""
-        return self.pixels_per_step is not None and self.pixels_per_step < n_pixels
+        return self.batch_pixels is not None and self.batch_pixels < n_pixels
 
 
-class Steps(Protocol):
+class BlockTrainer(Protocol):
     """Blocks in training; errors `(B,)` are as last measured.
 
     Blocks that have left the training stay as they are.
@@ -63,10 +62,10 @@ class Steps(Protocol):
     def advance(self, n_steps: int) -> None:
         """Take steps."""
 
-    def measure(self) -> None:
+    def evaluate(self) -> None:
         """Score the present state over all pixels."""
 
-    def retire(self, blocks: Tensor) -> None:
+    def deactivate(self, blocks: Tensor) -> None:
         """Leave the blocks of a mask `(B,)` out of the computation, for good."""
 
     @property
@@ -74,12 +73,12 @@ class Steps(Protocol):
         """Whether no block is known to be in training."""
 
 
-class EagerSteps:
+class EagerTrainer:
     """Blocks in training, with the best state of each that was measured so far."""
 
     def __init__(
         self,
-        model: BlockModel,
+        model: BlockNetwork,
         readout: Readout,
         settings: StepSettings,
         encoded: Tensor,
@@ -113,7 +112,7 @@ class EagerSteps:
             self._update(self.settings.loss(mse).sum())
 
     @torch.no_grad()
-    def measure(self) -> None:
+    def evaluate(self) -> None:
         """Score the present state over all pixels: brings `mse`, `best_mse` and `best` up to date.
 
         Between steps over all pixels the state before the last step, already scored, will do.
@@ -121,7 +120,7 @@ class EagerSteps:
         if self._draws_pixels or self.step == self.settings.n_steps:
             self._remember(*self._forward(self.encoded, self.targets))
 
-    def keep(self, index: Tensor) -> None:
+    def compact(self, index: Tensor) -> None:
         """Leave all blocks but `index` out of the computation."""
         self._trained = keep_blocks(self._optimizer, self._trained, index)
         self.targets, self.mse = self.targets[index], self.mse[index]
@@ -147,7 +146,7 @@ class EagerSteps:
         return self.settings.draws_pixels(self.encoded.shape[1])
 
     def _pixels(self) -> Tensor | None:
-        n_drawn = self.settings.pixels_per_step
+        n_drawn = self.settings.batch_pixels
         if n_drawn is None or not self._draws_pixels:
             return None
         n_pixels = self.encoded.shape[1]
@@ -167,3 +166,84 @@ def checkpoints(n_steps: int, every: int) -> Iterator[int]:
     """Steps at which blocks are measured: every `every` steps, and the last."""
     yield from range(every, n_steps, every)
     yield n_steps
+
+
+class DenseTrainer(Protocol):
+    """Blocks all of which are trained; errors `(B,)` are as last measured."""
+
+    step: int
+    mse: Tensor
+    best_mse: Tensor
+
+    @property
+    def best(self) -> Parameters:
+        """The best state of every block that was measured."""
+
+    def advance(self, n_steps: int) -> None:
+        """Take steps."""
+
+    def evaluate(self) -> None:
+        """Score the present state over all pixels."""
+
+    def compact(self, index: Tensor) -> None:
+        """Leave all blocks but `index` out of the computation."""
+
+
+class CompactingTrainer:
+    """`Steps` of all blocks, of which `inner` holds those that are still in training."""
+
+    def __init__(self, inner: DenseTrainer) -> None:
+        """Take steps of all blocks."""
+        self.inner = inner
+        self.mse, self.best_mse = inner.mse, inner.best_mse
+        self._rows = torch.arange(len(inner.mse), device=inner.mse.device)
+        self._best: Parameters = {}
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self.inner.step
+
+    @property
+    def best(self) -> Parameters:
+        """The best state of every block."""
+        if not self._best:
+            return self.inner.best
+        self._gather(torch.ones_like(self._rows, dtype=torch.bool))
+        return dict(self._best)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all blocks have left."""
+        return len(self._rows) == 0
+
+    def advance(self, n_steps: int) -> None:
+        """Take steps with the blocks in training."""
+        self.inner.advance(n_steps)
+        self._spread()
+
+    def evaluate(self) -> None:
+        """Score the present state of the blocks in training."""
+        self.inner.evaluate()
+        self._spread()
+
+    def deactivate(self, blocks: Tensor) -> None:
+        """Compact what is in computation to the blocks that stay."""
+        leaves = blocks[self._rows]
+        if not leaves.any():
+            return
+        self._gather(leaves)
+        stays = torch.nonzero(~leaves).flatten()
+        self._rows = self._rows[stays]
+        self.inner.compact(stays)
+
+    def _spread(self) -> None:
+        self.mse = self.mse.index_copy(0, self._rows, self.inner.mse)
+        self.best_mse = self.best_mse.index_copy(0, self._rows, self.inner.best_mse)
+
+    def _gather(self, which: Tensor) -> None:
+        """Take the best states of some of the inner blocks."""
+        for name, tensor in self.inner.best.items():
+            if name not in self._best:
+                self._best[name] = tensor.new_empty(len(self.mse), *tensor.shape[1:])
+            self._best[name][self._rows[which]] = tensor[which]

@@ -1,14 +1,11 @@
 """Images in and out: any local file to (C, H, W) in [0, 1], and back in its own bit depth."""
 
-from miner.images.canvas import PixelCanvas
-from miner.images.digest import file_digest
-from miner.images.errors import ImageError
+from miner.images.canvas import PixelCanvas, ReportImage, preview_factor, write_image
+from miner.images.encode import check_writable_format
+from miner.images.files import SAMPLE_PREFIX, SAMPLES, load_sample
 from miner.images.pixel_format import PixelFormat
-from miner.images.preview import preview_factor
-from miner.images.samples import SAMPLE_PREFIX, SAMPLES, load_sample
-from miner.images.source import ImageInfo, SourceImage, inspect_image, open_image
-from miner.images.writable import check_writable_format
-from miner.images.write import ReportImage, write_image
+from miner.images.source import ImageInfo, SourceImage, file_digest, inspect_image, open_image
+from miner.support.errors import ImageError
 
 __all__ = [
     "SAMPLES",

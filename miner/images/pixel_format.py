@@ -1,15 +1,64 @@
-"""How an image's file stores its values, and the way to [0, 1] and back."""
+"""Pixel types, their conversion to the unit range, and EXIF orientation."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.errors import ImageError
+from miner.signals.regions import Region
+from miner.signals.scratch import ArrayLike, Scratch
+from miner.support.errors import ImageError
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """Upright is: rows and columns swapped first, then each turned round."""
+
+    swaps: bool
+    turns: tuple[bool, bool]  # rows, columns
+
+    @classmethod
+    def of_exif(cls, value: int) -> Orientation:
+        """One of the eight that EXIF numbers from 1; any other value leaves the image as it is."""
+        return _BY_NUMBER.get(value, UPRIGHT)
+
+    def upright_sides(self, stored: tuple[int, int]) -> tuple[int, int]:
+        """Height and width upright, of those stored."""
+        return (stored[1], stored[0]) if self.swaps else stored
+
+    def stored(self, region: Region, sides: tuple[int, int]) -> Region:
+        """Where a region of the upright image, with these sides, is stored."""
+        box = tuple(
+            (side - end, side - first) if turn else (first, end)
+            for (first, end), side, turn in zip(region, sides, self.turns, strict=True)
+        )
+        return box[::-1] if self.swaps else box
+
+    def upright(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Turn stored values (H, W, C) upright; gives a view."""
+        if self.swaps:
+            values = values.swapaxes(0, 1)
+        rows, columns = (slice(None, None, -1 if turn else 1) for turn in self.turns)
+        return values[rows, columns]
+
+
+UPRIGHT = Orientation(False, (False, False))
+
+_BY_NUMBER = {
+    2: Orientation(False, (False, True)),
+    3: Orientation(False, (True, True)),
+    4: Orientation(False, (True, False)),
+    5: Orientation(True, (False, False)),
+    6: Orientation(True, (False, True)),
+    7: Orientation(True, (True, True)),
+    8: Orientation(True, (True, False)),
+}
 
 PixelType = Literal["uint8", "uint16", "float32"]
 
@@ -18,6 +67,8 @@ _INTERPRETATIONS: dict[str, tuple[str, str]] = {  # 1 or 2 channels, 3 or 4 chan
     "uint16": ("grey16", "rgb16"),
     "float32": ("b-w", "scrgb"),
 }
+
+
 _PEAKS: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0}
 
 
@@ -93,3 +144,16 @@ class PixelFormat:
     def _working_type(self) -> type[np.floating[Any]]:
         # float32 carries 16-bit integers exactly; a float range needs more to come back close
         return np.float64 if self.dtype == "float32" else np.float32
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """An opened file, of which no pixel has been decoded yet."""
+
+    file: Path
+    sides: tuple[int, int]  # height and width as stored, before they are turned upright
+    n_channels: int
+    dtype: PixelType  # of the values that `load` gives
+    load: Callable[[Region, Scratch], ArrayLike]  # a stored region, once, as (h, w, C) of `dtype`
+    orientation: Orientation = UPRIGHT
+    remarks: tuple[str, ...] = ()  # what is converted or left out

@@ -1,29 +1,62 @@
-"""An image to fit: from a file, or from the samples by `sample:NAME`."""
+"""Any image file as a source of regions."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.array_file import open_array
-from miner.images.crop import middle_box
-from miner.images.digest import file_digest
-from miner.images.errors import ImageError
-from miner.images.finite import finite_range
-from miner.images.locate import find_file
-from miner.images.open_file import open_file
-from miner.images.orientation import Orientation
-from miner.images.picture import Picture
-from miner.images.pixel_format import PixelFormat, PixelType
-from miner.images.samples import SAMPLE_PREFIX, load_sample
-from miner.regions import Region, sides_of, slices, whole
-from miner.scratch import ArrayLike, Scratch
+from miner.images.arrays import open_array
+from miner.images.checks import finite_range
+from miner.images.files import SAMPLE_PREFIX, find_file, load_sample, open_file
+from miner.images.pixel_format import DecodedImage, Orientation, PixelFormat, PixelType
+from miner.signals.regions import Region, sides_of, slices, whole
+from miner.signals.scratch import ArrayLike, Scratch
+from miner.support.errors import ImageError
+
+
+def middle_box(width_px: int, height_px: int, crop_px: int | None) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the middle, at most `crop_px` pixels a side; None is all."""
+    width, height = (
+        side if crop_px is None else min(side, crop_px) for side in (width_px, height_px)
+    )
+    return (width_px - width) // 2, (height_px - height) // 2, width, height
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Of a folder: of the names below it, in order, each with the digest of its file.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    path = path.absolute()
+    if not path.is_dir():
+        return _of_file(path, *_state(path))
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        name = file.relative_to(path).as_posix().encode(errors="surrogateescape")
+        digest.update(name + b"\0" + _of_file(file, *_state(file)).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _state(file: Path) -> tuple[int, int]:
+    stat = file.stat()
+    return stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=1024)
+def _of_file(file: Path, modified_ns: int, n_bytes: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
 
 __all__ = ["ImageError", "ImageInfo", "PixelFormat", "SourceImage", "inspect_image", "open_image"]
 
@@ -129,7 +162,7 @@ def open_image(
     )
 
 
-def _open(path: str, max_pixels: int) -> Picture:
+def _open(path: str, max_pixels: int) -> DecodedImage:
     if path.startswith(SAMPLE_PREFIX):
         name = path.removeprefix(SAMPLE_PREFIX)
         return open_array(Path(name), np.atleast_3d(load_sample(name)), max_pixels)
@@ -141,7 +174,7 @@ def _open(path: str, max_pixels: int) -> Picture:
         ) from None
 
 
-def _middle(picture: Picture, crop_px: int | None) -> Region:
+def _middle(picture: DecodedImage, crop_px: int | None) -> Region:
     """The part of the upright image that is read."""
     height, width = picture.orientation.upright_sides(picture.sides)
     left, top, n_columns, n_rows = middle_box(width, height, crop_px)
@@ -155,7 +188,7 @@ def _upright(
     return orientation.upright(stored[slices(orientation.stored(region, sides))])
 
 
-def _range(picture: Picture, stored: ArrayLike, sides: tuple[int, int]) -> tuple[float, float]:
+def _range(picture: DecodedImage, stored: ArrayLike, sides: tuple[int, int]) -> tuple[float, float]:
     if picture.dtype != "float32":
         return 0.0, 1.0
 
@@ -165,7 +198,7 @@ def _range(picture: Picture, stored: ArrayLike, sides: tuple[int, int]) -> tuple
     return finite_range(str(picture.file), read, sides, picture.n_channels)
 
 
-def _digest(path: str, picture: Picture) -> str:
+def _digest(path: str, picture: DecodedImage) -> str:
     if not path.startswith(SAMPLE_PREFIX):
         return file_digest(picture.file)
     pixels = np.atleast_3d(load_sample(path.removeprefix(SAMPLE_PREFIX)))

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 WEIGHT, BIAS = "readout.weight", "readout.bias"
+
+
 AMPLITUDE, FREQUENCY = "readout.amplitude", "readout.frequency"
 
 

@@ -1,38 +1,32 @@
 """The stored product of a fit and how it is rendered, saved and loaded."""
 
-from miner.representation.folder import ShardFolder, head_of
 from miner.representation.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from miner.representation.representation import (
-    PRODUCT,
-    MinerRepresentation,
+    REPRESENTATION_FOLDER,
+    Representation,
     load,
-    product_folder,
+    representation_folder,
 )
-from miner.representation.shard import (
-    ChunkStats,
-    RepresentationError,
-    Shard,
-    ShardFile,
-    shard_name,
-    write_shard,
-)
+from miner.representation.shard import ChunkStats, Shard, ShardFile, shard_name, write_shard
+from miner.representation.shard_folder import ShardFolder, header_of
 from miner.representation.spec import Spec
+from miner.support.errors import RepresentationError
 
 __all__ = [
     "MANIFEST",
-    "PRODUCT",
+    "REPRESENTATION_FOLDER",
     "ChunkStats",
     "Manifest",
-    "MinerRepresentation",
+    "Representation",
     "RepresentationError",
     "Shard",
     "ShardFile",
     "ShardFolder",
     "Spec",
-    "head_of",
+    "header_of",
     "load",
-    "product_folder",
     "read_manifest",
+    "representation_folder",
     "shard_name",
     "write_manifest",
     "write_shard",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from miner.schema import RunConfig
+from miner.config.schema import RunConfig
 
 T = TypeVar("T")
 

@@ -7,12 +7,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from miner.files import read_plain, written_whole
-from miner.representation.shard import RepresentationError
 from miner.representation.spec import Spec
+from miner.support.errors import RepresentationError
+from miner.support.files import atomic_write, read_regular_file
 
 MANIFEST = "manifest.json"
-_FORMAT, _VERSION = "miner-representation", 3
+
+
+_FORMAT, _VERSION = "miner-representation", 4
+
+
 _MOST_BYTES = 2**28  # some two million shards
 
 
@@ -44,7 +48,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "levels": {str(level): dict(found) for level, found in levels},
     }
     content["sha256"] = _digest(content)
-    with written_whole(folder / MANIFEST) as scratch:
+    with atomic_write(folder / MANIFEST) as scratch:
         scratch.write_text(json.dumps(content, indent=1))
 
 
@@ -70,7 +74,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _checked(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_plain(path, _MOST_BYTES))
+        content = json.loads(read_regular_file(path, _MOST_BYTES))
         given = content.pop("sha256", None) if isinstance(content, dict) else None
         is_unchanged = given == _digest(content)
     except FileNotFoundError as error:

@@ -6,14 +6,16 @@ from operator import index
 import torch
 from torch import Tensor
 
-from miner.models.block_model import BlockModel
+from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters, moved, select
-from miner.pyramid import Frame, Grid, coordinates
-from miner.regions import Region
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
+from miner.signals.grid import CoordinateFrame, PatchGrid, coordinates
+from miner.signals.regions import Region
 
 _PIXELS_AT_ONCE = 2**18
+
+
 _DEVICE_PIXELS_AT_ONCE = 2**20  # fewer leave a GPU idle
 
 
@@ -34,10 +36,10 @@ def check_region(region: Region, sides: tuple[int, ...]) -> None:
         raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
 
 
-def by_frame(frames: Tensor) -> Iterator[tuple[Frame, Tensor]]:
+def by_frame(frames: Tensor) -> Iterator[tuple[CoordinateFrame, Tensor]]:
     """The distinct rows of frames `(B, 1 + D)` and the numbers of the blocks that have each."""
     for row, members in by_row(frames):
-        yield Frame(row[0], row[1:]), members
+        yield CoordinateFrame(row[0], row[1:]), members
 
 
 def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
@@ -50,17 +52,17 @@ def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
         yield tuple(row), torch.nonzero(membership == number).flatten()
 
 
-Outputs = Callable[[BlockModel, Parameters, Tensor], Tensor]
+Outputs = Callable[[BlockNetwork, Parameters, Tensor], Tensor]
 """Gives values `(B, C, P)` of a network's decoded blocks at encoded coordinates `(E, P)`."""
 
 
-def plain_outputs(model: BlockModel, parameters: Parameters, encoded: Tensor) -> Tensor:
+def plain_outputs(model: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
     """The network's own."""
     return model.outputs(parameters, encoded)
 
 
 def block_values(
-    spec: Spec, model: BlockModel, parameters: Parameters, frames: Tensor, outputs: Outputs
+    spec: Spec, model: BlockNetwork, parameters: Parameters, frames: Tensor, outputs: Outputs
 ) -> Tensor:
     """What decoded blocks of one network say, as patches `(B, C, *[patch_size] * D)`.
 
@@ -91,7 +93,7 @@ def render_level(
     The box begins at pixel `first` of the level, on a patch's corner, and ends on patches' borders
     or the level's own; blocks outside it are left out. Never clipped.
     """
-    box = Grid(tuple(prediction.shape[1:]), spec.patch_size)
+    box = PatchGrid(tuple(prediction.shape[1:]), spec.patch_size)
     grid = spec.grid(level)
     corner, device = torch.tensor(first) // spec.patch_size, prediction.device
     tiled = box.tiled(prediction)
@@ -115,7 +117,7 @@ def render_level(
     return box.joined(tiled)
 
 
-def whole_patches(region: Region, grid: Grid) -> Region:
+def whole_patches(region: Region, grid: PatchGrid) -> Region:
     """The smallest box of whole patches around a region, within the level."""
     size = grid.patch_size
     return tuple(

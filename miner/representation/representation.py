@@ -8,23 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from miner.pyramid.prediction import halo, predict
-from miner.pyramid.raster import HOST
-from miner.regions import Region, sides_of, whole
-from miner.representation.folder import ShardFolder
-from miner.representation.index import ShardIndex
+from miner.pyramids.prediction import halo, predict
 from miner.representation.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from miner.representation.render import check_region, render_level, whole_patches
-from miner.representation.shard import RepresentationError, Shard, write_shard
+from miner.representation.shard import Shard, write_shard
+from miner.representation.shard_folder import ShardFolder, ShardIndex
 from miner.representation.spec import Spec
+from miner.signals.regions import Region, sides_of, whole
+from miner.signals.signal import CPU
+from miner.support.errors import RepresentationError
 
 _MOST_VALUES = 2**32  # 16 GiB
 
-PRODUCT = "representation"
+REPRESENTATION_FOLDER = "representation"
 """Name of a representation's folder in the folder of the run that makes it."""
 
 
-class MinerRepresentation:
+class Representation:
     """A pyramid of block networks.
 
     Levels without shards say nothing beyond the coarser ones, so a representation of which only
@@ -57,7 +57,7 @@ class MinerRepresentation:
         return torch.cat([torch.empty(0, dtype=torch.long), *numbers]).sort().values
 
     def render(
-        self, level: int = 0, region: Region | None = None, device: torch.device = HOST
+        self, level: int = 0, region: Region | None = None, device: torch.device = CPU
     ) -> np.ndarray:
         """The image at a level, clipped to the unit range: `(C, *S)` float32.
 
@@ -67,7 +67,7 @@ class MinerRepresentation:
         return self.reconstruct(level, region, device).clamp(0, 1).cpu().numpy()
 
     def reconstruct(
-        self, level: int = 0, region: Region | None = None, device: torch.device = HOST
+        self, level: int = 0, region: Region | None = None, device: torch.device = CPU
     ) -> Tensor:
         """The unclipped reconstruction r_j in a region, `(C, *S)` float32, on the device.
 
@@ -120,7 +120,7 @@ class MinerRepresentation:
         return folder
 
 
-def load(path: str | Path) -> MinerRepresentation:
+def load(path: str | Path) -> Representation:
     """Load a representation from its folder, or from the folder of the run that made it.
 
     Needs no configuration and imports nothing that the files name. All files are checked; their
@@ -129,20 +129,20 @@ def load(path: str | Path) -> MinerRepresentation:
     Raises:
         RepresentationError: the manifest or a shard is missing, damaged or foreign.
     """
-    folder = product_folder(Path(path))
+    folder = representation_folder(Path(path))
     manifest = read_manifest(folder)
     files = ShardFolder(folder, manifest.spec)
     shards = {level: _open_level(files, level, found) for level, found in manifest.levels.items()}
-    return MinerRepresentation(manifest.spec, shards)
+    return Representation(manifest.spec, shards)
 
 
-def product_folder(folder: Path) -> Path:
+def representation_folder(folder: Path) -> Path:
     """A representation's folder: this one, or the one in it if this is a run's.
 
     Raises:
         RepresentationError: the folder cannot be looked into.
     """
-    inner = folder / PRODUCT
+    inner = folder / REPRESENTATION_FOLDER
     try:
         is_inner = (inner / MANIFEST).exists() and not (folder / MANIFEST).exists()
     except OSError as error:

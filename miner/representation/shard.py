@@ -17,20 +17,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from miner.files import written_whole
 from miner.models.parameters import Parameters
 from miner.representation.spec import WIDEST, Spec
+from miner.support.errors import RepresentationError
+from miner.support.files import atomic_write
 
 _REMEDY = "its run, resumed, fits it again"
+
+
 _WHOLE = (torch.int16, torch.int32, torch.int64)
-
-
-class RepresentationError(ValueError):
-    """A representation's files are damaged, foreign or incomplete; said in one line."""
-
-    def __init__(self, message: str) -> None:
-        """Take a message, which may quote names of any kind."""
-        super().__init__(" ".join(message.splitlines()))
 
 
 def shard_name(level: int, chunk: int) -> str:
@@ -115,7 +110,7 @@ def write_shard(folder: Path, shard: Shard, basis: str = "") -> ShardFile:
         "tensors_sha256": _digest(tensors),
     }
     checksum = _checksum(metadata)
-    with written_whole(folder / shard.file_name) as scratch:
+    with atomic_write(folder / shard.file_name) as scratch:
         # save_file would hide the file from other users
         scratch.write_bytes(save(tensors, metadata | {"sha256": checksum}))
     return ShardFile(shard, checksum, metadata["tensors_sha256"], basis)

@@ -7,18 +7,21 @@ from typing import Any
 
 from miner.images.pixel_format import PixelFormat
 from miner.models.activations import Activation
-from miner.models.block_mlp import BlockMLP
-from miner.models.block_model import BlockModel
 from miner.models.encodings import Encoding
 from miner.models.heads import Head
-from miner.pyramid import Grid, Pyramid, half
+from miner.models.network import BlockMLP, BlockNetwork
+from miner.pyramids.pyramid import Pyramid
+from miner.pyramids.resample import half
 from miner.representation.components import build, checked, describe
 from miner.representation.storage import Storage
+from miner.signals.grid import PatchGrid
 
 WIDEST = 1024
 """Features of a network's hidden layers, at most."""
 
 _DEEPEST, _MOST_LEVELS, _MOST_CHANNELS, _LARGEST_PATCH = 16, 32, 2**12, 512
+
+
 _LONGEST, _MOST_PIXELS, _MOST_VALUES = 2**31, 2**40, 2**24
 
 
@@ -35,7 +38,7 @@ class Spec:
     patch_size: int
     pyramid: Pyramid
     storage: Storage
-    models: tuple[BlockModel, ...]
+    models: tuple[BlockNetwork, ...]
     pixel_format: PixelFormat
 
     def __post_init__(self) -> None:
@@ -70,11 +73,11 @@ class Spec:
             sides.append(half(sides[-1]))
         return tuple(sides)
 
-    def grid(self, level: int) -> Grid:
+    def grid(self, level: int) -> PatchGrid:
         """The patches of a level."""
-        return Grid(self.level_sides[level], self.patch_size)
+        return PatchGrid(self.level_sides[level], self.patch_size)
 
-    def model(self, level: int, width: int | None = None) -> BlockModel:
+    def model(self, level: int, width: int | None = None) -> BlockNetwork:
         """The network of a level's blocks, or one like it with another number of features."""
         model = self.models[self.n_levels - 1 - level]
         return model if width is None else replace(model, mlp=replace(model.mlp, width=width))
@@ -120,7 +123,7 @@ class Spec:
             raise ValueError(f"malformed spec ({type(error).__name__}: {error})") from error
 
 
-def _model_to_json(model: BlockModel) -> dict[str, Any]:
+def _model_to_json(model: BlockNetwork) -> dict[str, Any]:
     return {
         "width": model.mlp.width,
         "depth": model.mlp.depth,
@@ -130,7 +133,7 @@ def _model_to_json(model: BlockModel) -> dict[str, Any]:
     }
 
 
-def _model_from_json(data: dict[str, Any], spec: dict[str, Any]) -> BlockModel:
+def _model_from_json(data: dict[str, Any], spec: dict[str, Any]) -> BlockNetwork:
     mlp = BlockMLP(
         encoding=build(Encoding, data["encoding"]),  # type: ignore[type-abstract]
         activation=build(Activation, data["activation"]),  # type: ignore[type-abstract]
@@ -139,7 +142,7 @@ def _model_from_json(data: dict[str, Any], spec: dict[str, Any]) -> BlockModel:
         n_axes=len(spec["sides"]),
     )
     head = build(Head, data["head"])  # type: ignore[type-abstract]
-    return BlockModel(mlp, head, n_channels=spec["n_channels"])
+    return BlockNetwork(mlp, head, n_channels=spec["n_channels"])
 
 
 def _whole(value: Any, name: str) -> int:

@@ -26,8 +26,8 @@ from numba_parts import (
 )
 from problem import BETAS, EPS, LOSS, LR, N_BLOCKS, pack, problem
 
-FIRST = (E + 1) * H + 1  # parameters of the first layer: weights, biases, a
-N_HIDDEN = FIRST + (H + 1) * H + 1
+MAIN_PROCESS = (E + 1) * H + 1  # parameters of the first layer: weights, biases, a
+N_HIDDEN = MAIN_PROCESS + (H + 1) * H + 1
 N_STORED = N_HIDDEN + H + 1
 FLOOR, BETA1, BETA2 = LOSS.floor, *BETAS
 
@@ -42,8 +42,8 @@ def folded(layer: Array, n_in: int) -> tuple[Array, Array]:
 @summing
 def forward(params: Array, encoded: Array, values: Array, slopes: Array) -> None:
     """Values of both layers and the sines' slopes, `(2, strips, H, STRIP)`."""
-    weight1, bias1 = folded(params[:FIRST], E)
-    weight2, bias2 = folded(params[FIRST:N_HIDDEN], H)
+    weight1, bias1 = folded(params[:MAIN_PROCESS], E)
+    weight2, bias2 = folded(params[MAIN_PROCESS:N_HIDDEN], H)
     for t in range(len(encoded)):
         affine(weight1, bias1, encoded[t], values[0, t])
         sine(values[0, t], slopes[0, t])
@@ -111,7 +111,10 @@ def backward(
     Gradients of pre-activations take the place of the slopes.
     """
     readout, squares = params[N_HIDDEN:], ZERO
-    transposed, no_bias = folded(params[FIRST:N_HIDDEN], H)[0].T.copy(), np.zeros(H, np.float32)
+    transposed, no_bias = (
+        folded(params[MAIN_PROCESS:N_HIDDEN], H)[0].T.copy(),
+        np.zeros(H, np.float32),
+    )
     residual, delta = np.empty(STRIP, np.float32), np.empty((H, STRIP), np.float32)
     grads[:] = ZERO
     for t in range(len(targets)):
@@ -123,8 +126,8 @@ def backward(
         for o in range(H):
             for p in range(STRIP):
                 slopes[0, t, o, p] *= delta[o, p]
-        layer_gradients(encoded[t], slopes[0, t], grads[:FIRST])
-        layer_gradients(values[0, t], slopes[1, t], grads[FIRST:])
+        layer_gradients(encoded[t], slopes[0, t], grads[:MAIN_PROCESS])
+        layer_gradients(values[0, t], slopes[1, t], grads[MAIN_PROCESS:])
     return squares / np.float32(len(targets) * STRIP)
 
 
@@ -176,8 +179,8 @@ def train(
                 best_mse[b] = mse[b]
                 best[b] = params
             factor = np.float32(2 / (mse[b] + FLOOR) / (len(encoded) * STRIP))
-            unfold(params[:FIRST], grads[:FIRST], E, factor)
-            unfold(params[FIRST:], grads[FIRST:], H, factor)
+            unfold(params[:MAIN_PROCESS], grads[:MAIN_PROCESS], E, factor)
+            unfold(params[MAIN_PROCESS:], grads[MAIN_PROCESS:], H, factor)
             adam(params, first[b], second[b], grads, step + 1)
         trained[b] = params[:N_HIDDEN]
 

@@ -10,9 +10,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from runs import TINY, Command, Compose, Fit, Outcome, leave_out_pictures, run_main, save_picture
 
-from miner.config import CONF_FOLDER
-from miner.jobs import Job
-from miner.training.session import run_job
+from miner.config.build import CONF_FOLDER
+from miner.config.job import Job
+from miner.engine.train import run_job
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,10 +15,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-from miner import space
-from miner.fitting.level import LevelFit
+from miner.engine import ranks as meeting
+from miner.fitting.level_fit import LevelFit
 from miner.run import main
-from miner.training import ranks as meeting
 
 
 def kill() -> None:
@@ -84,5 +83,4 @@ if __name__ == "__main__":
     else:
         LevelFit.fit_chunk = harmed(int(rank), int(at), harm)  # type: ignore[method-assign]
     meeting._FAREWELL_S = 5.0
-    space._HELD_BYTES = 0
     main()

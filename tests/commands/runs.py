@@ -110,8 +110,8 @@ def start_python(folder: Path, *arguments: str) -> Outcome:
 
 def leave_out_pictures(patch: pytest.MonkeyPatch) -> None:
     """Leave out what takes most of a tiny run, for tests that do not look at it."""
-    patch.setattr("miner.training.session.draw_pictures", lambda *arguments: None)
-    patch.setattr("miner.training.session.logged_pictures", lambda *arguments: {})
+    patch.setattr("miner.engine.train.draw_pictures", lambda *arguments: None)
+    patch.setattr("miner.engine.train.logged_pictures", lambda *arguments: {})
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from hydra import compose, initialize_config_dir
 
 import miner
 from miner.api import compose_settings
-from miner.config import CONF_FOLDER
+from miner.config.build import CONF_FOLDER
 from miner.models.activations import Gaussian
-from miner.representation import MinerRepresentation, RepresentationError
+from miner.representation import Representation
 from miner.representation.storage import Float16Storage
-from miner.schema import ConfigError
+from miner.support.errors import ConfigError, RepresentationError
 
 TINY: dict[str, Any] = {
     "patch_size": 8,
@@ -29,12 +29,12 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).random(shape)
 
 
-def fit(array: Any, **settings: Any) -> MinerRepresentation:
+def fit(array: Any, **settings: Any) -> Representation:
     return miner.fit(array, **(TINY | settings))
 
 
 @pytest.fixture(scope="module")
-def fitted() -> MinerRepresentation:
+def fitted() -> Representation:
     return fit(noise(3, 20, 24))
 
 
@@ -67,11 +67,11 @@ def test_volume_is_fitted() -> None:
     assert np.abs(rendered - volume).mean() < 0.01
 
 
-def test_same_settings_give_the_same_bits(fitted: MinerRepresentation) -> None:
+def test_same_settings_give_the_same_bits(fitted: Representation) -> None:
     assert np.array_equal(fit(noise(3, 20, 24)).render(), fitted.render())
 
 
-def test_more_steps_give_a_better_fit(fitted: MinerRepresentation) -> None:
+def test_more_steps_give_a_better_fit(fitted: Representation) -> None:
     source = noise(3, 20, 24)
     better = fit(source, fitting={"max_steps": 30})
     errors = [np.square(one.render() - source).mean() for one in (better, fitted)]
@@ -119,8 +119,8 @@ def test_works_inside_a_program_that_uses_hydra() -> None:
         ({"fitting": None}, ["fitting"]),
         ({"model": {"width": [6, 5, 4]}}, ["model.width=[6, 5, 4]:", "levels is 2"]),
         ({"fitting": {"coarse_ratio": 0.5}}, ["fitting.coarse_ratio=0.5:", "at least 1"]),
-        ({"sizing": "by_size"}, ["'sizing/by_size'", "by_need", "uniform"]),
-        ({"fitting": {"pixels_per_step": 65}}, ["fitting.pixels_per_step=65:", "64 pixels"]),
+        ({"capacity": "by_size"}, ["'capacity/by_size'", "target_error", "uniform"]),
+        ({"fitting": {"batch_pixels": 65}}, ["fitting.batch_pixels=65:", "64 pixels"]),
         ({"optimizer": {"_target_": "torch.optim.LBFGS"}}, ["LBFGS"]),
         ({"image": "moon"}, ["image", "leave it out"]),
         ({"logger": "csv"}, ["logger", "leave it out"]),
@@ -161,14 +161,14 @@ def test_device_that_cannot_be_used_is_refused(device: str) -> None:
         fit(noise(9, 9), device=device)
 
 
-def test_saved_representation_renders_the_same(tmp_path: Path, fitted: MinerRepresentation) -> None:
+def test_saved_representation_renders_the_same(tmp_path: Path, fitted: Representation) -> None:
     folder = fitted.save(tmp_path / "new" / "folder")
     for level in (0, 1):
         assert np.array_equal(miner.load(folder).render(level), fitted.render(level))
 
 
 def test_run_folder_and_its_representation_load_alike(
-    tmp_path: Path, fitted: MinerRepresentation
+    tmp_path: Path, fitted: Representation
 ) -> None:
     folder = fitted.save(tmp_path / "representation")
     whole, part = miner.load(tmp_path), miner.load(str(folder))
@@ -183,20 +183,20 @@ def test_folder_without_a_representation_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("region", [((0, 5), (2, 7)), ((7, 10), (0, 12)), ((9, 10), (11, 12))])
 def test_region_is_part_of_the_level(
-    fitted: MinerRepresentation, level: int, region: tuple[tuple[int, int], ...]
+    fitted: Representation, level: int, region: tuple[tuple[int, int], ...]
 ) -> None:
     (top, bottom), (left, right) = region
     whole = fitted.render(level)[:, top:bottom, left:right]
     np.testing.assert_allclose(fitted.render(level, region), whole, atol=1e-6)
 
 
-def test_rendering_is_within_the_unit_range(fitted: MinerRepresentation) -> None:
+def test_rendering_is_within_the_unit_range(fitted: Representation) -> None:
     rendered = fitted.render(level=1)
     assert (rendered.dtype, rendered.shape) == (np.float32, (3, 10, 12))
     assert rendered.min() >= 0 and rendered.max() <= 1
 
 
 def test_module_lists_what_it_offers() -> None:
-    assert miner.__all__ == ["MinerRepresentation", "fit", "load"]
+    assert miner.__all__ == ["Representation", "fit", "load"]
     with pytest.raises(AttributeError, match="'train'"):
         miner.train  # noqa: B018

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from runs import Command, read_report, save_picture, start_python
 
-from miner.command_line import quote_paths
+from miner.cli.arguments import quote_paths
 
 HEAVY = {"torch", "pytorch_lightning", "wandb", "cv2", "matplotlib", "skimage", "pyvips"}
 ODD_NAMES = ["two words", "a(1)", "it's", 'say "x"', "été 日本", "[x]", "a=b", "a,b", "{a}", "null"]

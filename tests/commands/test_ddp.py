@@ -16,7 +16,7 @@ from runs import ROOT, TINY, Outcome, read_report, run_main, same, save_picture
 
 from miner.representation import read_manifest
 
-SETTINGS = (*TINY[:-1], "fitting.chunk_size=2", "fitting.coarse_ratio=1")
+SETTINGS = (*TINY[:-1], "fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
 ODD = "odd (1) $é'x"
 FINEST_FIRST = 1  # a rank of two begins one chunk of the coarse level
 
@@ -72,7 +72,8 @@ def free_port() -> int:
 def fit(folder: Path, *arguments: str, harm: str | None = None, devices: int = 2) -> Ended:
     ddp = ("trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}")
     module = "miner.run" if harm is None else "harmed_run"
-    return end(start(folder, module, *SETTINGS, *ddp, *arguments, harm=harm))
+    memory = () if harm is None else ("fitting.in_memory_mib=0",)
+    return end(start(folder, module, *SETTINGS, *ddp, *memory, *arguments, harm=harm))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path, killed: Ended) -> 
     resumed = end(start(desk, "miner.run", f"resume={ODD}"))
     assert (resumed.status, resumed.left) == (0, [])
     report = read_report(desk / ODD)
-    assert (report["ranks"], report["chunks_taken_up"]) == (2, 2)
+    assert (report["world_size"], report["n_resumed_shards"]) == (2, 2)
     assert report["curve"]["seconds"] == sorted(report["curve"]["seconds"])
     assert same(desk / ODD, desk / "alone")
     assert sum("picture: 24x20 on cpu" in line for line in resumed.lines) == 1
@@ -199,7 +200,7 @@ def on_two_machines(folder: Path, harm: str | None = None) -> list[Ended]:
 def test_machines_share_nothing_but_the_runs_folder(desk: Path, tmp_path: Path) -> None:
     outcomes = on_two_machines(tmp_path)
     assert [(one.status, one.left) for one in outcomes] == [(0, []), (0, [])]
-    assert read_report(tmp_path / "run")["ranks"] == 2
+    assert read_report(tmp_path / "run")["world_size"] == 2
     assert same(tmp_path / "run", desk / "alone")
     assert {path.name for path in (tmp_path / "machine1").iterdir()} == {"picture.png"}
 

@@ -10,8 +10,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from runs import Command, read_report, save_picture, start_python
 
-from miner.command_line import expand_folders, quote_paths
-from miner.images import ImageError
+from miner.cli.arguments import expand_folders, quote_paths
+from miner.support.errors import ImageError
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -120,7 +120,7 @@ def test_what_is_no_image_is_left_out_with_a_warning(
 
 def test_warning_reaches_the_terminal(album: Path) -> None:
     (album / "notes.txt").write_text("no image")
-    program = "from miner.command_line import expand_folders as e; e(['-m', 'image.path=album'])"
+    program = "from miner.cli.arguments import expand_folders as e; e(['-m', 'image.path=album'])"
     (line,) = start_python(album.parent, "-c", program).lines
     assert "left out: 'album/notes.txt'" in line
 

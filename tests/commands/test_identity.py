@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from runs import Compose, save_picture
 
-from miner.identity import job_folder, job_hash
+from miner.config.fingerprint import job_folder, job_hash
 
 
 def as_image(path: Path | str) -> str:
@@ -59,7 +59,7 @@ def test_what_is_told_of_a_job_does_not_matter(tiny_config: Compose, telling: st
         "seed=1",
         "image.crop_px=12",
         "image.max_pixels=1000",
-        "kernel=eager",
+        "backend=eager",
         "storage=int8",
         "pyramid=laplacian",
         "fitting.max_mse=1e-3",

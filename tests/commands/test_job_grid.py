@@ -12,9 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from miner.config import CONF_FOLDER
-from miner.grid import Grid
-from miner.schema import ConfigError
+from miner.cli.sweep import JobGrid
+from miner.config.build import CONF_FOLDER
+from miner.support.errors import ConfigError
 
 SEVERAL = [  # overrides of more than one job
     "seed=0,1",
@@ -22,7 +22,7 @@ SEVERAL = [  # overrides of more than one job
     "pyramid=gaussian,laplacian",
     "pyramid.n_levels=2,auto",
     "activation=glob(si*)",
-    "sizing=uniform,by_need",
+    "capacity=uniform,target_error",
     "model.width=[4,8],12",
     "model.width=choice(4,8)",
     "fitting.max_mse=1e-4,0.001",
@@ -63,7 +63,7 @@ def check(overrides: Sequence[str]) -> None:
 
     Overrides that are spelt in another way are composed too.
     """
-    jobs, expected = list(Grid("config", overrides).jobs()), started_by_hydra(overrides)
+    jobs, expected = list(JobGrid("config", overrides).jobs()), started_by_hydra(overrides)
     assert len(jobs) == len(expected)
     for (own, config), job in zip(jobs, expected, strict=True):
         assert plain(config) == plain(compose("config", job))
@@ -118,13 +118,13 @@ def test_key_that_is_given_twice_is_read_as_hydra_does(overrides: list[str]) -> 
 
 
 def test_last_key_runs_fastest() -> None:
-    jobs = [job for job, _ in Grid("config", ["seed=0,1", "patch_size=8,16"]).jobs()]
+    jobs = [job for job, _ in JobGrid("config", ["seed=0,1", "patch_size=8,16"]).jobs()]
     expected = [[f"seed={s}", f"patch_size={p}"] for s in (0, 1) for p in (8, 16)]
     assert jobs == expected
 
 
 def test_jobs_of_one_option_do_not_share_their_values() -> None:
-    (_, first), (_, second) = Grid("config", ["fitting.max_mse=0.1,0.2"]).jobs()
+    (_, first), (_, second) = JobGrid("config", ["fitting.max_mse=0.1,0.2"]).jobs()
     first.fitting.max_steps = 9
     assert (first.fitting.max_mse, second.fitting.max_mse) == (0.1, 0.2)
     assert second.fitting.max_steps != 9
@@ -137,8 +137,8 @@ def test_options_are_composed_once_for_all_values(monkeypatch: pytest.MonkeyPatc
         composed.append(overrides)
         return compose(name, overrides)
 
-    monkeypatch.setattr("miner.grid.compose", count)
-    jobs = list(Grid("config", ["pyramid=gaussian,laplacian", "seed=range(0,50)"]).jobs())
+    monkeypatch.setattr("miner.cli.sweep.compose", count)
+    jobs = list(JobGrid("config", ["pyramid=gaussian,laplacian", "seed=range(0,50)"]).jobs())
     assert len(jobs) == 100
     assert composed == [["pyramid=gaussian"], ["pyramid=laplacian"]]
 
@@ -159,7 +159,7 @@ MISTAKES = {
 @pytest.mark.parametrize("override", MISTAKES)
 def test_unknown_key_is_refused_in_hydras_words(override: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        list(Grid("config", ["seed=0,1", override]).jobs())
+        list(JobGrid("config", ["seed=0,1", override]).jobs())
     assert MISTAKES[override] in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "Config search path" not in str(caught.value)
@@ -168,33 +168,33 @@ def test_unknown_key_is_refused_in_hydras_words(override: str) -> None:
 @pytest.mark.parametrize("override", ["seed", "seed=0,", "a=("])
 def test_what_hydra_cannot_read_is_refused(override: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Grid("config", [override])
+        JobGrid("config", [override])
     assert "\n" not in str(caught.value)
 
 
 def test_mistake_in_a_later_job_is_found() -> None:
-    jobs = Grid("config", ["pyramid=gaussian,laplacian", "activation=siren,sin"]).jobs()
+    jobs = JobGrid("config", ["pyramid=gaussian,laplacian", "activation=siren,sin"]).jobs()
     next(jobs)
     with pytest.raises(ConfigError, match="activation/sin"):
         next(jobs)
 
 
 def test_interval_is_left_to_its_sweeper() -> None:
-    grid = Grid("config", ["optimizer.lr=interval(0.01,0.1)", "seed=0,1"])
+    grid = JobGrid("config", ["optimizer.lr=interval(0.01,0.1)", "seed=0,1"])
     assert list(grid.choices) == ["seed"]
     assert [config.seed for _, config in grid.jobs()] == [0, 1]
 
 
 def test_interval_replaces_the_values_given_before() -> None:
     overrides = ["optimizer.lr=1,2", "optimizer.lr=tag(log,interval(0.01,0.1))"]
-    ((job, config),) = Grid("config", overrides).jobs()
+    ((job, config),) = JobGrid("config", overrides).jobs()
     assert job == []
     assert config.optimizer.lr == compose("config").optimizer.lr
 
 
 def test_search_is_seen_one_change_at_a_time() -> None:
     overrides = ["pyramid=gaussian,laplacian", "seed=0,1,2", "patch_size=8"]
-    changes = list(Grid("config", overrides).single_changes())
+    changes = list(JobGrid("config", overrides).single_changes())
     seen = [(job[0].partition("=")[2], config.seed) for job, config in changes]
     assert seen == [("gaussian", 0), ("laplacian", 0), ("gaussian", 1), ("gaussian", 2)]
     assert {config.patch_size for _, config in changes} == {8}
@@ -205,10 +205,10 @@ def test_search_is_seen_one_change_at_a_time() -> None:
 
 
 def test_search_over_intervals_alone_has_one_job() -> None:
-    ((job, config),) = Grid("config", ["optimizer.lr=interval(0.01,0.1)"]).single_changes()
+    ((job, config),) = JobGrid("config", ["optimizer.lr=interval(0.01,0.1)"]).single_changes()
     assert (job, config.seed) == ([], 0)
 
 
 def test_no_override_is_one_job() -> None:
-    ((job, config),) = Grid("config", []).jobs()
+    ((job, config),) = JobGrid("config", []).jobs()
     assert (job, plain(config)) == ([], plain(compose("config")))

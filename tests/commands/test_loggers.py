@@ -15,9 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from wandb_files import Record, config_of, history_of, of_type, read_wandb, run_of, summary_of
 
 import miner
-from miner.evaluation.figures import to_display
-from miner.training import wandb_start
-from miner.training.wandb_logger import WandbRun
+from miner.loggers import wandb as wandb_start
+from miner.loggers.wandb import WandbRun
+from miner.visual.display import to_display
 
 AXES = ["fit/step", "fit/seconds", "fit/parameters"]
 
@@ -174,7 +174,7 @@ def test_failed_job_leaves_a_failed_run_and_no_open_one(
     def fail(*arguments: Any) -> None:
         raise MemoryError("full")
 
-    monkeypatch.setattr("miner.training.session.make_trainer", fail)
+    monkeypatch.setattr("miner.engine.train.make_trainer", fail)
     with pytest.raises(MemoryError):
         fit("logger=wandb")
     assert wandb.run is None

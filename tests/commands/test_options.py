@@ -11,12 +11,12 @@ from hydra.types import RunMode
 from runs import Fit, read_report
 
 from miner.api import compose_settings
-from miner.config import CONF_FOLDER, build_settings
-from miner.fitting.sizing import UniformSizing
-from miner.grid import Grid
-from miner.identity import job_hash
+from miner.cli.sweep import JobGrid
+from miner.config.build import CONF_FOLDER, build_settings
+from miner.config.fingerprint import job_hash
+from miner.config.schema import check_config
+from miner.fitting.capacity import UniformCapacity
 from miner.images import inspect_image
-from miner.schema import check_config
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -81,7 +81,7 @@ def test_image_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipe_runs_with_overrides_on_top(fit: Fit, recipe: str) -> None:
-    folder = fit(f"experiment={recipe}", "fitting.pixels_per_step=20")
+    folder = fit(f"experiment={recipe}", "fitting.batch_pixels=20")
     assert math.isfinite(read_report(folder)["psnr_db"])
 
 
@@ -101,20 +101,20 @@ def test_recipe_decides_over_the_defaults(recipe: str) -> None:
 @pytest.mark.parametrize("recipe", ["miner_pl", "miner_pl_pluto", "paper"])
 def test_recipe_of_others_has_networks_of_one_width_and_one_bound(recipe: str) -> None:
     settings = build_settings(compose_settings({"experiment": recipe}))
-    assert settings.sizing == UniformSizing()
+    assert settings.capacity == UniformCapacity()
     assert settings.max_mse_at(0) == settings.max_mse_at(3)
 
 
 @pytest.fixture
-def ablation_grid() -> Iterator[Callable[[str], Grid]]:
+def ablation_grid() -> Iterator[Callable[[str], JobGrid]]:
     """The grid that Hydra's sweeper would run for an ablation."""
 
-    def grid(name: str) -> Grid:
+    def grid(name: str) -> JobGrid:
         recipe = f"experiment=ablation/{name}"
         composed = compose("config", [recipe], return_hydra_config=True).hydra
         assert composed.mode == RunMode.MULTIRUN
         swept = [f"{key}={values}" for key, values in composed.sweeper.params.items()]
-        return Grid("config", [*swept, recipe])
+        return JobGrid("config", [*swept, recipe])
 
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
         yield grid
@@ -126,7 +126,7 @@ def test_every_ablation_asks_its_question() -> None:
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_ablation_sees_enough_to_tell_a_difference_from_chance(
-    ablation_grid: Callable[[str], Grid], name: str
+    ablation_grid: Callable[[str], JobGrid], name: str
 ) -> None:
     values = {key: len(set(listed)) for key, listed in ablation_grid(name).choices.items()}
     assert values["image"] >= 6 and values["seed"] >= 3
@@ -138,7 +138,7 @@ def test_ablation_sees_enough_to_tell_a_difference_from_chance(
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_value_of_an_ablation_composes(
-    ablation_grid: Callable[[str], Grid], name: str
+    ablation_grid: Callable[[str], JobGrid], name: str
 ) -> None:
     grid = ablation_grid(name)
     hashes = []
@@ -152,7 +152,7 @@ def test_every_value_of_an_ablation_composes(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_job_of_an_ablation_composes_and_is_one_of_a_kind(
-    ablation_grid: Callable[[str], Grid], name: str
+    ablation_grid: Callable[[str], JobGrid], name: str
 ) -> None:
     grid = ablation_grid(name)
     hashes = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from miner.overview import JobFolders, Overview
+from miner.cli.monitor import JobFolders, SweepMonitor
 
 Make = Callable[..., Path]
 
@@ -30,7 +30,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def status(word: str) -> str:
-    return json.dumps({"status": word})
+    return json.dumps({"report_version": 2, "status": word})
 
 
 def age(path: Path, seconds: float) -> None:
@@ -108,12 +108,12 @@ def test_what_has_ended_is_read_once(
     make("0-aa", status("finished"))
     jobs = JobFolders(tmp_path, ["aa"], 1)
     jobs.count()
-    monkeypatch.setattr("miner.overview.read_report", None)
+    monkeypatch.setattr("miner.cli.monitor.read_report", None)
     assert jobs.count() == Counter(finished=1)
 
 
 def said(jobs: JobFolders, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    Overview(jobs).close()
+    SweepMonitor(jobs).close()
     return capsys.readouterr().out.splitlines()
 
 
@@ -152,7 +152,7 @@ def test_time_left_is_not_told_of_what_was_done_before(
 def test_time_left_is_told_once_a_job_has_ended(
     tmp_path: Path, make: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    overview = Overview(JobFolders(tmp_path, ["aa", "bb"], 2))
+    overview = SweepMonitor(JobFolders(tmp_path, ["aa", "bb"], 2))
     make("0-aa", status("finished"))
     overview.close()
     assert "left" in capsys.readouterr().out

@@ -8,14 +8,15 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from runs import Compose
 
-from miner.command_line import as_launched
-from miner.distribution import check_devices, check_processes
-from miner.place import FIRST, Place, present_place
-from miner.resuming import resume_arguments
-from miner.schema import ConfigError, RunConfig, check_config
-from miner.scratch import Scratch
-from miner.space import scratch_for
-from miner.training.trainer import make_trainer
+from miner.cli.arguments import as_launched
+from miner.cli.checks import check_devices, check_processes
+from miner.cli.resume import resume_arguments
+from miner.config.job import MAIN_PROCESS, RankInfo, detect_rank
+from miner.config.schema import RunConfig, check_config
+from miner.engine.disk_space import scratch_for
+from miner.engine.trainer import make_trainer
+from miner.signals.scratch import Scratch
+from miner.support.errors import ConfigError
 
 Checked = Callable[..., RunConfig]
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "GROUP_RANK": "1", "LOCAL_RANK": "3", "WORLD_SIZE": "8"}
@@ -25,18 +26,18 @@ SLURM = {"SLURM_NTASKS": "8", "SLURM_NODEID": "1", "SLURM_LOCALID": "3", "SLURM_
 @pytest.mark.parametrize(
     ("environment", "place"),
     [
-        ({}, FIRST),
-        (TORCHRUN, Place(1, 3, "torchrun", 8)),
-        (SLURM, Place(1, 3, "Slurm", 8)),
-        (SLURM | TORCHRUN, Place(1, 3, "torchrun", 8)),  # torchrun within a Slurm job
-        (SLURM | {"SLURM_JOB_NAME": "interactive"}, FIRST),
-        ({"LOCAL_RANK": "2"}, Place(0, 2)),
-        ({"NODE_RANK": "1"}, Place(1, 0)),
+        ({}, MAIN_PROCESS),
+        (TORCHRUN, RankInfo(1, 3, "torchrun", 8)),
+        (SLURM, RankInfo(1, 3, "Slurm", 8)),
+        (SLURM | TORCHRUN, RankInfo(1, 3, "torchrun", 8)),  # torchrun within a Slurm job
+        (SLURM | {"SLURM_JOB_NAME": "interactive"}, MAIN_PROCESS),
+        ({"LOCAL_RANK": "2"}, RankInfo(0, 2)),
+        ({"NODE_RANK": "1"}, RankInfo(1, 0)),
     ],
 )
-def test_place_is_what_the_starter_says(environment: Mapping[str, str], place: Place) -> None:
-    assert present_place(environment) == place
-    assert place.is_first == (place == FIRST)
+def test_place_is_what_the_starter_says(environment: Mapping[str, str], place: RankInfo) -> None:
+    assert detect_rank(environment) == place
+    assert place.is_first == (place == MAIN_PROCESS)
 
 
 @pytest.fixture
@@ -45,20 +46,21 @@ def checked(tiny_config: Compose) -> Checked:
 
     def check(**settings: object) -> RunConfig:
         overrides = [f"trainer.{name}={value}" for name, value in settings.items()]
+        overrides.append("fitting.in_memory_mib=0")
         return check_config(tiny_config(*overrides))
 
     return check
 
 
 PROCESSES = {  # who has started how many, and what must be said
-    Place(0, 0, "torchrun", 4): ["trainer.devices=2 trainer.num_nodes=1:", "4 processes"],
-    Place(0, 0, "Slurm", 1): ["trainer.devices=2 trainer.num_nodes=1:", "1 processes"],
-    Place(0, 0, "torchrun", 2): ["hydra.run.dir", "2 processes", "share"],
+    RankInfo(0, 0, "torchrun", 4): ["trainer.devices=2 trainer.num_nodes=1:", "4 processes"],
+    RankInfo(0, 0, "Slurm", 1): ["trainer.devices=2 trainer.num_nodes=1:", "1 processes"],
+    RankInfo(0, 0, "torchrun", 2): ["hydra.run.dir", "2 processes", "share"],
 }
 
 
 @pytest.mark.parametrize("place", PROCESSES)
-def test_processes_that_are_no_run_are_refused(checked: Checked, place: Place) -> None:
+def test_processes_that_are_no_run_are_refused(checked: Checked, place: RankInfo) -> None:
     with pytest.raises(ConfigError) as caught:
         check_processes(checked(strategy="ddp", devices=2), place, is_folder_named=False)
     assert [words for words in PROCESSES[place] if words not in str(caught.value)] == []
@@ -71,12 +73,12 @@ def test_more_processes_than_cores_are_told_of_once(
     monkeypatch.delenv("OMP_NUM_THREADS")
     settings = checked(strategy="ddp", devices=3)
     for local in (0, 1):
-        check_processes(settings, Place(0, local), is_folder_named=False)
+        check_processes(settings, RankInfo(0, local), is_folder_named=False)
     assert [record.getMessage() for record in caplog.records] == [
         "3 processes share the 2 cores of this machine"
     ]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # somebody has thought of it
-    check_processes(settings, FIRST, is_folder_named=False)
+    check_processes(settings, MAIN_PROCESS, is_folder_named=False)
     assert len(caplog.records) == 1
 
 
@@ -87,16 +89,16 @@ def test_machine_that_is_not_told_its_place_is_refused(
     for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.setenv(name, "1")
     settings = checked(strategy="ddp", num_nodes=2)
-    check_processes(settings, FIRST, is_folder_named=True)
+    check_processes(settings, MAIN_PROCESS, is_folder_named=True)
     monkeypatch.delenv(absent)
     with pytest.raises(ConfigError, match=f"num_nodes=2: this machine is not told {absent};"):
-        check_processes(settings, FIRST, is_folder_named=True)
+        check_processes(settings, MAIN_PROCESS, is_folder_named=True)
 
 
 def test_slurm_that_does_not_tell_tasks_of_a_machine_is_refused(
     checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, place = checked(strategy="ddp", devices=2), Place(0, 0, "Slurm", 2)
+    settings, place = checked(strategy="ddp", devices=2), RankInfo(0, 0, "Slurm", 2)
     monkeypatch.setenv("SLURM_NNODES", "1")
     with pytest.raises(ConfigError, match=r"devices=2: .* not set; .*--ntasks-per-node=2"):
         check_processes(settings, place, is_folder_named=True)
@@ -118,13 +120,13 @@ def test_one_process_in_a_slurm_job_asks_slurm_nothing(
 
 def test_torchrun_without_ddp_is_refused(checked: Checked) -> None:
     with pytest.raises(ConfigError, match="add trainer=ddp"):
-        check_processes(checked(), Place(0, 1, "torchrun", 2), is_folder_named=True)
+        check_processes(checked(), RankInfo(0, 1, "torchrun", 2), is_folder_named=True)
 
 
 def test_processes_in_one_named_folder_are_a_run(checked: Checked) -> None:
     settings = checked(strategy="ddp", devices=2)
-    check_processes(settings, Place(0, 1, "torchrun", 2), is_folder_named=True)
-    check_processes(settings, FIRST, is_folder_named=False)
+    check_processes(settings, RankInfo(0, 1, "torchrun", 2), is_folder_named=True)
+    check_processes(settings, MAIN_PROCESS, is_folder_named=False)
 
 
 def test_more_gpus_than_there_are_is_refused(
@@ -169,7 +171,7 @@ def test_another_trainer_takes_the_place_of_the_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = ["seed=1", "trainer=ddp", "trainer.devices=4"]
-    monkeypatch.setattr("miner.resuming._settings_of", lambda folder: settings)
+    monkeypatch.setattr("miner.cli.resume._settings_of", lambda folder: settings)
     folder = f"hydra.run.dir='{tmp_path}'"
     assert resume_arguments([f"resume={tmp_path}", "trainer=cpu"]) == [
         "seed=1",
@@ -187,9 +189,10 @@ def test_another_trainer_takes_the_place_of_the_folders(
 def test_ranks_have_scratch_folders_of_their_own_and_the_first_clears_all(
     checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("miner.space._HELD_BYTES", 0)
     settings = checked(strategy="ddp", devices=2)
-    first, other = (scratch_for(settings, tmp_path, place) for place in (FIRST, Place(0, 1)))
+    first, other = (
+        scratch_for(settings, tmp_path, place) for place in (MAIN_PROCESS, RankInfo(0, 1))
+    )
     for scratch in (first, other):
         scratch.array("signal", (1, 2, 3), "float32")
     assert len(list((tmp_path / ".miner-scratch").rglob("signal.npy"))) == 2
@@ -201,14 +204,15 @@ def test_ranks_have_scratch_folders_of_their_own_and_the_first_clears_all(
 def test_room_for_all_ranks_is_looked_for(
     checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("miner.space._HELD_BYTES", 0)
     needed: list[int] = []
-    monkeypatch.setattr("miner.space._free_bytes", lambda place: needed.append(1) or 10_000)
+    monkeypatch.setattr(
+        "miner.engine.disk_space._free_bytes", lambda place: needed.append(1) or 10_000
+    )
     assert isinstance(scratch_for(checked(), tmp_path), Scratch)
     many = checked(strategy="ddp", devices=8)
     with pytest.raises(ConfigError, match=r"this image takes 0\.0 GiB"):
         scratch_for(many, tmp_path)
-    scratch_for(many, tmp_path, Place(0, 1))  # the first has looked
+    scratch_for(many, tmp_path, RankInfo(0, 1))  # the first has looked
     assert len(needed) == 2
 
 
@@ -227,6 +231,6 @@ def test_room_for_tiles_is_looked_for_where_they_lie(
     """An image that is held in memory has its levels in tile files all the same."""
     trainer = ("trainer.strategy=ddp", "trainer.devices=2", f"trainer.num_nodes={num_nodes}")
     config = tiny_config(*trainer, f"fitting.scratch_dir={tmp_path}/local")
-    monkeypatch.setattr("miner.space._free_bytes", lambda place: 1)
+    monkeypatch.setattr("miner.engine.disk_space._free_bytes", lambda place: 1)
     with pytest.raises(ConfigError, match=f"{tmp_path}/{where}/.*with {setting}"):
         scratch_for(check_config(config), tmp_path / "run")

@@ -10,13 +10,13 @@ from mistakes import BY_HYDRA, OF_SETTINGS, REFUSED
 from runs import TINY, Command, Compose, Outcome, start_python
 
 from miner.api import compose_settings
-from miner.command_line import quote_paths
-from miner.config import build_settings
-from miner.fitting.fitter import make_spec
-from miner.images import ImageError, PixelFormat
-from miner.representation import MinerRepresentation
-from miner.schema import ConfigError
-from miner.validation import validate
+from miner.cli.arguments import quote_paths
+from miner.cli.checks import validate
+from miner.config.build import build_settings
+from miner.fitting.pyramid_fit import make_spec
+from miner.images import PixelFormat
+from miner.representation import Representation
+from miner.support.errors import ConfigError, ImageError
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A representation that nothing but its files tells of."""
     config = compose_settings({"patch_size": 8, "pyramid": {"n_levels": 2}})
     spec = make_spec((20, 24), PixelFormat.of_values("uint8", 3), build_settings(config))
-    return MinerRepresentation(spec, {}).save(tmp_path_factory.mktemp("saved"))
+    return Representation(spec, {}).save(tmp_path_factory.mktemp("saved"))
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_hydra_refuses_unknown_names(desk: Path, command: Command, arguments: st
 def test_missing_plugin_is_named_by_its_extra(
     desk: Path, command: Command, monkeypatch: pytest.MonkeyPatch, option: str, extra: str
 ) -> None:
-    monkeypatch.setattr("miner.validation.find_spec", lambda name: None)
+    monkeypatch.setattr("miner.cli.arguments.find_spec", lambda name: None)
     (line,) = refuse(desk, command, f"-m seed=0,1 {option}").lines
     assert line.startswith(f"error: {option}: is not installed; pip install")
     assert line.endswith(extra)

@@ -8,7 +8,7 @@ from PIL import Image
 from runs import TINY, run_main, save_picture
 
 import miner
-from miner.fitting.level import LevelFit
+from miner.fitting.level_fit import LevelFit
 from miner.render import main
 
 
@@ -45,8 +45,8 @@ def test_any_part_of_any_level(run: Path, tmp_path: Path, level: int) -> None:
 def test_tiles_and_a_file_for_scratch_do_not_show(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("miner.render._HELD_BYTES", 0)
-    monkeypatch.setattr("miner.regions.tiles.__defaults__", (8,))
+    monkeypatch.setattr("miner.render._IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("miner.signals.regions.tiles.__defaults__", (8,))
     assert main([str(run), str(tmp_path / "out.png")]) == 0
     np.testing.assert_array_equal(pixels(tmp_path / "out.png"), pixels(run / "reconstruction.png"))
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]

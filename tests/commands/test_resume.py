@@ -19,16 +19,18 @@ from runs import (
 )
 
 import miner
-from miner.fitting.kernel import EagerKernel, FusedKernel
-from miner.fitting.level import LevelFit
-from miner.lock import lock_folder
+from miner.cli.resume import resume_arguments
+from miner.config.job import finished_psnr_db
+from miner.fitting.backend import EagerBackend
+from miner.fitting.level_fit import LevelFit
+from miner.kernels.backend import CompiledBackend
 from miner.representation import Shard, read_manifest, write_manifest
-from miner.resuming import finished_psnr_db, resume_arguments
-from miner.schema import ConfigError
+from miner.support.errors import ConfigError
+from miner.support.process import lock_folder
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
-SMALL_CHUNKS = ("fitting.chunk_size=2", "fitting.coarse_ratio=1")
+SMALL_CHUNKS = ("fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
 RUN = ("hydra.run.dir=run", *SMALL_CHUNKS)
 
 
@@ -80,7 +82,7 @@ def test_stopped_run_is_taken_up(
     again = count_fits(monkeypatch)
     assert run_main(tmp_path, "resume=run") == 0
     total = sum(len(shards) for shards in miner.load(tmp_path / "run").shards.values())
-    assert (len(again), read_report(tmp_path / "run")["chunks_taken_up"]) == (
+    assert (len(again), read_report(tmp_path / "run")["n_resumed_shards"]) == (
         total - n_fitted,
         n_fitted,
     )
@@ -209,9 +211,11 @@ def test_report_without_a_quality_is_not_finished(copy: Path, quality: str) -> N
 def test_run_whose_report_has_no_quality_is_scored_again(
     finished: Path, copy: Path, command: Command
 ) -> None:
-    (copy / "report.json").write_text('{"status": "finished", "psnr_db": 31.5}')
+    (copy / "report.json").write_text(
+        '{"report_version": 2, "status": "finished", "psnr_db": 31.5}'
+    )
     assert finished_psnr_db(copy) == 31.5
-    (copy / "report.json").write_text('{"status": "finished", "psnr_db": NaN}')
+    (copy / "report.json").write_text('{"report_version": 2, "status": "finished", "psnr_db": NaN}')
     assert command(*RUN).status == 0
     assert same(copy, finished / "run")
 
@@ -219,10 +223,10 @@ def test_run_whose_report_has_no_quality_is_scored_again(
 def test_other_kernel_is_refused(
     copy: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FusedKernel, "prepare", lambda self, *arguments: EagerKernel())
+    monkeypatch.setattr(CompiledBackend, "prepare", lambda self, *arguments: EagerBackend())
     outcome = command(*RUN)
     assert outcome.status == 1
-    assert "was begun with FusedKernel, and here EagerKernel" in outcome.lines[-1]
+    assert "was begun with CompiledBackend, and here EagerBackend" in outcome.lines[-1]
 
 
 @pytest.mark.parametrize("override", ["activation._target_=os.mkdir", "hydra.run.dir=/"])

@@ -17,16 +17,16 @@ from PIL import Image
 from runs import TINY, Command, Fit, read_report
 
 import miner
-from miner.evaluation.metrics import psnr_db
-from miner.evaluation.tally import Tally
-from miner.identity import job_hash
+from miner.config.fingerprint import job_hash
 from miner.images import open_image
-from miner.regions import whole
+from miner.metrics.squared_error import psnr_db
+from miner.metrics.tile_metrics import TileMetrics
+from miner.signals.regions import whole
 
-REPORT_KEYS = """status image image_sha256 width_px height_px channels psnr_db ssim seam_ratio
-n_parameters parameters_per_pixel file_bytes bits_per_pixel wall_time_s fit_time_s render_time_s
-peak_memory_gib peak_gpu_memory_gib device ranks threads chunks_taken_up seed versions overrides
-levels curve objective hash settings"""
+REPORT_KEYS = """report_version status image image_sha256 width_px height_px channels psnr_db
+ssim seam_ratio n_parameters parameters_per_pixel file_bytes bits_per_pixel wall_time_s
+fit_time_s render_time_s peak_memory_gib peak_gpu_memory_gib device world_size threads
+n_resumed_shards seed versions overrides levels curve objective hash settings"""
 LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_diverged n_parameters
 psnr_db wall_time_s"""
 PICTURES = ["blocks.png", "error.png", "curves.png", "reconstruction.png"]
@@ -77,7 +77,7 @@ def test_thumbnails_are_of_one_size_and_differ(logged_run: Path) -> None:
 
 def test_thumbnails_of_a_larger_image_have_its_shape(tmp_path: Path, fit: Fit) -> None:
     Image.fromarray(np.tile(pixels(np.uint8), (1, 28))).save(tmp_path / "wide.png")
-    folder = fit(f"image.path='{tmp_path}/wide.png'", "patch_size=128", "sizing=uniform")
+    folder = fit(f"image.path='{tmp_path}/wide.png'", "patch_size=128", "capacity=uniform")
     sides = {picture.shape for picture in thumbnails(folder).values()}
     assert len(sides) == 1
     height, width, _ = sides.pop()
@@ -191,7 +191,7 @@ def test_parts_of_the_time_are_within_the_whole(report: dict[str, Any]) -> None:
 def test_scores_are_those_of_what_is_stored(logged_run: Path, report: dict[str, Any]) -> None:
     source = torch.from_numpy(open_image(str(logged_run.parent / "picture.png"), 480).pixels)
     rendered = torch.from_numpy(miner.load(logged_run).render())
-    tally = Tally(source.shape[1:], len(source), patch_size=8)
+    tally = TileMetrics(source.shape[1:], len(source), patch_size=8)
     tally.add(whole(source.shape[1:]), source, rendered)
     assert report["psnr_db"] == pytest.approx(psnr_db(source, rendered), abs=1e-4)
     assert report["ssim"] == pytest.approx(tally.ssim, abs=1e-5)
@@ -284,7 +284,7 @@ def test_missing_ssim_has_a_note(tmp_path: Path, fit: Fit) -> None:
 @WITHOUT_PICTURES
 def test_every_chunk_is_a_shard_and_does_not_change_the_result(fit: Fit) -> None:
     whole = miner.load(fit(into="whole"))
-    parts = miner.load(fit("fitting.chunk_size=4", into="parts"))
+    parts = miner.load(fit("fitting.blocks_per_shard=4", into="parts"))
     assert [len(shard.blocks) for shard in whole.shards[0]] == [9]
     assert [len(shard.blocks) for shard in parts.shards[0]] == [4, 4, 1]
     np.testing.assert_allclose(whole.render(), parts.render(), atol=1e-3)
@@ -314,7 +314,7 @@ def test_failed_run_is_told_in_its_report(
     def fail(*arguments: Any) -> None:
         raise RuntimeError("out of\npaper")
 
-    monkeypatch.setattr("miner.training.session.make_trainer", fail)
+    monkeypatch.setattr("miner.engine.train.make_trainer", fail)
     assert command("hydra.run.dir=run", "seed=7").status != 0
     report = read_report(tmp_path / "run")
     assert (report["status"], report["reason"]) == ("failed", "RuntimeError: out of paper")

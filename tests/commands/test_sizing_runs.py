@@ -10,13 +10,13 @@ import torch
 from runs import TINY, Command, Fit, leave_out_pictures, read_report, run_main, save_picture
 
 import miner
-from miner.evaluation.metrics import psnr_db
 from miner.images import open_image
+from miner.metrics.squared_error import psnr_db
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
-BY_NEED = ("sizing=by_need", "storage=int8", "fitting.coarse_ratio=1")
-EVERY_STEP = ("sizing=uniform", "fitting.max_mse=1e-9", "pruning.every_n_steps=1")
+BY_NEED = ("capacity=target_error", "storage=int8", "fitting.coarse_ratio=1")
+EVERY_STEP = ("capacity=uniform", "fitting.max_mse=1e-9", "pruning.every_n_steps=1")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_function_gives_the_same_bits(run: Path) -> None:
         pyramid={"n_levels": 2},
         fitting={"max_steps": 3},
         model={"width": 4},
-        sizing={"_target_": "miner.fitting.sizing.SizingByNeed"},
+        capacity={"_target_": "miner.fitting.capacity.TargetErrorCapacity"},
         storage="int8",
     )
     assert np.array_equal(miner.load(run).render(), in_memory.render())
@@ -85,7 +85,7 @@ def test_tighter_bound_takes_more_parameters(fit: Fit) -> None:
 
 
 def test_by_need_is_swept_like_any_option(tmp_path: Path, command: Command) -> None:
-    outcome = command("-m", "sizing=uniform,by_need", "hydra.sweep.dir=sweep")
+    outcome = command("-m", "capacity=uniform,target_error", "hydra.sweep.dir=sweep")
     assert outcome.status == 0
     folders = sorted((tmp_path / "sweep").glob("[01]-*"))
     scores = [read_report(folder)["psnr_db"] for folder in folders]

@@ -11,11 +11,11 @@ from runs import Command, read_report, run_main
 
 import miner
 from miner.representation import Shard, ShardFile, ShardFolder
-from miner.scratch import Scratch
+from miner.signals.scratch import Scratch
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
-ON_DISK = "miner.space._HELD_BYTES"
+ON_DISK = "fitting.in_memory_mib=0"
 RUN = ("hydra.run.dir=run", "fitting.coarse_ratio=1")
 
 
@@ -45,12 +45,11 @@ def test_small_image_stays_in_memory(command: Command, arrays: list[Path | None]
 
 
 def test_run_on_disk_has_the_bits_of_one_in_memory(
-    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, arrays: list[Path | None]
+    tmp_path: Path, command: Command, arrays: list[Path | None]
 ) -> None:
     assert command("hydra.run.dir=memory", *RUN[1:]).status == 0
     del arrays[:]
-    monkeypatch.setattr(ON_DISK, 0)
-    assert command(*RUN).status == 0
+    assert command(*RUN, ON_DISK).status == 0
     assert set(arrays) == {tmp_path / "run" / ".miner-scratch"}
     assert not (tmp_path / "run" / ".miner-scratch").exists()
     one, other = (miner.load(tmp_path / name) for name in ("run", "memory"))
@@ -62,10 +61,9 @@ def test_run_on_disk_has_the_bits_of_one_in_memory(
 
 
 def test_scratch_goes_where_it_is_told(
-    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, arrays: list[Path | None]
+    tmp_path: Path, command: Command, arrays: list[Path | None]
 ) -> None:
-    monkeypatch.setattr(ON_DISK, 0)
-    assert command(*RUN, "fitting.scratch_dir=elsewhere").status == 0
+    assert command(*RUN, ON_DISK, "fitting.scratch_dir=elsewhere").status == 0
     (folder,) = set(arrays)
     assert folder is not None and folder.parent == Path("elsewhere")
     assert list((tmp_path / "elsewhere").iterdir()) == []
@@ -74,9 +72,8 @@ def test_scratch_goes_where_it_is_told(
 def test_disk_without_room_is_refused_before_anything_is_written(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ON_DISK, 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(99, 98, 1))
-    (line,) = command(*RUN).lines
+    (line,) = command(*RUN, ON_DISK).lines
     assert "run/.miner-scratch: the disk has 0.0 GiB free" in line and "fitting.scratch_dir" in line
     assert not (tmp_path / "run").exists()
 
@@ -100,4 +97,4 @@ def test_disk_that_fills_up_costs_nothing_that_is_finished(
     assert "resume=" in outcome.lines[-1]
     assert list(miner.load(tmp_path / "run").shards) == [1]
     assert run_main(tmp_path, "resume=run") == 0
-    assert read_report(tmp_path / "run")["chunks_taken_up"] == 1
+    assert read_report(tmp_path / "run")["n_resumed_shards"] == 1

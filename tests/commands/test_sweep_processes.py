@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from runs import TINY, Command, Outcome, read_report, start_python
 
 import miner
-from miner.training import session
+from miner.engine import train as session
 
 pytestmark = pytest.mark.slow
 

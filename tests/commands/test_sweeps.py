@@ -21,13 +21,11 @@ from runs import (
 )
 
 import miner
-from miner.config import build_settings
+from miner.config.build import build_settings
+from miner.config.job import Job, finished_psnr_db
+from miner.engine.train import run_in_sweep
 from miner.fitting.settings import FitSettings
-from miner.images import ImageError
-from miner.jobs import Job
-from miner.resuming import finished_psnr_db
-from miner.schema import ConfigError
-from miner.training.job import run_in_sweep
+from miner.support.errors import ConfigError, ImageError
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -86,7 +84,7 @@ def at_seed(monkeypatch: pytest.MonkeyPatch, seed: int, misfortune: Any) -> None
             misfortune()
         return build_settings(config)
 
-    monkeypatch.setattr("miner.training.start.build_settings", build)
+    monkeypatch.setattr("miner.engine.setup.build_settings", build)
 
 
 def fail() -> None:
@@ -220,7 +218,7 @@ def test_sweep_whose_comparison_cannot_be_written_fails(
     def full(*arguments: Any) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("miner.training.sweep_end.write_comparison", full)
+    monkeypatch.setattr("miner.loggers.sweep.write_comparison", full)
     outcome = command(*SWEEP, "seed=0,1")
     assert outcome.status == 1
     assert "no space left" in outcome.output
@@ -258,7 +256,7 @@ def test_job_that_was_cut_short_is_taken_up(
     (folder / "reconstruction.png").write_text("torn")
     assert command(*SWEEP, "seed=0,1").status == 0
     assert read_report(folder)["status"] == "finished"
-    assert read_report(folder)["chunks_taken_up"] == 2
+    assert read_report(folder)["n_resumed_shards"] == 2
     assert miner.load(folder).render().shape == (3, 20, 24)
     assert traces(other) == before
 

@@ -15,9 +15,9 @@ import torch
 from runs import TINY, Command, read_report, save_picture, start_python
 
 import miner
-from miner.evaluation.metrics import psnr_db
 from miner.images import open_image
-from miner.representation import RepresentationError
+from miner.metrics.squared_error import psnr_db
+from miner.support.errors import RepresentationError
 
 PACKAGE = """
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from miner.models.activations import Activation
-from miner.pyramid import Pyramid
+from miner.pyramids import Pyramid
 
 
 @dataclass(frozen=True)

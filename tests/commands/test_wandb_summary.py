@@ -7,8 +7,8 @@ import pytest
 import wandb
 from wandb_files import Record, history_of, of_type, read_wandb, run_of, summary_of
 
-from miner.training import wandb_summary
-from miner.training.wandb_summary import SweepRun, log_comparison
+from miner.loggers import wandb as wandb_summary
+from miner.loggers.wandb import SweepRun, log_comparison
 
 COLUMNS = ["run", "model.width", "psnr_db", "seed"]
 ROWS = [["0-a", "8", 31.5, 1], ["1-b", "[4,8]", None, 2], ["2-c", None, 30, None]]

@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 from runs import ROOT
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from miner.config import CONF_FOLDER
-from miner.schema import check_config
+from miner.config.build import CONF_FOLDER
+from miner.config.schema import check_config
 
 SWEEP = yaml.safe_load((ROOT / "scripts" / "wandb_sweep.yaml").read_text())
 Draw = dict[str, Any]

@@ -8,9 +8,8 @@ import pytest
 import wandb
 from wandb_files import Record, history_of, of_type, read_wandb, run_of, summary_of
 
-from miner.plan import SweepPlace
-from miner.training.wandb_logger import WandbRun
-from miner.training.wandb_start import shortened
+from miner.loggers.wandb import WandbRun, shortened
+from miner.support.run_files import SweepInfo
 
 LONG = f"image.path=/photos/{'holiday/' * 20}sunset.png"
 REPORT = {
@@ -29,18 +28,18 @@ REPORT = {
     "overrides": ["pyramid=laplacian"],
     "notes": ["ssim is undefined"],
 }
-PRODUCT = {"manifest.json": b"{}", "level_0/chunk_0.safetensors": b"weights"}
+REPRESENTATION_FOLDER = {"manifest.json": b"{}", "level_0/chunk_0.safetensors": b"weights"}
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a sweep's job whose logger got a report and a product."""
     folder = tmp_path_factory.mktemp("sweep") / "0-abc"
-    for name, content in PRODUCT.items():
+    for name, content in REPRESENTATION_FOLDER.items():
         path = folder / "representation" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    sweep = SweepPlace("quality", ["pyramid=laplacian", LONG])
+    sweep = SweepInfo("quality", ["pyramid=laplacian", LONG])
     logger = WandbRun(folder, tags=["mine", "mine"], log_representation=True, sweep=sweep)
     logger.log_results(REPORT, {})
     logger.finish(succeeded=True)
@@ -114,14 +113,14 @@ def test_representation_is_an_artifact_read_from_the_jobs_folder(
     assert artifact["type"] == "representation"
     assert artifact["name"] == f"representation-{run_of(records)['run_id']}"
     entries = {entry["path"]: entry for entry in artifact["manifest"]["contents"]}
-    assert entries.keys() == PRODUCT.keys()
-    for name, content in PRODUCT.items():
+    assert entries.keys() == REPRESENTATION_FOLDER.keys()
+    for name, content in REPRESENTATION_FOLDER.items():
         assert Path(entries[name]["local_path"]) == (job / "representation" / name).resolve()
         assert base64.b64decode(entries[name]["digest"]) == hashlib.md5(content).digest()
 
 
 def test_what_is_configured_goes_before_the_sweep(tmp_path: Path) -> None:
-    sweep = SweepPlace("quality", ["seed=1"])
+    sweep = SweepInfo("quality", ["seed=1"])
     logger = WandbRun(tmp_path, group="mine", job_type="trial", notes="why", sweep=sweep)
     logger.log_results(REPORT, {})
     logger.finish(succeeded=True)

@@ -15,7 +15,7 @@ import wandb
 from runs import ROOT
 from wandb_files import read_wandb, run_of
 
-from miner.training.wandb_start import RunPlace, start_run
+from miner.loggers.wandb import RunPlace, start_run
 
 Sync = Callable[..., int]
 

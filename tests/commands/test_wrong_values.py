@@ -5,8 +5,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from miner.config import CONF_FOLDER
-from miner.schema import ConfigError, check_config
+from miner.config.build import CONF_FOLDER
+from miner.config.schema import check_config
+from miner.support.errors import ConfigError
 
 LISTS = "or a list of them coarse to fine"
 WRONG_VALUES = {  # a setting: the rule that its message must tell
@@ -27,22 +28,22 @@ WRONG_VALUES = {  # a setting: the rule that its message must tell
     "model.width=wide": LISTS,
     "model.width=[20, 0]": LISTS,
     "model.depth=0": "1 to 16",
-    "sizing.retries=-1": "0 to 8",
-    "sizing.retries=9": "0 to 8",
-    "sizing.retries=1.5": "0 to 8",
-    "sizing.pilot_steps=0": "at least 1",
-    "sizing.gain_db=-1": "0 or more",
-    "sizing.gain_db=nan": "0 or more",
-    "sizing.features_per_db=0": "above 0",
-    "sizing.features_per_db=inf": "above 0",
-    "sizing.least=0": "1 to 1024",
-    "sizing.least=few": "1 to 1024",
-    "sizing.most=0": "1 to 1024",
-    "sizing.most=1025": "1 to 1024",
-    "sizing.parameters_per_pixel=0": "above 0",
-    "sizing.parameters_per_pixel=few": "above 0",
-    "sizing._target_=5": "must name a class",
-    "kernel._target_=5": "must name a class",
+    "capacity.max_refits=-1": "0 to 8",
+    "capacity.max_refits=9": "0 to 8",
+    "capacity.max_refits=1.5": "0 to 8",
+    "capacity.probe_steps=0": "at least 1",
+    "capacity.gain_db=-1": "0 or more",
+    "capacity.gain_db=nan": "0 or more",
+    "capacity.features_per_db=0": "above 0",
+    "capacity.features_per_db=inf": "above 0",
+    "capacity.min_width=0": "1 to 1024",
+    "capacity.min_width=few": "1 to 1024",
+    "capacity.max_width=0": "1 to 1024",
+    "capacity.max_width=1025": "1 to 1024",
+    "capacity.parameters_per_pixel=0": "above 0",
+    "capacity.parameters_per_pixel=few": "above 0",
+    "capacity._target_=5": "must name a class",
+    "backend._target_=5": "must name a class",
     "readout.ridge=-1": "above 0",
     "readout.frequency=0": "above 0",
     "weights.gain=0": "above 0",
@@ -63,8 +64,8 @@ WRONG_VALUES = {  # a setting: the rule that its message must tell
     "fitting.coarse_ratio=much": "at least 1",
     "fitting.max_steps=[3, 0]": LISTS,
     "fitting.max_steps=[]": LISTS,
-    "fitting.pixels_per_step=some": "or all",
-    "fitting.chunk_size=0": "at least 1",
+    "fitting.batch_pixels=some": "or all",
+    "fitting.blocks_per_shard=0": "at least 1",
     "fitting.max_memory_gib=0": "above 0",
     "image.max_pixels=0": "at least 1",
     "trainer.devices=0": "from 1 to 1024",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from miner.comparison.results import THUMBNAILS
+from miner.comparison.runs import THUMBNAILS
 
 
 def write_run(
@@ -22,6 +22,7 @@ def write_run(
     given = dict(override.split("=", 1) for override in overrides)
     image, seed = given.get("image", "camera"), int(given.get("seed", 0))
     report: dict[str, Any] = {
+        "report_version": 2,
         "status": "finished",
         "image": image,
         "image_sha256": f"content of {image}",

@@ -9,8 +9,8 @@ from scipy import stats
 
 from miner.comparison.comparison import Comparison
 from miner.comparison.differences import Difference, compared, paired_differences
-from miner.comparison.estimate import Estimate, Pair, describe, estimate
-from miner.comparison.results import read_results
+from miner.comparison.runs import read_results
+from miner.comparison.statistics import Estimate, Pair, describe, estimate
 
 
 class Runs:

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.equal_cost import (
+from miner.comparison.differences import (
     Curve,
     differences_at_equal_cost,
     mean_distance,
     sweeps_along,
 )
-from miner.comparison.front import pareto_front
-from miner.comparison.results import read_results
+from miner.comparison.runs import read_results
+from miner.comparison.statistics import pareto_front
 
 SMALL = st.integers(0, 5).map(float)
 

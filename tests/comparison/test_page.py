@@ -15,9 +15,9 @@ from selenium.webdriver.support.ui import Select
 
 from miner.comparison.comparison import Comparison
 from miner.comparison.differences import paired_differences
-from miner.comparison.front import pareto_front
-from miner.comparison.results import Result, read_results
-from miner.comparison.write import write_comparison
+from miner.comparison.page import write_comparison
+from miner.comparison.runs import Result, read_results
+from miner.comparison.statistics import pareto_front
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH"

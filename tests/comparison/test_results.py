@@ -7,8 +7,8 @@ import pytest
 from fake_runs import write_content, write_killed, write_run
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.results import NoRunsError, Result, read_results
-from miner.plan import Plan, PlannedJob, write_plan
+from miner.comparison.runs import NoRunsError, Result, read_results
+from miner.support.run_files import Plan, PlannedJob, write_plan
 
 
 def read_one(folder: Path) -> Result:
@@ -39,17 +39,6 @@ def test_runs_come_in_order_of_their_numbers(tmp_path: Path) -> None:
 def test_a_run_named_twice_counts_once(tmp_path: Path) -> None:
     write_run(tmp_path / "a")
     assert len(read_results([tmp_path, tmp_path / "a"])) == 1
-
-
-def test_an_older_run_is_read_from_what_hydra_stored(tmp_path: Path) -> None:
-    folder = write_killed(tmp_path / "a", ["+model.depth=3"])
-    content = {"image": "moon", "seed": 5, "psnr_db": 31.5, "overrides": ["model.depth=3"]}
-    write_content(folder, json.dumps(content))
-    result = read_one(folder)
-    assert (result.status, result.image, result.seed) == ("finished", "moon", "5")
-    assert result.config["model"] == {"width": 8}
-    assert result.numbers == {"psnr_db": 31.5}
-    assert result.curve == {}
 
 
 def test_defaults_fill_in_what_was_not_typed(tmp_path: Path) -> None:
@@ -95,7 +84,7 @@ def test_fields_of_other_kinds_than_expected_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
-    content = '{"psnr_db": Infinity, "ssim": NaN, "n_parameters": 3}'
+    content = '{"report_version": 2, "psnr_db": Infinity, "ssim": NaN, "n_parameters": 3}'
     assert read_one(write_content(tmp_path / "a", content)).numbers == {"n_parameters": 3}
 
 

@@ -16,11 +16,10 @@ from PIL import Image
 
 from miner.compare import main
 from miner.comparison.comparison import Comparison
-from miner.comparison.results import read_results
+from miner.comparison.page import write_comparison
+from miner.comparison.runs import read_results
 from miner.comparison.settings import settings
-from miner.comparison.summary import summary_lines
-from miner.comparison.tables import table
-from miner.comparison.write import write_comparison
+from miner.comparison.text import summary_lines, table
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -215,7 +214,7 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_the_command_imports_no_torch() -> None:
     code = (
-        "import sys, miner.compare, miner.comparison.write;"
+        "import sys, miner.compare, miner.comparison.page;"
         "print(*{'torch', 'plotly', 'itables', 'scipy', 'pandas', 'jinja2'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

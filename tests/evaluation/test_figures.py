@@ -8,17 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from miner.evaluation.display import enlarge_to_screen, level_colour, reduce_to_side
-from miner.evaluation.figures import (
-    LevelBlocks,
-    LevelCurve,
-    blocks_picture,
-    draw_blocks,
-    draw_curves,
-    draw_error,
-    square_error,
-    to_display,
-)
+from miner.visual.blocks import LevelBlocks, blocks_picture, draw_blocks
+from miner.visual.display import enlarge_to_screen, level_colour, reduce_to_side, to_display
+from miner.visual.plots import LevelCurve, draw_curves, draw_error, square_error
 
 
 def grey_image(height: int, width: int, channels: int = 3) -> NDArray[np.float32]:

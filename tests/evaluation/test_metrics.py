@@ -9,11 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from miner.evaluation.metrics import psnr_db
-from miner.evaluation.seams import Seams
-from miner.evaluation.squared_error import SquaredError
-from miner.evaluation.tally import Tally, extended
-from miner.regions import slices, tiles, whole
+from miner.metrics.squared_error import Seams, SquaredError, psnr_db
+from miner.metrics.tile_metrics import TileMetrics, extended
+from miner.signals.regions import slices, tiles, whole
 
 
 def noisy_pair(*shape: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -22,9 +20,11 @@ def noisy_pair(*shape: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return source, source + 0.1 * torch.randn(shape, generator=generator)
 
 
-def tally_of(source: Tensor, reconstruction: Tensor, tile_side: int, patch_size: int = 4) -> Tally:
+def tally_of(
+    source: Tensor, reconstruction: Tensor, tile_side: int, patch_size: int = 4
+) -> TileMetrics:
     sides = tuple(source.shape[1:])
-    tally = Tally(sides, len(source), patch_size)
+    tally = TileMetrics(sides, len(source), patch_size)
     for tile in tiles(sides, tile_side):
         box = (slice(None), *slices(extended(tile, sides)))
         tally.add(tile, source[box], reconstruction.clamp(0, 1)[box])
@@ -159,4 +159,4 @@ def test_a_volume_has_a_psnr() -> None:
 def test_a_tile_without_what_follows_it_is_rejected() -> None:
     tile = torch.zeros(1, 8, 8)
     with pytest.raises(ValueError, match=r"shape \(1, 8, 8\).*\(1, 16, 18\)"):
-        Tally((16, 20), 1, 4).add(((0, 8), (0, 8)), tile, tile)
+        TileMetrics((16, 20), 1, 4).add(((0, 8), (0, 8)), tile, tile)

@@ -5,9 +5,10 @@ import math
 import pytest
 from hydra import compose, initialize_config_dir
 
-from miner.config import CONF_FOLDER, build_objective
-from miner.evaluation.objective import Objective, Quality, QualityAtBudget
-from miner.schema import ConfigError, check_config
+from miner.config.build import CONF_FOLDER, build_objective
+from miner.config.schema import check_config
+from miner.metrics.objective import Objective, Quality, QualityAtBudget
+from miner.support.errors import ConfigError
 
 REPORT = {
     "psnr_db": 40.0,
@@ -83,4 +84,4 @@ def test_wrong_number_is_refused(wrong: str) -> None:
 
 def test_class_of_another_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"must be a subclass of .*\.Objective"):
-        built("objective._target_=miner.pyramid.GaussianPyramid")
+        built("objective._target_=miner.pyramids.GaussianPyramid")

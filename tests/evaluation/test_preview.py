@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from miner.evaluation.preview import Preview
-from miner.regions import slices, tiles
+from miner.signals.regions import slices, tiles
+from miner.visual.display import Preview
 
 
 def image(*shape: int) -> Tensor:

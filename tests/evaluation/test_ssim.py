@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from miner.evaluation.ssim import ssim_sum
+from miner.metrics.ssim import ssim_sum
 
 Image = NDArray[np.float32]
 

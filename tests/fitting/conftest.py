@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from workshop import WRITES, Workshop, forget
 
-from miner.fitting.fused import compiler
+from miner.kernels.cpu import compiler
 
 if importlib.util.find_spec("triton") is None:  # there is none for macOS
     collect_ignore_glob = ["test_triton_*"]

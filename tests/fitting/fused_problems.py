@@ -10,17 +10,14 @@ import torch
 from problems import READOUTS, Problem, noise
 from torch import Tensor
 
-from miner.fitting.compacted import CompactedSteps, DenseSteps
-from miner.fitting.fused.steps import FusedSteps
-from miner.fitting.kernel import EagerKernel
-from miner.fitting.loss import Loss, MSELoss
+from miner.fitting.backend import EagerBackend
+from miner.fitting.criteria import ExponentialSchedule, Loss, MSELoss
 from miner.fitting.optimizer import OptimizerFactory
-from miner.fitting.schedule import ExponentialSchedule
-from miner.fitting.steps import EagerSteps, StepSettings
+from miner.fitting.steps import CompactingTrainer, DenseTrainer, EagerTrainer, StepSettings
+from miner.kernels.cpu.steps import CompiledTrainer
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
-from miner.models.block_mlp import BlockMLP
-from miner.models.block_model import BlockModel
 from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding
+from miner.models.network import BlockMLP, BlockNetwork
 from miner.models.parameters import Parameters, repeat
 
 ACTIVATIONS = (Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer())
@@ -82,7 +79,7 @@ def problem_of(
     """A problem in float64 whose numbers float32 holds exactly."""
     solver, signed = READOUTS[kind.readout]
     mlp = BlockMLP(kind.encoding, kind.activation, kind.width, kind.depth, kind.n_axes)
-    model = BlockModel(mlp, solver.head(signed), kind.channels)
+    model = BlockNetwork(mlp, solver.head(signed), kind.channels)
     generator = torch.Generator().manual_seed(seed)
     drawn = mlp.draw(generator) | solver.draw(
         model.head.shapes(kind.width, kind.channels), generator
@@ -103,32 +100,32 @@ def problem_of(
 
 def in_single_precision(given: Problem) -> Problem:
     """The same problem for plain PyTorch in float32."""
-    return replace(given.compiled(), kernel=EagerKernel())
+    return replace(given.compiled(), backend=EagerBackend())
 
 
-def begin(given: Problem) -> DenseSteps:
+def begin(given: Problem) -> DenseTrainer:
     """Blocks ready to be trained by the problem's kernel."""
-    steps = given.kernel.steps(
+    steps = given.backend.steps(
         given.model, given.readout, given.steps, given.encoded, given.targets, given.start
     )
-    assert isinstance(steps, CompactedSteps)
+    assert isinstance(steps, CompactingTrainer)
     return steps.inner
 
 
-def three_ways(given: Problem) -> tuple[EagerSteps, EagerSteps, FusedSteps]:
+def three_ways(given: Problem) -> tuple[EagerTrainer, EagerTrainer, CompiledTrainer]:
     """Plain steps in float64 (the truth) and in float32 (what rounding costs), compiled steps."""
     truth, single, fused = map(begin, (given, in_single_precision(given), given.compiled()))
-    assert isinstance(truth, EagerSteps) and isinstance(single, EagerSteps)
-    assert isinstance(fused, FusedSteps)
+    assert isinstance(truth, EagerTrainer) and isinstance(single, EagerTrainer)
+    assert isinstance(fused, CompiledTrainer)
     return truth, single, fused
 
 
-def trained(steps: EagerSteps) -> Parameters:
+def trained(steps: EagerTrainer) -> Parameters:
     """Trained parameters, by name."""
     return {name: tensor.detach() for name, tensor in steps._trained.items()}
 
 
-def gradients(steps: EagerSteps) -> Parameters:
+def gradients(steps: EagerTrainer) -> Parameters:
     """What the last step went by, by name."""
     return {name: tensor.grad for name, tensor in steps._trained.items()}
 

@@ -7,9 +7,9 @@ import torch
 from fused_problems import Kind, begin, in_single_precision, problem_of
 from problems import Problem
 
-from miner.fitting.gpu.steps import TritonSteps
-from miner.fitting.kernel import TritonKernel
-from miner.fitting.steps import EagerSteps
+from miner.fitting.steps import EagerTrainer
+from miner.kernels.backend import TritonBackend
+from miner.kernels.triton.steps import TritonTrainer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -19,27 +19,27 @@ def in_triton(given: Problem) -> Problem:
     single = given.compiled()
     return replace(
         single,
-        kernel=TritonKernel(),
+        backend=TritonBackend(),
         encoded=single.encoded.to(DEVICE),
         targets=single.targets.to(DEVICE),
         start={name: tensor.to(DEVICE) for name, tensor in single.start.items()},
     )
 
 
-def begin_in_triton(given: Problem) -> TritonSteps:
+def begin_in_triton(given: Problem) -> TritonTrainer:
     """Blocks ready to be trained by Triton's programs."""
     there = in_triton(given)
-    steps = there.kernel.steps(
+    steps = there.backend.steps(
         there.model, there.readout, there.steps, there.encoded, there.targets, there.start
     )
-    assert isinstance(steps, TritonSteps)
+    assert isinstance(steps, TritonTrainer)
     return steps
 
 
-def three_ways(given: Problem) -> tuple[EagerSteps, EagerSteps, TritonSteps]:
+def three_ways(given: Problem) -> tuple[EagerTrainer, EagerTrainer, TritonTrainer]:
     """Plain steps in float64 (the truth) and in float32 (what rounding costs), Triton's."""
     truth, single = begin(given), begin(in_single_precision(given))
-    assert isinstance(truth, EagerSteps) and isinstance(single, EagerSteps)
+    assert isinstance(truth, EagerTrainer) and isinstance(single, EagerTrainer)
     return truth, single, begin_in_triton(given)
 
 

@@ -8,30 +8,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from miner.fitting.block_fitter import BlockFit, fit_blocks
-from miner.fitting.fitter import PyramidFitter, fit_pyramid, make_spec
-from miner.fitting.kernel import EagerKernel, FusedKernel, Kernel
-from miner.fitting.loss import MSELoss
-from miner.fitting.pruning import NoPruning, Pruning
+from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.block_fit import BlockFit, fit_blocks
+from miner.fitting.capacity import UniformCapacity
+from miner.fitting.criteria import ConstantSchedule, MSELoss, NoPruning, Pruning
+from miner.fitting.initialization import FreshWeights
+from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
-from miner.fitting.schedule import ConstantSchedule
 from miner.fitting.settings import FitSettings
-from miner.fitting.sizing import UniformSizing
 from miner.fitting.steps import StepSettings
-from miner.fitting.weights import FreshWeights
 from miner.images import PixelFormat
+from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Activation, Sine
-from miner.models.block_mlp import BlockMLP
-from miner.models.block_model import BlockModel
 from miner.models.encodings import CosineEncoding
+from miner.models.network import BlockMLP, BlockNetwork
 from miner.models.parameters import Parameters, repeat, select
-from miner.pyramid import ArrayRaster, Frame, LaplacianPyramid, Raster, RasterRoom, coordinates
-from miner.regions import whole
-from miner.representation import MinerRepresentation
+from miner.pyramids.pyramid import LaplacianPyramid
+from miner.representation import Representation
 from miner.representation.storage import Float32Storage
-from miner.scratch import Scratch
+from miner.signals.grid import CoordinateFrame, coordinates
+from miner.signals.regions import whole
+from miner.signals.scratch import Scratch
+from miner.signals.signal import ArraySignal, Signal
+from miner.signals.store import LocalSignalStore
 
-SINE, NEVER, EAGER = Sine(), NoPruning(10), EagerKernel()
+SINE, NEVER, EAGER = Sine(), NoPruning(10), EagerBackend()
 ADAM = partial(torch.optim.Adam, lr=2e-3, betas=(0.9, 0.99))
 READOUTS = {  # readout, and whether its targets have either sign
     "closed_form": (ClosedFormReadout(), True),
@@ -48,13 +49,13 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 class Problem:
     """Blocks of 6x6 pixels, 2 channels, smooth and in float64, each with a start of its own."""
 
-    model: BlockModel
+    model: BlockNetwork
     readout: Readout
     encoded: Tensor
     targets: Tensor
     start: Parameters
     steps: StepSettings
-    kernel: Kernel = EAGER
+    backend: Backend = EAGER
 
     def select(self, index: Tensor) -> "Problem":
         """The same problem for some of the blocks."""
@@ -71,7 +72,7 @@ class Problem:
             encoded=self.encoded.float(),
             targets=self.targets.float(),
             start={name: tensor.float() for name, tensor in self.start.items()},
-            kernel=FusedKernel(),
+            backend=CompiledBackend(),
         )
 
     def fit(
@@ -82,7 +83,7 @@ class Problem:
     ) -> BlockFit:
         """Fit the blocks."""
         return fit_blocks(
-            self.kernel,
+            self.backend,
             self.model,
             self.readout,
             self.steps,
@@ -105,7 +106,7 @@ def problem(
 ) -> Problem:
     """A problem with a readout of `READOUTS`."""
     solver, signed = READOUTS[readout]
-    model = BlockModel(
+    model = BlockNetwork(
         BlockMLP(CosineEncoding(3), activation, width=5, depth=2), solver.head(signed), 2
     )
     generator = torch.Generator().manual_seed(0)
@@ -114,7 +115,7 @@ def problem(
         name: tensor.double() * (0.8 + 0.4 * noise(*tensor.shape, seed=1).double())
         for name, tensor in repeat(drawn, n_blocks).items()
     }
-    encoded = model.mlp.encoding(coordinates(6, (6, 6), Frame.own(2)).double())
+    encoded = model.mlp.encoding(coordinates(6, (6, 6), CoordinateFrame.own(2)).double())
     waves = (4 * (noise(n_blocks, 2, 6, seed=2).double() - 0.5)) @ encoded
     targets = 0.4 * waves.sin() + (0.0 if signed else 0.5)
     steps = StepSettings(20, ADAM, ConstantSchedule(), MSELoss(), None, key=(0, 0, "pixels"))
@@ -156,31 +157,33 @@ SETTINGS = FitSettings(
     loss=MSELoss(),
     pruning=NEVER,
     storage=Float32Storage(),
-    sizing=UniformSizing(),
-    kernel=EAGER,
+    capacity=UniformCapacity(),
+    backend=EAGER,
     max_mse=1e-4,
     coarse_ratio=1.0,
     max_steps=4,
-    pixels_per_step=None,
-    chunk_size=2048,
+    batch_pixels=None,
+    blocks_per_shard=2048,
     max_memory_gib=1.0,
 )
 
 
-def fitter(signal: Tensor, **changes: Any) -> PyramidFitter:
+def fitter(signal: Tensor, **changes: Any) -> PyramidFit:
     """A fitter of a signal `(C, *S)` with some of `SETTINGS` changed."""
     settings = replace(SETTINGS, **changes)
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
-    raster = ArrayRaster(signal.numpy())
-    return PyramidFitter(raster, spec, settings, RasterRoom(torch.device("cpu"), Scratch(None)))
+    image_signal = ArraySignal(signal.numpy())
+    return PyramidFit(
+        image_signal, spec, settings, LocalSignalStore(torch.device("cpu"), Scratch(None))
+    )
 
 
-def whole_of(raster: Raster) -> Tensor:
+def whole_of(image_signal: Signal) -> Tensor:
     """All of a signal, `(C, *S)`."""
-    return raster.read(whole(raster.sides))
+    return image_signal.read(whole(image_signal.sides))
 
 
-def fit(signal: Tensor, **changes: Any) -> MinerRepresentation:
+def fit(signal: Tensor, **changes: Any) -> Representation:
     """Fit a signal `(C, *S)` with some of `SETTINGS` changed."""
     return fit_pyramid(fitter(signal, **changes))

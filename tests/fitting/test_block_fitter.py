@@ -10,11 +10,16 @@ from problems import NEVER, READOUTS, Problem, problem
 from test_readout import least_squares, penalty
 from torch import Tensor
 
-from miner.fitting.block_fitter import BlockFit
-from miner.fitting.loss import LogMSELoss
-from miner.fitting.pruning import AbsoluteMSEPruning, NoPruning, PlateauPruning
-from miner.fitting.randomness import pixel_subset
-from miner.fitting.schedule import ExponentialSchedule, Schedule
+from miner.fitting.block_fit import BlockFit
+from miner.fitting.criteria import (
+    AbsoluteMSEPruning,
+    ExponentialSchedule,
+    LogMSELoss,
+    NoPruning,
+    PlateauPruning,
+    Schedule,
+)
+from miner.fitting.initialization import pixel_subset
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.parameters import Parameters, concatenate, select
 
@@ -60,12 +65,12 @@ def plain_loop(kind: str, given: Problem, block: int) -> tuple[Parameters, float
     optimizer, best = steps.optimizer(own.values()), (own, math.inf)
     rate = optimizer.param_groups[0]["lr"]
     for step in range(steps.n_steps + 1):
-        if steps.pixels_per_step is None or step == steps.n_steps:
+        if steps.batch_pixels is None or step == steps.n_steps:
             outputs = plain_outputs(kind, own, given.encoded, targets, targets)
             mse = float((outputs - targets).detach().square().mean())
             if mse < best[1]:
                 best = ({name: tensor.detach().clone() for name, tensor in own.items()}, mse)
-        drawn = pixel_subset(36, steps.pixels_per_step or 36, step, *steps.key)
+        drawn = pixel_subset(36, steps.batch_pixels or 36, step, *steps.key)
         outputs = plain_outputs(kind, own, given.encoded[:, drawn], targets[:, drawn], targets)
         optimizer.param_groups[0]["lr"] = rate * steps.schedule.factor(step, steps.n_steps)
         optimizer.zero_grad()
@@ -74,11 +79,11 @@ def plain_loop(kind: str, given: Problem, block: int) -> tuple[Parameters, float
     return best
 
 
-@pytest.mark.parametrize("pixels_per_step", [None, 11])
+@pytest.mark.parametrize("batch_pixels", [None, 11])
 @pytest.mark.parametrize("readout", READOUTS)
-def test_a_fit_is_a_plain_loop_over_blocks(readout: str, pixels_per_step: int | None) -> None:
+def test_a_fit_is_a_plain_loop_over_blocks(readout: str, batch_pixels: int | None) -> None:
     given = problem(readout, n_blocks=3).with_steps(
-        schedule=ExponentialSchedule(0.9), loss=LogMSELoss(), pixels_per_step=pixels_per_step
+        schedule=ExponentialSchedule(0.9), loss=LogMSELoss(), batch_pixels=batch_pixels
     )
     fit = given.fit(NoPruning(100))
     for block in range(3):
@@ -102,7 +107,7 @@ def test_the_batch_does_not_matter_for_any_activation(activation: Activation) ->
 
 
 def test_the_batch_does_not_matter_for_pixel_subsets() -> None:
-    given = problem().with_steps(pixels_per_step=10, loss=LogMSELoss())
+    given = problem().with_steps(batch_pixels=10, loss=LogMSELoss())
     same(in_groups(given, 7), given.fit().parameters)
 
 
@@ -178,12 +183,12 @@ def test_a_diverged_block_does_not_touch_the_others() -> None:
     assert fit.mse[0] == math.inf
 
 
-@pytest.mark.parametrize("pixels_per_step", [None, 10])
+@pytest.mark.parametrize("batch_pixels", [None, 10])
 @pytest.mark.parametrize("readout", READOUTS)
 def test_the_reported_error_is_that_of_the_returned_state(
-    readout: str, pixels_per_step: int | None
+    readout: str, batch_pixels: int | None
 ) -> None:
-    given = problem(readout).with_steps(pixels_per_step=pixels_per_step)
+    given = problem(readout).with_steps(batch_pixels=batch_pixels)
     fit = given.fit()
     torch.testing.assert_close(fit.mse, given.measured(fit.parameters), rtol=1e-9, atol=0)
 
@@ -219,7 +224,7 @@ def test_fitting_lowers_the_error(readout: str) -> None:
 
 
 def test_a_fit_repeats_bit_for_bit() -> None:
-    first, again = (problem().with_steps(pixels_per_step=10).fit() for _ in range(2))
+    first, again = (problem().with_steps(batch_pixels=10).fit() for _ in range(2))
     torch.testing.assert_close(first.parameters, again.parameters, rtol=0, atol=0)
 
 
@@ -300,7 +305,7 @@ def test_fewer_pixels_than_features_are_fitted_exactly(n_pixels: int) -> None:
 
 def test_more_pixels_a_step_than_a_block_has_are_all() -> None:
     given = problem()
-    same(given.with_steps(pixels_per_step=99).fit(NEVER).parameters, given.fit(NEVER).parameters)
+    same(given.with_steps(batch_pixels=99).fit(NEVER).parameters, given.fit(NEVER).parameters)
 
 
 def test_single_and_double_precision_start_together() -> None:
@@ -315,6 +320,6 @@ def test_single_and_double_precision_start_together() -> None:
 
 
 def test_other_keys_see_other_pixels() -> None:
-    given = problem().with_steps(pixels_per_step=10)
+    given = problem().with_steps(batch_pixels=10)
     other = given.with_steps(key=(0, 1, "pixels")).fit().mse
     assert not torch.equal(given.fit().mse, other)

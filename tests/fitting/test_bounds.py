@@ -8,10 +8,10 @@ import torch
 from problems import SETTINGS, fit, fitter, noise
 from whole_fits import Watched, flat_and_busy
 
-from miner.fitting.fitter import fit_pyramid
-from miner.fitting.level import LevelFit
-from miner.fitting.pruning import AbsoluteMSEPruning
-from miner.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
+from miner.fitting.criteria import AbsoluteMSEPruning
+from miner.fitting.level_fit import LevelFit
+from miner.fitting.pyramid_fit import fit_pyramid
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 
 PICTURE = flat_and_busy(70, 83)
 PYRAMIDS = [GaussianPyramid(3), LaplacianPyramid(3)]
@@ -54,14 +54,14 @@ def test_blocks_are_done_at_the_bound_of_their_level(ratio: float, converged: li
 
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_blocks_are_sized_for_the_bound_of_their_level(ratio: float) -> None:
-    sizing = Watched(retries=0)
-    levels(coarse_ratio=ratio, sizing=sizing, pyramid=LaplacianPyramid(3))
-    assert tuple(tried.max_mse for tried in sizing.rounds) == RATIOS[ratio]
+    capacity = Watched(max_refits=0)
+    levels(coarse_ratio=ratio, capacity=capacity, pyramid=LaplacianPyramid(3))
+    assert tuple(tried.max_mse for tried in capacity.rounds) == RATIOS[ratio]
 
 
 def test_a_tighter_bound_takes_wider_networks() -> None:
     counts = [
-        fit(PICTURE, sizing=Watched(), max_mse=bound, pyramid=LaplacianPyramid(1)).n_parameters
+        fit(PICTURE, capacity=Watched(), max_mse=bound, pyramid=LaplacianPyramid(1)).n_parameters
         for bound in (1e-2, 1e-3, 1e-4)
     ]
     assert counts == sorted(set(counts))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from problems import fit
 from whole_fits import SINGLE, block_errors, flat_and_busy, widths_of
 
-from miner.fitting.sizing import SizingByBudget, Task, UniformSizing
+from miner.fitting.capacity import BudgetCapacity, UniformCapacity, WidthRequest
 
 ERRORS = st.lists(st.floats(1e-9, 1e-2), min_size=1, max_size=8)
 AMOUNTS = st.floats(0.1, 3)
@@ -22,7 +22,7 @@ def cost(width: int) -> int:
     return width * width + 20 * width + 5
 
 
-TASK = Task(
+TASK = WidthRequest(
     width=20,
     n_steps=100,
     n_pixels=torch.tensor(PATCH),
@@ -32,10 +32,10 @@ TASK = Task(
 )
 
 
-def assigned(errors: Sequence[float], amount: float, given: Task = TASK) -> list[int]:
-    sizing = SizingByBudget(parameters_per_pixel=amount, least=2)
+def assigned(errors: Sequence[float], amount: float, given: WidthRequest = TASK) -> list[int]:
+    capacity = BudgetCapacity(parameters_per_pixel=amount, min_width=2)
     whole = replace(given, n_pixels=given.n_pixels.expand(len(errors)))
-    return sizing.assign(whole, lambda n_steps: torch.tensor(errors)).tolist()
+    return capacity.assign(whole, lambda n_steps: torch.tensor(errors)).tolist()
 
 
 @given(ERRORS, AMOUNTS)
@@ -81,10 +81,10 @@ def test_plenty_gives_every_block_the_most() -> None:
 def test_a_fit_spends_what_it_is_given_on_the_hardest_blocks(amount: float) -> None:
     signal = flat_and_busy(96, 96)
     changes = {"patch_size": 32, "pyramid": SINGLE, "width": 12, "max_steps": 10}
-    sizing = SizingByBudget(pilot_steps=5, parameters_per_pixel=amount)
-    fitted = fit(signal, sizing=sizing, **changes)
+    capacity = BudgetCapacity(probe_steps=5, parameters_per_pixel=amount)
+    fitted = fit(signal, capacity=capacity, **changes)
     assert 0.8 * amount < fitted.n_parameters / (96 * 96) <= amount
-    pilots = fit(signal, sizing=UniformSizing(), **(changes | {"max_steps": 5}))
+    pilots = fit(signal, capacity=UniformCapacity(), **(changes | {"max_steps": 5}))
     by_error = block_errors(pilots, signal).argsort().tolist()
     widths = [widths_of(fitted)[block] for block in by_error]
     assert widths == sorted(widths)
@@ -93,12 +93,12 @@ def test_a_fit_spends_what_it_is_given_on_the_hardest_blocks(amount: float) -> N
 
 @pytest.mark.parametrize("sides", [(33, 33), (65, 70), (40, 96)])
 def test_pixels_beyond_the_image_earn_nothing(sides: tuple[int, int]) -> None:
-    sizing = SizingByBudget(pilot_steps=5, parameters_per_pixel=0.9)
+    capacity = BudgetCapacity(probe_steps=5, parameters_per_pixel=0.9)
     changes = {"patch_size": 32, "pyramid": SINGLE, "width": 12, "max_steps": 10}
-    fitted = fit(flat_and_busy(*sides), sizing=sizing, **changes)
+    fitted = fit(flat_and_busy(*sides), capacity=capacity, **changes)
     assert fitted.n_parameters <= 0.9 * sides[0] * sides[1]
 
 
 def test_a_spent_budget_pays_for_no_other_try() -> None:
     widths = torch.tensor([3, 9])
-    assert SizingByBudget(retries=2).widen(widths, torch.tensor([1.0, 1.0]), TASK) is widths
+    assert BudgetCapacity(max_refits=2).widen(widths, torch.tensor([1.0, 1.0]), TASK) is widths

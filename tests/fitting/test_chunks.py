@@ -9,19 +9,19 @@ from problems import SETTINGS, fit, fitter, noise
 from whole_fits import SINGLE, smooth, stored
 
 import miner
-from miner.fitting.pruning import AbsoluteMSEPruning
+from miner.fitting.capacity import Capacity, TargetErrorCapacity, UniformCapacity
+from miner.fitting.criteria import AbsoluteMSEPruning
 from miner.fitting.readout import LearnedReadout
-from miner.fitting.sizing import Sizing, SizingByNeed, UniformSizing
 
-SIZINGS = [UniformSizing(), SizingByNeed(pilot_steps=2)]
+SIZINGS = [UniformCapacity(), TargetErrorCapacity(probe_steps=2)]
 
 
-@pytest.mark.parametrize("chunk_size", [1, 5, 100])
-def test_chunks_split_the_active_blocks(chunk_size: int) -> None:
-    level = fitter(noise(1, 29, 23), chunk_size=chunk_size).start_level(1)
+@pytest.mark.parametrize("blocks_per_shard", [1, 5, 100])
+def test_chunks_split_the_active_blocks(blocks_per_shard: int) -> None:
+    level = fitter(noise(1, 29, 23), blocks_per_shard=blocks_per_shard).start_level(1)
     assert torch.equal(torch.cat(level.chunks).sort().values, level.active)
     assert all(bool((chunk.diff() > 0).all()) for chunk in level.chunks)
-    assert {len(chunk) for chunk in level.chunks[:-1]} <= {chunk_size}
+    assert {len(chunk) for chunk in level.chunks[:-1]} <= {blocks_per_shard}
 
 
 def test_a_level_without_active_blocks_has_no_chunks() -> None:
@@ -32,19 +32,19 @@ def test_a_level_without_active_blocks_has_no_chunks() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"chunk_size": 1}, {"chunk_size": 5}, {"max_memory_gib": 1e-9}]
+    "changes", [{"blocks_per_shard": 1}, {"blocks_per_shard": 5}, {"max_memory_gib": 1e-9}]
 )
 def test_what_is_in_computation_together_hardly_shows(changes: dict[str, Any]) -> None:
     together, apart = fit(noise(1, 29, 23)), fit(noise(1, 29, 23), **changes)
     torch.testing.assert_close(apart.reconstruct(), together.reconstruct(), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("sizing", SIZINGS)
-@pytest.mark.parametrize("pixels_per_step", [None, 9])
+@pytest.mark.parametrize("capacity", SIZINGS)
+@pytest.mark.parametrize("batch_pixels", [None, 9])
 def test_a_fit_repeats_bit_for_bit_whatever_the_global_generator(
-    pixels_per_step: int | None, sizing: Sizing
+    batch_pixels: int | None, capacity: Capacity
 ) -> None:
-    changes = {"pixels_per_step": pixels_per_step, "sizing": sizing}
+    changes = {"batch_pixels": batch_pixels, "capacity": capacity}
     torch.manual_seed(1)
     first = fit(noise(1, 29, 23), **changes)
     torch.manual_seed(2)
@@ -54,7 +54,7 @@ def test_a_fit_repeats_bit_for_bit_whatever_the_global_generator(
 
 def test_a_fit_leaves_the_global_generator_alone() -> None:
     state = torch.get_rng_state()
-    fit(noise(1, 9, 9), readout=LearnedReadout(), pixels_per_step=9)
+    fit(noise(1, 9, 9), readout=LearnedReadout(), batch_pixels=9)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -89,10 +89,10 @@ def test_steps_and_widths_run_coarse_to_fine() -> None:
     assert (widths, steps) == ([4, 6], [3, 7])
 
 
-@pytest.mark.parametrize("sizing", SIZINGS)
-def test_all_steps_are_told(sizing: Sizing) -> None:
+@pytest.mark.parametrize("capacity", SIZINGS)
+def test_all_steps_are_told(capacity: Capacity) -> None:
     told: list[int] = []
-    fitter(noise(1, 29, 23), sizing=sizing).start_level(1).fit_chunk(0, told.append)
+    fitter(noise(1, 29, 23), capacity=capacity).start_level(1).fit_chunk(0, told.append)
     assert sum(told) == 4 * SETTINGS.max_steps
 
 
@@ -104,7 +104,7 @@ def test_a_fit_leaves_the_signal_alone() -> None:
 
 def test_an_array_is_fitted_in_one_line() -> None:
     image = smooth(20, 20)[0].numpy()
-    fitted = miner.fit(image, patch_size=8, sizing="uniform", fitting={"max_steps": 5})
+    fitted = miner.fit(image, patch_size=8, capacity="uniform", fitting={"max_steps": 5})
     assert float(np.square(fitted.render()[0] - image).mean()) < 1e-4
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from workshop import FAILS, WRITES, Workshop, forget
 
-from miner.fitting.fused import compiler, library
-from miner.fitting.fused.compiler import CompilerError, build
+from miner.kernels.cpu import compiler, library
+from miner.kernels.cpu.compiler import CompilerError, build
 
 
 def test_a_library_is_compiled_once(workshop: Workshop) -> None:

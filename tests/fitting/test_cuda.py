@@ -12,12 +12,14 @@ from torch import Tensor
 from whole_fits import flat_and_busy, stored
 
 import miner
-from miner.fitting.fitter import PyramidFitter, fit_pyramid
-from miner.fitting.kernel import EagerKernel, FusedKernel
-from miner.fitting.sizing import SizingByNeed
-from miner.pyramid import LaplacianPyramid, RasterRoom, TensorRaster, UploadedRaster
-from miner.pyramid.room import HELD_ON_DEVICE
-from miner.scratch import Scratch
+from miner.fitting.backend import EagerBackend
+from miner.fitting.capacity import TargetErrorCapacity
+from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid
+from miner.kernels.backend import CompiledBackend
+from miner.pyramids.pyramid import LaplacianPyramid
+from miner.signals.scratch import Scratch
+from miner.signals.signal import TensorSignal, UploadedSignal
+from miner.signals.store import HELD_ON_DEVICE, LocalSignalStore
 
 pytestmark = [
     pytest.mark.cuda,
@@ -25,13 +27,13 @@ pytestmark = [
 ]
 
 GPU = torch.device("cuda")
-BY_NEED = SizingByNeed(pilot_steps=5, features_per_db=4.4)
+BY_NEED = TargetErrorCapacity(probe_steps=5, features_per_db=4.4)
 
 
-def fitter_there(signal: Tensor, held_bytes: int = HELD_ON_DEVICE, **changes: Any) -> PyramidFitter:
-    template = fitter(signal, **{"kernel": FusedKernel()} | changes)
+def fitter_there(signal: Tensor, held_bytes: int = HELD_ON_DEVICE, **changes: Any) -> PyramidFit:
+    template = fitter(signal, **{"backend": CompiledBackend()} | changes)
     signals, spec, settings = template.signals, template.spec, template.settings
-    return PyramidFitter(signals[0], spec, settings, RasterRoom(GPU, Scratch(None), held_bytes))
+    return PyramidFit(signals[0], spec, settings, LocalSignalStore(GPU, Scratch(None), held_bytes))
 
 
 def fit_there(signal: Tensor, **changes: Any) -> list[Tensor]:
@@ -52,7 +54,7 @@ def test_a_gpu_fits_as_well_as_the_cpu(readout: str) -> None:
 
 def test_an_image_is_held_where_it_is_fitted() -> None:
     kinds = [type(signal) for signal in fitter_there(noise(1, 40, 52)).signals]
-    assert kinds == [TensorRaster, TensorRaster]
+    assert kinds == [TensorSignal, TensorSignal]
 
 
 def test_signals_that_are_uploaded_give_the_fit_of_those_that_are_held(
@@ -61,18 +63,18 @@ def test_signals_that_are_uploaded_give_the_fit_of_those_that_are_held(
     signal = flat_and_busy(90, 70)
     changes: dict[str, Any] = {"pyramid": LaplacianPyramid(3), "max_steps": 12}
     held = fit_there(signal, **changes)
-    monkeypatch.setattr("miner.regions.DEVICE_TILE_SIDE", 32)
+    monkeypatch.setattr("miner.signals.regions.DEVICE_TILE_SIDE", 32)
     changes["held_bytes"] = 0
-    assert isinstance(fitter_there(signal, **changes).signals[0], UploadedRaster)
+    assert isinstance(fitter_there(signal, **changes).signals[0], UploadedSignal)
     assert all(map(torch.equal, fit_there(signal, **changes), held))
 
 
 def test_groups_side_by_side_have_the_bits_of_one_after_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    signal, changes = flat_and_busy(90, 170), {"sizing": BY_NEED, "max_steps": 30}
+    signal, changes = flat_and_busy(90, 170), {"capacity": BY_NEED, "max_steps": 30}
     together = [fit_there(signal, **changes) for _ in range(3)]
-    for module in ("side_by_side", "level"):
+    for module in ("device", "level_fit"):
         monkeypatch.setattr(f"miner.fitting.{module}.n_side_by_side", lambda device, n: 1)
     alone = fit_there(signal, **changes)
     assert all(all(map(torch.equal, found, alone)) for found in together)
@@ -95,10 +97,10 @@ def test_a_fit_goes_on_where_memory_runs_out(
 ) -> None:
     signal, told = noise(1, 512, 512), []
     running = fitter_there(
-        signal, kernel=EagerKernel(), width=24, max_steps=10, pyramid=LaplacianPyramid(1)
+        signal, backend=EagerBackend(), width=24, max_steps=10, pyramid=LaplacianPyramid(1)
     )
     level = running.start_level(0)
-    with caplog.at_level(logging.WARNING, "miner.fitting.memory"):
+    with caplog.at_level(logging.WARNING, "miner.fitting.device"):
         shard = level.fit_chunk(0, told.append)
     assert "do not fit into memory" in caplog.text
     assert sum(told) == len(level.chunks[0]) * level.n_steps

@@ -1,6 +1,6 @@
 """Curves of parts that ran one after another, as one."""
 
-from miner.fitting.curves import merge_curves, no_longer_than, scaled
+from miner.fitting.best_state import merge_curves, no_longer_than, scaled
 
 LONG = ((10, 1.0, 8.0), (20, 2.0, 4.0), (30, 3.0, 2.0))
 SHORT = ((10, 0.5, 1.0),)

@@ -9,9 +9,10 @@ from fused_problems import begin, in_single_precision
 from problems import READOUTS, Problem, problem
 from torch import Tensor
 
-from miner.fitting.divergence import DivergenceError, has_diverged, refuse_if_most
-from miner.fitting.pruning import AbsoluteMSEPruning, NoPruning, PlateauPruning
+from miner.fitting.block_fit import has_diverged, raise_if_most_diverged
+from miner.fitting.criteria import AbsoluteMSEPruning, NoPruning, PlateauPruning
 from miner.models.parameters import Parameters, select
+from miner.support.errors import DivergenceError
 
 PROGRAMS = {"eager": in_single_precision, "compiled": Problem.compiled}
 CHECKED = NoPruning(4)
@@ -69,10 +70,10 @@ def test_diverged_is_worse_than_at_the_start_and_than_the_bound(
     assert has_diverged(torch.tensor([first]), torch.tensor([last]), 0.1).tolist() == [expected]
 
 
-@pytest.mark.parametrize("pixels_per_step", [None, 20])
+@pytest.mark.parametrize("batch_pixels", [None, 20])
 @pytest.mark.parametrize("readout", READOUTS)
-def test_a_fit_that_goes_well_has_not_diverged(readout: str, pixels_per_step: int | None) -> None:
-    fit = problem(readout).with_steps(pixels_per_step=pixels_per_step).fit(CHECKED)
+def test_a_fit_that_goes_well_has_not_diverged(readout: str, batch_pixels: int | None) -> None:
+    fit = problem(readout).with_steps(batch_pixels=batch_pixels).fit(CHECKED)
     assert not fit.diverged.any()
 
 
@@ -95,7 +96,7 @@ def test_a_state_with_numbers_that_overflowed_is_never_kept(readout: str) -> Non
 
 @pytest.mark.parametrize("readout", ["sigmoid", "scaled_sine"])
 def test_where_pixels_are_drawn_the_start_is_measured_too(readout: str) -> None:
-    drawn = problem(readout).with_steps(pixels_per_step=20, optimizer=rate(1e6))
+    drawn = problem(readout).with_steps(batch_pixels=20, optimizer=rate(1e6))
     fit = drawn.fit(CHECKED)
     assert fit.diverged.sum() >= 10
     torch.testing.assert_close(fit.mse, drawn.measured(fit.parameters), rtol=1e-9, atol=0)
@@ -163,9 +164,9 @@ def test_a_fit_without_numbers_is_never_the_better_one() -> None:
 
 def test_when_most_blocks_diverged_the_rate_is_named() -> None:
     with pytest.raises(DivergenceError, match=r"^optimizer.lr=100: 2 of 3 .* 0.05 suit"):
-        refuse_if_most([torch.tensor([True]), torch.tensor([True, False])], rate(100))
+        raise_if_most_diverged([torch.tensor([True]), torch.tensor([True, False])], rate(100))
 
 
 @pytest.mark.parametrize("masks", [[], [torch.zeros(0).bool()], [torch.tensor([True, False])]])
 def test_a_chunk_with_as_many_sound_blocks_goes_on(masks: list[Tensor]) -> None:
-    refuse_if_most(masks, rate(100))
+    raise_if_most_diverged(masks, rate(100))

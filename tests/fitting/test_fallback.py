@@ -11,17 +11,18 @@ import torch
 from problems import Problem, problem
 from workshop import FAILS, WRITES, Workshop, forget
 
-from miner.fitting.kernel import EagerKernel, FusedKernel, Kernel
-from miner.fitting.loss import MSELoss
+from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.criteria import MSELoss
 from miner.fitting.readout import ClosedFormReadout
+from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Sine
 from miner.models.encodings import NoEncoding
 from miner.models.heads import LinearHead
 
 
-def prepared(given: Problem, device: str = "cpu") -> Kernel:
-    kernel = FusedKernel()
-    return kernel.prepare([given.model], given.readout, given.steps, torch.device(device))
+def prepared(given: Problem, device: str = "cpu") -> Backend:
+    backend = CompiledBackend()
+    return backend.prepare([given.model], given.readout, given.steps, torch.device(device))
 
 
 @pytest.mark.parametrize(
@@ -37,10 +38,10 @@ def test_plain_pytorch_takes_over_from_a_compiler_that_fails(
     workshop: Workshop, caplog: pytest.LogCaptureFixture, body: str, reason: str
 ) -> None:
     workshop.install(body)
-    assert prepared(problem()) == EagerKernel()
+    assert prepared(problem()) == EagerBackend()
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert re.search(f"^kernel=fused: .*({reason}).*; plain PyTorch", record.message)
+    assert re.search(f"^backend=compiled: .*({reason}).*; plain PyTorch", record.message)
 
 
 def test_plain_pytorch_takes_over_without_a_compiler(
@@ -48,7 +49,7 @@ def test_plain_pytorch_takes_over_without_a_compiler(
 ) -> None:
     (workshop.folder / "bin" / "cc").unlink()
     forget()
-    assert prepared(problem()) == EagerKernel()
+    assert prepared(problem()) == EagerBackend()
     assert "no C compiler was found; pip install ziglang" in caplog.text
 
 
@@ -88,7 +89,7 @@ UNKNOWN = {
     "optimizer.amsgrad=true": problem().with_steps(
         optimizer=partial(torch.optim.Adam, lr=1e-2, amsgrad=True)
     ),
-    "fitting.pixels_per_step=9": problem().with_steps(pixels_per_step=9),
+    "fitting.batch_pixels=9": problem().with_steps(batch_pixels=9),
 }
 
 
@@ -96,22 +97,24 @@ UNKNOWN = {
 def test_plain_pytorch_takes_over_what_is_not_compiled(
     workshop: Workshop, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    assert prepared(UNKNOWN[name]) == EagerKernel()
+    assert prepared(UNKNOWN[name]) == EagerBackend()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert f"kernel=fused: {name}" in caplog.text
+    assert f"backend=compiled: {name}" in caplog.text
     assert workshop.calls == []
 
 
 def test_what_is_compiled_is_prepared_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    assert prepared(problem()) == FusedKernel()
+    assert prepared(problem()) == CompiledBackend()
     assert caplog.records == []
 
 
 def test_any_encoding_will_do() -> None:
-    assert prepared(with_parts(encoding=OwnEncoding())) == FusedKernel()
+    assert prepared(with_parts(encoding=OwnEncoding())) == CompiledBackend()
 
 
 def test_plain_pytorch_needs_no_preparation() -> None:
-    given = problem().with_steps(pixels_per_step=9)
+    given = problem().with_steps(batch_pixels=9)
     device = torch.device("cpu")
-    assert EagerKernel().prepare([given.model], given.readout, given.steps, device) == EagerKernel()
+    assert (
+        EagerBackend().prepare([given.model], given.readout, given.steps, device) == EagerBackend()
+    )

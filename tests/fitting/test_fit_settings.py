@@ -6,12 +6,20 @@ import pytest
 import torch
 from problems import problem
 
-from miner.fitting.kernel import EagerKernel, FusedKernel, Kernel
-from miner.fitting.loss import LogMSELoss, MSELoss
-from miner.fitting.pruning import AbsoluteMSEPruning, NoPruning, PlateauPruning
-from miner.fitting.schedule import ConstantSchedule, CosineSchedule, ExponentialSchedule
+from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.criteria import (
+    AbsoluteMSEPruning,
+    ConstantSchedule,
+    CosineSchedule,
+    ExponentialSchedule,
+    LogMSELoss,
+    MSELoss,
+    NoPruning,
+    PlateauPruning,
+)
 from miner.fitting.settings import at_level
 from miner.fitting.steps import checkpoints
+from miner.kernels.backend import CompiledBackend
 
 INF = math.inf
 
@@ -81,24 +89,25 @@ def test_log_loss_divides_the_gradient_by_the_error() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("kernel", [EagerKernel(), FusedKernel()])
-def test_at_least_one_block_is_in_computation(kernel: Kernel, device: str) -> None:
-    assert kernel.blocks_at_once(problem().model, 10**6, 1e-9, torch.device(device)) == 1
+@pytest.mark.parametrize("backend", [EagerBackend(), CompiledBackend()])
+def test_at_least_one_block_is_in_computation(backend: Backend, device: str) -> None:
+    assert backend.max_blocks(problem().model, 10**6, 1e-9, torch.device(device)) == 1
 
 
 @pytest.mark.parametrize(
-    ("kernel", "device"), [(EagerKernel(), "cuda"), (FusedKernel(), "cpu")], ids=["eager", "fused"]
+    ("backend", "device"),
+    [(EagerBackend(), "cuda"), (CompiledBackend(), "cpu")],
+    ids=["eager", "fused"],
 )
-def test_more_memory_admits_more_blocks(kernel: Kernel, device: str) -> None:
+def test_more_memory_admits_more_blocks(backend: Backend, device: str) -> None:
     counts = [
-        kernel.blocks_at_once(problem().model, 36, gib, torch.device(device)) for gib in (0.01, 1)
+        backend.max_blocks(problem().model, 36, gib, torch.device(device)) for gib in (0.01, 1)
     ]
     assert counts[1] >= 99 * counts[0]
 
 
 def test_plain_pytorch_keeps_a_layer_of_a_batch_in_a_cpus_cache() -> None:
     counts = [
-        EagerKernel().blocks_at_once(problem().model, 36, gib, torch.device("cpu"))
-        for gib in (1, 100)
+        EagerBackend().max_blocks(problem().model, 36, gib, torch.device("cpu")) for gib in (1, 100)
     ]
     assert counts[0] == counts[1] < 10**5

@@ -8,30 +8,30 @@ from pretended_device import PRETENDED, PretendedDevice
 from problems import fitter, noise
 from whole_fits import flat_and_busy, stored
 
-from miner.fitting.fitter import PyramidFitter, fit_pyramid
-from miner.fitting.sizing import SizingByNeed
-from miner.fitting.weights import FreshWeights, ParentFrameWeights, SharedWeights
-from miner.pyramid import GaussianPyramid, LaplacianPyramid, RasterRoom
-from miner.pyramid.room import HELD_ON_DEVICE
-from miner.representation import MinerRepresentation
+from miner.fitting.capacity import TargetErrorCapacity
+from miner.fitting.initialization import FreshWeights, ParentFrameWeights, SharedWeights
+from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid
+from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Int8Storage
-from miner.scratch import Scratch
+from miner.signals.scratch import Scratch
+from miner.signals.store import HELD_ON_DEVICE, LocalSignalStore
 
 CHANGES: list[dict[str, Any]] = [
-    {"pyramid": GaussianPyramid(3), "weights": FreshWeights(), "chunk_size": 7},
+    {"pyramid": GaussianPyramid(3), "weights": FreshWeights(), "blocks_per_shard": 7},
     {"pyramid": LaplacianPyramid(3), "weights": SharedWeights(), "storage": Int8Storage()},
     {"pyramid": LaplacianPyramid(2), "weights": ParentFrameWeights(), "storage": Float16Storage()},
-    {"pyramid": LaplacianPyramid(2), "sizing": SizingByNeed(pilot_steps=1)},
+    {"pyramid": LaplacianPyramid(2), "capacity": TargetErrorCapacity(probe_steps=1)},
 ]
 
 
-def there(template: PyramidFitter, held_bytes: int = HELD_ON_DEVICE) -> PyramidFitter:
+def there(template: PyramidFit, held_bytes: int = HELD_ON_DEVICE) -> PyramidFit:
     """The same fit on the pretended device."""
-    room = RasterRoom(PRETENDED, Scratch(None), held_bytes)
-    return PyramidFitter(template.signals[0], template.spec, template.settings, room)
+    signal_store = LocalSignalStore(PRETENDED, Scratch(None), held_bytes)
+    return PyramidFit(template.signals[0], template.spec, template.settings, signal_store)
 
 
-def fit_there(template: PyramidFitter, held_bytes: int = HELD_ON_DEVICE) -> MinerRepresentation:
+def fit_there(template: PyramidFit, held_bytes: int = HELD_ON_DEVICE) -> Representation:
     with PretendedDevice():
         return fit_pyramid(there(template, held_bytes))
 
@@ -47,7 +47,7 @@ def test_a_fit_elsewhere_has_the_bits_of_the_cpu(changes: dict[str, Any]) -> Non
 def test_signals_may_lie_in_scratch_or_be_held(
     monkeypatch: pytest.MonkeyPatch, held_bytes: int
 ) -> None:
-    monkeypatch.setattr("miner.regions.DEVICE_TILE_SIDE", 16)
+    monkeypatch.setattr("miner.signals.regions.DEVICE_TILE_SIDE", 16)
     monkeypatch.setattr("miner.fitting.patches._CELL_PIXELS", 256)
     monkeypatch.setattr("miner.fitting.patches._DEVICE_CELL_VALUES", 256)
     template = fitter(flat_and_busy(17, 22), max_steps=2, pyramid=LaplacianPyramid(3))
@@ -57,7 +57,7 @@ def test_signals_may_lie_in_scratch_or_be_held(
 
 def waits(monkeypatch: pytest.MonkeyPatch, tile_side: int) -> tuple[int, int]:
     """How often the host waits while a level is scored, and while it is rendered."""
-    monkeypatch.setattr("miner.regions.DEVICE_TILE_SIDE", tile_side)
+    monkeypatch.setattr("miner.signals.regions.DEVICE_TILE_SIDE", tile_side)
     with PretendedDevice() as device:
         running = there(fitter(noise(1, 48, 40), max_steps=2, pyramid=GaussianPyramid(2)))
         level = running.start_level(1)

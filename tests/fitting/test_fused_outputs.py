@@ -5,12 +5,13 @@ import torch
 from fused_problems import KINDS, Kind, in_single_precision, problem_of
 from torch import Tensor
 
-from miner.fitting.kernel import EagerKernel, FusedKernel
-from miner.models.block_model import BlockModel
+from miner.fitting.backend import EagerBackend
+from miner.kernels.backend import CompiledBackend
+from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters, select
 
 
-def stored(kind: Kind, n_pixels: int = 70) -> tuple[BlockModel, Parameters, Tensor]:
+def stored(kind: Kind, n_pixels: int = 70) -> tuple[BlockNetwork, Parameters, Tensor]:
     """A network, blocks with all their parameters, and encoded coordinates."""
     given = in_single_precision(problem_of(kind, n_pixels))
     return given.model, given.fit().parameters, given.encoded
@@ -20,15 +21,15 @@ def stored(kind: Kind, n_pixels: int = 70) -> tuple[BlockModel, Parameters, Tens
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_compiled_outputs_are_the_networks_own(kind: Kind, n_pixels: int) -> None:
     model, parameters, encoded = stored(kind, n_pixels)
-    found = FusedKernel().outputs(model, parameters, encoded)
-    expected = EagerKernel().outputs(model, parameters, encoded)
+    found = CompiledBackend().outputs(model, parameters, encoded)
+    expected = EagerBackend().outputs(model, parameters, encoded)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS[::4], ids=str)
 def test_a_block_says_the_same_bits_alone(kind: Kind) -> None:
     model, parameters, encoded = stored(kind)
-    together = FusedKernel().outputs(model, parameters, encoded)
+    together = CompiledBackend().outputs(model, parameters, encoded)
     for block in range(len(together)):
         alone = select(parameters, torch.tensor([block]))
-        assert torch.equal(FusedKernel().outputs(model, alone, encoded)[0], together[block])
+        assert torch.equal(CompiledBackend().outputs(model, alone, encoded)[0], together[block])

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import READOUTS, Problem
 
-from miner.fitting.loss import LogMSELoss, Loss, MSELoss
+from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout
 from miner.models.activations import Finer, ReLU, Sine
 from miner.models.encodings import NoEncoding
@@ -99,9 +99,9 @@ def check_a_few_steps(given: Problem) -> None:
     truth, single, fused = three_ways(given)
     for steps in (truth, single, fused):
         steps.advance(3)
-        steps.measure()
+        steps.evaluate()
         steps.advance(5)
-        steps.measure()
+        steps.evaluate()
     check_errors(truth.mse, single.mse, fused.mse, floor=3e-4)
     check_errors(truth.best_mse, single.best_mse, fused.best_mse, floor=3e-4)
     best = {name: tensor.double() for name, tensor in fused.best.items()}
@@ -225,9 +225,9 @@ def test_blocks_that_are_kept_move_as_before(readout: str) -> None:
     whole, part = begin(given), begin(given.select(torch.tensor([1, 4])))
     whole.advance(2)
     part.advance(2)
-    whole.keep(torch.tensor([1, 4]))
+    whole.compact(torch.tensor([1, 4]))
     for steps in (whole, part):
         steps.advance(6)
-        steps.measure()
+        steps.evaluate()
     assert torch.equal(whole.best_mse, part.best_mse)
     torch.testing.assert_close(whole.best, part.best, rtol=0, atol=0)

@@ -6,10 +6,10 @@ from fused_problems import KINDS, Kind, problem_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miner.fitting.fused.network import UnsupportedError
-from miner.fitting.gpu.layout import PART, Layout
-from miner.fitting.gpu.pixels import Draws, Pixels
-from miner.fitting.randomness import pixel_subset
+from miner.fitting.initialization import pixel_subset
+from miner.kernels.ops import UnsupportedError
+from miner.kernels.triton.layout import PART, Layout
+from miner.kernels.triton.pixels import Draws, Pixels
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -44,7 +44,7 @@ def test_the_first_tile_has_pixels_from_all_over_the_patch(n_pixels: int) -> Non
 @given(st.integers(2, 200), st.integers(1, 199), st.integers(1, 9))
 def test_draws_name_the_pixels_of_the_plain_steps(n: int, n_drawn: int, n_steps: int) -> None:
     n_drawn = min(n_drawn, n - 1)
-    steps = problem_of(KINDS[0], n).with_steps(n_steps=n_steps, pixels_per_step=n_drawn).steps
+    steps = problem_of(KINDS[0], n).with_steps(n_steps=n_steps, batch_pixels=n_drawn).steps
     pixels = Pixels.of(n, 64, torch.device("cpu"))
     draws = Draws.of(pixels, n_drawn, steps)
     for step in range(n_steps):

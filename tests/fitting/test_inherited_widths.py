@@ -10,42 +10,41 @@ from problems import fit
 from torch import Tensor
 from whole_fits import Round, Watched, block_errors, flat_and_busy, networks, widths_of
 
-from miner.fitting.kernel import FusedKernel
-from miner.fitting.randomness import generator
-from miner.fitting.sizing import Pilot, Sizing, Task
-from miner.fitting.weights import ParentFrameWeights, SharedWeights, Weights
+from miner.fitting.capacity import Capacity, Probe, WidthRequest
+from miner.fitting.initialization import ParentFrameWeights, SharedWeights, Weights, generator
+from miner.kernels.backend import CompiledBackend
 from miner.models.parameters import Parameters
-from miner.pyramid import LaplacianPyramid
-from miner.representation import MinerRepresentation, load
+from miner.pyramids.pyramid import LaplacianPyramid
+from miner.representation import Representation, load
 
 STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are
 INHERITING = [SharedWeights(), SharedWeights(gain=0.5), ParentFrameWeights(1), ParentFrameWeights()]
 PICTURE = flat_and_busy(46, 59)
 
 
-class TwoWidths(Sizing):
+class TwoWidths(Capacity):
     """Every third block is wider than the others."""
 
-    def assign(self, task: Task, pilot: Pilot) -> Tensor:
+    def assign(self, task: WidthRequest, probe: Probe) -> Tensor:
         """The level's width, or two more."""
         return task.width + 2 * (torch.arange(len(task.n_pixels)) % 3 == 0)
 
 
-def few_widths(retries: int = 1) -> Watched:
+def few_widths(max_refits: int = 1) -> Watched:
     """Widths that are often those of the parents, and often not."""
-    return Watched(features_per_db=0.4, retries=retries)
+    return Watched(features_per_db=0.4, max_refits=max_refits)
 
 
-def by_need(weights: Weights, sizing: Sizing | None = None, **changes: Any) -> MinerRepresentation:
+def by_need(weights: Weights, capacity: Capacity | None = None, **changes: Any) -> Representation:
     """Three levels of `PICTURE`, whose networks have a few widths."""
     own = {"pyramid": LaplacianPyramid(3), "max_steps": 10} | changes
-    return fit(PICTURE, weights=weights, sizing=sizing or few_widths(), **own)
+    return fit(PICTURE, weights=weights, capacity=capacity or few_widths(), **own)
 
 
 class Once(NamedTuple):
     """A fit in which no block was tried again, and what its sizing was told."""
 
-    fitted: MinerRepresentation
+    fitted: Representation
     rounds: list[Round]
 
 
@@ -57,23 +56,23 @@ def weights(request: pytest.FixtureRequest) -> Weights:
 @pytest.fixture(scope="module")
 def once(weights: Weights) -> Once:
     """By the plain steps."""
-    sizing = few_widths(retries=0)
-    return Once(by_need(weights, sizing), sizing.rounds)
+    capacity = few_widths(max_refits=0)
+    return Once(by_need(weights, capacity), capacity.rounds)
 
 
 @pytest.fixture(scope="module")
-def together(weights: Weights) -> MinerRepresentation:
+def together(weights: Weights) -> Representation:
     """By the compiled steps, every level in one chunk."""
-    return by_need(weights, kernel=FusedKernel())
+    return by_need(weights, backend=CompiledBackend())
 
 
-def parent(fitted: MinerRepresentation, level: int, block: int) -> int:
+def parent(fitted: Representation, level: int, block: int) -> int:
     """Number of the coarser block that covers a block."""
     position = fitted.spec.grid(level).positions(torch.tensor([block]))
     return int(fitted.spec.grid(level + 1).numbers(position // 2))
 
 
-def frames_of(fitted: MinerRepresentation, level: int) -> dict[int, list[int]]:
+def frames_of(fitted: Representation, level: int) -> dict[int, list[int]]:
     return {
         int(block): frame.tolist()
         for shard in fitted.shards[level]
@@ -81,9 +80,7 @@ def frames_of(fitted: MinerRepresentation, level: int) -> dict[int, list[int]]:
     }
 
 
-def inherits(
-    weights: Weights, fitted: MinerRepresentation, level: int, block: int, width: int
-) -> bool:
+def inherits(weights: Weights, fitted: Representation, level: int, block: int, width: int) -> bool:
     """Whether a block of this width has a parent to start from."""
     covering = parent(fitted, level, block)
     if widths_of(fitted, level + 1).get(covering) != width:
@@ -105,7 +102,7 @@ def test_children_of_parents_of_another_width_start_fresh(weights: Weights, once
         assert 0 < stats.n_fresh < stats.n_active
 
 
-def decoded_hidden(fitted: MinerRepresentation, level: int) -> dict[int, Parameters]:
+def decoded_hidden(fitted: Representation, level: int) -> dict[int, Parameters]:
     return {
         block: {name: tensor for name, tensor in own.items() if name.startswith("hidden")}
         for block, own in networks(fitted, level).items()
@@ -132,7 +129,7 @@ def test_a_block_starts_from_its_parent_or_from_the_draw_for_its_width(weights: 
 
 @pytest.mark.parametrize("weights", [ParentFrameWeights(1), ParentFrameWeights()])
 def test_a_child_is_in_the_frame_of_a_parent_of_its_width(weights: ParentFrameWeights) -> None:
-    fitted = by_need(weights, TwoWidths(), kernel=FusedKernel())
+    fitted = by_need(weights, TwoWidths(), backend=CompiledBackend())
     generations = set()
     for level in (1, 0):
         positions = fitted.spec.grid(level).positions
@@ -156,18 +153,18 @@ def test_a_blocks_error_is_what_rendering_gives(once: Once) -> None:
     torch.testing.assert_close(found, expected.double(), rtol=1e-2, atol=1e-10)
 
 
-def test_inherited_networks_survive_a_file(together: MinerRepresentation, tmp_path: Path) -> None:
+def test_inherited_networks_survive_a_file(together: Representation, tmp_path: Path) -> None:
     again = load(together.save(tmp_path))
     for level in range(3):
         assert torch.equal(again.reconstruct(level), together.reconstruct(level))
         assert frames_of(again, level) == frames_of(together, level)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 7])
+@pytest.mark.parametrize("blocks_per_shard", [1, 7])
 def test_parents_are_found_in_any_chunk(
-    weights: Weights, together: MinerRepresentation, chunk_size: int
+    weights: Weights, together: Representation, blocks_per_shard: int
 ) -> None:
-    apart = by_need(weights, kernel=FusedKernel(), chunk_size=chunk_size)
+    apart = by_need(weights, backend=CompiledBackend(), blocks_per_shard=blocks_per_shard)
     for level in range(3):
         assert frames_of(apart, level) == frames_of(together, level)
         torch.testing.assert_close(

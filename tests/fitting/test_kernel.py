@@ -13,19 +13,19 @@ from problems import READOUTS, SETTINGS, fit, noise, problem
 from test_block_fitter import ACTIVATIONS
 from torch import Tensor
 
-from miner.fitting.block_fitter import BlockFit
-from miner.fitting.kernel import EagerKernel, FusedKernel
-from miner.fitting.loss import LogMSELoss
-from miner.fitting.pruning import AbsoluteMSEPruning, NoPruning
+from miner.fitting.backend import EagerBackend
+from miner.fitting.block_fit import BlockFit
+from miner.fitting.criteria import AbsoluteMSEPruning, LogMSELoss, NoPruning
+from miner.fitting.initialization import FreshWeights, ParentFrameWeights, SharedWeights, Weights
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout
-from miner.fitting.weights import FreshWeights, ParentFrameWeights, SharedWeights, Weights
+from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Activation
 from miner.models.parameters import Parameters, concatenate, select
-from miner.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.representation import MinerRepresentation
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
+from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
-FUSED = FusedKernel()
+FUSED = CompiledBackend()
 FASTER, SLOWER, STILL = (partial(torch.optim.Adam, lr=lr) for lr in (1e-2, 1e-3, 0.0))
 
 
@@ -171,11 +171,11 @@ def picture(*sides: int) -> Tensor:
     return smooth + 0.2 * (noise(2, *sides) - 0.5)
 
 
-def psnr(signal: Tensor, representation: MinerRepresentation) -> float:
+def psnr(signal: Tensor, representation: Representation) -> float:
     return -10 * math.log10(float((representation.reconstruct() - signal).square().mean()))
 
 
-def stored(representation: MinerRepresentation) -> list[Tensor]:
+def stored(representation: Representation) -> list[Tensor]:
     """All networks, level by level, in the order of blocks."""
     found = []
     for _, shards in sorted(representation.shards.items()):
@@ -188,7 +188,7 @@ def stored(representation: MinerRepresentation) -> list[Tensor]:
 def compare(signal: Tensor, **changes: Any) -> None:
     """At a low rate, for rounding grows with the steps as in any float32 fit."""
     changes = {"optimizer": SLOWER, "max_steps": 12} | changes
-    fused, eager = (fit(signal, kernel=k, **changes) for k in (FUSED, EagerKernel()))
+    fused, eager = (fit(signal, backend=k, **changes) for k in (FUSED, EagerBackend()))
     assert psnr(signal, fused) == pytest.approx(psnr(signal, eager), abs=0.05)
 
 
@@ -220,26 +220,28 @@ def test_a_whole_learned_fit_is_as_good_as_a_plain_one(pyramid: Pyramid, storage
 def test_any_size_is_fitted_as_well_as_by_plain_steps(sides: tuple[int, ...]) -> None:
     signal = picture(*sides)
     errors = [
-        float((fit(signal, kernel=kernel).reconstruct() - signal).square().mean())
-        for kernel in (FUSED, EagerKernel())
+        float((fit(signal, backend=backend).reconstruct() - signal).square().mean())
+        for backend in (FUSED, EagerBackend())
     ]
     assert errors[0] == pytest.approx(errors[1], rel=0.02, abs=1e-9)
 
 
 @pytest.mark.parametrize(
-    "changes", [{"chunk_size": 1}, {"chunk_size": 5}, {"max_memory_gib": 1e-9}], ids=str
+    "changes", [{"blocks_per_shard": 1}, {"blocks_per_shard": 5}, {"max_memory_gib": 1e-9}], ids=str
 )
 @pytest.mark.parametrize("storage", [Float32Storage(), Int8Storage()])
 def test_what_is_in_computation_together_does_not_change_a_bit(
     storage: Storage, changes: dict[str, Any]
 ) -> None:
     one_level = partial(
-        fit, noise(1, 29, 23), kernel=FUSED, storage=storage, pyramid=LaplacianPyramid(1)
+        fit, noise(1, 29, 23), backend=FUSED, storage=storage, pyramid=LaplacianPyramid(1)
     )
     assert all(map(torch.equal, stored(one_level(**changes)), stored(one_level())))
 
 
 def test_plain_pytorch_that_takes_over_is_plain_pytorch() -> None:
     changes = {"optimizer": partial(torch.optim.SGD, lr=1e-2)}
-    fits = [fit(noise(1, 29, 23), kernel=kernel, **changes) for kernel in (FUSED, EagerKernel())]
+    fits = [
+        fit(noise(1, 29, 23), backend=backend, **changes) for backend in (FUSED, EagerBackend())
+    ]
     assert all(map(torch.equal, *map(stored, fits)))

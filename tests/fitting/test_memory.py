@@ -12,25 +12,26 @@ from problems import fitter, noise
 from torch import Tensor
 from whole_fits import stored
 
-from miner.fitting.fitter import fit_pyramid
-from miner.fitting.kernel import FusedKernel, Kernel
-from miner.fitting.level import LevelFit
-from miner.fitting.memory import BlockTooLargeError, Memory
-from miner.fitting.sizing import SizingByNeed
-from miner.fitting.steps import Steps, StepSettings
-from miner.models.block_model import BlockModel
+from miner.fitting.backend import Backend
+from miner.fitting.capacity import TargetErrorCapacity
+from miner.fitting.device import BlockTooLargeError, MemoryBudget
+from miner.fitting.level_fit import LevelFit
+from miner.fitting.pyramid_fit import fit_pyramid
+from miner.fitting.steps import BlockTrainer, StepSettings
+from miner.kernels.backend import CompiledBackend
+from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters
-from miner.pyramid import LaplacianPyramid
-from miner.representation import MinerRepresentation
+from miner.pyramids.pyramid import LaplacianPyramid
+from miner.representation import Representation
 from miner.representation.storage import Int8Storage
 
-FUSED, CPU = FusedKernel(), torch.device("cpu")
+FUSED, CPU = CompiledBackend(), torch.device("cpu")
 
 
 class Cramped:
     """Steps that run out of memory at the second check of too many blocks."""
 
-    def __init__(self, inner: Steps, bears: bool) -> None:
+    def __init__(self, inner: BlockTrainer, bears: bool) -> None:
         self._inner, self._bears = inner, bears
 
     def __getattr__(self, name: str) -> Any:
@@ -43,67 +44,67 @@ class Cramped:
 
 
 @dataclass(frozen=True)
-class SmallMachine(Kernel):
+class SmallMachine(Backend):
     """The fused kernel on a machine that holds `most` blocks; `tried` are those it was given."""
 
-    most: int
+    max_width: int
     tried: list[int] = field(default_factory=list, compare=False)
 
     def steps(
         self,
-        model: BlockModel,
+        model: BlockNetwork,
         readout: Any,
         settings: StepSettings,
         encoded: Tensor,
         targets: Tensor,
         start: Parameters,
-    ) -> Steps:
+    ) -> BlockTrainer:
         if settings.n_steps:
             self.tried.append(len(targets))
         steps = FUSED.steps(model, readout, settings, encoded, targets, start)
-        return Cramped(steps, bears=len(targets) <= self.most)  # type: ignore[return-value]
+        return Cramped(steps, bears=len(targets) <= self.max_width)  # type: ignore[return-value]
 
-    def outputs(self, model: BlockModel, parameters: Parameters, encoded: Tensor) -> Tensor:
+    def outputs(self, model: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
         return FUSED.outputs(model, parameters, encoded)
 
-    def blocks_at_once(self, *arguments: Any) -> int:
-        return FUSED.blocks_at_once(*arguments)
+    def max_blocks(self, *arguments: Any) -> int:
+        return FUSED.max_blocks(*arguments)
 
 
-def level(kernel: Kernel, side: int = 40, **changes: Any) -> LevelFit:
+def level(backend: Backend, side: int = 40, **changes: Any) -> LevelFit:
     """A level of 8 x 8 patches, all of which are fitted."""
     signal = noise(1, side, side)
-    given = {"pyramid": LaplacianPyramid(1), "max_steps": 30, "kernel": kernel} | changes
+    given = {"pyramid": LaplacianPyramid(1), "max_steps": 30, "backend": backend} | changes
     return fitter(signal, **given).start_level(0)
 
 
-def fit(kernel: Kernel, **changes: Any) -> list[Tensor]:
-    running = level(kernel, **changes)
-    return stored(MinerRepresentation(running.spec, {0: [running.fit_chunk(0)]}))
+def fit(backend: Backend, **changes: Any) -> list[Tensor]:
+    running = level(backend, **changes)
+    return stored(Representation(running.spec, {0: [running.fit_chunk(0)]}))
 
 
 @pytest.mark.parametrize("most", [1, 2, 7])
 @pytest.mark.parametrize(
-    "changes", [{}, {"storage": Int8Storage()}, {"sizing": SizingByNeed(pilot_steps=11)}]
+    "changes", [{}, {"storage": Int8Storage()}, {"capacity": TargetErrorCapacity(probe_steps=11)}]
 )
 def test_less_memory_gives_the_same_bits(most: int, changes: dict[str, Any]) -> None:
-    found, expected = (fit(kernel, **changes) for kernel in (SmallMachine(most), FUSED))
+    found, expected = (fit(backend, **changes) for backend in (SmallMachine(most), FUSED))
     assert all(map(torch.equal, found, expected))
 
 
 def test_blocks_are_halved_until_they_fit_and_stay_so() -> None:
-    kernel = SmallMachine(4)
-    level(kernel).fit_chunk(0)
-    assert kernel.tried == [25, 12, 6, 3, 3, 3, 3, 3, 3, 3, 3, 1]
+    backend = SmallMachine(4)
+    level(backend).fit_chunk(0)
+    assert backend.tried == [25, 12, 6, 3, 3, 3, 3, 3, 3, 3, 3, 1]
 
 
 def test_the_next_chunk_begins_with_what_fits() -> None:
-    kernel = SmallMachine(4)
-    running = level(kernel, chunk_size=16)
+    backend = SmallMachine(4)
+    running = level(backend, blocks_per_shard=16)
     running.fit_chunk(0)
-    kernel.tried.clear()
+    backend.tried.clear()
     running.fit_chunk(1)
-    assert max(kernel.tried) <= 4
+    assert max(backend.tried) <= 4
 
 
 def test_repeated_steps_are_not_told_again() -> None:
@@ -114,7 +115,7 @@ def test_repeated_steps_are_not_told_again() -> None:
 
 
 def test_every_halving_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "miner.fitting.memory"):
+    with caplog.at_level(logging.INFO, "miner.fitting.device"):
         level(SmallMachine(4)).fit_chunk(0)
     sizes = [record.getMessage().rpartition(" ")[2] for record in caplog.records]
     assert sizes == ["12", "6", "3"]
@@ -138,12 +139,12 @@ def test_what_a_failed_attempt_held_is_gone_when_the_next_begins() -> None:
         return len(part)
 
     watched: list[Callable[[], Tensor | None]] = []
-    list(Memory(CPU, 1.0).in_parts(torch.arange(4), 4, compute))
+    list(MemoryBudget(CPU, 1.0).in_parts(torch.arange(4), 4, compute))
     assert not any(held)
 
 
 def test_those_who_compute_together_share_the_limit() -> None:
-    assert Memory(CPU, 1.0).gib(4) == 0.25
+    assert MemoryBudget(CPU, 1.0).gib(4) == 0.25
 
 
 @pytest.mark.parametrize(("limit_gib", "expected"), [(4.0, 2.0), (100.0, 4.0)])
@@ -154,12 +155,12 @@ def test_a_gpu_gives_no_more_than_is_free(
     told |= {"memory_reserved": 3 * 2**30, "memory_allocated": 2**30}  # 2 GiB are kept for later
     for name, value in told.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
-    assert Memory(torch.device("cuda"), limit_gib).gib(2) == expected
+    assert MemoryBudget(torch.device("cuda"), limit_gib).gib(2) == expected
 
 
 def test_a_whole_fit_with_little_memory_is_the_same() -> None:
     found, expected = (
-        stored(fit_pyramid(fitter(noise(2, 29, 37), kernel=kernel, max_steps=12)))
-        for kernel in (SmallMachine(3), FUSED)
+        stored(fit_pyramid(fitter(noise(2, 29, 37), backend=backend, max_steps=12)))
+        for backend in (SmallMachine(3), FUSED)
     )
     assert all(map(torch.equal, found, expected))

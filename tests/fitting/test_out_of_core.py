@@ -9,13 +9,17 @@ from problems import fit, fitter, noise
 from torch import Tensor
 from whole_fits import flat_and_busy, stored
 
-from miner.fitting.fitter import fit_pyramid
-from miner.fitting.kernel import FusedKernel
+from miner.fitting.initialization import SharedWeights
 from miner.fitting.patches import gather
-from miner.fitting.weights import SharedWeights
-from miner.pyramid import ArrayRaster, GaussianPyramid, Grid, RasterRoom, reduce
-from miner.regions import whole
-from miner.scratch import Scratch
+from miner.fitting.pyramid_fit import fit_pyramid
+from miner.kernels.backend import CompiledBackend
+from miner.pyramids.pyramid import GaussianPyramid
+from miner.pyramids.resample import reduce
+from miner.signals.grid import PatchGrid
+from miner.signals.regions import whole
+from miner.signals.scratch import Scratch
+from miner.signals.signal import ArraySignal
+from miner.signals.store import LocalSignalStore
 
 CELL_PIXELS = "miner.fitting.patches._CELL_PIXELS"
 
@@ -26,22 +30,24 @@ def test_patches_are_gathered_from_anywhere(
 ) -> None:
     monkeypatch.setattr(CELL_PIXELS, 512)
     signal = noise(*shape)
-    grid = Grid(shape[1:], 4)
+    grid = PatchGrid(shape[1:], 4)
     blocks = torch.randperm(grid.n_blocks, generator=torch.Generator().manual_seed(0))[:40]
-    (patches,) = gather(grid, blocks, [ArrayRaster(signal.numpy())])
+    (patches,) = gather(grid, blocks, [ArraySignal(signal.numpy())])
     cut = grid.cut(signal, blocks)
-    for row, extent in enumerate(grid.extents(blocks).tolist()):
-        real = (slice(None), *map(slice, extent))
+    for row, valid_size in enumerate(grid.valid_sizes(blocks).tolist()):
+        real = (slice(None), *map(slice, valid_size))
         assert torch.equal(patches[row][real], cut[row][real])
 
 
 def tiled_fit(signal: Tensor, scratch: Scratch, patch: pytest.MonkeyPatch) -> list[Tensor]:
     """What is stored when tiles have 16 pixels a side, and cells too."""
     patch.setattr(CELL_PIXELS, 256)
-    patch.setattr("miner.regions.TILE_SIDE", 16)
-    running = fitter(signal, kernel=FusedKernel(), pyramid=GaussianPyramid(3), chunk_size=7)
-    room = RasterRoom(torch.device("cpu"), scratch)
-    running = type(running)(running.signals[0], running.spec, running.settings, room)
+    patch.setattr("miner.signals.regions.TILE_SIDE", 16)
+    running = fitter(
+        signal, backend=CompiledBackend(), pyramid=GaussianPyramid(3), blocks_per_shard=7
+    )
+    signal_store = LocalSignalStore(torch.device("cpu"), scratch)
+    running = type(running)(running.signals[0], running.spec, running.settings, signal_store)
     return stored(fit_pyramid(running))
 
 
@@ -50,7 +56,7 @@ def test_tiles_and_scratch_files_do_not_change_a_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sides: tuple[int, int]
 ) -> None:
     signal = flat_and_busy(*sides)
-    at_once = fit(signal, kernel=FusedKernel(), pyramid=GaussianPyramid(3), chunk_size=7)
+    at_once = fit(signal, backend=CompiledBackend(), pyramid=GaussianPyramid(3), blocks_per_shard=7)
     with Scratch(tmp_path / "scratch") as scratch:
         parts = tiled_fit(signal, scratch, monkeypatch)
         assert (tmp_path / "scratch").is_dir()
@@ -58,7 +64,7 @@ def test_tiles_and_scratch_files_do_not_change_a_bit(
 
 
 def test_levels_are_reduced_in_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miner.regions.TILE_SIDE", 8)
+    monkeypatch.setattr("miner.signals.regions.TILE_SIDE", 8)
     signal = noise(2, 37, 22)
     running = fitter(signal, pyramid=GaussianPyramid(3))
     for level in (1, 2):
@@ -71,9 +77,9 @@ def test_scratch_holds_no_more_than_two_reconstructions(tmp_path: Path) -> None:
     with Scratch(tmp_path) as scratch:
         template = fitter(signal, pyramid=GaussianPyramid(4), weights=SharedWeights())
         spec, settings = template.spec, template.settings
-        raster = ArrayRaster(np.asarray(signal))
-        room = RasterRoom(torch.device("cpu"), scratch)
-        running = type(template)(raster, spec, settings, room)
+        image_signal = ArraySignal(np.asarray(signal))
+        signal_store = LocalSignalStore(torch.device("cpu"), scratch)
+        running = type(template)(image_signal, spec, settings, signal_store)
         for level in (3, 2, 1, 0):
             level_fit = running.start_level(level)
             shards = [level_fit.fit_chunk(chunk) for chunk in range(len(level_fit.chunks))]

@@ -11,16 +11,11 @@ from whole_fits import RAGGED, SINGLE, block_errors, mse, smooth
 
 from miner.fitting.readout import LearnedReadout
 from miner.models.parameters import select
-from miner.pyramid import (
-    Frame,
-    GaussianPyramid,
-    LaplacianPyramid,
-    Pyramid,
-    coordinates,
-    expand,
-)
-from miner.representation import MinerRepresentation
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
+from miner.pyramids.resample import expand
+from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
+from miner.signals.grid import CoordinateFrame, coordinates
 
 
 @pytest.mark.parametrize("pyramid", [GaussianPyramid(2), LaplacianPyramid(2)], ids=["gauss", "lap"])
@@ -35,17 +30,17 @@ def test_any_size_is_fitted(sides: tuple[int, ...], pyramid: Pyramid) -> None:
 @pytest.mark.parametrize("sides", RAGGED, ids=str)
 def test_any_size_is_fitted_with_a_learned_readout(sides: tuple[int, ...]) -> None:
     signal = smooth(*sides)
-    fitted = fit(signal, readout=LearnedReadout(), pixels_per_step=20, max_steps=9)
+    fitted = fit(signal, readout=LearnedReadout(), batch_pixels=20, max_steps=9)
     assert mse(signal, fitted) < 0.1 * float(signal.square().mean())
 
 
-@pytest.mark.parametrize("pixels_per_step", [None, 5])
+@pytest.mark.parametrize("batch_pixels", [None, 5])
 @pytest.mark.parametrize("readout", [SETTINGS.readout, LearnedReadout()])
 def test_an_edge_block_is_fitted_as_if_its_pixels_were_the_whole_image(
-    readout: Any, pixels_per_step: int | None
+    readout: Any, batch_pixels: int | None
 ) -> None:
     signal = noise(2, 11, 13)
-    changes = {"pyramid": SINGLE, "readout": readout, "pixels_per_step": pixels_per_step}
+    changes = {"pyramid": SINGLE, "readout": readout, "batch_pixels": batch_pixels}
     (shard,) = fit(signal, **changes).shards[0]
     (alone,) = fit(signal[:, 8:, 8:].contiguous(), **changes).shards[0]
     corner = select(shard.stored[6], torch.tensor([3]))
@@ -57,7 +52,7 @@ def test_a_ragged_blocks_prediction_is_scored_over_its_real_pixels() -> None:
     coarse = running.start_level(1)
     shard = coarse.fit_chunk(0)
     running.finish_level(coarse, [shard])
-    reconstruction = MinerRepresentation(running.spec, {1: [shard]}).reconstruct(1)
+    reconstruction = Representation(running.spec, {1: [shard]}).reconstruct(1)
     error = whole_of(running.signals[0]) - expand(reconstruction, (11, 13))
     by_hand = error[:, 8:, 8:].square().mean().double()
     torch.testing.assert_close(running.start_level(0).predicted_mse[3], by_hand)
@@ -104,7 +99,7 @@ def test_every_block_of_the_coarsest_level_is_tried() -> None:
 def test_a_block_no_better_than_its_prediction_becomes_inactive() -> None:
     signal, still = smooth(20, 20), partial(torch.optim.SGD, lr=1e-30)
     fitted = fit(signal, readout=LearnedReadout(frequency=1.0), optimizer=still)
-    predicted = MinerRepresentation(fitted.spec, {1: fitted.shards[1]})
+    predicted = Representation(fitted.spec, {1: fitted.shards[1]})
     n_active, n_tried = len(fitted.active_blocks(0)), fitted.shards[0][0].stats.n_active
     assert 0 < n_active < n_tried
     assert bool((block_errors(fitted, signal) <= block_errors(predicted, signal)).all())
@@ -114,7 +109,7 @@ def test_a_block_no_better_than_its_prediction_becomes_inactive() -> None:
 def test_every_stored_block_beats_its_prediction(optimizer: Any) -> None:
     signal = noise(1, 20, 20)
     fitted = fit(signal, optimizer=optimizer)
-    predicted = MinerRepresentation(fitted.spec, {1: fitted.shards[1]})
+    predicted = Representation(fitted.spec, {1: fitted.shards[1]})
     active = fitted.active_blocks(0)
     better = block_errors(fitted, signal)[active] < block_errors(predicted, signal)[active]
     assert bool(better.all())
@@ -126,7 +121,7 @@ def test_a_level_is_predicted_from_what_is_stored(storage: Storage) -> None:
     coarse = running.start_level(1)
     shard = coarse.fit_chunk(0)
     running.finish_level(coarse, [shard])
-    rendered = MinerRepresentation(running.spec, {1: [shard]}).reconstruct(1)
+    rendered = Representation(running.spec, {1: [shard]}).reconstruct(1)
     assert torch.equal(whole_of(running.start_level(0).prediction), expand(rendered, (20, 20)))
 
 
@@ -134,7 +129,7 @@ def test_the_stored_readout_is_the_best_for_the_rounded_layers() -> None:
     signal, storage = 0.5 * (smooth(48, 48) + noise(2, 48, 48)), Int8Storage()
     fitted = fit(signal, pyramid=SINGLE, storage=storage, width=20, max_steps=20)
     (shard,), model = fitted.shards[0], fitted.spec.model(0)
-    encoded = model.mlp.encoding(coordinates(8, (8, 8), Frame.own(2)))
+    encoded = model.mlp.encoding(coordinates(8, (8, 8), CoordinateFrame.own(2)))
     decoded = storage.decode(shard.stored[20])
     features = model.mlp.features(decoded, encoded)
     targets = fitted.spec.grid(0).cut(signal, shard.blocks).flatten(2)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miner.fitting.randomness import generator, pixel_subset
+from miner.fitting.initialization import generator, pixel_subset
 
 KEY = (0, 1, "pixels")
 

@@ -162,9 +162,9 @@ def test_closed_form_trains_no_readout_parameter() -> None:
     assert ClosedFormReadout().draw(shapes, torch.Generator()) == {}
 
 
-@pytest.mark.parametrize("pixels_per_step", [None, 11])
-def test_the_amplitude_is_the_largest_residual_of_the_block(pixels_per_step: int | None) -> None:
-    given = problem("scaled_sine").with_steps(pixels_per_step=pixels_per_step)
+@pytest.mark.parametrize("batch_pixels", [None, 11])
+def test_the_amplitude_is_the_largest_residual_of_the_block(batch_pixels: int | None) -> None:
+    given = problem("scaled_sine").with_steps(batch_pixels=batch_pixels)
     largest = given.targets.abs().amax(dim=(1, 2))
     assert torch.equal(given.fit().parameters["readout.amplitude"], largest)
 

@@ -7,10 +7,9 @@ import torch
 from problems import noise
 from torch import Tensor, nn
 
-from miner.fitting.fused.network import UnsupportedError
-from miner.fitting.fused.rules import check, row
+from miner.fitting.criteria import ConstantSchedule, CosineSchedule, ExponentialSchedule, Schedule
 from miner.fitting.optimizer import OptimizerFactory
-from miner.fitting.schedule import ConstantSchedule, CosineSchedule, ExponentialSchedule, Schedule
+from miner.kernels.ops import UnsupportedError, check, row
 
 N_STEPS = 30
 OPTIONS = {
@@ -62,7 +61,7 @@ def by_rows(factory: OptimizerFactory, schedule: Schedule) -> Tensor:
         first = first + rule.rest1 * (g - first)
         second = rule.beta2 * second + rule.rest2 * g.square()
         root = second.sqrt() + rule.eps if rule.divides else 1.0
-        x = rule.keep * x - (rule.by_first * first + rule.by_gradient * g) / root
+        x = rule.compact * x - (rule.by_first * first + rule.by_gradient * g) / root
     return x
 
 

@@ -10,12 +10,11 @@ import torch
 from problems import fitter
 from whole_fits import flat_and_busy, stored
 
-from miner.fitting import side_by_side
-from miner.fitting.kernel import FusedKernel
-from miner.fitting.side_by_side import map_side_by_side, n_side_by_side, one_at_a_time
-from miner.fitting.sizing import SizingByNeed
-from miner.fitting.weights import SharedWeights
-from miner.representation import MinerRepresentation
+from miner.fitting.capacity import TargetErrorCapacity
+from miner.fitting.device import map_side_by_side, n_side_by_side, one_at_a_time
+from miner.fitting.initialization import SharedWeights
+from miner.kernels.backend import CompiledBackend
+from miner.representation import Representation
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -25,13 +24,10 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Threads without a GPU: what is asked of streams, and the CPU's groups in threads, too."""
     asked: list[str] = []
     stream = SimpleNamespace(synchronize=lambda: asked.append("stream"))
-    cuda = SimpleNamespace(
-        synchronize=lambda device: asked.append("device"),
-        Stream=lambda device: stream,
-        stream=lambda one: nullcontext(),
-    )
-    monkeypatch.setattr(side_by_side, "torch", SimpleNamespace(cuda=cuda))
-    for module in ("side_by_side", "level"):
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: asked.append("device"))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda one: nullcontext())
+    for module in ("device", "level_fit"):
         monkeypatch.setattr(f"miner.fitting.{module}.n_side_by_side", lambda device, n: min(n, 3))
     yield asked
 
@@ -60,15 +56,15 @@ def test_an_error_is_raised_and_ends_the_rest(streams: list[str]) -> None:
 
 def fitted_levels(told: Callable[[int], None]) -> list[torch.Tensor]:
     """A fit of two levels with several widths; threads where there are streams."""
-    sizing = SizingByNeed(pilot_steps=5, features_per_db=4.4)
-    changes = {"kernel": FusedKernel(), "sizing": sizing, "weights": SharedWeights()}
+    capacity = TargetErrorCapacity(probe_steps=5, features_per_db=4.4)
+    changes = {"backend": CompiledBackend(), "capacity": capacity, "weights": SharedWeights()}
     running = fitter(flat_and_busy(40, 56), **changes)
     shards = {}
     for level in (1, 0):
         part = running.start_level(level)
         shards[level] = [part.fit_chunk(0, told)]
         running.finish_level(part, shards[level])
-    return stored(MinerRepresentation(running.spec, shards))
+    return stored(Representation(running.spec, shards))
 
 
 def test_a_fit_in_threads_has_the_bits_of_one_without(request: pytest.FixtureRequest) -> None:

@@ -22,27 +22,28 @@ from whole_fits import (
     widths_of,
 )
 
-from miner.fitting.kernel import FusedKernel, Kernel
-from miner.fitting.pruning import AbsoluteMSEPruning
-from miner.fitting.sizing import UniformSizing
+from miner.fitting.backend import Backend
+from miner.fitting.capacity import UniformCapacity
+from miner.fitting.criteria import AbsoluteMSEPruning
+from miner.kernels.backend import CompiledBackend
 from miner.models.parameters import Parameters
-from miner.representation import MinerRepresentation, load
+from miner.representation import Representation, load
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
-FUSED = FusedKernel()
+FUSED = CompiledBackend()
 JUMPY = partial(torch.optim.Adam, lr=0.5)  # a wider network may end worse
 STORAGES = [Float32Storage(), Float16Storage(), Int8Storage()]
 PICTURE = flat_and_busy(36, 43)  # 5 x 6 blocks, of which those at two edges are cut
 
 
-def fit_by_need(sizing: Watched | None = None, **changes: Any) -> MinerRepresentation:
+def fit_by_need(capacity: Watched | None = None, **changes: Any) -> Representation:
     """One level of `PICTURE`."""
-    own = {"pyramid": SINGLE, "sizing": sizing or Watched(), "max_steps": 12, "kernel": FUSED}
+    own = {"pyramid": SINGLE, "capacity": capacity or Watched(), "max_steps": 12, "backend": FUSED}
     return fit(PICTURE, **(own | changes))
 
 
 @pytest.fixture(scope="module")
-def by_need() -> MinerRepresentation:
+def by_need() -> Representation:
     """What `fit_by_need` gives without changes."""
     return fit_by_need()
 
@@ -51,28 +52,28 @@ def same(found: Parameters, expected: Parameters) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_busy_blocks_get_wider_networks_than_flat_ones(by_need: MinerRepresentation) -> None:
+def test_busy_blocks_get_wider_networks_than_flat_ones(by_need: Representation) -> None:
     widths = torch.tensor(list(widths_of(by_need).values())).reshape(5, 6)
     assert len(widths.unique()) > 5
     assert int(widths[:, :2].max()) < int(widths[:-1, 3:5].min())
 
 
 def test_harder_pilots_get_wider_networks() -> None:
-    signal, sizing = PICTURE, Watched(retries=0)
-    widths = fit_by_need(sizing)
-    pilots = fit_by_need(sizing=UniformSizing(), max_steps=sizing.pilot_steps)
+    signal, capacity = PICTURE, Watched(max_refits=0)
+    widths = fit_by_need(capacity)
+    pilots = fit_by_need(capacity=UniformCapacity(), max_steps=capacity.probe_steps)
     by_error = block_errors(pilots, signal).argsort().tolist()
     ordered = [widths_of(widths)[block] for block in by_error]
     assert ordered == sorted(ordered)
 
 
-@pytest.mark.parametrize("kernel", [EAGER, FUSED])
+@pytest.mark.parametrize("backend", [EAGER, FUSED])
 @pytest.mark.parametrize("storage", STORAGES)
-def test_a_blocks_error_is_what_rendering_gives(storage: Storage, kernel: Kernel) -> None:
-    sizing = Watched()
-    fitted = fit_by_need(sizing, storage=storage, kernel=kernel)
-    last = sizing.rounds[-1]
-    assert len(sizing.rounds) == 2
+def test_a_blocks_error_is_what_rendering_gives(storage: Storage, backend: Backend) -> None:
+    capacity = Watched()
+    fitted = fit_by_need(capacity, storage=storage, backend=backend)
+    last = capacity.rounds[-1]
+    assert len(capacity.rounds) == 2
     torch.testing.assert_close(
         block_errors(fitted, PICTURE), last.mse.double(), rtol=1e-2, atol=1e-12
     )
@@ -80,7 +81,7 @@ def test_a_blocks_error_is_what_rendering_gives(storage: Storage, kernel: Kernel
 
 @pytest.mark.parametrize("storage", STORAGES)
 def test_networks_of_many_widths_survive_a_file(storage: Storage, tmp_path: Path) -> None:
-    fitted = fit(PICTURE, sizing=Watched(), storage=storage)
+    fitted = fit(PICTURE, capacity=Watched(), storage=storage)
     again = load(fitted.save(tmp_path))
     for level in (0, 1):
         assert len(set(widths_of(fitted, level).values())) > 3
@@ -93,15 +94,16 @@ def test_a_block_is_fitted_as_in_a_level_of_its_width(storage: Storage) -> None:
     fitted = fit_by_need(storage=storage)
     widths, found = widths_of(fitted), networks(fitted)
     for width in sorted(set(widths.values()))[::3]:
-        alone = networks(fit_by_need(sizing=UniformSizing(), width=width, storage=storage))
+        alone = networks(fit_by_need(capacity=UniformCapacity(), width=width, storage=storage))
         for block in (block for block in widths if widths[block] == width):
             same(found[block], alone[block])
 
 
-@pytest.mark.parametrize("kernel", [EAGER, FUSED])
-def test_retries_leave_no_block_worse(kernel: Kernel) -> None:
+@pytest.mark.parametrize("backend", [EAGER, FUSED])
+def test_retries_leave_no_block_worse(backend: Backend) -> None:
     without, *tried_again = (
-        block_errors(fit_by_need(Watched(retries=n), kernel=kernel), PICTURE) for n in (0, 1, 4)
+        block_errors(fit_by_need(Watched(max_refits=n), backend=backend), PICTURE)
+        for n in (0, 1, 4)
     )
     for errors in tried_again:
         assert bool((errors <= without * (1 + 1e-5)).all())
@@ -109,29 +111,29 @@ def test_retries_leave_no_block_worse(kernel: Kernel) -> None:
 
 
 def test_only_blocks_above_the_bound_are_tried_again() -> None:
-    sizing = Watched(features_per_db=2.0)
-    fit_by_need(sizing)
-    first, second = sizing.rounds
+    capacity = Watched(features_per_db=2.0)
+    fit_by_need(capacity)
+    first, second = capacity.rounds
     above = first.mse > 1e-4 * 10**0.03
     assert 0 < int(above.sum()) < len(above)
-    assert torch.equal(second.widths > first.widths, above & (first.widths < sizing.most))
+    assert torch.equal(second.widths > first.widths, above & (first.widths < capacity.max_width))
     assert torch.equal(second.mse[~above], first.mse[~above])
 
 
 def test_blocks_are_tried_again_no_more_often_than_set() -> None:
     tried = []
-    for retries in (0, 1, 3):
-        sizing = Watched(retries=retries, features_per_db=0.01, most=99)
-        fit_by_need(sizing, max_mse=1e-9)
-        tried.append(len(sizing.rounds))
+    for max_refits in (0, 1, 3):
+        capacity = Watched(max_refits=max_refits, features_per_db=0.01, max_width=99)
+        fit_by_need(capacity, max_mse=1e-9)
+        tried.append(len(capacity.rounds))
     assert tried == [1, 2, 4]
 
 
 @pytest.mark.parametrize("storage", [Float32Storage(), Int8Storage()])
 def test_a_block_tried_again_is_stored_with_its_better_fit(storage: Storage) -> None:
     changes = {"optimizer": JUMPY, "max_steps": 5, "storage": storage}
-    fitted = fit_by_need(sizing=Doubled(), **changes)
-    parts = [fit_by_need(sizing=UniformSizing(), width=width, **changes) for width in (6, 12)]
+    fitted = fit_by_need(capacity=Doubled(), **changes)
+    parts = [fit_by_need(capacity=UniformCapacity(), width=width, **changes) for width in (6, 12)]
     narrow, wide = (block_errors(part, PICTURE) for part in parts)
     expected = {block: 12 if wide[block] < narrow[block] else 6 for block in range(30)}
     assert widths_of(fitted) == expected
@@ -142,8 +144,8 @@ def test_a_block_tried_again_is_stored_with_its_better_fit(storage: Storage) -> 
 
 def test_blocks_that_converge_when_tried_again_count_as_converged() -> None:
     counts = []
-    for retries in (0, 1):
-        pruned = fit_by_need(Doubled(retries=retries), pruning=AbsoluteMSEPruning(1))
+    for max_refits in (0, 1):
+        pruned = fit_by_need(Doubled(max_refits=max_refits), pruning=AbsoluteMSEPruning(1))
         counts.append(pruned.shards[0][0].stats.n_converged)
     assert counts[0] < counts[1]
 
@@ -151,15 +153,15 @@ def test_blocks_that_converge_when_tried_again_count_as_converged() -> None:
 @pytest.mark.parametrize("optimizer", [partial(torch.optim.SGD, lr=1e3), partial(torch.optim.Adam)])
 def test_every_stored_block_beats_its_prediction(optimizer: Any) -> None:
     signal = noise(1, 20, 20)
-    fitted = fit(signal, optimizer=optimizer, sizing=Watched())
-    predicted = MinerRepresentation(fitted.spec, {1: fitted.shards[1]})
+    fitted = fit(signal, optimizer=optimizer, capacity=Watched())
+    predicted = Representation(fitted.spec, {1: fitted.shards[1]})
     active = fitted.active_blocks(0)
     better = block_errors(fitted, signal)[active] < block_errors(predicted, signal)[active]
     assert bool(better.all())
 
 
 def test_a_black_image_needs_no_network() -> None:
-    fitted = fit(torch.zeros(1, 20, 20), sizing=Watched())
+    fitted = fit(torch.zeros(1, 20, 20), capacity=Watched())
     assert fitted.n_parameters == 0
     assert not fitted.render().any()
 
@@ -167,23 +169,23 @@ def test_a_black_image_needs_no_network() -> None:
 @pytest.mark.parametrize("sides", RAGGED, ids=str)
 def test_any_size_is_fitted(sides: tuple[int, ...]) -> None:
     signal = smooth(*sides)
-    fitted = fit(signal, sizing=Watched(), max_steps=20)
+    fitted = fit(signal, capacity=Watched(), max_steps=20)
     assert fitted.render().shape == signal.shape
     assert mse(signal, fitted) < 2e-4
 
 
 def test_an_edge_block_is_fitted_as_if_its_pixels_were_the_whole_image(
-    by_need: MinerRepresentation,
+    by_need: Representation,
 ) -> None:
-    changes = {"pyramid": SINGLE, "sizing": Watched(), "max_steps": 12, "kernel": FUSED}
+    changes = {"pyramid": SINGLE, "capacity": Watched(), "max_steps": 12, "backend": FUSED}
     alone = fit(PICTURE[:, 32:, 40:].contiguous(), **changes)
     assert widths_of(alone)[0] == widths_of(by_need)[29]
     same(networks(alone)[0], networks(by_need)[29])
 
 
-@pytest.mark.parametrize("changes", [{"chunk_size": 4}, {"max_memory_gib": 1e-9}])
+@pytest.mark.parametrize("changes", [{"blocks_per_shard": 4}, {"max_memory_gib": 1e-9}])
 def test_what_is_in_computation_together_does_not_show(
-    by_need: MinerRepresentation, changes: dict[str, Any]
+    by_need: Representation, changes: dict[str, Any]
 ) -> None:
     apart = fit_by_need(**changes)
     assert widths_of(apart) == widths_of(by_need)
@@ -193,7 +195,7 @@ def test_what_is_in_computation_together_does_not_show(
 def test_both_kernels_end_alike() -> None:
     signal = flat_and_busy(56, 56)
     errors = [
-        mse(signal, fit(signal, sizing=Watched(), max_steps=20, kernel=kernel))
-        for kernel in (EAGER, FUSED)
+        mse(signal, fit(signal, capacity=Watched(), max_steps=20, backend=backend))
+        for backend in (EAGER, FUSED)
     ]
     assert abs(10 * np.log10(errors[0] / errors[1])) < 0.1

@@ -8,9 +8,7 @@ import triton.language as tl
 from gpu_problems import DEVICE
 from problems import noise
 
-from miner.fitting.gpu.activations import sine_cosine
-from miner.fitting.gpu.products import product, rounded, split
-from miner.fitting.gpu.readout import ridge_solution
+from miner.kernels.triton.math import product, ridge_solution, rounded, sine_cosine, split
 
 
 @triton.jit

@@ -10,10 +10,9 @@ from gpu_problems import DEVICE, begin_in_triton, in_triton, small, three_ways
 from problems import Problem
 from torch import Tensor
 
-from miner.fitting.kernel import TritonKernel
-from miner.fitting.loss import LogMSELoss, Loss, MSELoss
-from miner.fitting.pruning import AbsoluteMSEPruning
+from miner.fitting.criteria import AbsoluteMSEPruning, LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout
+from miner.kernels.backend import TritonBackend
 from miner.models.activations import Finer, Sine, Siren
 from miner.models.encodings import CosineEncoding
 from miner.models.parameters import select
@@ -50,9 +49,9 @@ def check_a_few_steps(given: Problem) -> None:
     truth, single, triton = three_ways(given)
     for steps in (truth, single, triton):
         steps.advance(3)
-        steps.measure()
+        steps.evaluate()
         steps.advance(given.steps.n_steps - 3)
-        steps.measure()
+        steps.evaluate()
     check_errors(truth.mse, single.mse, triton.mse, floor=3e-4)
     check_errors(truth.best_mse, single.best_mse, triton.best_mse, floor=3e-4)
     best = {name: tensor.double().cpu() for name, tensor in triton.best.items()}
@@ -75,7 +74,7 @@ def test_every_kind_of_network_takes_the_steps_of_an_optimiser(kind: Kind, optim
 @pytest.mark.parametrize("n_drawn", [20, 64])
 @pytest.mark.parametrize("kind", [KINDS[2], KINDS[7], KINDS[13]], ids=str)
 def test_drawn_pixels_are_those_of_the_plain_steps(kind: Kind, n_drawn: int) -> None:
-    check_a_few_steps(small(kind, n_steps=5).with_steps(pixels_per_step=n_drawn))
+    check_a_few_steps(small(kind, n_steps=5).with_steps(batch_pixels=n_drawn))
 
 
 @pytest.mark.parametrize("n_pixels", [1, 5, 64])
@@ -143,7 +142,7 @@ def test_measuring_moves_nothing() -> None:
     steps = begin_in_triton(given)
     steps.advance(2)
     before = [t.clone() for t in (steps._trained, steps._first, steps._second)]
-    steps.measure()
+    steps.evaluate()
     after = (steps._trained, steps._first, steps._second)
     layers = steps._layout.at_readout  # what lies beyond is solved for
     for old, new in zip(before, after, strict=True):
@@ -157,7 +156,7 @@ def test_blocks_that_leave_stay_as_they_are() -> None:
     for steps in (some, all_):
         steps.advance(1)
     mse, best = some.mse.clone(), select(some.best, leaves)
-    some.retire(leaves)
+    some.deactivate(leaves)
     for steps in (some, all_):
         steps.advance(2)
     assert torch.equal(some.mse[leaves], mse[leaves])
@@ -167,7 +166,7 @@ def test_blocks_that_leave_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("n_drawn", [None, 40])
 def test_a_fit_ends_as_that_of_plain_steps(n_drawn: int | None) -> None:
-    given = small(SIREN, n_steps=8).with_steps(pixels_per_step=n_drawn)
+    given = small(SIREN, n_steps=8).with_steps(batch_pixels=n_drawn)
     pruning, bound = AbsoluteMSEPruning(4), 3e-3
     plain, triton = given.fit(pruning, bound), in_triton(given).fit(pruning, bound)
     check_errors(plain.mse, plain.mse, triton.mse, floor=3e-4)
@@ -182,5 +181,5 @@ def test_rendered_values_are_those_of_the_model(kind: Kind) -> None:
     missing = {name: torch.rand(len(given.targets), *shape) for name, shape in readouts.items()}
     parameters = {name: t.float().to(DEVICE) for name, t in (missing | given.start).items()}
     encoded = given.encoded.float().to(DEVICE)
-    found = TritonKernel().outputs(given.model, parameters, encoded)
+    found = TritonBackend().outputs(given.model, parameters, encoded)
     torch.testing.assert_close(found, given.model.outputs(parameters, encoded), rtol=0, atol=1e-4)

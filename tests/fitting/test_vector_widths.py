@@ -6,9 +6,9 @@ import pytest
 import torch
 from fused_problems import KINDS, Kind, problem_of, three_ways
 
-from miner.fitting.fused import compiler, steps
-from miner.fitting.fused.compiler import build
-from miner.fitting.fused.library import _SOURCE, Library
+from miner.kernels.cpu import compiler, steps
+from miner.kernels.cpu.compiler import build
+from miner.kernels.cpu.library import _SOURCE, Library
 
 NARROWER = {"256 bits": "haswell", "128 bits": "nehalem"}
 

@@ -8,15 +8,22 @@ import torch
 from problems import fit, fitter, noise, whole_of
 from torch import Tensor
 
-from miner.fitting.parents import find_parents
-from miner.fitting.weights import FreshWeights, ParentFrameWeights, Parents, SharedWeights, Weights
+from miner.fitting.initialization import (
+    FreshWeights,
+    ParentFrameWeights,
+    Parents,
+    SharedWeights,
+    Weights,
+    find_parents,
+)
 from miner.models.activations import Sine
-from miner.models.block_mlp import BlockMLP
 from miner.models.encodings import CosineEncoding
+from miner.models.network import BlockMLP
 from miner.models.parameters import Parameters, select
-from miner.pyramid import Frame, GaussianPyramid, coordinates
-from miner.representation import MinerRepresentation
-from miner.representation.index import ShardIndex
+from miner.pyramids.pyramid import GaussianPyramid
+from miner.representation import Representation
+from miner.representation.shard_folder import ShardIndex
+from miner.signals.grid import CoordinateFrame, coordinates
 
 STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are
 ALL_WEIGHTS = [FreshWeights(), SharedWeights(), ParentFrameWeights()]
@@ -78,21 +85,21 @@ def test_a_child_keeps_the_features_of_its_parent(n_axes: int) -> None:
     size = 4
     mlp = BlockMLP(CosineEncoding(3), Sine(), width=5, depth=2, n_axes=n_axes)
     hidden = {name: tensor[None] for name, tensor in mlp.draw(torch.Generator()).items()}
-    fine = coordinates(2 * size, (2 * size,) * n_axes, Frame.own(n_axes))
+    fine = coordinates(2 * size, (2 * size,) * n_axes, CoordinateFrame.own(n_axes))
     parent = mlp.features(hidden, mlp.encoding(fine)).unflatten(2, (2 * size,) * n_axes)
     for parity in itertools.product((0, 1), repeat=n_axes):
         parents = Parents(
             torch.tensor([True]), hidden, torch.zeros(1, 1 + n_axes).long(), torch.tensor([parity])
         )
         start = ParentFrameWeights().start({n: t[0] for n, t in hidden.items()}, parents)
-        frame = Frame(int(start.frames[0, 0]), tuple(start.frames[0, 1:].tolist()))
+        frame = CoordinateFrame(int(start.frames[0, 0]), tuple(start.frames[0, 1:].tolist()))
         points = coordinates(size, (size,) * n_axes, frame)
         box = (slice(None), slice(None), *(slice(p * size, (p + 1) * size) for p in parity))
         found = mlp.features(start.hidden, mlp.encoding(points))
         torch.testing.assert_close(found, parent[box].flatten(2))
 
 
-def hidden_of(representation: MinerRepresentation, level: int) -> Parameters:
+def hidden_of(representation: Representation, level: int) -> Parameters:
     (shard,) = representation.shards[level]
     model = representation.spec.model(level)
     (stored,) = shard.stored.values()
@@ -100,7 +107,7 @@ def hidden_of(representation: MinerRepresentation, level: int) -> Parameters:
     return {name: decoded[name] for name in model.mlp.shapes()}
 
 
-def row_of_parent(representation: MinerRepresentation, level: int) -> Tensor:
+def row_of_parent(representation: Representation, level: int) -> Tensor:
     positions = representation.spec.grid(level).positions(representation.shards[level][0].blocks)
     wanted = representation.spec.grid(level + 1).numbers(positions // 2)
     return torch.searchsorted(representation.active_blocks(level + 1), wanted)
@@ -130,7 +137,7 @@ def test_a_fit_in_frames_renders_what_it_measured() -> None:
         level_fit = running.start_level(level)
         shards[level] = [level_fit.fit_chunk(0)]
         running.finish_level(level_fit, shards[level])
-    fitted = MinerRepresentation(running.spec, shards).reconstruct()
+    fitted = Representation(running.spec, shards).reconstruct()
     error = (fitted - whole_of(running.signals[0])).square()
     assert float(error.sum()) == pytest.approx(shards[0][0].stats.curve[-1][2], rel=1e-3)
     assert shards[0][0].frames[:, 0].eq(2).all()
@@ -151,7 +158,7 @@ def test_children_of_parents_of_another_shape_start_fresh() -> None:
 
 
 def test_parents_are_found_whatever_the_order_of_the_shards() -> None:
-    running = fitter(noise(1, 32, 32), chunk_size=1)
+    running = fitter(noise(1, 32, 32), blocks_per_shard=1)
     coarse = running.start_level(1)
     shards = [coarse.fit_chunk(chunk) for chunk in (2, 0, 3)]
     index, device = ShardIndex(coarse.grid, shards), torch.device("cpu")

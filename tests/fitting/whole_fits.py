@@ -8,10 +8,10 @@ import torch
 from problems import noise
 from torch import Tensor
 
-from miner.fitting.sizing import Pilot, Sizing, SizingByNeed, Task
+from miner.fitting.capacity import Capacity, Probe, TargetErrorCapacity, WidthRequest
 from miner.models.parameters import Parameters
-from miner.pyramid import LaplacianPyramid
-from miner.representation import MinerRepresentation
+from miner.pyramids.pyramid import LaplacianPyramid
+from miner.representation import Representation
 
 RAGGED = [(1, 1), (1, 19), (19, 1), (2, 3), (13, 7), (17, 31), (8, 9), (3, 5, 7), (1, 1, 11)]
 SINGLE = LaplacianPyramid(1)
@@ -29,18 +29,18 @@ def flat_and_busy(*sides: int) -> Tensor:
     return 0.5 * smooth(*sides) + 0.5 * ramp * noise(2, *sides)
 
 
-def mse(signal: Tensor, representation: MinerRepresentation) -> float:
+def mse(signal: Tensor, representation: Representation) -> float:
     """Error of the whole picture."""
     return float((representation.reconstruct() - signal).square().mean())
 
 
-def block_errors(representation: MinerRepresentation, signal: Tensor) -> Tensor:
+def block_errors(representation: Representation, signal: Tensor) -> Tensor:
     """Error of every block of the finest level."""
     error = (representation.reconstruct() - signal).square()
     return representation.spec.grid(0).block_means(error)
 
 
-def stored(representation: MinerRepresentation) -> list[Tensor]:
+def stored(representation: Representation) -> list[Tensor]:
     """All that is stored, in one order."""
     return [
         tensor
@@ -59,36 +59,36 @@ class Round(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Watched(SizingByNeed):
+class Watched(TargetErrorCapacity):
     """Sizing by need that keeps what it is told after every round."""
 
-    pilot_steps: int = 5
+    probe_steps: int = 5
     features_per_db: float = 4.4  # 1.1 in patches of 8 x 8
-    most: int = 24
+    max_width: int = 24
     rounds: list[Round] = field(default_factory=list, compare=False)
 
-    def widen(self, widths: Tensor, mse: Tensor, task: Task) -> Tensor:
+    def widen(self, widths: Tensor, mse: Tensor, task: WidthRequest) -> Tensor:
         """As by need."""
         self.rounds.append(Round(widths.clone(), mse.clone(), task.max_mse))
         return super().widen(widths, mse, task)
 
 
 @dataclass(frozen=True)
-class Doubled(Sizing):
+class Doubled(Capacity):
     """The level's width, then twice as much, whatever came of it."""
 
-    retries: int = 1
+    max_refits: int = 1
 
-    def assign(self, task: Task, pilot: Pilot) -> Tensor:
+    def assign(self, task: WidthRequest, probe: Probe) -> Tensor:
         """The level's width."""
         return torch.full_like(task.n_pixels, task.width)
 
-    def widen(self, widths: Tensor, mse: Tensor, task: Task) -> Tensor:
+    def widen(self, widths: Tensor, mse: Tensor, task: WidthRequest) -> Tensor:
         """Twice as much."""
         return 2 * widths
 
 
-def widths_of(representation: MinerRepresentation, level: int = 0) -> dict[int, int]:
+def widths_of(representation: Representation, level: int = 0) -> dict[int, int]:
     """The width of every stored block of a level."""
     return {
         block: width
@@ -97,7 +97,7 @@ def widths_of(representation: MinerRepresentation, level: int = 0) -> dict[int, 
     }
 
 
-def networks(representation: MinerRepresentation, level: int = 0) -> dict[int, Parameters]:
+def networks(representation: Representation, level: int = 0) -> dict[int, Parameters]:
     """What is stored of every block of a level."""
     return {
         int(shard.blocks[row]): {name: tensor[n] for name, tensor in own.items()}

@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from miner.fitting.fused import compiler, library
+from miner.kernels.cpu import compiler, library
 
 FAKE = """#!/bin/sh
 if [ "$1" = --version ]; then echo "fake {version}"; exit; fi

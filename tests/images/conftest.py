@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from miner.scratch import Scratch
+from miner.signals.scratch import Scratch
 
 
 @pytest.fixture(params=["memory", "file"])

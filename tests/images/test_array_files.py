@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import zarr
 
-from miner.images import ImageError, inspect_image, open_image
-from miner.images.zarr_codecs import unknown_codecs
-from miner.scratch import Scratch
+from miner.images import inspect_image, open_image
+from miner.images.arrays import unknown_codecs
+from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 LIMIT = 10**6
 TYPES = ["bool", "uint8", "int8", "uint16", ">u2", "int16", "int32", "uint32", "int64", "uint64"]

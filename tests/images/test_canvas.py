@@ -12,10 +12,11 @@ import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miner.images import ImageError, PixelCanvas, PixelFormat, canvas, open_image
-from miner.images.raw_tiff import RawTiff
-from miner.regions import slices, tiles, whole
-from miner.scratch import Scratch
+from miner.images import PixelCanvas, PixelFormat, canvas, open_image
+from miner.images.encode import RawTiff
+from miner.signals.regions import slices, tiles, whole
+from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 LIMIT = 10**6
 RGB = PixelFormat.of_values("uint8", 3)
@@ -131,7 +132,7 @@ def test_a_full_disk_is_said(
     def on_full_disk(_: Path) -> Iterator[Path]:
         yield Path("/dev/full")
 
-    monkeypatch.setattr(canvas, "written_whole", on_full_disk)
+    monkeypatch.setattr(canvas, "atomic_write", on_full_disk)
     made = painted(noise(3, 200, 200), PixelFormat.of_values("float32", 3), scratch)
     if suffix == ".png":
         made = painted(noise(3, 200, 200), RGB, Scratch(None))

@@ -8,8 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from miner.images import ImageError, inspect_image, load_sample, open_image
-from miner.scratch import Scratch
+from miner.images import inspect_image, load_sample, open_image
+from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 LIMIT = 10**6
 SIZES = [(20, 24), (21, 25), (7, 24), (1, 9)]

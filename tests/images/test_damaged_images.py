@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from fuzz_images import damaged, outcome
 from image_corpus import Files, sound_images
 
-from miner.scratch import Scratch
+from miner.signals.scratch import Scratch
 
 KINDS = ["png", "jpeg", "tiff", "webp", "avif", "gif", "exr", "npy", "zarr"]
 

@@ -6,8 +6,9 @@ import numpy as np
 import OpenEXR
 import pytest
 
-from miner.images import ImageError, inspect_image, open_image
-from miner.scratch import Scratch
+from miner.images import inspect_image, open_image
+from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 LIMIT = 10**6
 SCANLINES = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from miner.images import SourceImage, inspect_image, open_image
-from miner.scratch import Scratch
+from miner.signals.scratch import Scratch
 
 LIMIT = 10**6
 

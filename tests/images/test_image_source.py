@@ -13,8 +13,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from miner.images import SAMPLES, ImageError, ImageInfo, inspect_image, load_sample, open_image
-from miner.scratch import Scratch
+from miner.images import SAMPLES, ImageInfo, inspect_image, load_sample, open_image
+from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 LIMIT = 10**6
 BOTH = pytest.mark.parametrize("read", [inspect_image, open_image])

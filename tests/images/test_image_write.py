@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miner.images import ImageError, PixelFormat, open_image, write_image
+from miner.images import PixelFormat, open_image, write_image
+from miner.support.errors import ImageError
 
 BYTES_RGB = PixelFormat.of_values("uint8", 3)
 BYTES_GREY = PixelFormat.of_values("uint8", 1)

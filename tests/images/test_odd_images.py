@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from miner.images import ImageError, PixelFormat, open_image, write_image
-from miner.images.finite import finite_range
-from miner.scratch import Scratch
+from miner.images import PixelFormat, open_image, write_image
+from miner.images.checks import finite_range
+from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 LIMIT = 10**6
 

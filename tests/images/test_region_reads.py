@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from miner.images import ImageError, SourceImage, open_image
-from miner.images.orientation import Orientation
-from miner.regions import Region, slices, tiles
-from miner.scratch import Scratch
+from miner.images import SourceImage, open_image
+from miner.images.pixel_format import Orientation
+from miner.signals.regions import Region, slices, tiles
+from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 LIMIT = 10**6
 Save = Callable[[Path, np.ndarray], None]

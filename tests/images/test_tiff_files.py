@@ -9,8 +9,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from miner.images import ImageError, PixelFormat, open_image, write_image
-from miner.scratch import Scratch
+from miner.images import PixelFormat, open_image, write_image
+from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 LIMIT = 10**6
 

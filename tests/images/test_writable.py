@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from miner.images import ImageError, PixelFormat, check_writable_format, preview_factor
+from miner.images import PixelFormat, check_writable_format, preview_factor
+from miner.support.errors import ImageError
 
 BYTES = PixelFormat.of_values("uint8", 3)
 

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
-from miner.models.block_mlp import BlockMLP
-from miner.models.block_model import BlockModel
 from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
+from miner.models.network import BlockMLP, BlockNetwork
 from miner.models.parameters import Parameters
-from miner.pyramid import Frame, coordinates
+from miner.signals.grid import CoordinateFrame, coordinates
 
 N_BLOCKS, WIDTH = 3, 4
 ACTIVATIONS = [Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer()]
@@ -80,7 +79,7 @@ def stacked_parameters(shapes: dict[str, tuple[int, ...]]) -> Parameters:
 
 
 def grid_points(encoding: Encoding, n_axes: int) -> Tensor:
-    return encoding(coordinates(3, (3,) * n_axes, Frame.own(n_axes)).double())
+    return encoding(coordinates(3, (3,) * n_axes, CoordinateFrame.own(n_axes)).double())
 
 
 def random_like(tensor: Tensor) -> Tensor:
@@ -175,13 +174,13 @@ def test_the_draw_is_a_function_of_its_generator() -> None:
 
 def test_parameters_of_the_reference_block() -> None:
     mlp = BlockMLP(PositionalEncoding(4), Gaussian(), width=20, depth=2)
-    shapes = BlockModel(mlp, LinearHead(), n_channels=3).shapes()
+    shapes = BlockNetwork(mlp, LinearHead(), n_channels=3).shapes()
     assert sum(math.prod(shape) for shape in shapes.values()) == 825
 
 
 def test_a_model_is_its_layers_and_its_head() -> None:
     mlp, head = BlockMLP(CosineEncoding(3), Sine(), WIDTH, 2), SigmoidHead()
-    model = BlockModel(mlp, head, n_channels=2)
+    model = BlockNetwork(mlp, head, n_channels=2)
     parameters, encoded = stacked_parameters(model.shapes()), grid_points(mlp.encoding, 2)
     expected = head.outputs(mlp.features(parameters, encoded), parameters)
     assert torch.equal(model.outputs(parameters, encoded), expected)

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from miner.pyramid import ArrayRaster, TensorRaster, read_ahead
-from miner.regions import Region, tiles
+from miner.signals.regions import Region, tiles
+from miner.signals.signal import ArraySignal, TensorSignal, prefetch
 
 REGIONS = list(tiles((20, 30), 7))
 
 
-class Watched(TensorRaster):
+class Watched(TensorSignal):
     """Keeps how many regions were read, and fails at one of them."""
 
     def __init__(self, fails_at: Region | None = None) -> None:
@@ -31,29 +31,29 @@ class Watched(TensorRaster):
 @pytest.fixture
 def readers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The CPU reads ahead, too."""
-    monkeypatch.setattr("miner.pyramid.ahead._READERS", {"cpu": 3})
+    monkeypatch.setattr("miner.signals.signal._READERS", {"cpu": 3})
     yield
 
 
 def test_regions_come_in_order(readers: None) -> None:
-    raster = Watched()
-    found = list(read_ahead(raster, REGIONS))
-    assert threading.get_ident() not in raster.threads
-    assert all(map(torch.equal, found, map(raster.read, REGIONS)))
+    image_signal = Watched()
+    found = list(prefetch(image_signal, REGIONS))
+    assert threading.get_ident() not in image_signal.threads
+    assert all(map(torch.equal, found, map(image_signal.read, REGIONS)))
     assert len(found) == len(REGIONS)
 
 
 def test_little_is_read_before_it_is_needed(readers: None) -> None:
-    raster = Watched()
-    ahead = read_ahead(raster, REGIONS)
+    image_signal = Watched()
+    ahead = prefetch(image_signal, REGIONS)
     next(ahead)
-    assert raster.read_so_far <= 4
+    assert image_signal.read_so_far <= 4
     ahead.close()  # type: ignore[attr-defined]
-    assert raster.read_so_far <= 4
+    assert image_signal.read_so_far <= 4
 
 
 def test_an_error_comes_with_its_region(readers: None) -> None:
-    ahead = read_ahead(Watched(fails_at=REGIONS[2]), REGIONS)
+    ahead = prefetch(Watched(fails_at=REGIONS[2]), REGIONS)
     next(ahead)
     next(ahead)
     with pytest.raises(OSError, match="the disk"):
@@ -61,13 +61,13 @@ def test_an_error_comes_with_its_region(readers: None) -> None:
 
 
 def test_a_cpu_reads_when_it_is_time() -> None:
-    raster = Watched()
-    next(read_ahead(raster, REGIONS))
-    assert (raster.read_so_far, raster.threads) == (1, {threading.get_ident()})
+    image_signal = Watched()
+    next(prefetch(image_signal, REGIONS))
+    assert (image_signal.read_so_far, image_signal.threads) == (1, {threading.get_ident()})
 
 
 def test_what_is_read_ahead_is_nobody_elses(readers: None) -> None:
-    raster = ArrayRaster(torch.ones(1, 20, 30).numpy())
-    for values in read_ahead(raster, REGIONS):
+    image_signal = ArraySignal(torch.ones(1, 20, 30).numpy())
+    for values in prefetch(image_signal, REGIONS):
         values.zero_()
-    assert all(bool(values.all()) for values in read_ahead(raster, REGIONS))
+    assert all(bool(values.all()) for values in prefetch(image_signal, REGIONS))

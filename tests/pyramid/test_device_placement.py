@@ -8,26 +8,16 @@ import torch
 from pretended_device import PRETENDED, PretendedDevice, values
 from torch import Tensor
 
-from miner.pyramid import (
-    ArrayRaster,
-    ExpandedRaster,
-    GaussianPyramid,
-    Grid,
-    LaplacianPyramid,
-    Pyramid,
-    Raster,
-    RasterRoom,
-    TensorRaster,
-    UploadedRaster,
-    ZeroRaster,
-    expand,
-    reduce,
-)
-from miner.pyramid.prediction import predict
-from miner.regions import whole
-from miner.scratch import Scratch
+from miner.pyramids.prediction import ExpandedSignal, ZeroSignal, predict
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
+from miner.pyramids.resample import expand, reduce
+from miner.signals.grid import PatchGrid
+from miner.signals.regions import whole
+from miner.signals.scratch import Scratch
+from miner.signals.signal import ArraySignal, Signal, TensorSignal, UploadedSignal
+from miner.signals.store import LocalSignalStore
 
-GRID = Grid((21, 34), 8)
+GRID = PatchGrid((21, 34), 8)
 BLOCKS = torch.tensor([3, 0, 14])
 REGION = ((3, 17), (8, 33))
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -77,20 +67,20 @@ def test_targets_stay_on_their_device(pyramid: Pyramid) -> None:
     torch.testing.assert_close(values(merged), signal())
 
 
-def rasters() -> dict[str, Raster]:
+def signals() -> dict[str, Signal]:
     array = signal().numpy()
     return {
-        "array": ArrayRaster(array, PRETENDED),
-        "tensor": TensorRaster(signal().to(PRETENDED)),
-        "uploaded": UploadedRaster(ArrayRaster(array), PRETENDED),
+        "array": ArraySignal(array, PRETENDED),
+        "tensor": TensorSignal(signal().to(PRETENDED)),
+        "uploaded": UploadedSignal(ArraySignal(array), PRETENDED),
     }
 
 
 @pytest.mark.parametrize("kind", ["array", "tensor", "uploaded"])
 def test_a_region_is_read_to_the_device(kind: str) -> None:
-    expected = ArrayRaster(signal().numpy()).read(REGION)
+    expected = ArraySignal(signal().numpy()).read(REGION)
     with PretendedDevice():
-        found = rasters()[kind].read(REGION)
+        found = signals()[kind].read(REGION)
     assert torch.equal(values(found), expected)
 
 
@@ -98,65 +88,67 @@ def test_a_region_is_read_to_the_device(kind: str) -> None:
 def test_a_prediction_lies_where_the_coarser_level_does(kind: str) -> None:
     expected = expand(signal(), (42, 67))
     with PretendedDevice():
-        raster = ExpandedRaster(rasters()[kind], (42, 67))
-        assert raster.device == PRETENDED
-        found = raster.read(whole((42, 67)))
+        image_signal = ExpandedSignal(signals()[kind], (42, 67))
+        assert image_signal.device == PRETENDED
+        found = image_signal.read(whole((42, 67)))
     assert torch.equal(values(found), expected)
 
 
 def test_nothing_is_known_on_the_device() -> None:
     with PretendedDevice():
-        found = ZeroRaster(3, (9, 8), PRETENDED).read(((2, 4), (0, 8)))
+        found = ZeroSignal(3, (9, 8), PRETENDED).read(((2, 4), (0, 8)))
     assert values(found).shape == (3, 2, 8)
 
 
 def test_what_a_tensor_raster_gives_is_nobody_elses() -> None:
-    raster = TensorRaster(torch.ones(1, 4, 4))
-    raster.read(((0, 4), (0, 4))).zero_()
-    assert bool(raster.read(((0, 4), (0, 4))).all())
+    image_signal = TensorSignal(torch.ones(1, 4, 4))
+    image_signal.read(((0, 4), (0, 4))).zero_()
+    assert bool(image_signal.read(((0, 4), (0, 4))).all())
 
 
 @pytest.mark.parametrize("held_bytes", [0, 2**20])
 def test_what_is_written_is_read(held_bytes: int) -> None:
     with PretendedDevice():
-        raster = RasterRoom(PRETENDED, Scratch(None), held_bytes).new("one", 2, (21, 34))
-        raster.write(whole((21, 34)), signal().to(PRETENDED))
-        found = raster.read(REGION)
-    assert torch.equal(values(found), ArrayRaster(signal().numpy()).read(REGION))
+        image_signal = LocalSignalStore(PRETENDED, Scratch(None), held_bytes).new(
+            "one", 2, (21, 34)
+        )
+        image_signal.write(whole((21, 34)), signal().to(PRETENDED))
+        found = image_signal.read(REGION)
+    assert torch.equal(values(found), ArraySignal(signal().numpy()).read(REGION))
 
 
-def kinds(room: RasterRoom, *names: str) -> list[type]:
+def kinds(signal_store: LocalSignalStore, *names: str) -> list[type]:
     """What signals of 100 bytes become."""
-    return [type(room.new(name, 1, (5, 5))) for name in names]
+    return [type(signal_store.new(name, 1, (5, 5))) for name in names]
 
 
 def test_signals_are_held_while_they_fit() -> None:
     with PretendedDevice():
-        room = RasterRoom(PRETENDED, Scratch(None), held_bytes=250)
-        assert kinds(room, "a", "b", "c") == [TensorRaster, TensorRaster, ArrayRaster]
-        room.remove("c")  # which takes nothing on the device
-        assert kinds(room, "d") == [ArrayRaster]
-        room.remove("a")
-        assert kinds(room, "e", "f") == [TensorRaster, ArrayRaster]
+        signal_store = LocalSignalStore(PRETENDED, Scratch(None), held_bytes=250)
+        assert kinds(signal_store, "a", "b", "c") == [TensorSignal, TensorSignal, ArraySignal]
+        signal_store.remove("c")  # which takes nothing on the device
+        assert kinds(signal_store, "d") == [ArraySignal]
+        signal_store.remove("a")
+        assert kinds(signal_store, "e", "f") == [TensorSignal, ArraySignal]
 
 
 def test_on_the_cpu_signals_lie_in_scratch() -> None:
-    assert kinds(RasterRoom(torch.device("cpu"), Scratch(None)), "a") == [ArrayRaster]
+    assert kinds(LocalSignalStore(torch.device("cpu"), Scratch(None)), "a") == [ArraySignal]
 
 
-@pytest.mark.parametrize(("held_bytes", "kind"), [(0, UploadedRaster), (2**20, TensorRaster)])
+@pytest.mark.parametrize(("held_bytes", "kind"), [(0, UploadedSignal), (2**20, TensorSignal)])
 def test_an_image_is_brought_once_if_it_fits(
     monkeypatch: pytest.MonkeyPatch, held_bytes: int, kind: type
 ) -> None:
-    monkeypatch.setattr("miner.regions.DEVICE_TILE_SIDE", 8)
-    image = ArrayRaster(signal().numpy())
+    monkeypatch.setattr("miner.signals.regions.DEVICE_TILE_SIDE", 8)
+    image = ArraySignal(signal().numpy())
     with PretendedDevice():
-        brought = RasterRoom(PRETENDED, Scratch(None), held_bytes).brought("image", image)
-        found = brought.read(REGION)
-    assert isinstance(brought, kind)
+        to_device = LocalSignalStore(PRETENDED, Scratch(None), held_bytes).to_device("image", image)
+        found = to_device.read(REGION)
+    assert isinstance(to_device, kind)
     assert torch.equal(values(found), image.read(REGION))
 
 
 def test_an_image_that_is_there_is_not_copied() -> None:
-    image = ArrayRaster(np.zeros((1, 5, 5), np.float32))
-    assert RasterRoom(torch.device("cpu"), Scratch(None)).brought("image", image) is image
+    image = ArraySignal(np.zeros((1, 5, 5), np.float32))
+    assert LocalSignalStore(torch.device("cpu"), Scratch(None)).to_device("image", image) is image

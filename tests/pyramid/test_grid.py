@@ -9,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from miner.pyramid import Frame, Grid, coordinates
+from miner.signals.grid import CoordinateFrame, PatchGrid, coordinates
 
 SIDES = st.lists(st.integers(1, 20), min_size=1, max_size=3).map(tuple)
-GRIDS = st.builds(Grid, SIDES, st.integers(1, 9))
-RAGGED = Grid((5, 7), 3)
+GRIDS = st.builds(PatchGrid, SIDES, st.integers(1, 9))
+RAGGED = PatchGrid((5, 7), 3)
 
 
 def noise(*shape: int) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
-def all_blocks(grid: Grid) -> Tensor:
+def all_blocks(grid: PatchGrid) -> Tensor:
     return torch.arange(grid.n_blocks)
 
 
 @given(GRIDS)
-def test_patches_join_to_the_signal_they_were_cut_from(grid: Grid) -> None:
+def test_patches_join_to_the_signal_they_were_cut_from(grid: PatchGrid) -> None:
     signal, blocks = noise(2, *grid.sides), all_blocks(grid)
     tiled = grid.tiled(torch.zeros_like(signal))
     tiled[tuple(grid.positions(blocks).T)] = grid.cut(signal, blocks)
@@ -34,16 +34,16 @@ def test_patches_join_to_the_signal_they_were_cut_from(grid: Grid) -> None:
 
 
 @given(GRIDS)
-def test_numbers_invert_positions(grid: Grid) -> None:
+def test_numbers_invert_positions(grid: PatchGrid) -> None:
     blocks = all_blocks(grid)
     assert torch.equal(grid.numbers(grid.positions(blocks)), blocks)
 
 
 @given(GRIDS)
-def test_extents_cover_every_pixel_once(grid: Grid) -> None:
-    extents = grid.extents(all_blocks(grid))
-    assert int(extents.prod(-1).sum()) == math.prod(grid.sides)
-    assert bool(((extents >= 1) & (extents <= grid.patch_size)).all())
+def test_extents_cover_every_pixel_once(grid: PatchGrid) -> None:
+    valid_sizes = grid.valid_sizes(all_blocks(grid))
+    assert int(valid_sizes.prod(-1).sum()) == math.prod(grid.sides)
+    assert bool(((valid_sizes >= 1) & (valid_sizes <= grid.patch_size)).all())
 
 
 def test_blocks_are_numbered_row_by_row() -> None:
@@ -52,7 +52,7 @@ def test_blocks_are_numbered_row_by_row() -> None:
 
 
 def test_extents_of_the_far_corner() -> None:
-    assert RAGGED.extents(torch.tensor([0, 5])).tolist() == [[3, 3], [2, 1]]
+    assert RAGGED.valid_sizes(torch.tensor([0, 5])).tolist() == [[3, 3], [2, 1]]
 
 
 def test_cut_takes_the_pixels_of_a_block() -> None:
@@ -82,12 +82,12 @@ def test_a_tile_that_changes_leaves_the_others() -> None:
 
 def test_tiles_are_a_copy() -> None:
     signal = noise(2, 6, 6)  # whole patches: nothing is padded, so nothing is copied on the way
-    Grid((6, 6), 3).tiled(signal).zero_()
+    PatchGrid((6, 6), 3).tiled(signal).zero_()
     assert torch.equal(signal, noise(2, 6, 6))
 
 
 @given(GRIDS)
-def test_block_means_count_real_pixels_only(grid: Grid) -> None:
+def test_block_means_count_real_pixels_only(grid: PatchGrid) -> None:
     signal = noise(2, *grid.sides)
     expected = []
     for position in itertools.product(*(range(count) for count in grid.counts)):
@@ -97,7 +97,7 @@ def test_block_means_count_real_pixels_only(grid: Grid) -> None:
 
 
 def test_coordinates_are_pixel_centres_row_by_row() -> None:
-    points = coordinates(2, (2, 2), Frame.own(2))
+    points = coordinates(2, (2, 2), CoordinateFrame.own(2))
     assert points.T.tolist() == [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]
 
 
@@ -105,15 +105,17 @@ def test_coordinates_are_pixel_centres_row_by_row() -> None:
 def test_coordinates_follow_their_formula(patch_size: int) -> None:
     pixels = torch.arange(patch_size)
     expected = (pixels + 0.5) * 2 / patch_size - 1
-    torch.testing.assert_close(coordinates(patch_size, (patch_size,), Frame.own(1))[0], expected)
+    torch.testing.assert_close(
+        coordinates(patch_size, (patch_size,), CoordinateFrame.own(1))[0], expected
+    )
 
 
-@pytest.mark.parametrize("extent", [(1, 1), (2, 5), (5, 3), (4, 1, 5)])
-def test_a_ragged_block_has_the_coordinates_of_its_real_pixels(extent: tuple[int, ...]) -> None:
-    n_axes = len(extent)
-    whole = coordinates(5, (5,) * n_axes, Frame.own(n_axes)).unflatten(1, (5,) * n_axes)
-    crop = whole[(slice(None), *(slice(side) for side in extent))]
-    assert torch.equal(coordinates(5, extent, Frame.own(n_axes)), crop.flatten(1))
+@pytest.mark.parametrize("valid_size", [(1, 1), (2, 5), (5, 3), (4, 1, 5)])
+def test_a_ragged_block_has_the_coordinates_of_its_real_pixels(valid_size: tuple[int, ...]) -> None:
+    n_axes = len(valid_size)
+    whole = coordinates(5, (5,) * n_axes, CoordinateFrame.own(n_axes)).unflatten(1, (5,) * n_axes)
+    crop = whole[(slice(None), *(slice(side) for side in valid_size))]
+    assert torch.equal(coordinates(5, valid_size, CoordinateFrame.own(n_axes)), crop.flatten(1))
 
 
 @pytest.mark.parametrize("n_axes", [2, 3])
@@ -125,8 +127,8 @@ def test_descendants_tile_the_box_of_their_ancestor(n_axes: int, generation: int
         position = (0,) * n_axes
         for parity in path:
             position = tuple(2 * p + q for p, q in zip(position, parity, strict=True))
-        frame = Frame(generation, position)
+        frame = CoordinateFrame(generation, position)
         box = (slice(None), *(slice(p * size, (p + 1) * size) for p in position))
         tiled[box] = coordinates(size, (size,) * n_axes, frame).unflatten(1, (size,) * n_axes)
-    ancestor = coordinates(parts * size, (parts * size,) * n_axes, Frame.own(n_axes))
+    ancestor = coordinates(parts * size, (parts * size,) * n_axes, CoordinateFrame.own(n_axes))
     torch.testing.assert_close(tiled.flatten(1), ancestor)

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miner.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid, half
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
+from miner.pyramids.resample import half
 
 PYRAMIDS = [GaussianPyramid(), LaplacianPyramid()]
 

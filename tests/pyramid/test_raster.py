@@ -7,49 +7,51 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miner.pyramid import ArrayRaster, ExpandedRaster, Grid, ZeroRaster, expand, half
-from miner.regions import Region, sides_of, slices, tile_side, tiles, whole
+from miner.pyramids.prediction import ExpandedSignal, ZeroSignal
+from miner.pyramids.resample import expand, half
+from miner.signals.grid import PatchGrid
+from miner.signals.regions import Region, sides_of, slices, tile_side, tiles, whole
+from miner.signals.signal import ArraySignal
 
 SIDES = st.lists(st.integers(1, 21), min_size=2, max_size=3).map(tuple)
 
 
-def signal(*shape: int) -> torch.Tensor:
+def random_signal(*shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
 @st.composite
 def regions(draw: Any, sides: tuple[int, ...]) -> Region:
     ends = [sorted(draw(st.lists(st.integers(0, n), min_size=2, max_size=2))) for n in sides]
-    return tuple(
-        (min(low, n - 1), max(high, low + 1)) for (low, high), n in zip(ends, sides, strict=True)
-    )
+    firsts = [min(low, n - 1) for (low, _), n in zip(ends, sides, strict=True)]
+    return tuple((low, max(high, low + 1)) for low, (_, high) in zip(firsts, ends, strict=True))
 
 
 @given(st.data(), SIDES)
 def test_prediction_of_a_region_is_a_crop_of_the_whole(data: Any, sides: tuple[int, ...]) -> None:
-    coarser = signal(2, *half(sides))
+    coarser = random_signal(2, *half(sides))
     region = data.draw(regions(sides))
-    part = ExpandedRaster(ArrayRaster(coarser.numpy()), sides).read(region)
+    part = ExpandedSignal(ArraySignal(coarser.numpy()), sides).read(region)
     assert torch.equal(part, expand(coarser, sides)[(slice(None), *slices(region))])
 
 
 @given(st.data(), SIDES)
 def test_region_that_is_written_is_read(data: Any, sides: tuple[int, ...]) -> None:
-    raster = ArrayRaster(signal(1, *sides).numpy())
+    image_signal = ArraySignal(random_signal(1, *sides).numpy())
     region = data.draw(regions(sides))
-    raster.write(region, torch.full((1, *sides_of(region)), 7.0))
-    assert bool((raster.read(region) == 7).all())
-    assert int((raster.read(whole(sides)) == 7).sum()) == torch.Size(sides_of(region)).numel()
+    image_signal.write(region, torch.full((1, *sides_of(region)), 7.0))
+    assert bool((image_signal.read(region) == 7).all())
+    assert int((image_signal.read(whole(sides)) == 7).sum()) == torch.Size(sides_of(region)).numel()
 
 
 def test_what_is_read_is_nobody_elses() -> None:
-    raster = ArrayRaster(signal(1, 4, 4).numpy())
-    raster.read(((0, 4), (0, 4))).zero_()
-    assert bool(raster.read(((0, 4), (0, 4))).any())
+    image_signal = ArraySignal(random_signal(1, 4, 4).numpy())
+    image_signal.read(((0, 4), (0, 4))).zero_()
+    assert bool(image_signal.read(((0, 4), (0, 4))).any())
 
 
 def test_nothing_is_known_before_the_coarsest_level() -> None:
-    assert ZeroRaster(3, (9, 8)).read(((2, 4), (0, 8))).shape == (3, 2, 8)
+    assert ZeroSignal(3, (9, 8)).read(((2, 4), (0, 8))).shape == (3, 2, 8)
 
 
 @given(SIDES, st.integers(1, 30))
@@ -62,21 +64,21 @@ def test_tiles_cover_everything_once(sides: tuple[int, ...], side: int) -> None:
 
 @given(SIDES, st.integers(1, 9))
 def test_tiles_of_a_grid_hold_whole_patches(sides: tuple[int, ...], patch_size: int) -> None:
-    grid = Grid(sides, patch_size)
+    grid = PatchGrid(sides, patch_size)
     blocks = torch.cat([grid.blocks_in(tile) for tile in grid.tiles()])
     assert torch.equal(blocks.sort().values, torch.arange(grid.n_blocks))
 
 
 @given(SIDES, st.integers(1, 9), st.integers(0, 3))
 def test_curve_visits_every_block_once(sides: tuple[int, ...], patch_size: int, skip: int) -> None:
-    grid = Grid(sides, patch_size)
+    grid = PatchGrid(sides, patch_size)
     blocks = torch.arange(grid.n_blocks)[:: skip + 1]
-    assert torch.equal(grid.along_curve(blocks).sort().values, blocks)
+    assert torch.equal(grid.morton_order(blocks).sort().values, blocks)
 
 
 def test_quarters_of_the_curve_are_quarters_of_the_image() -> None:
-    grid = Grid((64, 64), 8)
-    for part in grid.along_curve(torch.arange(64)).split(16):
+    grid = PatchGrid((64, 64), 8)
+    for part in grid.morton_order(torch.arange(64)).split(16):
         places = grid.positions(part)
         assert (places.amax(0) - places.amin(0)).tolist() == [3, 3]
 

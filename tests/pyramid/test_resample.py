@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from miner.pyramid import expand, half, reduce
+from miner.pyramids.resample import expand, half, reduce
 
 SIDES = st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple)
 UNIT = st.floats(-1, 1, width=32)

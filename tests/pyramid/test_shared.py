@@ -9,27 +9,27 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miner.pyramid import SharedRoom
-from miner.regions import Region, slices, tiles
+from miner.signals.regions import Region, slices, tiles
+from miner.signals.store import SharedSignalStore
 
 CPU = torch.device("cpu")
 SIDES, TILE = (13, 22), 5
 VALUES = torch.rand(2, *SIDES, generator=torch.Generator().manual_seed(0))
 
 
-def room(folder: Path, is_keeper: bool = True) -> SharedRoom:
-    return SharedRoom(CPU, folder, is_keeper)
+def signal_store(folder: Path, is_keeper: bool = True) -> SharedSignalStore:
+    return SharedSignalStore(CPU, folder, is_keeper)
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> SharedRoom:
+def written(tmp_path_factory: pytest.TempPathFactory) -> SharedSignalStore:
     """A room in which two processes have made one signal."""
     folder = tmp_path_factory.mktemp("room")
     for rank in (0, 1):
-        raster = room(folder, rank == 0).new("signal", 2, SIDES)
+        image_signal = signal_store(folder, rank == 0).new("signal", 2, SIDES)
         for region in list(tiles(SIDES, TILE))[rank::2]:
-            raster.write(region, VALUES[(slice(None), *slices(region))])
-    return room(folder)
+            image_signal.write(region, VALUES[(slice(None), *slices(region))])
+    return signal_store(folder)
 
 
 @st.composite
@@ -42,48 +42,48 @@ def regions(draw: st.DrawFn) -> Region:
 
 
 @given(region=regions())
-def test_any_region_reads_as_it_was_written(written: SharedRoom, region: Region) -> None:
+def test_any_region_reads_as_it_was_written(written: SharedSignalStore, region: Region) -> None:
     read = written.new("signal", 2, SIDES).read(region)
     assert torch.equal(read, VALUES[(slice(None), *slices(region))])
 
 
 def test_signal_of_one_tile_is_read(tmp_path: Path) -> None:
-    raster = room(tmp_path).new("signal_1", 2, SIDES)
-    raster.write(((0, 13), (0, 22)), VALUES)
-    assert torch.equal(raster.read(((3, 13), (0, 1))), VALUES[:, 3:, :1])
+    image_signal = signal_store(tmp_path).new("signal_1", 2, SIDES)
+    image_signal.write(((0, 13), (0, 22)), VALUES)
+    assert torch.equal(image_signal.read(((3, 13), (0, 1))), VALUES[:, 3:, :1])
 
 
 def test_volumes_have_tiles_too(tmp_path: Path) -> None:
     values = torch.rand(1, 5, 6, 7, generator=torch.Generator().manual_seed(1))
-    raster = room(tmp_path).new("volume", 1, (5, 6, 7))
+    image_signal = signal_store(tmp_path).new("volume", 1, (5, 6, 7))
     for region in tiles((5, 6, 7), 4):
-        raster.write(region, values[(slice(None), *slices(region))])
-    assert torch.equal(raster.read(((1, 5), (3, 6), (2, 7))), values[:, 1:, 3:, 2:])
+        image_signal.write(region, values[(slice(None), *slices(region))])
+    assert torch.equal(image_signal.read(((1, 5), (3, 6), (2, 7))), values[:, 1:, 3:, 2:])
 
 
 def test_the_keeper_alone_removes_a_signal_and_no_other(tmp_path: Path) -> None:
     for name in ("signal_1", "signal_10"):
-        room(tmp_path).new(name, 2, SIDES).write(((0, 13), (0, 22)), VALUES)
-    room(tmp_path, is_keeper=False).remove("signal_1")
+        signal_store(tmp_path).new(name, 2, SIDES).write(((0, 13), (0, 22)), VALUES)
+    signal_store(tmp_path, is_keeper=False).remove("signal_1")
     assert len(list(tmp_path.iterdir())) == 2
-    room(tmp_path).remove("signal_1")
+    signal_store(tmp_path).remove("signal_1")
     assert [path.name for path in tmp_path.iterdir()] == ["signal_10-0-0.tile"]
 
 
 def test_tile_that_never_shows_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miner.files.LATE_S", 0.0)
+    monkeypatch.setattr("miner.support.files.LATE_S", 0.0)
     with pytest.raises(FileNotFoundError, match="all machines must share"):
-        room(tmp_path).new("signal", 2, SIDES).read(((0, 1), (0, 1)))
+        signal_store(tmp_path).new("signal", 2, SIDES).read(((0, 1), (0, 1)))
 
 
 def test_what_the_system_refuses_has_its_number(tmp_path: Path) -> None:
     """A full disk is known by it; here a file may be no larger than 64 kB."""
-    raster = room(tmp_path).new("signal", 1, (256, 256))
+    image_signal = signal_store(tmp_path).new("signal", 1, (256, 256))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
     try:
         with pytest.raises(OSError) as caught:
-            raster.write(((0, 256), (0, 256)), torch.zeros(1, 256, 256))
+            image_signal.write(((0, 256), (0, 256)), torch.zeros(1, 256, 256))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.errno == errno.EFBIG

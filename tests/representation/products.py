@@ -7,13 +7,12 @@ from torch import Tensor
 
 from miner.images import PixelFormat
 from miner.models.activations import Sine
-from miner.models.block_mlp import BlockMLP
-from miner.models.block_model import BlockModel
 from miner.models.encodings import CosineEncoding
 from miner.models.heads import LinearHead
+from miner.models.network import BlockMLP, BlockNetwork
 from miner.models.parameters import Parameters
-from miner.pyramid import LaplacianPyramid, Pyramid
-from miner.representation import ChunkStats, MinerRepresentation, Shard, Spec
+from miner.pyramids.pyramid import LaplacianPyramid, Pyramid
+from miner.representation import ChunkStats, Representation, Shard, Spec
 from miner.representation.storage import Float32Storage, Storage
 
 STATS = ChunkStats(
@@ -30,14 +29,14 @@ def make_spec(
 ) -> Spec:
     """Patches of 4 pixels, two channels, and a width of its own for every level."""
     models = [
-        BlockModel(BlockMLP(CosineEncoding(2), Sine(), 3 + k, 2, len(sides)), LinearHead(), 2)
+        BlockNetwork(BlockMLP(CosineEncoding(2), Sine(), 3 + k, 2, len(sides)), LinearHead(), 2)
         for k in range(n_levels)
     ]
     pixel_format = PixelFormat.of_values("uint8", 2)
     return Spec(tuple(sides), 2, 4, pyramid, storage, tuple(models), pixel_format)
 
 
-def random_parameters(model: BlockModel, n_blocks: int, generator: torch.Generator) -> Parameters:
+def random_parameters(model: BlockNetwork, n_blocks: int, generator: torch.Generator) -> Parameters:
     """Numbers between -0.5 and 0.5, trained frequencies of 0.5 and more."""
     return {
         name: torch.rand(n_blocks, *shape, generator=generator) - (0.5 if shape else -0.5)
@@ -72,17 +71,17 @@ def random_shard(spec: Spec, level: int, chunk: int, blocks: Tensor, seed: int =
     return Shard(level, chunk, blocks, frames, widths, stored, STATS)
 
 
-def random_shards(spec: Spec, level: int, chunk_size: int = 3, seed: int = 0) -> list[Shard]:
+def random_shards(spec: Spec, level: int, blocks_per_shard: int = 3, seed: int = 0) -> list[Shard]:
     """Two thirds of a level's blocks, in chunks, most of them with networks of several widths."""
     generator = torch.Generator().manual_seed(100 * seed + level)
     n_blocks = spec.grid(level).n_blocks
     n_active = -(-2 * n_blocks // 3)
     active = torch.randperm(n_blocks, generator=generator)[:n_active].sort().values
-    chunks = enumerate(active.split(chunk_size))
+    chunks = enumerate(active.split(blocks_per_shard))
     return [random_shard(spec, level, chunk, blocks, seed) for chunk, blocks in chunks]
 
 
-def random_representation(spec: Spec, seed: int = 0) -> MinerRepresentation:
+def random_representation(spec: Spec, seed: int = 0) -> Representation:
     """Random blocks at every level."""
     levels = range(spec.n_levels)
-    return MinerRepresentation(spec, {j: random_shards(spec, j, seed=seed) for j in levels})
+    return Representation(spec, {j: random_shards(spec, j, seed=seed) for j in levels})

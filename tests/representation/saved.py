@@ -13,14 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from miner.models.parameters import Parameters
-from miner.representation import (
-    Manifest,
-    RepresentationError,
-    Shard,
-    load,
-    write_manifest,
-    write_shard,
-)
+from miner.representation import Manifest, Shard, load, write_manifest, write_shard
+from miner.support.errors import RepresentationError
 
 SPEC = make_spec((13, 9), n_levels=2)
 SHOWN = random_representation(SPEC)

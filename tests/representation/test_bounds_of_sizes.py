@@ -12,7 +12,7 @@ from test_refused_manifests import set_spec
 
 from miner.models.activations import Activation
 from miner.models.encodings import Encoding
-from miner.pyramid import Pyramid
+from miner.pyramids.pyramid import Pyramid
 from miner.representation.components import build
 from miner.representation.spec import Spec
 

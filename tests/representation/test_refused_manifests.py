@@ -45,10 +45,10 @@ def test_a_changed_manifest_is_refused(folder: Path) -> None:
     refused(folder, "the manifest was changed")
 
 
-@pytest.mark.parametrize("version", [2, 4, None])
+@pytest.mark.parametrize("version", [3, 5, None])
 def test_another_version_is_refused(folder: Path, version: int | None) -> None:
     edit_manifest(folder, lambda content: content.update(version=version))
-    refused(folder, f"format version {version}, this program reads 3")
+    refused(folder, f"format version {version}, this program reads 4")
 
 
 @pytest.mark.parametrize("group", ["pyramid", "storage"])

@@ -21,7 +21,8 @@ from saved import (
     save_shards,
 )
 
-from miner.representation import MinerRepresentation, RepresentationError, Shard, load, write_shard
+from miner.representation import Representation, Shard, load, write_shard
+from miner.support.errors import RepresentationError
 
 
 def rename_shard(folder: Path, name: str) -> None:
@@ -105,7 +106,7 @@ MIXED = random_representation(make_spec((3, 6), n_levels=1))
 @pytest.mark.parametrize("name", [MANIFEST, SMALL.shards[0][0].file_name])
 @pytest.mark.parametrize("shown", [SMALL, MIXED], ids=["one block", "two widths"])
 def test_any_flipped_byte_is_refused_or_harmless(
-    shown: MinerRepresentation, name: str, tmp_path: Path
+    shown: Representation, name: str, tmp_path: Path
 ) -> None:
     path = shown.save(tmp_path) / name
     sound, rendered = path.read_bytes(), shown.render()

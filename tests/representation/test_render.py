@@ -10,12 +10,14 @@ from products import make_spec, random_representation
 from torch import Tensor
 
 from miner.models.parameters import select
-from miner.pyramid import Frame, GaussianPyramid, LaplacianPyramid, Pyramid, coordinates, expand
-from miner.pyramid.prediction import halo, predict
-from miner.regions import Region
-from miner.representation import MinerRepresentation, Shard, Spec
+from miner.pyramids.prediction import halo, predict
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
+from miner.pyramids.resample import expand
+from miner.representation import Representation, Shard, Spec
 from miner.representation.render import whole_patches
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
+from miner.signals.grid import CoordinateFrame, coordinates
+from miner.signals.regions import Region
 
 SPEC_2D, SPEC_3D = make_spec((23, 30)), make_spec((9, 13, 6))
 SHOWN = {spec: random_representation(spec) for spec in (SPEC_2D, SPEC_3D)}
@@ -36,7 +38,7 @@ def crop(values: Tensor, region: Region) -> Tensor:
     return values[(slice(None), *(slice(low, high) for low, high in region))]
 
 
-def block_by_block(shown: MinerRepresentation, level: int) -> Tensor:
+def block_by_block(shown: Representation, level: int) -> Tensor:
     """The reconstruction, a pixel box at a time."""
     spec, grid = shown.spec, shown.spec.grid(level)
     if spec.is_coarsest(level):
@@ -45,16 +47,18 @@ def block_by_block(shown: MinerRepresentation, level: int) -> Tensor:
         values = expand(block_by_block(shown, level + 1), grid.sides)
     for shard, row in ((s, r) for s in shown.shards[level] for r in range(len(s.blocks))):
         (first,) = grid.positions(shard.blocks[row : row + 1]) * spec.patch_size
-        (extent,) = grid.extents(shard.blocks[row : row + 1])
+        (valid_size,) = grid.valid_sizes(shard.blocks[row : row + 1])
         generation, *offset = shard.frames[row].tolist()
-        points = coordinates(spec.patch_size, tuple(extent), Frame(generation, tuple(offset)))
+        points = coordinates(
+            spec.patch_size, tuple(valid_size), CoordinateFrame(generation, tuple(offset))
+        )
         width = int(shard.widths[row])
         own = spec.storage.decode(shard.stored[width])
         one = select(own, (shard.widths[:row] == width).sum()[None])
         model = spec.model(level, width)
         (outputs,) = model.outputs(one, model.mlp.encoding(points))
-        box = (slice(None), *(slice(a, a + n) for a, n in zip(first, extent, strict=True)))
-        values[box] = spec.pyramid.merge(values[box], outputs.unflatten(1, tuple(extent)))
+        box = (slice(None), *(slice(a, a + n) for a, n in zip(first, valid_size, strict=True)))
+        values[box] = spec.pyramid.merge(values[box], outputs.unflatten(1, tuple(valid_size)))
     return values
 
 
@@ -102,13 +106,13 @@ def test_whole_patches_hold_the_region(region: Region) -> None:
 
 def test_a_level_without_shards_is_its_prediction() -> None:
     full = SHOWN[SPEC_2D]
-    coarse = MinerRepresentation(SPEC_2D, {2: full.shards[2]})
+    coarse = Representation(SPEC_2D, {2: full.shards[2]})
     expected = expand(expand(full.reconstruct(2), (12, 15)), (23, 30))
     assert torch.equal(coarse.reconstruct(0), expected)
 
 
 def test_nothing_renders_black() -> None:
-    assert not MinerRepresentation(SPEC_2D, {}).render().any()
+    assert not Representation(SPEC_2D, {}).render().any()
 
 
 def test_rendering_is_clipped_and_reconstruction_is_not() -> None:
@@ -128,7 +132,7 @@ def test_rendering_uses_the_stored_numbers(storage: Storage) -> None:
         ]
         for level, shards in shown.shards.items()
     }
-    wide = MinerRepresentation(replace(shown.spec, storage=Float32Storage()), decoded)
+    wide = Representation(replace(shown.spec, storage=Float32Storage()), decoded)
     assert torch.equal(shown.reconstruct(), wide.reconstruct())
 
 
@@ -137,8 +141,8 @@ def test_blocks_of_each_width_render_by_themselves() -> None:
     shards = random_representation(spec).shards[0]
     widths = {width for shard in shards for width in shard.stored}
     parts = [[only(s, width) for s in shards if width in s.stored] for width in widths]
-    values = [MinerRepresentation(spec, {0: part}).reconstruct() for part in parts]
-    whole = MinerRepresentation(spec, {0: shards}).reconstruct()
+    values = [Representation(spec, {0: part}).reconstruct() for part in parts]
+    whole = Representation(spec, {0: shards}).reconstruct()
     assert len(values) == 3
     torch.testing.assert_close(torch.stack(values).sum(0), whole, rtol=0, atol=1e-6)
 
@@ -158,7 +162,7 @@ def only(shard: Shard, width: int) -> Shard:
 def test_the_order_of_shards_does_not_matter() -> None:
     shown = SHOWN[SPEC_2D]
     backwards = {level: shards[::-1] for level, shards in shown.shards.items()}
-    again = MinerRepresentation(SPEC_2D, backwards)
+    again = Representation(SPEC_2D, backwards)
     assert torch.equal(again.reconstruct(), shown.reconstruct())
     assert torch.equal(again.active_blocks(0), shown.active_blocks(0))
 

@@ -5,9 +5,9 @@ import torch
 from pretended_device import PRETENDED, PretendedDevice, values
 from products import make_spec, random_representation
 
-from miner.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.regions import Region
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
+from miner.signals.regions import Region
 
 REGIONS: list[Region] = [((0, 21), (0, 34)), ((3, 5), (9, 30))]
 

@@ -12,7 +12,7 @@ from products import FLOAT32, make_spec, random_parameters, random_representatio
 from safetensors import safe_open
 from saved import MANIFEST, SHARD, SHOWN, SPEC, edit_manifest
 
-from miner.representation import MinerRepresentation, load, write_shard
+from miner.representation import Representation, load, write_shard
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
 
 SMALL_SPEC = make_spec((3, 2), n_levels=1)
@@ -63,7 +63,7 @@ def test_the_least_and_the_most_width_are_saved(width: int, tmp_path: Path) -> N
     parameters = random_parameters(spec.model(0, width), 1, torch.Generator())
     (shard,) = random_representation(spec).shards[0]
     wide = replace(shard, widths=torch.tensor([width]), stored={width: parameters})
-    shown = MinerRepresentation(spec, {0: [wide]})
+    shown = Representation(spec, {0: [wide]})
     assert np.array_equal(load(shown.save(tmp_path)).render(), shown.render())
 
 
@@ -95,7 +95,7 @@ def test_the_folder_of_the_run_will_do(folder: Path) -> None:
 
 def test_a_level_that_is_not_fitted_yet_is_predicted(folder: Path) -> None:
     edit_manifest(folder, lambda content: content["levels"].pop("0"))
-    coarse = MinerRepresentation(SPEC, {1: SHOWN.shards[1]})
+    coarse = Representation(SPEC, {1: SHOWN.shards[1]})
     assert np.array_equal(load(folder).render(), coarse.render())
 
 
@@ -109,7 +109,7 @@ def test_a_chunk_without_blocks_is_saved(tmp_path: Path) -> None:
         widths=nothing,
         stored={},
     )
-    assert load(MinerRepresentation(SPEC, {1: [empty]}).save(tmp_path)).n_parameters == 0
+    assert load(Representation(SPEC, {1: [empty]}).save(tmp_path)).n_parameters == 0
 
 
 def test_a_shard_is_not_half_written(tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ import pytest
 from products import make_spec
 
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
-from miner.models.block_mlp import BlockMLP
-from miner.models.block_model import BlockModel
 from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
-from miner.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
+from miner.models.network import BlockMLP, BlockNetwork
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.representation import Spec
 from miner.representation.components import build, describe
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
@@ -55,7 +54,7 @@ def test_a_wrong_description_is_refused(description: object, message: str) -> No
 
 @pytest.mark.parametrize("sides", [(13, 9), (5, 9, 6)])
 def test_a_spec_survives_json(sides: tuple[int, ...]) -> None:
-    model = BlockModel(
+    model = BlockNetwork(
         BlockMLP(PositionalEncoding(2), Gabor(3.0), 7, 1, len(sides)), ScaledSineHead(), 2
     )
     spec = replace(make_spec(sides, n_levels=1), models=(model,))

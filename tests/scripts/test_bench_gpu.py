@@ -21,9 +21,9 @@ from gpu_journal import Journal
 from hydra import compose, initialize_config_dir
 from rows import read_rows
 
-from miner.config import CONF_FOLDER
-from miner.fitting.kernel import FusedKernel
-from miner.schema import check_config
+from miner.config.build import CONF_FOLDER
+from miner.config.schema import check_config
+from miner.kernels.backend import CompiledBackend
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="other tests need its programs")
 
@@ -112,7 +112,7 @@ def test_fit_that_is_refused_is_a_failure(images: Path, tmp_path: Path) -> None:
 
 @no_gpu
 def test_parts_leave_rows(monkeypatch: pytest.MonkeyPatch, images: Path, tmp_path: Path) -> None:
-    monkeypatch.setattr(bench_gpu, "TritonKernel", FusedKernel)  # the interpreter takes longer
+    monkeypatch.setattr(bench_gpu, "TritonBackend", CompiledBackend)  # the interpreter takes longer
     parts = [f"--part={name}" for name in ("checks", "steps")]
     assert rehearse(monkeypatch, images, *parts, f"--out={tmp_path}", "--commit=abc") == 0
     checks = read_rows(tmp_path / "gpu_checks.tsv")

@@ -20,10 +20,11 @@ import gpu_steps
 from gpu_blocks import Blocks, Case
 from gpu_journal import Journal
 
-from miner.fitting.kernel import EagerKernel, FusedKernel
+from miner.fitting.backend import EagerBackend
 from miner.fitting.readout import Readout
-from miner.fitting.steps import Steps, StepSettings
-from miner.models.block_model import BlockModel
+from miner.fitting.steps import BlockTrainer, StepSettings
+from miner.kernels.backend import CompiledBackend
+from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters
 
 SMALL = Case("closed_form", width=3, patch_size=8)
@@ -84,20 +85,20 @@ def test_missing_picture_is_refused(tmp_path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Wrong(EagerKernel):
+class Wrong(EagerBackend):
     """Plain PyTorch with a mistake."""
 
     mistake: str
 
     def steps(
         self,
-        model: BlockModel,
+        model: BlockNetwork,
         readout: Readout,
         settings: StepSettings,
         encoded: Tensor,
         targets: Tensor,
         start: Parameters,
-    ) -> Steps:
+    ) -> BlockTrainer:
         if targets.dtype == torch.float32:
             if self.mistake == "other targets":
                 targets = 0.5 * targets
@@ -111,7 +112,7 @@ class Wrong(EagerKernel):
 
 
 def test_plain_pytorch_passes_all_checks(blocks: Blocks) -> None:
-    numbers, wrong = gpu_checks.checked(EagerKernel(), blocks, 10)
+    numbers, wrong = gpu_checks.checked(EagerBackend(), blocks, 10)
     assert numbers["difference_db"] < gpu_checks.MOST_DIFFERENCE_DB
     assert wrong in ([], ["blocks fitted alone have other bits"])  # batched products may round so
 
@@ -134,7 +135,7 @@ def test_steps_are_timed_against_the_larger_floor(blocks: Blocks) -> None:
     sizes = gpu_steps.Sizes((SMALL,), (30,), n_steps=2, repeats=1)
     slow_sums = gpu_steps.Ceilings(copy=1e12, float32=1e6, tf32=1e6)
     cpu = torch.device("cpu")
-    row = gpu_steps.timed(EagerKernel(), SMALL, blocks, sizes, cpu, slow_sums)
+    row = gpu_steps.timed(EagerBackend(), SMALL, blocks, sizes, cpu, slow_sums)
     n_operations = 30 * gpu_floors.operations(SMALL, 16)
     assert row["arithmetic_floor_ms"] == pytest.approx(1e-3 * n_operations)
     assert row["times_floor"] == pytest.approx(row["step_ms"] / row["arithmetic_floor_ms"])
@@ -144,12 +145,12 @@ def test_case_that_breaks_is_a_failure_and_the_next_has_its_turn(images: Path) -
     journal = Journal(None, {}, minutes=1)
     sizes = gpu_checks.Sizes((replace(SMALL, readout="none"), SMALL), n_blocks=4, n_steps=2)
     pictures = [images / "Road.jpg"]
-    gpu_checks.check(EagerKernel(), sizes, pictures, torch.device("cpu"), journal)
+    gpu_checks.check(EagerBackend(), sizes, pictures, torch.device("cpu"), journal)
     assert "KeyError" in journal.failures[0]
     assert journal.targets[0].found is not None
 
 
 def test_kernel_that_leaves_the_work_to_another_is_a_failure(blocks: Blocks) -> None:
-    draws = replace(gpu_blocks.settings_of(2), pixels_per_step=3)
-    with pytest.raises(RuntimeError, match="FusedKernel leaves this to EagerKernel"):
-        blocks.prepared(FusedKernel(), draws)
+    draws = replace(gpu_blocks.settings_of(2), batch_pixels=3)
+    with pytest.raises(RuntimeError, match="CompiledBackend leaves this to EagerBackend"):
+        blocks.prepared(CompiledBackend(), draws)

@@ -1,0 +1,1 @@
+"""The configuration: its schema, the objects it stands for, and the job it belongs to."""

@@ -1,1 +1,0 @@
-"""How good a reconstruction is, in numbers (`metrics`) and in pictures (`figures`)."""

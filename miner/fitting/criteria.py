@@ -1,0 +1,126 @@
+"""Loss, learning rate schedule and pruning criterion."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Loss(ABC):
+    """A function of a block's mean squared error alone."""
+
+    @abstractmethod
+    def __call__(self, mse: Tensor) -> Tensor:
+        """Loss of each block, `(B,)`, of errors `(B,)`."""
+
+
+@dataclass(frozen=True)
+class MSELoss(Loss):
+    """The error itself."""
+
+    def __call__(self, mse: Tensor) -> Tensor:
+        """`mse`."""
+        return mse
+
+
+@dataclass(frozen=True)
+class LogMSELoss(Loss):
+    """The error's logarithm: equal relative gains weigh the same early and late in a fit.
+
+    Adam's running mean of squared gradients then stays level while the error falls by orders of
+    magnitude, which would otherwise hold the steps back. `floor` bounds what a near perfect block
+    weighs.
+    """
+
+    floor: float = 1e-8
+
+    def __call__(self, mse: Tensor) -> Tensor:
+        """`log(mse + floor)`."""
+        return (mse + self.floor).log()
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """A factor for every step of a level."""
+
+    @abstractmethod
+    def factor(self, step: int, n_steps: int) -> float:
+        """Factor at a step, counted from 0 to `n_steps - 1`."""
+
+
+@dataclass(frozen=True)
+class ConstantSchedule(Schedule):
+    """The same rate at every step."""
+
+    def factor(self, step: int, n_steps: int) -> float:
+        """1."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class CosineSchedule(Schedule):
+    """Half a cosine from 1 down to `final_ratio` (SGDR without restarts, arXiv 1608.03983)."""
+
+    final_ratio: float = 0.1
+
+    def factor(self, step: int, n_steps: int) -> float:
+        """The cosine's value; a step count of 1 stays at 1."""
+        progress = step / n_steps
+        return self.final_ratio + (1 - self.final_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class ExponentialSchedule(Schedule):
+    """Decays by a constant ratio every step, as in the MINER paper's code (0.999)."""
+
+    decay: float = 0.999
+
+    def factor(self, step: int, n_steps: int) -> float:
+        """`decay ** step`."""
+        return float(self.decay**step)
+
+
+@dataclass(frozen=True)
+class Pruning(ABC):
+    """A criterion that is asked every `every_n_steps` steps."""
+
+    every_n_steps: int = 10
+
+    @abstractmethod
+    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
+        """Mask `(B,)` of the blocks that are done, from their errors now and at the last check.
+
+        `mse_before` is infinite at the first check.
+        """
+
+
+@dataclass(frozen=True)
+class AbsoluteMSEPruning(Pruning):
+    """The block's error is at most `fitting.max_mse`."""
+
+    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
+        """`mse <= max_mse`."""
+        return mse <= max_mse
+
+
+@dataclass(frozen=True)
+class PlateauPruning(Pruning):
+    """The block's error changed by less than `min_change` since the last check (2e-7 in MINER)."""
+
+    min_change: float = 2e-7
+
+    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
+        """`|mse - mse_before| < min_change`."""
+        return (mse - mse_before).abs() < self.min_change
+
+
+@dataclass(frozen=True)
+class NoPruning(Pruning):
+    """Every block trains to the end; errors are still measured every `every_n_steps`."""
+
+    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
+        """None."""
+        return torch.zeros_like(mse, dtype=torch.bool)

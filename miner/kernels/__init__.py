@@ -1,0 +1,1 @@
+"""Compiled training steps: C for CPUs, Triton for CUDA devices."""

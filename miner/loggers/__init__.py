@@ -1,0 +1,1 @@
+"""Lightning loggers: TensorBoard, CSV, Weights & Biases, and the end of a sweep."""

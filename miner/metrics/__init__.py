@@ -1,0 +1,1 @@
+"""Scores of a reconstruction: PSNR, SSIM, error at patch borders, and objectives of a search."""

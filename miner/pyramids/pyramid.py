@@ -1,0 +1,85 @@
+"""What the blocks of a level are asked to fit, and how their output joins the coarser levels.
+
+`s` is the signal at a level, `p` the prediction from the coarser levels (zero at the coarsest).
+Every pyramid keeps `merge(p, target(s, p)) = s`.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from miner.pyramids.resample import half
+
+_MAX_PATCHES_AT_COARSEST = 4
+
+
+@dataclass(frozen=True)
+class Pyramid(ABC):
+    """A multiscale decomposition of `n_levels` levels; level 0 is full resolution.
+
+    `n_levels="auto"` takes the fewest levels whose coarsest longer side is at most 4 patches.
+    """
+
+    n_levels: int | Literal["auto"] = "auto"
+
+    def levels_for(self, sides: tuple[int, ...], patch_size: int) -> int:
+        """Number of levels for a signal with these sides."""
+        if self.n_levels != "auto":
+            return self.n_levels
+        n_levels = 1
+        while max(sides) > _MAX_PATCHES_AT_COARSEST * patch_size:
+            sides = half(sides)
+            n_levels += 1
+        return n_levels
+
+    @abstractmethod
+    def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
+        """What the blocks fit, element by element."""
+
+    @abstractmethod
+    def merge(self, prediction: Tensor, output: Tensor) -> Tensor:
+        """The reconstruction where blocks are active, element by element."""
+
+    @abstractmethod
+    def has_signed_target(self, is_coarsest: bool) -> bool:
+        """Whether targets are residuals of either sign rather than values in the unit range."""
+
+
+@dataclass(frozen=True)
+class GaussianPyramid(Pyramid):
+    """Every active block fits the signal itself (Burt and Adelson 1983, "Gaussian pyramid")."""
+
+    def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
+        """`s`."""
+        return signal
+
+    def merge(self, prediction: Tensor, output: Tensor) -> Tensor:
+        """The blocks' output alone."""
+        return output
+
+    def has_signed_target(self, is_coarsest: bool) -> bool:
+        """Never: the signal is in the unit range."""
+        return False
+
+
+@dataclass(frozen=True)
+class LaplacianPyramid(Pyramid):
+    """Every active block fits what the *actual* coarser reconstruction lacks.
+
+    As in section 3 of MINER (arXiv 2202.03532), but against the reconstruction and not the ideal
+    coarser level, so that errors of coarse levels do not pile up.
+    """
+
+    def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
+        """`s - p`."""
+        return signal - prediction
+
+    def merge(self, prediction: Tensor, output: Tensor) -> Tensor:
+        """`p + output`."""
+        return prediction + output
+
+    def has_signed_target(self, is_coarsest: bool) -> bool:
+        """At every level but the coarsest, where the prediction is zero."""
+        return not is_coarsest

@@ -1,0 +1,137 @@
+"""Cut a signal into patches, put patches back, and the coordinates inside a patch.
+
+Axis letters of the whole package: `B` blocks, `P` pixels of a block, `D` coordinate axes,
+`E` encoded coordinates, `H` hidden features, `C` channels, `S` spatial sides.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from miner.signals.regions import TILE_SIDE, Region, tiles
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """The patches of `patch_size` pixels a side that cover a signal; row-major block numbers.
+
+    Patches at the far edges may hold fewer real pixels; their `extent` says how many. Numbers and
+    places of blocks are tensors in the host's memory; signals and their patches lie on any device.
+    """
+
+    sides: tuple[int, ...]
+    patch_size: int
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Patches along each axis."""
+        return tuple(math.ceil(side / self.patch_size) for side in self.sides)
+
+    @property
+    def n_blocks(self) -> int:
+        """Patches in all."""
+        return math.prod(self.counts)
+
+    def positions(self, blocks: Tensor) -> Tensor:
+        """Patch coordinates `(B, D)` of block numbers `(B,)`."""
+        return torch.stack(torch.unravel_index(blocks, self.counts), dim=-1)
+
+    def numbers(self, positions: Tensor) -> Tensor:
+        """Block numbers `(B,)` of patch coordinates `(B, D)`."""
+        numbers = torch.zeros(len(positions), dtype=torch.long)
+        for axis, count in enumerate(self.counts):
+            numbers = numbers * count + positions[:, axis]
+        return numbers
+
+    def morton_order(self, blocks: Tensor) -> Tensor:
+        """Blocks `(B,)` in Z-order (Morton 1966): neighbours in the list lie near each other."""
+        positions, n_axes = self.positions(blocks), len(self.sides)
+        key = torch.zeros_like(blocks)
+        for bit in range(max(self.counts).bit_length()):
+            for axis in range(n_axes):
+                place = n_axes * bit + n_axes - 1 - axis
+                key |= ((positions[:, axis] >> bit) & 1) << place
+        return blocks[key.argsort()]
+
+    def tiles(self, tile_side: int = TILE_SIDE) -> Iterator[Region]:
+        """Boxes of whole patches that cover the signal, of about `tile_side`^2 pixels each."""
+        side = round(tile_side ** (2 / len(self.sides)))
+        return tiles(self.sides, max(1, side // self.patch_size) * self.patch_size)
+
+    def blocks_in(self, region: Region) -> Tensor:
+        """Numbers of the patches that a box of whole patches holds, row-major, `(B,)`."""
+        axes = [
+            torch.arange(low // self.patch_size, -(-high // self.patch_size))
+            for low, high in region
+        ]
+        return self.numbers(torch.cartesian_prod(*axes).reshape(-1, len(axes)))
+
+    def valid_sizes(self, blocks: Tensor) -> Tensor:
+        """Real pixels along each axis, `(B, D)`, between 1 and `patch_size`."""
+        left = torch.tensor(self.sides) - self.positions(blocks) * self.patch_size
+        return left.clamp(max=self.patch_size)
+
+    def cut(self, signal: Tensor, blocks: Tensor) -> Tensor:
+        """Patches `(B, C, *[patch_size] * D)` of a signal `(C, *S)`, zero beyond its edges."""
+        positions = self.positions(blocks)
+        if len(positions) == 0:
+            return signal.new_empty(0, signal.shape[0], *(self.patch_size for _ in self.sides))
+        return self.tiled(signal)[tuple(positions.T.to(signal.device))]
+
+    def joined(self, tiled: Tensor) -> Tensor:
+        """The signal `(C, *S)` of its patches as `tiled` lays them out."""
+        n_axes = len(self.sides)
+        order = [n_axes] + [k for d in range(n_axes) for k in (d, n_axes + 1 + d)]
+        padded = [count * self.patch_size for count in self.counts]
+        whole = tiled.permute(order).reshape(tiled.shape[n_axes], *padded)
+        return whole[(slice(None), *(slice(side) for side in self.sides))].contiguous()
+
+    def block_means(self, signal: Tensor) -> Tensor:
+        """Mean of a signal `(C, *S)` over the real pixels and channels of each block, `(B,)`."""
+        sums = self.tiled(signal).double().flatten(len(self.sides)).sum(-1).flatten()
+        n_values = self.valid_sizes(torch.arange(self.n_blocks)).prod(-1) * signal.shape[0]
+        return sums / n_values.to(signal.device)
+
+    def tiled(self, signal: Tensor) -> Tensor:
+        """A copy of the signal, zero beyond its edges, as `(*counts, C, *[patch_size] * D)`."""
+        n_axes = len(self.sides)
+        pads = [c * self.patch_size - s for c, s in zip(self.counts, self.sides, strict=True)]
+        padded = F.pad(signal, [n for pad in reversed(pads) for n in (0, pad)])
+        split = [n for count in self.counts for n in (count, self.patch_size)]
+        order = [*range(1, 2 * n_axes, 2), 0, *range(2, 2 * n_axes + 1, 2)]
+        return padded.reshape(signal.shape[0], *split).permute(order)
+
+
+@dataclass(frozen=True)
+class CoordinateFrame:
+    """The part of an ancestor's coordinate box that a block sees.
+
+    `generation` g halves the box g times; `offset` says which of the 2^g parts along each axis.
+    Generation 0 is the block's own box, [-1, 1] along every axis.
+    """
+
+    generation: int
+    offset: tuple[int, ...]
+
+    @staticmethod
+    def own(n_axes: int) -> "CoordinateFrame":
+        """The frame of a block that started by itself."""
+        return CoordinateFrame(0, (0,) * n_axes)
+
+
+def coordinates(patch_size: int, valid_size: tuple[int, ...], frame: CoordinateFrame) -> Tensor:
+    """Pixel centres of a patch, `(D, P)` in [-1, 1], over its real pixels only, row-major.
+
+    Along an axis, pixel i of a block with a frame of its own lies at `(i + 0.5) * 2 / patch_size
+    - 1`; in an ancestor's frame the same interval is mapped into the block's part of the box.
+    """
+    axes = []
+    for pixels, offset in zip(valid_size, frame.offset, strict=True):
+        unit = (torch.arange(pixels, dtype=torch.float64) + 0.5) / patch_size
+        axes.append(2 * (unit + offset) / 2**frame.generation - 1)
+    mesh = torch.meshgrid(*axes, indexing="ij")
+    return torch.stack([axis.flatten() for axis in mesh]).float()

@@ -1,0 +1,1 @@
+"""What all packages use: errors, files, locks, the console, communication between processes."""

@@ -1,0 +1,71 @@
+"""Errors whose messages are shown to users without a traceback."""
+
+import shlex
+from pathlib import Path
+
+from miner.support.files import is_disk_full
+
+
+class UserError(Exception):
+    """An error whose message is shown to users as it is, without a traceback."""
+
+
+class ConfigError(UserError, ValueError):
+    """A setting is wrong. The message names its value, the rule and the remedy."""
+
+
+class DivergenceError(UserError, ValueError):
+    """Most blocks of a chunk diverged; the message says what to change."""
+
+
+class RepresentationError(ValueError):
+    """A representation's files are damaged, foreign or incomplete; said in one line."""
+
+    def __init__(self, message: str) -> None:
+        """Take a message, which may quote names of any kind."""
+        super().__init__(" ".join(message.splitlines()))
+
+
+class ImageError(UserError, ValueError):
+    """An image that cannot be read or written; one line with the value, the rule and the remedy."""
+
+
+class NoSpaceError(ImageError):
+    """The disk has no room for an image."""
+
+
+class StorageError(UserError, RuntimeError):
+    """The disk is full, or will not take a file; what is finished is kept."""
+
+
+class RankError(UserError, RuntimeError):
+    """Another process of the run has failed or was killed; what is finished is kept."""
+
+
+def to_user_error(error: Exception, folder: Path) -> Exception:
+    """An error about the disk as a `StorageError`; any other as it is."""
+    reason = _storage_reason(error, folder)
+    if reason is None:
+        return error
+    return StorageError(
+        f"{reason}; what is finished is kept: mend this and go on with "
+        f"resume={shlex.quote(str(folder))}"
+    )
+
+
+def error_summary(error: Exception, folder: Path) -> str:
+    """What an error says, on one line; with its kind where the message does not say all."""
+    is_told = isinstance(error, UserError)
+    text = str(error) if is_told else f"{type(error).__name__}: {error}"
+    return " ".join((_storage_reason(error, folder) or text).split())
+
+
+def _storage_reason(error: Exception, folder: Path) -> str | None:
+    """What the disk did not do; None for an error about something else."""
+    if isinstance(error, NoSpaceError):
+        return f"{folder}: the disk is full"
+    if isinstance(error, OSError) and is_disk_full(error):
+        return f"{error.filename or folder}: the disk is full"
+    if isinstance(error, OSError) and str(error.filename).startswith(str(folder)):
+        return f"{error.filename}: {error.strerror}"
+    return None

@@ -1,0 +1,137 @@
+"""The JSON files of runs and sweeps: `report.json` and `sweep.json`."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from miner.support.files import atomic_write, read_regular_file
+
+REPORT = "report.json"
+REPORT_VERSION = 2
+
+
+_MOST_BYTES = 2**26
+
+
+_NUMBERS = re.compile(r"\[[-+.\deulns\s,]+\]")  # lists of numbers and null go on one line
+
+
+_UNDEFINED = {
+    "ssim": "it takes an image of at least 11 pixels a side",
+    "seam_ratio": "it takes borders between patches, and an error inside them",
+    "peak_gpu_memory_gib": "no GPU",
+}
+
+
+def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
+    """Write the report whole or not at all.
+
+    Infinite and undefined numbers become null, with a note that says why.
+    """
+    notes: list[str] = []
+    content = {
+        name: value if name == "settings" else _finite(value, name, notes)
+        for name, value in report.items()
+    }
+    content = {"report_version": REPORT_VERSION} | content
+    if notes:
+        content["notes"] = notes
+    path = folder / REPORT
+    with atomic_write(path) as scratch:
+        text = json.dumps(content, indent=1, allow_nan=False)
+        scratch.write_text(_NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
+    return path
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """Read a folder's report; None where there is none.
+
+    Raises:
+        ValueError: what is there is no report.
+    """
+    path = folder / REPORT
+    try:
+        content = json.loads(read_regular_file(path, _MOST_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); delete it and run again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds no report; delete it and run again")
+    if content.get("report_version") != REPORT_VERSION:
+        raise ValueError(
+            f"{path}: report_version={content.get('report_version', 1)!s:.20}: must be "
+            f"{REPORT_VERSION}; another version of miner wrote it, so delete it and run again"
+        )
+    return content
+
+
+def _finite(value: Any, name: str, notes: list[str]) -> Any:
+    if isinstance(value, Mapping):
+        prefix = f"{name}." if name else ""
+        return {key: _finite(item, prefix + key, notes) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(item, f"{name}[{i}]", notes) for i, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        notes.append(f"{name} is {value}")
+        return None
+    if value is None:
+        notes.append(f"{name} is undefined: {_UNDEFINED.get(name, 'not measured')}")
+    return value
+
+
+PLAN = "sweep.json"
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job of a sweep; `hash` tells what it is, `number` only its place in this grid."""
+
+    number: int
+    hash: str
+    overrides: Sequence[str]
+
+    @property
+    def folder_name(self) -> str:
+        """Where it goes, unless a folder of an earlier start has the same hash."""
+        return f"{self.number}-{self.hash}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep's jobs."""
+
+    jobs: Sequence[PlannedJob]
+
+    @property
+    def differing(self) -> list[str]:
+        """Keys of the overrides that are not the same in all jobs."""
+        values: dict[str, set[str]] = {}
+        for job in self.jobs:
+            for key, _, value in (override.partition("=") for override in job.overrides):
+                values.setdefault(key, set()).add(value)
+        return [key for key, found in values.items() if len(found) > 1]
+
+
+@dataclass(frozen=True)
+class SweepInfo:
+    """The sweep that a job belongs to, and the job's overrides that differ between its jobs."""
+
+    name: str
+    differing: Sequence[str]
+
+
+def write_plan(folder: Path, plan: Plan) -> None:
+    """Write `sweep.json`, whole or not at all."""
+    with atomic_write(folder / PLAN) as scratch:
+        scratch.write_text(json.dumps(asdict(plan), indent=1) + "\n")
+
+
+def read_plan(folder: Path) -> Plan:
+    """Read `sweep.json` as `write_plan` wrote it."""
+    stored = json.loads((folder / PLAN).read_text())
+    return Plan([PlannedJob(**job) for job in stored["jobs"]])

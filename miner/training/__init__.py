@@ -1,1 +1,0 @@
-"""A fit mapped on Lightning: an epoch is a pyramid level, a batch is a deal of chunks."""

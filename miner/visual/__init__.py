@@ -1,0 +1,1 @@
+"""Pictures of a fit: blocks, error map and quality curves."""
