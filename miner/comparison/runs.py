@@ -55,9 +55,10 @@ class Result:
 
     @cached_property
     def numbers(self) -> dict[str, float]:
-        """The report's finite numbers, without the seed."""
+        """The report's finite numbers, without the seed and the report's version."""
         found = self.report.items()
-        return {name: value for name, value in found if _is_finite(value) and name != "seed"}
+        others = ("seed", "report_version")
+        return {name: value for name, value in found if _is_finite(value) and name not in others}
 
     @cached_property
     def curve(self) -> dict[str, list[float | None]]:
