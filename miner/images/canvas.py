@@ -1,74 +1,24 @@
-"""A picture that is filled tile by tile and written."""
+"""Images that are filled tile by tile and written whole."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from miner.images.encode import check_writable_format, save_array
-from miner.images.pixel_format import PixelFormat
-from miner.signals.regions import Region, sides_of, slices, whole
-from miner.signals.scratch import Scratch, WritableArray, n_bytes
+from miner.images.pixel_format import PixelFormat, mebibytes, new_array
+from miner.signals.regions import Region, sides_of, slices
+from miner.signals.scratch import Scratch, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
 from miner.support.files import atomic_write, is_disk_full
 
-
-def new_array(scratch: Scratch, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:
-    """An array of which nothing is known yet; see `Scratch.array`.
-
-    Raises:
-        ImageError: the memory or the disk has no room for it.
-    """
-    try:
-        return scratch.array(name, shape, dtype)
-    except OSError as error:
-        raise NoSpaceError(_no_room(n_bytes(shape, dtype), str(error.strerror))) from None
-    except MemoryError:
-        raise ImageError(_no_room(n_bytes(shape, dtype), "not enough memory")) from None
-
-
-def _no_room(size: int, reason: str) -> str:
-    return (
-        f"no room for {mebibytes(size)} of pixels ({reason}): free as much, "
-        "or put the run's folder on another disk"
-    )
-
-
-def mebibytes(size: int) -> str:
-    """A number of bytes for people to read, rounded up."""
-    return f"{-(-size // 2**20)} MiB"
-
-
-def preview_factor(height_px: int, width_px: int, max_pixels: int) -> int:
-    """Least power of two that brings the size to `max_pixels` or fewer, when both sides are
-    divided by it (an incomplete last pixel dropped, but one is kept).
-
-    Raises:
-        ImageError: `max_pixels` is below 1.
-    """
-    if max_pixels < 1:
-        raise ImageError(f"max_pixels={max_pixels}: a preview needs 1 pixel or more")
-    factor = 1
-    while max(1, height_px // factor) * max(1, width_px // factor) > max_pixels:
-        factor *= 2
-    return factor
-
-
-def shrink(pixels: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    """Average (C, H, W) over squares of `factor` pixels; an incomplete last one is dropped."""
-    channels, height_px, width_px = pixels.shape
-    rows, columns = min(factor, height_px), min(factor, width_px)
-    height_px, width_px = height_px // rows, width_px // columns
-    complete = pixels[:, : height_px * rows, : width_px * columns]
-    squares = complete.reshape(channels, height_px, rows, width_px, columns)
-    mean: NDArray[np.float32] = squares.mean(axis=(2, 4))
-    return mean
+logger = logging.getLogger(__name__)
 
 
 class PixelCanvas:
@@ -82,10 +32,10 @@ class PixelCanvas:
         scratch: Scratch,
         name: str = "rendered",
     ) -> None:
-        """Take room for an image in a scratch array of that name; its pixels may be anything yet.
+        """Make a scratch array of that name, not initialised, for the pixels.
 
         Raises:
-            ImageError: there is no room for it.
+            ImageError: there is no space for it.
         """
         self._format, self._sides = format, (height_px, width_px)
         shape = (height_px, width_px, format.channels)
@@ -105,7 +55,7 @@ class PixelCanvas:
         self._array[slices(region)] = self._format.from_unit(unit.transpose(1, 2, 0))
 
     def save(self, path: Path) -> Path:
-        """Write the image, in the kind of file that the suffix names; gives the path.
+        """Write the image in the format that the suffix names; gives the path.
 
         .png, .jpg, .webp, .avif, .tif (tiled), .exr or .npy; see `check_writable_format`. JPEG,
         WebP and AVIF lose detail, and the libraries of the last two hold the whole image in
@@ -115,17 +65,16 @@ class PixelCanvas:
             ImageError: the suffix does not suit the image, or the file cannot be written.
         """
         check_writable_format(path, self._format, *self._sides)
-        with _explained(path, n_bytes(self._array.shape, self._array.dtype)):
+        with _one_line_errors(path, n_bytes(self._array.shape, self._array.dtype)):
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as scratch_path:
-                suffix = path.suffix.lower()
-                save_array(scratch_path, suffix, self._array, self._format.interpretation)
+                save_array(scratch_path, path.suffix, self._array, self._format.interpretation)
         return path
 
 
 @contextmanager
-def _explained(path: Path, size: int) -> Iterator[None]:
-    """Say in a line what kept a file of about `size` bytes from being written."""
+def _one_line_errors(path: Path, size: int) -> Iterator[None]:
+    """Report in a line what kept a file of about `size` bytes from being written."""
     import pyvips
 
     try:
@@ -144,9 +93,6 @@ def _explained(path: Path, size: int) -> Iterator[None]:
         ) from error
 
 
-logger = logging.getLogger(__name__)
-
-
 class ReportImage:
     """An image of any size, filled tile by tile, that becomes a PNG.
 
@@ -162,10 +108,10 @@ class ReportImage:
         scratch: Scratch,
         max_pixels: int = 2**28,
     ) -> None:
-        """Take room for (height, width) pixels; the suffix of `path` (.png, .tif or none) is set.
+        """Make a canvas of (height, width); the suffix of `path` (.png, .tif or none) is set.
 
         Raises:
-            ImageError: there is no room, or `max_pixels` is below 1.
+            ImageError: there is no space for the pixels, or `max_pixels` is below 1.
         """
         is_png = format.dtype != "float32" and format.channels <= 4
         stem = path.stem if path.suffix.lower() in (".png", ".tif") else path.name
@@ -173,7 +119,7 @@ class ReportImage:
         self._factor = preview_factor(*sides, max_pixels)
         height_px, width_px = (max(1, side // self._factor) for side in sides)
         self._sides = height_px, width_px
-        self._canvas = PixelCanvas(format, *self._sides, scratch)
+        self._canvas = PixelCanvas(format, height_px, width_px, scratch)
 
     def fill(self, tile: Region, unit: NDArray[np.float32]) -> None:
         """Set a tile to (C, h, w), clipped to [0, 1].
@@ -186,15 +132,15 @@ class ReportImage:
         if self._factor == 1:
             self._canvas.fill(tile, unit)
             return
-        small = shrink(unit, self._factor)
-        corner = [first // self._factor for first, _ in tile]
-        place = tuple(
+        small = _shrink(unit, self._factor)
+        firsts = [first // self._factor for first, _ in tile]
+        region = tuple(
             (first, min(first + n, side))
-            for first, n, side in zip(corner, small.shape[1:], self._sides, strict=True)
+            for first, n, side in zip(firsts, small.shape[1:], self._sides, strict=True)
         )
-        rows, columns = sides_of(place)
+        rows, columns = sides_of(region)
         if rows > 0 and columns > 0:  # nothing is left of a narrow last tile
-            self._canvas.fill(place, small[:, :rows, :columns])
+            self._canvas.fill(region, small[:, :rows, :columns])
 
     def save(self) -> Path:
         """Write the file, whole or not at all; its folder is made.
@@ -209,20 +155,27 @@ class ReportImage:
         return self._canvas.save(self._path)
 
 
-def write_image(
-    path: Path, pixels: NDArray[np.float32], format: PixelFormat, max_pixels: int = 2**28
-) -> Path:
-    """Write (C, H, W) in [0, 1], as `ReportImage` does; gives the path written.
+def preview_factor(height_px: int, width_px: int, max_pixels: int) -> int:
+    """Least power of two that brings the size to `max_pixels` or fewer, when both sides are
+    divided by it (an incomplete last pixel dropped, but one is kept).
 
-    Raises `ImageError` if the shape does not fit `format`, a value is NaN, `max_pixels` is below
-    1, or the file cannot be written.
+    Raises:
+        ImageError: `max_pixels` is below 1.
     """
-    if pixels.ndim != 3 or len(pixels) != format.channels or pixels.size == 0:
-        raise ImageError(
-            f"pixels of shape {pixels.shape}: give (channels, height, width), "
-            f"with the {format.channels} channels of the format"
-        )
-    sides = pixels.shape[1], pixels.shape[2]
-    image = ReportImage(path, format, sides, Scratch(None), max_pixels)
-    image.fill(whole(sides), pixels)
-    return image.save()
+    if max_pixels < 1:
+        raise ImageError(f"max_pixels={max_pixels}: a preview needs 1 pixel or more")
+    factor = 1
+    while max(1, height_px // factor) * max(1, width_px // factor) > max_pixels:
+        factor *= 2
+    return factor
+
+
+def _shrink(pixels: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Average (C, H, W) over squares of `factor` pixels; an incomplete last one is dropped."""
+    channels, height_px, width_px = pixels.shape
+    rows, columns = min(factor, height_px), min(factor, width_px)
+    height_px, width_px = height_px // rows, width_px // columns
+    complete = pixels[:, : height_px * rows, : width_px * columns]
+    squares = complete.reshape(channels, height_px, rows, width_px, columns)
+    mean: NDArray[np.float32] = squares.mean(axis=(2, 4))
+    return mean

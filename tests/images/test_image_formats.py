@@ -8,25 +8,11 @@ import numpy as np
 import pytest
 import pyvips
 import tifffile
+from image_files import LIMIT, integers, noise, report, stored
 from PIL import Image, ImageOps
 
-from miner.images import SourceImage, inspect_image, open_image
+from miner.images import PixelFormat, SourceImage, inspect_image, open_image
 from miner.signals.scratch import Scratch
-
-LIMIT = 10**6
-
-
-def draw(*shape: int, dtype: str = "uint8") -> np.ndarray:
-    """Give random integers that reach both ends of the type's range."""
-    top = np.iinfo(dtype).max
-    values = np.random.default_rng(0).integers(0, top, shape, dtype, endpoint=True)
-    values.flat[0], values.flat[-1] = 0, top
-    return values
-
-
-def stored(image: SourceImage) -> np.ndarray:
-    """Give back (H, W, C) in the file's own type."""
-    return image.format.from_unit(image.pixels).transpose(1, 2, 0)
 
 
 def opened(path: Path) -> SourceImage:
@@ -46,7 +32,7 @@ def opened(path: Path) -> SourceImage:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_integers_are_kept(tmp_path: Path, dtype: str, channels: int, suffix: str) -> None:
-    values, path = draw(5, 7, channels, dtype=dtype), tmp_path / f"image.{suffix}"
+    values, path = integers(5, 7, channels, dtype=dtype), tmp_path / f"image.{suffix}"
     grey = "b-w" if dtype == "uint8" else "grey16"
     colour = "srgb" if dtype == "uint8" else "rgb16"
     space = grey if channels <= 2 else colour
@@ -57,7 +43,7 @@ def test_integers_are_kept(tmp_path: Path, dtype: str, channels: int, suffix: st
 
 
 def test_pixels_are_unit_floats_channels_first(tmp_path: Path) -> None:
-    values = draw(5, 7, 3)
+    values = integers(5, 7, 3)
     cv2.imwrite(str(tmp_path / "a.png"), values[:, :, ::-1])
     pixels = opened(tmp_path / "a.png").pixels
     np.testing.assert_array_equal(pixels, (values.transpose(2, 0, 1) / np.float32(255)))
@@ -66,7 +52,7 @@ def test_pixels_are_unit_floats_channels_first(tmp_path: Path) -> None:
 
 
 def test_cv2_16_bit_png(tmp_path: Path) -> None:
-    values = draw(4, 4, dtype="uint16")
+    values = integers(4, 4, dtype="uint16")
     cv2.imwrite(str(tmp_path / "a.png"), values)
     np.testing.assert_array_equal(stored(opened(tmp_path / "a.png"))[:, :, 0], values)
 
@@ -77,13 +63,13 @@ def test_single_pixel(tmp_path: Path) -> None:
 
 
 def test_palette_is_expanded_to_rgb(tmp_path: Path) -> None:
-    palette = Image.fromarray(draw(5, 7, 3)).quantize(8)
+    palette = Image.fromarray(integers(5, 7, 3)).quantize(8)
     palette.save(tmp_path / "a.png")
     np.testing.assert_array_equal(stored(opened(tmp_path / "a.png")), palette.convert("RGB"))
 
 
 def test_palette_with_transparency_is_expanded_to_rgba(tmp_path: Path) -> None:
-    palette = Image.fromarray(draw(5, 7, 3)).quantize(8)
+    palette = Image.fromarray(integers(5, 7, 3)).quantize(8)
     palette.save(tmp_path / "a.png", transparency=0)
     values = stored(opened(tmp_path / "a.png"))
     np.testing.assert_array_equal(values[:, :, 3] == 0, np.asarray(palette) == 0)
@@ -91,7 +77,7 @@ def test_palette_with_transparency_is_expanded_to_rgba(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_one_bit_is_expanded_to_black_and_white(tmp_path: Path, suffix: str) -> None:
-    bits = draw(5, 7) > 128
+    bits = integers(5, 7) > 128
     Image.fromarray(bits).save(tmp_path / f"a.{suffix}")
     pixels = opened(tmp_path / f"a.{suffix}").pixels
     np.testing.assert_array_equal(pixels[0], bits)
@@ -105,7 +91,7 @@ def test_transparent_colours_are_not_premultiplied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_matches_another_decoder(tmp_path: Path, channels: int) -> None:
-    smooth = cv2.resize(draw(3, 3, channels), (32, 24), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(integers(3, 3, channels), (32, 24), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(tmp_path / "a.jpg"), smooth)
     reference = np.asarray(Image.open(tmp_path / "a.jpg")).reshape(24, 32, channels)
     difference = stored(opened(tmp_path / "a.jpg")).astype(int) - reference
@@ -124,7 +110,7 @@ def test_cmyk_jpeg_is_converted_to_srgb(tmp_path: Path, caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_unit_floats_are_kept(tmp_path: Path, dtype: str) -> None:
-    values = np.random.default_rng(0).random((5, 7, 3)).astype(np.float32)
+    values = noise(5, 7, 3)
     tifffile.imwrite(tmp_path / "a.tif", values.astype(dtype), photometric="rgb")
     image = opened(tmp_path / "a.tif")
     np.testing.assert_array_equal(image.pixels, values.transpose(2, 0, 1))
@@ -154,14 +140,14 @@ def test_other_integers_are_read_as_float(tmp_path: Path, dtype: str) -> None:
 
 
 def test_planar_float64_is_read(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).random((3, 5, 7))
+    values = noise(3, 5, 7).astype(float)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, values, photometric="rgb", planarconfig="separate")
-    np.testing.assert_array_equal(opened(path).pixels, values.astype(np.float32))
+    np.testing.assert_array_equal(opened(path).pixels, values)
 
 
 def test_seven_channels(tmp_path: Path) -> None:
-    values = draw(5, 6, 7)
+    values = integers(5, 6, 7)
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
     image = opened(tmp_path / "a.tif")
     np.testing.assert_array_equal(stored(image), values)
@@ -172,14 +158,14 @@ def test_seven_channels(tmp_path: Path) -> None:
 def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(draw(5, 7, 3)).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(integers(5, 7, 3)).save(tmp_path / "a.png", exif=exif)
     with Image.open(tmp_path / "a.png") as file:
         upright = np.asarray(ImageOps.exif_transpose(file))
     np.testing.assert_array_equal(stored(opened(tmp_path / "a.png")), upright)
 
 
 def test_profile_does_not_change_values(tmp_path: Path) -> None:
-    image = pyvips.Image.new_from_array(draw(5, 7, 3))
+    image = pyvips.Image.new_from_array(integers(5, 7, 3))
     image = image.copy(interpretation="srgb").icc_transform("p3", input_profile="srgb")
     image.write_to_file(str(tmp_path / "p3.png"))
     with Image.open(tmp_path / "p3.png") as file:
@@ -223,12 +209,47 @@ def test_inspecting_does_not_warn(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 def test_lossless_webp(tmp_path: Path) -> None:
-    values = draw(5, 7, 3)
+    values = integers(5, 7, 3)
     Image.fromarray(values).save(tmp_path / "a.webp", lossless=True)
     np.testing.assert_array_equal(stored(opened(tmp_path / "a.webp")), values)
 
 
 def test_content_counts_not_the_suffix(tmp_path: Path) -> None:
-    values = draw(5, 7, 3)
+    values = integers(5, 7, 3)
     Image.fromarray(values).save(tmp_path / "a.jpg", format="PNG")
     np.testing.assert_array_equal(stored(opened(tmp_path / "a.jpg")), values)
+
+
+ODD = {
+    "black": np.zeros((1, 9, 9), np.float32),
+    "white": np.ones((3, 9, 9), np.float32),
+    "noise": noise(3, 50, 60),
+    "one pixel": noise(3, 1, 1),
+    "one row": noise(3, 1, 999),
+    "one column": noise(1, 999, 1),
+    "a ribbon": noise(3, 3, 20000),
+    "a pole": noise(1, 20000, 3),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_any_shape_and_content_is_kept(
+    tmp_path: Path, scratch: Scratch, kind: str, dtype: str
+) -> None:
+    format = PixelFormat.of_values(dtype, len(ODD[kind]))
+    path = report(tmp_path / "a", ODD[kind], format)
+    image = open_image(str(path), LIMIT, scratch=scratch)
+    np.testing.assert_array_equal(image.format.from_unit(image.pixels), format.from_unit(ODD[kind]))
+    assert (image.n_channels, *image.sides) == ODD[kind].shape
+
+
+@pytest.mark.parametrize("low", [-3e38, -1e4, 0.5])
+def test_high_dynamic_range_fills_the_unit_range(
+    tmp_path: Path, scratch: Scratch, low: float
+) -> None:
+    values = np.array([[low, 0.75, 2e38]], np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    image = open_image(str(tmp_path / "a.tif"), LIMIT, scratch=scratch)
+    assert (image.pixels.min(), image.pixels.max()) == (0, 1)
+    np.testing.assert_allclose(image.format.from_unit(image.pixels)[0], values, atol=1e32)
