@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.pixel_format import OpenedFile, one_line_errors, pixel_type
+from miner.images.pixel_format import OpenedFile, decoding, pixel_type
 from miner.signals.regions import Region, sides_of, slices, tiles
 from miner.signals.scratch import ArrayLike, NpyFile, Scratch
 from miner.support.errors import ImageError
 
 if TYPE_CHECKING:
-    import zarr
+    pass
 
 NPY_MAGIC = b"\x93NUMPY"
 _MAX_PLANES = 4  # so many along the first axis are channels, if the last axis is longer
@@ -35,14 +35,11 @@ def is_channels_first(shape: tuple[int, ...]) -> bool:
 
 
 class ArrayView:
-    """A box of a file's array as (h, w, C) of a pixel type, converted when it is read.
+    """A box of a file's array as (h, w, C) of a pixel type, converted when it is read."""
 
-    Reading raises `ImageError` if the data is damaged, or gone since the file was opened.
-    """
-
-    def __init__(self, file: Path, array: ArrayLike, box: Region) -> None:
+    def __init__(self, array: ArrayLike, box: Region) -> None:
         """Take an array of a type that `pixel_type` knows, and a box of its rows and columns."""
-        self._file, self._array, self._box = file, array, box
+        self._array, self._box = array, box
         self.shape = (*sides_of(box), _sizes(array.shape)[2])
         self.dtype = np.dtype(pixel_type(array.dtype))
 
@@ -52,7 +49,7 @@ class ArrayView:
             slice(first + part.start, first + part.stop)
             for part, (first, _) in zip(index, self._box, strict=True)
         )
-        with one_line_errors(self._file):
+        with decoding():
             if is_channels_first(self._array.shape):
                 values = np.moveaxis(self._array[slice(None), rows, columns], 0, -1)
             else:
@@ -70,36 +67,31 @@ def _sizes(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return (second, third, first) if is_channels_first(shape) else (first, second, third)
 
 
-def open_array(file: Path, array: ArrayLike) -> OpenedFile:
+def open_array(name: str, array: ArrayLike) -> OpenedFile:
     """Open an array of real numbers (H, W), (H, W, C) or (C, H, W); see `is_channels_first`."""
     shape, dtype = tuple(array.shape), pixel_type(array.dtype)
     if len(shape) not in (2, 3):
-        raise ImageError(
-            f"{str(file)!r} has axes of {shape}: an image has (height, width), (height, "
-            "width, channels) or (channels, height, width); save one such part of it"
-        )
+        known = "(height, width), (height, width, channels) or (channels, height, width)"
+        raise ImageError(f"has axes of {shape}: an image has {known}; save one such part of it")
     if dtype is None:
-        raise ImageError(
-            f"{str(file)!r} holds values of type {array.dtype}: save real numbers, say float32"
-        )
+        raise ImageError(f"holds values of type {array.dtype}: save real numbers, say float32")
     height, width, n_channels = _sizes(shape)
     is_wide = dtype == "float32" and array.dtype != "float32"
-    remarks = (f"holds {array.dtype} values: read as float32",) if is_wide else ()
     return OpenedFile(
-        file,
+        name,
         (height, width),
         n_channels,
         dtype,
-        lambda box, _: ArrayView(file, array, box),
-        remarks=remarks,
+        lambda box, _: ArrayView(array, box),
+        remarks=(f"holds {array.dtype} values: read as float32",) if is_wide else (),
     )
 
 
 def open_npy(file: Path) -> OpenedFile:
     """Map a `.npy` file; nothing is copied, and nothing ever unpickled."""
-    with one_line_errors(file, "save the array again by numpy.save, as plain numbers"):
+    with decoding("save the array again by numpy.save, as plain numbers"):
         array = NpyFile(file)
-    return open_array(file, array)
+    return open_array(file.stem, array)
 
 
 def open_zarr(folder: Path) -> OpenedFile:
@@ -110,37 +102,29 @@ def open_zarr(folder: Path) -> OpenedFile:
     """
     import zarr
 
-    with one_line_errors(folder):
+    with decoding():
         array = zarr.open(str(folder), mode="r")
     if isinstance(array, zarr.Group):
         markers = (".zarray", "zarr.json")
         names = sorted(entry.parent.name for name in markers for entry in folder.glob(f"*/{name}"))
         example = f", such as {str(folder / names[0])!r}" if names else ""
-        raise ImageError(f"{str(folder)!r} is a group of Zarr arrays: name one of them{example}")
-    _check_encoding(folder, array)
+        raise ImageError(f"is a group of Zarr arrays: name one of them{example}")
+    unknown = ", ".join(map(repr, unknown_codecs(array.metadata.to_dict())))
+    if unknown:
+        remedy = "only codecs that move and compress bytes are read; write it again with those"
+        raise ImageError(f"is encoded by {unknown}: {remedy}")
+    chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
+    if chunk_bytes > _MAX_CHUNK_BYTES:
+        limit = f"at most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
+        raise ImageError(f"has chunks of {array.chunks} values, {chunk_bytes} bytes each: {limit}")
 
     def load(box: Region, scratch: Scratch) -> ArrayLike:
-        view = ArrayView(folder, array, box)
+        view = ArrayView(array, box)
         for region in tiles(view.shape[:2]):  # finds damaged chunks
             view[slices(region)]
         return view
 
-    return replace(open_array(folder, array), load=load)
-
-
-def _check_encoding(folder: Path, array: zarr.Array[Any]) -> None:
-    unknown = unknown_codecs(array.metadata.to_dict())
-    if unknown:
-        raise ImageError(
-            f"{str(folder)!r} is encoded by {', '.join(map(repr, unknown))}: which is not among "
-            "the codecs that only move and compress bytes; write it again with one of Zarr's own"
-        )
-    chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
-    if chunk_bytes > _MAX_CHUNK_BYTES:
-        raise ImageError(
-            f"{str(folder)!r} has chunks of {array.chunks} values, {chunk_bytes} bytes each: at "
-            f"most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
-        )
+    return replace(open_array(folder.stem, array), load=load)
 
 
 def unknown_codecs(metadata: Mapping[str, Any]) -> list[str]:

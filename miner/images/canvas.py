@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miner.images.encode import check_writable_format, save_array
-from miner.images.pixel_format import PixelFormat, mebibytes, new_array
+from miner.images.pixel_format import PixelFormat, errors_about, mebibytes, new_array
 from miner.signals.regions import Region, sides_of, slices
 from miner.signals.scratch import Scratch, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
@@ -25,27 +23,18 @@ class PixelCanvas:
     """The pixels of an image to be written, in the bit depth and channels of its format."""
 
     def __init__(
-        self,
-        format: PixelFormat,
-        height_px: int,
-        width_px: int,
-        scratch: Scratch,
-        name: str = "rendered",
+        self, format: PixelFormat, height_px: int, width_px: int, scratch: Scratch
     ) -> None:
-        """Make a scratch array of that name, not initialised, for the pixels.
-
-        Raises:
-            ImageError: there is no space for it.
-        """
+        """Make an uninitialised array; raises `ImageError` if there is no space for it."""
         self._format, self._sides = format, (height_px, width_px)
         shape = (height_px, width_px, format.channels)
-        self._array = new_array(scratch, name, shape, format.dtype)
+        with errors_about("the image to be written"):
+            self._array = new_array(scratch, "rendered", shape, format.dtype)
 
     def fill(self, region: Region, unit: NDArray[np.float32]) -> None:
         """Set a region to (C, h, w), clipped to [0, 1]; regions may come in any order.
 
-        Raises:
-            ImageError: the shape does not fit, or a value is NaN.
+        Raises `ImageError` if the shape does not fit or a value is NaN.
         """
         if unit.shape != (self._format.channels, *sides_of(region)):
             raise ImageError(
@@ -61,36 +50,32 @@ class PixelCanvas:
         WebP and AVIF lose detail, and the libraries of the last two hold the whole image in
         memory. The file appears whole or not at all; its folder is made.
 
-        Raises:
-            ImageError: the suffix does not suit the image, or the file cannot be written.
+        Raises `ImageError` if the suffix does not suit the image or the file cannot be written.
         """
+        import pyvips
+
         check_writable_format(path, self._format, *self._sides)
-        with _one_line_errors(path, n_bytes(self._array.shape, self._array.dtype)):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as scratch_path:
                 save_array(scratch_path, path.suffix, self._array, self._format.interpretation)
+        except (OSError, pyvips.Error) as error:
+            raise _explained(error, path, n_bytes(self._array.shape, self._array.dtype)) from error
         return path
 
 
-@contextmanager
-def _one_line_errors(path: Path, size: int) -> Iterator[None]:
-    """Report in a line what kept a file of about `size` bytes from being written."""
-    import pyvips
-
-    try:
-        yield
-    except (OSError, pyvips.Error) as error:
-        reason = " ".join(str(error).split())
-        is_full = isinstance(error, OSError) and is_disk_full(error)
-        if is_full or "No space left" in reason:  # libvips' errors have no number
-            free = shutil.disk_usage(path.parent).free
-            raise NoSpaceError(
-                f"{str(path)!r} cannot be written (No space left): it may take {mebibytes(size)} "
-                f"and {mebibytes(free)} are free; check its folder, free some space and try again"
-            ) from error
-        raise ImageError(
-            f"{str(path)!r} cannot be written ({reason}): check its folder and the free space"
-        ) from error
+def _explained(error: Exception, path: Path, size: int) -> ImageError:
+    """Say what kept a file of about `size` bytes from being written."""
+    reason = " ".join(str(error).split())
+    is_full = isinstance(error, OSError) and is_disk_full(error)
+    if not is_full and "No space left" not in reason:  # libvips' errors have no number
+        remedy = "check its folder and the free space"
+        return ImageError(f"{str(path)!r} cannot be written ({reason}): {remedy}")
+    free = mebibytes(shutil.disk_usage(path.parent).free)
+    return NoSpaceError(
+        f"{str(path)!r} cannot be written (No space left): it may take {mebibytes(size)} and "
+        f"{free} are free; check its folder, free some space and try again"
+    )
 
 
 class ReportImage:
@@ -110,48 +95,33 @@ class ReportImage:
     ) -> None:
         """Make a canvas of (height, width); the suffix of `path` (.png, .tif or none) is set.
 
-        Raises:
-            ImageError: there is no space for the pixels, or `max_pixels` is below 1.
+        Raises `ImageError` if there is no space for the pixels or `max_pixels` is below 1.
         """
         is_png = format.dtype != "float32" and format.channels <= 4
         stem = path.stem if path.suffix.lower() in (".png", ".tif") else path.name
         self._path = path.with_name(stem + (".png" if is_png else ".tif"))
         self._factor = preview_factor(*sides, max_pixels)
-        height_px, width_px = (max(1, side // self._factor) for side in sides)
-        self._sides = height_px, width_px
-        self._canvas = PixelCanvas(format, height_px, width_px, scratch)
+        self._sides = tuple(max(1, side // self._factor) for side in sides)
+        self._canvas = PixelCanvas(format, *self._sides, scratch)
 
     def fill(self, tile: Region, unit: NDArray[np.float32]) -> None:
-        """Set a tile to (C, h, w), clipped to [0, 1].
-
-        Tiles begin at multiples of the preview's factor.
-
-        Raises:
-            ImageError: the shape does not fit, or a value is NaN.
-        """
-        if self._factor == 1:
-            self._canvas.fill(tile, unit)
-            return
-        small = _shrink(unit, self._factor)
-        firsts = [first // self._factor for first, _ in tile]
-        region = tuple(
-            (first, min(first + n, side))
-            for first, n, side in zip(firsts, small.shape[1:], self._sides, strict=True)
-        )
-        rows, columns = sides_of(region)
-        if rows > 0 and columns > 0:  # nothing is left of a narrow last tile
-            self._canvas.fill(region, small[:, :rows, :columns])
+        """Set a tile, which begins at multiples of the preview's factor; see `PixelCanvas`."""
+        if self._factor > 1:
+            unit = _shrink(unit, self._factor)
+            tile = tuple(
+                (first // self._factor, min(first // self._factor + n, side))
+                for (first, _), n, side in zip(tile, unit.shape[1:], self._sides, strict=True)
+            )
+            rows, columns = sides_of(tile)
+            if rows < 1 or columns < 1:  # nothing is left of a narrow last tile
+                return
+            unit = unit[:, :rows, :columns]
+        self._canvas.fill(tile, unit)
 
     def save(self) -> Path:
-        """Write the file, whole or not at all; its folder is made.
-
-        Raises:
-            ImageError: the file cannot be written.
-        """
+        """Write the file, whole or not at all; see `PixelCanvas`."""
         if self._factor > 1:
-            logger.warning(
-                "%s is a preview at 1/%d of the size: image too large", self._path, self._factor
-            )
+            logger.warning("%s is a preview at 1/%d of the size", self._path, self._factor)
         return self._canvas.save(self._path)
 
 
@@ -159,8 +129,7 @@ def preview_factor(height_px: int, width_px: int, max_pixels: int) -> int:
     """Least power of two that brings the size to `max_pixels` or fewer, when both sides are
     divided by it (an incomplete last pixel dropped, but one is kept).
 
-    Raises:
-        ImageError: `max_pixels` is below 1.
+    Raises `ImageError` if `max_pixels` is below 1.
     """
     if max_pixels < 1:
         raise ImageError(f"max_pixels={max_pixels}: a preview needs 1 pixel or more")
@@ -174,8 +143,7 @@ def _shrink(pixels: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     """Average (C, H, W) over squares of `factor` pixels; an incomplete last one is dropped."""
     channels, height_px, width_px = pixels.shape
     rows, columns = min(factor, height_px), min(factor, width_px)
-    height_px, width_px = height_px // rows, width_px // columns
-    complete = pixels[:, : height_px * rows, : width_px * columns]
-    squares = complete.reshape(channels, height_px, rows, width_px, columns)
+    complete = pixels[:, : height_px // rows * rows, : width_px // columns * columns]
+    squares = complete.reshape(channels, height_px // rows, rows, width_px // columns, columns)
     mean: NDArray[np.float32] = squares.mean(axis=(2, 4))
     return mean

@@ -52,9 +52,8 @@ _KINDS = {
 def check_writable_format(path: Path, format: PixelFormat, height_px: int, width_px: int) -> None:
     """Check, before anything is rendered, that a file with the suffix of `path` can hold an image.
 
-    Raises:
-        ImageError: the suffix is unknown, or its kind of file cannot hold the type of the values,
-            the channels or the size.
+    Raises `ImageError` if the suffix is unknown, or such a file cannot hold the type of the values,
+    the channels or the size.
     """
     kind, name = _KINDS.get(path.suffix.lower()), path.suffix.lower().removeprefix(".")
     if kind is None:
@@ -81,12 +80,16 @@ def save_array(path: Path, suffix: str, array: ArrayLike, interpretation: str) -
     Raises `OSError` or `pyvips.Error` if the file cannot be written.
     """
     suffix = suffix.lower()
-    if suffix == ".npy":
-        _save_npy(path, array)
-    elif suffix == ".exr":
+    if suffix == ".exr":
         _save_exr(path, array)
-    else:
+    elif suffix != ".npy":
         _save_by_vips(path, suffix, array, interpretation)
+    else:
+        with path.open("wb") as stream:
+            header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+            np.lib.format.write_array_header_1_0(stream, header)
+            for rows in _bands(array):
+                stream.write(array[rows,].tobytes())
 
 
 def _bands(array: ArrayLike) -> list[slice]:
@@ -94,14 +97,6 @@ def _bands(array: ArrayLike) -> list[slice]:
     height, width, channels = array.shape
     step = max(1, _BAND_VALUES // (width * channels))
     return [slice(row, min(row + step, height)) for row in range(0, height, step)]
-
-
-def _save_npy(path: Path, array: ArrayLike) -> None:
-    with path.open("wb") as stream:
-        header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
-        np.lib.format.write_array_header_1_0(stream, header)
-        for rows in _bands(array):
-            stream.write(array[rows,].tobytes())
 
 
 def _save_exr(path: Path, array: ArrayLike) -> None:
@@ -202,15 +197,9 @@ def _tiff_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     import tifffile
 
     height, width, channels = shape
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        np.zeros((1, 1, channels), dtype),
-        bigtiff=True,
-        photometric="minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        metadata=None,
-    )
+    buffer, pixel = io.BytesIO(), np.zeros((1, 1, channels), dtype)
+    kind: Any = {"photometric": "minisblack", "planarconfig": "contig" if channels > 1 else None}
+    tifffile.imwrite(buffer, pixel, bigtiff=True, metadata=None, **kind)
     buffer.seek(0)
     with tifffile.TiffFile(buffer, mode="r+b") as tiff:
         page: Any = tiff.pages.first

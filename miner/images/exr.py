@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from miner.images.pixel_format import OpenedFile, new_array, one_line_errors
+from miner.images.pixel_format import OpenedFile, decoding, new_array
 from miner.signals.regions import Region, sides_of
 from miner.signals.scratch import ArrayLike, Scratch
 from miner.support.errors import ImageError
@@ -29,18 +29,14 @@ def open_exr(file: Path) -> OpenedFile:
     with file.open("rb") as stream:
         flags = int.from_bytes(stream.read(8)[4:], "little")
     if flags & _DEEP:
-        raise ImageError(
-            f"{str(file)!r} holds deep samples, not pixels: flatten it and export it again"
-        )
+        raise ImageError("holds deep samples, not pixels: flatten it and export it again")
     is_full, window = _read_header(file)
     if not all(is_full.values()):
-        raise ImageError(
-            f"{str(file)!r} has channels of different sizes: export it again as full RGB"
-        )
+        raise ImageError("has channels of different sizes: export it again as full RGB")
     height, width = sides_of(window)
     names = sorted(is_full, key=_rank)
     return OpenedFile(
-        file,
+        file.stem,
         (height, width),
         len(names),
         "float32",
@@ -56,7 +52,7 @@ def _read_header(file: Path) -> tuple[dict[str, bool], Region]:
     # not InputFile.header, which crashes on attribute names in no encoding; the path of a
     # descriptor, as File reads all of a stream and wants names in UTF-8
     with (
-        one_line_errors(file),
+        decoding(),
         file.open("rb") as stream,
         OpenEXR.File(f"/dev/fd/{stream.fileno()}", header_only=True) as opened,
     ):
@@ -86,7 +82,7 @@ def _load(
     (top, bottom), (left, right) = box
     step = max(1, min(_BAND_ROWS, _BAND_VALUES // (width * len(names))))
     with (
-        one_line_errors(file),
+        decoding(),
         file.open("rb") as stream,
         closing(OpenEXR.InputFile(stream)) as opened,
     ):

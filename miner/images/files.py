@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from miner.images.arrays import NPY_MAGIC, open_array, open_npy, open_zarr
 from miner.images.exr import EXR_MAGIC, open_exr
-from miner.images.pixel_format import OpenedFile, one_line_errors
+from miner.images.pixel_format import OpenedFile, errors_about
 from miner.images.tiff import TIFF_MAGICS, open_tiff
 from miner.images.vips import open_vips_file
 from miner.support.errors import ImageError
@@ -43,19 +43,18 @@ def load_sample(name: str) -> NDArray[np.uint8]:
 def find_file(path: str) -> Path:
     """Expand a leading `~/` and check that `path` names a readable local file with content.
 
-    The folder of a Zarr array passes, too.
-
-    Raises `ImageError` for a URL, a missing file, another folder or non-file, and a file that is
-    empty or unreadable.
+    The folder of a Zarr array passes, too. Raises `ImageError` for a URL, a missing file, another
+    folder or non-file, and a file that is empty or unreadable.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
-        raise ImageError(f"{path!r} is a URL: only local files are read; download it first")
     # a name such as "~draft.png" is no home folder
     file = Path(path).expanduser() if path.startswith("~/") else Path(path)
-    with one_line_errors(path, kind=OSError):
-        problem = _problem(file)
-    if problem:
-        raise ImageError(f"{path!r} {problem}")
+    with errors_about(repr(path)):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
+            raise ImageError("is a URL: only local files are read; download it first")
+        if not file.exists():
+            raise ImageError(f"does not exist: {_suggest(file)}")
+        if not is_zarr(file):
+            _check_content(file)
     return file
 
 
@@ -64,18 +63,15 @@ def is_zarr(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _ZARR_FILES)
 
 
-def _problem(file: Path) -> str | None:
-    """Why a path is refused."""
-    if not file.exists():
-        return f"does not exist: {_suggest(file)}"
-    if is_zarr(file):
-        return None
+def _check_content(file: Path) -> None:
     if file.is_dir():
-        return "is a folder: give the path of one image file, or -m to fit every image in it"
+        remedy = "give the path of one image file, or -m to fit every image in it"
+        raise ImageError(f"is a folder: {remedy}")
     if not file.is_file():
-        return "is a device or pipe: give the path of an image file"
+        raise ImageError("is a device or pipe: give the path of an image file")
     with file.open("rb") as stream:
-        return None if stream.read(1) else "is empty (0 bytes): copy or export it again"
+        if not stream.read(1):
+            raise ImageError("is empty (0 bytes): copy or export it again")
 
 
 def _suggest(file: Path) -> str:
@@ -94,25 +90,24 @@ def _suggest(file: Path) -> str:
 def open_file(path: str) -> OpenedFile:
     """Read the header of an image file, a Zarr folder, or `sample:NAME`.
 
-    Raises:
-        ImageError: the path names no readable local file, or its content is no supported image.
-        OSError: the file cannot be read.
+    Raises `ImageError` for what `find_file` refuses, and content that is no supported image.
     """
     if path.startswith(SAMPLE_PREFIX):
         name = path.removeprefix(SAMPLE_PREFIX)
-        return open_array(Path(name), np.atleast_3d(load_sample(name)))
+        return open_array(name, np.atleast_3d(load_sample(name)))
     file = find_file(path)
-    if file.is_dir():
-        return open_zarr(file)
-    with file.open("rb") as stream:
-        magic = stream.read(len(NPY_MAGIC))
-    if magic == NPY_MAGIC:
-        return open_npy(file)
-    if magic.startswith(EXR_MAGIC):
-        return open_exr(file)
-    if magic.startswith(TIFF_MAGICS):
-        return open_tiff(file)
-    return open_vips_file(file)
+    with errors_about(repr(path)):
+        if file.is_dir():
+            return open_zarr(file)
+        with file.open("rb") as stream:
+            magic = stream.read(len(NPY_MAGIC))
+        if magic == NPY_MAGIC:
+            return open_npy(file)
+        if magic.startswith(EXR_MAGIC):
+            return open_exr(file)
+        if magic.startswith(TIFF_MAGICS):
+            return open_tiff(file)
+        return open_vips_file(file)
 
 
 def image_digest(path: str) -> str:
@@ -124,26 +119,19 @@ def image_digest(path: str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
+    """SHA-256 of a file's bytes, in hexadecimal; raises `OSError` if it cannot be read.
 
     For a folder, of the names of its files at any depth, in order, each with that file's digest.
-
-    Raises:
-        OSError: a file cannot be read.
     """
     path = path.absolute()
     if not path.is_dir():
-        return _cached_digest(path, *_state(path))
+        stat = path.stat()
+        return _cached_digest(path, stat.st_mtime_ns, stat.st_size)
     digest = hashlib.sha256()
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         name = file.relative_to(path).as_posix().encode(errors="surrogateescape")
-        digest.update(name + b"\0" + _cached_digest(file, *_state(file)).encode() + b"\n")
+        digest.update(name + b"\0" + file_digest(file).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _state(file: Path) -> tuple[int, int]:
-    stat = file.stat()
-    return stat.st_mtime_ns, stat.st_size
 
 
 @lru_cache(maxsize=1024)

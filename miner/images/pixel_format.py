@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,6 +17,7 @@ from miner.signals.scratch import ArrayLike, Scratch, WritableArray, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
 
 PixelType = Literal["uint8", "uint16", "float32"]
+DAMAGED = "it is damaged, cut short or of an unusual kind; export it again"
 
 _INTERPRETATIONS: dict[str, tuple[str, str]] = {  # 1 or 2 channels, 3 or 4 channels
     "uint8": ("b-w", "srgb"),
@@ -146,7 +146,7 @@ class Orientation:
 class OpenedFile:
     """An image file whose header has been read; no pixel has been decoded yet."""
 
-    file: Path
+    name: str  # the file's without its suffix, or the sample's
     sides: tuple[int, int]  # height and width as stored, before they are turned upright
     n_channels: int
     dtype: PixelType  # of the values that `load` gives
@@ -156,38 +156,40 @@ class OpenedFile:
 
 
 @contextmanager
-def one_line_errors(
-    file: Path | str,
-    remedy: str = "it is damaged, cut short or of an unusual kind; export it again",
-    kind: type[Exception] = Exception,  # libraries raise anything over damaged files
-) -> Iterator[None]:
-    """Turn errors over a file that is damaged or cannot be read into an `ImageError`."""
+def errors_about(subject: str) -> Iterator[None]:
+    """Begin the messages of image errors with their subject, and report disk errors alike."""
     try:
         yield
-    except ImageError:
-        raise
-    except kind as error:
-        if isinstance(error, OSError) and error.strerror:
-            problem = f"cannot be read ({error.strerror})"
-            remedy = "check its name, its permissions and the disk"
-        else:
-            reason = re.sub(r"'/dev/fd/\d+'|.<Python Stream>.", "it", str(error))
-            reason = " ".join(f"{type(error).__name__}: {reason}".split())[:200]
-            problem = f"cannot be decoded ({reason})"
-        raise ImageError(f"{str(file)!r} {problem}: {remedy}") from None
+    except ImageError as error:
+        raise type(error)(f"{subject} {error}") from None
+    except OSError as error:
+        remedy = "check its name, its permissions and the disk"
+        raise ImageError(f"{subject} cannot be read ({error.strerror}): {remedy}") from None
+
+
+@contextmanager
+def decoding(remedy: str = DAMAGED) -> Iterator[None]:
+    """Turn whatever a library raises over a damaged file into an `ImageError`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ImageError) or (isinstance(error, OSError) and error.strerror):
+            raise
+        reason = re.sub(r"'/dev/fd/\d+'|.<Python Stream>.", "it", str(error))
+        reason = " ".join(f"{type(error).__name__}: {reason}".split())[:200]
+        raise ImageError(f"cannot be decoded ({reason}): {remedy}") from None
 
 
 def new_array(scratch: Scratch, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:
     """An uninitialised array for pixels, or an `ImageError` if there is no space for it."""
+    size = mebibytes(n_bytes(shape, dtype))
     try:
         return scratch.array(name, shape, dtype)
-    except (OSError, MemoryError) as error:
-        is_disk = isinstance(error, OSError)
-        reason = error.strerror if is_disk else "not enough memory"
-        raise (NoSpaceError if is_disk else ImageError)(
-            f"no space for {mebibytes(n_bytes(shape, dtype))} of pixels ({reason}): free as much, "
-            "or put the run's folder on another disk"
-        ) from None
+    except OSError as error:
+        remedy = "free as much, or put the run's folder on another disk"
+        raise NoSpaceError(f"needs {size} for its pixels ({error.strerror}): {remedy}") from None
+    except MemoryError:
+        raise ImageError(f"needs {size} of memory for its pixels: free as much") from None
 
 
 def mebibytes(size: int) -> str:

@@ -16,7 +16,7 @@ from miner.images.pixel_format import (
     Orientation,
     PixelFormat,
     PixelType,
-    one_line_errors,
+    errors_about,
 )
 from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import ArrayLike, Scratch
@@ -44,6 +44,7 @@ class ImageInfo:
 class SourceImage:
     """An image that is read region by region, with what is needed to write it as its file was."""
 
+    path: str  # as given to `open_image`
     name: str  # the file's name without its suffix, or the sample's
     format: PixelFormat
     sha256: str  # of the file's bytes, of all of a Zarr folder's files, or of a sample's pixels
@@ -58,9 +59,9 @@ class SourceImage:
 
     def read_stored(self, region: Region) -> NDArray[Any]:
         """Values in an upright region, (h, w, C) in the file's type; may be a view."""
-        return self.orientation.upright(
-            self.stored[slices(self.orientation.stored(region, self.sides))]
-        )
+        index = slices(self.orientation.stored(region, self.sides))
+        with errors_about(repr(self.path)):
+            return self.orientation.upright(self.stored[index])
 
     def read(self, region: Region) -> NDArray[np.float32]:
         """Values in a region as a new C-contiguous array, (C, h, w) in [0, 1].
@@ -78,14 +79,12 @@ class SourceImage:
 def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> ImageInfo:
     """Read the header of a file, or of `sample:NAME`, without decoding its pixels.
 
-    With `crop_px` the size is that of its middle, as `open_image` gives it.
-
-    Raises `ImageError` for a path or content that `open_image` refuses, damage to the pixels
-    excepted.
+    The size is that of the image which `open_image` gives. Raises `ImageError` for a path or
+    content that `open_image` refuses, damage to the pixels excepted.
     """
     opened = _open(path, max_pixels)
     height, width = sides_of(_middle(opened, crop_px))
-    return ImageInfo(opened.file.stem, width, height, opened.n_channels, opened.dtype)
+    return ImageInfo(opened.name, width, height, opened.n_channels, opened.dtype)
 
 
 def open_image(
@@ -111,45 +110,42 @@ def open_image(
     """
     opened = _open(path, max_pixels)
     for remark in opened.remarks:
-        logger.warning("%r %s", str(opened.file), remark)
-    orientation, box = opened.orientation, _middle(opened, crop_px)
-    stored_box = orientation.stored(box, orientation.upright_sides(opened.sides))
-    height, width = sides_of(box)
-    format = PixelFormat.of_values(opened.dtype, opened.n_channels)
-    with one_line_errors(path, kind=OSError):
-        stored, digest = opened.load(stored_box, scratch), image_digest(path)
-        image = SourceImage(opened.file.stem, format, digest, (height, width), stored, orientation)
-        if opened.dtype != "float32":
-            return image
-        low, high = _finite_range(str(opened.file), image)
+        logger.warning("%r %s", path, remark)
+    box = _middle(opened, crop_px)
+    upright_sides = opened.orientation.upright_sides(opened.sides)
+    with errors_about(repr(path)):
+        image = SourceImage(
+            path,
+            opened.name,
+            PixelFormat.of_values(opened.dtype, opened.n_channels),
+            image_digest(path),
+            (box[0][1] - box[0][0], box[1][1] - box[1][0]),
+            opened.load(opened.orientation.stored(box, upright_sides), scratch),
+            opened.orientation,
+        )
+    if opened.dtype != "float32":
+        return image
+    low, high = _finite_range(image)
     return replace(image, format=PixelFormat.of_values("float32", opened.n_channels, low, high))
 
 
 def _open(path: str, max_pixels: int) -> OpenedFile:
-    with one_line_errors(path, kind=OSError):
-        opened = open_file(path)
-    _check_size(opened, max_pixels)
-    return opened
-
-
-def _check_size(opened: OpenedFile, max_pixels: int) -> None:
-    """Refuse an image that is too large before anything is decoded."""
-    name, (height, width), n_channels = str(opened.file), opened.sides, opened.n_channels
-    n_pixels = width * height
-    if width < 1 or height < 1 or n_channels < 1:
-        raise ImageError(
-            f"{name!r} has {width} x {height} pixels of {n_channels} channels: it is empty; "
-            "export it again"
+    """Open a file, and refuse what is too large before anything is decoded."""
+    opened = open_file(path)
+    (height, width), n_channels = opened.sides, opened.n_channels
+    n_pixels, sides = height * width, f"{width} x {height}"
+    if min(height, width, n_channels) < 1:
+        problem = f"{sides} pixels of {n_channels} channels: it is empty; export it again"
+    elif n_pixels > max_pixels:
+        problem = (
+            f"{sides} = {n_pixels} pixels, more than image.max_pixels={max_pixels}: "
+            f"raise image.max_pixels to {n_pixels} or more"
         )
-    if n_pixels > max_pixels:
-        raise ImageError(
-            f"{name!r} has {width} x {height} = {n_pixels} pixels, more than "
-            f"image.max_pixels={max_pixels}: raise image.max_pixels to {n_pixels} or more"
-        )
-    if n_channels > _MAX_CHANNELS:
-        raise ImageError(
-            f"{name!r} has {n_channels} channels, more than {_MAX_CHANNELS}: keep those that matter"
-        )
+    elif n_channels > _MAX_CHANNELS:
+        problem = f"{n_channels} channels, more than {_MAX_CHANNELS}: keep those that matter"
+    else:
+        return opened
+    raise ImageError(f"{path!r} has {problem}")
 
 
 def _middle(opened: OpenedFile, crop_px: int | None) -> Region:
@@ -160,7 +156,7 @@ def _middle(opened: OpenedFile, crop_px: int | None) -> Region:
     return tuple((first, first + size) for first, size in zip(firsts, sizes, strict=True))
 
 
-def _finite_range(name: str, image: SourceImage) -> tuple[float, float]:
+def _finite_range(image: SourceImage) -> tuple[float, float]:
     """Least and largest stored value; refuses NaN and infinite values."""
     low, high, n_nan, n_infinite = math.inf, -math.inf, 0, 0
     first = (*image.sides, image.n_channels)
@@ -174,9 +170,9 @@ def _finite_range(name: str, image: SourceImage) -> tuple[float, float]:
             row, column, channel = np.argwhere(~np.isfinite(values))[0].tolist()
             first = min(first, (region[0][0] + row, region[1][0] + column, channel))
     if n_nan or n_infinite:
+        place = f"row {first[0]}, column {first[1]}, channel {first[2]} (from 0)"
         raise ImageError(
-            f"{name!r} holds {n_nan} NaN and {n_infinite} infinite values, the first at row "
-            f"{first[0]}, column {first[1]}, channel {first[2]} (from 0): every value must be "
-            "finite in float32; replace them, say with 0"
+            f"{image.path!r} holds {n_nan} NaN and {n_infinite} infinite values, the first at "
+            f"{place}: every value must be finite in float32; replace them, say with 0"
         )
     return low, high

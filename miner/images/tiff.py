@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,8 @@ from miner.images.pixel_format import (
     OpenedFile,
     Orientation,
     PixelType,
+    decoding,
     new_array,
-    one_line_errors,
     pixel_type,
 )
 from miner.images.vips import open_vips_file
@@ -25,12 +26,9 @@ from miner.signals.scratch import ArrayLike, Scratch, WritableArray
 from miner.support.errors import ImageError
 
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# values of tags
 _GREY, _RGB, _YCBCR, _CIELAB = 1, 2, 6, 8  # photometric interpretations
 _NOT_COMPRESSED, _JPEGS = 1, (6, 7)
-_PLANAR = 2
-_ASSOCIATED = 1
-_ORIENTATION_TAG = 274
+_PLANAR, _ASSOCIATED, _ORIENTATION_TAG = 2, 1, 274
 
 _MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
 _READ_BYTES = 2**24  # of compressed segments at once
@@ -46,13 +44,15 @@ def open_tiff(file: Path) -> OpenedFile:
     try:
         with tifffile.TiffFile(file) as tiff:
             page: Any = tiff.pages.first
-            _check(file, page)
-            is_misread = _is_misread(page)
+            _check(page, file.stat().st_size)
+            is_misread = page.dtype in (np.float64, np.int64, np.uint64) or (
+                _is_planar(page) and (page.is_tiled or int(page.photometric) != _RGB)
+            )
             is_divided = _ASSOCIATED in page.extrasamples and not is_misread
             n_missing = sum(count == 0 for count in page.databytecounts) if page.is_tiled else 0
     except ImageError:
         raise
-    except Exception:  # tifffile lets through whatever a damaged file provokes
+    except Exception:  # tifffile raises anything over damaged files
         return open_vips_file(file)
     opened = _open_by_tifffile(file) if is_misread else open_vips_file(file)
     remarks = list(opened.remarks)
@@ -63,30 +63,23 @@ def open_tiff(file: Path) -> OpenedFile:
     return replace(opened, remarks=tuple(remarks))
 
 
-def _check(file: Path, page: Any) -> None:
+def _check(page: Any, n_bytes: int) -> None:
     """Refuse what libvips would read as other pixels than those meant."""
-    size, end = file.stat().st_size, _end(page)
-    photometric = int(page.photometric)
-    if end > size:
-        raise ImageError(
-            f"{str(file)!r} is cut short: it has {size} bytes and its pixels end at byte "
-            f"{end}; copy or export it again"
-        )
-    if _is_planar(page) and photometric not in (_GREY, _RGB):
-        raise ImageError(
-            f"{str(file)!r} holds one plane per channel, of photometric kind {photometric}: "
-            "only grey and RGB planes are read; save it as an interleaved RGB TIFF"
-        )
-    if photometric == _YCBCR and int(page.compression) not in _JPEGS:
-        raise ImageError(
-            f"{str(file)!r} is in YCbCr that is not compressed by JPEG: no other is read; "
-            "save it as an RGB TIFF"
-        )
-    if photometric == _CIELAB and max(_bits(page)) <= 8:
-        raise ImageError(
-            f"{str(file)!r} is in CIELab of 8 bits: only 16 bits and floats of it are read; save "
-            "it as an RGB TIFF"
-        )
+    end, kind = _end(page), int(page.photometric)
+    if end > n_bytes:
+        sizes = f"it has {n_bytes} bytes and its pixels end at byte {end}"
+        raise ImageError(f"is cut short: {sizes}; copy or export it again")
+    if _is_planar(page) and kind not in (_GREY, _RGB):
+        remedy = "only grey and RGB planes are read; save it as an interleaved RGB TIFF"
+        raise ImageError(f"holds one plane per channel, of photometric kind {kind}: {remedy}")
+    if kind == _YCBCR and int(page.compression) not in _JPEGS:
+        raise ImageError("is in YCbCr that is not compressed by JPEG: save it as an RGB TIFF")
+    if kind == _CIELAB and np.max(page.bitspersample) <= 8:
+        raise ImageError("is in CIELab of 8 bits, which is not read: save it as an RGB TIFF")
+
+
+def _is_planar(page: Any) -> bool:
+    return int(page.planarconfig) == _PLANAR and page.samplesperpixel > 1
 
 
 def _end(page: Any) -> int:
@@ -104,47 +97,31 @@ def _segment_bytes(page: Any) -> int:
     return int(math.prod(page.chunks)) * (int(page.dtype.itemsize) if page.dtype else 1)
 
 
-def _bits(page: Any) -> tuple[int, ...]:
-    """Of a value of each channel, once where all are alike."""
-    bits = page.bitspersample
-    return tuple(bits) if isinstance(bits, tuple) else (bits,)
-
-
-def _is_planar(page: Any) -> bool:
-    return int(page.planarconfig) == _PLANAR and page.samplesperpixel > 1
-
-
-def _is_misread(page: Any) -> bool:
-    """Whether libvips would lose bits of the values or confuse the planes."""
-    if page.dtype in (np.float64, np.int64, np.uint64):
-        return True
-    return _is_planar(page) and bool(page.is_tiled or int(page.photometric) != _RGB)
-
-
 def _open_by_tifffile(file: Path) -> OpenedFile:
     """Read the header of the first page; refuses unusual axes and sizes of values or strips."""
     import tifffile
 
-    with one_line_errors(file, _REMEDY), tifffile.TiffFile(file) as tiff:
+    with decoding(_REMEDY), tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages.first
-        n_pages, n_bits, axes = len(tiff.pages), _bits(page), str(page.axes)
+        n_pages, axes, bits = len(tiff.pages), str(page.axes), np.ravel(page.bitspersample)
         size, orientation = _segment_bytes(page), int(page.tags.valueof(_ORIENTATION_TAG, 1))
     dtype = None if page.dtype is None else pixel_type(page.dtype)
-    if dtype is None or set(n_bits) - {8, 16, 32, 64}:
-        raise ImageError(f"{str(file)!r} has values of {max(n_bits)} bits: {_REMEDY}")
+    if dtype is None or not np.isin(bits, (8, 16, 32, 64)).all():
+        raise ImageError(f"has values of {bits.max()} bits: {_REMEDY}")
     if axes not in ("YX", "YXS", "SYX"):
-        raise ImageError(f"{str(file)!r} has axes {axes}: {_REMEDY}")
+        raise ImageError(f"has axes {axes}: {_REMEDY}")
     if size > _MAX_SEGMENT_BYTES:
-        raise ImageError(f"{str(file)!r} has strips or tiles of {size} bytes each: {_REMEDY}")
+        raise ImageError(f"has strips or tiles of {size} bytes each: {_REMEDY}")
     remarks = [] if dtype == page.dtype else [f"holds {page.dtype} values: read as float32"]
     if n_pages > 1:
         remarks.append(f"has {n_pages} pages or frames: only the first is read")
+    n_channels = int(page.samplesperpixel)
     return OpenedFile(
-        file,
+        file.stem,
         (int(page.imagelength), int(page.imagewidth)),
-        int(page.samplesperpixel),
+        n_channels,
         dtype,
-        partial(_load, file, int(page.samplesperpixel), dtype),
+        partial(_load, file, n_channels, dtype),
         Orientation.of_exif(orientation),
         tuple(remarks),
     )
@@ -157,35 +134,30 @@ def _load(
     import tifffile
 
     array = new_array(scratch, "image", (*sides_of(box), n_channels), dtype)
-    with one_line_errors(file, _REMEDY), tifffile.TiffFile(file) as tiff:
+    with decoding(_REMEDY), tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages.first
-        for segment in page.segments(maxworkers=1, buffersize=_READ_BYTES):
-            _copy(array, box, *segment)
+        for values, corner, size in page.segments(maxworkers=1, buffersize=_READ_BYTES):
+            _copy(values, corner, size, array, box)
     return array
 
 
 def _copy(
-    array: WritableArray,
-    box: Region,
-    values: Any,
-    position: tuple[int, ...],
-    size: tuple[int, ...],
+    values: Any, corner: Sequence[int], size: Sequence[int], array: WritableArray, box: Region
 ) -> None:
-    """Write the part of a decoded segment (1, h, w, C) that is inside the box."""
-    plane, _, top, left, channel = position
-    to_rows, rows = _overlap(top, size[1], box[0])
-    to_columns, columns = _overlap(left, size[2], box[1])
-    first = plane or channel
-    target = (to_rows, to_columns, slice(first, first + size[3]))
-    if values is None:  # left out of the file, as nothing is there
+    """Write the part of a decoded strip or tile (1, h, w, C) that is inside the box."""
+    plane, _, y, x, channel = corner
+    (top, bottom), (left, right) = box
+    first_row, first_column = max(y, top), max(x, left)
+    end_row = max(first_row, min(y + size[1], bottom))
+    end_column = max(first_column, min(x + size[2], right))
+    target = (
+        slice(first_row - top, end_row - top),
+        slice(first_column - left, end_column - left),
+        slice(plane or channel, (plane or channel) + size[3]),
+    )
+    if values is None:  # left out of the file
         array[target] = 0
         return
+    part = values[0, first_row - y : end_row - y, first_column - x : end_column - x]
     with np.errstate(over="ignore"):  # infinities are refused later, as in other files
-        array[target] = values[0, rows, columns].astype(array.dtype)
-
-
-def _overlap(first: int, size: int, span: tuple[int, int]) -> tuple[slice, slice]:
-    """What a segment and a span along one axis share, counted from the span and the segment."""
-    start = max(first, span[0])
-    end = max(start, min(first + size, span[1]))
-    return slice(start - span[0], end - span[0]), slice(start - first, end - first)
+        array[target] = part.astype(array.dtype)

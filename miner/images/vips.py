@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from miner.images.pixel_format import OpenedFile, Orientation, PixelType, new_array
+from miner.images.pixel_format import DAMAGED, OpenedFile, Orientation, PixelType, new_array
 from miner.signals.regions import Region, sides_of
 from miner.signals.scratch import ArrayLike, NpyFile, Scratch, n_bytes
 from miner.support.errors import ImageError
@@ -31,7 +31,7 @@ logging.getLogger("pyvips").setLevel(logging.CRITICAL)  # our errors report what
 
 
 def open_vips_file(file: Path) -> OpenedFile:
-    """Read the header of a file's first page; raises `ImageError` for what is no known image."""
+    """Read the header of a file's first page; raises `ImageError` for unknown formats."""
     import pyvips
 
     try:
@@ -41,27 +41,24 @@ def open_vips_file(file: Path) -> OpenedFile:
             # "truncated" lets a cut TIFF pass; "warning" refuses sound ones, say of unsorted tags
             image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
         if not image.get("vips-loader").startswith(_LOADERS):
-            raise ImageError(_explain(file, _UNKNOWN))
-        kept = _normalised(image)
+            raise _explained(_UNKNOWN)
+        kept = image  # as uint8, uint16 or float32 values in grey, RGB or plain bands, lazily
+        if kept.interpretation not in _COLOURS_KEPT:
+            kept = kept.colourspace("rgb16" if kept.format == "ushort" else "srgb")
+        if kept.format not in _DTYPES:
+            kept = kept.cast("float")
         orientation = image.get("orientation") if image.get_typeof("orientation") else 1
         return OpenedFile(
-            file,
+            file.stem,
             (image.height, image.width),
             kept.bands,
             _DTYPES[kept.format],
-            partial(_load, file, kept),
+            partial(_load, kept),
             Orientation.of_exif(orientation),
             _remarks(file, image),
         )
     except pyvips.Error as error:
-        raise ImageError(_explain(file, error.detail)) from None
-
-
-def _normalised(image: pyvips.Image) -> pyvips.Image:
-    """Bring a lazy image to uint8, uint16 or float32 values in grey, RGB or plain bands, lazily."""
-    if image.interpretation not in _COLOURS_KEPT:
-        image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
-    return image if image.format in _DTYPES else image.cast("float")
+        raise _explained(error.detail) from None
 
 
 def _remarks(file: Path, image: pyvips.Image) -> tuple[str, ...]:
@@ -77,14 +74,12 @@ def _remarks(file: Path, image: pyvips.Image) -> tuple[str, ...]:
         with file.open("rb") as stream:
             width, height = struct.unpack("<6xHH", stream.read(10))
         if (width, height) != (image.width, image.height):  # libvips replaces one above 2048 pixels
-            remarks.append(
-                f"claims {width} x {height} pixels: only the {image.width} x {image.height} of its "
-                "first frame are read"
-            )
+            frame = f"only the {image.width} x {image.height} of its first frame are read"
+            remarks.append(f"claims {width} x {height} pixels: {frame}")
     return tuple(remarks)
 
 
-def _load(file: Path, image: pyvips.Image, box: Region, scratch: Scratch) -> ArrayLike:
+def _load(image: pyvips.Image, box: Region, scratch: Scratch) -> ArrayLike:
     """Decode a part of a lazy image; into a scratch file a few rows at a time."""
     import pyvips
 
@@ -102,29 +97,20 @@ def _load(file: Path, image: pyvips.Image, box: Region, scratch: Scratch) -> Arr
         else:
             array = np.atleast_3d(image.numpy())
     except pyvips.Error as error:
-        raise ImageError(_explain(file, error.detail)) from None
-    # libvips reads damaged tiles of a TIFF as zeros without failing
-    messages = [line for line in pyvips.Error("").detail.splitlines() if "tiff2vips" in line]
-    damage = [line for line in messages if _MISSING_TILE not in line]
-    if damage:
-        raise ImageError(_explain(file, "\n".join(damage)))
+        raise _explained(error.detail) from None
+    for message in pyvips.Error("").detail.splitlines():
+        if "tiff2vips" in message and _MISSING_TILE not in message:  # a damaged tile, read as zeros
+            raise _explained(message)
     return array
 
 
-def _explain(file: Path, detail: str) -> str:
+def _explained(detail: str) -> ImageError:
     """Turn the several lines of a libvips error into one."""
     if _UNKNOWN in detail:
-        return (
-            f"{str(file)!r} is not an image of a known format (PNG, JPEG, TIFF, WebP, AVIF, GIF, "
-            "OpenEXR, .npy, Zarr): convert it to PNG or TIFF"
-        )
+        known = "PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, .npy, Zarr"
+        return ImageError(f"is not an image of a known format ({known}): convert it to PNG or TIFF")
     reason = next(filter(None, map(str.strip, detail.splitlines())), "unreadable header")
     if _TOO_MUCH_MEMORY in detail:
-        return (
-            f"{str(file)!r} has strips or tiles that take too much memory ({reason}): save it as a "
-            "TIFF of small tiles"
-        )
-    return (
-        f"{str(file)!r} cannot be decoded ({reason}): it is damaged, cut short or of an "
-        "unusual kind; export it again as PNG or TIFF"
-    )
+        problem = f"has strips or tiles that take too much memory ({reason})"
+        return ImageError(f"{problem}: save it as a TIFF of small tiles")
+    return ImageError(f"cannot be decoded ({reason}): {DAMAGED} as PNG or TIFF")

@@ -81,7 +81,7 @@ class FullScratch(Scratch):
 def test_a_full_disk_says_what_is_needed(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"a.{kind[-3:]}"
     SAVES[kind](path, draw(999, 999))
-    with pytest.raises(ImageError, match=r"no space for \d+ MiB of pixels \(No space left"):
+    with pytest.raises(ImageError, match=r"needs \d+ MiB for its pixels \(No space left"):
         open_image(str(path), LIMIT, scratch=FullScratch(None))
 
 
