@@ -46,8 +46,7 @@ def find_file(path: str) -> Path:
     The folder of a Zarr array passes, too. Raises `ImageError` for a URL, a missing file, another
     folder or non-file, and a file that is empty or unreadable.
     """
-    # a name such as "~draft.png" is no home folder
-    file = Path(path).expanduser() if path.startswith("~/") else Path(path)
+    file = _expanded(path)
     with errors_about(repr(path)):
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
             raise ImageError("is a URL: only local files are read; download it first")
@@ -56,6 +55,11 @@ def find_file(path: str) -> Path:
         if not is_zarr(file):
             _check_content(file)
     return file
+
+
+def _expanded(path: str) -> Path:
+    # a name such as "~draft.png" is no home folder
+    return Path(path).expanduser() if path.startswith("~/") else Path(path)
 
 
 def is_zarr(folder: Path) -> bool:
@@ -113,7 +117,7 @@ def open_file(path: str) -> OpenedFile:
 def image_digest(path: str) -> str:
     """SHA-256 of a file's bytes as `file_digest` gives it, or of the pixels of `sample:NAME`."""
     if not path.startswith(SAMPLE_PREFIX):
-        return file_digest(find_file(path))
+        return file_digest(_expanded(path))
     pixels = np.atleast_3d(load_sample(path.removeprefix(SAMPLE_PREFIX)))
     return hashlib.sha256(pixels.transpose(2, 0, 1).tobytes()).hexdigest()
 

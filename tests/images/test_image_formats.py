@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,24 +43,18 @@ def test_integers_are_kept(tmp_path: Path, dtype: str, channels: int, suffix: st
     assert (image.format.dtype, image.format.interpretation) == (dtype, space)
 
 
-def test_pixels_are_unit_floats_channels_first(tmp_path: Path) -> None:
-    values = integers(5, 7, 3)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("shape", [(5, 7, 3), (4, 4, 1), (1, 1, 1)])
+def test_pixels_are_unit_floats_channels_first(
+    tmp_path: Path, shape: tuple[int, ...], dtype: str
+) -> None:
+    values = integers(*shape, dtype=dtype)
     cv2.imwrite(str(tmp_path / "a.png"), values[:, :, ::-1])
     pixels = opened(tmp_path / "a.png").pixels
-    np.testing.assert_array_equal(pixels, (values.transpose(2, 0, 1) / np.float32(255)))
+    peak = np.float32(np.iinfo(dtype).max)
+    np.testing.assert_array_equal(pixels, values.transpose(2, 0, 1) / peak)
     assert pixels.dtype == np.float32
     assert pixels.flags.c_contiguous
-
-
-def test_cv2_16_bit_png(tmp_path: Path) -> None:
-    values = integers(4, 4, dtype="uint16")
-    cv2.imwrite(str(tmp_path / "a.png"), values)
-    np.testing.assert_array_equal(stored(opened(tmp_path / "a.png"))[:, :, 0], values)
-
-
-def test_single_pixel(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "a.png"), np.array([[51]], np.uint8))
-    assert opened(tmp_path / "a.png").pixels.tolist() == [[[np.float32(0.2)]]]
 
 
 def test_palette_is_expanded_to_rgb(tmp_path: Path) -> None:
@@ -108,26 +103,29 @@ def test_cmyk_jpeg_is_converted_to_srgb(tmp_path: Path, caplog: pytest.LogCaptur
     assert "CMYK: converted to sRGB" in caplog.text
 
 
+@pytest.mark.parametrize("layout", ["contig", "separate"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_unit_floats_are_kept(tmp_path: Path, dtype: str) -> None:
-    values = noise(5, 7, 3)
-    tifffile.imwrite(tmp_path / "a.tif", values.astype(dtype), photometric="rgb")
+def test_unit_floats_are_kept(tmp_path: Path, dtype: str, layout: Any) -> None:
+    values = noise(3, 5, 7)
+    stored_values = values.transpose(1, 2, 0) if layout == "contig" else values
+    tifffile.imwrite(
+        tmp_path / "a.tif", stored_values.astype(dtype), photometric="rgb", planarconfig=layout
+    )
     image = opened(tmp_path / "a.tif")
-    np.testing.assert_array_equal(image.pixels, values.transpose(2, 0, 1))
+    np.testing.assert_array_equal(image.pixels, values)
     assert (image.format.scale, image.format.offset) == (1.0, 0.0)
 
 
 def test_other_floats_fill_the_unit_range(tmp_path: Path) -> None:
     values = np.array([[-2.0, 0.0, 6.0]], np.float32)
-    tifffile.imwrite(tmp_path / "a.tif", values)
-    image = opened(tmp_path / "a.tif")
-    assert image.pixels.tolist() == [[[0.0, 0.25, 1.0]]]
-    np.testing.assert_array_equal(stored(image)[:, :, 0], values)
-
-
-def test_constant_float_outside_the_unit_range(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", np.full((2, 3), 7.5, np.float32))
-    assert (stored(opened(tmp_path / "a.tif")) == 7.5).all()
+    for number, (floats, unit) in enumerate(
+        [(values, [0.0, 0.25, 1.0]), (values * 0 + 7.5, [0.0] * 3)]
+    ):
+        path = tmp_path / f"{number}.tif"
+        tifffile.imwrite(path, floats)
+        image = opened(path)
+        assert image.pixels.tolist() == [[unit]]
+        np.testing.assert_array_equal(stored(image)[:, :, 0], floats)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint32", "int64", "uint64"])
@@ -137,13 +135,6 @@ def test_other_integers_are_read_as_float(tmp_path: Path, dtype: str) -> None:
     image = opened(tmp_path / "a.tif")
     assert image.format.dtype == "float32"
     np.testing.assert_array_equal(stored(image)[:, :, 0], values)
-
-
-def test_planar_float64_is_read(tmp_path: Path) -> None:
-    values = noise(3, 5, 7).astype(float)
-    path = tmp_path / "a.tif"
-    tifffile.imwrite(path, values, photometric="rgb", planarconfig="separate")
-    np.testing.assert_array_equal(opened(path).pixels, values)
 
 
 def test_seven_channels(tmp_path: Path) -> None:
@@ -208,16 +199,11 @@ def test_inspecting_does_not_warn(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert not caplog.records
 
 
-def test_lossless_webp(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("a.webp", "WEBP"), ("a.jpg", "PNG")])
+def test_lossless_content_counts_not_the_suffix(tmp_path: Path, name: str, kind: str) -> None:
     values = integers(5, 7, 3)
-    Image.fromarray(values).save(tmp_path / "a.webp", lossless=True)
-    np.testing.assert_array_equal(stored(opened(tmp_path / "a.webp")), values)
-
-
-def test_content_counts_not_the_suffix(tmp_path: Path) -> None:
-    values = integers(5, 7, 3)
-    Image.fromarray(values).save(tmp_path / "a.jpg", format="PNG")
-    np.testing.assert_array_equal(stored(opened(tmp_path / "a.jpg")), values)
+    Image.fromarray(values).save(tmp_path / name, format=kind, lossless=True)
+    np.testing.assert_array_equal(stored(opened(tmp_path / name)), values)
 
 
 ODD = {
