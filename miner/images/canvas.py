@@ -81,8 +81,8 @@ def _explained(error: Exception, path: Path, size: int) -> ImageError:
 class ReportImage:
     """An image of any size, filled tile by tile, that becomes a PNG.
 
-    It becomes a TIFF if float32 or of more than 4 channels, and above `max_pixels` pixels a
-    preview, smaller by a power of two, each pixel the mean of those it replaces.
+    It becomes a TIFF if it is float32 or has more than 4 channels. Above `max_pixels` pixels it
+    becomes a preview, smaller by a power of two, each pixel the mean of those it replaces.
     """
 
     def __init__(
@@ -93,16 +93,16 @@ class ReportImage:
         scratch: Scratch,
         max_pixels: int = 2**28,
     ) -> None:
-        """Make a canvas of (height, width); the suffix of `path` (.png, .tif or none) is set.
+        """Make a canvas of (height, width); the suffix of `path` becomes .png or .tif.
 
         Raises `ImageError` if there is no space for the pixels or `max_pixels` is below 1.
         """
         is_png = format.dtype != "float32" and format.channels <= 4
-        stem = path.stem if path.suffix.lower() in (".png", ".tif") else path.name
-        self._path = path.with_name(stem + (".png" if is_png else ".tif"))
+        self._path = path.with_suffix(".png" if is_png else ".tif")
         self._factor = preview_factor(*sides, max_pixels)
-        self._sides = tuple(max(1, side // self._factor) for side in sides)
-        self._canvas = PixelCanvas(format, *self._sides, scratch)
+        height_px, width_px = (max(1, side // self._factor) for side in sides)
+        self._sides = height_px, width_px
+        self._canvas = PixelCanvas(format, height_px, width_px, scratch)
 
     def fill(self, tile: Region, unit: NDArray[np.float32]) -> None:
         """Set a tile, which begins at multiples of the preview's factor; see `PixelCanvas`."""

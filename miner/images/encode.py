@@ -201,7 +201,7 @@ def _tiff_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     kind: Any = {"photometric": "minisblack", "planarconfig": "contig" if channels > 1 else None}
     tifffile.imwrite(buffer, pixel, bigtiff=True, metadata=None, **kind)
     buffer.seek(0)
-    with tifffile.TiffFile(buffer, mode="r+b") as tiff:
+    with tifffile.TiffFile(buffer, mode="r+") as tiff:
         page: Any = tiff.pages.first
         page.tags["ImageWidth"].overwrite(width)
         page.tags["ImageLength"].overwrite(height)

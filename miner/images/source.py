@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a header tells: the size upright, channels and values as `open_image` gives them."""
+    """What a header contains: the size upright, channels and values as `open_image` gives them."""
 
     name: str  # the file's name without its suffix, or the sample's
     width_px: int
@@ -149,7 +149,7 @@ def _open(path: str, max_pixels: int) -> OpenedFile:
 
 
 def _middle(opened: OpenedFile, crop_px: int | None) -> Region:
-    """The part of the upright image that is read: at most `crop_px` pixels a side, None is all."""
+    """The middle of the upright image, at most `crop_px` pixels a side; None is all of it."""
     sides = opened.orientation.upright_sides(opened.sides)
     sizes = [side if crop_px is None else min(side, crop_px) for side in sides]
     firsts = [(side - size) // 2 for side, size in zip(sides, sizes, strict=True)]
@@ -170,9 +170,9 @@ def _finite_range(image: SourceImage) -> tuple[float, float]:
             row, column, channel = np.argwhere(~np.isfinite(values))[0].tolist()
             first = min(first, (region[0][0] + row, region[1][0] + column, channel))
     if n_nan or n_infinite:
-        place = f"row {first[0]}, column {first[1]}, channel {first[2]} (from 0)"
+        where = f"row {first[0]}, column {first[1]}, channel {first[2]} (from 0)"
         raise ImageError(
             f"{image.path!r} holds {n_nan} NaN and {n_infinite} infinite values, the first at "
-            f"{place}: every value must be finite in float32; replace them, say with 0"
+            f"{where}: every value must be finite in float32; replace them, say with 0"
         )
     return low, high

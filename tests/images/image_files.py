@@ -27,7 +27,7 @@ def integers(*shape: int, dtype: str = "uint8", top: int | None = None) -> np.nd
 
 
 def stored(image: SourceImage) -> np.ndarray:
-    """The pixels (H, W, C) in the file's own type."""
+    """The pixels (H, W, C) in the type of the file."""
     return image.format.from_unit(image.pixels).transpose(1, 2, 0)
 
 

@@ -110,11 +110,11 @@ def test_objects_are_never_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", ["pickle", "base64"])
-@pytest.mark.parametrize("place", ["compressor", "filters"])
-def test_chunks_are_only_decompressed(tmp_path: Path, place: str, name: str) -> None:
+@pytest.mark.parametrize("key", ["compressor", "filters"])
+def test_chunks_are_only_decompressed(tmp_path: Path, key: str, name: str) -> None:
     path = save(tmp_path / "a.zarr", draw(4, 4).astype(np.uint8), zarr_format=2)
     settings = json.loads((tmp_path / "a.zarr/.zarray").read_text())
-    settings[place] = {"id": name} if place == "compressor" else [{"id": name}]
+    settings[key] = {"id": name} if key == "compressor" else [{"id": name}]
     (tmp_path / "a.zarr/.zarray").write_text(json.dumps(settings))
     assert re.search(f"'{name}'.*(write|export) it again", complaint(path))
 
