@@ -26,29 +26,12 @@ def open_exr(file: Path) -> OpenedFile:
     R, G, B, A or Y come first, then the others, layer by layer and by their names. The image is the
     data window. Raises `ImageError` if the file is damaged, deep, or has smaller channels.
     """
+    import OpenEXR
+
     with file.open("rb") as stream:
         flags = int.from_bytes(stream.read(8)[4:], "little")
     if flags & _DEEP:
         raise ImageError("holds deep samples, not pixels: flatten it and export it again")
-    is_full, window = _read_header(file)
-    if not all(is_full.values()):
-        raise ImageError("has channels of different sizes: export it again as full RGB")
-    height, width = sides_of(window)
-    names = sorted(is_full, key=_rank)
-    return OpenedFile(
-        file.stem,
-        (height, width),
-        len(names),
-        "float32",
-        partial(_load, file, names, window[0][0], width),
-        remarks=("has several parts: only the first is read",) if flags & _MULTIPART else (),
-    )
-
-
-def _read_header(file: Path) -> tuple[dict[str, bool], Region]:
-    """For each channel whether it has all of the image's pixels, and the data window."""
-    import OpenEXR
-
     # not InputFile.header, which crashes on attribute names in no encoding; the path of a
     # descriptor, as File reads all of a stream and wants names in UTF-8
     with (
@@ -57,12 +40,20 @@ def _read_header(file: Path) -> tuple[dict[str, bool], Region]:
         OpenEXR.File(f"/dev/fd/{stream.fileno()}", header_only=True) as opened,
     ):
         header = opened.header()
-        (left, top), (right, bottom) = header["dataWindow"]
-        is_full = {
-            channel.name: channel.xSampling == channel.ySampling == 1
-            for channel in header["channels"]
-        }
-    return is_full, ((int(top), int(bottom) + 1), (int(left), int(right) + 1))
+        (left, top), (right, bottom) = np.array(header["dataWindow"]).tolist()
+        names = sorted((channel.name for channel in header["channels"]), key=_rank)
+        samplings = {(channel.xSampling, channel.ySampling) for channel in header["channels"]}
+    if samplings - {(1, 1)}:
+        raise ImageError("has channels of different sizes: export it again as full RGB")
+    width = right - left + 1
+    return OpenedFile(
+        file.stem,
+        (bottom - top + 1, width),
+        len(names),
+        "float32",
+        partial(_load, file, names, top, width),
+        remarks=("has several parts: only the first is read",) if flags & _MULTIPART else (),
+    )
 
 
 def _rank(name: str) -> tuple[str, int, str]:
@@ -81,11 +72,7 @@ def _load(
     kind = Imath.PixelType(Imath.PixelType.FLOAT)
     (top, bottom), (left, right) = box
     step = max(1, min(_BAND_ROWS, _BAND_VALUES // (width * len(names))))
-    with (
-        decoding(),
-        file.open("rb") as stream,
-        closing(OpenEXR.InputFile(stream)) as opened,
-    ):
+    with decoding(), file.open("rb") as stream, closing(OpenEXR.InputFile(stream)) as opened:
         for row in range(top, bottom, step):
             end = min(row + step, bottom)
             planes = opened.channels(names, kind, first_row + row, first_row + end - 1)
