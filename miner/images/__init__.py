@@ -1,10 +1,10 @@
 """Images in and out: any local file to (C, H, W) in [0, 1], and back in its own bit depth."""
 
-from miner.images.canvas import PixelCanvas, ReportImage, preview_factor, write_image
+from miner.images.canvas import PixelCanvas, ReportImage, preview_factor
 from miner.images.encode import check_writable_format
-from miner.images.files import SAMPLE_PREFIX, SAMPLES, load_sample
+from miner.images.files import SAMPLE_PREFIX, SAMPLES, file_digest, load_sample
 from miner.images.pixel_format import PixelFormat
-from miner.images.source import ImageInfo, SourceImage, file_digest, inspect_image, open_image
+from miner.images.source import ImageInfo, SourceImage, inspect_image, open_image
 from miner.support.errors import ImageError
 
 __all__ = [
@@ -22,5 +22,4 @@ __all__ = [
     "load_sample",
     "open_image",
     "preview_factor",
-    "write_image",
 ]

@@ -1,36 +1,30 @@
-"""Finding and opening image files and samples."""
+"""Finding, opening and hashing image files and samples."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.arrays import NPY_MAGIC, open_npy, open_zarr
+from miner.images.arrays import NPY_MAGIC, open_array, open_npy, open_zarr
 from miner.images.exr import EXR_MAGIC, open_exr
-from miner.images.pixel_format import DecodedImage
+from miner.images.pixel_format import OpenedFile, errors_about
 from miner.images.tiff import TIFF_MAGICS, open_tiff
 from miner.images.vips import open_vips_file
 from miner.support.errors import ImageError
 
-SAMPLES: tuple[str, ...] = (
-    "astronaut",
-    "hubble",
-    "retina",
-    "coffee",
-    "chelsea",
-    "rocket",
-    "camera",
-    "brick",
-    "moon",
+SAMPLES = (
+    *("astronaut", "hubble", "retina", "coffee", "chelsea"),
+    *("rocket", "camera", "brick", "moon"),
 )
-
-
 SAMPLE_PREFIX = "sample:"
+_ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 
 
 def load_sample(name: str) -> NDArray[np.uint8]:
@@ -46,28 +40,26 @@ def load_sample(name: str) -> NDArray[np.uint8]:
     return np.asarray(load(), dtype=np.uint8)
 
 
-_ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
-
-
 def find_file(path: str) -> Path:
     """Expand a leading `~/` and check that `path` names a readable local file with content.
 
-    The folder of a Zarr array passes, too.
-
-    Raises `ImageError` for a URL, a missing file, another folder or non-file, and a file that is
-    empty or unreadable.
+    The folder of a Zarr array passes, too. Raises `ImageError` for a URL, a missing file, another
+    folder or non-file, and a file that is empty or unreadable.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
-        raise ImageError(f"{path!r} is a URL: only local files are read; download it first")
-    # a name such as "~draft.png" is no home folder
-    file = Path(path).expanduser() if path.startswith("~/") else Path(path)
-    try:
-        _check(path, file)
-    except OSError as error:
-        raise ImageError(
-            f"{path!r} cannot be read ({error.strerror}): check its name and permissions"
-        ) from None
+    file = _expanded(path)
+    with errors_about(repr(path)):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
+            raise ImageError("is a URL: only local files are read; download it first")
+        if not file.exists():
+            raise ImageError(f"does not exist: {_suggest(file)}")
+        if not is_zarr(file):
+            _check_content(file)
     return file
+
+
+def _expanded(path: str) -> Path:
+    # a name such as "~draft.png" is no home folder
+    return Path(path).expanduser() if path.startswith("~/") else Path(path)
 
 
 def is_zarr(folder: Path) -> bool:
@@ -75,24 +67,19 @@ def is_zarr(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _ZARR_FILES)
 
 
-def _check(path: str, file: Path) -> None:
-    if not file.exists():
-        raise ImageError(f"{path!r} does not exist: {_suggest(file)}")
-    if is_zarr(file):
-        return
+def _check_content(file: Path) -> None:
     if file.is_dir():
-        raise ImageError(
-            f"{path!r} is a folder: give the path of one image file, or -m to fit every image in it"
-        )
+        remedy = "give the path of one image file, or -m to fit every image in it"
+        raise ImageError(f"is a folder: {remedy}")
     if not file.is_file():
-        raise ImageError(f"{path!r} is a device or pipe: give the path of an image file")
+        raise ImageError("is a device or pipe: give the path of an image file")
     with file.open("rb") as stream:
         if not stream.read(1):
-            raise ImageError(f"{path!r} is empty (0 bytes): copy or export it again")
+            raise ImageError("is empty (0 bytes): copy or export it again")
 
 
 def _suggest(file: Path) -> str:
-    """Name what the person may have meant."""
+    """Name what the user may have meant."""
     if str(file) in SAMPLES:
         return f"did you mean '{SAMPLE_PREFIX}{file}'?"
     if not file.parent.is_dir():
@@ -104,21 +91,54 @@ def _suggest(file: Path) -> str:
     return f"did you mean {' or '.join(map(repr, close))}?"
 
 
-def open_file(file: Path, max_pixels: int) -> DecodedImage:
-    """Read the header of an image file, or of a Zarr folder.
+def open_file(path: str) -> OpenedFile:
+    """Read the header of an image file, a Zarr folder, or `sample:NAME`.
 
-    Raises:
-        ImageError: the content is no supported image or has more than `max_pixels` pixels.
-        OSError: the file cannot be read.
+    Raises `ImageError` for what `find_file` refuses, and content that is no supported image.
     """
-    if file.is_dir():
-        return open_zarr(file, max_pixels)
+    if path.startswith(SAMPLE_PREFIX):
+        name = path.removeprefix(SAMPLE_PREFIX)
+        return open_array(name, np.atleast_3d(load_sample(name)))
+    file = find_file(path)
+    with errors_about(repr(path)):
+        if file.is_dir():
+            return open_zarr(file)
+        with file.open("rb") as stream:
+            magic = stream.read(len(NPY_MAGIC))
+        if magic == NPY_MAGIC:
+            return open_npy(file)
+        if magic.startswith(EXR_MAGIC):
+            return open_exr(file)
+        if magic.startswith(TIFF_MAGICS):
+            return open_tiff(file)
+        return open_vips_file(file)
+
+
+def image_digest(path: str) -> str:
+    """SHA-256 of a file's bytes as `file_digest` gives it, or of the pixels of `sample:NAME`."""
+    if not path.startswith(SAMPLE_PREFIX):
+        return file_digest(_expanded(path))
+    pixels = np.atleast_3d(load_sample(path.removeprefix(SAMPLE_PREFIX)))
+    return hashlib.sha256(pixels.transpose(2, 0, 1).tobytes()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal; raises `OSError` if it cannot be read.
+
+    For a folder, of the names of its files at any depth, in order, each with that file's digest.
+    """
+    path = path.absolute()
+    if not path.is_dir():
+        stat = path.stat()
+        return _cached_digest(path, stat.st_mtime_ns, stat.st_size)
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        name = file.relative_to(path).as_posix().encode(errors="surrogateescape")
+        digest.update(name + b"\0" + file_digest(file).encode() + b"\n")
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _cached_digest(file: Path, modified_ns: int, n_bytes: int) -> str:
     with file.open("rb") as stream:
-        magic = stream.read(len(NPY_MAGIC))
-    if magic == NPY_MAGIC:
-        return open_npy(file, max_pixels)
-    if magic.startswith(EXR_MAGIC):
-        return open_exr(file, max_pixels)
-    if magic.startswith(TIFF_MAGICS):
-        return open_tiff(file, max_pixels)
-    return open_vips_file(file, max_pixels)
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,75 +1,39 @@
-"""Pixel types, their conversion to the unit range, and EXIF orientation."""
+"""How pixels are stored: their types, formats and orientation, and files opened for decoding."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from miner.signals.regions import Region
-from miner.signals.scratch import ArrayLike, Scratch
-from miner.support.errors import ImageError
-
-
-@dataclass(frozen=True)
-class Orientation:
-    """Upright is: rows and columns swapped first, then each turned round."""
-
-    swaps: bool
-    turns: tuple[bool, bool]  # rows, columns
-
-    @classmethod
-    def of_exif(cls, value: int) -> Orientation:
-        """One of the eight that EXIF numbers from 1; any other value leaves the image as it is."""
-        return _BY_NUMBER.get(value, UPRIGHT)
-
-    def upright_sides(self, stored: tuple[int, int]) -> tuple[int, int]:
-        """Height and width upright, of those stored."""
-        return (stored[1], stored[0]) if self.swaps else stored
-
-    def stored(self, region: Region, sides: tuple[int, int]) -> Region:
-        """Where a region of the upright image, with these sides, is stored."""
-        box = tuple(
-            (side - end, side - first) if turn else (first, end)
-            for (first, end), side, turn in zip(region, sides, self.turns, strict=True)
-        )
-        return box[::-1] if self.swaps else box
-
-    def upright(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Turn stored values (H, W, C) upright; gives a view."""
-        if self.swaps:
-            values = values.swapaxes(0, 1)
-        rows, columns = (slice(None, None, -1 if turn else 1) for turn in self.turns)
-        return values[rows, columns]
-
-
-UPRIGHT = Orientation(False, (False, False))
-
-_BY_NUMBER = {
-    2: Orientation(False, (False, True)),
-    3: Orientation(False, (True, True)),
-    4: Orientation(False, (True, False)),
-    5: Orientation(True, (False, False)),
-    6: Orientation(True, (False, True)),
-    7: Orientation(True, (True, True)),
-    8: Orientation(True, (True, False)),
-}
+from miner.signals.scratch import ArrayLike, Scratch, WritableArray, n_bytes
+from miner.support.errors import ImageError, NoSpaceError
 
 PixelType = Literal["uint8", "uint16", "float32"]
+DAMAGED = "it is damaged, cut short or of an unusual kind; export it again"
 
 _INTERPRETATIONS: dict[str, tuple[str, str]] = {  # 1 or 2 channels, 3 or 4 channels
     "uint8": ("b-w", "srgb"),
     "uint16": ("grey16", "rgb16"),
     "float32": ("b-w", "scrgb"),
 }
+_PEAKS = {"uint8": 255.0, "uint16": 65535.0}
 
 
-_PEAKS: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0}
+def pixel_type(dtype: np.dtype[Any]) -> PixelType | None:
+    """The type that values are read as; None if they are not real numbers."""
+    if dtype.kind == "b" or dtype == np.uint8:
+        return "uint8"
+    if dtype.kind == "u" and dtype.itemsize == 2:
+        return "uint16"
+    return "float32" if dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize <= 8) else None
 
 
 @dataclass(frozen=True)
@@ -116,7 +80,7 @@ class PixelFormat:
         return cls(dtype, channels, interpretation, scale, offset)
 
     def to_unit(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """Map stored values of any shape to [0, 1]; gives a new C-contiguous float32 array."""
+        """Map stored values of any shape to [0, 1], as a new C-contiguous float32 array."""
         unit = np.array(pixels, dtype=self._working_type, order="C")
         unit -= self.offset
         unit /= self.scale
@@ -142,18 +106,92 @@ class PixelFormat:
 
     @property
     def _working_type(self) -> type[np.floating[Any]]:
-        # float32 carries 16-bit integers exactly; a float range needs more to come back close
+        # float32 holds 16-bit integers exactly; a range of floats is only restored in float64
         return np.float64 if self.dtype == "float32" else np.float32
 
 
 @dataclass(frozen=True)
-class DecodedImage:
-    """An opened file, of which no pixel has been decoded yet."""
+class Orientation:
+    """How to turn stored pixels upright: swap rows and columns first, then reverse each."""
 
-    file: Path
+    swaps: bool = False
+    reverses: tuple[bool, bool] = (False, False)  # rows, columns
+
+    @classmethod
+    def of_exif(cls, number: int) -> Orientation:
+        """One of EXIF's eight, 1 to 8; any other number leaves the image as it is."""
+        return cls(number in (5, 6, 7, 8), (number in (3, 4, 7, 8), number in (2, 3, 6, 7)))
+
+    def upright_sides(self, stored: tuple[int, int]) -> tuple[int, int]:
+        """Height and width upright, from those stored."""
+        return (stored[1], stored[0]) if self.swaps else stored
+
+    def stored(self, region: Region, sides: tuple[int, int]) -> Region:
+        """Where a region of the upright image, which has these sides, is stored."""
+        box = tuple(
+            (side - end, side - first) if is_reversed else (first, end)
+            for (first, end), side, is_reversed in zip(region, sides, self.reverses, strict=True)
+        )
+        return box[::-1] if self.swaps else box
+
+    def upright(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Stored values (H, W, C) turned upright, as a view."""
+        if self.swaps:
+            values = values.swapaxes(0, 1)
+        rows, columns = (slice(None, None, -1 if reverse else 1) for reverse in self.reverses)
+        return values[rows, columns]
+
+
+@dataclass(frozen=True)
+class OpenedFile:
+    """An image file whose header has been read; no pixel has been decoded yet."""
+
+    name: str  # the file's without its suffix, or the sample's
     sides: tuple[int, int]  # height and width as stored, before they are turned upright
     n_channels: int
     dtype: PixelType  # of the values that `load` gives
     load: Callable[[Region, Scratch], ArrayLike]  # a stored region, once, as (h, w, C) of `dtype`
-    orientation: Orientation = UPRIGHT
+    orientation: Orientation = Orientation()
     remarks: tuple[str, ...] = ()  # what is converted or left out
+
+
+@contextmanager
+def errors_about(subject: str) -> Iterator[None]:
+    """Begin the messages of image errors with their subject, and report disk errors alike."""
+    try:
+        yield
+    except ImageError as error:
+        raise type(error)(f"{subject} {error}") from None
+    except OSError as error:
+        remedy = "check its name, its permissions and the disk"
+        raise ImageError(f"{subject} cannot be read ({error.strerror}): {remedy}") from None
+
+
+@contextmanager
+def decoding(remedy: str = DAMAGED) -> Iterator[None]:
+    """Turn whatever a library raises over a damaged file into an `ImageError`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ImageError) or (isinstance(error, OSError) and error.strerror):
+            raise
+        reason = re.sub(r"'/dev/fd/\d+'|.<Python Stream>.", "it", str(error))
+        reason = " ".join(f"{type(error).__name__}: {reason}".split())[:200]
+        raise ImageError(f"cannot be decoded ({reason}): {remedy}") from None
+
+
+def new_array(scratch: Scratch, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:
+    """An uninitialised array for pixels, or an `ImageError` if there is no space for it."""
+    size = mebibytes(n_bytes(shape, dtype))
+    try:
+        return scratch.array(name, shape, dtype)
+    except OSError as error:
+        remedy = "free as much, or put the run's folder on another disk"
+        raise NoSpaceError(f"needs {size} for its pixels ({error.strerror}): {remedy}") from None
+    except MemoryError:
+        raise ImageError(f"needs {size} of memory for its pixels: free as much") from None
+
+
+def mebibytes(size: int) -> str:
+    """A number of bytes for people to read, rounded up."""
+    return f"{-(-size // 2**20)} MiB"

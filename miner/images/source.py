@@ -2,72 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.arrays import open_array
-from miner.images.checks import finite_range
-from miner.images.files import SAMPLE_PREFIX, find_file, load_sample, open_file
-from miner.images.pixel_format import DecodedImage, Orientation, PixelFormat, PixelType
-from miner.signals.regions import Region, sides_of, slices, whole
+from miner.images.files import image_digest, open_file
+from miner.images.pixel_format import (
+    OpenedFile,
+    Orientation,
+    PixelFormat,
+    PixelType,
+    errors_about,
+)
+from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import ArrayLike, Scratch
 from miner.support.errors import ImageError
 
-
-def middle_box(width_px: int, height_px: int, crop_px: int | None) -> tuple[int, int, int, int]:
-    """Left, top, width and height of the middle, at most `crop_px` pixels a side; None is all."""
-    width, height = (
-        side if crop_px is None else min(side, crop_px) for side in (width_px, height_px)
-    )
-    return (width_px - width) // 2, (height_px - height) // 2, width, height
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    Of a folder: of the names below it, in order, each with the digest of its file.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    path = path.absolute()
-    if not path.is_dir():
-        return _of_file(path, *_state(path))
-    digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        name = file.relative_to(path).as_posix().encode(errors="surrogateescape")
-        digest.update(name + b"\0" + _of_file(file, *_state(file)).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def _state(file: Path) -> tuple[int, int]:
-    stat = file.stat()
-    return stat.st_mtime_ns, stat.st_size
-
-
-@lru_cache(maxsize=1024)
-def _of_file(file: Path, modified_ns: int, n_bytes: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-__all__ = ["ImageError", "ImageInfo", "PixelFormat", "SourceImage", "inspect_image", "open_image"]
-
 _IN_MEMORY = Scratch(None)
+_MAX_CHANNELS = 1024  # a header that claims more is damaged, or a trap
+_TILE_VALUES = 2**22
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a header tells: the size upright, channels and values as `open_image` gives them."""
+    """What a header contains: the size upright, channels and values as `open_image` gives them."""
 
     name: str  # the file's name without its suffix, or the sample's
     width_px: int
@@ -80,6 +44,7 @@ class ImageInfo:
 class SourceImage:
     """An image that is read region by region, with what is needed to write it as its file was."""
 
+    path: str  # as given to `open_image`
     name: str  # the file's name without its suffix, or the sample's
     format: PixelFormat
     sha256: str  # of the file's bytes, of all of a Zarr folder's files, or of a sample's pixels
@@ -92,13 +57,18 @@ class SourceImage:
         """Channels C."""
         return self.format.channels
 
+    def read_stored(self, region: Region) -> NDArray[Any]:
+        """Values in an upright region, (h, w, C) in the file's type; may be a view."""
+        index = slices(self.orientation.stored(region, self.sides))
+        with errors_about(repr(self.path)):
+            return self.orientation.upright(self.stored[index])
+
     def read(self, region: Region) -> NDArray[np.float32]:
-        """Values in a region, (C, h, w) in [0, 1], C-contiguous, that nobody else holds.
+        """Values in a region as a new C-contiguous array, (C, h, w) in [0, 1].
 
         May be called from several threads at once.
         """
-        values = _upright(self.stored, self.orientation, self.sides, region)
-        return self.format.to_unit(values.transpose(2, 0, 1))
+        return self.format.to_unit(self.read_stored(region).transpose(2, 0, 1))
 
     @property
     def pixels(self) -> NDArray[np.float32]:
@@ -109,15 +79,12 @@ class SourceImage:
 def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> ImageInfo:
     """Read the header of a file, or of `sample:NAME`, without decoding its pixels.
 
-    With `crop_px` the size is that of its middle, as `open_image` gives it.
-
-    Raises `ImageError` for a path or content that `open_image` refuses, damage to the pixels
-    excepted.
+    The size is that of the image which `open_image` gives. Raises `ImageError` for a path or
+    content that `open_image` refuses, damage to the pixels excepted.
     """
-    picture = _open(path, max_pixels)
-    (top, bottom), (left, right) = _middle(picture, crop_px)
-    size = right - left, bottom - top
-    return ImageInfo(picture.file.stem, *size, picture.n_channels, picture.dtype)
+    opened = _open(path, max_pixels)
+    height, width = sides_of(_middle(opened, crop_px))
+    return ImageInfo(opened.name, width, height, opened.n_channels, opened.dtype)
 
 
 def open_image(
@@ -125,7 +92,7 @@ def open_image(
 ) -> SourceImage:
     """Open a file (`~` is expanded), a Zarr array's folder, or `sample:NAME`.
 
-    The format is told by the content: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
+    The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
     Values are kept as stored: ICC profiles are not applied and alpha is one more channel, not
     multiplied in (the colours of a TIFF with associated alpha are divided by it). Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
@@ -133,73 +100,79 @@ def open_image(
     read. EXIF orientation is applied. Floats outside [0, 1] are mapped from their range. With
     `crop_px` only the middle of the image is read, at most that many pixels a side.
 
-    A scratch folder receives the decoded pixels, so that memory does not grow with the image
-    (but interlaced PNG, progressive JPEG, WebP, AVIF and GIF are decoded whole by their
-    libraries); without one they lie in memory. Arrays are read where they are.
+    The decoded pixels are stored in the scratch folder, so that memory does not grow with the
+    image (but interlaced PNG, progressive JPEG, WebP, AVIF and GIF are decoded whole by their
+    libraries); a scratch without a folder keeps them in memory. Arrays are read where they are.
 
     Raises `ImageError` if the path names no readable local file, the content is damaged or of an
-    unknown format, has more than `max_pixels` pixels, holds NaN or infinite values, or finds no
-    room.
+    unknown format, has more than `max_pixels` pixels, holds NaN or infinite values, or there is no
+    space for its pixels.
     """
-    picture = _open(path, max_pixels)
-    for remark in picture.remarks:
-        logger.warning("%r %s", str(picture.file), remark)
-    box = _middle(picture, crop_px)
-    sides = sides_of(box)
-    height, width = sides
-    stored_box = picture.orientation.stored(box, picture.orientation.upright_sides(picture.sides))
-    try:
-        stored = picture.load(stored_box, scratch)
-        low, high = _range(picture, stored, (height, width))
-        digest = _digest(path, picture)
-    except OSError as error:  # a disk that fails, a file that goes away
+    opened = _open(path, max_pixels)
+    for remark in opened.remarks:
+        logger.warning("%r %s", path, remark)
+    box = _middle(opened, crop_px)
+    upright_sides = opened.orientation.upright_sides(opened.sides)
+    with errors_about(repr(path)):
+        image = SourceImage(
+            path,
+            opened.name,
+            PixelFormat.of_values(opened.dtype, opened.n_channels),
+            image_digest(path),
+            (box[0][1] - box[0][0], box[1][1] - box[1][0]),
+            opened.load(opened.orientation.stored(box, upright_sides), scratch),
+            opened.orientation,
+        )
+    if opened.dtype != "float32":
+        return image
+    low, high = _finite_range(image)
+    return replace(image, format=PixelFormat.of_values("float32", opened.n_channels, low, high))
+
+
+def _open(path: str, max_pixels: int) -> OpenedFile:
+    """Open a file, and refuse what is too large before anything is decoded."""
+    opened = open_file(path)
+    (height, width), n_channels = opened.sides, opened.n_channels
+    n_pixels, sides = height * width, f"{width} x {height}"
+    if min(height, width, n_channels) < 1:
+        problem = f"{sides} pixels of {n_channels} channels: it is empty; export it again"
+    elif n_pixels > max_pixels:
+        problem = (
+            f"{sides} = {n_pixels} pixels, more than image.max_pixels={max_pixels}: "
+            f"raise image.max_pixels to {n_pixels} or more"
+        )
+    elif n_channels > _MAX_CHANNELS:
+        problem = f"{n_channels} channels, more than {_MAX_CHANNELS}: keep those that matter"
+    else:
+        return opened
+    raise ImageError(f"{path!r} has {problem}")
+
+
+def _middle(opened: OpenedFile, crop_px: int | None) -> Region:
+    """The middle of the upright image, at most `crop_px` pixels a side; None is all of it."""
+    sides = opened.orientation.upright_sides(opened.sides)
+    sizes = [side if crop_px is None else min(side, crop_px) for side in sides]
+    firsts = [(side - size) // 2 for side, size in zip(sides, sizes, strict=True)]
+    return tuple((first, first + size) for first, size in zip(firsts, sizes, strict=True))
+
+
+def _finite_range(image: SourceImage) -> tuple[float, float]:
+    """Least and largest stored value; refuses NaN and infinite values."""
+    low, high, n_nan, n_infinite = math.inf, -math.inf, 0, 0
+    first = (*image.sides, image.n_channels)
+    for region in tiles(image.sides, max(1, math.isqrt(_TILE_VALUES // image.n_channels))):
+        values = image.read_stored(region)
+        least, largest = float(values.min()), float(values.max())  # NaN if any value is NaN
+        low, high = min(low, least), max(high, largest)
+        if not (math.isfinite(least) and math.isfinite(largest)):
+            n_nan += int(np.count_nonzero(np.isnan(values)))
+            n_infinite += int(np.count_nonzero(np.isinf(values)))
+            row, column, channel = np.argwhere(~np.isfinite(values))[0].tolist()
+            first = min(first, (region[0][0] + row, region[1][0] + column, channel))
+    if n_nan or n_infinite:
+        where = f"row {first[0]}, column {first[1]}, channel {first[2]} (from 0)"
         raise ImageError(
-            f"{path!r} cannot be read ({error.strerror}): check the disk and try again"
-        ) from None
-    format = PixelFormat.of_values(picture.dtype, picture.n_channels, low, high)
-    return SourceImage(
-        picture.file.stem, format, digest, (height, width), stored, picture.orientation
-    )
-
-
-def _open(path: str, max_pixels: int) -> DecodedImage:
-    if path.startswith(SAMPLE_PREFIX):
-        name = path.removeprefix(SAMPLE_PREFIX)
-        return open_array(Path(name), np.atleast_3d(load_sample(name)), max_pixels)
-    try:
-        return open_file(find_file(path), max_pixels)
-    except OSError as error:
-        raise ImageError(
-            f"{path!r} cannot be read ({error.strerror}): check the disk and try again"
-        ) from None
-
-
-def _middle(picture: DecodedImage, crop_px: int | None) -> Region:
-    """The part of the upright image that is read."""
-    height, width = picture.orientation.upright_sides(picture.sides)
-    left, top, n_columns, n_rows = middle_box(width, height, crop_px)
-    return (top, top + n_rows), (left, left + n_columns)
-
-
-def _upright(
-    stored: ArrayLike, orientation: Orientation, sides: tuple[int, int], region: Region
-) -> NDArray[Any]:
-    """A region of the upright image, (h, w, C) as stored."""
-    return orientation.upright(stored[slices(orientation.stored(region, sides))])
-
-
-def _range(picture: DecodedImage, stored: ArrayLike, sides: tuple[int, int]) -> tuple[float, float]:
-    if picture.dtype != "float32":
-        return 0.0, 1.0
-
-    def read(region: Region) -> NDArray[Any]:
-        return _upright(stored, picture.orientation, sides, region)
-
-    return finite_range(str(picture.file), read, sides, picture.n_channels)
-
-
-def _digest(path: str, picture: DecodedImage) -> str:
-    if not path.startswith(SAMPLE_PREFIX):
-        return file_digest(picture.file)
-    pixels = np.atleast_3d(load_sample(path.removeprefix(SAMPLE_PREFIX)))
-    return hashlib.sha256(pixels.transpose(2, 0, 1).tobytes()).hexdigest()
+            f"{image.path!r} holds {n_nan} NaN and {n_infinite} infinite values, the first at "
+            f"{where}: every value must be finite in float32; replace them, say with 0"
+        )
+    return low, high

@@ -1,4 +1,4 @@
-"""Room for pixels, of both kinds."""
+"""Scratch arrays of both kinds."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,25 +1,26 @@
-"""Arrays open as images, wherever their numbers lie, and nothing in them is ever run."""
+"""Arrays open as images, in memory or in files, and nothing in them is ever run."""
 
 import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
+from image_files import LIMIT, complaint, integers, stored
 
-from miner.images import inspect_image, open_image
+from miner.images import ImageError, inspect_image, open_image
 from miner.images.arrays import unknown_codecs
 from miner.signals.scratch import Scratch
-from miner.support.errors import ImageError
 
-LIMIT = 10**6
 TYPES = ["bool", "uint8", "int8", "uint16", ">u2", "int16", "int32", "uint32", "int64", "uint64"]
 TYPES += ["float16", "float32", ">f4", "float64"]
 
 
 def draw(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 100, shape)
+    return integers(*shape, top=99)
 
 
 def save(path: Path, values: np.ndarray, zarr_format: int = 3) -> str:
@@ -35,25 +36,16 @@ def save(path: Path, values: np.ndarray, zarr_format: int = 3) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("name", ["a.npy", "a.zarr"])
+@pytest.mark.parametrize(("name", "zarr_format"), [("a.npy", 3), ("a.zarr", 2), ("a.zarr", 3)])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_numbers_are_kept(tmp_path: Path, dtype: str, name: str) -> None:
+def test_numbers_are_kept(tmp_path: Path, dtype: str, name: str, zarr_format: Any) -> None:
     values = draw(5, 7, 3).astype(dtype)
-    image = open_image(save(tmp_path / name, values), LIMIT)
-    stored = image.format.from_unit(image.pixels).transpose(1, 2, 0)
+    image = open_image(save(tmp_path / name, values, zarr_format), LIMIT)
     expected = values * np.uint8(255) if dtype == "bool" else values
-    np.testing.assert_allclose(stored, expected, rtol=1e-6)
+    np.testing.assert_allclose(stored(image), expected, rtol=1e-6)
     info = inspect_image(str(tmp_path / name), LIMIT)
     assert (info.height_px, info.width_px, info.channels) == values.shape
     assert (info.name, info.dtype) == ("a", image.format.dtype)
-
-
-@pytest.mark.parametrize("zarr_format", [2, 3])
-def test_both_versions_of_zarr_open(tmp_path: Path, zarr_format: int) -> None:
-    values = draw(9, 11).astype(np.uint8)
-    path = save(tmp_path / "a.zarr", values, zarr_format)
-    pixels = open_image(path, LIMIT).pixels
-    np.testing.assert_array_equal(pixels[0], values / np.float32(255))
 
 
 @pytest.mark.parametrize(
@@ -102,11 +94,7 @@ def test_a_mapped_array_is_not_copied(tmp_path: Path) -> None:
 def test_other_arrays_are_refused(
     tmp_path: Path, name: str, values: np.ndarray, reason: str
 ) -> None:
-    path = save(tmp_path / name, values)
-    with pytest.raises(ImageError) as caught:
-        open_image(path, LIMIT)
-    assert reason in str(caught.value)
-    assert repr(path) in str(caught.value)
+    assert reason in complaint(save(tmp_path / name, values))
 
 
 class Trap:
@@ -117,20 +105,18 @@ class Trap:
 def test_objects_are_never_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "a.npy", np.array([[Trap()]]), allow_pickle=True)
-    with pytest.raises(ImageError, match="cannot be mapped"):
-        open_image(str(tmp_path / "a.npy"), LIMIT)
+    assert "cannot be decoded (ValueError: Array can't be" in complaint(tmp_path / "a.npy")
     assert not (tmp_path / "sprung").exists()
 
 
 @pytest.mark.parametrize("name", ["pickle", "base64"])
-@pytest.mark.parametrize("place", ["compressor", "filters"])
-def test_chunks_are_only_decompressed(tmp_path: Path, place: str, name: str) -> None:
+@pytest.mark.parametrize("key", ["compressor", "filters"])
+def test_chunks_are_only_decompressed(tmp_path: Path, key: str, name: str) -> None:
     path = save(tmp_path / "a.zarr", draw(4, 4).astype(np.uint8), zarr_format=2)
     settings = json.loads((tmp_path / "a.zarr/.zarray").read_text())
-    settings[place] = {"id": name} if place == "compressor" else [{"id": name}]
+    settings[key] = {"id": name} if key == "compressor" else [{"id": name}]
     (tmp_path / "a.zarr/.zarray").write_text(json.dumps(settings))
-    with pytest.raises(ImageError, match=rf"'{name}'.*write it again"):
-        open_image(path, LIMIT)
+    assert re.search(f"'{name}'.*(write|export) it again", complaint(path))
 
 
 def test_codecs_inside_shards_are_known() -> None:
@@ -143,15 +129,14 @@ def test_codecs_inside_shards_are_known() -> None:
 def test_cut_npy_is_refused(tmp_path: Path, kept: int) -> None:
     path = Path(save(tmp_path / "a.npy", draw(5, 7)))
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ImageError, match=r"cannot be mapped|is empty"):
-        open_image(str(path), LIMIT)
+    assert re.search(r"cannot be decoded \(.*by numpy.save|is empty", complaint(path))
 
 
-def test_an_array_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_an_array_that_is_gone_is_reported(tmp_path: Path) -> None:
     path = Path(save(tmp_path / "a.npy", draw(5, 7)))
     image = open_image(str(path), LIMIT)
     path.unlink()
-    with pytest.raises(ImageError, match=r"cannot be decoded \(FileNotFoundError"):
+    with pytest.raises(ImageError, match=r"cannot be read \(No such file"):
         image.read(((0, 5), (0, 7)))
 
 
@@ -160,18 +145,16 @@ def test_damaged_zarr_is_refused(tmp_path: Path, name: str) -> None:
     path = save(tmp_path / "a.zarr", draw(5, 7))
     damaged = tmp_path / "a.zarr" / name
     damaged.write_bytes(damaged.read_bytes()[:-9])
-    with pytest.raises(ImageError, match=r"cannot be decoded \(.*write it again"):
-        open_image(path, LIMIT)
+    assert re.search(r"cannot be decoded \(.*export it again", complaint(path))
 
 
 def test_a_group_names_its_arrays(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "a.zarr").create_array("level0", shape=(5, 7), dtype="u1")
-    with pytest.raises(ImageError, match=r"a group of Zarr arrays: name one.*a\.zarr/level0"):
-        inspect_image(str(tmp_path / "a.zarr"), LIMIT)
+    message = complaint(tmp_path / "a.zarr", inspect_image)
+    assert re.search(r"a group of Zarr arrays: name one.*a\.zarr/level0", message)
     assert inspect_image(str(tmp_path / "a.zarr/level0"), LIMIT).width_px == 7
 
 
 def test_giant_chunks_are_refused(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "a.zarr", shape=(5, 7), chunks=(2**15, 2**15), dtype="u1")
-    with pytest.raises(ImageError, match="write it in smaller chunks"):
-        inspect_image(str(tmp_path / "a.zarr"), LIMIT)
+    assert "write it in smaller chunks" in complaint(tmp_path / "a.zarr", inspect_image)

@@ -2,31 +2,18 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import pyvips
 import tifffile
+from image_files import LIMIT, integers, noise, report, stored
 from PIL import Image, ImageOps
 
-from miner.images import SourceImage, inspect_image, open_image
+from miner.images import PixelFormat, SourceImage, inspect_image, open_image
 from miner.signals.scratch import Scratch
-
-LIMIT = 10**6
-
-
-def draw(*shape: int, dtype: str = "uint8") -> np.ndarray:
-    """Give random integers that reach both ends of the type's range."""
-    top = np.iinfo(dtype).max
-    values = np.random.default_rng(0).integers(0, top, shape, dtype, endpoint=True)
-    values.flat[0], values.flat[-1] = 0, top
-    return values
-
-
-def stored(image: SourceImage) -> np.ndarray:
-    """Give back (H, W, C) in the file's own type."""
-    return image.format.from_unit(image.pixels).transpose(1, 2, 0)
 
 
 def opened(path: Path) -> SourceImage:
@@ -46,7 +33,7 @@ def opened(path: Path) -> SourceImage:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_integers_are_kept(tmp_path: Path, dtype: str, channels: int, suffix: str) -> None:
-    values, path = draw(5, 7, channels, dtype=dtype), tmp_path / f"image.{suffix}"
+    values, path = integers(5, 7, channels, dtype=dtype), tmp_path / f"image.{suffix}"
     grey = "b-w" if dtype == "uint8" else "grey16"
     colour = "srgb" if dtype == "uint8" else "rgb16"
     space = grey if channels <= 2 else colour
@@ -56,34 +43,28 @@ def test_integers_are_kept(tmp_path: Path, dtype: str, channels: int, suffix: st
     assert (image.format.dtype, image.format.interpretation) == (dtype, space)
 
 
-def test_pixels_are_unit_floats_channels_first(tmp_path: Path) -> None:
-    values = draw(5, 7, 3)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("shape", [(5, 7, 3), (4, 4, 1), (1, 1, 1)])
+def test_pixels_are_unit_floats_channels_first(
+    tmp_path: Path, shape: tuple[int, ...], dtype: str
+) -> None:
+    values = integers(*shape, dtype=dtype)
     cv2.imwrite(str(tmp_path / "a.png"), values[:, :, ::-1])
     pixels = opened(tmp_path / "a.png").pixels
-    np.testing.assert_array_equal(pixels, (values.transpose(2, 0, 1) / np.float32(255)))
+    peak = np.float32(np.iinfo(dtype).max)
+    np.testing.assert_array_equal(pixels, values.transpose(2, 0, 1) / peak)
     assert pixels.dtype == np.float32
     assert pixels.flags.c_contiguous
 
 
-def test_cv2_16_bit_png(tmp_path: Path) -> None:
-    values = draw(4, 4, dtype="uint16")
-    cv2.imwrite(str(tmp_path / "a.png"), values)
-    np.testing.assert_array_equal(stored(opened(tmp_path / "a.png"))[:, :, 0], values)
-
-
-def test_single_pixel(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "a.png"), np.array([[51]], np.uint8))
-    assert opened(tmp_path / "a.png").pixels.tolist() == [[[np.float32(0.2)]]]
-
-
 def test_palette_is_expanded_to_rgb(tmp_path: Path) -> None:
-    palette = Image.fromarray(draw(5, 7, 3)).quantize(8)
+    palette = Image.fromarray(integers(5, 7, 3)).quantize(8)
     palette.save(tmp_path / "a.png")
     np.testing.assert_array_equal(stored(opened(tmp_path / "a.png")), palette.convert("RGB"))
 
 
 def test_palette_with_transparency_is_expanded_to_rgba(tmp_path: Path) -> None:
-    palette = Image.fromarray(draw(5, 7, 3)).quantize(8)
+    palette = Image.fromarray(integers(5, 7, 3)).quantize(8)
     palette.save(tmp_path / "a.png", transparency=0)
     values = stored(opened(tmp_path / "a.png"))
     np.testing.assert_array_equal(values[:, :, 3] == 0, np.asarray(palette) == 0)
@@ -91,7 +72,7 @@ def test_palette_with_transparency_is_expanded_to_rgba(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_one_bit_is_expanded_to_black_and_white(tmp_path: Path, suffix: str) -> None:
-    bits = draw(5, 7) > 128
+    bits = integers(5, 7) > 128
     Image.fromarray(bits).save(tmp_path / f"a.{suffix}")
     pixels = opened(tmp_path / f"a.{suffix}").pixels
     np.testing.assert_array_equal(pixels[0], bits)
@@ -105,7 +86,7 @@ def test_transparent_colours_are_not_premultiplied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_matches_another_decoder(tmp_path: Path, channels: int) -> None:
-    smooth = cv2.resize(draw(3, 3, channels), (32, 24), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(integers(3, 3, channels), (32, 24), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(tmp_path / "a.jpg"), smooth)
     reference = np.asarray(Image.open(tmp_path / "a.jpg")).reshape(24, 32, channels)
     difference = stored(opened(tmp_path / "a.jpg")).astype(int) - reference
@@ -122,26 +103,29 @@ def test_cmyk_jpeg_is_converted_to_srgb(tmp_path: Path, caplog: pytest.LogCaptur
     assert "CMYK: converted to sRGB" in caplog.text
 
 
+@pytest.mark.parametrize("layout", ["contig", "separate"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_unit_floats_are_kept(tmp_path: Path, dtype: str) -> None:
-    values = np.random.default_rng(0).random((5, 7, 3)).astype(np.float32)
-    tifffile.imwrite(tmp_path / "a.tif", values.astype(dtype), photometric="rgb")
+def test_unit_floats_are_kept(tmp_path: Path, dtype: str, layout: Any) -> None:
+    values = noise(3, 5, 7)
+    stored_values = values.transpose(1, 2, 0) if layout == "contig" else values
+    tifffile.imwrite(
+        tmp_path / "a.tif", stored_values.astype(dtype), photometric="rgb", planarconfig=layout
+    )
     image = opened(tmp_path / "a.tif")
-    np.testing.assert_array_equal(image.pixels, values.transpose(2, 0, 1))
+    np.testing.assert_array_equal(image.pixels, values)
     assert (image.format.scale, image.format.offset) == (1.0, 0.0)
 
 
-def test_other_floats_fill_the_unit_range(tmp_path: Path) -> None:
-    values = np.array([[-2.0, 0.0, 6.0]], np.float32)
-    tifffile.imwrite(tmp_path / "a.tif", values)
-    image = opened(tmp_path / "a.tif")
-    assert image.pixels.tolist() == [[[0.0, 0.25, 1.0]]]
-    np.testing.assert_array_equal(stored(image)[:, :, 0], values)
-
-
-def test_constant_float_outside_the_unit_range(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", np.full((2, 3), 7.5, np.float32))
-    assert (stored(opened(tmp_path / "a.tif")) == 7.5).all()
+@pytest.mark.parametrize("low", [-3e38, -1e4, -2.0, 0.5, 6.0])
+@pytest.mark.parametrize("high", [6.0, 2e38])
+def test_other_floats_fill_the_unit_range(tmp_path: Path, low: float, high: float) -> None:
+    values = np.array([low, max(low, 0.75), high], np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values[None])
+    image, span = opened(tmp_path / "a.tif"), float(high) - low
+    expected = (values.astype(float) - low) / (span or 1)
+    np.testing.assert_allclose(image.pixels[0, 0], expected, rtol=1e-6, atol=1e-7)
+    assert (image.pixels.min(), image.pixels.max()) == (0, 1 if span else 0)
+    np.testing.assert_allclose(stored(image)[0, :, 0], values, rtol=1e-6, atol=1e-6 * span)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint32", "int64", "uint64"])
@@ -153,15 +137,8 @@ def test_other_integers_are_read_as_float(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(stored(image)[:, :, 0], values)
 
 
-def test_planar_float64_is_read(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).random((3, 5, 7))
-    path = tmp_path / "a.tif"
-    tifffile.imwrite(path, values, photometric="rgb", planarconfig="separate")
-    np.testing.assert_array_equal(opened(path).pixels, values.astype(np.float32))
-
-
 def test_seven_channels(tmp_path: Path) -> None:
-    values = draw(5, 6, 7)
+    values = integers(5, 6, 7)
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
     image = opened(tmp_path / "a.tif")
     np.testing.assert_array_equal(stored(image), values)
@@ -172,14 +149,14 @@ def test_seven_channels(tmp_path: Path) -> None:
 def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(draw(5, 7, 3)).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(integers(5, 7, 3)).save(tmp_path / "a.png", exif=exif)
     with Image.open(tmp_path / "a.png") as file:
         upright = np.asarray(ImageOps.exif_transpose(file))
     np.testing.assert_array_equal(stored(opened(tmp_path / "a.png")), upright)
 
 
 def test_profile_does_not_change_values(tmp_path: Path) -> None:
-    image = pyvips.Image.new_from_array(draw(5, 7, 3))
+    image = pyvips.Image.new_from_array(integers(5, 7, 3))
     image = image.copy(interpretation="srgb").icc_transform("p3", input_profile="srgb")
     image.write_to_file(str(tmp_path / "p3.png"))
     with Image.open(tmp_path / "p3.png") as file:
@@ -222,13 +199,32 @@ def test_inspecting_does_not_warn(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert not caplog.records
 
 
-def test_lossless_webp(tmp_path: Path) -> None:
-    values = draw(5, 7, 3)
-    Image.fromarray(values).save(tmp_path / "a.webp", lossless=True)
-    np.testing.assert_array_equal(stored(opened(tmp_path / "a.webp")), values)
+@pytest.mark.parametrize(("name", "kind"), [("a.webp", "WEBP"), ("a.jpg", "PNG")])
+def test_lossless_content_counts_not_the_suffix(tmp_path: Path, name: str, kind: str) -> None:
+    values = integers(5, 7, 3)
+    Image.fromarray(values).save(tmp_path / name, format=kind, lossless=True)
+    np.testing.assert_array_equal(stored(opened(tmp_path / name)), values)
 
 
-def test_content_counts_not_the_suffix(tmp_path: Path) -> None:
-    values = draw(5, 7, 3)
-    Image.fromarray(values).save(tmp_path / "a.jpg", format="PNG")
-    np.testing.assert_array_equal(stored(opened(tmp_path / "a.jpg")), values)
+ODD = {
+    "black": np.zeros((1, 9, 9), np.float32),
+    "white": np.ones((3, 9, 9), np.float32),
+    "noise": noise(3, 50, 60),
+    "one pixel": noise(3, 1, 1),
+    "one row": noise(3, 1, 999),
+    "one column": noise(1, 999, 1),
+    "a ribbon": noise(3, 3, 20000),
+    "a pole": noise(1, 20000, 3),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_any_shape_and_content_is_kept(
+    tmp_path: Path, scratch: Scratch, kind: str, dtype: str
+) -> None:
+    format = PixelFormat.of_values(dtype, len(ODD[kind]))
+    path = report(tmp_path / "a", ODD[kind], format)
+    image = open_image(str(path), LIMIT, scratch=scratch)
+    np.testing.assert_array_equal(image.format.from_unit(image.pixels), format.from_unit(ODD[kind]))
+    assert (image.n_channels, *image.sides) == ODD[kind].shape

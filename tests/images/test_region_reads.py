@@ -3,31 +3,29 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
-from hypothesis import strategies as st
+from image_files import LIMIT, integers
 from PIL import Image
 
-from miner.images import SourceImage, open_image
-from miner.images.pixel_format import Orientation
-from miner.signals.regions import Region, slices, tiles
+from miner.images import ImageError, inspect_image, load_sample, open_image
+from miner.signals.regions import slices, tiles
 from miner.signals.scratch import Scratch
-from miner.support.errors import ImageError
 
-LIMIT = 10**6
 Save = Callable[[Path, np.ndarray], None]
 
 
 def draw(height: int = 33, width: int = 47) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return integers(height, width, 3)
 
 
-def save_turned(path: Path, values: np.ndarray) -> None:
+def save_turned(path: Path, values: np.ndarray, orientation: int = 6) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     Image.fromarray(values).save(path, exif=exif)
 
 
@@ -57,37 +55,6 @@ def test_regions_are_cuts_of_the_whole(tmp_path: Path, scratch: Scratch, kind: s
         assert part.flags.c_contiguous
 
 
-@st.composite
-def regions(draw: st.DrawFn) -> tuple[tuple[int, int], Region]:
-    sides = draw(st.integers(1, 9)), draw(st.integers(1, 9))
-    box = []
-    for side in sides:
-        first = draw(st.integers(0, side - 1))
-        box.append((first, draw(st.integers(first + 1, side))))
-    return sides, tuple(box)
-
-
-@given(st.integers(1, 8), regions())
-def test_turning_a_region_is_cutting_the_turned(
-    number: int, places: tuple[tuple[int, int], Region]
-) -> None:
-    stored_sides, region = places
-    orientation = Orientation.of_exif(number)
-    stored = np.arange(np.prod(stored_sides)).reshape(*stored_sides, 1)
-    upright = orientation.upright(stored)
-    assert upright.shape[:2] == orientation.upright_sides(stored_sides)
-    sides = upright.shape[0], upright.shape[1]
-    region = tuple((min(a, n - 1), max(min(b, n), min(a, n - 1) + 1))
-                   for (a, b), n in zip(region, sides, strict=True))  # fmt: skip
-    part = orientation.upright(stored[slices(orientation.stored(region, sides))])
-    np.testing.assert_array_equal(part, upright[slices(region)])
-
-
-@pytest.mark.parametrize("number", [0, 9, 65535])
-def test_unknown_orientations_leave_the_image(number: int) -> None:
-    assert Orientation.of_exif(number) == Orientation.of_exif(1)
-
-
 def test_threads_may_read_at_once(tmp_path: Path, scratch: Scratch) -> None:
     save_turned(tmp_path / "a.png", draw(200, 300))
     image = open_image(str(tmp_path / "a.png"), LIMIT, scratch=scratch)
@@ -114,13 +81,80 @@ class FullScratch(Scratch):
 def test_a_full_disk_says_what_is_needed(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"a.{kind[-3:]}"
     SAVES[kind](path, draw(999, 999))
-    with pytest.raises(ImageError, match=r"no room for \d+ MiB of pixels \(No space left"):
+    with pytest.raises(ImageError, match=r"needs \d+ MiB for its pixels \(No space left"):
         open_image(str(path), LIMIT, scratch=FullScratch(None))
 
 
-def test_a_crop_takes_room_for_itself_alone(tmp_path: Path) -> None:
-    SAVES["png"](tmp_path / "a.png", draw(500, 500))
+@pytest.mark.parametrize("kind", ["png", "double tif"])
+def test_a_crop_takes_space_for_itself_alone(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind[-3:]}"
+    SAVES[kind](path, draw(500, 500))
     with Scratch(tmp_path / "scratch") as scratch:
-        image: SourceImage = open_image(str(tmp_path / "a.png"), LIMIT, 10, scratch)
-        assert image.sides == (10, 10)
-        assert (tmp_path / "scratch" / "image.npy").stat().st_size < 1000
+        assert open_image(str(path), LIMIT, 10, scratch).sides == (10, 10)
+        assert (tmp_path / "scratch" / "image.npy").stat().st_size < 2000
+
+
+def middle(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Cut (C, H, W) by hand; what cannot be halved is left over at the end."""
+    height, width = pixels.shape[1:]
+    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
+    return pixels[:, top : top + side, left : left + side]
+
+
+def check_crop(path: Path | str, side: int) -> None:
+    whole, cropped = open_image(str(path), LIMIT), open_image(str(path), LIMIT, side)
+    np.testing.assert_array_equal(cropped.pixels, middle(whole.pixels, side))
+    with TemporaryDirectory() as folder, Scratch(Path(folder)) as scratch:
+        in_file = open_image(str(path), LIMIT, side, scratch)
+        np.testing.assert_array_equal(in_file.pixels, cropped.pixels)
+    info = inspect_image(str(path), LIMIT, side)
+    assert (info.channels, info.height_px, info.width_px) == cropped.pixels.shape
+    assert (cropped.name, cropped.sha256) == (whole.name, whole.sha256)
+
+
+@pytest.mark.parametrize("size", [(20, 24), (21, 25), (7, 24), (1, 9)], ids=str)
+@pytest.mark.parametrize("side", [1, 2, 7, 8, 19, 20, 21, 24, 99])
+def test_crop_is_the_middle_of_the_whole(tmp_path: Path, size: tuple[int, int], side: int) -> None:
+    SAVES["png"](tmp_path / "a.png", draw(*size))
+    check_crop(tmp_path / "a.png", side)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("side", [5, 22])
+def test_middle_is_that_of_the_upright_image(tmp_path: Path, orientation: int, side: int) -> None:
+    save_turned(tmp_path / "a.jpg", draw(20, 24), orientation)
+    check_crop(tmp_path / "a.jpg", side)
+
+
+@pytest.mark.parametrize("side", [3, 100, 101, 5000])
+@pytest.mark.parametrize("name", ["camera", "coffee"])
+def test_samples_are_cropped_alike(name: str, side: int) -> None:
+    check_crop(f"sample:{name}", side)
+    unit = middle(np.atleast_3d(load_sample(name)).transpose(2, 0, 1), side) / np.float32(255)
+    np.testing.assert_array_equal(open_image(f"sample:{name}", LIMIT, side).pixels, unit)
+
+
+@pytest.mark.parametrize("side", [1, 7, 18])
+@pytest.mark.parametrize("options", [{}, {"rowsperstrip": 3}, {"tile": (16, 16)}], ids=str)
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
+def test_values_of_any_kind_are_cropped(
+    tmp_path: Path, dtype: type, options: dict[str, Any], side: int
+) -> None:
+    values = integers(20, 44, dtype="uint16", top=1000)
+    values = (values if dtype == np.uint16 else values / 1000).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", values, **options)
+    check_crop(tmp_path / "a.tif", side)
+
+
+def test_range_of_floats_is_that_of_the_middle(tmp_path: Path) -> None:
+    values = np.zeros((9, 9), np.float32)
+    values[0, 0], values[0, 1], values[4, 4] = 100, np.nan, 0.5
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    assert open_image(str(tmp_path / "a.tif"), LIMIT, 3).pixels.max() == 0.5
+
+
+def test_size_is_bounded_before_the_crop(tmp_path: Path) -> None:
+    SAVES["png"](tmp_path / "a.png", draw(20, 24))
+    for read in (inspect_image, open_image):
+        with pytest.raises(ImageError, match=r"more than image\.max_pixels=479"):
+            read(str(tmp_path / "a.png"), 479, 2)

@@ -1,0 +1,55 @@
+"""What the tests of images share: values to store, files written, messages of refusals."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from miner.images import ImageError, PixelFormat, ReportImage, SourceImage, open_image
+from miner.signals.regions import whole
+from miner.signals.scratch import Scratch
+
+LIMIT = 10**6
+
+
+def noise(*shape: int) -> np.ndarray:
+    """Random floats in [0, 1)."""
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+def integers(*shape: int, dtype: str = "uint8", top: int | None = None) -> np.ndarray:
+    """Random integers up to and including `top`, by default the type's largest."""
+    top = np.iinfo(dtype).max if top is None else top
+    values = np.random.default_rng(0).integers(0, top, shape, dtype, endpoint=True)
+    values.flat[0], values.flat[-1] = 0, top
+    return values
+
+
+def stored(image: SourceImage) -> np.ndarray:
+    """The pixels (H, W, C) in the type of the file."""
+    return image.format.from_unit(image.pixels).transpose(1, 2, 0)
+
+
+def report(path: Path, pixels: np.ndarray, format: PixelFormat, max_pixels: int = 2**28) -> Path:
+    """Write (C, H, W) in one tile as a run's report does."""
+    sides = pixels.shape[1], pixels.shape[2]
+    image = ReportImage(path, format, sides, Scratch(None), max_pixels)
+    image.fill(whole(sides), pixels)
+    return image.save()
+
+
+def complaint(
+    path: Path | str,
+    read: Callable[..., object] = open_image,
+    max_pixels: int = LIMIT,
+    scratch: Scratch | None = None,
+) -> str:
+    """The message of a refusal, which must be one line that names the path."""
+    options = {} if scratch is None else {"scratch": scratch}
+    with pytest.raises(ImageError) as caught:
+        read(str(path), max_pixels, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert repr(str(path).removeprefix("sample:")) in message.replace("sample:", "")
+    return message

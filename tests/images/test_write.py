@@ -1,0 +1,280 @@
+"""Images are filled in pieces, written whole or not at all, and open again as what they were."""
+
+import os
+import random
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from image_files import LIMIT, noise, report
+
+from miner.images import (
+    ImageError,
+    PixelCanvas,
+    PixelFormat,
+    check_writable_format,
+    open_image,
+    preview_factor,
+)
+from miner.signals.regions import slices, tiles
+from miner.signals.scratch import Scratch
+
+RGB, GREY = PixelFormat.of_values("uint8", 3), PixelFormat.of_values("uint8", 1)
+FLOATS = PixelFormat.of_values("float32", 3)
+DTYPES = ["uint8", "uint16", "float32"]
+
+
+def painted(unit: np.ndarray, format: PixelFormat, scratch: Scratch) -> PixelCanvas:
+    """A canvas filled by tiles, in any order."""
+    canvas = PixelCanvas(format, *unit.shape[1:], scratch)
+    parts = list(tiles(unit.shape[1:], max(7, max(unit.shape[1:]) // 5)))
+    random.Random(0).shuffle(parts)
+    for region in parts:
+        canvas.fill(region, unit[(slice(None), *slices(region))])
+    return canvas
+
+
+def check_reopened(path: Path, unit: np.ndarray, format: PixelFormat) -> None:
+    image = open_image(str(path), LIMIT)
+    np.testing.assert_array_equal(image.format.from_unit(image.pixels), format.from_unit(unit))
+    assert image.format == format
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF", ".npy", ".exr"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_written_opens_again(
+    tmp_path: Path, scratch: Scratch, dtype: str, channels: int, suffix: str
+) -> None:
+    unit, path = noise(channels, 19, 23), tmp_path / f"a{suffix}"
+    format = PixelFormat.of_values(dtype, channels)
+    canvas = painted(unit, format, scratch)
+    if (suffix == ".exr" and dtype != "float32") or (
+        suffix == ".png" and (dtype == "float32" or channels > 4)
+    ):
+        with pytest.raises(ImageError, match=r"name a \.(png or \.)?tif"):
+            canvas.save(path)
+        return
+    assert canvas.save(path) == path
+    check_reopened(path, unit, format)
+
+
+@settings(max_examples=40)
+@given(
+    st.sampled_from(DTYPES),
+    st.integers(1, 6),
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.booleans(),
+)
+def test_any_size_opens_again(
+    dtype: str, channels: int, height: int, width: int, in_file: bool
+) -> None:
+    unit, format = noise(channels, height, width), PixelFormat.of_values(dtype, channels)
+    with tempfile.TemporaryDirectory() as name:
+        with Scratch(Path(name) / "scratch" if in_file else None) as scratch:
+            path = painted(unit, format, scratch).save(Path(name) / "a.tif")
+        check_reopened(path, unit, format)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp", ".avif"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lossy_files_come_close(
+    tmp_path: Path, scratch: Scratch, suffix: str, channels: int
+) -> None:
+    ramp = np.linspace(0, 1, 40 * 50, dtype=np.float32).reshape(1, 40, 50).repeat(channels, 0)
+    canvas = painted(ramp, PixelFormat.of_values("uint8", channels), scratch)
+    again = open_image(str(canvas.save(tmp_path / f"a{suffix}")), LIMIT)
+    np.testing.assert_allclose(again.pixels[:channels], ramp, atol=0.03)
+
+
+def test_high_dynamic_range_is_written_as_it_was(tmp_path: Path, scratch: Scratch) -> None:
+    format, unit = PixelFormat.of_values("float32", 3, -2.0, 1000.0), noise(3, 19, 23)
+    image = open_image(str(painted(unit, format, scratch).save(tmp_path / "a.exr")), LIMIT)
+    values = image.format.from_unit(image.pixels)
+    np.testing.assert_allclose(values, format.from_unit(unit), atol=1e-4)
+
+
+def test_tiff_is_tiled_and_its_floats_suit_other_readers(tmp_path: Path, scratch: Scratch) -> None:
+    unit = noise(3, 19, 23)
+    path = painted(unit, FLOATS, scratch).save(tmp_path / "a.tif")
+    assert pyvips.Image.new_from_file(str(path)).get("tile-width") == 256
+    np.testing.assert_array_equal(tifffile.imread(path), unit.transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 2), (1, 3, 2), (2, 3), (3, 0, 2)])
+def test_a_piece_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    canvas = PixelCanvas(RGB, 9, 9, Scratch(None))
+    with pytest.raises(ImageError, match=r"pixels of shape .*\(\(0, 2\), \(0, 3\)\): give"):
+        canvas.fill(((0, 2), (0, 3)), np.zeros(shape, np.float32))
+
+
+def test_odd_names_are_written(tmp_path: Path) -> None:
+    folder = tmp_path / "é [n=-1] (2)"
+    with Scratch(folder / "scratch") as scratch:
+        canvas = painted(noise(3, 5, 7), FLOATS, scratch)
+        for suffix in (".tif", ".exr", ".npy"):
+            assert open_image(str(canvas.save(folder / f"b[1]{suffix}")), LIMIT).sides == (5, 7)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".exr", ".npy"])
+def test_a_full_disk_is_reported_and_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scratch: Scratch, suffix: str
+) -> None:
+    path, opening = tmp_path / f"a{suffix}", Path.open
+    path.write_bytes(b"old")
+
+    def on_full_disk(file: Path, mode: str = "r", *rest: object) -> object:
+        return opening(Path("/dev/full") if "w" in mode else file, mode, *rest)
+
+    monkeypatch.setattr(Path, "open", on_full_disk)
+    canvas = painted(noise(3, 200, 200), RGB if suffix == ".png" else FLOATS, scratch)
+    with pytest.raises(ImageError, match=r"cannot be written \(No space left\).*1 MiB and \d+ MiB"):
+        canvas.save(path)
+    monkeypatch.undo()
+    assert [file for file in tmp_path.iterdir() if file.is_file()] == [path]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device"), r"No space left\).*free some space"),
+        (OSError(5, "Input/output error"), r".*Input/output error\): check its folder"),
+    ],
+)
+def test_a_failure_at_the_end_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
+) -> None:
+    path = report(tmp_path / "a", np.zeros((1, 2, 2), np.float32), GREY)
+    before = path.read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(ImageError, match=rf"a\.png' cannot be written \({reason}"):
+        report(path, np.ones((1, 2, 2), np.float32), GREY)
+    assert (list(tmp_path.iterdir()), path.read_bytes()) == ([path], before)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_an_error_while_pixels_are_streamed_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, name: str
+) -> None:
+    reading, sizes = os.pread, []
+
+    def failing(descriptor: int, size: int, offset: int) -> bytes:
+        sizes.append(size)
+        if len(sizes) == 3:
+            raise error
+        return reading(descriptor, min(size, 4096), offset)
+
+    with Scratch(tmp_path / "scratch") as scratch:
+        canvas = painted(np.full((3, 200, 300), 0.5, np.float32), RGB, scratch)
+        monkeypatch.setattr(os, "pread", failing)
+        with pytest.raises((ImageError, KeyboardInterrupt)):
+            canvas.save(tmp_path / name)
+    assert len(sizes) == 3
+    assert not (tmp_path / name).exists()
+
+
+def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ImageError, match=r"cannot be written.*check its folder"):
+        report(tmp_path / "file" / "a", np.zeros((1, 2, 2), np.float32), GREY)
+
+
+@pytest.mark.parametrize(
+    ("given_name", "dtype", "channels", "written"),
+    [
+        ("a", "uint8", 3, "a.png"),
+        ("a.png", "uint16", 4, "a.png"),
+        ("a.PNG", "uint8", 1, "a.png"),
+        ("a.png", "uint8", 5, "a.tif"),
+        ("a.png", "float32", 1, "a.tif"),
+        ("a.tif", "float32", 1, "a.tif"),
+        ("é [n=-1] (2).png", "uint8", 1, "é [n=-1] (2).png"),
+        ("é [n=-1] (2)", "float32", 1, "é [n=-1] (2).tif"),
+        ("new/folder/a", "uint8", 1, "new/folder/a.png"),
+    ],
+)
+def test_suffix_follows_the_format_and_an_old_file_is_replaced(
+    tmp_path: Path, given_name: str, dtype: str, channels: int, written: str
+) -> None:
+    format = PixelFormat.of_values(dtype, channels)
+    for unit in (np.zeros((channels, 2, 3), np.float32), noise(channels, 2, 3)):
+        path = report(tmp_path / given_name, unit, format)
+        assert path == tmp_path / written
+        assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+        check_reopened(path, unit, format)
+
+
+def test_large_image_becomes_a_preview_of_means(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = np.arange(6, dtype=np.float32).reshape(1, 2, 3) / 255
+    large = small.repeat(4, axis=1).repeat(4, axis=2)
+    large[:, ::2] += 2 / 255
+    large[:, 1::2] -= 2 / 255
+    ragged = np.pad(large + 4 / 255, ((0, 0), (0, 3), (0, 1)))
+    path = report(tmp_path / "a", ragged, GREY, max_pixels=6)
+    preview = GREY.from_unit(open_image(str(path), 6).pixels)
+    np.testing.assert_array_equal(preview[0], [[4, 5, 6], [7, 8, 9]])
+    assert "preview at 1/4 of the size" in caplog.text
+
+
+@pytest.mark.parametrize("shape", [(1, 100), (100, 1), (7, 90), (64, 64)])
+@pytest.mark.parametrize("max_pixels", [1, 5, 30])
+def test_preview_of_any_shape_fits(tmp_path: Path, shape: tuple[int, int], max_pixels: int) -> None:
+    path = report(tmp_path / "a", np.zeros((1, *shape), np.float32), GREY, max_pixels)
+    assert 1 <= open_image(str(path), max_pixels).pixels.size <= max_pixels
+
+
+def test_preview_factor_is_the_least_power_of_two() -> None:
+    assert preview_factor(10, 10, 100) == 1
+    assert preview_factor(10, 10, 99) == 2
+    assert preview_factor(11, 13, 6) == 4
+    assert preview_factor(1, 100, 1) == 64
+    assert preview_factor(32768, 32768, 2**24) == 8
+    with pytest.raises(ImageError, match="max_pixels=0: a preview needs 1 pixel or more"):
+        preview_factor(9, 9, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "channels", "side", "reason"),
+    [
+        ("a", "uint8", 3, 9, "end the name with one of .png, .jpg"),
+        ("a.bmp", "uint8", 3, 9, "end the name with one of .png, .jpg"),
+        ("a.png", "uint8", 5, 9, "png holds 1, 2, 3, 4 channels, the image has 5; name a .tif"),
+        ("a.png", "float32", 3, 9, "png holds uint8 or uint16 values, the image has float32"),
+        ("a.jpg", "uint16", 3, 9, "jpg holds uint8 values, the image has uint16; name a .png"),
+        ("a.jpg", "uint8", 4, 9, "jpg holds 1, 3 channels, the image has 4; name a .png or .tif"),
+        ("a.jpeg", "float32", 3, 9, "holds uint8 values, the image has float32; name a .tif"),
+        ("a.webp", "uint16", 3, 9, "webp holds uint8 values"),
+        ("a.exr", "uint8", 3, 9, "exr holds float32 values, the image has uint8"),
+        ("a.jpg", "uint8", 3, 65501, "holds at most 65500 pixels a side, the image has 65501 x 2"),
+        ("a.WEBP", "uint8", 3, 16384, "webp holds at most 16383 pixels a side"),
+        ("a.avif", "uint8", 3, 16385, "avif holds at most 16384 pixels a side"),
+        ("a.npy", "uint8", 7, 9, "npy of 2 rows and 7 channels is read as one of 2 channels"),
+    ],
+)
+def test_what_cannot_be_held_is_refused(
+    name: str, dtype: str, channels: int, side: int, reason: str
+) -> None:
+    with pytest.raises(ImageError) as caught:
+        check_writable_format(Path(name), PixelFormat.of_values(dtype, channels), 2, side)
+    assert reason in str(caught.value)
+    assert str(caught.value).startswith(repr(name))
+
+
+def test_what_can_be_held_passes() -> None:
+    for name, side in (("a.png", 10**6), ("a.jpg", 65500), ("a.webp", 16383), ("a.avif", 16384)):
+        check_writable_format(Path(name), RGB, 2, side)
