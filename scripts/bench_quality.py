@@ -43,11 +43,13 @@ class Job:
 REFERENCE = ("experiment=miner_pl_pluto", "backend=eager")
 FAST, BALANCED, QUALITY = ((f"experiment={name}",) for name in ("fast", "balanced", "quality"))
 KODAK = ("kodim05.png", "kodim15.png", "kodim20.png", "kodim23.png")
+ALL_KODAK = [f"kodim{number:02}.png" for number in range(1, 25)]
 STORAGES = [(f"storage={name}",) for name in ("float32", "float16", "int8")]
 JOBS = {
     "pluto": Job(["pluto_1024.png"], [REFERENCE, BALANCED, FAST]),
     "smallest": Job(["pluto_1024.png"], [("experiment=smallest",)]),
     "kodak": Job(KODAK, [("experiment=budget",)]),
+    "kodak24": Job(ALL_KODAK, [("experiment=budget",)]),
     "recipes": Job([*KODAK, "tulips_alpha.png"], [FAST, BALANCED, QUALITY]),
     "large": Job(["Road.jpg"], [FAST, BALANCED]),
     "storage": Job(["pluto_1024.png", "kodim23.png"], STORAGES),
