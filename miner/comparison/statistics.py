@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import fmean
 
 _CONFIDENCE = 0.95
 
@@ -42,8 +43,8 @@ def estimate(pairs: Sequence[Pair]) -> Estimate:
     by_image: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for pair in pairs:
         by_image[pair.image][pair.seed].append(pair.amount)
-    means = [_mean([_mean(own) for own in seeds.values()]) for seeds in by_image.values()]
-    mean = _mean(means)
+    means = [fmean([fmean(own) for own in seeds.values()]) for seeds in by_image.values()]
+    mean = fmean(means)
     half_width = None
     if len(means) > 1:
         variance = math.fsum((each - mean) ** 2 for each in means) / (len(means) - 1)
@@ -64,14 +65,10 @@ def describe(amount: Estimate, unit: str = "") -> str:
     return f"{mean}{spread} ({images} x {seeds})"
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
 def _decimals(size: float, significant: int) -> int:
     """How many decimals show that many digits of a number; few of one that is nearly zero."""
-    place = math.floor(math.log10(abs(size))) if size else significant
-    return min(6, max(0, significant - 1 - place))
+    exponent = math.floor(math.log10(abs(size))) if size else significant
+    return min(6, max(0, significant - 1 - exponent))
 
 
 @cache

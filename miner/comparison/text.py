@@ -1,22 +1,24 @@
-"""The comparison as text: TSV, Markdown, and lines for a terminal."""
+"""The comparison as text: a table, Markdown, and lines for a terminal."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from miner.comparison.comparison import COSTS, Comparison, name, title
+from miner.comparison.comparison import COSTS, Comparison, Setting, label, title
 from miner.comparison.differences import (
-    Difference,
     differences_at_equal_cost,
+    overall,
     paired_differences,
-    sweeps_along,
+    sweeps_beyond,
 )
-from miner.comparison.runs import Result
-from miner.comparison.settings import Setting, settings
 from miner.comparison.statistics import pareto_front
 
 Cell = str | float | None
+
+_MOST_LINES = 6  # of a factor in the summary
+_MOST_REASONS = 20
+_MOST_SETTINGS = 100
+_SHOWN = ("psnr_db", "ssim", *COSTS)
+_NOTHING = "no two finished runs differ in it alone"
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
@@ -27,78 +29,51 @@ def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
     """
     factors, metrics = comparison.factors, comparison.metrics
     columns = ["run", "image", "seed", "status", *factors, *metrics, "reason"]
-    names = run_names(comparison.results)
-    rows: list[list[Cell]] = []
-    for run, result in zip(names, comparison.results, strict=True):
-        numbers = result.numbers if result.status == "finished" else {}
-        rows.append(
-            [
-                *(run, comparison.image(result), result.seed, result.status),
-                *(comparison.value(result, factor) for factor in factors),
-                *(numbers.get(metric) for metric in metrics),
-                " ".join(result.reason.split()),
-            ]
-        )
+    rows: list[list[Cell]] = [
+        [
+            *(result.name, result.image, result.seed, result.status),
+            *(comparison.value(result, factor) for factor in factors),
+            *(result.numbers.get(metric) for metric in metrics),
+            " ".join(result.reason.split()),
+        ]
+        for result in comparison.results
+    ]
     return columns, rows
 
 
-def run_names(results: Sequence[Result]) -> list[str]:
-    """Each run's folder, from where all of them lie."""
-    folders = [result.folder.resolve() for result in results]
-    if not folders:
-        return []
-    shared = Path(os.path.commonpath([folder.parent for folder in folders]))
-    return [str(folder.relative_to(shared)) for folder in folders]
-
-
-_MOST_LINES = 6
-
-
 def counts(comparison: Comparison) -> str:
-    """How many runs there are, and what became of them."""
+    """How many runs there are, by status."""
     found = Counter(result.status for result in comparison.results)
     n_runs = len(comparison.results)
     parts = ", ".join(f"{n} {status}" for status, n in found.items())
     return f"{n_runs} run{'' if n_runs == 1 else 's'}: {parts or 'none'}"
 
 
+def number_text(value: float | None) -> str:
+    """A number for people, with some four digits; a dash for None."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def summary_lines(comparison: Comparison) -> list[str]:
-    """The counts, then what each factor is worth in PSNR, also at equal parameters."""
+    """The counts, then each factor's differences in PSNR, also at equal parameters."""
     lines = [counts(comparison)]
     for factor in comparison.factors:
-        found = overall(paired_differences(comparison, factor, "psnr_db"))
-        lines += [f"{factor}: {each}" for each in found[:_MOST_LINES]]
+        found = [str(each) for each in overall(paired_differences(comparison, factor, "psnr_db"))]
+        shown = found[:_MOST_LINES] or [_NOTHING]
         if len(found) > _MOST_LINES:
-            lines.append(f"{factor}: {len(found) - _MOST_LINES} more in comparison.md")
-        if not found:
-            lines.append(f"{factor}: no two finished runs differ in it alone")
-        lines += [
-            f"{factor}: {each}, at equal {name(COSTS[0])} along {along}"
-            for along in sweeps_along(comparison)
-            if along != factor
-            for each in overall(differences_at_equal_cost(comparison, factor, along, COSTS[0]))[
-                :_MOST_LINES
-            ]
-        ]
+            shown.append(f"{len(found) - _MOST_LINES} more in comparison.md")
+        for along in sweeps_beyond(comparison, factor):
+            equal = overall(differences_at_equal_cost(comparison, factor, along, COSTS[0]))
+            note = f"at equal {label(COSTS[0])[0]} along {along}"
+            shown += [f"{each}, {note}" for each in equal[:_MOST_LINES]]
+        lines += [f"{factor}: {line}" for line in shown]
     return lines
 
 
-def overall(differences: list[Difference]) -> list[Difference]:
-    """Those over all settings, without those in each one."""
-    return [each for each in differences if not each.setting]
-
-
-_MOST_REASONS = 20
-
-
-_MOST_SETTINGS = 100
-
-
-_SHOWN = ("psnr_db", "ssim", *COSTS)
-
-
 def markdown(comparison: Comparison) -> str:
-    """The whole text."""
+    """The whole text: failures, a table of settings, and the factors' differences."""
     lines = [
         "# Comparison",
         "",
@@ -111,11 +86,10 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _failures(comparison: Comparison) -> Iterator[str]:
-    names = run_names(comparison.results)
     failed = [
-        f"- {_plain(run)} ({_plain(comparison.image(result))}): {result.status}"
+        f"- {_plain(result.name)} ({_plain(result.image)}): {result.status}"
         + (f": {_plain(result.reason)}" if result.reason else "")
-        for run, result in zip(names, comparison.results, strict=True)
+        for result in comparison.results
         if result.status != "finished"
     ]
     if failed:
@@ -125,30 +99,28 @@ def _failures(comparison: Comparison) -> Iterator[str]:
 
 
 def _settings(comparison: Comparison) -> Iterator[str]:
-    if not comparison.finished:
+    found = comparison.settings
+    if not found:
         return
     metrics = [metric for metric in _SHOWN if metric in comparison.metrics]
-    found = [each for each in settings(comparison) if each.n_finished]
-    front = _front(found)
-    yield from ("", "## Settings", "", "Means over seeds, then over images; * is on the front of")
-    yield from ("PSNR against parameters. A setting that lacks images is in brackets.", "")
-    heads = [*comparison.factors, "images", "runs", *map(title, metrics), "front"]
-    yield _row(heads)
-    yield _row(
-        ["---"] * len(comparison.factors)
-        + ["---:"] * (len(heads) - 1 - len(comparison.factors))
-        + ["---"]
-    )
+    front = _pareto_settings(found)
+    yield from ("", "## Settings", "", "Means over seeds, then over images; * is on the Pareto")
+    yield "front of PSNR against parameters. A setting that lacks images is in brackets."
+    yield ""
+    titles = [*comparison.factors, "images", "runs", *map(title, metrics), "Pareto front"]
+    n_factors = len(comparison.factors)
+    yield _row(titles)
+    yield _row(["---"] * n_factors + ["---:"] * (len(titles) - 1 - n_factors) + ["---"])
     for each in found[:_MOST_SETTINGS]:
-        numbers = [_number(each.numbers.get(metric)) for metric in metrics]
+        numbers = [number_text(each.numbers.get(metric)) for metric in metrics]
         shown = numbers if each.complete else [f"({number})" for number in numbers]
         counted = [str(each.n_images), str(each.n_finished)]
-        yield _row([*each.values.values(), *counted, *shown, "*" if each in front else ""])
+        yield _row([*each.values, *counted, *shown, "*" if each in front else ""])
     if len(found) > _MOST_SETTINGS:
         yield from ("", f"{len(found) - _MOST_SETTINGS} more settings are in comparison.tsv.")
 
 
-def _front(found: Sequence[Setting]) -> list[Setting]:
+def _pareto_settings(found: Sequence[Setting]) -> list[Setting]:
     known = [s for s in found if s.complete and {COSTS[0], "psnr_db"} <= s.numbers.keys()]
     costs = [each.numbers[COSTS[0]] for each in known]
     return [known[i] for i in pareto_front(costs, [each.numbers["psnr_db"] for each in known])]
@@ -160,27 +132,22 @@ def _differences(comparison: Comparison) -> Iterator[str]:
         yield "Same image, same seed, all else equal; 95 % intervals over images."
     for factor in comparison.factors:
         yield from ("", f"### {_plain(factor)}", "")
-        found = False
-        for metric in ("psnr_db", *COSTS):
-            for each in overall(paired_differences(comparison, factor, metric)):
-                yield f"- {name(metric)}: {_plain(str(each))}"
-                found = True
-        if not found:
-            yield "- no two finished runs differ in it alone"
-        for along in sweeps_along(comparison):
-            for cost in COSTS if along != factor else ():
-                for each in overall(differences_at_equal_cost(comparison, factor, along, cost)):
-                    yield f"- PSNR at equal {name(cost)} along {_plain(along)}: {_plain(str(each))}"
+        lines = [
+            f"{label(metric)[0]}: {each}"
+            for metric in ("psnr_db", *COSTS)
+            for each in overall(paired_differences(comparison, factor, metric))
+        ]
+        equal = [
+            f"PSNR at equal {label(cost)[0]} along {along}: {each}"
+            for along in sweeps_beyond(comparison, factor)
+            for cost in COSTS
+            for each in overall(differences_at_equal_cost(comparison, factor, along, cost))
+        ]
+        yield from (f"- {_plain(line)}" for line in [*(lines or [_NOTHING]), *equal])
 
 
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(map(_plain, cells)) + " |"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Folders as runs leave them, without running anything."""
+"""Folders as runs leave them, written without a run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from miner.comparison.runs import THUMBNAILS
+from miner.comparison.page import THUMBNAILS
 
 
 def write_run(

@@ -68,7 +68,7 @@ def test_a_crop_is_a_factor_and_no_other_image(tmp_path: Path) -> None:
         overrides = ["image=moon", f"image.crop_px={crop}", f"pyramid={pyramid}"]
         write_run(tmp_path / str(number), overrides, width_px=crop, image_sha256="a" * 64)
     comparison = Comparison(read_results([tmp_path]))
-    assert comparison.factors == ["image.crop_px", "pyramid"]
+    assert list(comparison.factors) == ["image.crop_px", "pyramid"]
     assert paired_differences(comparison, "pyramid", "psnr_db")[0].estimate.n_images == 1
 
 
@@ -162,8 +162,8 @@ def test_the_line_shows_the_digits_that_the_interval_warrants() -> None:
 
 def test_many_values_are_compared_with_the_first_alone() -> None:
     values = [str(n) for n in range(9)]
-    assert len(compared(values[:8])) == 28
-    assert compared(values) == [("0", value) for value in values[1:]]
+    assert len(compared(values[:8], values[:8])) == 28
+    assert compared(values, values) == [("0", value) for value in values[1:]]
     assert compared(values, ["1", "2"]) == []
 
 

@@ -13,7 +13,7 @@ from miner.comparison.differences import (
     Curve,
     differences_at_equal_cost,
     mean_distance,
-    sweeps_along,
+    sweeps_beyond,
 )
 from miner.comparison.runs import read_results
 from miner.comparison.statistics import pareto_front
@@ -63,7 +63,8 @@ def test_a_factor_is_judged_at_equal_parameters(tmp_path: Path) -> None:
     """Twice the parameters are worth 3 dB, of which laplacian has 2: it is 1 dB worse."""
     write_lines(tmp_path)
     comparison = Comparison(read_results([tmp_path]))
-    assert sweeps_along(comparison) == ["model.width"]
+    assert sweeps_beyond(comparison, "pyramid") == ["model.width"]
+    assert sweeps_beyond(comparison, "model.width") == []
     (found,) = differences_at_equal_cost(comparison, "pyramid", "model.width", "n_parameters")
     assert found.estimate.mean == pytest.approx(-1)
     assert (found.estimate.n_images, found.estimate.n_pairs) == (2, 2)
@@ -80,7 +81,7 @@ def test_equal_runs_make_one_point_of_a_curve(tmp_path: Path) -> None:
 def test_two_points_make_no_curve(tmp_path: Path) -> None:
     write_sweep(tmp_path, images=["moon"], seeds=[0], widths=[4, 8])
     comparison = Comparison(read_results([tmp_path]))
-    assert sweeps_along(comparison) == []
+    assert sweeps_beyond(comparison, "pyramid") == []
     args = ("pyramid", "model.width", "n_parameters")
     assert differences_at_equal_cost(comparison, *args) == []
 

@@ -12,13 +12,11 @@ from typing import Any
 
 import pytest
 from fake_runs import write_content, write_killed, write_run, write_sweep, write_thumbnails
-from PIL import Image
 
 from miner.compare import main
 from miner.comparison.comparison import Comparison
 from miner.comparison.page import write_comparison
 from miner.comparison.runs import read_results
-from miner.comparison.settings import settings
 from miner.comparison.text import summary_lines, table
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -76,17 +74,17 @@ def test_reasons_take_one_line(tmp_path: Path) -> None:
 
 
 def test_text_from_files_does_not_become_elements(tmp_path: Path) -> None:
-    plain = [write_run(tmp_path / "plain" / str(n), [f"pyramid={n}"]) for n in range(2)]
-    folder = tmp_path / "hostile"
-    for n, name in enumerate(["<img src=x>&'\"", "b"]):
-        overrides = [f"pyramid={HOSTILE}{n}", f"{HOSTILE}={n}", f"image={HOSTILE}"]
-        write_run(folder / name, overrides, **{HOSTILE: 1.0 + n})
-    write_run(folder / "c", status="failed", reason=HOSTILE)
-    pages = [write(each)["html"] for each in (plain[0].parent, folder)]
-    tags = [page_parts(page)[2] for page in pages]
-    assert tags[0] == tags[1]
-    assert page_parts(pages[1])[0]["runs"][0]["image"] == HOSTILE
-    assert "<script" not in (folder / "comparison.md").read_text()
+    for folder, text in ((tmp_path / "plain", "x"), (tmp_path / "hostile", HOSTILE)):
+        for n, name in enumerate(["<img src=x>&'\"", "b"]):
+            overrides = [f"pyramid={text}{n}", f"{text}={n}", f"image={text}"]
+            write_run(folder / name, overrides, **{text: 1.0 + n})
+        write_run(folder / "c", status="failed", reason=text)
+    (_, _, plain), (data, _, hostile) = (
+        page_parts(write(tmp_path / name)["html"]) for name in ("plain", "hostile")
+    )
+    assert plain == hostile
+    assert data["runs"][0]["image"] == HOSTILE
+    assert "<script" not in (tmp_path / "hostile" / "comparison.md").read_text()
 
 
 def test_names_that_are_no_text_are_written_all_the_same(tmp_path: Path) -> None:
@@ -106,16 +104,15 @@ def test_the_page_names_nothing_outside_itself(tmp_path: Path) -> None:
     assert not re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=|<link[^>]*href=\"(?!data:)", text)
 
 
-def test_thumbnails_are_in_the_page_and_older_runs_have_one(tmp_path: Path) -> None:
+def test_thumbnails_are_in_the_page(tmp_path: Path) -> None:
     write_thumbnails(write_run(tmp_path / "a", ["pyramid=a"]))
-    old = write_run(tmp_path / "b", ["pyramid=b"])
-    Image.new("RGBA", (900, 600)).save(old / "reconstruction.png")
-    broken = write_run(tmp_path / "c", ["pyramid=c"])
-    (broken / "reconstruction.png").write_bytes(b"no picture")
+    write_thumbnails(write_run(tmp_path / "b", ["pyramid=b"]))
+    (tmp_path / "b" / "thumbnails" / "error.webp").unlink()
+    write_run(tmp_path / "c", ["pyramid=c"])
     found = page_parts(write(tmp_path)["html"])[1]
     assert [sorted(each) for each in found] == [
         ["blocks", "error", "reconstruction"],
-        ["reconstruction"],
+        ["blocks", "reconstruction"],
         [],
     ]
     assert found[1]["reconstruction"].startswith("data:image/webp;base64,")
@@ -126,7 +123,7 @@ def test_means_are_over_seeds_first_and_tell_who_lacks_an_image(tmp_path: Path) 
     for n, (pyramid, image, seed, psnr) in enumerate(runs):
         overrides = [f"pyramid={pyramid}", f"image={image}", f"seed={seed}"]
         write_run(tmp_path / str(n), overrides, psnr_db=psnr)
-    found = settings(Comparison(read_results([tmp_path])))
+    found = Comparison(read_results([tmp_path])).settings
     assert [each.numbers["psnr_db"] for each in found] == [36, 9]
     assert [each.complete for each in found] == [True, False]
     assert "(9)" in write(tmp_path)["md"]
