@@ -1,11 +1,10 @@
 """Which settings differ between runs, and what the reports' numbers are called."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from miner.comparison.runs import Result
+from miner.comparison.runs import Result, is_number, spelling
 
 COSTS = ("n_parameters", "fit_time_s", "bits_per_pixel")
 """What quality is plotted against, and compared at equal amounts of."""
@@ -44,21 +43,6 @@ def title(metric: str) -> str:
     return f"{name} ({unit})" if unit else name
 
 
-@dataclass(frozen=True)
-class Setting:
-    """The runs with equal values of all factors. `numbers` are means over seeds, then over images.
-
-    They are comparable with those of other settings only if `complete`: it has finished on every
-    image that any setting finished on.
-    """
-
-    values: Sequence[str]
-    numbers: dict[str, float]
-    n_images: int
-    n_finished: int
-    complete: bool
-
-
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Runs to compare. A factor is an override whose value differs between them.
@@ -93,34 +77,12 @@ class Comparison:
         """Names of the reports' numbers, in the order of the reports."""
         return list(dict.fromkeys(name for result in self.finished for name in result.numbers))
 
-    @cached_property
-    def settings(self) -> list[Setting]:
-        """All settings with a finished run, in order of appearance."""
-        n_images = len({result.image for result in self.finished})
-        groups: dict[tuple[str, ...], dict[str, list[Result]]] = {}
-        for result in self.finished:
-            by_image = groups.setdefault(self.setting(result), defaultdict(list))
-            by_image[result.image].append(result)
-        return [
-            Setting(
-                values=values,
-                numbers=self._means(by_image),
-                n_images=len(by_image),
-                n_finished=sum(map(len, by_image.values())),
-                complete=len(by_image) == n_images,
-            )
-            for values, by_image in groups.items()
-        ]
-
     def value(self, result: Result, factor: str) -> str:
-        """A run's value of a factor: as typed, or else from its composed settings.
-
-        Numbers have one spelling: `1e-3` is 0.001.
-        """
+        """A run's value of a factor: as typed, or else from its composed settings."""
         found = result.overrides.get(factor, result.choices.get(factor))
         if found is None and factor == "experiment" and result.choices:
             return "none"  # the one group without an option by default
-        return _one_spelling(result.settings.get(factor, UNKNOWN) if found is None else found)
+        return result.settings.get(factor, UNKNOWN) if found is None else spelling(found)
 
     def setting(self, result: Result, *without: str) -> tuple[str, ...]:
         """The run's values of all factors but `without`, in the order of `factors`."""
@@ -146,38 +108,6 @@ class Comparison:
             for name in names
             if _is_setting(name) and len({r.settings.get(name) for r in self.finished}) > 1
         ]
-
-    def _means(self, by_image: dict[str, list[Result]]) -> dict[str, float]:
-        """Means over seeds, then over images, of the numbers that every image has."""
-        found = {}
-        for metric in self.metrics:
-            means = [mean_number(results, metric) for results in by_image.values()]
-            known = [mean for mean in means if mean is not None]
-            if len(known) == len(means):
-                found[metric] = sum(known) / len(known)
-        return found
-
-
-def mean_number(results: Sequence[Result], metric: str) -> float | None:
-    """A number's mean over the runs that have it; None where none has."""
-    found = [result.numbers[metric] for result in results if metric in result.numbers]
-    return sum(found) / len(found) if found else None
-
-
-def is_number(text: str) -> bool:
-    """Whether a value can be ordered as a number."""
-    try:
-        return float(text) == float(text)
-    except ValueError:
-        return False
-
-
-def _one_spelling(text: str) -> str:
-    if text.lower() in ("true", "false", "null"):
-        return text.lower()
-    if text.startswith("["):
-        return text.replace(" ", "")
-    return f"{float(text):.12g}" if is_number(text) and "_" not in text else text
 
 
 def _path(factor: str) -> str:

@@ -9,9 +9,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from miner.comparison.comparison import UNKNOWN, Comparison, is_number, label, mean_number
-from miner.comparison.runs import Result
-from miner.comparison.statistics import Estimate, Pair, describe, estimate
+from miner.comparison.comparison import UNKNOWN, Comparison, label
+from miner.comparison.runs import Result, is_number
+from miner.comparison.statistics import Estimate, Sample, describe, estimate
 
 MOST_COMPARED = 8
 """Up to this many values of a factor are compared each with each, more only with the first."""
@@ -102,6 +102,12 @@ def compared(values: Sequence[str], known: Collection[str]) -> list[tuple[str, s
     return [(values[0], value) for value in values[1:] if {values[0], value} <= set(known)]
 
 
+def mean_number(results: Sequence[Result], metric: str) -> float | None:
+    """A number's mean over the runs that have it; None where none has."""
+    found = [result.numbers[metric] for result in results if metric in result.numbers]
+    return sum(found) / len(found) if found else None
+
+
 def sweeps_beyond(comparison: Comparison, factor: str) -> list[str]:
     """Other factors that draw a curve: at least three values, all numbers."""
     return [
@@ -139,19 +145,19 @@ def _differences(
     """Subtract, within each group, what was measured for the values of the first varied factor."""
     factor = varied[0]
     values = comparison.factors[factor]
-    found: dict[tuple[str, str], list[Pair]] = {pair: [] for pair in compared(values, values)}
+    found: dict[tuple[str, str], list[Sample]] = {pair: [] for pair in compared(values, values)}
     for group in _groups(comparison, varied):
         measured = measure(group)
         for baseline, value in compared(values, measured):
             amount = subtract(measured[baseline], measured[value])
             if amount is not None:
-                pair = Pair(group.image, group.seed, group.setting, amount)
-                found[baseline, value].append(pair)
+                sample = Sample(group.image, group.seed, group.setting, amount)
+                found[baseline, value].append(sample)
     names = [name for name in comparison.factors if name not in varied]
     return [
         Difference(factor, baseline, value, metric, setting, estimate(own))
-        for (baseline, value), pairs in found.items()
-        for setting, own in _by_setting(pairs, names)
+        for (baseline, value), samples in found.items()
+        for setting, own in _by_setting(samples, names)
     ]
 
 
@@ -169,16 +175,16 @@ def _groups(comparison: Comparison, varied: tuple[str, ...]) -> list[Group]:
 
 
 def _by_setting(
-    pairs: Sequence[Pair], names: Sequence[str]
-) -> list[tuple[dict[str, str], Sequence[Pair]]]:
-    """All pairs, then those of each setting of the factors `names` if there are several."""
-    if not pairs:
+    samples: Sequence[Sample], names: Sequence[str]
+) -> list[tuple[dict[str, str], Sequence[Sample]]]:
+    """All samples, then those of each setting of the factors `names` if there are several."""
+    if not samples:
         return []
-    groups: dict[tuple[str, ...], list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        groups[pair.setting].append(pair)
+    groups: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.setting].append(sample)
     single = [(dict(zip(names, setting, strict=True)), own) for setting, own in groups.items()]
-    return [({}, pairs), *(single if len(single) > 1 else [])]
+    return [({}, samples), *(single if len(single) > 1 else [])]
 
 
 def _curve(points: Sequence[Sequence[Result]], cost: str, metric: str) -> Curve | None:

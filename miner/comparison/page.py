@@ -2,7 +2,7 @@
 
 import csv
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from io import StringIO
@@ -101,16 +101,16 @@ def _run(comparison: Comparison, result: Result) -> dict[str, Any]:
     }
 
 
-def _curve(result: Result) -> Mapping[str, list[float | None]] | None:
-    """The run's curve, thinned out; the last point stays."""
-    n_points = len(result.curve.get("step", ()))
-    if not n_points:
+def _curve(result: Result) -> dict[str, list[float | None]] | None:
+    """The columns of the run's curve, thinned out; the last point stays."""
+    points = result.curve
+    if not points:
         return None
-    every = -(-n_points // _MOST_POINTS)
-    kept = [i for i in range(n_points) if (n_points - 1 - i) % every == 0]
+    every = -(-len(points) // _MOST_POINTS)
+    columns = zip(*points[(len(points) - 1) % every :: every], strict=True)
     return {
-        name: [None if (value := result.curve[name][i]) is None else round(value, 4) for i in kept]
-        for name in CURVE
+        name: [None if value is None else round(value, 4) for value in column]
+        for name, column in zip(CURVE, columns, strict=True)
     }
 
 

@@ -1,5 +1,6 @@
 """Read the runs below some folders: finished, failed, interrupted or not started."""
 
+import json
 import os
 import sys
 from collections import defaultdict
@@ -20,6 +21,7 @@ THUMBNAIL_SIDE = 320
 """Most pixels along a side of a thumbnail."""
 
 CURVE = ("level", "step", "seconds", "parameters", "psnr_db")
+"""The columns of a report's curve."""
 
 _DIGEST_SHOWN = 8  # characters
 
@@ -51,7 +53,7 @@ class Result:
 
     @cached_property
     def settings(self) -> dict[str, str]:
-        """The composed settings as text, by their dotted path."""
+        """The composed settings by their dotted path, spelled as in `spelling`."""
         return dict(_flatten(self.config))
 
     @cached_property
@@ -63,17 +65,11 @@ class Result:
         others = ("seed", "report_version")
         return {name: value for name, value in found if _is_finite(value) and name not in others}
 
-    @cached_property
-    def curve(self) -> dict[str, list[float | None]]:
-        """Arrays of one length: `level`, `step`, `seconds`, `parameters`, `psnr_db`. Or empty."""
+    @property
+    def curve(self) -> list[tuple[float | None, ...]]:
+        """Points of numbers in the order of `CURVE`."""
         stored = _mapping(self.report.get("curve"))
-        arrays = [array for array in map(stored.get, CURVE) if isinstance(array, list)]
-        if len(arrays) < len(CURVE) or len({len(array) for array in arrays}) != 1:
-            return {}
-        return {
-            name: [value if _is_finite(value) else None for value in array]
-            for name, array in zip(CURVE, arrays, strict=True)
-        }
+        return list(zip(*(stored.get(name, ()) for name in CURVE), strict=False))
 
 
 class NoRunsError(ValueError):
@@ -106,13 +102,22 @@ def as_mapping(overrides: Sequence[str]) -> dict[str, str]:
     return {key.lstrip("+"): value.strip("'\"") for key, _, value in parts}
 
 
-def as_text(value: Any) -> str:
-    """A value as people type it."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower() if value is not None else "null"
-    if isinstance(value, list):
-        return "[" + ",".join(map(as_text, value)) + "]"
-    return str(value)
+def spelling(value: Any) -> str:
+    """A value as people type it, with one spelling for each: `1e-3` is 0.001."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    if text.lower() in ("true", "false", "null"):
+        return text.lower()
+    if text.startswith("["):
+        return text.replace(" ", "").replace('"', "")
+    return f"{float(text):.12g}" if is_number(text) and "_" not in text else text
+
+
+def is_number(text: str) -> bool:
+    """Whether a value can be ordered as a number."""
+    try:
+        return float(text) == float(text)
+    except ValueError:
+        return False
 
 
 def _runs_below(folder: Path) -> Iterator[Path]:
@@ -221,7 +226,7 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", as_text(value)
+            yield f"{prefix}{name}", spelling(value)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -1,22 +1,21 @@
 """The comparison as text: a table, Markdown, and lines for a terminal."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
-from miner.comparison.comparison import COSTS, Comparison, Setting, label, title
+from miner.comparison.comparison import COSTS, Comparison, label, title
 from miner.comparison.differences import (
     differences_at_equal_cost,
     overall,
     paired_differences,
     sweeps_beyond,
 )
-from miner.comparison.statistics import pareto_front
+from miner.comparison.runs import Result
+from miner.comparison.statistics import Sample, estimate, pareto_front
 
 Cell = str | float | None
 
 _MOST_LINES = 6  # of a factor in the summary
-_MOST_REASONS = 20
-_MOST_SETTINGS = 100
 _SHOWN = ("psnr_db", "ssim", *COSTS)
 _NOTHING = "no two finished runs differ in it alone"
 
@@ -93,37 +92,50 @@ def _failures(comparison: Comparison) -> Iterator[str]:
         if result.status != "finished"
     ]
     if failed:
-        yield from ("", "## Without a result", "", *failed[:_MOST_REASONS])
-    if len(failed) > _MOST_REASONS:
-        yield f"- {len(failed) - _MOST_REASONS} more in comparison.tsv"
+        yield from ("", "## Without a result", "", *failed)
 
 
 def _settings(comparison: Comparison) -> Iterator[str]:
-    found = comparison.settings
-    if not found:
+    groups: dict[tuple[str, ...], list[Result]] = defaultdict(list)
+    for result in comparison.finished:
+        groups[comparison.setting(result)].append(result)
+    if not groups:
         return
-    metrics = [metric for metric in _SHOWN if metric in comparison.metrics]
-    front = _pareto_settings(found)
     yield from ("", "## Settings", "", "Means over seeds, then over images; * is on the Pareto")
     yield "front of PSNR against parameters. A setting that lacks images is in brackets."
-    yield ""
+    metrics = [metric for metric in _SHOWN if metric in comparison.metrics]
     titles = [*comparison.factors, "images", "runs", *map(title, metrics), "Pareto front"]
     n_factors = len(comparison.factors)
-    yield _row(titles)
-    yield _row(["---"] * n_factors + ["---:"] * (len(titles) - 1 - n_factors) + ["---"])
-    for each in found[:_MOST_SETTINGS]:
-        numbers = [number_text(each.numbers.get(metric)) for metric in metrics]
-        shown = numbers if each.complete else [f"({number})" for number in numbers]
-        counted = [str(each.n_images), str(each.n_finished)]
-        yield _row([*each.values, *counted, *shown, "*" if each in front else ""])
-    if len(found) > _MOST_SETTINGS:
-        yield from ("", f"{len(found) - _MOST_SETTINGS} more settings are in comparison.tsv.")
+    rule = ["---"] * n_factors + ["---:"] * (len(titles) - 1 - n_factors) + ["---"]
+    yield from ("", _row(titles), _row(rule))
+    means = {values: _means(runs, metrics) for values, runs in groups.items()}
+    images = {values: {run.image for run in runs} for values, runs in groups.items()}
+    n_images = len({result.image for result in comparison.finished})
+    front = _pareto({values: means[values] for values in groups if len(images[values]) == n_images})
+    for values, runs in groups.items():
+        numbers = [number_text(means[values].get(metric)) for metric in metrics]
+        if len(images[values]) < n_images:
+            numbers = [f"({number})" for number in numbers]
+        counted = [str(len(images[values])), str(len(runs))]
+        yield _row([*values, *counted, *numbers, "*" if values in front else ""])
 
 
-def _pareto_settings(found: Sequence[Setting]) -> list[Setting]:
-    known = [s for s in found if s.complete and {COSTS[0], "psnr_db"} <= s.numbers.keys()]
-    costs = [each.numbers[COSTS[0]] for each in known]
-    return [known[i] for i in pareto_front(costs, [each.numbers["psnr_db"] for each in known])]
+def _means(runs: Sequence[Result], metrics: Sequence[str]) -> dict[str, float]:
+    """Means over runs, then over images, of the numbers that every image has."""
+    found = {}
+    for metric in metrics:
+        known = [run for run in runs if metric in run.numbers]
+        if {run.image for run in known} == {run.image for run in runs}:
+            samples = [Sample(run.image, run.name, (), run.numbers[metric]) for run in known]
+            found[metric] = estimate(samples).mean
+    return found
+
+
+def _pareto(means: Mapping[tuple[str, ...], dict[str, float]]) -> list[tuple[str, ...]]:
+    """Which settings are on the front of PSNR against parameters."""
+    known = [key for key, numbers in means.items() if {"psnr_db", COSTS[0]} <= numbers.keys()]
+    costs = [means[key][COSTS[0]] for key in known]
+    return [known[i] for i in pareto_front(costs, [means[key]["psnr_db"] for key in known])]
 
 
 def _differences(comparison: Comparison) -> Iterator[str]:

@@ -50,42 +50,62 @@ def page(chrome: Chrome, sweep: Path) -> Iterator[Chrome]:
 
 
 def assert_quiet(driver: Chrome) -> None:
-    """No error in the console, and nothing asked for but the page and what it holds itself."""
+    """No error in the console, and no request but for the page and what it contains."""
     assert driver.get_log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    asked = [
+    requested = [
         message["params"]["request"]["url"]
         for message in messages
         if message["method"] == "Network.requestWillBeSent"
     ]
-    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
-    assert len({url for url in asked if url.startswith("file:")}) <= 1
+    assert [url for url in requested if not url.startswith(("file:", "blob:", "data:"))] == []
+    assert len({url for url in requested if url.startswith("file:")}) <= 1
 
 
 def column(driver: Chrome, title: str) -> list[str]:
     return list(
         driver.execute_script(
-            """const heads = [...document.querySelectorAll("#runs thead tr:first-child th")];
-            const place = heads.findIndex((head) => head.textContent.trim() === arguments[0]);
+            """const titles = [...document.querySelectorAll("#runs thead tr:first-child th")];
+            const column = titles.findIndex((title) => title.textContent.trim() === arguments[0]);
             const rows = [...document.querySelectorAll("#runs tbody tr")];
-            return rows.map((row) => row.cells[place].textContent)""",
+            return rows.map((row) => row.cells[column].textContent)""",
             title,
         )
     )
 
 
-def head(driver: Chrome, title: str, row: int) -> str:
-    heads = driver.find_elements(By.CSS_SELECTOR, "#runs .dt-scroll-head thead tr:first-child th")
-    place = [each.text for each in heads].index(title) + 1
-    return f"#runs .dt-scroll-head thead tr:nth-child({row}) > :nth-child({place})"
+def header(driver: Chrome, title: str, row: int) -> str:
+    """The selector of a column's title (row 1) or filter (row 2)."""
+    cells = driver.find_elements(By.CSS_SELECTOR, "#runs .dt-scroll-head thead tr:first-child th")
+    number = [cell.text for cell in cells].index(title) + 1
+    return f"#runs .dt-scroll-head thead tr:nth-child({row}) > :nth-child({number})"
 
 
-def test_a_click_on_a_head_sorts(page: Chrome) -> None:
-    place = head(page, "PSNR (dB)", 1)
+def filter_by(driver: Chrome, title: str, text: str) -> None:
+    driver.find_element(By.CSS_SELECTOR, header(driver, title, 2) + " input").send_keys(text)
+
+
+def shows(driver: Chrome, n_runs: int) -> None:
+    wait(
+        driver, f"return document.getElementById('shown').textContent.startsWith('{n_runs} of 36')"
+    )
+
+
+def select(driver: Chrome, name: str, value: str) -> None:
+    Select(driver.find_element(By.ID, name)).select_by_value(value)
+
+
+def trace_names(driver: Chrome, plot: str) -> list[str]:
+    names = f"return document.getElementById('{plot}').data.map((trace) => trace.name)"
+    return list(driver.execute_script(names))
+
+
+def test_a_click_on_a_title_sorts(page: Chrome) -> None:
+    title = header(page, "PSNR (dB)", 1)
     sorted_columns = []
     for order in ("asc", "desc"):
-        page.find_element(By.CSS_SELECTOR, place).click()
-        wait(page, f"return document.querySelector('{place}.dt-ordering-{order}') !== null")
+        page.find_element(By.CSS_SELECTOR, title).click()
+        wait(page, f"return document.querySelector('{title}.dt-ordering-{order}') !== null")
         sorted_columns.append([float(text) for text in column(page, "PSNR (dB)")])
     rising, falling = sorted_columns
     assert rising == sorted(rising)
@@ -94,37 +114,35 @@ def test_a_click_on_a_head_sorts(page: Chrome) -> None:
 
 
 def test_a_filter_narrows_the_table_and_the_plots(page: Chrome) -> None:
-    field = page.find_element(By.CSS_SELECTOR, head(page, "pyramid", 2) + " input")
-    field.send_keys("lapl")
-    wait(page, "return document.getElementById('shown').textContent.startsWith('18 of 36')")
+    filter_by(page, "pyramid", "lapl")
+    shows(page, 18)
     assert set(column(page, "pyramid")) == {"laplacian"}
-    names = page.execute_script(
-        "return document.getElementById('curves-plot').data.map((trace) => trace.name)"
-    )
-    assert names == ["laplacian"] * 18
+    assert trace_names(page, "curves-plot") == ["laplacian"] * 18
 
 
-def test_a_number_can_be_filtered_too(page: Chrome) -> None:
-    page.find_element(By.CSS_SELECTOR, head(page, "model.width", 2) + " input").send_keys("16")
-    wait(page, "return document.getElementById('shown').textContent.startsWith('12 of 36')")
+@pytest.mark.parametrize(
+    ("title", "text", "n_runs"), [("model.width", "16", 12), ("parameters", "3600", 6)]
+)
+def test_a_number_can_be_filtered_too(page: Chrome, title: str, text: str, n_runs: int) -> None:
+    filter_by(page, title, text)
+    shows(page, n_runs)
 
 
 def test_factor_metric_and_what_is_held_equal_are_chosen(page: Chrome, sweep: Path) -> None:
-    Select(page.find_element(By.ID, "factor")).select_by_value("model.width")
-    Select(page.find_element(By.ID, "metric")).select_by_value("ssim")
+    select(page, "factor", "model.width")
+    select(page, "metric", "ssim")
     shown = page.find_element(By.ID, "difference-lines").text.splitlines()
     found = paired_differences(Comparison(read_results([sweep])), "model.width", "ssim")
     assert shown == [str(each) for each in found if not each.setting]
-    Select(page.find_element(By.ID, "factor")).select_by_value("pyramid")
-    basis = Select(page.find_element(By.ID, "basis"))
-    basis.select_by_value("equal parameters, along model.width")
+    select(page, "factor", "pyramid")
+    select(page, "basis", "equal parameters, along model.width")
     line = page.find_element(By.ID, "difference-lines").text
     assert line.startswith("laplacian − gaussian = +")
 
 
 def test_the_front_is_that_of_the_chosen_image(page: Chrome, sweep: Path) -> None:
-    Select(page.find_element(By.ID, "points")).select_by_value("runs")
-    Select(page.find_element(By.ID, "image")).select_by_value("moon")
+    select(page, "points", "runs")
+    select(page, "image", "moon")
     drawn = page.execute_script(
         """const plot = document.getElementById("quality-plot");
         const front = plot.data.find((trace) => trace.name === "Pareto front");
@@ -137,7 +155,7 @@ def test_the_front_is_that_of_the_chosen_image(page: Chrome, sweep: Path) -> Non
 
 
 def drawn_psnr(page: Chrome) -> list[float]:
-    """Heights of the points over the first cost, lowest first."""
+    """PSNR of the points over the first cost, ascending."""
     found = page.execute_script(
         """const plot = document.getElementById("quality-plot");
         const first = plot.data.filter((trace) => ["x", "x1"].includes(trace.xaxis));
@@ -159,30 +177,27 @@ def means(runs: list[Result]) -> list[float]:
 def test_means_are_those_of_the_chosen_image(page: Chrome, sweep: Path) -> None:
     runs = read_results([sweep])
     assert drawn_psnr(page) == pytest.approx(means(runs))
-    Select(page.find_element(By.ID, "image")).select_by_value("moon")
+    select(page, "image", "moon")
     moon = [run for run in runs if run.image == "moon"]
     assert drawn_psnr(page) == pytest.approx(means(moon))
     assert means(moon) != means(runs)
 
 
 def test_means_are_those_of_the_filtered_runs(page: Chrome, sweep: Path) -> None:
-    page.find_element(By.CSS_SELECTOR, head(page, "seed", 2) + " input").send_keys("1")
-    wait(page, "return document.getElementById('shown').textContent.includes('as filtered')")
+    filter_by(page, "seed", "1")
+    shows(page, 18)
     kept = [run for run in read_results([sweep]) if run.seed == "1"]
     assert drawn_psnr(page) == pytest.approx(means(kept))
 
 
-def test_points_take_the_colours_of_the_chosen_factor(page: Chrome) -> None:
-    Select(page.find_element(By.ID, "colour")).select_by_value("model.width")
-    names = page.execute_script(
-        "return document.getElementById('quality-plot').data.map((trace) => trace.name)"
-    )
-    assert names[:4] == ["4", "8", "16", "Pareto front"]
+def test_points_have_the_colours_of_the_chosen_factor(page: Chrome) -> None:
+    select(page, "colour", "model.width")
+    assert trace_names(page, "quality-plot")[:4] == ["4", "8", "16", "Pareto front"]
 
 
 def test_curves_run_over_what_is_chosen(page: Chrome) -> None:
     for over, last in (("step", 230), ("seconds", 1.15), ("parameters", 1000)):
-        Select(page.find_element(By.ID, "over")).select_by_value(over)
+        select(page, "over", over)
         x = page.execute_script("return document.getElementById('curves-plot').data[0].x")
         assert x[-1] == last
 
@@ -222,7 +237,7 @@ def test_a_hostile_name_stays_a_name(chrome: Chrome, tmp_path: Path) -> None:
     for plot in ("quality-plot", "curves-plot"):
         chrome.execute_script(f"Plotly.Fx.hover('{plot}', [{{curveNumber: 0, pointNumber: 1}}])")
     for title in ("image", "pyramid"):
-        chrome.find_element(By.CSS_SELECTOR, head(chrome, title, 2) + " input").send_keys("x")
+        filter_by(chrome, title, "x")
     assert HOSTILE in column(chrome, "image")
     assert HOSTILE in chrome.find_element(By.ID, "quality-plot").get_attribute("textContent")
     assert chrome.execute_script("return window.hit ?? null") is None

@@ -91,7 +91,7 @@ def test_fields_of_unexpected_types_are_ignored(tmp_path: Path) -> None:
         "image": ["a"],
     }
     result = read_one(write_content(tmp_path / "a", json.dumps(odd)))
-    assert (result.overrides, result.numbers, result.curve) == ({}, {}, {})
+    assert (result.overrides, result.numbers, result.curve) == ({}, {}, [])
 
 
 def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ function onChange(ids, action) {
   for (const id of ids) byId(id).addEventListener("change", action);
 }
 
-function nameOf(run) {
-  const parts = [run.image, `seed ${run.seed}`, ...Object.values(run.values), ...(run.status === "finished" ? [] : [run.status])];
-  return `${run.name} (${parts.join(", ")})`;
+function describe({ name, image, seed, values }) {
+  const where = image === undefined ? [] : [`${image}, seed ${seed}`]; // a mean has none
+  return [name, ...where, ...Object.entries(values).map(([factor, value]) => `${factor}=${value}`)];
 }
 
 function drawPlots() {

@@ -5,7 +5,7 @@ const thumbnails = JSON.parse(byId("thumbnails").textContent);
 const view = { scale: 1, x: 0, y: 0 }; // of the top left corner, in sizes of a picture
 
 function startPictures() {
-  for (const id of ["run-a", "run-b"]) offer(id, data.runs.map((_, index) => String(index)), (index) => nameOf(data.runs[index]));
+  for (const id of ["run-a", "run-b"]) offer(id, Object.keys(data.runs), (index) => describe(data.runs[index]).join(", "));
   [byId("run-a").value, byId("run-b").value] = firstTwo();
   onChange(["run-a", "run-b"], showPictures);
   const pictures = byId("pictures");
@@ -13,16 +13,20 @@ function startPictures() {
   pictures.addEventListener("pointermove", (event) => {
     if (event.buttons) move(event.movementX / event.target.clientWidth, event.movementY / event.target.clientHeight);
   });
-  pictures.addEventListener("dblclick", () => move(0, 0, Object.assign(view, { scale: 1 })));
+  pictures.addEventListener("dblclick", () => {
+    view.scale = 1;
+    move(0, 0);
+  });
   showPictures();
 }
 
-/** The first run with pictures, and the next of the same image, and seed if it can be. */
+/** The first run with pictures, and the next with the same image, if possible the same seed. */
 function firstTwo() {
-  const some = data.runs.map((_, index) => index).filter((index) => Object.keys(thumbnails[index]).length);
-  const [a = 0] = some;
-  const alike = (...names) => some.find((index) => index !== a && names.every((name) => data.runs[index][name] === data.runs[a][name]));
-  return [a, alike("image", "seed") ?? alike("image") ?? some[1] ?? a];
+  const [a = "0", ...others] = Object.keys(data.runs).filter((index) => Object.keys(thumbnails[index]).length);
+  const same = (index, name) => data.runs[index][name] === data.runs[a][name];
+  const likeness = (index) => 2 * same(index, "image") + same(index, "seed");
+  const [b = a] = others.toSorted((one, other) => likeness(other) - likeness(one));
+  return [a, b];
 }
 
 function showPictures() {

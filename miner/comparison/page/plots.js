@@ -2,6 +2,7 @@
 
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#5D3A9B"];
 const AXIS = { zeroline: false, linecolor: "#9aa5b1", mirror: true };
+const COST_AXIS = { ...AXIS, type: "log", nticks: 6, exponentformat: "SI" };
 const PLOT = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
 const STYLE = { // what all plots share
   font: { family: "system-ui, Segoe UI, Helvetica Neue, Arial, sans-serif", size: 13, color: "#1f2933" },
@@ -15,6 +16,10 @@ const MOST_CURVES = 150;
 /** Text for Plotly, which takes it for HTML. */
 function safe(text) {
   return String(text).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+}
+
+function hoverText(run) {
+  return describe(run).map(safe).join("<br>");
 }
 
 function showDifferences() {
@@ -34,15 +39,13 @@ function showDifferences() {
 function plotDifferences(lines, title) {
   byId("difference-plot").hidden = !lines.length;
   const trace = {
-    x: lines.map((line) => line.mean), y: lines.map((_, i) => i), mode: "markers", marker: { size: 9, color: COLOURS[0] },
-    error_x: { array: lines.map((line) => line.half_width ?? 0), color: COLOURS[0] },
-    text: lines.map((line) => safe(`${line.pair} = ${line.text}`)), hovertemplate: "%{text}<extra></extra>",
+    x: lines.map((line) => line.mean), error_x: { array: lines.map((line) => line.half_width ?? 0) },
+    y: lines.map((line) => safe(line.pair)), mode: "markers", marker: { size: 9, color: COLOURS[0] }, hoverinfo: "x",
   };
-  const labels = { tickvals: trace.y, ticktext: lines.map((line) => safe(line.pair)), range: [lines.length - 0.5, -0.5] };
   Plotly.react("difference-plot", [trace], {
     ...STYLE, height: 70 + 27 * lines.length, margin: { l: 20, r: 20, t: 10, b: 45 },
     xaxis: { title: { text: safe(`difference in ${title}`) }, zerolinecolor: "#9aa5b1", rangemode: "tozero", automargin: true },
-    yaxis: { ...labels, automargin: true, zeroline: false },
+    yaxis: { type: "category", autorange: "reversed", automargin: true },
   }, PLOT);
 }
 
@@ -58,11 +61,6 @@ function grouped(runs, factor) {
   }));
 }
 
-function hoverText({ name, image, seed, values }) {
-  const where = image === undefined ? [] : [`${image}, seed ${seed}`];
-  return [name, ...where, ...Object.entries(values).map(([factor, value]) => `${factor}=${value}`)].map(safe).join("<br>");
-}
-
 function plotQuality(runs) {
   const means = byId("points").value === "means";
   const points = (means ? meansOf(runs) : runs).filter((run) => run.numbers.psnr_db !== undefined);
@@ -76,7 +74,7 @@ function plotQuality(runs) {
   const layout = { ...STYLE, height: 460, showlegend: groups.length > 1, grid: { rows: 1, columns: data.costs.length, pattern: "independent", xgap: 0.05 } };
   const traces = data.costs.flatMap((cost, i) => {
     const number = i ? i + 1 : "";
-    layout[`xaxis${number}`] = { ...AXIS, title: { text: safe(data.titles[cost]) }, ...logarithmic(points.map((run) => run.numbers[cost])) };
+    layout[`xaxis${number}`] = { ...COST_AXIS, title: { text: safe(data.titles[cost]) } };
     layout[`yaxis${number}`] = { ...AXIS, ...(i ? { matches: "y", showticklabels: false } : { title: { text: "PSNR (dB)" } }) };
     const shared = { xaxis: `x${number}`, yaxis: `y${number}`, showlegend: i === 0 };
     const scattered = groups.map((group) => ({ ...pointsOf(group, cost), ...shared }));
@@ -124,16 +122,6 @@ function paretoFront(runs, cost) {
     x: front.map((run) => run.numbers[cost]), y: front.map((run) => run.numbers.psnr_db), name: "Pareto front", legendgroup: "Pareto front",
     hoverinfo: "skip", mode: "lines", line: { color: "#52606d", width: 1.5, dash: "dash", shape: "hv" },
   };
-}
-
-/** A logarithmic axis; marked at 1, 2 and 5 where the costs span enough of these. */
-function logarithmic(costs) {
-  const known = costs.filter((cost) => cost > 0);
-  const [least, most] = [Math.min(...known), Math.max(...known)];
-  const decades = known.length ? Math.log10(most / least) : 0;
-  const ticks = decades > 0.6 && decades < 4 ? { dtick: "D2" } : { nticks: 5 };
-  const range = decades < 0.02 && known.length ? { range: [Math.log10(least * 0.9), Math.log10(most * 1.1)] } : { autorange: true };
-  return { type: "log", tickformat: least >= 1000 ? "~s" : ",.3~g", ...ticks, ...range };
 }
 
 function plotCurves(runs) {
