@@ -1,17 +1,19 @@
 """The page in a real browser, opened from disk."""
 
 import json
+import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
 import pytest
-from browsing import CHROMIUM, DRIVER, browser, open_page, wait
 from fake_runs import write_killed, write_run, write_sweep, write_thumbnails
-from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from miner.comparison.comparison import Comparison
 from miner.comparison.differences import paired_differences
@@ -19,6 +21,12 @@ from miner.comparison.page import write_comparison
 from miner.comparison.runs import Result, read_results
 from miner.comparison.statistics import pareto_front
 
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--window-size=1400,1000 --force-device-scale-factor=1"
+)
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH"
 )
@@ -30,8 +38,20 @@ HOSTILE = "</script><b>x</b><img src=x onerror='window.hit = 1'>"
 
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    with browser(tmp_path_factory.mktemp("profile")) as driver:
+    """Chromium with a new profile; it logs its console and its network requests."""
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options=options, service=Service(DRIVER))  # given, so none is downloaded
+    try:
+        driver.get("about:blank")
+        for log in ("browser", "performance"):
+            driver.get_log(log)  # what the browser's first page left
         yield driver
+    finally:
+        driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +67,16 @@ def page(chrome: Chrome, sweep: Path) -> Iterator[Chrome]:
     open_page(chrome, sweep / "comparison.html")
     yield chrome
     assert_quiet(chrome)
+
+
+def open_page(driver: Chrome, path: Path) -> None:
+    """Open a page and wait until its plots are drawn."""
+    driver.get(path.as_uri())
+    wait(driver, "return document.body.dataset.ready === 'yes'")
+
+
+def wait(driver: Chrome, condition: str) -> None:
+    WebDriverWait(driver, 20, poll_frequency=0.05).until(lambda _: driver.execute_script(condition))
 
 
 def assert_quiet(driver: Chrome) -> None:
@@ -166,12 +196,12 @@ def drawn_psnr(page: Chrome) -> list[float]:
 
 
 def means(runs: list[Result]) -> list[float]:
-    """Mean PSNR of each setting, over seeds and then over images."""
-    found: dict[tuple[str, ...], dict[str, list[float]]] = {}
+    """Mean PSNR of each setting, ascending; all have the same images and seeds."""
+    found = defaultdict(list)
     for run in runs:
-        setting = tuple(v for k, v in run.overrides.items() if k not in ("image", "seed"))
-        found.setdefault(setting, {}).setdefault(run.image, []).append(run.numbers["psnr_db"])
-    return sorted(fmean(map(fmean, by_image.values())) for by_image in found.values())
+        setting = run.overrides["pyramid"], run.overrides["model.width"]
+        found[setting].append(run.numbers["psnr_db"])
+    return sorted(map(fmean, found.values()))
 
 
 def test_means_are_those_of_the_chosen_image(page: Chrome, sweep: Path) -> None:
