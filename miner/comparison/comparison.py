@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from miner.comparison.runs import Result, is_number, spelling
+from miner.comparison.runs import Result, config_path, is_number, is_setting, spelling
 
+QUALITIES = ("psnr_db", "ssim")
 COSTS = ("n_parameters", "fit_time_s", "bits_per_pixel")
 """What quality is plotted against, and compared at equal amounts of."""
 
-MAIN = ("psnr_db", "ssim", *COSTS, "wall_time_s", "peak_memory_gib", "objective")
+MAIN = (*QUALITIES, *COSTS, "wall_time_s", "peak_memory_gib", "objective")
 """The numbers that the page's table shows; the tab-separated table holds all."""
 
 UNKNOWN = "?"
@@ -29,7 +30,6 @@ _LABELS = {
     "peak_memory_gib": ("peak memory", "GiB"),
     "peak_gpu_memory_gib": ("peak GPU memory", "GiB"),
 }
-_NOT_FACTORS = ("image.path", "image.max_pixels", "seed", "logger", "hydra", "objective")
 
 
 def label(metric: str) -> tuple[str, str]:
@@ -61,7 +61,7 @@ class Comparison:
         found = {}
         for key in dict.fromkeys(key for result in self.results for key in result.overrides):
             values = dict.fromkeys(self.value(result, key) for result in self.results)
-            if _is_setting(key) and len(values) > 1:
+            if is_setting(key) and len(values) > 1:
                 values.pop(UNKNOWN, None)
                 numeric = all(map(is_number, values))
                 found[key] = sorted(values, key=float) if numeric else list(values)
@@ -88,33 +88,10 @@ class Comparison:
         """The run's values of all factors but `without`, in the order of `factors`."""
         return tuple(self.value(result, name) for name in self.factors if name not in without)
 
-    def remainder(self, result: Result, *without: str) -> tuple[str, ...]:
-        """All else that was configured differently in any run, but for the factors `without`."""
+    def remainder(self, result: Result, *without: str) -> frozenset[tuple[str, str]]:
+        """All else that a run was configured with, but for the factors `without`."""
         if any(name.startswith("experiment") for name in without):
-            return ()  # a recipe may set anything
-        covered = [_path(name) for name in without]
-        return tuple(
-            result.settings.get(name, UNKNOWN)
-            for name in self._varying
-            if not any(name == path or name.startswith(f"{path}.") for path in covered)
-        )
-
-    @cached_property
-    def _varying(self) -> list[str]:
-        """Paths of settings that not all finished runs have the same value for."""
-        names = dict.fromkeys(name for result in self.finished for name in result.settings)
-        return [
-            name
-            for name in names
-            if _is_setting(name) and len({r.settings.get(name) for r in self.finished}) > 1
-        ]
-
-
-def _path(factor: str) -> str:
-    """Where an override's settings are in the configuration."""
-    return factor.partition("@")[0].replace("/", ".")
-
-
-def _is_setting(name: str) -> bool:
-    path = _path(name).lstrip("~")
-    return path != "image" and not any(path == n or path.startswith(f"{n}.") for n in _NOT_FACTORS)
+            return frozenset()  # a recipe may set anything
+        covered = tuple(f"{config_path(name)}." for name in without)
+        settings = result.settings.items()
+        return frozenset(item for item in settings if not f"{item[0]}.".startswith(covered))

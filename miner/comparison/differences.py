@@ -4,17 +4,19 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, product
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from miner.comparison.comparison import UNKNOWN, Comparison, label
+from miner.comparison.comparison import COSTS, QUALITIES, UNKNOWN, Comparison, label
 from miner.comparison.runs import Result, is_number
 from miner.comparison.statistics import Estimate, Sample, describe, estimate
 
 MOST_COMPARED = 8
 """Up to this many values of a factor are compared each with each, more only with the first."""
+
+ALL_ELSE = "all else equal"
 
 _LEAST_POINTS = 3
 _LEAST_OVERLAP = 0.25
@@ -88,6 +90,24 @@ def differences_at_equal_cost(
         return {value: curve for value, curve in found.items() if curve}
 
     return _differences(comparison, (factor, along), metric, curves, mean_distance)
+
+
+def all_differences(
+    comparison: Comparison, factor: str, metrics: Sequence[str], costs: Sequence[str] = COSTS
+) -> dict[str, dict[str, list[Difference]]]:
+    """A factor's differences by what is held equal, then by metric."""
+    found = {
+        ALL_ELSE: {metric: paired_differences(comparison, factor, metric) for metric in metrics}
+    }
+    for along, cost in product(sweeps_beyond(comparison, factor), costs):
+        equal = {
+            metric: differences_at_equal_cost(comparison, factor, along, cost, metric)
+            for metric in QUALITIES
+            if metric in metrics
+        }
+        if any(equal.values()):
+            found[f"equal {label(cost)[0]} along {along}"] = equal
+    return found
 
 
 def overall(differences: Sequence[Difference]) -> list[Difference]:

@@ -9,13 +9,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from miner.comparison.comparison import COSTS, MAIN, Comparison, label, title
-from miner.comparison.differences import (
-    Difference,
-    differences_at_equal_cost,
-    paired_differences,
-    sweeps_beyond,
-)
+from miner.comparison.comparison import COSTS, MAIN, QUALITIES, Comparison, label, title
+from miner.comparison.differences import Difference, all_differences
 from miner.comparison.runs import CURVE, Result
 from miner.comparison.statistics import describe
 from miner.comparison.text import counts, markdown, number_text, table
@@ -24,7 +19,6 @@ from miner.support.files import atomic_write
 THUMBNAILS = ("reconstruction", "blocks", "error")
 """Pictures of one size that a run stores, each showing the whole image."""
 
-_QUALITIES = ("psnr_db", "ssim")
 _NO_OUTCOMES = ("width_px", "height_px", "channels", "threads")
 _MOST_POINTS = 250
 _SCRIPTS = ("page.js", "plots.js", "pictures.js")
@@ -79,11 +73,15 @@ def page_data(comparison: Comparison) -> dict[str, Any]:
     return {
         "factors": comparison.factors,
         "images": list(dict.fromkeys(result.image for result in comparison.results)),
-        "titles": {metric: title(metric) for metric in {*metrics, *COSTS, *_QUALITIES}},
+        "titles": {metric: title(metric) for metric in {*metrics, *COSTS, *QUALITIES}},
         "costs": COSTS,
         "runs": [_run(comparison, result) for result in comparison.results],
         "differences": {
-            factor: _differences(comparison, factor, metrics) for factor in comparison.factors
+            factor: {
+                basis: {metric: list(map(_line, own)) for metric, own in by_metric.items()}
+                for basis, by_metric in all_differences(comparison, factor, metrics).items()
+            }
+            for factor in comparison.factors
         },
     }
 
@@ -111,27 +109,6 @@ def _curve(result: Result) -> dict[str, list[float | None]] | None:
     return {
         name: [None if value is None else round(value, 4) for value in column]
         for name, column in zip(CURVE, columns, strict=True)
-    }
-
-
-def _differences(comparison: Comparison, factor: str, metrics: list[str]) -> dict[str, Any]:
-    """By what is held equal, then by metric."""
-    found = {
-        "all else equal": {
-            metric: paired_differences(comparison, factor, metric) for metric in metrics
-        }
-    }
-    for along in sweeps_beyond(comparison, factor):
-        for cost in COSTS:
-            equal = {
-                metric: differences_at_equal_cost(comparison, factor, along, cost, metric)
-                for metric in _QUALITIES
-            }
-            if any(equal.values()):
-                found[f"equal {label(cost)[0]}, along {along}"] = equal
-    return {
-        basis: {metric: [_line(each) for each in own] for metric, own in by_metric.items()}
-        for basis, by_metric in found.items()
     }
 
 

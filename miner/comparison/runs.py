@@ -24,6 +24,7 @@ CURVE = ("level", "step", "seconds", "parameters", "psnr_db")
 """The columns of a report's curve."""
 
 _DIGEST_SHOWN = 8  # characters
+_NOT_SETTINGS = ("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.", "objective.")
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Result:
 
     @cached_property
     def settings(self) -> dict[str, str]:
-        """The composed settings by their dotted path, spelled as in `spelling`."""
-        return dict(_flatten(self.config))
+        """What was configured of a fit, by its dotted path, spelled as by `spelling`."""
+        return {name: value for name, value in _flatten(self.config) if is_setting(name)}
 
     @cached_property
     def numbers(self) -> dict[str, float]:
@@ -110,6 +111,17 @@ def spelling(value: Any) -> str:
     if text.startswith("["):
         return text.replace(" ", "").replace('"', "")
     return f"{float(text):.12g}" if is_number(text) and "_" not in text else text
+
+
+def config_path(key: str) -> str:
+    """Where an override's settings are in the configuration."""
+    return key.partition("@")[0].replace("/", ".").lstrip("~")
+
+
+def is_setting(key: str) -> bool:
+    """Whether an override or a path is one of the fit's settings; image and seed are not."""
+    path = config_path(key)
+    return path != "image" and not f"{path}.".startswith(_NOT_SETTINGS)
 
 
 def is_number(text: str) -> bool:

@@ -3,20 +3,15 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from miner.comparison.comparison import COSTS, Comparison, label, title
-from miner.comparison.differences import (
-    differences_at_equal_cost,
-    overall,
-    paired_differences,
-    sweeps_beyond,
-)
+from miner.comparison.comparison import COSTS, QUALITIES, Comparison, label, title
+from miner.comparison.differences import ALL_ELSE, all_differences, overall
 from miner.comparison.runs import Result
 from miner.comparison.statistics import Sample, estimate, pareto_front
 
 Cell = str | float | None
 
 _MOST_LINES = 6  # of a factor in the summary
-_SHOWN = ("psnr_db", "ssim", *COSTS)
+_SHOWN = (*QUALITIES, *COSTS)
 _NOTHING = "no two finished runs differ in it alone"
 
 
@@ -59,14 +54,13 @@ def summary_lines(comparison: Comparison) -> list[str]:
     """The counts, then each factor's differences in PSNR, also at equal parameters."""
     lines = [counts(comparison)]
     for factor in comparison.factors:
-        found = [str(each) for each in overall(paired_differences(comparison, factor, "psnr_db"))]
-        shown = found[:_MOST_LINES] or [_NOTHING]
+        bases = all_differences(comparison, factor, ["psnr_db"], COSTS[:1])
+        found = overall(bases.pop(ALL_ELSE)["psnr_db"])
+        shown = [str(each) for each in found[:_MOST_LINES]] or [_NOTHING]
         if len(found) > _MOST_LINES:
             shown.append(f"{len(found) - _MOST_LINES} more in comparison.md")
-        for along in sweeps_beyond(comparison, factor):
-            equal = overall(differences_at_equal_cost(comparison, factor, along, COSTS[0]))
-            note = f"at equal {label(COSTS[0])[0]} along {along}"
-            shown += [f"{each}, {note}" for each in equal[:_MOST_LINES]]
+        for basis, equal in bases.items():
+            shown += [f"{each}, at {basis}" for each in overall(equal["psnr_db"])[:_MOST_LINES]]
         lines += [f"{factor}: {line}" for line in shown]
     return lines
 
@@ -144,16 +138,16 @@ def _differences(comparison: Comparison) -> Iterator[str]:
         yield "Same image, same seed, all else equal; 95 % intervals over images."
     for factor in comparison.factors:
         yield from ("", f"### {_plain(factor)}", "")
+        bases = all_differences(comparison, factor, ("psnr_db", *COSTS))
         lines = [
             f"{label(metric)[0]}: {each}"
-            for metric in ("psnr_db", *COSTS)
-            for each in overall(paired_differences(comparison, factor, metric))
+            for metric, found in bases.pop(ALL_ELSE).items()
+            for each in overall(found)
         ]
         equal = [
-            f"PSNR at equal {label(cost)[0]} along {along}: {each}"
-            for along in sweeps_beyond(comparison, factor)
-            for cost in COSTS
-            for each in overall(differences_at_equal_cost(comparison, factor, along, cost))
+            f"PSNR at {basis}: {each}"
+            for basis, found in bases.items()
+            for each in overall(found["psnr_db"])
         ]
         yield from (f"- {_plain(line)}" for line in [*(lines or [_NOTHING]), *equal])
 

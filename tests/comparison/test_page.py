@@ -165,7 +165,7 @@ def test_factor_metric_and_what_is_held_equal_are_chosen(page: Chrome, sweep: Pa
     found = paired_differences(Comparison(read_results([sweep])), "model.width", "ssim")
     assert shown == [str(each) for each in found if not each.setting]
     select(page, "factor", "pyramid")
-    select(page, "basis", "equal parameters, along model.width")
+    select(page, "basis", "equal parameters along model.width")
     line = page.find_element(By.ID, "difference-lines").text
     assert line.startswith("laplacian − gaussian = +")
 
