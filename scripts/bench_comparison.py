@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def copy(originals: Sequence[Path], folder: Path, n_runs: int) -> None:
-    """Copy runs until there are so many, each with its own seed and width."""
+    """Copy runs until there are so many, each with another seed and width."""
     for index in range(n_runs):
         source = originals[index % len(originals)]
         seed, width = divmod(index // len(originals), len(WIDTHS))

@@ -4,8 +4,8 @@ python scripts/findings.py                              all tables and figures
 python scripts/findings.py --only pyramid
 python scripts/findings.py --only pareto                docs/images/front.png, and a printed table
 
-A table goes where docs/findings.md says `<!-- table NAME -->`, in place of what stands before
-`<!-- end -->`; a figure is docs/images/findings_NAME.png.
+A table replaces what docs/findings.md has between `<!-- table NAME -->` and `<!-- end -->`; a
+figure is docs/images/findings_NAME.png.
 
 Differences are paired (same image, same seed, all else equal), averaged over seeds and the other
 settings within an image; the interval is Student's, 95 %, over images. At equal parameters they are
@@ -167,8 +167,8 @@ def bound_by_image(claim: Claim, comparison: Comparison) -> str:
     pair = subset(comparison, claim, "2e-07", wanted)
     rows = []
     for image in dict.fromkeys(result.image for result in pair.results):
-        own = Comparison([result for result in pair.results if result.image == image])
-        found = minus_baseline(paired_differences(own, claim.factor, "psnr_db"), "2e-07")
+        runs = Comparison([result for result in pair.results if result.image == image])
+        found = minus_baseline(paired_differences(runs, claim.factor, "psnr_db"), "2e-07")
         rows.append([f"`{image}`", f"{found.mean:+.1f} dB"])
     return markdown(["image", "PSNR at 2e-7 minus that at 1e-4"], rows)
 

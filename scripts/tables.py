@@ -74,7 +74,7 @@ def time_ratios(rows: Sequence[Row], recipe: str) -> list[float]:
     references = [row for row in rows if row["recipe"].startswith("experiment=miner_pl_pluto")]
     ours = [row for row in rows if row["recipe"] == recipe]
     pairs = zip(references, ours, strict=True)
-    return [float(reference["fit_time_s"]) / float(own["fit_time_s"]) for reference, own in pairs]
+    return [float(slow["fit_time_s"]) / float(fast["fit_time_s"]) for slow, fast in pairs]
 
 
 if __name__ == "__main__":

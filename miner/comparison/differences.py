@@ -175,9 +175,9 @@ def _differences(
                 found[baseline, value].append(sample)
     names = [name for name in comparison.factors if name not in varied]
     return [
-        Difference(factor, baseline, value, metric, setting, estimate(own))
+        Difference(factor, baseline, value, metric, setting, estimate(chosen))
         for (baseline, value), samples in found.items()
-        for setting, own in _by_setting(samples, names)
+        for setting, chosen in _by_setting(samples, names)
     ]
 
 
@@ -203,7 +203,7 @@ def _by_setting(
     groups: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample.setting].append(sample)
-    single = [(dict(zip(names, setting, strict=True)), own) for setting, own in groups.items()]
+    single = [(dict(zip(names, key, strict=True)), chosen) for key, chosen in groups.items()]
     return [({}, samples), *(single if len(single) > 1 else [])]
 
 

@@ -4,7 +4,6 @@ import csv
 from base64 import b64encode
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ THUMBNAILS = ("reconstruction", "blocks", "error")
 
 _NO_OUTCOMES = ("width_px", "height_px", "channels", "threads")
 _MOST_POINTS = 250
-_SCRIPTS = ("page.js", "plots.js", "pictures.js")
 
 
 def write_comparison(results: Sequence[Result], folder: Path) -> list[Path]:
@@ -58,8 +56,6 @@ def page(comparison: Comparison) -> str:
         data=page_data(comparison),
         main=[metric for metric in MAIN if metric in comparison.metrics],
         thumbnails=thumbnails,
-        style=_read("page.css"),
-        script="\n".join(map(_read, _SCRIPTS)),
         plotly_script=get_plotlyjs(),
         tables_script=tables.read_text(),
         tables_style=tables.with_suffix(".css").read_text(),
@@ -78,7 +74,7 @@ def page_data(comparison: Comparison) -> dict[str, Any]:
         "runs": [_run(comparison, result) for result in comparison.results],
         "differences": {
             factor: {
-                basis: {metric: list(map(_line, own)) for metric, own in by_metric.items()}
+                basis: {metric: list(map(_line, found)) for metric, found in by_metric.items()}
                 for basis, by_metric in all_differences(comparison, factor, metrics).items()
             }
             for factor in comparison.factors
@@ -100,15 +96,18 @@ def _run(comparison: Comparison, result: Result) -> dict[str, Any]:
 
 
 def _curve(result: Result) -> dict[str, list[float | None]] | None:
-    """The columns of the run's curve, thinned out; the last point stays."""
-    points = result.curve
-    if not points:
+    """The columns of the run's curve, thinned out to its last point, with a gap between levels."""
+    if not result.curve:
         return None
-    every = -(-len(points) // _MOST_POINTS)
-    columns = zip(*points[(len(points) - 1) % every :: every], strict=True)
+    every = -(-len(result.curve) // _MOST_POINTS)
+    points: list[tuple[float | None, ...]] = []
+    for point in reversed(result.curve[::-every]):
+        if points and point[0] != points[-1][0]:
+            points.append((*point[:-1], None))
+        points.append(point)
     return {
         name: [None if value is None else round(value, 4) for value in column]
-        for name, column in zip(CURVE, columns, strict=True)
+        for name, column in zip(CURVE, zip(*points, strict=True), strict=True)
     }
 
 
@@ -133,10 +132,6 @@ def _thumbnails(result: Result) -> dict[str, str]:
             continue
         found[name] = f"data:image/webp;base64,{b64encode(content).decode('ascii')}"
     return found
-
-
-def _read(name: str) -> str:
-    return (files("miner.comparison") / "page" / name).read_text()
 
 
 def _tab_separated(comparison: Comparison) -> str:

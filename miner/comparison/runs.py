@@ -98,9 +98,9 @@ def read_results(folders: Sequence[Path]) -> list[Result]:
 
 
 def as_mapping(overrides: Sequence[str]) -> dict[str, str]:
-    """Split overrides `key=value`; a leading `+` or `++` is no part of the key."""
-    parts = (str(override).partition("=") for override in overrides)
-    return {key.lstrip("+"): value.strip("'\"") for key, _, value in parts}
+    """Split overrides `key=value`; the key is without a leading `+` or `++`."""
+    pairs = (str(override).partition("=") for override in overrides)
+    return {key.lstrip("+"): value.strip("'\"") for key, _, value in pairs}
 
 
 def spelling(value: Any) -> str:

@@ -43,7 +43,7 @@ def estimate(samples: Sequence[Sample]) -> Estimate:
     by_image: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
         by_image[sample.image][sample.seed].append(sample.amount)
-    means = [fmean([fmean(own) for own in seeds.values()]) for seeds in by_image.values()]
+    means = [fmean([fmean(amounts) for amounts in seeds.values()]) for seeds in by_image.values()]
     mean = fmean(means)
     half_width = None
     if len(means) > 1:

@@ -39,8 +39,8 @@ def counts(comparison: Comparison) -> str:
     """How many runs there are, by status."""
     found = Counter(result.status for result in comparison.results)
     n_runs = len(comparison.results)
-    parts = ", ".join(f"{n} {status}" for status, n in found.items())
-    return f"{n_runs} run{'' if n_runs == 1 else 's'}: {parts or 'none'}"
+    shown = ", ".join(f"{n} {status}" for status, n in found.items())
+    return f"{n_runs} run{'' if n_runs == 1 else 's'}: {shown or 'none'}"
 
 
 def number_text(value: float | None) -> str:

@@ -23,7 +23,7 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
 class Scripts(HTMLParser):
-    """Collects what a browser would take for elements, and the page's own data."""
+    """Collects the elements that a browser would make, and the page's data."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-// The lists to choose from, the table of runs, and what the parts share.
+// The lists to choose from, the table of runs, and what the plots share.
 
 const data = JSON.parse(byId("data").textContent);
 const finished = data.runs.filter((run) => run.status === "finished");

@@ -65,11 +65,6 @@ function plotQuality(runs) {
   const means = byId("points").value === "means";
   const points = (means ? meansOf(runs) : runs).filter((run) => run.numbers.psnr_db !== undefined);
   const single = means || new Set(runs.map((run) => run.image)).size < 2;
-  byId("quality-note").textContent = [
-    single ? "Dashed: the Pareto front." : "Choose one image, or means, to see the Pareto front.",
-    means ? "Means over seeds, then over images, of the settings that finished on every image." : "A click on a point shows its pictures as A, with the shift key as B.",
-    !means && points.length < runs.length ? `${runs.length - points.length} without a finite PSNR not drawn.` : "",
-  ].join(" ");
   const groups = grouped(points, byId("colour").value);
   const layout = { ...STYLE, height: 460, showlegend: groups.length > 1, grid: { rows: 1, columns: data.costs.length, pattern: "independent", xgap: 0.05 } };
   const traces = data.costs.flatMap((cost, i) => {
@@ -91,14 +86,14 @@ function plotQuality(runs) {
 function meansOf(runs) {
   const images = [...new Set(runs.map((run) => run.image))];
   const settings = Object.values(Object.groupBy(runs, (run) => JSON.stringify(run.values)));
-  return settings.flatMap((own) => {
-    const byImage = Object.values(Object.groupBy(own, (run) => run.image));
+  return settings.flatMap((chosen) => {
+    const byImage = Object.values(Object.groupBy(chosen, (run) => run.image));
     if (byImage.length < images.length) return [];
     const numbers = {};
     for (const metric of ["psnr_db", ...data.costs]) {
       numbers[metric] = mean(byImage.map((seeds) => mean(seeds.flatMap((run) => run.numbers[metric] ?? []))));
     }
-    return { values: own[0].values, numbers, name: `mean of ${own.length} runs, ${images.length} image${images.length === 1 ? "" : "s"}` };
+    return { values: chosen[0].values, numbers, name: `mean of ${chosen.length} runs, ${images.length} image${images.length === 1 ? "" : "s"}` };
   });
 }
 
@@ -128,25 +123,13 @@ function plotCurves(runs) {
   byId("curves").hidden = !data.runs.some((run) => run.curve);
   const over = byId("over").value;
   const every = Math.ceil(runs.length / MOST_CURVES);
-  const drawn = runs.filter((_, i) => i % every === 0);
-  byId("curves-note").textContent = [
-    "Each line breaks between levels, as PSNR is measured at a level's own resolution.",
-    drawn.length < runs.length ? `${drawn.length} of ${runs.length} runs, evenly picked; filter the table to see others.` : "",
-    runs.length ? "" : "None of these runs kept a curve.",
-  ].join(" ");
-  const groups = grouped(drawn, byId("colour").value);
-  const traces = groups.flatMap(({ runs: own, color, ...group }) => own.map((run, i) => ({
-    ...group, ...broken(run.curve, over), showlegend: i === 0, text: hoverText(run),
+  const groups = grouped(runs.filter((_, i) => i % every === 0), byId("colour").value);
+  const traces = groups.flatMap(({ runs: chosen, color, ...group }) => chosen.map((run, i) => ({
+    ...group, x: run.curve[over], y: run.curve.psnr_db, showlegend: i === 0, text: hoverText(run),
     mode: "lines", line: { color, width: 1.5 }, opacity: 0.75, hovertemplate: "%{text}<br>PSNR %{y:.2f} dB at %{x:,.4~g}<extra></extra>",
   })));
   Plotly.react("curves-plot", traces, {
     ...STYLE, height: 430, showlegend: groups.length > 1,
     xaxis: { ...AXIS, title: { text: byId("over").selectedOptions[0].text } }, yaxis: { ...AXIS, title: { text: "PSNR (dB)" } },
   }, PLOT);
-}
-
-/** A curve with a gap wherever a new level begins. */
-function broken(curve, over) {
-  const steps = curve.level.flatMap((level, i) => (i && level !== curve.level[i - 1] ? [[curve[over][i], null]] : []).concat([[curve[over][i], curve.psnr_db[i]]]));
-  return { x: steps.map(([x]) => x), y: steps.map(([, y]) => y) };
 }
