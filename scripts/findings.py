@@ -128,8 +128,8 @@ def subset(
     comparison: Comparison, claim: Claim, value: str, wanted: Mapping[str, str]
 ) -> Comparison:
     """The jobs of a condition with the value or the baseline."""
-    wanted_values = {name: (choice,) for name, choice in wanted.items()}
-    wanted_values[claim.factor] = (claim.baseline, value)
+    wanted_values = {claim.factor: [claim.baseline, value]}
+    wanted_values |= {name: [choice] for name, choice in wanted.items()}
     return Comparison(
         [
             result
@@ -204,7 +204,7 @@ def draw(claim: Claim, lines: Sequence[Line], path: Path) -> None:
         axes.errorbar(
             [estimate.mean for _, estimate in found],
             [height for height, _ in found],
-            xerr=[estimate.half_width for _, estimate in found],
+            xerr=[estimate.half_width or 0 for _, estimate in found],
             fmt=marker,
             markersize=4,
             capsize=2,

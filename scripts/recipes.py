@@ -133,6 +133,8 @@ def psnr_after(curve: Mapping[str, Sequence[Any]], n_steps: int) -> float:
 def write_middle(image: Path, folder: Path) -> Path:
     """Write the middle of an image; gives its path."""
     pixels = cv2.imread(str(image), cv2.IMREAD_ANYCOLOR)
+    if pixels is None:
+        raise SystemExit(f"{image}: cannot be read as an image")
     if image.name == "pluto.jpg":
         pixels = cv2.resize(pixels, (1024, 1024), interpolation=cv2.INTER_AREA)
     top, left = (max(0, (side - SIDE) // 2) for side in pixels.shape[:2])

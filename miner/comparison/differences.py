@@ -31,7 +31,6 @@ class Difference:
     `setting` holds the other factors' values, or is empty where all of them were averaged over.
     """
 
-    factor: str
     baseline: str
     value: str
     metric: str
@@ -175,7 +174,7 @@ def _differences(
                 found[baseline, value].append(sample)
     names = [name for name in comparison.factors if name not in varied]
     return [
-        Difference(factor, baseline, value, metric, setting, estimate(chosen))
+        Difference(baseline, value, metric, setting, estimate(chosen))
         for (baseline, value), samples in found.items()
         for setting, chosen in _by_setting(samples, names)
     ]

@@ -1,4 +1,4 @@
-"""Folders as runs leave them: finished, failed, killed, not begun, older, spoilt."""
+"""Folders as runs leave them: finished, failed, killed, not started, of another version."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def read_one(folder: Path) -> Result:
     return result
 
 
-def test_each_kind_of_run_is_told_apart(tmp_path: Path) -> None:
+def test_each_status_is_recognised(tmp_path: Path) -> None:
     jobs = [PlannedJob(n, f"{n:08x}", [f"seed={n}", "image=camera"]) for n in range(4)]
     write_plan(tmp_path, Plan(jobs))
     write_run(tmp_path / jobs[0].folder_name, jobs[0].overrides)
@@ -41,7 +41,7 @@ def test_a_run_named_twice_counts_once(tmp_path: Path) -> None:
     assert len(read_results([tmp_path, tmp_path / "a"])) == 1
 
 
-def test_defaults_fill_in_what_was_not_typed(tmp_path: Path) -> None:
+def test_composed_settings_stand_for_what_was_not_typed(tmp_path: Path) -> None:
     write_run(tmp_path / "a", ["model.width=8"], config={"model": {"width": 8}})
     write_run(tmp_path / "b", [], config={"model": {"width": 16}})
     write_run(tmp_path / "c", [], config={})
