@@ -52,6 +52,11 @@ class Result:
         requested = self.overrides.get("seed", self.config.get("seed", ""))
         return str(self.report.get("seed", requested))
 
+    @property
+    def digest(self) -> str:
+        """The image's SHA-256, empty where a run failed before it opened the image."""
+        return str(self.report.get("image_sha256") or "")
+
     @cached_property
     def settings(self) -> dict[str, str]:
         """What was configured of a fit, by its dotted path, spelled as by `spelling`."""
@@ -147,42 +152,33 @@ def _natural(folder: Path) -> tuple[str, int, str]:
 
 
 def _read(folder: Path) -> Result:
+    """A run by its report, or else by what Hydra stored when it began."""
+    status: Status = "unfinished"
+    reason, report = "no report was left", None
     try:
         report = read_report(folder)
     except ValueError as error:
-        return _without_report(folder, "failed", str(error))
+        status, reason = "failed", str(error)
     if report is None:
-        return _without_report(folder, "unfinished", "no report was left")
-    settings = _mapping(report.get("settings"))
-    overrides = report.get("overrides")
-    return Result(
-        folder=folder,
-        status="failed" if report.get("status") == "failed" else "finished",
-        reason=str(report.get("reason") or ""),
-        overrides=as_mapping(overrides if isinstance(overrides, list) else []),
-        choices=_choices(settings.get("choices")),
-        config=_mapping(settings.get("config")),
-        report=report,
-    )
-
-
-def _without_report(folder: Path, status: Status, reason: str) -> Result:
-    """A run by what Hydra stored when it began."""
-    hydra = _mapping(_mapping(_yaml(folder / ".hydra" / "hydra.yaml")).get("hydra"))
-    overrides = _yaml(folder / ".hydra" / "overrides.yaml")
+        hydra = _mapping(_mapping(_yaml(folder / ".hydra" / "hydra.yaml")).get("hydra"))
+        overrides = _yaml(folder / ".hydra" / "overrides.yaml")
+        choices = _mapping(_mapping(hydra.get("runtime")).get("choices"))
+        config = _yaml(folder / ".hydra" / "config.yaml")
+    else:
+        status = "failed" if report.get("status") == "failed" else "finished"
+        reason = str(report.get("reason") or "")
+        overrides = report.get("overrides")
+        settings = _mapping(report.get("settings"))
+        choices, config = _mapping(settings.get("choices")), settings.get("config")
     return Result(
         folder=folder,
         status=status,
         reason=reason,
         overrides=as_mapping(overrides if isinstance(overrides, list) else []),
-        choices=_choices(_mapping(hydra.get("runtime")).get("choices")),
-        config=_mapping(_yaml(folder / ".hydra" / "config.yaml")),
+        choices={k: str(v) for k, v in choices.items() if "/" not in k and v is not None},
+        config=_mapping(config),
+        report=report or {},
     )
-
-
-def _choices(stored: Any) -> dict[str, str]:
-    choices = _mapping(stored).items()
-    return {group: str(option) for group, option in choices if "/" not in group and option}
 
 
 def _not_started(folder: Path, present: set[str]) -> list[Result]:
@@ -204,13 +200,12 @@ def _with_names(results: Mapping[Path, Result]) -> list[Result]:
     shared = Path(os.path.commonpath([folder.parent for folder in results]))
     digests: dict[str, set[str]] = defaultdict(set)
     for result in results.values():
-        if _digest(result):  # unknown where a run failed before it opened the image
-            digests[_image(result)].add(_digest(result))
+        digests[_image(result)].add(result.digest)
     named = []
     for folder, result in results.items():
         image = _image(result)
-        if len(digests[image]) > 1 and _digest(result):
-            image = f"{image} ({_digest(result)[:_DIGEST_SHOWN]})"
+        if result.digest and len(digests[image] - {""}) > 1:
+            image = f"{image} ({result.digest[:_DIGEST_SHOWN]})"
         named.append(replace(result, name=str(folder.relative_to(shared)), image=image))
     return named
 
@@ -220,10 +215,6 @@ def _image(result: Result) -> str:
     requested = result.overrides.get("image.path") or result.overrides.get("image")
     name = Path(requested or result.choices.get("image", "")).stem
     return str(result.report.get("image") or name)
-
-
-def _digest(result: Result) -> str:
-    return str(result.report.get("image_sha256") or "")
 
 
 def _yaml(path: Path) -> Any:

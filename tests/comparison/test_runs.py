@@ -99,7 +99,7 @@ def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     assert read_one(write_content(tmp_path / "a", content)).numbers == {"n_parameters": 3}
 
 
-def test_a_spoilt_plan_hides_no_runs(tmp_path: Path) -> None:
+def test_a_broken_plan_hides_no_runs(tmp_path: Path) -> None:
     write_run(tmp_path / "0-aa")
     (tmp_path / "sweep.json").write_text('{"jobs": [{"nothing": 1}]}')
     assert len(read_results([tmp_path])) == 1
