@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from recipes import multirun
 from rows import ROOT, append_row, provenance
 
 SWEEP = (
@@ -36,8 +37,7 @@ def main() -> None:
     origin = provenance("python -m miner.compare FOLDER")
     with tempfile.TemporaryDirectory() as scratch:
         fitted, folder = Path(scratch) / "fitted", Path(scratch) / "runs"
-        command = [sys.executable, "-m", "miner.run", "-m", *SWEEP, f"hydra.sweep.dir={fitted}"]
-        subprocess.run(command, check=True)
+        multirun(SWEEP, fitted)
         copy(sorted(fitted.glob("*-*")), folder, arguments.runs)
         for _ in range(arguments.repeats):
             began = time.perf_counter()
