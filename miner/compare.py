@@ -1,4 +1,4 @@
-"""`python -m miner.compare FOLDER...`: what a set of runs says together."""
+"""`python -m miner.compare FOLDER...`: compare a set of runs."""
 
 import argparse
 import sys
@@ -8,8 +8,21 @@ from pathlib import Path
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare the runs in and below folders; give the exit status."""
-    options = _parser().parse_args(arguments)
-    # below: so that --help and mistakes in the arguments are answered at once
+    parser = argparse.ArgumentParser(
+        prog="python -m miner.compare",
+        description="Compare runs: writes comparison.html, comparison.md and comparison.tsv.",
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep's folder, or a run's"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where to write (default: the folder itself, or here for several)",
+    )
+    options = parser.parse_args(arguments)
+    # imported late, so that --help and refusals are immediate
     from miner.comparison.comparison import Comparison
     from miner.comparison.page import write_comparison
     from miner.comparison.runs import NoRunsError, read_results
@@ -29,23 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(*summary_lines(Comparison(results)), sep="\n")
     print("wrote", *paths)
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m miner.compare",
-        description="Compare runs: writes comparison.html, comparison.md and comparison.tsv.",
-    )
-    parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep's folder, or a run's"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FOLDER",
-        help="where to write (default: the folder itself, or here for several)",
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -15,9 +15,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from recipes import multirun
 from rows import ROOT, append_row, provenance
 
-IMAGES = ("astronaut", "hubble", "retina", "coffee", "chelsea")
+SWEEP = (
+    "image=astronaut,hubble,retina,coffee,chelsea",
+    "pyramid=gaussian,laplacian",
+    "image.crop_px=256",
+    "experiment=fast",
+    "logger=none",
+)
 WIDTHS = (8, 11, 14, 18, 22)
 
 
@@ -29,31 +36,20 @@ def main() -> None:
     arguments = parser.parse_args()
     origin = provenance("python -m miner.compare FOLDER")
     with tempfile.TemporaryDirectory() as scratch:
-        originals = fit(Path(scratch) / "fitted")
-        folder = Path(scratch) / "runs"
-        copy(originals, folder, arguments.runs)
+        fitted, folder = Path(scratch) / "fitted", Path(scratch) / "runs"
+        multirun(SWEEP, fitted)
+        copy(sorted(fitted.glob("*-*")), folder, arguments.runs)
         for _ in range(arguments.repeats):
             began = time.perf_counter()
             subprocess.run([sys.executable, "-m", "miner.compare", str(folder)], check=True)
             seconds = time.perf_counter() - began
-            row = {
-                "n_runs": len(list(folder.iterdir())) - 3,  # without the three files written
-                "seconds": seconds,
-                "page_mb": (folder / "comparison.html").stat().st_size / 1e6,
-            }
+            page_mb = (folder / "comparison.html").stat().st_size / 1e6
+            row = {"n_runs": arguments.runs, "seconds": seconds, "page_mb": page_mb}
             append_row(ROOT / "results" / "comparison.tsv", row | origin)
 
 
-def fit(folder: Path) -> list[Path]:
-    """Run a sweep of the images under two pyramids; gives the jobs' folders."""
-    settings = [f"image={','.join(IMAGES)}", "pyramid=gaussian,laplacian", "image.crop_px=256"]
-    extra = ["experiment=fast", "logger=none", f"hydra.sweep.dir={folder}"]
-    subprocess.run([sys.executable, "-m", "miner.run", "-m", *settings, *extra], check=True)
-    return sorted(folder.glob("*-*"))
-
-
 def copy(originals: Sequence[Path], folder: Path, n_runs: int) -> None:
-    """Copy runs until there are so many, each with a seed and a width of its own."""
+    """Copy runs until there are so many, each with another seed and width."""
     for index in range(n_runs):
         source = originals[index % len(originals)]
         seed, width = divmod(index // len(originals), len(WIDTHS))

@@ -1,1 +1,1 @@
-"""What a set of runs says together: which settings differ, and what each is worth."""
+"""Comparison of runs: which settings differ, and what each of them is worth."""

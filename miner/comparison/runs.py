@@ -1,10 +1,12 @@
-"""The runs below some folders as they left them: finished, failed, cut short or not begun."""
+"""Read the runs below some folders: finished, failed, interrupted or not started."""
 
+import json
+import os
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,22 +17,23 @@ from miner.support.run_files import PLAN, REPORT, read_plan, read_report
 
 Status = Literal["finished", "failed", "unfinished", "not started"]
 
-
-THUMBNAILS = ("reconstruction", "blocks", "error")
-
-
 THUMBNAIL_SIDE = 320
 """Most pixels along a side of a thumbnail."""
 
 CURVE = ("level", "step", "seconds", "parameters", "psnr_db")
+"""The columns of a report's curve."""
+
+_DIGEST_SHOWN = 8  # characters
+_NOT_SETTINGS = ("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.", "objective.")
 
 
 @dataclass(frozen=True)
 class Result:
     """One run.
 
-    `overrides` are as typed, without `+`. `choices` gives each group's option and `config` the
-    composed settings; both are empty where a run of an older version did not store them.
+    `overrides` are as typed, without `+`; `choices` gives each config group's option and `config`
+    the composed settings. `name` is the folder relative to the one that all runs share; `image` is
+    unique to the image's content.
     """
 
     folder: Path
@@ -40,44 +43,39 @@ class Result:
     choices: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def image(self) -> str:
-        """The image's name; what was asked for where it was never opened."""
-        asked = self.overrides.get("image.path") or self.overrides.get("image")
-        return str(self.report.get("image") or Path(asked or self.choices.get("image", "")).stem)
+    name: str = ""
+    image: str = ""
 
     @property
     def seed(self) -> str:
         """The seed as text, empty where it is unknown."""
-        asked = self.overrides.get("seed", self.config.get("seed", ""))
-        return str(self.report.get("seed", asked))
+        requested = self.overrides.get("seed", self.config.get("seed", ""))
+        return str(self.report.get("seed", requested))
+
+    @property
+    def digest(self) -> str:
+        """The image's SHA-256, empty where a run failed before it opened the image."""
+        return str(self.report.get("image_sha256") or "")
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """What was configured of a fit, by its dotted path, spelled as by `spelling`."""
+        return {name: value for name, value in _flatten(self.config) if is_setting(name)}
 
     @cached_property
     def numbers(self) -> dict[str, float]:
-        """The report's finite numbers, without the seed and the report's version."""
+        """A finished run's finite numbers, without the seed and the report's version."""
+        if self.status != "finished":
+            return {}
         found = self.report.items()
         others = ("seed", "report_version")
         return {name: value for name, value in found if _is_finite(value) and name not in others}
 
-    @cached_property
-    def curve(self) -> dict[str, list[float | None]]:
-        """Arrays of one length: `level`, `step`, `seconds`, `parameters`, `psnr_db`. Or empty."""
-        stored = self.report.get("curve")
-        if not isinstance(stored, Mapping):
-            return {}
-        arrays = [array for array in map(stored.get, CURVE) if isinstance(array, list)]
-        if len(arrays) < len(CURVE) or len({len(array) for array in arrays}) != 1:
-            return {}
-        return {
-            name: [value if _is_finite(value) else None for value in array]
-            for name, array in zip(CURVE, arrays, strict=True)
-        }
-
-    def thumbnail(self, name: str) -> Path | None:
-        """The picture `name` (of THUMBNAILS), all of one size and showing the whole image."""
-        path = self.folder / "thumbnails" / f"{name}.webp"
-        return path if path.exists() else None
+    @property
+    def curve(self) -> list[tuple[float | None, ...]]:
+        """Points of numbers in the order of `CURVE`."""
+        stored = _mapping(self.report.get("curve"))
+        return list(zip(*(stored.get(name, ()) for name in CURVE), strict=False))
 
 
 class NoRunsError(ValueError):
@@ -101,7 +99,42 @@ def read_results(folders: Sequence[Path]) -> list[Result]:
         if not results:
             raise NoRunsError(f"{folder}: holds no run; a run's folder has a report.json")
         found += results
-    return list({result.folder.resolve(): result for result in found}.values())
+    return _with_names({result.folder.resolve(): result for result in found})
+
+
+def as_mapping(overrides: Sequence[str]) -> dict[str, str]:
+    """Split overrides `key=value`; the key is without a leading `+` or `++`."""
+    pairs = (str(override).partition("=") for override in overrides)
+    return {key.lstrip("+"): value.strip("'\"") for key, _, value in pairs}
+
+
+def spelling(value: Any) -> str:
+    """A value as people type it, with one spelling for each: `1e-3` is 0.001."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    if text.lower() in ("true", "false", "null"):
+        return text.lower()
+    if text.startswith("["):
+        return text.replace(" ", "").replace('"', "")
+    return f"{float(text):.12g}" if is_number(text) and "_" not in text else text
+
+
+def config_path(key: str) -> str:
+    """Where an override's settings are in the configuration."""
+    return key.partition("@")[0].replace("/", ".").lstrip("~")
+
+
+def is_setting(key: str) -> bool:
+    """Whether an override or a path is one of the fit's settings; image and seed are not."""
+    path = config_path(key)
+    return path != "image" and not f"{path}.".startswith(_NOT_SETTINGS)
+
+
+def is_number(text: str) -> bool:
+    """Whether a value can be ordered as a number."""
+    try:
+        return float(text) == float(text)
+    except ValueError:
+        return False
 
 
 def _runs_below(folder: Path) -> Iterator[Path]:
@@ -119,43 +152,33 @@ def _natural(folder: Path) -> tuple[str, int, str]:
 
 
 def _read(folder: Path) -> Result:
+    """A run by its report, or else by what Hydra stored when it began."""
+    status: Status = "unfinished"
+    reason, report = "no report was left", None
     try:
         report = read_report(folder)
     except ValueError as error:
-        return _without_report(folder, "failed", str(error))
+        status, reason = "failed", str(error)
     if report is None:
-        return _without_report(folder, "unfinished", "no report was left")
-    settings = report.get("settings")
-    if not isinstance(settings, Mapping):
-        settings = _stored_settings(folder)
-    overrides = report.get("overrides")
-    return Result(
-        folder=folder,
-        status="failed" if report.get("status") == "failed" else "finished",
-        reason=str(report.get("reason") or ""),
-        overrides=as_mapping(overrides if isinstance(overrides, list) else []),
-        choices=_mapping(settings.get("choices")),
-        config=_mapping(settings.get("config")),
-        report=report,
-    )
-
-
-def _without_report(folder: Path, status: Status, reason: str) -> Result:
-    settings = _stored_settings(folder)
+        hydra = _mapping(_mapping(_yaml(folder / ".hydra" / "hydra.yaml")).get("hydra"))
+        overrides = _yaml(folder / ".hydra" / "overrides.yaml")
+        choices = _mapping(_mapping(hydra.get("runtime")).get("choices"))
+        config = _yaml(folder / ".hydra" / "config.yaml")
+    else:
+        status = "failed" if report.get("status") == "failed" else "finished"
+        reason = str(report.get("reason") or "")
+        overrides = report.get("overrides")
+        settings = _mapping(report.get("settings"))
+        choices, config = _mapping(settings.get("choices")), settings.get("config")
     return Result(
         folder=folder,
         status=status,
         reason=reason,
-        overrides=_stored_overrides(folder),
-        choices=settings["choices"],
-        config=settings["config"],
+        overrides=as_mapping(overrides if isinstance(overrides, list) else []),
+        choices={k: str(v) for k, v in choices.items() if "/" not in k and v is not None},
+        config=_mapping(config),
+        report=report or {},
     )
-
-
-def as_mapping(overrides: Sequence[str]) -> dict[str, str]:
-    """Split overrides `key=value`; a leading `+` or `++` is no part of the key."""
-    parts = (str(override).partition("=") for override in overrides)
-    return {key.lstrip("+"): value.strip("'\"") for key, _, value in parts}
 
 
 def _not_started(folder: Path, present: set[str]) -> list[Result]:
@@ -164,25 +187,34 @@ def _not_started(folder: Path, present: set[str]) -> list[Result]:
     try:
         jobs = read_plan(folder).jobs
     except (OSError, ValueError, KeyError, TypeError):
-        return []  # what was run is there all the same
-    missing = [job for job in jobs if not any(name.endswith(f"-{job.hash}") for name in present)]
+        return []  # the runs that exist are read all the same
     return [
-        Result(folder / job.folder_name, "not started", "", as_mapping(job.overrides))
-        for job in missing
+        Result(folder / job.folder_name, "not started", overrides=as_mapping(job.overrides))
+        for job in jobs
+        if not any(name.endswith(f"-{job.hash}") for name in present)
     ]
 
 
-def _stored_overrides(folder: Path) -> dict[str, str]:
-    stored = _yaml(folder / ".hydra" / "overrides.yaml")
-    return as_mapping(stored if isinstance(stored, list) else [])
+def _with_names(results: Mapping[Path, Result]) -> list[Result]:
+    """Name the runs by their resolved folders, and images of equal name by their digest too."""
+    shared = Path(os.path.commonpath([folder.parent for folder in results]))
+    digests: dict[str, set[str]] = defaultdict(set)
+    for result in results.values():
+        digests[_image(result)].add(result.digest)
+    named = []
+    for folder, result in results.items():
+        image = _image(result)
+        if result.digest and len(digests[image] - {""}) > 1:
+            image = f"{image} ({result.digest[:_DIGEST_SHOWN]})"
+        named.append(replace(result, name=str(folder.relative_to(shared)), image=image))
+    return named
 
 
-def _stored_settings(folder: Path) -> dict[str, Any]:
-    """What Hydra stored beside a run; reports of older versions do not hold it."""
-    hydra = _mapping(_mapping(_yaml(folder / ".hydra" / "hydra.yaml")).get("hydra"))
-    choices = _mapping(_mapping(hydra.get("runtime")).get("choices"))
-    plain = {k: str(v) for k, v in choices.items() if "/" not in k and v is not None}
-    return {"choices": plain, "config": _mapping(_yaml(folder / ".hydra" / "config.yaml"))}
+def _image(result: Result) -> str:
+    """The image's name; the requested one where it was never opened."""
+    requested = result.overrides.get("image.path") or result.overrides.get("image")
+    name = Path(requested or result.choices.get("image", "")).stem
+    return str(result.report.get("image") or name)
 
 
 def _yaml(path: Path) -> Any:
@@ -192,55 +224,17 @@ def _yaml(path: Path) -> Any:
         return None
 
 
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", spelling(value)
+
+
 def _mapping(value: Any) -> dict[str, Any]:
     return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {}
 
 
 def _is_finite(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # false for NaN
-
-
-_SHOWN = 8  # characters of a digest
-
-
-def image_names(results: Sequence[Result]) -> list[str]:
-    """Each run's image by name; images of one name and other content get names of their own.
-
-    The content is known by its digest, so that crops of an image count as that image. Older runs
-    stored none: theirs is that of the runs with this name and shape, if these agree.
-    """
-    digests: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for result in results:
-        if _digest(result):
-            digests[result.image, _shape(result)].add(_digest(result))
-    contents = [_content(result, digests[result.image, _shape(result)]) for result in results]
-    variants: dict[str, set[str]] = defaultdict(set)
-    for result, content in zip(results, contents, strict=True):
-        if content:  # a run that failed early says nothing about its image
-            variants[result.image].add(content)
-    return [
-        f"{result.image} ({_label(content)})"
-        if len(variants[result.image]) > 1 and content
-        else result.image
-        for result, content in zip(results, contents, strict=True)
-    ]
-
-
-def _content(result: Result, alike: Collection[str]) -> str:
-    """A digest, else the image's shape; `alike` are the digests of runs that look the same."""
-    if _digest(result):
-        return _digest(result)
-    return next(iter(alike)) if len(alike) == 1 else _shape(result)
-
-
-def _shape(result: Result) -> str:
-    sides = [result.report.get(side) for side in ("width_px", "height_px", "channels")]
-    return "" if None in sides else "x".join(map(str, sides))
-
-
-def _digest(result: Result) -> str:
-    return str(result.report.get("image_sha256") or "")
-
-
-def _label(content: str) -> str:
-    return content if "x" in content else content[:_SHOWN]  # a shape, or hexadecimal digits

@@ -5,13 +5,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import fmean
+from typing import NamedTuple
 
 _CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One difference: the same image, the same seed, all other settings (`setting`) equal."""
+class Sample(NamedTuple):
+    """One number, or the difference of two with equal image, seed and all other settings."""
 
     image: str
     seed: str
@@ -24,32 +25,32 @@ class Estimate:
     """A mean over images with its 95 % interval `mean ± half_width`.
 
     `half_width` is None where one image says nothing about others. `n_seeds` are the least and
-    the most seeds behind an image, `n_pairs` the number of differences in all.
+    the most seeds behind an image, `n_samples` the number of samples in all.
     """
 
     mean: float
     half_width: float | None
     n_images: int
     n_seeds: tuple[int, int]
-    n_pairs: int
+    n_samples: int
 
 
-def estimate(pairs: Sequence[Pair]) -> Estimate:
+def estimate(samples: Sequence[Sample]) -> Estimate:
     """Average for each image and seed, then over an image's seeds, then over images.
 
     The interval is Student's over images.
     """
     by_image: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for pair in pairs:
-        by_image[pair.image][pair.seed].append(pair.amount)
-    means = [_mean([_mean(own) for own in seeds.values()]) for seeds in by_image.values()]
-    mean = _mean(means)
+    for sample in samples:
+        by_image[sample.image][sample.seed].append(sample.amount)
+    means = [fmean([fmean(amounts) for amounts in seeds.values()]) for seeds in by_image.values()]
+    mean = fmean(means)
     half_width = None
     if len(means) > 1:
         variance = math.fsum((each - mean) ** 2 for each in means) / (len(means) - 1)
         half_width = _quantile(len(means) - 1) * math.sqrt(variance / len(means))
     n_seeds = [len(seeds) for seeds in by_image.values()]
-    return Estimate(mean, half_width, len(means), (min(n_seeds), max(n_seeds)), len(pairs))
+    return Estimate(mean, half_width, len(means), (min(n_seeds), max(n_seeds)), len(samples))
 
 
 def describe(amount: Estimate, unit: str = "") -> str:
@@ -64,14 +65,10 @@ def describe(amount: Estimate, unit: str = "") -> str:
     return f"{mean}{spread} ({images} x {seeds})"
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
 def _decimals(size: float, significant: int) -> int:
     """How many decimals show that many digits of a number; few of one that is nearly zero."""
-    place = math.floor(math.log10(abs(size))) if size else significant
-    return min(6, max(0, significant - 1 - place))
+    exponent = math.floor(math.log10(abs(size))) if size else significant
+    return min(6, max(0, significant - 1 - exponent))
 
 
 @cache

@@ -1,22 +1,18 @@
-"""The comparison as text: TSV, Markdown, and lines for a terminal."""
+"""The comparison as text: a table, Markdown, and lines for a terminal."""
 
-import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
-from miner.comparison.comparison import COSTS, Comparison, name, title
-from miner.comparison.differences import (
-    Difference,
-    differences_at_equal_cost,
-    paired_differences,
-    sweeps_along,
-)
+from miner.comparison.comparison import COSTS, QUALITIES, Comparison, label, title
+from miner.comparison.differences import ALL_ELSE, all_differences, overall
 from miner.comparison.runs import Result
-from miner.comparison.settings import Setting, settings
-from miner.comparison.statistics import pareto_front
+from miner.comparison.statistics import Sample, estimate, pareto_front
 
 Cell = str | float | None
+
+_MOST_LINES = 6  # of a factor in the summary
+_SHOWN = (*QUALITIES, *COSTS)
+_NOTHING = "no two finished runs differ in it alone"
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
@@ -27,78 +23,50 @@ def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
     """
     factors, metrics = comparison.factors, comparison.metrics
     columns = ["run", "image", "seed", "status", *factors, *metrics, "reason"]
-    names = run_names(comparison.results)
-    rows: list[list[Cell]] = []
-    for run, result in zip(names, comparison.results, strict=True):
-        numbers = result.numbers if result.status == "finished" else {}
-        rows.append(
-            [
-                *(run, comparison.image(result), result.seed, result.status),
-                *(comparison.value(result, factor) for factor in factors),
-                *(numbers.get(metric) for metric in metrics),
-                " ".join(result.reason.split()),
-            ]
-        )
+    rows: list[list[Cell]] = [
+        [
+            *(result.name, result.image, result.seed, result.status),
+            *(comparison.value(result, factor) for factor in factors),
+            *(result.numbers.get(metric) for metric in metrics),
+            " ".join(result.reason.split()),
+        ]
+        for result in comparison.results
+    ]
     return columns, rows
 
 
-def run_names(results: Sequence[Result]) -> list[str]:
-    """Each run's folder, from where all of them lie."""
-    folders = [result.folder.resolve() for result in results]
-    if not folders:
-        return []
-    shared = Path(os.path.commonpath([folder.parent for folder in folders]))
-    return [str(folder.relative_to(shared)) for folder in folders]
-
-
-_MOST_LINES = 6
-
-
 def counts(comparison: Comparison) -> str:
-    """How many runs there are, and what became of them."""
+    """How many runs there are, by status."""
     found = Counter(result.status for result in comparison.results)
     n_runs = len(comparison.results)
-    parts = ", ".join(f"{n} {status}" for status, n in found.items())
-    return f"{n_runs} run{'' if n_runs == 1 else 's'}: {parts or 'none'}"
+    shown = ", ".join(f"{n} {status}" for status, n in found.items())
+    return f"{n_runs} run{'' if n_runs == 1 else 's'}: {shown or 'none'}"
+
+
+def number_text(value: float | None) -> str:
+    """A number for people, with some four digits; a dash for None."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def summary_lines(comparison: Comparison) -> list[str]:
-    """The counts, then what each factor is worth in PSNR, also at equal parameters."""
+    """The counts, then each factor's differences in PSNR, also at equal parameters."""
     lines = [counts(comparison)]
     for factor in comparison.factors:
-        found = overall(paired_differences(comparison, factor, "psnr_db"))
-        lines += [f"{factor}: {each}" for each in found[:_MOST_LINES]]
+        bases = all_differences(comparison, factor, ["psnr_db"], COSTS[:1])
+        found = overall(bases.pop(ALL_ELSE)["psnr_db"])
+        shown = [str(each) for each in found[:_MOST_LINES]] or [_NOTHING]
         if len(found) > _MOST_LINES:
-            lines.append(f"{factor}: {len(found) - _MOST_LINES} more in comparison.md")
-        if not found:
-            lines.append(f"{factor}: no two finished runs differ in it alone")
-        lines += [
-            f"{factor}: {each}, at equal {name(COSTS[0])} along {along}"
-            for along in sweeps_along(comparison)
-            if along != factor
-            for each in overall(differences_at_equal_cost(comparison, factor, along, COSTS[0]))[
-                :_MOST_LINES
-            ]
-        ]
+            shown.append(f"{len(found) - _MOST_LINES} more in comparison.md")
+        for basis, equal in bases.items():
+            shown += [f"{each}, at {basis}" for each in overall(equal["psnr_db"])[:_MOST_LINES]]
+        lines += [f"{factor}: {line}" for line in shown]
     return lines
 
 
-def overall(differences: list[Difference]) -> list[Difference]:
-    """Those over all settings, without those in each one."""
-    return [each for each in differences if not each.setting]
-
-
-_MOST_REASONS = 20
-
-
-_MOST_SETTINGS = 100
-
-
-_SHOWN = ("psnr_db", "ssim", *COSTS)
-
-
 def markdown(comparison: Comparison) -> str:
-    """The whole text."""
+    """The whole text: failures, a table of settings, and the factors' differences."""
     lines = [
         "# Comparison",
         "",
@@ -111,47 +79,57 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _failures(comparison: Comparison) -> Iterator[str]:
-    names = run_names(comparison.results)
     failed = [
-        f"- {_plain(run)} ({_plain(comparison.image(result))}): {result.status}"
+        f"- {_plain(result.name)} ({_plain(result.image)}): {result.status}"
         + (f": {_plain(result.reason)}" if result.reason else "")
-        for run, result in zip(names, comparison.results, strict=True)
+        for result in comparison.results
         if result.status != "finished"
     ]
     if failed:
-        yield from ("", "## Without a result", "", *failed[:_MOST_REASONS])
-    if len(failed) > _MOST_REASONS:
-        yield f"- {len(failed) - _MOST_REASONS} more in comparison.tsv"
+        yield from ("", "## Without a result", "", *failed)
 
 
 def _settings(comparison: Comparison) -> Iterator[str]:
-    if not comparison.finished:
+    groups: dict[tuple[str, ...], list[Result]] = defaultdict(list)
+    for result in comparison.finished:
+        groups[comparison.setting(result)].append(result)
+    if not groups:
         return
+    yield from ("", "## Settings", "", "Means over seeds, then over images; * is on the Pareto")
+    yield "front of PSNR against parameters. A setting that lacks images is in brackets."
     metrics = [metric for metric in _SHOWN if metric in comparison.metrics]
-    found = [each for each in settings(comparison) if each.n_finished]
-    front = _front(found)
-    yield from ("", "## Settings", "", "Means over seeds, then over images; * is on the front of")
-    yield from ("PSNR against parameters. A setting that lacks images is in brackets.", "")
-    heads = [*comparison.factors, "images", "runs", *map(title, metrics), "front"]
-    yield _row(heads)
-    yield _row(
-        ["---"] * len(comparison.factors)
-        + ["---:"] * (len(heads) - 1 - len(comparison.factors))
-        + ["---"]
-    )
-    for each in found[:_MOST_SETTINGS]:
-        numbers = [_number(each.numbers.get(metric)) for metric in metrics]
-        shown = numbers if each.complete else [f"({number})" for number in numbers]
-        counted = [str(each.n_images), str(each.n_finished)]
-        yield _row([*each.values.values(), *counted, *shown, "*" if each in front else ""])
-    if len(found) > _MOST_SETTINGS:
-        yield from ("", f"{len(found) - _MOST_SETTINGS} more settings are in comparison.tsv.")
+    titles = [*comparison.factors, "images", "runs", *map(title, metrics), "Pareto front"]
+    n_factors = len(comparison.factors)
+    rule = ["---"] * n_factors + ["---:"] * (len(titles) - 1 - n_factors) + ["---"]
+    yield from ("", _row(titles), _row(rule))
+    means = {values: _means(runs, metrics) for values, runs in groups.items()}
+    images = {values: {run.image for run in runs} for values, runs in groups.items()}
+    n_images = len({result.image for result in comparison.finished})
+    front = _pareto({values: means[values] for values in groups if len(images[values]) == n_images})
+    for values, runs in groups.items():
+        numbers = [number_text(means[values].get(metric)) for metric in metrics]
+        if len(images[values]) < n_images:
+            numbers = [f"({number})" for number in numbers]
+        counted = [str(len(images[values])), str(len(runs))]
+        yield _row([*values, *counted, *numbers, "*" if values in front else ""])
 
 
-def _front(found: Sequence[Setting]) -> list[Setting]:
-    known = [s for s in found if s.complete and {COSTS[0], "psnr_db"} <= s.numbers.keys()]
-    costs = [each.numbers[COSTS[0]] for each in known]
-    return [known[i] for i in pareto_front(costs, [each.numbers["psnr_db"] for each in known])]
+def _means(runs: Sequence[Result], metrics: Sequence[str]) -> dict[str, float]:
+    """Means over runs, then over images, of the numbers that every image has."""
+    found = {}
+    for metric in metrics:
+        known = [run for run in runs if metric in run.numbers]
+        if {run.image for run in known} == {run.image for run in runs}:
+            samples = [Sample(run.image, run.name, (), run.numbers[metric]) for run in known]
+            found[metric] = estimate(samples).mean
+    return found
+
+
+def _pareto(means: Mapping[tuple[str, ...], dict[str, float]]) -> list[tuple[str, ...]]:
+    """Which settings are on the front of PSNR against parameters."""
+    known = [key for key, numbers in means.items() if {"psnr_db", COSTS[0]} <= numbers.keys()]
+    costs = [means[key][COSTS[0]] for key in known]
+    return [known[i] for i in pareto_front(costs, [means[key]["psnr_db"] for key in known])]
 
 
 def _differences(comparison: Comparison) -> Iterator[str]:
@@ -160,27 +138,22 @@ def _differences(comparison: Comparison) -> Iterator[str]:
         yield "Same image, same seed, all else equal; 95 % intervals over images."
     for factor in comparison.factors:
         yield from ("", f"### {_plain(factor)}", "")
-        found = False
-        for metric in ("psnr_db", *COSTS):
-            for each in overall(paired_differences(comparison, factor, metric)):
-                yield f"- {name(metric)}: {_plain(str(each))}"
-                found = True
-        if not found:
-            yield "- no two finished runs differ in it alone"
-        for along in sweeps_along(comparison):
-            for cost in COSTS if along != factor else ():
-                for each in overall(differences_at_equal_cost(comparison, factor, along, cost)):
-                    yield f"- PSNR at equal {name(cost)} along {_plain(along)}: {_plain(str(each))}"
+        bases = all_differences(comparison, factor, ("psnr_db", *COSTS))
+        lines = [
+            f"{label(metric)[0]}: {each}"
+            for metric, found in bases.pop(ALL_ELSE).items()
+            for each in overall(found)
+        ]
+        equal = [
+            f"PSNR at {basis}: {each}"
+            for basis, found in bases.items()
+            for each in overall(found["psnr_db"])
+        ]
+        yield from (f"- {_plain(line)}" for line in [*(lines or [_NOTHING]), *equal])
 
 
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(map(_plain, cells)) + " |"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _plain(text: str) -> str:

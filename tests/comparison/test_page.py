@@ -1,17 +1,19 @@
 """The page in a real browser, opened from disk."""
 
 import json
+import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
 import pytest
-from browsing import CHROMIUM, DRIVER, browser, open_page, wait
 from fake_runs import write_killed, write_run, write_sweep, write_thumbnails
-from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from miner.comparison.comparison import Comparison
 from miner.comparison.differences import paired_differences
@@ -19,22 +21,37 @@ from miner.comparison.page import write_comparison
 from miner.comparison.runs import Result, read_results
 from miner.comparison.statistics import pareto_front
 
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--window-size=1400,1000 --force-device-scale-factor=1"
+)
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH"
 )
-RANGES = """const layout = document.getElementById("pictures-plot")._fullLayout;
-const ranges = (name) => [layout["x" + name].range, layout["y" + name].range];
-return ["axis", "axis2", "axis6"].map(ranges);
-"""
-WIDTH_SHOWN = """const { range } = document.getElementById("pictures-plot")._fullLayout.xaxis;
-return range[1] - range[0]"""
+VIEWS = """const pictures = [...document.querySelectorAll("#pictures img")];
+const views = pictures.map((picture) => new DOMMatrix(getComputedStyle(picture).transform));
+return views.map(({ a, e, f }) => [a, e, f].map(Math.round).join(" "))"""
 HOSTILE = "</script><b>x</b><img src=x onerror='window.hit = 1'>"
 
 
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    with browser(tmp_path_factory.mktemp("profile")) as driver:
+    """Chromium with a new profile; it logs its console and its network requests."""
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options=options, service=Service(DRIVER))  # given, so none is downloaded
+    try:
+        driver.get("about:blank")
+        for log in ("browser", "performance"):
+            driver.get_log(log)  # what the browser's first page left
         yield driver
+    finally:
+        driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -52,43 +69,73 @@ def page(chrome: Chrome, sweep: Path) -> Iterator[Chrome]:
     assert_quiet(chrome)
 
 
+def open_page(driver: Chrome, path: Path) -> None:
+    """Open a page and wait until its plots are drawn."""
+    driver.get(path.as_uri())
+    wait(driver, "return document.body.dataset.ready === 'yes'")
+
+
+def wait(driver: Chrome, condition: str) -> None:
+    WebDriverWait(driver, 20, poll_frequency=0.05).until(lambda _: driver.execute_script(condition))
+
+
 def assert_quiet(driver: Chrome) -> None:
-    """No error in the console, and nothing asked for but the page and what it holds itself."""
+    """No error in the console, and no request but for the page and what it contains."""
     assert driver.get_log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    asked = [
+    requested = [
         message["params"]["request"]["url"]
         for message in messages
         if message["method"] == "Network.requestWillBeSent"
     ]
-    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
-    assert len({url for url in asked if url.startswith("file:")}) <= 1
+    assert [url for url in requested if not url.startswith(("file:", "blob:", "data:"))] == []
+    assert len({url for url in requested if url.startswith("file:")}) <= 1
 
 
 def column(driver: Chrome, title: str) -> list[str]:
     return list(
         driver.execute_script(
-            """const heads = [...document.querySelectorAll("#runs thead tr:first-child th")];
-            const place = heads.findIndex((head) => head.textContent.trim() === arguments[0]);
+            """const titles = [...document.querySelectorAll("#runs thead tr:first-child th")];
+            const column = titles.findIndex((title) => title.textContent.trim() === arguments[0]);
             const rows = [...document.querySelectorAll("#runs tbody tr")];
-            return rows.map((row) => row.cells[place].textContent)""",
+            return rows.map((row) => row.cells[column].textContent)""",
             title,
         )
     )
 
 
-def head(driver: Chrome, title: str, row: int) -> str:
-    heads = driver.find_elements(By.CSS_SELECTOR, "#runs .dt-scroll-head thead tr:first-child th")
-    place = [each.text for each in heads].index(title) + 1
-    return f"#runs .dt-scroll-head thead tr:nth-child({row}) > :nth-child({place})"
+def header(driver: Chrome, title: str, row: int) -> str:
+    """The selector of a column's title (row 1) or filter (row 2)."""
+    cells = driver.find_elements(By.CSS_SELECTOR, "#runs .dt-scroll-head thead tr:first-child th")
+    number = [cell.text for cell in cells].index(title) + 1
+    return f"#runs .dt-scroll-head thead tr:nth-child({row}) > :nth-child({number})"
 
 
-def test_a_click_on_a_head_sorts(page: Chrome) -> None:
-    place = head(page, "PSNR (dB)", 1)
+def filter_by(driver: Chrome, title: str, text: str) -> None:
+    driver.find_element(By.CSS_SELECTOR, header(driver, title, 2) + " input").send_keys(text)
+
+
+def shows(driver: Chrome, n_runs: int) -> None:
+    wait(
+        driver, f"return document.getElementById('shown').textContent.startsWith('{n_runs} of 36')"
+    )
+
+
+def select(driver: Chrome, name: str, value: str) -> None:
+    Select(driver.find_element(By.ID, name)).select_by_value(value)
+
+
+def trace_names(driver: Chrome, plot: str) -> list[str]:
+    names = f"return document.getElementById('{plot}').data.map((trace) => trace.name)"
+    return list(driver.execute_script(names))
+
+
+def test_a_click_on_a_title_sorts(page: Chrome) -> None:
+    title = header(page, "PSNR (dB)", 1)
     sorted_columns = []
     for order in ("asc", "desc"):
-        page.find_element(By.CSS_SELECTOR, place).click()
-        wait(page, f"return document.querySelector('{place}.dt-ordering-{order}') !== null")
+        page.find_element(By.CSS_SELECTOR, title).click()
+        wait(page, f"return document.querySelector('{title}.dt-ordering-{order}') !== null")
         sorted_columns.append([float(text) for text in column(page, "PSNR (dB)")])
     rising, falling = sorted_columns
     assert rising == sorted(rising)
@@ -97,37 +144,35 @@ def test_a_click_on_a_head_sorts(page: Chrome) -> None:
 
 
 def test_a_filter_narrows_the_table_and_the_plots(page: Chrome) -> None:
-    field = page.find_element(By.CSS_SELECTOR, head(page, "pyramid", 2) + " input")
-    field.send_keys("lapl")
-    wait(page, "return document.getElementById('shown').textContent.startsWith('18 of 36')")
+    filter_by(page, "pyramid", "lapl")
+    shows(page, 18)
     assert set(column(page, "pyramid")) == {"laplacian"}
-    names = page.execute_script(
-        "return document.getElementById('curves-plot').data.map((trace) => trace.name)"
-    )
-    assert names == ["laplacian"] * 18
+    assert trace_names(page, "curves-plot") == ["laplacian"] * 18
 
 
-def test_a_number_can_be_filtered_too(page: Chrome) -> None:
-    page.find_element(By.CSS_SELECTOR, head(page, "model.width", 2) + " input").send_keys("16")
-    wait(page, "return document.getElementById('shown').textContent.startsWith('12 of 36')")
+@pytest.mark.parametrize(
+    ("title", "text", "n_runs"), [("model.width", "16", 12), ("parameters", "3600", 6)]
+)
+def test_a_number_can_be_filtered_too(page: Chrome, title: str, text: str, n_runs: int) -> None:
+    filter_by(page, title, text)
+    shows(page, n_runs)
 
 
 def test_factor_metric_and_what_is_held_equal_are_chosen(page: Chrome, sweep: Path) -> None:
-    Select(page.find_element(By.ID, "factor")).select_by_value("model.width")
-    Select(page.find_element(By.ID, "metric")).select_by_value("ssim")
-    shown = [each.text for each in page.find_elements(By.CSS_SELECTOR, "#difference-lines p")]
+    select(page, "factor", "model.width")
+    select(page, "metric", "ssim")
+    shown = page.find_element(By.ID, "difference-lines").text.splitlines()
     found = paired_differences(Comparison(read_results([sweep])), "model.width", "ssim")
     assert shown == [str(each) for each in found if not each.setting]
-    Select(page.find_element(By.ID, "factor")).select_by_value("pyramid")
-    basis = Select(page.find_element(By.ID, "basis"))
-    basis.select_by_value("equal parameters, along model.width")
-    line = page.find_element(By.CSS_SELECTOR, "#difference-lines p").text
+    select(page, "factor", "pyramid")
+    select(page, "basis", "equal parameters along model.width")
+    line = page.find_element(By.ID, "difference-lines").text
     assert line.startswith("laplacian − gaussian = +")
 
 
 def test_the_front_is_that_of_the_chosen_image(page: Chrome, sweep: Path) -> None:
-    Select(page.find_element(By.ID, "points")).select_by_value("runs")
-    Select(page.find_element(By.ID, "image")).select_by_value("moon")
+    select(page, "points", "runs")
+    select(page, "image", "moon")
     drawn = page.execute_script(
         """const plot = document.getElementById("quality-plot");
         const front = plot.data.find((trace) => trace.name === "Pareto front");
@@ -140,7 +185,7 @@ def test_the_front_is_that_of_the_chosen_image(page: Chrome, sweep: Path) -> Non
 
 
 def drawn_psnr(page: Chrome) -> list[float]:
-    """Heights of the points over the first cost, lowest first."""
+    """PSNR of the points over the first cost, ascending."""
     found = page.execute_script(
         """const plot = document.getElementById("quality-plot");
         const first = plot.data.filter((trace) => ["x", "x1"].includes(trace.xaxis));
@@ -151,68 +196,65 @@ def drawn_psnr(page: Chrome) -> list[float]:
 
 
 def means(runs: list[Result]) -> list[float]:
-    """Mean PSNR of each setting, over seeds and then over images."""
-    comparison = Comparison(runs)
-    found: dict[tuple[str, ...], dict[str, list[float]]] = {}
+    """Mean PSNR of each setting, ascending; all have the same images and seeds."""
+    found = defaultdict(list)
     for run in runs:
-        setting = tuple(v for k, v in run.overrides.items() if k not in ("image", "seed"))
-        found.setdefault(setting, {}).setdefault(comparison.image(run), []).append(
-            run.numbers["psnr_db"]
-        )
-    return sorted(fmean(map(fmean, by_image.values())) for by_image in found.values())
+        setting = run.overrides["pyramid"], run.overrides["model.width"]
+        found[setting].append(run.numbers["psnr_db"])
+    return sorted(map(fmean, found.values()))
 
 
 def test_means_are_those_of_the_chosen_image(page: Chrome, sweep: Path) -> None:
     runs = read_results([sweep])
     assert drawn_psnr(page) == pytest.approx(means(runs))
-    Select(page.find_element(By.ID, "image")).select_by_value("moon")
+    select(page, "image", "moon")
     moon = [run for run in runs if run.image == "moon"]
     assert drawn_psnr(page) == pytest.approx(means(moon))
     assert means(moon) != means(runs)
 
 
 def test_means_are_those_of_the_filtered_runs(page: Chrome, sweep: Path) -> None:
-    page.find_element(By.CSS_SELECTOR, head(page, "seed", 2) + " input").send_keys("1")
-    wait(page, "return document.getElementById('shown').textContent.includes('as filtered')")
+    filter_by(page, "seed", "1")
+    shows(page, 18)
     kept = [run for run in read_results([sweep]) if run.seed == "1"]
     assert drawn_psnr(page) == pytest.approx(means(kept))
 
 
-def test_points_take_the_colours_of_the_chosen_factor(page: Chrome) -> None:
-    Select(page.find_element(By.ID, "colour")).select_by_value("model.width")
-    names = page.execute_script(
-        "return document.getElementById('quality-plot').data.map((trace) => trace.name)"
-    )
-    assert names[:4] == ["4", "8", "16", "Pareto front"]
+def test_points_have_the_colours_of_the_chosen_factor(page: Chrome) -> None:
+    select(page, "colour", "model.width")
+    assert trace_names(page, "quality-plot")[:4] == ["4", "8", "16", "Pareto front"]
 
 
 def test_curves_run_over_what_is_chosen(page: Chrome) -> None:
     for over, last in (("step", 230), ("seconds", 1.15), ("parameters", 1000)):
-        Select(page.find_element(By.ID, "over")).select_by_value(over)
+        select(page, "over", over)
         x = page.execute_script("return document.getElementById('curves-plot').data[0].x")
         assert x[-1] == last
 
 
 def test_zooming_one_picture_zooms_all_and_the_next_run_keeps_it(page: Chrome) -> None:
-    picture = page.find_element(By.CSS_SELECTOR, "#pictures-plot .draglayer .x2y2 .nsewdrag")
+    picture = page.find_elements(By.CSS_SELECTOR, "#pictures img")[1]
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", picture)
     origin = ScrollOrigin.from_element(picture, 10, 10)
-    for _ in range(4):
-        ActionChains(page).scroll_from_origin(origin, 0, -300).perform()
-    wait(page, f"{WIDTH_SHOWN} < 280")
-    after = page.execute_script(RANGES)
-    assert after[0] == after[1] == after[2]
+    ActionChains(page).scroll_from_origin(origin, 0, -600).perform()
+    wait(page, f"return !(() => {{ {VIEWS} }})().includes('1 0 0')")
+    zoomed = page.execute_script(VIEWS)
+    assert zoomed == 6 * zoomed[:1]
     Select(page.find_element(By.ID, "run-b")).select_by_index(30)
-    wait(page, "return document.querySelector('#pictures-plot').textContent.includes('30-')")
-    assert page.execute_script(RANGES) == after
+    assert page.execute_script(VIEWS) == zoomed
+    frame = page.find_elements(By.CSS_SELECTOR, "#pictures figure > div")[1]
+    ActionChains(page).drag_and_drop_by_offset(frame, 30, 20).perform()
+    moved = page.execute_script(VIEWS)
+    assert moved == 6 * moved[:1] and moved != zoomed
+    ActionChains(page).double_click(frame).perform()
+    assert page.execute_script(VIEWS) == 6 * ["1 0 0"]
 
 
 def test_two_runs_are_chosen_from_the_table(page: Chrome) -> None:
     rows = page.find_elements(By.CSS_SELECTOR, "#runs .dt-scroll-body tbody tr")
     rows[3].find_element(By.CSS_SELECTOR, "button[data-side=b]").click()
-    wait(page, "return document.querySelector('#pictures-plot').textContent.includes('3-00000003')")
     assert page.find_element(By.ID, "run-b").get_attribute("value") == "3"
-    assert len(page.find_elements(By.CSS_SELECTOR, "#pictures-plot image")) == 6
+    assert len(page.find_elements(By.CSS_SELECTOR, "#pictures img")) == 6
 
 
 def test_a_hostile_name_stays_a_name(chrome: Chrome, tmp_path: Path) -> None:
@@ -225,7 +267,7 @@ def test_a_hostile_name_stays_a_name(chrome: Chrome, tmp_path: Path) -> None:
     for plot in ("quality-plot", "curves-plot"):
         chrome.execute_script(f"Plotly.Fx.hover('{plot}', [{{curveNumber: 0, pointNumber: 1}}])")
     for title in ("image", "pyramid"):
-        chrome.find_element(By.CSS_SELECTOR, head(chrome, title, 2) + " input").send_keys("x")
+        filter_by(chrome, title, "x")
     assert HOSTILE in column(chrome, "image")
     assert HOSTILE in chrome.find_element(By.ID, "quality-plot").get_attribute("textContent")
     assert chrome.execute_script("return window.hit ?? null") is None

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import findings  # noqa: E402
-import run_ablations  # noqa: E402
+import recipes  # noqa: E402
 from rows import append_row  # noqa: E402
 
 CLAIM = findings.Claim("made_up", "pyramid", "gaussian", ["readout"])
@@ -48,21 +48,18 @@ def test_a_cell_with_fewer_images_says_so(table: Path) -> None:
     assert findings.amount(line, line.same_size, "dB") == "+3.00 dB (1 image x 1 seed)"
 
 
-def test_the_table_goes_between_its_marks(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_table_goes_between_its_marks(table: Path, tmp_path: Path) -> None:
     document = tmp_path / "findings.md"
     document.write_text("before\n<!-- table made_up -->\nold\n<!-- end -->\nafter\n")
-    monkeypatch.setattr(findings, "FINDINGS", document)
     lines = findings.compare(CLAIM, findings.read_comparison(table))
-    findings.write_table("made_up", CLAIM, lines)
+    findings.put(document, "made_up", findings.claim_table(CLAIM, lines))
     text = document.read_text()
     assert text.startswith("before\n<!-- table made_up -->\nOver 2 images x 1 seed:\n")
     assert text.endswith("<!-- end -->\nafter\n")
     assert "| `laplacian` | learned | +2.00 ± 12.71 dB |" in text and "old" not in text
 
 
-def test_every_claim_has_its_place_in_the_document() -> None:
+def test_the_document_has_a_table_for_every_claim() -> None:
     text = findings.FINDINGS.read_text()
     assert [name for name in findings.CLAIMS if f"<!-- table {name} -->\n" not in text] == []
 
@@ -73,13 +70,13 @@ def test_early_quality_is_that_of_the_finest_level() -> None:
         "step": [0, 60, 60, 100, 110, 120],
         "psnr_db": [9, 40, 20, 25, 30, 35],
     }
-    assert run_ablations.after(curve, 50) == 30
-    assert run_ablations.after(curve, 5) == 20
+    assert recipes.psnr_after(curve, 50) == 30
+    assert recipes.psnr_after(curve, 5) == 20
 
 
-def test_an_ablation_goes_on_only_with_the_code_it_began_with(tmp_path: Path) -> None:
+def test_an_ablation_continues_only_with_the_code_it_began_with(tmp_path: Path) -> None:
     first = {"date": "1", "commit": "a", "hardware": "", "command": ""}
-    assert run_ablations.begun(tmp_path / "sweep", first) == first
-    assert run_ablations.begun(tmp_path / "sweep", first | {"date": "2"}) == first
+    assert recipes.first_origin(tmp_path / "sweep", first) == first
+    assert recipes.first_origin(tmp_path / "sweep", first | {"date": "2"}) == first
     with pytest.raises(SystemExit, match="begun with commit a, this is b"):
-        run_ablations.begun(tmp_path / "sweep", first | {"commit": "b"})
+        recipes.first_origin(tmp_path / "sweep", first | {"commit": "b"})

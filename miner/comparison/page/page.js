@@ -1,12 +1,37 @@
-// Puts the parts together.
+// The lists to choose from, the table of runs, and what the plots share.
 
-let shown = data.runs.map((_, index) => index);
+const data = JSON.parse(byId("data").textContent);
+const finished = data.runs.filter((run) => run.status === "finished");
+let shown = data.runs; // those that the table's filters leave
+
+function byId(id) {
+  return document.getElementById(id);
+}
+
+/** Fill a list; what was chosen stays so if it is still there. */
+function offer(id, values, textOf = (value) => value) {
+  const list = byId(id);
+  const before = list.value;
+  list.replaceChildren(...values.map((value) => new Option(textOf(value), value)));
+  if (values.includes(before)) list.value = before;
+}
+
+function onChange(ids, action) {
+  for (const id of ids) byId(id).addEventListener("change", action);
+}
+
+function describe({ name, image, seed, values }) {
+  const where = image === undefined ? [] : [`${image}, seed ${seed}`]; // a mean has none
+  return [name, ...where, ...Object.entries(values).map(([factor, value]) => `${factor}=${value}`)];
+}
 
 function drawPlots() {
-  const [image, factor] = [byId("image").value, byId("colour").value];
   byId("shown").textContent = shown.length < data.runs.length ? `${shown.length} of ${data.runs.length} runs, as filtered in the table` : "";
-  plotQuality(shown, image, factor, choose);
-  plotCurves(shown, image, factor);
+  if (!finished.length) return;
+  const image = byId("image").value;
+  const runs = shown.filter((run) => run.status === "finished" && (!image || run.image === image));
+  plotQuality(runs);
+  plotCurves(runs.filter((run) => run.curve));
 }
 
 function choose(side, index) {
@@ -15,52 +40,49 @@ function choose(side, index) {
 }
 
 function markChosen() {
-  const chosen = { a: byId("run-a").value, b: byId("run-b").value };
-  document.querySelectorAll("td button").forEach((button) => button.classList.toggle("chosen", chosen[button.dataset.side] === button.dataset.run));
+  for (const button of document.querySelectorAll("td button")) {
+    button.classList.toggle("chosen", byId(`run-${button.dataset.side}`)?.value === button.dataset.run);
+  }
 }
 
-function showPictures() {
-  markChosen();
-  return plotPictures();
-}
-
-/** The pictures keep their shape, so that they have to be laid out anew. */
-function redrawOnWidth() {
-  let width = byId("pictures").clientWidth;
-  new ResizeObserver(() => {
-    if (byId("pictures").clientWidth === width) return;
-    width = byId("pictures").clientWidth;
-    plotPictures();
-  }).observe(byId("pictures"));
-}
-
-function nameOf(run) {
-  const parts = [run.image, `seed ${run.seed}`, ...Object.values(run.values), ...(run.status === "finished" ? [] : [run.status])];
-  return `${run.name} (${parts.join(", ")})`;
+async function makeTable() {
+  const source = new Blob([JSON.parse(byId("tables-library").textContent)], { type: "text/javascript" });
+  const { default: DataTable } = await import(URL.createObjectURL(source));
+  const table = new DataTable("#runs-table", {
+    columnDefs: [{ targets: 0, orderable: false, searchable: false, columnControl: { target: 1, content: [] } }],
+    columnControl: { target: 1, content: ["search"] },
+    layout: { topStart: "info", topEnd: "search", bottomStart: "pageLength", bottomEnd: "paging" },
+    lengthMenu: [10, 25, 100, { label: "all", value: -1 }],
+    order: [],
+    scrollX: true,
+    language: { info: "_TOTAL_ runs", infoEmpty: "no runs", infoFiltered: "of _MAX_" },
+  });
+  table.on("draw", markChosen);
+  table.on("search", () => {
+    shown = table.rows({ search: "applied" }).indexes().toArray().map((index) => data.runs[index]);
+    drawPlots();
+  });
+  byId("runs").addEventListener("click", ({ target }) => {
+    if (target.dataset.run) choose(target.dataset.side, target.dataset.run);
+  });
 }
 
 async function start() {
   const several = data.images.length > 1;
-  const colours = [...Object.keys(data.factors), ...(several ? ["image"] : []), "seed"];
-  const names = data.runs.map((run, index) => [index, nameOf(run)]);
-  offer("image", [...(several ? [["", "all"]] : []), ...withLabels(data.images)], drawPlots);
-  offer("colour", withLabels(colours), drawPlots);
-  offer("points", [["runs", "every run"], ["means", "mean of each setting"]], drawPlots);
-  offer("over", withLabels(["step", "seconds", "parameters"]), drawPlots);
-  if (several) byId("points").value = "means";
-  for (const id of ["run-a", "run-b"]) offer(id, names, showPictures);
-  [byId("run-a").value, byId("run-b").value] = firstTwo();
-  const finished = data.runs.some((run) => run.status === "finished");
-  for (const id of ["quality", "pictures"]) byId(id).hidden = !finished;
-  startDifferences();
-  const source = new Blob([JSON.parse(byId("tables-library").textContent)], { type: "text/javascript" });
-  const { default: DataTable } = await import(URL.createObjectURL(source));
-  const table = runsTable(DataTable, (left) => { shown = left; drawPlots(); }, choose);
-  table.on("draw", markChosen);
+  offer("image", several ? ["", ...data.images] : data.images, (image) => image || "all");
+  offer("colour", [...Object.keys(data.factors), ...(several ? ["image"] : []), "seed"]);
+  onChange(["image", "colour"], drawPlots);
+  if (Object.keys(data.differences).length) {
+    offer("factor", Object.keys(data.differences));
+    onChange(["factor", "metric", "basis"], showDifferences);
+    showDifferences();
+  }
+  if (finished.length) {
+    onChange(["points", "over"], drawPlots);
+    startPictures();
+  }
+  await makeTable();
   drawPlots();
-  await showPictures();
-  redrawOnWidth();
+  markChosen();
   document.body.dataset.ready = "yes";
 }
-
-await start();

@@ -1,4 +1,4 @@
-"""Folders as runs leave them: finished, failed, killed, not begun, older, spoilt."""
+"""Folders as runs leave them: finished, failed, killed, not started, of another version."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def read_one(folder: Path) -> Result:
     return result
 
 
-def test_each_kind_of_run_is_told_apart(tmp_path: Path) -> None:
+def test_each_status_is_recognised(tmp_path: Path) -> None:
     jobs = [PlannedJob(n, f"{n:08x}", [f"seed={n}", "image=camera"]) for n in range(4)]
     write_plan(tmp_path, Plan(jobs))
     write_run(tmp_path / jobs[0].folder_name, jobs[0].overrides)
@@ -41,37 +41,43 @@ def test_a_run_named_twice_counts_once(tmp_path: Path) -> None:
     assert len(read_results([tmp_path, tmp_path / "a"])) == 1
 
 
-def test_defaults_fill_in_what_was_not_typed(tmp_path: Path) -> None:
+def test_composed_settings_stand_for_what_was_not_typed(tmp_path: Path) -> None:
     write_run(tmp_path / "a", ["model.width=8"], config={"model": {"width": 8}})
     write_run(tmp_path / "b", [], config={"model": {"width": 16}})
     write_run(tmp_path / "c", [], config={})
     comparison = Comparison(read_results([tmp_path]))
     values = [comparison.value(result, "model.width") for result in comparison.results]
     assert values == ["8", "16", "?"]
-    assert comparison.values("model.width") == ["8", "16"]
+    assert comparison.factors == {"model.width": ["8", "16"]}
 
 
-def test_numbers_have_one_spelling(tmp_path: Path) -> None:
-    write_run(tmp_path / "a", ["lr=1e-3", "deep=True"])
-    write_run(tmp_path / "b", ["lr=0.001", "deep=true"])
-    assert Comparison(read_results([tmp_path])).factors == []
+def test_spellings_image_seed_and_logger_are_no_factors(tmp_path: Path) -> None:
+    same = [["lr=1e-3", "deep=True", "sides=[1, 2]"], ["lr=0.001", "deep=true", "sides=[1,2]"]]
+    write_run(tmp_path / "a", [*same[0], "image=moon", "seed=1", "logger=none", "pyramid=haar"])
+    write_run(tmp_path / "b", [*same[1], "image=page", "seed=2", "logger=wandb", "pyramid=box"])
+    assert Comparison(read_results([tmp_path])).factors == {"pyramid": ["haar", "box"]}
 
 
-def test_image_seed_and_logger_are_no_factors(tmp_path: Path) -> None:
-    write_run(tmp_path / "a", ["image=moon", "seed=1", "logger=none", "pyramid=gaussian"])
-    write_run(tmp_path / "b", ["image=rocket", "seed=2", "logger=wandb", "pyramid=laplacian"])
-    assert Comparison(read_results([tmp_path])).factors == ["pyramid"]
-
-
-@pytest.mark.parametrize("content", ["", "{", "[1]", "null", "\x00\xff"])
-def test_a_spoilt_report_is_a_failure_with_a_reason(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null", "\x00\xff", '{"psnr_db": 30.0}'])
+def test_a_report_that_cannot_be_read_is_a_failure_with_a_reason(
+    tmp_path: Path, content: str
+) -> None:
     result = read_one(write_content(tmp_path / "a", content))
     assert result.status == "failed"
     assert "report.json" in result.reason
 
 
-def test_fields_of_other_kinds_than_expected_do_no_harm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_report_of_another_version_is_a_failure(tmp_path: Path, version: int) -> None:
+    write_run(tmp_path / "a", report_version=version)
+    result = read_one(tmp_path)
+    assert (result.status, result.numbers) == ("failed", {})
+    assert f"report_version={version}: must be 2" in result.reason
+
+
+def test_fields_of_unexpected_types_are_ignored(tmp_path: Path) -> None:
     odd = {
+        "report_version": 2,
         "overrides": "pyramid=gaussian",
         "settings": [1],
         "curve": {"step": [1, 2], "seconds": [1]},
@@ -80,7 +86,7 @@ def test_fields_of_other_kinds_than_expected_do_no_harm(tmp_path: Path) -> None:
         "image": ["a"],
     }
     result = read_one(write_content(tmp_path / "a", json.dumps(odd)))
-    assert (result.overrides, result.numbers, result.curve) == ({}, {}, {})
+    assert (result.overrides, result.numbers, result.curve) == ({}, {}, [])
 
 
 def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
@@ -88,7 +94,7 @@ def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     assert read_one(write_content(tmp_path / "a", content)).numbers == {"n_parameters": 3}
 
 
-def test_a_spoilt_plan_hides_no_runs(tmp_path: Path) -> None:
+def test_a_broken_plan_hides_no_runs(tmp_path: Path) -> None:
     write_run(tmp_path / "0-aa")
     (tmp_path / "sweep.json").write_text('{"jobs": [{"nothing": 1}]}')
     assert len(read_results([tmp_path])) == 1
@@ -101,23 +107,15 @@ def test_folders_without_runs_are_refused(tmp_path: Path) -> None:
         read_results([tmp_path / "absent"])
 
 
-def test_images_are_told_apart_by_content_and_older_runs_join_in(tmp_path: Path) -> None:
-    write_run(tmp_path / "1", image_sha256="a" * 64)
-    write_run(tmp_path / "2", image_sha256=None)
-    write_run(tmp_path / "3", status="failed", width_px=None, image_sha256=None)
-    assert Comparison(read_results([tmp_path])).images == ["camera"]
-    write_run(tmp_path / "4", image_sha256="b" * 64)
-    write_run(tmp_path / "5", image_sha256="c" * 64, width_px=99)
-    assert sorted(Comparison(read_results([tmp_path])).images) == [
-        "camera",
-        "camera (512x512x1)",
-        "camera (aaaaaaaa)",
-        "camera (bbbbbbbb)",
-        "camera (cccccccc)",
-    ]
+def test_images_are_distinguished_by_content(tmp_path: Path) -> None:
+    """Crops of an image are that image."""
 
+    def images() -> set[str]:
+        return {result.image for result in read_results([tmp_path])}
 
-def test_crops_of_an_image_are_that_image(tmp_path: Path) -> None:
     write_run(tmp_path / "1", image_sha256="a" * 64)
     write_run(tmp_path / "2", image_sha256="a" * 64, width_px=99)
-    assert Comparison(read_results([tmp_path])).images == ["camera"]
+    write_run(tmp_path / "3", status="failed", width_px=None, image_sha256=None)
+    assert images() == {"camera"}
+    write_run(tmp_path / "4", image_sha256="b" * 64)
+    assert images() == {"camera", "camera (aaaaaaaa)", "camera (bbbbbbbb)"}
