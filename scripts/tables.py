@@ -16,7 +16,7 @@ Row = dict[str, str]
 TABLES = {  # file: its columns; those with a format are medians over the rows with equal others
     "quality": "job image recipe psnr_db:.2f ssim:.4f n_parameters:,.0f parameters_per_pixel:.3f "
     "bits_per_pixel:.2f fit_time_s:.1f peak_memory_gib:.2f",
-    "step": "kernel memory threads step_ms:.2f page_faults_per_step:.0f faster_than_eager:.1f "
+    "step": "backend memory threads step_ms:.2f page_faults_per_step:.0f faster_than_eager:.1f "
     "times_floor:.1f peak_gflops_per_core:.0f",
     "builds": "way needs first_step_s:.1f step_ms:.2f",
     "scaling": "megapixels n_active:.0f fit_time_s:.2f microseconds_per_block:.0f "
