@@ -151,7 +151,8 @@ def mean_psnr_db(mse: Tensor) -> float:
 def rows_of(fit: BlockFit, rows: Tensor) -> BlockFit:
     """The part of a fit that is some blocks'."""
     parameters = {name: tensor[rows] for name, tensor in fit.parameters.items()}
-    return BlockFit(parameters, fit.mse[rows], fit.converged[rows], fit.diverged[rows], ())
+    masks = fit.converged[rows], fit.diverged[rows], fit.diverged_again[rows]
+    return BlockFit(parameters, fit.mse[rows], *masks, ())
 
 
 def same_bits(one: BlockFit, two: BlockFit) -> bool:

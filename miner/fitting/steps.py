@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,35 +42,54 @@ class StepSettings:
         return self.batch_pixels is not None and self.batch_pixels < n_pixels
 
 
-class BlockTrainer(Protocol):
-    """Blocks in training; errors `(B,)` are as last measured.
+class BlockProblem(NamedTuple):
+    """Blocks to train: coordinates `(E, P)`, targets `(B, C, P)`, trained parameters `(B, ...)`."""
 
-    Blocks that have left the training stay as they are.
-    """
+    network: BlockNetwork
+    readout: Readout
+    steps: StepSettings
+    encoded: Tensor
+    targets: Tensor
+    start: Parameters
+
+
+class Trainer(Protocol):
+    """Blocks in training; errors `(B,)` are as last measured."""
 
     mse: Tensor
     best_mse: Tensor
 
     @property
     def step(self) -> int:
-        """Steps taken."""
+        """Number of steps done."""
 
     @property
     def best(self) -> Parameters:
         """The best state of every block that was measured."""
 
     def advance(self, n_steps: int) -> None:
-        """Take steps."""
+        """Train for some steps."""
 
     def evaluate(self) -> None:
-        """Score the present state over all pixels."""
+        """Measure the present state over all pixels."""
 
-    def deactivate(self, blocks: Tensor) -> None:
-        """Leave the blocks of a mask `(B,)` out of the computation, for good."""
+
+class DenseTrainer(Trainer, Protocol):
+    """A trainer that computes all of its blocks."""
+
+    def compact(self, index: Tensor) -> None:
+        """Drop all blocks but `index`."""
+
+
+class BlockTrainer(Trainer, Protocol):
+    """A trainer that keeps the state of blocks that have left the training."""
 
     @property
     def is_idle(self) -> bool:
         """Whether no block is known to be in training."""
+
+    def deactivate(self, blocks: Tensor) -> None:
+        """Leave the blocks of a mask `(B,)` out of the computation, for good."""
 
 
 class EagerTrainer:
@@ -168,40 +187,18 @@ def checkpoints(n_steps: int, every: int) -> Iterator[int]:
     yield n_steps
 
 
-class DenseTrainer(Protocol):
-    """Blocks all of which are trained; errors `(B,)` are as last measured."""
-
-    step: int
-    mse: Tensor
-    best_mse: Tensor
-
-    @property
-    def best(self) -> Parameters:
-        """The best state of every block that was measured."""
-
-    def advance(self, n_steps: int) -> None:
-        """Take steps."""
-
-    def evaluate(self) -> None:
-        """Score the present state over all pixels."""
-
-    def compact(self, index: Tensor) -> None:
-        """Leave all blocks but `index` out of the computation."""
-
-
 class CompactingTrainer:
-    """`Steps` of all blocks, of which `inner` holds those that are still in training."""
+    """A `BlockTrainer` of which `inner` computes the blocks that are still in training."""
 
     def __init__(self, inner: DenseTrainer) -> None:
-        """Take steps of all blocks."""
         self.inner = inner
         self.mse, self.best_mse = inner.mse, inner.best_mse
-        self._rows = torch.arange(len(inner.mse), device=inner.mse.device)
-        self._best: Parameters = {}
+        self._rows = torch.arange(len(inner.mse), device=inner.mse.device)  # of the inner blocks
+        self._best: Parameters = {}  # of the blocks that have left
 
     @property
     def step(self) -> int:
-        """Steps taken."""
+        """Number of steps done."""
         return self.inner.step
 
     @property
@@ -209,7 +206,7 @@ class CompactingTrainer:
         """The best state of every block."""
         if not self._best:
             return self.inner.best
-        self._gather(torch.ones_like(self._rows, dtype=torch.bool))
+        self._keep_best(torch.ones_like(self._rows, dtype=torch.bool))
         return dict(self._best)
 
     @property
@@ -218,32 +215,32 @@ class CompactingTrainer:
         return len(self._rows) == 0
 
     def advance(self, n_steps: int) -> None:
-        """Take steps with the blocks in training."""
+        """Train the inner blocks."""
         self.inner.advance(n_steps)
-        self._spread()
+        self._copy_errors()
 
     def evaluate(self) -> None:
-        """Score the present state of the blocks in training."""
+        """Measure the inner blocks."""
         self.inner.evaluate()
-        self._spread()
+        self._copy_errors()
 
     def deactivate(self, blocks: Tensor) -> None:
-        """Compact what is in computation to the blocks that stay."""
+        """Compact the inner blocks to those that stay."""
         leaves = blocks[self._rows]
         if not leaves.any():
             return
-        self._gather(leaves)
+        self._keep_best(leaves)
         stays = torch.nonzero(~leaves).flatten()
         self._rows = self._rows[stays]
         self.inner.compact(stays)
 
-    def _spread(self) -> None:
+    def _copy_errors(self) -> None:
         self.mse = self.mse.index_copy(0, self._rows, self.inner.mse)
         self.best_mse = self.best_mse.index_copy(0, self._rows, self.inner.best_mse)
 
-    def _gather(self, which: Tensor) -> None:
-        """Take the best states of some of the inner blocks."""
+    def _keep_best(self, inner_blocks: Tensor) -> None:
+        """Copy the best states of a mask of inner blocks."""
         for name, tensor in self.inner.best.items():
             if name not in self._best:
                 self._best[name] = tensor.new_empty(len(self.mse), *tensor.shape[1:])
-            self._best[name][self._rows[which]] = tensor[which]
+            self._best[name][self._rows[inner_blocks]] = tensor[inner_blocks]

@@ -247,7 +247,7 @@ def test_the_curve_has_a_point_for_each_check() -> None:
     assert steps == (8, 16, 20)
     assert list(seconds) == sorted(seconds)
     assert list(errors) == sorted(errors, reverse=True)
-    assert errors[-1] == pytest.approx(float(fit.mse.sum()))
+    assert errors[-1] == pytest.approx(2 * 36 * float(fit.mse.sum()))
 
 
 def test_a_fit_ends_when_all_blocks_are_done() -> None:

@@ -14,7 +14,7 @@ from whole_fits import stored
 
 from miner.fitting.backend import Backend
 from miner.fitting.capacity import TargetErrorCapacity
-from miner.fitting.device import BlockTooLargeError, MemoryBudget
+from miner.fitting.device import BlockTooLargeError, ComputeDevice
 from miner.fitting.level_fit import LevelFit
 from miner.fitting.pyramid_fit import fit_pyramid
 from miner.fitting.steps import BlockTrainer, StepSettings
@@ -139,15 +139,11 @@ def test_what_a_failed_attempt_held_is_gone_when_the_next_begins() -> None:
         return len(part)
 
     watched: list[Callable[[], Tensor | None]] = []
-    list(MemoryBudget(CPU, 1.0).in_parts(torch.arange(4), 4, compute))
+    list(ComputeDevice(CPU, 1.0).in_batches(torch.arange(4), 4, compute))
     assert not any(held)
 
 
-def test_those_who_compute_together_share_the_limit() -> None:
-    assert MemoryBudget(CPU, 1.0).gib(4) == 0.25
-
-
-@pytest.mark.parametrize(("limit_gib", "expected"), [(4.0, 2.0), (100.0, 4.0)])
+@pytest.mark.parametrize(("limit_gib", "expected"), [(4.0, 4.0), (100.0, 8.0)])
 def test_a_gpu_gives_no_more_than_is_free(
     monkeypatch: pytest.MonkeyPatch, limit_gib: float, expected: float
 ) -> None:
@@ -155,7 +151,7 @@ def test_a_gpu_gives_no_more_than_is_free(
     told |= {"memory_reserved": 3 * 2**30, "memory_allocated": 2**30}  # 2 GiB are kept for later
     for name, value in told.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
-    assert MemoryBudget(torch.device("cuda"), limit_gib).gib(2) == expected
+    assert ComputeDevice(torch.device("cuda"), limit_gib).memory_gib() == expected
 
 
 def test_a_whole_fit_with_little_memory_is_the_same() -> None:

@@ -6,24 +6,26 @@ from typing import Any
 
 import pytest
 import torch
-from problems import SETTINGS
+from problems import CPU, SETTINGS
 from torch import Tensor
 from whole_fits import smooth
 
 from miner.fitting.backend import Backend, EagerBackend
-from miner.fitting.best_state import GroupFit
-from miner.fitting.device import MemoryBudget
-from miner.fitting.initialization import InitialState, generator
+from miner.fitting.block_fit import BlockFit
+from miner.fitting.chunk import Patches
+from miner.fitting.device import ComputeDevice
 from miner.fitting.pyramid_fit import make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
+from miner.fitting.settings import LevelContext
 from miner.fitting.steps import BlockTrainer, StepSettings
-from miner.fitting.width_group import GroupFitter, Patches
+from miner.fitting.width_group import WidthGroup
 from miner.images import PixelFormat
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Siren
 from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters, repeat, select
+from miner.models.parameters import Parameters, select
 from miner.pyramids.pyramid import GaussianPyramid
+from miner.representation.shard_folder import ShardIndex
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
 HIGH = [(ClosedFormReadout(), 0.2), (LearnedReadout(), 5.0)]  # rates of which a tenth is well
@@ -36,26 +38,20 @@ NETWORK = {"activation": Siren(7.0), "width": 12}
 def patches(scale: float = 1.0) -> Patches:
     """Six patches of a smooth picture, nothing predicted."""
     whole = scale * smooth(8, 48).unfold(2, 8, 8).permute(2, 0, 1, 3).contiguous()
-    return Patches(whole, torch.zeros_like(whole), torch.full((6, 2), 8))
+    return Patches(torch.arange(6), whole, torch.zeros_like(whole), torch.full((6, 2), 8))
 
 
-def group_fitter(**changes: Any) -> GroupFitter:
-    settings = replace(SETTINGS, **NETWORK, pyramid=GaussianPyramid(1), max_steps=30, **changes)
+def group(given: Patches, lr: float = 2e-2, **changes: Any) -> WidthGroup:
+    changes |= NETWORK | {"pyramid": GaussianPyramid(1), "max_steps": 30}
+    settings = replace(SETTINGS, optimizer=partial(torch.optim.Adam, lr=lr), **changes)
     spec = make_spec((8, 48), PixelFormat.of_values("float32", 2), settings)
-    memory = MemoryBudget(torch.device("cpu"), settings.max_memory_gib)
-    return GroupFitter(spec, settings, settings.backend, 0, settings.width, memory)
+    compute, parents = ComputeDevice(CPU, 1.0), ShardIndex(spec.grid(0), [])
+    context = LevelContext(spec, settings, 0, compute, parents)
+    return WidthGroup(context, settings.width, given)
 
 
-def start(fitter: GroupFitter, n_blocks: int = 6) -> InitialState:
-    hidden = repeat(fitter.model.mlp.draw(generator(0, 0)), n_blocks)
-    return InitialState(
-        hidden, torch.zeros(n_blocks, 3, dtype=torch.long), torch.ones(n_blocks).bool()
-    )
-
-
-def fit(given: Patches, lr: float = 2e-2, **changes: Any) -> GroupFit:
-    fitter = group_fitter(optimizer=partial(torch.optim.Adam, lr=lr), **changes)
-    return fitter.fit(given, start(fitter, len(given.signal)))
+def fit(given: Patches, lr: float = 2e-2, **changes: Any) -> BlockFit:
+    return group(given, lr, **changes).fit()
 
 
 @dataclass(frozen=True)
@@ -121,8 +117,8 @@ def test_the_neighbours_of_a_refitted_block_keep_their_bits(readout: Readout) ->
     found = fit(given, readout=readout, backend=CompiledBackend())
     alone = fit(given.select(others), readout=readout, backend=CompiledBackend())
     assert torch.equal(found.mse[others], alone.mse)
-    stored = select(found.stored, others)
-    assert all(torch.equal(stored[name], tensor) for name, tensor in alone.stored.items())
+    stored = select(found.parameters, others)
+    assert all(torch.equal(stored[name], tensor) for name, tensor in alone.parameters.items())
 
 
 @pytest.mark.parametrize("storage", [Float32Storage(), Float16Storage(), Int8Storage()])
@@ -140,7 +136,7 @@ def test_numbers_that_storage_cannot_hold_are_not_stored(storage: Storage, scale
     found = fit(given, storage=storage)
     assert found.mse.isinf().tolist() == [n == 2 for n in range(6)]
     kept = found.mse.isfinite()
-    assert all(bool(tensor[kept].isfinite().all()) for tensor in found.stored.values())
+    assert all(bool(tensor[kept].isfinite().all()) for tensor in found.parameters.values())
 
 
 def test_a_fit_that_goes_well_happens_once() -> None:
@@ -163,15 +159,12 @@ def test_a_rate_that_is_too_high_keeps_what_there_was(readout: Readout, storage:
 
 def test_steps_of_a_second_fit_are_not_counted_again() -> None:
     told: list[int] = []
-    fitter = group_fitter(optimizer=partial(torch.optim.Adam, lr=WILD), backend=CompiledBackend())
-    fitter.fit(patches(), start(fitter), told.append)
+    group(patches(), WILD, backend=CompiledBackend()).fit(told.append)
     assert sum(told) == 6 * 30
 
 
 def test_a_diverging_pilot_is_taken_again_too() -> None:
-    high, still = (
-        group_fitter(optimizer=partial(torch.optim.Adam, lr=lr), backend=CompiledBackend())
-        for lr in (0.2, 1e-9)
+    found, at_start = (
+        group(patches(), lr, backend=CompiledBackend()).errors_after(20) for lr in (0.2, 1e-9)
     )
-    found, at_start = (which.errors_after(20, patches(), start(which)) for which in (high, still))
     assert bool((found < 0.9 * at_start).all())
