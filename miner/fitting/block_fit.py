@@ -82,17 +82,12 @@ def join_fits(members: Sequence[Tensor], fits: Sequence[BlockFit]) -> BlockFit:
     """
     order = torch.cat(list(members)).argsort()
 
-    def joined(name: str) -> Tensor:
-        return torch.cat([getattr(fit, name) for fit in fits]).cpu()[order]
-
-    return BlockFit(
-        parameters=select(moved(concatenate([fit.parameters for fit in fits]), CPU), order),
-        mse=joined("mse"),
-        converged=joined("converged"),
-        diverged=joined("diverged"),
-        diverged_again=joined("diverged_again"),
-        curve=merge_curves([fit.curve for fit in fits]),
-    )
+    by_block = {
+        name: torch.cat([getattr(fit, name) for fit in fits]).cpu()[order]
+        for name in ("mse", "converged", "diverged", "diverged_again")
+    }
+    parameters = select(moved(concatenate([fit.parameters for fit in fits]), CPU), order)
+    return BlockFit(parameters, curve=merge_curves([fit.curve for fit in fits]), **by_block)
 
 
 def has_diverged(first: Tensor, last: Tensor, max_mse: float) -> Tensor:
@@ -104,13 +99,10 @@ def has_diverged(first: Tensor, last: Tensor, max_mse: float) -> Tensor:
 
 
 def raise_if_most_diverged(diverged_again: Sequence[Tensor], optimizer: OptimizerFactory) -> None:
-    """Stop a fit whose rate is too high for more than half of the blocks.
-
-    Takes masks `(B,)` of blocks that diverged, and again at the lower rate. No masks, or empty
-    ones, are fine. At an absurd rate the other blocks are those that start well enough already.
+    """Stop a fit whose rate is too high, from masks `(B,)` of blocks that diverged twice.
 
     Raises:
-        DivergenceError: more than half of them did.
+        DivergenceError: more than half of them did; the others may have started well enough.
     """
     masks = torch.cat([torch.empty(0, dtype=torch.bool), *diverged_again])
     n_diverged = int(masks.sum())
@@ -133,12 +125,11 @@ def fit_blocks(
     max_mse: float,
     on_steps: Callable[[int], None] = lambda n: None,
 ) -> BlockFit:
-    """Fit one small network to each block.
+    """Fit one small network to each block, independently; nothing waits for the device.
 
-    Blocks never influence each other; what is returned for a block is the best state whose error
-    was measured over all its pixels. A block leaves the training when it meets the pruning
-    criterion or its error is not finite. `on_steps` receives numbers of block steps that were done
-    or spared. Nothing here waits for the device before the end.
+    What is returned for a block is the best state whose error was measured over all its pixels. A
+    block leaves the training when it meets the pruning criterion or its error is not finite.
+    `on_steps` receives numbers of block steps that were done or spared.
     """
     settings, targets = problem.steps, problem.targets
     timer = Timer(targets.device)

@@ -16,10 +16,9 @@ _TOLERANCE_DB = 0.3  # what rounding for storage may cost without another fit
 
 @dataclass(frozen=True)
 class WidthRequest:
-    """What widths are chosen for: blocks with `n_pixels` `(B,)` real pixels, to reach `max_mse`.
+    """Blocks with `n_pixels` `(B,)` real pixels that are to reach `max_mse` in `n_steps`.
 
-    A whole patch has `patch_pixels`; `width` is the level's own, `n_steps` how many steps a fit
-    takes, `cost` the number of parameters of a block with a width.
+    A whole patch has `patch_pixels`, `width` is the level's, `cost` counts a width's parameters.
     """
 
     width: int
@@ -61,10 +60,9 @@ class UniformCapacity(Capacity):
 class TargetErrorCapacity(Capacity):
     """The smallest width that will bring a block to `fitting.max_mse`.
 
-    Each block is first fitted for `probe_steps` at `model.width`. By how many decibels it misses
-    the bound, less what more steps will gain (`gain_db` for ten times as many), decides how many
-    features more or fewer it gets, from `min_width` to `max_width`. Where that was too little the
-    block is fitted again, wider.
+    Each block is first fitted for `probe_steps` at `model.width`. It then gets `features_per_db`
+    more or fewer features for each decibel that its error is above or below the bound, less what
+    more steps will gain (`gain_db` for ten times as many), from `min_width` to `max_width`.
 
     `features_per_db` is that of a patch of 1024 pixels. It goes with the root of the number of
     pixels, because parameters go with the square of the width.
@@ -109,10 +107,9 @@ class TargetErrorCapacity(Capacity):
 class BudgetCapacity(TargetErrorCapacity):
     """Widths for the lowest common error that `parameters_per_pixel` pay for.
 
-    Every chunk spends that many for each pixel of its blocks, and hard blocks get more of them:
-    the same error everywhere is where a parameter more is worth the same everywhere. This error
-    decides widths alone; blocks train on to `fitting.max_mse`. The widths of a block therefore
-    depend on those it shares a chunk with.
+    Every chunk spends that many for each pixel of its blocks, and hard blocks get more of them, so
+    that widths depend on the other blocks of the chunk. The common error decides widths alone;
+    blocks are trained to `fitting.max_mse`.
     """
 
     max_refits: int = 0

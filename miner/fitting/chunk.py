@@ -95,9 +95,8 @@ class WidthFit(NamedTuple):
 class BestFits:
     """The best fit of each block of a chunk, if it is better than the block's prediction.
 
-    Takes the errors that blocks have without a network, `(B,)` float64, and at least one fit;
-    earlier fits win ties, and a NaN never wins. `rows` are the blocks with a network, ascending;
-    `widths` `(B,)` is 0 for the others.
+    Takes the errors of predictions, `(B,)` float64, and fits, of which earlier ones win ties.
+    `rows` are the blocks with a network, ascending; `widths` `(B,)` is 0 for the others.
     """
 
     def __init__(self, predicted_mse: Tensor, fits: Sequence[WidthFit]) -> None:

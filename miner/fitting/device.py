@@ -24,11 +24,11 @@ class BlockTooLargeError(RuntimeError):
 
 
 class ComputeDevice:
-    """The device that fits blocks: how much memory they may take, and how many threads use it.
+    """The device that fits blocks, its memory, and the threads that use it.
 
     Memory is limited by a setting in GiB and by what is free. Where it runs out nevertheless, half
     as many blocks are tried again, and no more from then on. `n_threads` is by default 8 on a GPU
-    and 1 on a CPU, which a single thread's operations fill.
+    and 1 on a CPU; `lock` is for what they share.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class ComputeDevice:
         self.device, self._limit_gib = device, limit_gib
         self._n_threads = n_threads or (_THREADS_ON_GPU if device.type == "cuda" else 1)
         self._n_running = 1  # threads that share the memory
+        self.lock = Lock()
         self._share = 1.0  # of the blocks that should fit
 
     def memory_gib(self) -> float:
@@ -72,9 +73,8 @@ class ComputeDevice:
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """The function's results for all items, in their order, computed by several threads.
 
-        Each has a CUDA stream, which starts when all earlier work of the GPU is done. The function
-        must not change what threads share. The first exception is raised when the items that had
-        started have ended.
+        Each has a CUDA stream, which starts when all earlier work of the GPU is done. The first
+        exception is raised when the items that had started have ended.
         """
         n_threads = min(len(items), self._n_threads)
         if n_threads <= 1:
@@ -102,12 +102,8 @@ class ComputeDevice:
         self._share = min(self._share, (tried // 2) / max_blocks)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        _LOG.warning(
-            "%s: %d blocks at once do not fit into memory; going on with %d",
-            self.device,
-            tried,
-            tried // 2,
-        )
+        message = "%s: %d blocks at once do not fit into memory; going on with %d"
+        _LOG.warning(message, self.device, tried, tried // 2)
 
     def _too_large(self, max_blocks: int) -> BlockTooLargeError:
         return BlockTooLargeError(
@@ -115,17 +111,6 @@ class ComputeDevice:
             f"but on {self.device} memory runs out for one; end what else uses it, or take a "
             "smaller patch_size or model.width, or the CPU"
         )
-
-
-def one_at_a_time(function: Callable[[int], None]) -> Callable[[int], None]:
-    """The function, never called by two threads at once."""
-    lock = Lock()
-
-    def locked(number: int) -> None:
-        with lock:
-            function(number)
-
-    return locked
 
 
 class Timer:

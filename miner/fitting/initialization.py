@@ -34,9 +34,8 @@ def pixel_subset(n_pixels: int, n_drawn: int, step: int, *key: int | str) -> Ten
 class Parents(NamedTuple):
     """The coarser blocks that cover some blocks of a level.
 
-    `exists` `(B,)` says which parents are active and have the same shapes; rows of `hidden` and
-    `frames` `(B, 1 + D)` (generation, offset) mean something only there. `parity` `(B, D)` says
-    which half of its parent a block covers.
+    `exists` `(B,)`: which are stored with the same shapes; `hidden` and `frames` `(B, 1 + D)`
+    (generation, offset) are defined only there. `parity` `(B, D)`: the half that a block covers.
     """
 
     exists: Tensor

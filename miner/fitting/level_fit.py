@@ -10,7 +10,7 @@ from torch import Tensor
 from miner.fitting.block_fit import merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
 from miner.fitting.chunk import BestFits, Patches, WidthFit, gather
-from miner.fitting.device import as_numbers, from_device, one_at_a_time
+from miner.fitting.device import as_numbers, from_device
 from miner.fitting.settings import LevelContext, at_level
 from miner.fitting.width_group import WidthGroup
 from miner.representation.render import render_level
@@ -73,7 +73,7 @@ class LevelFit:
     def _score_prediction(self, ranks: Communicator) -> None:
         """Find the prediction's error for each block, and over the level as it is and clipped.
 
-        Each rank scores some tiles. Its errors leave the device at the end, all at once.
+        Each rank scores some tiles; its errors leave the device at the end, all at once.
         """
         tiles = items_of_rank(ranks, self.tiles)
         found, clipped = [], []
@@ -172,7 +172,6 @@ class LevelFit:
         on_steps: Callable[[int], None] = lambda n: None,
     ) -> list[WidthFit]:
         """Fits of some rows of a chunk, each with its width, narrow ones first."""
-        on_steps = one_at_a_time(on_steps)
 
         def fitted(width: int) -> WidthFit:
             members = rows[widths[rows] == width]

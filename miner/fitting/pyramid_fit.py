@@ -54,9 +54,9 @@ class CoarserLevel(NamedTuple):
 class PyramidFit:
     """Levels of a signal in the unit range, to be fitted one after another.
 
-    The store holds the coarser levels of the signal and the reconstructions of the last two
-    levels. Several processes partition the tiles of all that is computed and scored: each then
-    reads in the store what the others have written. `n_threads` is that of a `ComputeDevice`.
+    The store holds the coarser levels of the signal and the reconstructions of two levels; each
+    process computes some tiles and reads those of the others there. `n_threads` is that of a
+    `ComputeDevice`.
     """
 
     def __init__(

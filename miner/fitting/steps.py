@@ -1,6 +1,6 @@
-"""Training steps of a sub-batch: the readable definition in plain PyTorch.
+"""Training steps of a batch of blocks: the definition in plain PyTorch.
 
-`fused/` and `gpu/` hold its compiled twins.
+miner/kernels holds its compiled twins.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from miner.models.parameters import Parameters, select, where
 
 @dataclass(frozen=True)
 class StepSettings:
-    """How a level is trained. `batch_pixels` None is all pixels; `key` seeds pixel draws.
+    """How blocks are trained; `batch_pixels` None is all pixels, `key` seeds their draws.
 
-    `rate` is a factor on the optimiser's own learning rate.
+    `rate` is a factor on the optimiser's learning rate.
     """
 
     n_steps: int
@@ -34,12 +34,18 @@ class StepSettings:
     rate: float = 1.0
 
     def factor(self, step: int) -> float:
-        """What the optimiser's own learning rate is multiplied by at a step, counted from 0."""
+        """What the optimiser's learning rate is multiplied by at a step, counted from 0."""
         return self.rate * self.schedule.factor(step, self.n_steps)
 
     def draws_pixels(self, n_pixels: int) -> bool:
-        """Whether a step sees some pixels only of a block that has `n_pixels`."""
+        """Whether a step sees only some pixels of a block that has `n_pixels`."""
         return self.batch_pixels is not None and self.batch_pixels < n_pixels
+
+    def pixels(self, step: int, n_pixels: int) -> Tensor | None:
+        """Pixel numbers that a step sees, None for all."""
+        if self.batch_pixels is None or not self.draws_pixels(n_pixels):
+            return None
+        return pixel_subset(n_pixels, self.batch_pixels, step, *self.key)
 
 
 class BlockProblem(NamedTuple):
@@ -120,11 +126,13 @@ class EagerTrainer:
         self.best: Parameters = {}  # filled by the first measurement
 
     def advance(self, n_steps: int) -> None:
-        """Take steps. With all pixels, each step first scores the state that it moves away from."""
+        """Train. With all pixels, each step first measures the state that it moves away from."""
         for _ in range(n_steps):
-            pixels = self._pixels()
-            encoded = self.encoded if pixels is None else self.encoded[:, pixels]
-            targets = self.targets if pixels is None else self.targets[..., pixels]
+            pixels = self.settings.pixels(self.step, self.encoded.shape[1])
+            encoded, targets = self.encoded, self.targets
+            if pixels is not None:
+                pixels = pixels.to(encoded.device)
+                encoded, targets = encoded[:, pixels], targets[..., pixels]
             mse, readout_parameters = self._forward(encoded, targets)
             if pixels is None:
                 self._remember(mse.detach(), readout_parameters)
@@ -132,15 +140,16 @@ class EagerTrainer:
 
     @torch.no_grad()
     def evaluate(self) -> None:
-        """Score the present state over all pixels: brings `mse`, `best_mse` and `best` up to date.
+        """Update `mse`, `best_mse` and `best` by the error of the present state over all pixels.
 
-        Between steps over all pixels the state before the last step, already scored, will do.
+        Between steps over all pixels the state before the last step, already measured, will do.
         """
-        if self._draws_pixels or self.step == self.settings.n_steps:
+        draws_pixels = self.settings.draws_pixels(self.encoded.shape[1])
+        if draws_pixels or self.step == self.settings.n_steps:
             self._remember(*self._forward(self.encoded, self.targets))
 
     def compact(self, index: Tensor) -> None:
-        """Leave all blocks but `index` out of the computation."""
+        """Drop all blocks but `index`."""
         self._trained = keep_blocks(self._optimizer, self._trained, index)
         self.targets, self.mse = self.targets[index], self.mse[index]
         self.best, self.best_mse = select(self.best, index), self.best_mse[index]
@@ -160,24 +169,12 @@ class EagerTrainer:
         self._optimizer.step()
         self.step += 1
 
-    @property
-    def _draws_pixels(self) -> bool:
-        return self.settings.draws_pixels(self.encoded.shape[1])
-
-    def _pixels(self) -> Tensor | None:
-        n_drawn = self.settings.batch_pixels
-        if n_drawn is None or not self._draws_pixels:
-            return None
-        n_pixels = self.encoded.shape[1]
-        drawn = pixel_subset(n_pixels, n_drawn, self.step, *self.settings.key)
-        return drawn.to(self.encoded.device)
-
     def _remember(self, mse: Tensor, readout_parameters: Parameters) -> None:
         self.mse = mse
         better = mse < self.best_mse  # false for NaN: a diverged state is never kept
         self.best_mse = torch.where(better, mse, self.best_mse)
-        trained = {name: parameter.detach() for name, parameter in self._trained.items()}
-        present = trained | {name: tensor.detach() for name, tensor in readout_parameters.items()}
+        known = self._trained | readout_parameters
+        present = {name: tensor.detach() for name, tensor in known.items()}
         self.best = where(better, present, self.best or present)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from threading import Lock
 from typing import TypeVar
 
 import torch
@@ -26,15 +27,16 @@ _PROBE_CHECK, _FAR_BELOW = 5, 1e-2  # steps between checks of a probe fit, part 
 class StepCounter:
     """Reports block steps once, even if they are repeated where memory ran out."""
 
-    def __init__(self, on_steps: Callable[[int], None]) -> None:
+    def __init__(self, on_steps: Callable[[int], None], lock: Lock) -> None:
         self.done = self._reported = 0
-        self._on_steps = on_steps
+        self._on_steps, self._lock = on_steps, lock
 
     def add(self, n_block_steps: int) -> None:
         """Count steps that were done or spared; set `done` back to repeat some."""
         self.done += n_block_steps
         if self.done > self._reported:
-            self._on_steps(self.done - self._reported)
+            with self._lock:
+                self._on_steps(self.done - self._reported)
             self._reported = self.done
 
 
@@ -63,7 +65,7 @@ class WidthGroup:
         Raises:
             BlockTooLargeError: memory runs out for a single block.
         """
-        counter, done = StepCounter(on_steps), 0
+        counter, done = StepCounter(on_steps, self._compute.lock), 0
 
         def fitted(problem: BlockProblem) -> BlockFit:
             counter.done = done
@@ -117,9 +119,8 @@ class WidthGroup:
     def _round(self, problem: BlockProblem, fit: BlockFit) -> BlockFit:
         """The fit with stored tensors as its parameters, and the errors that they decode to.
 
-        Where storage rounds, the hidden layers are rounded first and the readout is found anew for
-        what is left of them: of its candidates, each block keeps the one that is best when it is
-        rounded, too.
+        Where storage rounds, the readout is found anew for the rounded hidden layers: of its
+        candidates, each block keeps the one that is best when it is rounded, too.
         """
         storage = self.spec.storage
         best = storage.encode(fit.parameters)

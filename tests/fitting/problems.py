@@ -67,15 +67,23 @@ class Problem:
         """The same problem with other step settings."""
         return replace(self, steps=replace(self.steps, **changes))
 
-    def compiled(self) -> "Problem":
-        """The same problem in float32, for the compiled steps."""
+    def single(self) -> "Problem":
+        """The same problem in float32."""
         return replace(
             self,
             encoded=self.encoded.float(),
             targets=self.targets.float(),
             start={name: tensor.float() for name, tensor in self.start.items()},
-            backend=CompiledBackend(),
         )
+
+    def compiled(self) -> "Problem":
+        """The same problem in float32, for the compiled steps."""
+        return replace(self.single(), backend=CompiledBackend())
+
+    def block_problem(self) -> BlockProblem:
+        """What trainers take."""
+        shared = self.model, self.readout, self.steps, self.encoded
+        return BlockProblem(*shared, self.targets, self.start)
 
     def fit(
         self,
@@ -84,9 +92,7 @@ class Problem:
         on_steps: Callable[[int], None] = lambda n: None,
     ) -> BlockFit:
         """Fit the blocks."""
-        shared = self.model, self.readout, self.steps, self.encoded
-        problem = BlockProblem(*shared, self.targets, self.start)
-        return fit_blocks(self.backend, problem, pruning, max_mse, on_steps)
+        return fit_blocks(self.backend, self.block_problem(), pruning, max_mse, on_steps)
 
     def measured(self, parameters: Parameters) -> Tensor:
         """Each block's error by the model's own outputs."""
@@ -176,9 +182,9 @@ def fitter(
     return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store, ranks, n_threads)
 
 
-def whole_of(image_signal: Signal) -> Tensor:
+def whole_of(signal: Signal) -> Tensor:
     """All of a signal, `(C, *S)`."""
-    return image_signal.read(whole(image_signal.sides))
+    return signal.read(whole(signal.sides))
 
 
 def fit(signal: Tensor, **changes: Any) -> Representation:

@@ -10,7 +10,7 @@ from problems import fitter
 from whole_fits import flat_and_busy, stored
 
 from miner.fitting.capacity import TargetErrorCapacity
-from miner.fitting.device import ComputeDevice, one_at_a_time
+from miner.fitting.device import ComputeDevice
 from miner.fitting.initialization import SharedWeights
 from miner.kernels.backend import CompiledBackend
 from miner.representation import Representation
@@ -90,21 +90,3 @@ def test_a_fit_in_threads_has_the_bits_of_one_without(calls: list[str]) -> None:
     assert all(map(torch.equal, found, expected))
     assert n_found == n_expected > 0
     assert len(calls) > 4
-
-
-def test_what_is_called_from_many_threads_runs_once_at_a_time() -> None:
-    inside: list[int] = []
-
-    def called(n: int) -> None:
-        inside.append(n)
-        assert len(inside) == 1
-        threading.Event().wait(0.001)
-        inside.clear()
-
-    alone = one_at_a_time(called)
-    threads = [threading.Thread(target=alone, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not inside

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from problems import NEVER, READOUTS, Problem, problem
 from test_readout import least_squares, penalty
 from torch import Tensor
 
-from miner.fitting.block_fit import BlockFit
+from miner.fitting.block_fit import Curve, merge_curves, no_longer_than
 from miner.fitting.criteria import (
     AbsoluteMSEPruning,
     ExponentialSchedule,
@@ -111,31 +112,16 @@ def test_the_batch_does_not_matter_for_pixel_subsets() -> None:
     same(in_groups(given, 7), given.fit().parameters)
 
 
-@dataclass(frozen=True)
-class Survival:
-    """A problem of which the even blocks converge early."""
-
-    given: Problem
-    fit: BlockFit
-    survivors: Tensor
-
-
-@pytest.fixture(params=["Adam", "RAdam", "SGD"])
-def survival(request: pytest.FixtureRequest) -> Survival:
-    optimizer = getattr(torch.optim, request.param)
-    given = problem().with_steps(optimizer=partial(optimizer, lr=1e-2))
+@pytest.mark.parametrize("optimizer", ["Adam", "RAdam", "SGD"])
+def test_blocks_that_converge_leave_and_the_others_do_not_notice(optimizer: str) -> None:
+    given = problem().with_steps(optimizer=partial(getattr(torch.optim, optimizer), lr=1e-2))
     given.targets[::2] = 0.25  # the bias alone fits them
-    fit = given.fit(AbsoluteMSEPruning(4), max_mse=1e-8)
-    return Survival(given, fit, torch.arange(1, 12, 2))
-
-
-def test_blocks_that_meet_the_bound_converge(survival: Survival) -> None:
-    assert survival.fit.converged.tolist() == [True, False] * 6
-
-
-def test_survivors_do_not_notice_the_blocks_that_leave(survival: Survival) -> None:
-    alone = survival.given.select(survival.survivors).fit(NoPruning(4))
-    same(select(survival.fit.parameters, survival.survivors), alone.parameters)
+    fit, survivors = given.fit(AbsoluteMSEPruning(4), max_mse=1e-8), torch.arange(1, 12, 2)
+    assert fit.converged.tolist() == [True, False] * 6
+    alone = given.select(survivors).fit(NoPruning(4))
+    same(select(fit.parameters, survivors), alone.parameters)
+    measured = given.measured(fit.parameters)
+    torch.testing.assert_close(fit.mse, measured, rtol=1e-9, atol=1e-20)
 
 
 @pytest.mark.parametrize("readout", READOUTS)
@@ -147,35 +133,17 @@ def test_survivors_are_left_alone_whatever_the_readout(readout: str) -> None:
     same(select(fit.parameters, ~fit.converged), select(whole.parameters, ~fit.converged))
 
 
-def test_blocks_that_leave_keep_their_measured_state(survival: Survival) -> None:
-    measured = survival.given.measured(survival.fit.parameters)
-    torch.testing.assert_close(survival.fit.mse, measured, rtol=1e-9, atol=1e-20)
-
-
-@pytest.fixture
-def staggered() -> tuple[Problem, BlockFit]:
-    """Blocks that reach the bound one after another, some of them never."""
+def test_blocks_that_leave_one_after_another_keep_their_measured_state() -> None:
     faster = partial(torch.optim.Adam, lr=1e-2)
     given = problem().with_steps(optimizer=faster, n_steps=18)
-    return given, given.fit(AbsoluteMSEPruning(2), max_mse=0.02)
-
-
-def test_blocks_that_leave_late_keep_their_measured_state(
-    staggered: tuple[Problem, BlockFit],
-) -> None:
-    given, fit = staggered
+    fit = given.fit(AbsoluteMSEPruning(2), max_mse=0.02)
     torch.testing.assert_close(fit.mse, given.measured(fit.parameters), rtol=1e-9, atol=0)
-
-
-def test_converged_names_the_blocks_below_the_bound(staggered: tuple[Problem, BlockFit]) -> None:
-    _, fit = staggered
     assert fit.converged.tolist() == (fit.mse <= 0.02).tolist()
     assert 0 < int(fit.converged.sum()) < 12
 
 
 def test_a_diverged_block_does_not_touch_the_others() -> None:
-    given = problem()
-    others = torch.arange(1, 12)
+    given, others = problem(), torch.arange(1, 12)
     expected = given.select(others).fit().parameters
     given.start["hidden.0.weight"][0] = torch.nan
     fit = given.fit(AbsoluteMSEPruning(4))
@@ -193,34 +161,30 @@ def test_the_reported_error_is_that_of_the_returned_state(
     torch.testing.assert_close(fit.mse, given.measured(fit.parameters), rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize("readout", READOUTS)
-def test_a_huge_learning_rate_never_ends_worse_than_the_start(readout: str) -> None:
-    given = problem(readout)
-    first = given.with_steps(n_steps=1, schedule=Standstill()).fit().mse
-    wild = given.with_steps(optimizer=partial(torch.optim.Adam, lr=1e3)).fit()
-    assert bool((wild.mse <= first).all())
-
-
 @dataclass(frozen=True)
-class Standstill(Schedule):
-    """A rate of zero."""
+class FirstSteps(Schedule):
+    """A full rate at the first steps, none afterwards."""
+
+    n_steps: int
 
     def factor(self, step: int, n_steps: int) -> float:
-        """0."""
-        return 0.0
+        """1, then 0."""
+        return float(step < self.n_steps)
 
 
 @pytest.mark.parametrize("readout", READOUTS)
 def test_the_schedule_scales_the_rate(readout: str) -> None:
-    given = problem(readout).with_steps(schedule=Standstill())
+    given = problem(readout).with_steps(schedule=FirstSteps(0))
     same({name: given.fit().parameters[name] for name in given.start}, given.start)
 
 
 @pytest.mark.parametrize("readout", READOUTS)
-def test_fitting_lowers_the_error(readout: str) -> None:
+def test_fitting_lowers_the_error_and_a_huge_rate_never_raises_it(readout: str) -> None:
     given = problem(readout)
-    start = given.with_steps(n_steps=1, schedule=Standstill()).fit().mse
-    assert bool((given.fit().mse < 0.99 * start).all())
+    first = given.with_steps(n_steps=1, schedule=FirstSteps(0)).fit().mse
+    assert bool((given.fit().mse < 0.99 * first).all())
+    wild = given.with_steps(optimizer=partial(torch.optim.Adam, lr=1e3)).fit()
+    assert bool((wild.mse <= first).all())
 
 
 def test_a_fit_repeats_bit_for_bit() -> None:
@@ -236,9 +200,9 @@ def test_a_fit_leaves_its_arguments_alone() -> None:
 
 @pytest.mark.parametrize("max_mse", [0.0, 0.05, 1e9])
 def test_every_step_of_every_block_is_done_or_spared(max_mse: float) -> None:
-    told: list[int] = []
-    problem().fit(AbsoluteMSEPruning(3), max_mse, told.append)
-    assert sum(told) == 20 * 12
+    reported: list[int] = []
+    problem().fit(AbsoluteMSEPruning(3), max_mse, reported.append)
+    assert sum(reported) == 20 * 12
 
 
 def test_the_curve_has_a_point_for_each_check() -> None:
@@ -265,13 +229,21 @@ def test_the_first_check_has_nothing_to_compare_with() -> None:
     assert [step for step, _, _ in fit.curve] == [5, 10]
 
 
-def test_an_error_that_falls_is_no_plateau() -> None:
-    assert not problem().fit(PlateauPruning(1, min_change=1e-12)).converged.any()
+UPHILL = partial(torch.optim.SGD, lr=1e-2, maximize=True)
+STEEP = partial(torch.optim.SGD, lr=1.0, maximize=True)
 
 
-def test_an_error_that_rises_is_no_plateau() -> None:
-    uphill = problem().with_steps(optimizer=partial(torch.optim.SGD, lr=1e-2, maximize=True))
-    assert not uphill.fit(PlateauPruning(1, min_change=1e-12)).converged.any()
+@pytest.mark.parametrize(
+    ("changes", "converged"),
+    [
+        ({}, False),  # it falls
+        ({"optimizer": UPHILL}, False),  # it rises
+        ({"optimizer": STEEP, "schedule": FirstSteps(1)}, True),  # it stays where it rose to
+    ],
+)
+def test_an_error_that_changes_is_no_plateau(changes: dict[str, Any], converged: bool) -> None:
+    fit = problem().with_steps(**changes).fit(PlateauPruning(1, min_change=1e-12))
+    assert fit.converged.tolist() == 12 * [converged]
 
 
 def test_an_error_that_stays_is_a_plateau() -> None:
@@ -279,21 +251,6 @@ def test_an_error_that_stays_is_a_plateau() -> None:
     given.targets[0] = 0.25  # the bias alone fits it
     fit = given.fit(PlateauPruning(2, min_change=1e-12))
     assert fit.converged.tolist() == [True] + [False] * 11
-
-
-@dataclass(frozen=True)
-class OneStep(Schedule):
-    """A full rate at the first step, none afterwards."""
-
-    def factor(self, step: int, n_steps: int) -> float:
-        """1, then 0."""
-        return float(step == 0)
-
-
-def test_an_error_that_stays_where_it_rose_to_is_a_plateau() -> None:
-    uphill = partial(torch.optim.SGD, lr=1.0, maximize=True)
-    fit = problem().with_steps(optimizer=uphill, schedule=OneStep()).fit(PlateauPruning(1, 1e-12))
-    assert bool(fit.converged.all())
 
 
 @pytest.mark.parametrize("n_pixels", [1, 3])
@@ -308,18 +265,40 @@ def test_more_pixels_a_step_than_a_block_has_are_all() -> None:
     same(given.with_steps(batch_pixels=99).fit(NEVER).parameters, given.fit(NEVER).parameters)
 
 
-def test_single_and_double_precision_start_together() -> None:
+def test_single_and_double_precision_start_alike() -> None:
     given = problem().with_steps(n_steps=1)
-    single = replace(
-        given,
-        encoded=given.encoded.float(),
-        targets=given.targets.float(),
-        start={name: tensor.float() for name, tensor in given.start.items()},
-    )
-    torch.testing.assert_close(single.fit().mse.double(), given.fit().mse, rtol=1e-4, atol=0)
+    single = given.single().fit().mse.double()
+    torch.testing.assert_close(single, given.fit().mse, rtol=1e-4, atol=0)
 
 
 def test_other_keys_see_other_pixels() -> None:
     given = problem().with_steps(batch_pixels=10)
     other = given.with_steps(key=(0, 1, "pixels")).fit().mse
     assert not torch.equal(given.fit().mse, other)
+
+
+LONG = ((10, 1.0, 8.0), (20, 2.0, 4.0), (30, 3.0, 2.0))
+SHORT = ((10, 0.5, 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("curves", "merged"),
+    [
+        ([], ()),
+        ([LONG], LONG),
+        # a fit that stopped early keeps its last values
+        ([LONG, SHORT], ((10, 1.5, 9.0), (20, 2.5, 5.0), (30, 3.5, 3.0))),
+        ([SHORT, LONG], ((10, 1.5, 9.0), (20, 2.5, 5.0), (30, 3.5, 3.0))),
+        # and counts before its first check
+        ([SHORT, ((20, 1.0, 5.0),)], ((10, 1.5, 6.0), (20, 1.5, 6.0))),
+    ],
+)
+def test_curves_are_summed_step_by_step(curves: list[Curve], merged: Curve) -> None:
+    assert merge_curves(curves) == merged
+
+
+def test_concurrent_fits_take_less_than_the_sum_of_their_seconds() -> None:
+    assert no_longer_than(LONG, 1.5) == ((10, 0.5, 8.0), (20, 1.0, 4.0), (30, 1.5, 2.0))
+    assert no_longer_than(LONG, 4.0) == LONG
+    assert no_longer_than((), 4.0) == ()
+    assert no_longer_than(SHORT, 0.25, start_s=2.0) == ((10, 2.25, 1.0),)
