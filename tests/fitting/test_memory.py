@@ -16,7 +16,6 @@ from miner.fitting.backend import Backend
 from miner.fitting.capacity import TargetErrorCapacity
 from miner.fitting.device import BlockTooLargeError, ComputeDevice
 from miner.fitting.level_fit import LevelFit
-from miner.fitting.pyramid_fit import fit_pyramid
 from miner.fitting.steps import BlockTrainer, StepSettings
 from miner.kernels.backend import CompiledBackend
 from miner.models.network import BlockNetwork
@@ -25,11 +24,11 @@ from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation
 from miner.representation.storage import Int8Storage
 
-FUSED, CPU = CompiledBackend(), torch.device("cpu")
+COMPILED, CPU = CompiledBackend(), torch.device("cpu")
 
 
 class Cramped:
-    """Steps that run out of memory at the second check of too many blocks."""
+    """A trainer that runs out of memory at the second check of too many blocks."""
 
     def __init__(self, inner: BlockTrainer, bears: bool) -> None:
         self._inner, self._bears = inner, bears
@@ -45,9 +44,9 @@ class Cramped:
 
 @dataclass(frozen=True)
 class SmallMachine(Backend):
-    """The fused kernel on a machine that holds `most` blocks; `tried` are those it was given."""
+    """The compiled backend with memory for `most` blocks; `tried` are the sizes of batches."""
 
-    max_width: int
+    most: int
     tried: list[int] = field(default_factory=list, compare=False)
 
     def steps(
@@ -61,14 +60,14 @@ class SmallMachine(Backend):
     ) -> BlockTrainer:
         if settings.n_steps:
             self.tried.append(len(targets))
-        steps = FUSED.steps(model, readout, settings, encoded, targets, start)
-        return Cramped(steps, bears=len(targets) <= self.max_width)  # type: ignore[return-value]
+        steps = COMPILED.steps(model, readout, settings, encoded, targets, start)
+        return Cramped(steps, bears=len(targets) <= self.most)  # type: ignore[return-value]
 
     def outputs(self, model: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-        return FUSED.outputs(model, parameters, encoded)
+        return COMPILED.outputs(model, parameters, encoded)
 
     def max_blocks(self, *arguments: Any) -> int:
-        return FUSED.max_blocks(*arguments)
+        return COMPILED.max_blocks(*arguments)
 
 
 def level(backend: Backend, side: int = 40, **changes: Any) -> LevelFit:
@@ -88,7 +87,7 @@ def fit(backend: Backend, **changes: Any) -> list[Tensor]:
     "changes", [{}, {"storage": Int8Storage()}, {"capacity": TargetErrorCapacity(probe_steps=11)}]
 )
 def test_less_memory_gives_the_same_bits(most: int, changes: dict[str, Any]) -> None:
-    found, expected = (fit(backend, **changes) for backend in (SmallMachine(most), FUSED))
+    found, expected = (fit(backend, **changes) for backend in (SmallMachine(most), COMPILED))
     assert all(map(torch.equal, found, expected))
 
 
@@ -96,25 +95,23 @@ def test_blocks_are_halved_until_they_fit_and_stay_so() -> None:
     backend = SmallMachine(4)
     level(backend).fit_chunk(0)
     assert backend.tried == [25, 12, 6, 3, 3, 3, 3, 3, 3, 3, 3, 1]
-
-
-def test_the_next_chunk_begins_with_what_fits() -> None:
-    backend = SmallMachine(4)
+    backend.tried.clear()
     running = level(backend, blocks_per_shard=16)
     running.fit_chunk(0)
+    assert backend.tried[0] == 16
     backend.tried.clear()
     running.fit_chunk(1)
     assert max(backend.tried) <= 4
 
 
-def test_repeated_steps_are_not_told_again() -> None:
-    told: list[int] = []
-    level(SmallMachine(4)).fit_chunk(0, told.append)
-    assert sum(told) == 25 * 30
-    assert min(told) > 0
+def test_repeated_steps_are_not_reported_again() -> None:
+    reported: list[int] = []
+    level(SmallMachine(4)).fit_chunk(0, reported.append)
+    assert sum(reported) == 25 * 30
+    assert min(reported) > 0
 
 
-def test_every_halving_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_every_halving_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "miner.fitting.device"):
         level(SmallMachine(4)).fit_chunk(0)
     sizes = [record.getMessage().rpartition(" ")[2] for record in caplog.records]
@@ -147,16 +144,8 @@ def test_what_a_failed_attempt_held_is_gone_when_the_next_begins() -> None:
 def test_a_gpu_gives_no_more_than_is_free(
     monkeypatch: pytest.MonkeyPatch, limit_gib: float, expected: float
 ) -> None:
-    told: dict[str, Any] = {"mem_get_info": (8 * 2**30, 80 * 2**30)}
-    told |= {"memory_reserved": 3 * 2**30, "memory_allocated": 2**30}  # 2 GiB are kept for later
-    for name, value in told.items():
+    state: dict[str, Any] = {"mem_get_info": (8 * 2**30, 80 * 2**30)}
+    state |= {"memory_reserved": 3 * 2**30, "memory_allocated": 2**30}  # 2 GiB are kept for later
+    for name, value in state.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     assert ComputeDevice(torch.device("cuda"), limit_gib).memory_gib() == expected
-
-
-def test_a_whole_fit_with_little_memory_is_the_same() -> None:
-    found, expected = (
-        stored(fit_pyramid(fitter(noise(2, 29, 37), backend=backend, max_steps=12)))
-        for backend in (SmallMachine(3), FUSED)
-    )
-    assert all(map(torch.equal, found, expected))
