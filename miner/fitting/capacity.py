@@ -31,10 +31,7 @@ class WidthRequest:
 
 @dataclass(frozen=True)
 class Capacity(ABC):
-    """Gives each block of a chunk a number of hidden features.
-
-    Blocks are fitted again, wider, up to `max_refits` times before their best fit is stored.
-    """
+    """Gives each block of a chunk a width, and a wider one for up to `max_refits` refits."""
 
     max_refits: int = 0
 

@@ -1,5 +1,6 @@
 """The blocks of a chunk: their pixels, and the best fit of each."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -107,10 +108,9 @@ class BestFits:
         self._fits, self._chosen = fits, torch.full((n_blocks,), -1)
         best_mse = predicted_mse.clone()
         for number, (width, rows, start, fit) in enumerate(fits):
-            mse = fit.mse.double()
-            better = mse < best_mse[rows]
+            better = fit.mse.double() < best_mse[rows]  # false for NaN
             chosen = rows[better]
-            best_mse[chosen] = mse[better]
+            best_mse[chosen] = fit.mse[better].double()
             self.widths[chosen] = width
             self.frames[chosen] = start.frames[better]
             self.converged[chosen] = fit.converged[better]
@@ -119,13 +119,13 @@ class BestFits:
 
     def by_width(self) -> dict[int, Parameters]:
         """Stored tensors of each width, its blocks in ascending order."""
-        stored: dict[int, Parameters] = {}
-        for width in self.widths[self.rows].unique().tolist():
-            parts, rows = [], []
-            for number, one in enumerate(self._fits):
-                kept = self._chosen[one.rows] == number
-                if one.width == width and kept.any():
-                    parts.append(select(one.fit.parameters, kept))
-                    rows.append(one.rows[kept])
-            stored[width] = select(concatenate(parts), torch.cat(rows).argsort())
+        kept: dict[int, list[tuple[Tensor, Parameters]]] = defaultdict(list)
+        for number, (width, rows, _, fit) in enumerate(self._fits):
+            is_best = self._chosen[rows] == number
+            if is_best.any():
+                kept[width].append((rows[is_best], select(fit.parameters, is_best)))
+        stored = {}
+        for width, parts in sorted(kept.items()):
+            rows, parameters = zip(*parts, strict=True)
+            stored[width] = select(concatenate(parameters), torch.cat(rows).argsort())
         return stored

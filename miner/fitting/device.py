@@ -62,7 +62,11 @@ class ComputeDevice:
                 result = compute(batch)
             except torch.OutOfMemoryError as error:
                 if len(batch) == 1:
-                    raise self._too_large(max_blocks) from error
+                    raise BlockTooLargeError(
+                        f"fitting.max_memory_gib={self._limit_gib:g}: {max_blocks} blocks at once "
+                        f"should fit, but on {self.device} memory runs out for one; end what else "
+                        "uses it, or take a smaller patch_size or model.width, or the CPU"
+                    ) from error
             else:
                 yield batch, result
                 members = members[len(batch) :]
@@ -104,13 +108,6 @@ class ComputeDevice:
             torch.cuda.empty_cache()
         message = "%s: %d blocks at once do not fit into memory; going on with %d"
         _LOG.warning(message, self.device, tried, tried // 2)
-
-    def _too_large(self, max_blocks: int) -> BlockTooLargeError:
-        return BlockTooLargeError(
-            f"fitting.max_memory_gib={self._limit_gib:g}: {max_blocks} blocks at once should fit, "
-            f"but on {self.device} memory runs out for one; end what else uses it, or take a "
-            "smaller patch_size or model.width, or the CPU"
-        )
 
 
 class Timer:

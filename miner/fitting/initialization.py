@@ -123,17 +123,12 @@ def _start(drawn: Mapping[str, Tensor], parents: Parents, inherits: Tensor) -> I
 
 
 def find_parents(
-    spec: Spec,
-    level: int,
-    width: int,
-    blocks: Tensor,
-    coarser: ShardIndex,
-    device: torch.device,
+    spec: Spec, level: int, width: int, blocks: Tensor, coarser: ShardIndex, device: torch.device
 ) -> Parents:
-    """The stored parents of blocks `(B,)` of one width; none at the coarsest or of another shape.
+    """The stored parents of blocks `(B,)` of one width, decoded on the device.
 
-    The parent of the block at position q is the coarser block at q // 2. Only shards that hold
-    parents are read. Their numbers are decoded on the device.
+    The parent of the block at position q is the coarser block at q // 2; only shards that hold
+    parents of this width are read.
     """
     positions = spec.grid(level).positions(blocks)
     groups = list(_stored_parents(spec, level, width, positions // 2, coarser))

@@ -42,9 +42,9 @@ class Readout(ABC):
 
     @abstractmethod
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
-        """All readout parameters for features `(B, H, P)` and targets `(B, C, P)`.
+        """All readout parameters for features `(B, H, P)` and targets `(B, C, P)` of some pixels.
 
-        `known` holds trained parameters and constants. The targets may be those of a few pixels.
+        `known` holds trained parameters and constants.
         """
 
     def candidates(self) -> Iterator["Readout"]:
@@ -54,10 +54,7 @@ class Readout(ABC):
 
 @dataclass(frozen=True)
 class LearnedReadout(Readout):
-    """Trained by the optimiser with the hidden layers, as in MINER_pl.
-
-    A sigmoid, or for targets of either sign a scaled sine that starts with `frequency`.
-    """
+    """Trained by the optimiser with the hidden layers, as in MINER_pl."""
 
     frequency: float = 0.1
 
@@ -87,11 +84,10 @@ class LearnedReadout(Readout):
 
 @dataclass(frozen=True)
 class ClosedFormReadout(Readout):
-    """W = argmin |F W - T|^2 + lambda |W|^2 at every step (variable projection).
+    """W = argmin |F W - T|^2 + lambda |W|^2 at every step (Golub and Pereyra 1973).
 
-    Golub and Pereyra 1973. The bias is not penalised. lambda is `ridge` times the mean diagonal of
-    the centred Gram matrix, so it follows the features' scale. The Gram matrix is summed in the
-    features' own precision and solved in float64.
+    The bias is not penalised. lambda is `ridge` times the mean diagonal of the centred Gram matrix,
+    which is summed in the features' precision and solved in float64.
     """
 
     ridge: float = 1e-6
@@ -128,8 +124,8 @@ class ClosedFormReadout(Readout):
 def ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:
     """Solve `(gram + lambda I) W = moment` per block, `(B, H, H)` and `(B, H, C)`.
 
-    By a batched Cholesky factorisation. A block whose factorisation fails is solved with a larger
-    and larger lambda; one that fails every time gets zeros.
+    A block whose Cholesky factorisation fails is solved with a larger and larger lambda; one that
+    fails every time gets zeros.
     """
     penalty = ridge * gram.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-12)
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)

@@ -60,17 +60,17 @@ class Round(NamedTuple):
 
 @dataclass(frozen=True)
 class Watched(TargetErrorCapacity):
-    """Sizing by need that keeps what it is told after every round."""
+    """Widths for a target error, and what was known after every round."""
 
     probe_steps: int = 5
     features_per_db: float = 4.4  # 1.1 in patches of 8 x 8
     max_width: int = 24
     rounds: list[Round] = field(default_factory=list, compare=False)
 
-    def widen(self, widths: Tensor, mse: Tensor, task: WidthRequest) -> Tensor:
-        """As by need."""
-        self.rounds.append(Round(widths.clone(), mse.clone(), task.max_mse))
-        return super().widen(widths, mse, task)
+    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
+        """Record, then widen."""
+        self.rounds.append(Round(widths.clone(), mse.clone(), request.max_mse))
+        return super().widen(widths, mse, request)
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Doubled(Capacity):
 
     max_refits: int = 1
 
-    def assign(self, task: WidthRequest, probe: Probe) -> Tensor:
+    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
         """The level's width."""
-        return torch.full_like(task.n_pixels, task.width)
+        return torch.full_like(request.n_pixels, request.width)
 
-    def widen(self, widths: Tensor, mse: Tensor, task: WidthRequest) -> Tensor:
+    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
         """Twice as much."""
         return 2 * widths
 

@@ -1,10 +1,12 @@
-"""Where hidden layers start: a draw, or the parent's, in a box of its own or in the parent's."""
+"""Where hidden layers start: a draw, or the parent, in its own box or in the parent's."""
 
 import itertools
 from functools import partial
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from problems import fit, fitter, noise, whole_of
 from torch import Tensor
 
@@ -15,6 +17,8 @@ from miner.fitting.initialization import (
     SharedWeights,
     Weights,
     find_parents,
+    generator,
+    pixel_subset,
 )
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
@@ -52,20 +56,12 @@ def test_fresh_blocks_ignore_their_parents() -> None:
     assert start.hidden["hidden.0.weight"].max() == 1.0
 
 
-def test_gain_scales_weights_but_not_the_frequency() -> None:
-    start = SharedWeights(gain=0.5).start(DRAWN, two_parents(~NONE_EXISTS))
-    assert start.hidden["hidden.0.weight"].unique().tolist() == [3.5]
-    assert start.hidden["hidden.0.a"].tolist() == [5.0, 5.0]
-
-
-def test_gain_leaves_the_draw_alone() -> None:
-    start = SharedWeights(gain=0.5).start(DRAWN, two_parents(torch.tensor([True, False])))
+def test_gain_scales_weights_but_neither_the_frequency_nor_the_draw() -> None:
+    start = SharedWeights(gain=0.5).start(DRAWN, two_parents(torch.tensor([True, False]), 1))
     assert start.hidden["hidden.0.weight"].tolist() == [[[3.5, 3.5]], [[1.0, 1.0]]]
+    assert start.hidden["hidden.0.a"].tolist() == pytest.approx([5.0, 0.3])
     assert start.is_fresh.tolist() == [False, True]
-
-
-def test_a_shared_start_has_a_box_of_its_own() -> None:
-    assert not SharedWeights().start(DRAWN, two_parents(~NONE_EXISTS, generation=1)).frames.any()
+    assert not start.frames.any()  # each has its own box
 
 
 def test_a_child_sees_its_part_of_the_box_of_its_parent() -> None:
@@ -174,3 +170,36 @@ def test_levels_draw_apart_and_blocks_of_a_level_alike() -> None:
     fine, coarse = (hidden_of(fitted, level)["hidden.0.weight"] for level in (0, 1))
     assert torch.equal(fine, fine[:1].expand_as(fine))
     assert not torch.equal(fine[0], coarse[0])
+
+
+KEY = (0, 1, "pixels")
+
+
+def test_equal_keys_draw_equal_numbers_and_others_do_not() -> None:
+    keys = [(0, 1), (1, 0), (0, 1, "readout"), (0, 1, 0), (0,), (-1,)]
+    drawn = [[float(torch.rand((), generator=generator(*key))) for key in keys] for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == len(keys)
+
+
+def test_the_global_generator_is_neither_read_nor_moved() -> None:
+    torch.manual_seed(1)
+    state, first = torch.get_rng_state(), pixel_subset(20, 7, 2, *KEY)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert torch.equal(pixel_subset(20, 7, 2, *KEY), first)
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 3))
+def test_a_pass_visits_each_pixel_once(n_pixels: int, n_drawn: int, turn: int) -> None:
+    n_parts = -(-n_pixels // n_drawn)
+    steps = range(turn * n_parts, (turn + 1) * n_parts)
+    drawn = [pixel_subset(n_pixels, n_drawn, step, *KEY) for step in steps]
+    assert max(len(part) for part in drawn) <= n_drawn
+    assert torch.cat(drawn).sort().values.tolist() == list(range(n_pixels))
+
+
+def test_other_passes_and_levels_have_another_order() -> None:
+    first = pixel_subset(50, 50, 0, *KEY)
+    assert not torch.equal(first, pixel_subset(50, 50, 1, *KEY))
+    assert not torch.equal(first, pixel_subset(50, 50, 0, 0, 2, "pixels"))

@@ -30,7 +30,7 @@ from miner.representation.storage import Float16Storage, Float32Storage, Int8Sto
 
 HIGH = [(ClosedFormReadout(), 0.2), (LearnedReadout(), 5.0)]  # rates of which a tenth is well
 READOUTS = [readout for readout, _ in HIGH]
-KERNELS = [EagerBackend(), CompiledBackend()]
+BACKENDS = [EagerBackend(), CompiledBackend()]
 WILD = 100.0  # a rate of which a tenth is too high, too
 NETWORK = {"activation": Siren(7.0), "width": 12}
 
@@ -56,7 +56,7 @@ def fit(given: Patches, lr: float = 2e-2, **changes: Any) -> BlockFit:
 
 @dataclass(frozen=True)
 class Recorded(Backend):
-    """Another kernel, and which blocks it was given at which rate."""
+    """Another backend; `fits` are the rates, sizes and starts of its batches."""
 
     inner: Backend
     fits: list[tuple[float, int, Parameters]] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Recorded(Backend):
         return self.inner.max_blocks(*arguments)
 
 
-@pytest.mark.parametrize("backend", KERNELS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("readout", "lr"), HIGH)
 def test_blocks_that_diverge_are_saved_by_a_tenth_of_the_rate(
     readout: Readout, lr: float, backend: Backend
@@ -92,7 +92,7 @@ def test_blocks_that_diverge_are_saved_by_a_tenth_of_the_rate(
     assert bool((found.mse < 0.9 * at_start).all())
 
 
-@pytest.mark.parametrize("backend", KERNELS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_only_the_blocks_that_diverged_are_fitted_again(backend: Backend) -> None:
     given = patches()
     given.signal[2, 0, 0, 0] = torch.nan
@@ -158,12 +158,12 @@ def test_a_rate_that_is_too_high_keeps_what_there_was(readout: Readout, storage:
 
 
 def test_steps_of_a_second_fit_are_not_counted_again() -> None:
-    told: list[int] = []
-    group(patches(), WILD, backend=CompiledBackend()).fit(told.append)
-    assert sum(told) == 6 * 30
+    reported: list[int] = []
+    group(patches(), WILD, backend=CompiledBackend()).fit(reported.append)
+    assert sum(reported) == 6 * 30
 
 
-def test_a_diverging_pilot_is_taken_again_too() -> None:
+def test_a_diverging_probe_fit_is_repeated_too() -> None:
     found, at_start = (
         group(patches(), lr, backend=CompiledBackend()).errors_after(20) for lr in (0.2, 1e-9)
     )
