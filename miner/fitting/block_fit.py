@@ -10,7 +10,7 @@ from miner.fitting.backend import Backend
 from miner.fitting.criteria import Pruning
 from miner.fitting.device import Timer
 from miner.fitting.optimizer import OptimizerFactory
-from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings, checkpoints
+from miner.fitting.steps import BlockProblem, checkpoints
 from miner.models.parameters import Parameters, concatenate, moved, select
 from miner.signals.signal import CPU
 from miner.support.errors import DivergenceError
@@ -132,49 +132,41 @@ def fit_blocks(
     `on_steps` receives numbers of block steps that were done or spared.
     """
     settings, targets = problem.steps, problem.targets
+    n_steps, n_blocks, n_values = settings.n_steps, len(targets), targets[0].numel()
     timer = Timer(targets.device)
-    steps = backend.steps(*problem)
-    first = _errors_at_start(steps, settings, n_pixels=targets.shape[-1])
-    n_blocks, taken, sums = len(targets), 0, []
-    training = torch.ones(n_blocks, dtype=torch.bool, device=targets.device)
-    converged, before = torch.zeros_like(training), torch.full_like(first, torch.inf)
-    marks = list(checkpoints(settings.n_steps, pruning.every_n_steps))
-    for checkpoint in marks:
-        steps.advance(checkpoint - steps.step)
-        steps.evaluate()
-        timer.mark()
-        sums.append(torch.where(steps.best_mse.isfinite(), steps.best_mse, 0.0).double().sum())
-        on_steps((checkpoint - taken) * n_blocks)
-        taken = checkpoint
-        if checkpoint == settings.n_steps:
-            break
-        done = pruning.converged(steps.mse, before, max_mse)
-        converged |= training & done
-        training &= ~done & steps.mse.isfinite()
-        before = steps.mse
-        steps.deactivate(~training)
-        if steps.is_idle:
-            on_steps((settings.n_steps - checkpoint) * n_blocks)
-            break
-    n_values, errors = targets[0].numel(), torch.stack(sums).tolist()
-    curve = zip(marks, timer.seconds(), (n_values * error for error in errors), strict=False)
-    return BlockFit(
-        parameters=steps.best,
-        mse=steps.best_mse,
-        converged=converged,
-        diverged=has_diverged(first, steps.mse, max_mse),
-        diverged_again=torch.zeros_like(training),
-        curve=tuple(curve),
-    )
-
-
-def _errors_at_start(steps: BlockTrainer, settings: StepSettings, n_pixels: int) -> Tensor:
-    """Errors `(B,)` of the state that training starts from.
-
-    A step over all pixels measures the state before it, so the first one is done.
-    """
-    if settings.draws_pixels(n_pixels):
-        steps.evaluate()
+    trainer = backend.steps(*problem)
+    if settings.draws_pixels(targets.shape[-1]):
+        trainer.evaluate()
     else:
-        steps.advance(1)
-    return steps.mse
+        trainer.advance(1)  # a step over all pixels measures the state before it
+    first, before = trainer.mse, torch.full_like(trainer.mse, torch.inf)
+    training = torch.ones(n_blocks, dtype=torch.bool, device=targets.device)
+    converged = torch.zeros_like(training)
+    n_done, sums = 0, []
+    marks = list(checkpoints(n_steps, pruning.every_n_steps))
+    for checkpoint in marks:
+        trainer.advance(checkpoint - trainer.step)
+        trainer.evaluate()
+        timer.mark()
+        sums.append(torch.where(trainer.best_mse.isfinite(), trainer.best_mse, 0.0).double().sum())
+        on_steps((checkpoint - n_done) * n_blocks)
+        n_done = checkpoint
+        if checkpoint == n_steps:
+            break
+        done = pruning.converged(trainer.mse, before, max_mse)
+        converged |= training & done
+        training &= ~done & trainer.mse.isfinite()
+        before = trainer.mse
+        trainer.deactivate(~training)
+        if trainer.is_idle:
+            on_steps((n_steps - checkpoint) * n_blocks)
+            break
+    errors = (n_values * error for error in torch.stack(sums).tolist())
+    return BlockFit(
+        parameters=trainer.best,
+        mse=trainer.best_mse,
+        converged=converged,
+        diverged=has_diverged(first, trainer.mse, max_mse),
+        diverged_again=torch.zeros_like(training),
+        curve=tuple(zip(marks, timer.seconds(), errors, strict=False)),
+    )

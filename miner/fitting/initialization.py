@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -131,37 +131,23 @@ def find_parents(
     parents of this width are read.
     """
     positions = spec.grid(level).positions(blocks)
-    groups = list(_stored_parents(spec, level, width, positions // 2, coarser))
-    if not groups:
-        return Parents(
-            exists=torch.zeros(len(blocks), dtype=torch.bool),
-            hidden={},
-            frames=torch.zeros(len(blocks), 1 + len(spec.sides), dtype=torch.long),
-            parity=positions % 2,
-        )
-    numbers, frames, stored = zip(*groups, strict=True)
-    known, wanted = torch.cat(numbers), spec.grid(level + 1).numbers(positions // 2)
+    above, parity = positions // 2, positions % 2
+    numbers, frames, stored = [], [], []
+    if not spec.is_coarsest(level):
+        wanted = spec.grid(level + 1).numbers(above)
+        for shard in coarser.near(above.amin(0).tolist(), (above.amax(0) + 1).tolist()):
+            has_width = shard.widths == width
+            is_parent = torch.isin(shard.blocks, wanted) & has_width
+            if is_parent.any():
+                numbers.append(shard.blocks[is_parent])
+                frames.append(shard.frames[is_parent])
+                stored.append(select(shard.stored[width], is_parent[has_width]))
+    if not numbers:
+        no_frames = torch.zeros(len(blocks), 1 + len(spec.sides), dtype=torch.long)
+        return Parents(torch.zeros(len(blocks), dtype=torch.bool), {}, no_frames, parity)
+    known = torch.cat(numbers)
     order = known.argsort()
     row = order[torch.searchsorted(known[order], wanted).clamp(max=len(known) - 1)]
     decoded = spec.storage.decode(moved(select(concatenate(stored), row), device))
-    return Parents(
-        exists=known[row] == wanted,
-        hidden={name: decoded[name] for name in spec.model(level, width).mlp.shapes()},
-        frames=torch.cat(frames)[row],
-        parity=positions % 2,
-    )
-
-
-def _stored_parents(
-    spec: Spec, level: int, width: int, positions: Tensor, coarser: ShardIndex
-) -> Iterator[tuple[Tensor, Tensor, Parameters]]:
-    """Numbers, frames and stored tensors of the parents at `positions` `(B, D)`, by shard."""
-    if spec.is_coarsest(level):
-        return
-    wanted = spec.grid(level + 1).numbers(positions)
-    for shard in coarser.near(positions.amin(0).tolist(), (positions.amax(0) + 1).tolist()):
-        is_parent = torch.isin(shard.blocks, wanted) & (shard.widths == width)
-        if is_parent.any():
-            kept = is_parent[shard.widths == width]
-            stored = select(shard.stored[width], kept)
-            yield shard.blocks[is_parent], shard.frames[is_parent], stored
+    hidden = {name: decoded[name] for name in spec.model(level, width).mlp.shapes()}
+    return Parents(known[row] == wanted, hidden, torch.cat(frames)[row], parity)

@@ -142,15 +142,6 @@ def test_blocks_that_leave_one_after_another_keep_their_measured_state() -> None
     assert 0 < int(fit.converged.sum()) < 12
 
 
-def test_a_diverged_block_does_not_touch_the_others() -> None:
-    given, others = problem(), torch.arange(1, 12)
-    expected = given.select(others).fit().parameters
-    given.start["hidden.0.weight"][0] = torch.nan
-    fit = given.fit(AbsoluteMSEPruning(4))
-    same(select(fit.parameters, others), expected)
-    assert fit.mse[0] == math.inf
-
-
 @pytest.mark.parametrize("batch_pixels", [None, 10])
 @pytest.mark.parametrize("readout", READOUTS)
 def test_the_reported_error_is_that_of_the_returned_state(

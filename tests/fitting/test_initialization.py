@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from problems import fit, fitter, noise, whole_of
+from problems import fit, fitter, noise
 from torch import Tensor
 
 from miner.fitting.initialization import (
@@ -23,9 +23,7 @@ from miner.fitting.initialization import (
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP
-from miner.models.parameters import Parameters, select
 from miner.pyramids.pyramid import GaussianPyramid
-from miner.representation import Representation
 from miner.representation.shard_folder import ShardIndex
 from miner.signals.grid import CoordinateFrame, coordinates
 
@@ -95,50 +93,6 @@ def test_a_child_keeps_the_features_of_its_parent(n_axes: int) -> None:
         torch.testing.assert_close(found, parent[box].flatten(2))
 
 
-def hidden_of(representation: Representation, level: int) -> Parameters:
-    (shard,) = representation.shards[level]
-    model = representation.spec.model(level)
-    (stored,) = shard.stored.values()
-    decoded = representation.spec.storage.decode(stored)
-    return {name: decoded[name] for name in model.mlp.shapes()}
-
-
-def row_of_parent(representation: Representation, level: int) -> Tensor:
-    positions = representation.spec.grid(level).positions(representation.shards[level][0].blocks)
-    wanted = representation.spec.grid(level + 1).numbers(positions // 2)
-    return torch.searchsorted(representation.active_blocks(level + 1), wanted)
-
-
-@pytest.mark.parametrize("weights", [SharedWeights(gain=0.5), ParentFrameWeights()])
-def test_a_fit_starts_from_what_is_stored_of_the_parents(weights: Weights) -> None:
-    fitted = fit(noise(1, 29, 23), weights=weights, optimizer=STILL)
-    parents = select(hidden_of(fitted, 1), row_of_parent(fitted, 0))
-    gain = weights.gain if isinstance(weights, SharedWeights) else 1.0
-    scaled = {n: t * (1.0 if n.endswith(".a") else gain) for n, t in parents.items()}
-    torch.testing.assert_close(hidden_of(fitted, 0), scaled, rtol=0, atol=0)
-    assert fitted.shards[0][0].stats.n_fresh == 0
-
-
-def test_frames_are_stored_generation_by_generation() -> None:
-    fitted = fit(noise(1, 29, 23), weights=ParentFrameWeights(1), pyramid=GaussianPyramid(3))
-    generations = [fitted.shards[level][0].frames[:, 0].unique().tolist() for level in (2, 1, 0)]
-    assert generations == [[0], [1], [0]]
-
-
-def test_a_fit_in_frames_renders_what_it_measured() -> None:
-    changes = {"weights": ParentFrameWeights(), "pyramid": GaussianPyramid(3), "max_mse": 1e-9}
-    running = fitter(noise(1, 29, 23), **changes)
-    shards = {}
-    for level in (2, 1, 0):
-        level_fit = running.start_level(level)
-        shards[level] = [level_fit.fit_chunk(0)]
-        running.finish_level(level_fit, shards[level])
-    fitted = Representation(running.spec, shards).reconstruct()
-    error = (fitted - whole_of(running.signals[0])).square()
-    assert float(error.sum()) == pytest.approx(shards[0][0].stats.curve[-1][2], rel=1e-3)
-    assert shards[0][0].frames[:, 0].eq(2).all()
-
-
 @pytest.mark.parametrize("weights", [SharedWeights(), ParentFrameWeights()])
 def test_children_of_inactive_parents_start_fresh(weights: Weights) -> None:
     checkers = torch.zeros(1, 32, 32)
@@ -146,11 +100,6 @@ def test_children_of_inactive_parents_start_fresh(weights: Weights) -> None:
     fitted = fit(checkers, weights=weights, pyramid=GaussianPyramid(3))
     assert len(fitted.active_blocks(1)) == 0
     assert fitted.shards[0][0].stats.n_fresh == 16
-
-
-def test_children_of_parents_of_another_shape_start_fresh() -> None:
-    fitted = fit(noise(1, 29, 23), weights=SharedWeights(), width=[4, 6])
-    assert fitted.shards[0][0].stats.n_fresh == fitted.shards[0][0].stats.n_active == 12
 
 
 def test_parents_are_found_whatever_the_order_of_the_shards() -> None:
@@ -163,13 +112,6 @@ def test_parents_are_found_whatever_the_order_of_the_shards() -> None:
     assert torch.equal(parents.exists, covered != 1)
     first = shards[1].stored[6]["hidden.0.weight"][0]
     assert torch.equal(parents.hidden["hidden.0.weight"][0], first)
-
-
-def test_levels_draw_apart_and_blocks_of_a_level_alike() -> None:
-    fitted = fit(noise(1, 29, 23), optimizer=STILL)
-    fine, coarse = (hidden_of(fitted, level)["hidden.0.weight"] for level in (0, 1))
-    assert torch.equal(fine, fine[:1].expand_as(fine))
-    assert not torch.equal(fine[0], coarse[0])
 
 
 KEY = (0, 1, "pixels")

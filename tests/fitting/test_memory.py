@@ -3,23 +3,20 @@
 import logging
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import torch
 from problems import fitter, noise
 from torch import Tensor
-from whole_fits import stored
+from whole_fits import Wrapped, stored
 
 from miner.fitting.backend import Backend
 from miner.fitting.capacity import TargetErrorCapacity
 from miner.fitting.device import BlockTooLargeError, ComputeDevice
 from miner.fitting.level_fit import LevelFit
-from miner.fitting.steps import BlockTrainer, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.kernels.backend import CompiledBackend
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation
 from miner.representation.storage import Int8Storage
@@ -28,46 +25,30 @@ COMPILED, CPU = CompiledBackend(), torch.device("cpu")
 
 
 class Cramped:
-    """A trainer that runs out of memory at the second check of too many blocks."""
+    """A trainer that runs out of memory after its first check."""
 
-    def __init__(self, inner: BlockTrainer, bears: bool) -> None:
-        self._inner, self._bears = inner, bears
+    def __init__(self, inner: BlockTrainer) -> None:
+        self._inner = inner
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def advance(self, n_steps: int) -> None:
-        if not self._bears and self._inner.step > 1:
+        if self._inner.step > 1:
             raise torch.OutOfMemoryError
         self._inner.advance(n_steps)
 
 
-@dataclass(frozen=True)
-class SmallMachine(Backend):
-    """The compiled backend with memory for `most` blocks; `tried` are the sizes of batches."""
+def small_machine(most: int, tried: list[int] | None = None) -> Backend:
+    """The compiled backend with memory for `most` blocks; `tried` gets the sizes of batches."""
 
-    most: int
-    tried: list[int] = field(default_factory=list, compare=False)
+    def wrap(trainer: BlockTrainer, problem: BlockProblem) -> Any:
+        n_blocks = len(problem.targets)
+        if problem.steps.n_steps and tried is not None:
+            tried.append(n_blocks)
+        return trainer if n_blocks <= most else Cramped(trainer)
 
-    def steps(
-        self,
-        model: BlockNetwork,
-        readout: Any,
-        settings: StepSettings,
-        encoded: Tensor,
-        targets: Tensor,
-        start: Parameters,
-    ) -> BlockTrainer:
-        if settings.n_steps:
-            self.tried.append(len(targets))
-        steps = COMPILED.steps(model, readout, settings, encoded, targets, start)
-        return Cramped(steps, bears=len(targets) <= self.most)  # type: ignore[return-value]
-
-    def outputs(self, model: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-        return COMPILED.outputs(model, parameters, encoded)
-
-    def max_blocks(self, *arguments: Any) -> int:
-        return COMPILED.max_blocks(*arguments)
+    return Wrapped(COMPILED, wrap)
 
 
 def level(backend: Backend, side: int = 40, **changes: Any) -> LevelFit:
@@ -87,40 +68,38 @@ def fit(backend: Backend, **changes: Any) -> list[Tensor]:
     "changes", [{}, {"storage": Int8Storage()}, {"capacity": TargetErrorCapacity(probe_steps=11)}]
 )
 def test_less_memory_gives_the_same_bits(most: int, changes: dict[str, Any]) -> None:
-    found, expected = (fit(backend, **changes) for backend in (SmallMachine(most), COMPILED))
+    found, expected = (fit(backend, **changes) for backend in (small_machine(most), COMPILED))
     assert all(map(torch.equal, found, expected))
 
 
 def test_blocks_are_halved_until_they_fit_and_stay_so() -> None:
-    backend = SmallMachine(4)
-    level(backend).fit_chunk(0)
-    assert backend.tried == [25, 12, 6, 3, 3, 3, 3, 3, 3, 3, 3, 1]
-    backend.tried.clear()
-    running = level(backend, blocks_per_shard=16)
+    tried: list[int] = []
+    level(small_machine(4, tried)).fit_chunk(0)
+    assert tried == [25, 12, 6, 3, 3, 3, 3, 3, 3, 3, 3, 1]
+    running = level(small_machine(4, tried), blocks_per_shard=16)
     running.fit_chunk(0)
-    assert backend.tried[0] == 16
-    backend.tried.clear()
+    tried.clear()
     running.fit_chunk(1)
-    assert max(backend.tried) <= 4
+    assert max(tried) <= 4
 
 
 def test_repeated_steps_are_not_reported_again() -> None:
     reported: list[int] = []
-    level(SmallMachine(4)).fit_chunk(0, reported.append)
+    level(small_machine(4)).fit_chunk(0, reported.append)
     assert sum(reported) == 25 * 30
     assert min(reported) > 0
 
 
 def test_every_halving_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "miner.fitting.device"):
-        level(SmallMachine(4)).fit_chunk(0)
+        level(small_machine(4)).fit_chunk(0)
     sizes = [record.getMessage().rpartition(" ")[2] for record in caplog.records]
     assert sizes == ["12", "6", "3"]
 
 
 def test_a_block_that_does_not_fit_is_refused() -> None:
     with pytest.raises(BlockTooLargeError, match=r"max_memory_gib=1: .* for one; .* patch_size"):
-        level(SmallMachine(0), side=16).fit_chunk(0)
+        level(small_machine(0), side=16).fit_chunk(0)
 
 
 def test_what_a_failed_attempt_held_is_gone_when_the_next_begins() -> None:

@@ -1,14 +1,13 @@
 """Blocks of a group that diverged are fitted again, alone; what is not finite is not stored."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from problems import CPU, SETTINGS
-from torch import Tensor
-from whole_fits import smooth
+from whole_fits import Wrapped, smooth
 
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.block_fit import BlockFit
@@ -17,13 +16,12 @@ from miner.fitting.device import ComputeDevice
 from miner.fitting.pyramid_fit import make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
-from miner.fitting.steps import BlockTrainer, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.fitting.width_group import WidthGroup
 from miner.images import PixelFormat
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Siren
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters, select
+from miner.models.parameters import select
 from miner.pyramids.pyramid import GaussianPyramid
 from miner.representation.shard_folder import ShardIndex
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
@@ -54,30 +52,14 @@ def fit(given: Patches, lr: float = 2e-2, **changes: Any) -> BlockFit:
     return group(given, lr, **changes).fit()
 
 
-@dataclass(frozen=True)
-class Recorded(Backend):
-    """Another backend; `fits` are the rates, sizes and starts of its batches."""
+def recorded(inner: Backend, problems: list[BlockProblem]) -> Backend:
+    """A backend that keeps what its trainers take."""
 
-    inner: Backend
-    fits: list[tuple[float, int, Parameters]] = field(default_factory=list)
+    def wrap(trainer: BlockTrainer, problem: BlockProblem) -> BlockTrainer:
+        problems.append(problem)
+        return trainer
 
-    def steps(
-        self,
-        model: BlockNetwork,
-        readout: Readout,
-        settings: StepSettings,
-        encoded: Tensor,
-        targets: Tensor,
-        start: Parameters,
-    ) -> BlockTrainer:
-        self.fits.append((settings.rate, len(targets), start))
-        return self.inner.steps(model, readout, settings, encoded, targets, start)
-
-    def outputs(self, model: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-        return self.inner.outputs(model, parameters, encoded)
-
-    def max_blocks(self, *arguments: Any) -> int:
-        return self.inner.max_blocks(*arguments)
+    return Wrapped(inner, wrap)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -96,16 +78,16 @@ def test_blocks_that_diverge_are_saved_by_a_tenth_of_the_rate(
 def test_only_the_blocks_that_diverged_are_fitted_again(backend: Backend) -> None:
     given = patches()
     given.signal[2, 0, 0, 0] = torch.nan
-    recorded = Recorded(backend)
-    fit(given, backend=recorded)
-    assert [(rate, n_blocks) for rate, n_blocks, _ in recorded.fits] == [(1.0, 6), (0.1, 1)]
+    problems: list[BlockProblem] = []
+    fit(given, backend=recorded(backend, problems))
+    assert [(one.steps.rate, len(one.targets)) for one in problems] == [(1.0, 6), (0.1, 1)]
 
 
 @pytest.mark.parametrize("readout", READOUTS)
 def test_the_second_fit_starts_from_the_best_state(readout: Readout) -> None:
-    recorded = Recorded(CompiledBackend())
-    fit(patches(), WILD, readout=readout, backend=recorded)
-    (_, _, first), (_, _, second) = recorded.fits
+    problems: list[BlockProblem] = []
+    fit(patches(), WILD, readout=readout, backend=recorded(CompiledBackend(), problems))
+    first, second = (one.start for one in problems)
     assert first.keys() == second.keys()  # which is where the first fit began
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -140,9 +122,9 @@ def test_numbers_that_storage_cannot_hold_are_not_stored(storage: Storage, scale
 
 
 def test_a_fit_that_goes_well_happens_once() -> None:
-    recorded = Recorded(CompiledBackend())
-    found = fit(patches(), backend=recorded)
-    assert len(recorded.fits) == 1
+    problems: list[BlockProblem] = []
+    found = fit(patches(), backend=recorded(CompiledBackend(), problems))
+    assert len(problems) == 1
     assert not (found.diverged | found.diverged_again).any()
 
 

@@ -1,14 +1,16 @@
 """Pictures, and what whole fits of them are compared by."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from problems import noise
 from torch import Tensor
 
+from miner.fitting.backend import Backend
 from miner.fitting.capacity import Capacity, Probe, TargetErrorCapacity, WidthRequest
+from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.models.parameters import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation
@@ -48,6 +50,23 @@ def stored(representation: Representation) -> list[Tensor]:
         for shard in shards
         for tensor in (shard.blocks, shard.frames, shard.widths, *_numbers(shard.stored))
     ]
+
+
+@dataclass(frozen=True)
+class Wrapped(Backend):
+    """Another backend, whose trainers `wrap` may replace when it sees what they train."""
+
+    inner: Backend
+    wrap: Callable[[BlockTrainer, BlockProblem], BlockTrainer]
+
+    def steps(self, *given: Any) -> BlockTrainer:
+        return self.wrap(self.inner.steps(*given), BlockProblem(*given))
+
+    def outputs(self, *given: Any) -> Tensor:
+        return self.inner.outputs(*given)
+
+    def max_blocks(self, *given: Any) -> int:
+        return self.inner.max_blocks(*given)
 
 
 class Round(NamedTuple):
