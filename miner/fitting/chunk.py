@@ -126,6 +126,6 @@ class BestFits:
                 kept[width].append((rows[is_best], select(fit.parameters, is_best)))
         stored = {}
         for width, parts in sorted(kept.items()):
-            rows, parameters = zip(*parts, strict=True)
-            stored[width] = select(concatenate(parameters), torch.cat(rows).argsort())
+            order = torch.cat([rows for rows, _ in parts]).argsort()
+            stored[width] = select(concatenate([parameters for _, parameters in parts]), order)
         return stored

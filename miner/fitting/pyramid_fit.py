@@ -90,7 +90,8 @@ class PyramidFit:
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
         spec, device, coarser = self.spec, self.device, self._coarser
-        sides, shards = spec.level_sides[level], ()
+        sides = spec.level_sides[level]
+        shards: Sequence[Shard] = ()
         prediction: Signal = ZeroSignal(spec.n_channels, sides, device)
         if coarser is not None:
             prediction = ExpandedSignal(coarser.reconstruction, sides)
