@@ -11,9 +11,7 @@ from miner.fitting.best_state import Curve
 from miner.fitting.criteria import Pruning
 from miner.fitting.device import make_timer
 from miner.fitting.optimizer import OptimizerFactory
-from miner.fitting.readout import Readout
-from miner.fitting.steps import BlockTrainer, StepSettings, checkpoints
-from miner.models.network import BlockNetwork
+from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings, checkpoints
 from miner.models.parameters import Parameters
 from miner.support.errors import DivergenceError
 
@@ -85,27 +83,21 @@ class BlockFit:
 
 def fit_blocks(
     backend: Backend,
-    model: BlockNetwork,
-    readout: Readout,
-    settings: StepSettings,
+    problem: BlockProblem,
     pruning: Pruning,
     max_mse: float,
-    encoded: Tensor,
-    targets: Tensor,
-    start: Parameters,
     on_steps: Callable[[int], None] = lambda n: None,
 ) -> BlockFit:
-    """Fit one small network to each block.
+    """Fit one small network to each block, independently; nothing waits for the device.
 
-    Takes encoded coordinates `(E, P)` that all blocks share, targets `(B, C, P)` and the trained
-    parameters to start from, `(B, ...)`. `on_steps` is told how many block steps were done or
-    spared. Blocks never influence each other; what is returned for a block is the best state whose
-    error was measured over all its pixels. A block leaves the training when it meets the pruning
-    criterion or its error is not finite. Nothing here waits for the device before the end.
+    What is returned for a block is the best state whose error was measured over all its pixels. A
+    block leaves the training when it meets the pruning criterion or its error is not finite.
+    `on_steps` receives numbers of block steps that were done or spared.
     """
+    settings, targets = problem.steps, problem.targets
     watch = make_timer(targets.device)
-    steps = backend.steps(model, readout, settings, encoded, targets, start)
-    first = _errors_at_start(steps, settings, n_pixels=encoded.shape[1])
+    steps = backend.trainer(problem)
+    first = _errors_at_start(steps, settings, n_pixels=targets.shape[-1])
     n_blocks, taken, sums = len(targets), 0, []
     training = torch.ones(n_blocks, dtype=torch.bool, device=targets.device)
     converged, before = torch.zeros_like(training), torch.full_like(first, torch.inf)

@@ -16,7 +16,7 @@ from miner.fitting.initialization import InitialState, generator
 from miner.fitting.patches import Patches
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.settings import FitSettings
-from miner.fitting.steps import BlockTrainer, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings
 from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters, moved, repeat, select, where
 from miner.representation.render import by_frame, by_row
@@ -163,8 +163,9 @@ class GroupFitter:
         def fitted(
             steps: StepSettings, targets: Tensor, start: Parameters, heard: Callable[[int], None]
         ) -> BlockFit:
-            fixed = self.backend, self.model, self.settings.readout, steps, pruning, max_mse
-            return fit_blocks(*fixed, encoded, targets, start, heard)
+            readout = self.settings.readout
+            problem = BlockProblem(self.model, readout, steps, encoded, targets, start)
+            return fit_blocks(self.backend, problem, pruning, max_mse, heard)
 
         fit = fitted(steps, targets, start, on_steps)
         diverged_again = torch.zeros_like(fit.diverged)
@@ -207,7 +208,8 @@ class GroupFitter:
     ) -> BlockTrainer:
         """Blocks scored with these parameters, the readout's own way of finding itself included."""
         settings = replace(self.steps, n_steps=0)
-        steps = self.backend.steps(self.model, readout, settings, encoded, targets, parameters)
+        problem = BlockProblem(self.model, readout, settings, encoded, targets, parameters)
+        steps = self.backend.trainer(problem)
         steps.evaluate()
         return steps
 

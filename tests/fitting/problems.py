@@ -16,7 +16,7 @@ from miner.fitting.initialization import FreshWeights
 from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.settings import FitSettings
-from miner.fitting.steps import StepSettings
+from miner.fitting.steps import BlockProblem, StepSettings
 from miner.images import PixelFormat
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Activation, Sine
@@ -82,18 +82,12 @@ class Problem:
         on_steps: Callable[[int], None] = lambda n: None,
     ) -> BlockFit:
         """Fit the blocks."""
-        return fit_blocks(
-            self.backend,
-            self.model,
-            self.readout,
-            self.steps,
-            pruning,
-            max_mse,
-            self.encoded,
-            self.targets,
-            self.start,
-            on_steps,
-        )
+        return fit_blocks(self.backend, self.block_problem(), pruning, max_mse, on_steps)
+
+    def block_problem(self) -> BlockProblem:
+        """What trainers take."""
+        shared = self.model, self.readout, self.steps, self.encoded
+        return BlockProblem(*shared, self.targets, self.start)
 
     def measured(self, parameters: Parameters) -> Tensor:
         """Each block's error by the model's own outputs."""

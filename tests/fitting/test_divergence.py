@@ -1,20 +1,24 @@
 """When a block counts as diverged, and that the blocks beside it do not notice."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
-from fused_problems import begin, in_single_precision
 from problems import READOUTS, Problem, problem
 from torch import Tensor
 
+from miner.fitting.backend import EagerBackend
 from miner.fitting.block_fit import has_diverged, raise_if_most_diverged
 from miner.fitting.criteria import AbsoluteMSEPruning, NoPruning, PlateauPruning
 from miner.models.parameters import Parameters, select
 from miner.support.errors import DivergenceError
 
-PROGRAMS = {"eager": in_single_precision, "compiled": Problem.compiled}
+PROGRAMS = {
+    "eager": lambda given: replace(given.compiled(), backend=EagerBackend()),
+    "compiled": Problem.compiled,
+}
 CHECKED = NoPruning(4)
 
 
@@ -38,7 +42,8 @@ def rate(lr: float) -> partial[torch.optim.Adam]:
 
 @pytest.mark.parametrize("readout", READOUTS)
 def test_a_first_step_of_its_own_changes_no_bit(readout: str, program: str) -> None:
-    whole, split = (begin(given(readout, program)) for _ in range(2))
+    one = given(readout, program)
+    whole, split = (one.backend.trainer(one.block_problem()) for _ in range(2))
     whole.advance(7)
     split.advance(1)
     split.advance(6)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from pretended_device import PRETENDED, PretendedDevice
+from fake_device import FAKE, FakeDevice
 from problems import fitter, noise
 from whole_fits import flat_and_busy, stored
 
@@ -26,13 +26,13 @@ CHANGES: list[dict[str, Any]] = [
 
 
 def there(template: PyramidFit, held_bytes: int = HELD_ON_DEVICE) -> PyramidFit:
-    """The same fit on the pretended device."""
-    signal_store = LocalSignalStore(PRETENDED, Scratch(None), held_bytes)
+    """The same fit on the fake device."""
+    signal_store = LocalSignalStore(FAKE, Scratch(None), held_bytes)
     return PyramidFit(template.signals[0], template.spec, template.settings, signal_store)
 
 
 def fit_there(template: PyramidFit, held_bytes: int = HELD_ON_DEVICE) -> Representation:
-    with PretendedDevice():
+    with FakeDevice():
         return fit_pyramid(there(template, held_bytes))
 
 
@@ -58,7 +58,7 @@ def test_signals_may_lie_in_scratch_or_be_held(
 def waits(monkeypatch: pytest.MonkeyPatch, tile_side: int) -> tuple[int, int]:
     """How often the host waits while a level is scored, and while it is rendered."""
     monkeypatch.setattr("miner.signals.regions.DEVICE_TILE_SIDE", tile_side)
-    with PretendedDevice() as device:
+    with FakeDevice() as device:
         running = there(fitter(noise(1, 48, 40), max_steps=2, pyramid=GaussianPyramid(2)))
         level = running.start_level(1)
         shards = [level.fit_chunk(chunk) for chunk in range(len(level.chunks))]

@@ -17,7 +17,7 @@ from miner.fitting.capacity import TargetErrorCapacity
 from miner.fitting.device import BlockTooLargeError, MemoryBudget
 from miner.fitting.level_fit import LevelFit
 from miner.fitting.pyramid_fit import fit_pyramid
-from miner.fitting.steps import BlockTrainer, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.kernels.backend import CompiledBackend
 from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters
@@ -50,19 +50,12 @@ class SmallMachine(Backend):
     max_width: int
     tried: list[int] = field(default_factory=list, compare=False)
 
-    def steps(
-        self,
-        model: BlockNetwork,
-        readout: Any,
-        settings: StepSettings,
-        encoded: Tensor,
-        targets: Tensor,
-        start: Parameters,
-    ) -> BlockTrainer:
-        if settings.n_steps:
-            self.tried.append(len(targets))
-        steps = FUSED.steps(model, readout, settings, encoded, targets, start)
-        return Cramped(steps, bears=len(targets) <= self.max_width)  # type: ignore[return-value]
+    def trainer(self, problem: BlockProblem) -> BlockTrainer:
+        n_blocks = len(problem.targets)
+        if problem.steps.n_steps:
+            self.tried.append(n_blocks)
+        steps = FUSED.trainer(problem)
+        return Cramped(steps, bears=n_blocks <= self.max_width)  # type: ignore[return-value]
 
     def outputs(self, model: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
         return FUSED.outputs(model, parameters, encoded)

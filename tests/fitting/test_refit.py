@@ -16,7 +16,7 @@ from miner.fitting.device import MemoryBudget
 from miner.fitting.initialization import InitialState, generator
 from miner.fitting.pyramid_fit import make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
-from miner.fitting.steps import BlockTrainer, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.fitting.width_group import GroupFitter, Patches
 from miner.images import PixelFormat
 from miner.kernels.backend import CompiledBackend
@@ -65,17 +65,9 @@ class Recorded(Backend):
     inner: Backend
     fits: list[tuple[float, int, Parameters]] = field(default_factory=list)
 
-    def steps(
-        self,
-        model: BlockNetwork,
-        readout: Readout,
-        settings: StepSettings,
-        encoded: Tensor,
-        targets: Tensor,
-        start: Parameters,
-    ) -> BlockTrainer:
-        self.fits.append((settings.rate, len(targets), start))
-        return self.inner.steps(model, readout, settings, encoded, targets, start)
+    def trainer(self, problem: BlockProblem) -> BlockTrainer:
+        self.fits.append((problem.steps.rate, len(problem.targets), problem.start))
+        return self.inner.trainer(problem)
 
     def outputs(self, model: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
         return self.inner.outputs(model, parameters, encoded)

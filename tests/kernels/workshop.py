@@ -1,10 +1,10 @@
 """Fake compilers with a cache of their own."""
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from miner.kernels.cpu import compiler, library
+from miner.kernels.cpu.compiler import cache_folder
+from miner.kernels.cpu.trainer import library
 
 FAKE = """#!/bin/sh
 if [ "$1" = --version ]; then echo "fake {version}"; exit; fi
@@ -17,7 +17,7 @@ FAILS = 'echo "block.c: cannot do it" >&2; echo "and more" >&2; exit 3'
 
 @dataclass(frozen=True)
 class Workshop:
-    """A cache of its own, and a `cc` that is the only compiler."""
+    """A source, and a `cc` that is the only compiler; libraries are cached in `folder`/cache."""
 
     folder: Path
     source: Path
@@ -29,12 +29,12 @@ class Workshop:
         return log.read_text().splitlines() if log.exists() else []
 
     @property
-    def kept(self) -> list[Path]:
-        """All files of the cache, but for the compiler's own."""
+    def cached(self) -> list[Path]:
+        """All files of the cache."""
         return [path for path in (self.folder / "cache").rglob("*") if path.is_file()]
 
     def install(self, body: str, version: str = "1.0") -> None:
-        """Put another `cc` in place, as a new process would find it."""
+        """Install another `cc`, and forget what this process knows of earlier ones."""
         command = self.folder / "bin" / "cc"
         calls = self.folder / "calls"
         command.write_text(FAKE.format(version=version, calls=calls, body=body))
@@ -44,7 +44,5 @@ class Workshop:
 
 def forget() -> None:
     """Be as a new process."""
-    for module in (compiler, library):
-        for value in vars(module).values():
-            if isinstance(value, functools._lru_cache_wrapper):
-                value.cache_clear()
+    cache_folder.cache_clear()
+    library.cache_clear()

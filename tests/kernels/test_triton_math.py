@@ -1,12 +1,11 @@
-"""Pieces of Triton's programs, each by a program of its own."""
+"""Functions of Triton's programs, each in a separate program."""
 
 import numpy as np
 import pytest
 import torch
 import triton
 import triton.language as tl
-from gpu_problems import DEVICE
-from problems import noise
+from kernel_problems import DEVICE, noise
 
 from miner.kernels.triton.math import product, ridge_solution, rounded, sine_cosine, split
 
@@ -42,7 +41,7 @@ def solve(gram, moment, out, width, ridge, N: tl.constexpr):
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0, 10000.0])
-def test_sines_and_cosines_have_float32s_digits(scale: float) -> None:
+def test_sines_and_cosines_have_the_digits_of_float32(scale: float) -> None:
     x = (scale * (2 * noise(1024) - 1)).to(DEVICE)
     sine, cosine = torch.empty_like(x), torch.empty_like(x)
     waves[(1,)](x, sine, cosine, 1024)
@@ -61,7 +60,7 @@ def test_numbers_are_split_and_rounded_to_ten_bits() -> None:
     assert float((nearest / x - 1).abs().max()) <= 2.0**-11 * (1 + 1e-6)
 
 
-def test_products_of_parts_are_those_of_float32() -> None:
+def test_products_of_parts_have_the_accuracy_of_float32() -> None:
     a, b = (2 * noise(32, 32, seed=seed).to(DEVICE) - 1 for seed in (0, 1))
     found = torch.empty_like(a)
     multiply[(1,)](a, b, found, 32)
