@@ -1,25 +1,21 @@
 """The GPU benchmark where there is no GPU: what it writes and says, and a rehearsal."""
 
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import cast
 
+import bench
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
-import bench_gpu
-import gpu_checks
-import gpu_clock
-import gpu_machine
-import gpu_plans
-import gpu_steps
-from gpu_fits import Goal, Job, run_job
-from gpu_journal import Journal
+from checks import MAX_DIFFERENCE_DB
+from fits import Goal, Job, run_job
 from hydra import compose, initialize_config_dir
+from journal import Journal
+from plans import full
 from rows import read_rows
+from steps import compiled_kernels, median_ms
 
 from miner.config.build import CONF_FOLDER
 from miner.config.schema import check_config
@@ -28,22 +24,14 @@ from miner.kernels.backend import CompiledBackend
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="other tests need its programs")
 
 
-def rehearse(monkeypatch: pytest.MonkeyPatch, images: Path, *options: str) -> int:
-    given = ["bench_gpu.py", str(images), "--rehearse", *options]
-    monkeypatch.setattr(sys, "argv", given)
-    return bench_gpu.main()
-
-
 def test_compiled_kernels_are_found_in_their_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = SimpleNamespace(
-        n_regs=96, n_spills=0, metadata=SimpleNamespace(num_warps=4, shared=1024)
-    )
+    compiled = object()
     launched = SimpleNamespace(device_caches={0: ({"key": compiled}, "...")})
     module = SimpleNamespace(take_steps=launched, also_here=launched, unlaunched=1)
     monkeypatch.setitem(sys.modules, "kernels.steps", cast(ModuleType, module))
-    ((_, found),) = gpu_steps.compiled_kernels("kernels")
+    ((_, found),) = compiled_kernels("kernels")
     assert found is compiled
-    assert gpu_steps.compiled_kernels("kern") == []
+    assert compiled_kernels("kern") == []
 
 
 def test_rows_are_written_as_soon_as_they_are_known(tmp_path: Path) -> None:
@@ -52,7 +40,7 @@ def test_rows_are_written_as_soon_as_they_are_known(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "gpu_steps.tsv") == [{"step_ms": "1.5", "commit": "abc"}]
 
 
-def test_what_there_is_no_time_for_is_said() -> None:
+def test_the_summary_names_what_there_is_no_time_for() -> None:
     journal = Journal(None, {}, minutes=1)
     assert journal.has_time_for("a short fit", 30)
     assert not journal.has_time_for("a long fit", 90)
@@ -66,16 +54,13 @@ def test_a_part_leaves_time_for_those_after_it() -> None:
     assert journal.left_s() > 45
 
 
-def test_summary_tells_targets_met_missed_and_not_measured() -> None:
+def test_the_summary_lists_targets_met_missed_and_not_measured() -> None:
     journal = Journal(None, {}, minutes=1)
     journal.target("speed", "at most 4", 3.2, True)
     journal.target("size", "at most 1", 3.2, False)
     journal.target("rest", "at most 1", None, False)
-    assert [line.split()[0] for line in journal.summary().splitlines()[1:]] == [
-        "met",
-        "MISSED",
-        "not",
-    ]
+    lines = journal.summary().splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["met", "MISSED", "not"]
 
 
 @pytest.mark.parametrize(
@@ -94,15 +79,15 @@ def test_a_goal_is_more_than_time(found: dict[str, float], is_as_good: bool) -> 
     assert goal.is_as_good(good | found) == is_as_good
 
 
-def test_every_recipe_is_one_that_a_run_takes() -> None:
-    plan = gpu_plans.full()
+def test_every_recipe_is_valid() -> None:
+    plan = full()
     jobs = (plan.pluto, plan.mosaic, plan.reference, plan.gigapixel)
     with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
         for recipe in {recipe for job in jobs for recipe in job.recipes}:
             check_config(compose("config", [*recipe.split(), *plan.common, "logger=none"]))
 
 
-def test_fit_that_is_refused_is_a_failure(images: Path, tmp_path: Path) -> None:
+def test_a_refused_fit_is_a_failure(images: Path, tmp_path: Path) -> None:
     journal = Journal(None, {}, minutes=1)
     job = Job("picture", ("patch_size=0",), expected_s=1, goal=Goal(1.0, 1.0), repeats=1)
     run_job(job, images / "Road.jpg", ["trainer=cpu"], tmp_path, journal)
@@ -111,16 +96,16 @@ def test_fit_that_is_refused_is_a_failure(images: Path, tmp_path: Path) -> None:
 
 
 @no_gpu
-def test_parts_leave_rows(monkeypatch: pytest.MonkeyPatch, images: Path, tmp_path: Path) -> None:
-    monkeypatch.setattr(bench_gpu, "TritonBackend", CompiledBackend)  # the interpreter takes longer
+def test_parts_leave_rows(images: Path, tmp_path: Path) -> None:
     parts = [f"--part={name}" for name in ("checks", "steps")]
-    assert rehearse(monkeypatch, images, *parts, f"--out={tmp_path}", "--commit=abc") == 0
+    arguments = [str(images), "--rehearse", *parts, f"--out={tmp_path}", "--commit=abc"]
+    assert bench.main(arguments, CompiledBackend()) == 0  # the interpreter takes longer
     checks = read_rows(tmp_path / "gpu_checks.tsv")
     assert [row["readout"] for row in checks] == ["closed_form", "sigmoid", "scaled_sine"]
     assert {row["commit"] for row in checks} == {"abc"}
-    command = "python scripts/bench_gpu.py IMAGES --part checks --part steps"
+    command = "python scripts/gpu/bench.py IMAGES --part checks --part steps"
     assert {row["command"] for row in checks} == {command}
-    assert max(float(row["difference_db"]) for row in checks) < gpu_checks.MOST_DIFFERENCE_DB
+    assert max(float(row["difference_db"]) for row in checks) < MAX_DIFFERENCE_DB
     assert len(read_rows(tmp_path / "gpu_ceilings.tsv")) == 3
     assert float(read_rows(tmp_path / "gpu_steps.tsv")[0]["times_floor"]) > 0
 
@@ -148,32 +133,28 @@ def test_a_gpu_is_timed_by_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
-    assert gpu_clock.median_ms(torch.device("cuda"), act, repeats=3, warm_ups=1) == 3.0
+    assert median_ms(torch.device("cuda"), act, repeats=3, warm_ups=1) == 3.0
 
 
 def test_rows_name_the_gpu_and_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = SimpleNamespace(total_memory=2**37, L2_cache_size=2**25, multi_processor_count=132)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: sizes)
-    monkeypatch.setattr(gpu_machine.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     cuda = torch.device("cuda")
-    row = gpu_machine.origin("a command", "abc", cuda)
+    row = bench.origin("a command", "abc", cuda)
     assert str(row["hardware"]).startswith("Some GPU, driver unknown, torch ")
     assert (row["command"], row["commit"]) == ("a command", "abc")
-    assert "132 multiprocessors, 128 GiB, L2 32 MiB" in gpu_machine.described(cuda)
+    assert "132 multiprocessors, 128 GiB, L2 32 MiB" in bench.described(cuda)
 
 
 @no_gpu
 @pytest.mark.slow
 def test_everything_is_rehearsed_on_a_cpu(
-    monkeypatch: pytest.MonkeyPatch,
-    images: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert rehearse(monkeypatch, images, f"--out={tmp_path}") == 0
+    assert bench.main([str(images), "--rehearse", f"--out={tmp_path}"]) == 0
     assert len(read_rows(tmp_path / "gpu_fits.tsv")) == 4
-    assert read_rows(tmp_path / "gpu_launches.tsv")[0]["tile"] == "32"
     summary = capsys.readouterr().out.partition("s in all")[2]
     assert "left out" not in summary
     assert "FAILED" not in summary
@@ -183,8 +164,7 @@ def test_without_a_gpu_it_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(sys, "argv", ["bench_gpu.py", str(images)])
     with pytest.raises(SystemExit) as ended:
-        bench_gpu.main()
+        bench.main([str(images)])
     assert ended.value.code == 1
     assert "--rehearse" in capsys.readouterr().err

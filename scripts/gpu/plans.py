@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import gpu_checks
-import gpu_launches
-import gpu_steps
-from gpu_blocks import Case
-from gpu_fits import Goal, Job
-
-from miner.kernels.triton.launch import Launch
+import checks
+import steps
+from blocks import Case
+from fits import Goal, Job
 
 CHECKED = ("pluto.jpg", "Road.jpg")
-"""Pictures whose patches are fitted for checks and for times of steps."""
+"""Images whose patches are fitted for checks and for times of steps."""
 
 PLUTO, MOSAIC = "pluto.jpg", "caliterra_mosaic_8000x9000.jpg"
 COMPOSED = ("Acrylic.jpg", "Road.jpg", "SeaSunset.jpg", "caliterra_IMG_9419.jpg")
@@ -38,9 +35,8 @@ class Plan:
 
     copied_bytes: int
     matrix_side: int
-    checks: gpu_checks.Sizes
-    steps: gpu_steps.Sizes
-    launches: gpu_launches.Sizes
+    checks: checks.Sizes
+    steps: steps.Sizes
     pluto: Job
     mosaic: Job
     reference: Job
@@ -56,24 +52,21 @@ def full() -> Plan:
     return Plan(
         copied_bytes=4 * 2**30,
         matrix_side=8192,
-        checks=gpu_checks.Sizes(
+        checks=checks.Sizes(
             cases=(
-                Case("closed_form", 20),
-                Case("closed_form", 8),
-                Case("closed_form", 40),
+                *(Case("closed_form", width) for width in (20, 8, 40)),
                 Case("sigmoid", 20),
                 Case("closed_form", 10, patch_size=16),
                 Case("closed_form", 20, channels=3),
                 Case("scaled_sine", 20),
                 Case("gaussian", 16),
-                Case("sigmoid", 8),
-                Case("sigmoid", 40),
+                *(Case("sigmoid", width) for width in (8, 40)),
                 Case("sigmoid", 20, patch_size=16),
             ),
             n_blocks=1024,
             n_steps=100,
         ),
-        steps=gpu_steps.Sizes(
+        steps=steps.Sizes(
             cases=(
                 Case("closed_form", 20),
                 Case("closed_form", 10),
@@ -85,19 +78,6 @@ def full() -> Plan:
             n_blocks=(2048, 16384),
             n_steps=50,
             repeats=5,
-        ),
-        launches=gpu_launches.Sizes(
-            cases=(
-                Case("closed_form", 20),
-                Case("closed_form", 10, patch_size=16),
-                Case("closed_form", 40),
-            ),
-            launches=tuple(
-                Launch(tile, warps, registers)
-                for tile in (64, 32)
-                for warps, registers in ((4, None), (8, None), (4, 168), (4, 128), (2, None))
-            ),
-            steps=gpu_steps.Sizes((), (16384,), n_steps=50, repeats=3),
         ),
         pluto=Job("pluto 4096x4096", PLUTO_RECIPES, expected_s=40, goal=Goal(42.0, 2.0, 0.35)),
         mosaic=Job("caliterra 8000x9000", (f"{FAST} {WIDE_CHUNKS}",), expected_s=70),
@@ -122,7 +102,7 @@ def rehearsal() -> Plan:
     return Plan(
         copied_bytes=2**20,
         matrix_side=64,
-        checks=gpu_checks.Sizes(
+        checks=checks.Sizes(
             cases=(
                 Case("closed_form", 4, patch_size=8),
                 Case("sigmoid", 4, patch_size=8),
@@ -131,12 +111,7 @@ def rehearsal() -> Plan:
             n_blocks=4,
             n_steps=3,
         ),
-        steps=gpu_steps.Sizes((Case("closed_form", 4, patch_size=8),), (2,), n_steps=2, repeats=1),
-        launches=gpu_launches.Sizes(
-            cases=(Case("closed_form", 4, patch_size=8),),
-            launches=(Launch(tile=32, warps=4, max_registers=128),),
-            steps=gpu_steps.Sizes((), (1,), n_steps=2, repeats=1),
-        ),
+        steps=steps.Sizes((Case("closed_form", 4, patch_size=8),), (2,), n_steps=2, repeats=1),
         pluto=Job("pluto 64x64", (FAST,), expected_s=1, goal=goal, repeats=1),
         mosaic=Job("caliterra, its middle", (f"{FAST} image.crop_px=64",), expected_s=1, repeats=1),
         reference=Job("pluto 64x64", ("experiment=miner_pl_pluto",), expected_s=1, repeats=1),

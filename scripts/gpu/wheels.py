@@ -1,10 +1,10 @@
-"""Collect the wheels that a machine without a network lacks to run fits and scripts/bench_gpu.py.
+"""Collect the wheels that a machine without a network lacks to run fits and scripts/gpu/bench.py.
 
-python scripts/pack_wheels.py THERE [--python 3.12] [--folder wheels]
+python scripts/gpu/wheels.py THERE [--python 3.12] [--folder wheels]
 
-THERE is what `pip list --format=freeze` prints on that machine (or names, one a line). What
-pyproject.toml asks for, at the versions of constraints.txt, is followed until it meets a package
-that is there. Docs: docs/gpu.md.
+THERE is what `pip list --format=freeze` prints on that machine (or names, one a line). The
+dependencies of pyproject.toml, at the versions of constraints.txt, are followed until a package
+that the machine has. Docs: docs/gpu.md.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import tomllib
 from collections.abc import Iterable, Set
 from importlib.metadata import requires
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name

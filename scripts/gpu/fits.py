@@ -1,4 +1,4 @@
-"""Whole fits by `python -m miner.run`, each in a process of its own: memory is a process's."""
+"""Whole fits by `python -m miner.run`, each in a separate process, as memory is measured per process."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from gpu_journal import Journal
+from journal import Journal
 from rows import ROOT, Value
 
 MOST_OUTPUT = 2000
@@ -122,16 +122,16 @@ def row_of(name: str, recipe: str, repeat: int, report: dict[str, Any]) -> dict[
 
 
 def reduced(source: Path, target: Path, side: int) -> Path:
-    """A picture as grey values, reduced by area to a square."""
+    """An image as grey values, reduced by area to a square."""
     pixels = cv2.imread(str(source), cv2.IMREAD_GRAYSCALE)
     if pixels is None:
-        raise SystemExit(f"{source}: is no picture that can be read; give the folder that holds it")
+        raise SystemExit(f"{source}: is not a readable image; give the folder that holds it")
     cv2.imwrite(str(target), cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA))
     return target
 
 
 def compose(images: Sequence[Path], target: Path, side: int) -> None:
-    """A square of photographs, as a TIFF that is read in parts."""
+    """A square of photographs, as a tiled TIFF."""
     folder = target.parent / "photographs"
     folder.mkdir()
     for image in images:

@@ -1,21 +1,23 @@
-"""Time the steps of a kernel against the floors of the device, and against plain PyTorch."""
+"""Time the steps of a backend against the floors of the device, and against plain PyTorch."""
 
+import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_blocks import Blocks, Case, blocks_of, settings_of
-from gpu_ceilings import Ceilings
-from gpu_clock import median_ms, milliseconds
-from gpu_floors import bytes_per_launch, operations
-from gpu_journal import Journal
+from blocks import Case, blocks_of, cast, prepared, settings_of
+from journal import Journal
 from rows import Value
 
 from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.steps import BlockProblem
 
+_REPEATS = 10  # of a ceiling
 MOST_FLOORS = 4.0
 TARGET = Case("closed_form", width=20)  # the reference's width and patches
 WARM_UPS = 2
@@ -31,6 +33,15 @@ class Sizes:
     n_steps: int
     repeats: int
     most_eager_blocks: int = 4096  # PyTorch keeps all layers of all of them
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Bytes per second, read and written, and operations per second in the two precisions."""
+
+    copy: float
+    float32: float
+    tf32: float
 
 
 def time_steps(
@@ -49,7 +60,9 @@ def time_steps(
             if not journal.has_time_for(what, EXPECTED_S):
                 continue
             with journal.noting(what):
-                blocks = blocks_of(case, images, n_blocks).to(device)
+                n_steps = sizes.n_steps * (1 + WARM_UPS + sizes.repeats)
+                blocks = blocks_of(case, images, n_blocks, settings_of(n_steps))
+                blocks = cast(blocks, device)
                 row = timed(backend, case, blocks, sizes, device, ceilings)
                 journal.row("steps", _shape(backend, case, n_blocks, sizes) | row)
                 if case == TARGET:  # the largest number of blocks is last
@@ -70,13 +83,15 @@ def _shape(backend: Backend, case: Case, n_blocks: int, sizes: Sizes) -> dict[st
 def timed(
     backend: Backend,
     case: Case,
-    blocks: Blocks,
+    blocks: BlockProblem,
     sizes: Sizes,
     device: torch.device,
     ceilings: Ceilings,
 ) -> dict[str, float]:
     """Times of a step of all blocks, in milliseconds, and the floors."""
-    few = blocks.select(torch.arange(min(len(blocks.targets), sizes.most_eager_blocks)).to(device))
+    n_eager = min(len(blocks.targets), sizes.most_eager_blocks)
+    start = {name: tensor[:n_eager] for name, tensor in blocks.start.items()}
+    few = blocks._replace(targets=blocks.targets[:n_eager], start=start)
     first_ms, step_ms = step_times(backend, blocks, sizes, device)
     _, eager_ms = step_times(EagerBackend(), few, sizes, device)
     eager_ms *= len(blocks.targets) / len(few.targets)
@@ -98,15 +113,101 @@ def timed(
 
 
 def step_times(
-    backend: Backend, blocks: Blocks, sizes: Sizes, device: torch.device
+    backend: Backend, blocks: BlockProblem, sizes: Sizes, device: torch.device
 ) -> tuple[float, float]:
     """Milliseconds of the first launch, which may compile, and of a step in a later one."""
-    settings = settings_of(sizes.n_steps * (1 + WARM_UPS + sizes.repeats))
-    given = (blocks.model, blocks.readout, settings, blocks.encoded, blocks.targets, blocks.start)
-    steps = blocks.prepared(backend, settings).steps(*given)
+    steps = prepared(backend, blocks).trainer(blocks)
     first = milliseconds(device, lambda: steps.advance(sizes.n_steps))
     later = median_ms(device, lambda: steps.advance(sizes.n_steps), sizes.repeats, WARM_UPS)
     return first, later / sizes.n_steps
+
+
+def milliseconds(device: torch.device, action: Callable[[], object]) -> float:
+    """Time of one call, from an idle device to an idle device."""
+    if device.type != "cuda":
+        began = time.perf_counter()
+        action()
+        return 1e3 * (time.perf_counter() - began)
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize(device)
+    first.record()
+    action()
+    last.record()
+    torch.cuda.synchronize(device)
+    return float(first.elapsed_time(last))
+
+
+def median_ms(
+    device: torch.device, action: Callable[[], object], repeats: int, warm_ups: int = 2
+) -> float:
+    """Median time of a call, after some that do not count."""
+    for _ in range(warm_ups):
+        action()
+    return statistics.median(milliseconds(device, action) for _ in range(repeats))
+
+
+def measure_ceilings(device: torch.device, n_bytes: int, side: int, journal: Journal) -> Ceilings:
+    """Copy `n_bytes` and multiply two matrices of `side` squared random numbers; a row for each."""
+    ceilings = Ceilings(
+        copy=_copied(device, n_bytes),
+        float32=_multiplied(device, side, "highest"),
+        tf32=_multiplied(device, side, "high"),
+    )
+    journal.row("ceilings", {"what": "copy, TB/s read and written", "value": ceilings.copy / 1e12})
+    journal.row("ceilings", {"what": "float32 products, TFLOP/s", "value": ceilings.float32 / 1e12})
+    journal.row("ceilings", {"what": "tf32 products, TFLOP/s", "value": ceilings.tf32 / 1e12})
+    return ceilings
+
+
+def _copied(device: torch.device, n_bytes: int) -> float:
+    source = torch.zeros(n_bytes, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    ms = median_ms(device, lambda: target.copy_(source), _REPEATS)
+    return 2 * n_bytes / ms * 1e3
+
+
+def _multiplied(device: torch.device, side: int, precision: str) -> float:
+    one, two = (torch.randn(side, side, device=device) for _ in range(2))
+    product = torch.empty_like(one)
+    with _matmul_precision(precision):
+        ms = median_ms(device, lambda: torch.mm(one, two, out=product), _REPEATS)
+    return 2 * side**3 / ms * 1e3
+
+
+@contextmanager
+def _matmul_precision(precision: str) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def operations(case: Case, n_inputs: int) -> int:
+    """The least that one step of one block computes, a multiply-add counting as two.
+
+    Only the definition's products count, at the network's own widths; sines, the optimiser's update
+    and the solution of the readout's system are extra. A Gram matrix is symmetric and counts once.
+    """
+    H, C = case.width, case.channels
+    inner = (case.depth - 1) * H * H
+    layers = n_inputs * H + inner
+    backward = layers + inner + H * C  # weights, features between layers, last features
+    outputs = H * C
+    # Solved for: Gram matrix, products with the targets. Trained: its gradient.
+    readout = H * (H + 1) // 2 + H * C if case.readout == "closed_form" else H * C
+    return 2 * case.patch_size**2 * (layers + outputs + readout + backward)
+
+
+def bytes_per_launch(blocks: BlockProblem) -> int:
+    """The least that one launch moves for all blocks, whatever the number of its steps.
+
+    Targets and coordinates are read; parameters and both moments are read and written.
+    """
+    n_trained = sum(tensor.numel() for tensor in blocks.start.values())
+    numbers = blocks.targets.numel() + blocks.encoded.numel()
+    return 4 * (numbers + 2 * (1 + 2) * n_trained)
 
 
 def note_resources(package: str, journal: Journal) -> None:

@@ -1,4 +1,4 @@
-"""Triton's compiler takes the GPU's programs, which its interpreter does not show."""
+"""Triton's compiler accepts the GPU's programs, which its interpreter does not show."""
 
 import csv
 import importlib.util
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def compiled(results: Path, *arguments: str) -> dict[str, dict[str, str]]:
     """Rows by program. A process of its own: in this one Triton interprets."""
     environment = {name: v for name, v in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, str(ROOT / "scripts/compile_gpu.py"), "--results", str(results)]
+    command = [sys.executable, str(ROOT / "scripts/gpu/compile.py"), "--results", str(results)]
     subprocess.run([*command, *arguments], env=environment, check=True, capture_output=True)
     with results.open() as file:
         return {row["program"]: row for row in csv.DictReader(file, delimiter="\t")}

@@ -1,7 +1,7 @@
-"""Blocks of real pictures with networks of one shape, for checks and for times of steps."""
+"""Blocks of real images with networks of one shape, for checks and for timing steps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from miner.fitting.backend import Backend
 from miner.fitting.block_fit import BlockFit, fit_blocks
 from miner.fitting.criteria import CosineSchedule, LogMSELoss, NoPruning
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
-from miner.fitting.steps import StepSettings
+from miner.fitting.steps import BlockProblem, StepSettings
 from miner.models.activations import Activation, Gaussian, Siren
 from miner.models.encodings import CosineEncoding, Encoding, PositionalEncoding
 from miner.models.network import BlockMLP, BlockNetwork
-from miner.models.parameters import Parameters, repeat, select
+from miner.models.parameters import repeat
 from miner.pyramids.resample import expand, reduce
 from miner.signals.grid import CoordinateFrame, coordinates
 
@@ -44,7 +44,7 @@ class Case:
 
     @property
     def is_signed(self) -> bool:
-        """Whether targets are residuals rather than values of the picture."""
+        """Whether targets are residuals rather than values of the image."""
         return _NETWORKS[self.readout][3]
 
     def __str__(self) -> str:
@@ -52,44 +52,31 @@ class Case:
         return f"{self.readout}, {sizes}"
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """Encoded coordinates `(E, P)`, targets `(B, C, P)` and the parameters to start from."""
+def cast(blocks: BlockProblem, kind: torch.dtype | torch.device) -> BlockProblem:
+    """The same blocks in another precision or on another device."""
+    return blocks._replace(
+        encoded=blocks.encoded.to(kind),
+        targets=blocks.targets.to(kind),
+        start={name: tensor.to(kind) for name, tensor in blocks.start.items()},
+    )
 
-    model: BlockNetwork
-    readout: Readout
-    encoded: Tensor
-    targets: Tensor
-    start: Parameters
 
-    def to(self, kind: torch.dtype | torch.device) -> "Blocks":
-        """The same blocks in another precision or place."""
-        return replace(
-            self,
-            encoded=self.encoded.to(kind),
-            targets=self.targets.to(kind),
-            start={name: tensor.to(kind) for name, tensor in self.start.items()},
-        )
+def prepared(backend: Backend, blocks: BlockProblem) -> Backend:
+    """The backend, ready for these blocks.
 
-    def select(self, index: Tensor) -> "Blocks":
-        """Some of the blocks."""
-        return replace(self, targets=self.targets[index], start=select(self.start, index))
+    Raises:
+        RuntimeError: it leaves them to another one.
+    """
+    device = blocks.targets.device
+    ready = backend.prepare([blocks.network], blocks.readout, blocks.steps, device)
+    if type(ready) is not type(backend):
+        raise RuntimeError(f"{type(backend).__name__} leaves this to {type(ready).__name__}")
+    return ready
 
-    def prepared(self, backend: Backend, settings: StepSettings) -> Backend:
-        """The kernel, ready for these blocks.
 
-        Raises:
-            RuntimeError: it leaves them to another one.
-        """
-        ready = backend.prepare([self.model], self.readout, settings, self.targets.device)
-        if type(ready) is not type(backend):
-            raise RuntimeError(f"{type(backend).__name__} leaves this to {type(ready).__name__}")
-        return ready
-
-    def fit(self, backend: Backend, settings: StepSettings) -> BlockFit:
-        """All steps of all blocks."""
-        given = (self.model, self.readout, settings, NoPruning(settings.n_steps), 0.0)
-        return fit_blocks(backend, *given, self.encoded, self.targets, self.start)
+def fit(backend: Backend, blocks: BlockProblem) -> BlockFit:
+    """All steps of all blocks."""
+    return fit_blocks(backend, blocks, NoPruning(blocks.steps.n_steps), 0.0)
 
 
 def settings_of(n_steps: int, lr: float = 0.02, eps: float = 1e-8) -> StepSettings:
@@ -98,33 +85,35 @@ def settings_of(n_steps: int, lr: float = 0.02, eps: float = 1e-8) -> StepSettin
     return StepSettings(n_steps, adam, CosineSchedule(), LogMSELoss(), None, (0,))
 
 
-def blocks_of(case: Case, images: Sequence[Path], n_blocks: int) -> Blocks:
-    """Patches of the images, as many of each; where there are too few they begin again."""
-    solver, encoding, activation, is_signed = _NETWORKS[case.readout]
+def blocks_of(
+    case: Case, images: Sequence[Path], n_blocks: int, steps: StepSettings
+) -> BlockProblem:
+    """Patches of the images, as many of each; if there are too few they are repeated."""
+    readout, encoding, activation, is_signed = _NETWORKS[case.readout]
     mlp = BlockMLP(encoding, activation, case.width, case.depth)
-    model = BlockNetwork(mlp, solver.head(is_signed), case.channels)
+    network = BlockNetwork(mlp, readout.head(is_signed), case.channels)
     parts = [active_patches(case, path) for path in images]
     shares = [part[torch.arange(n_blocks) * len(part) // n_blocks] for part in parts]
     targets = torch.stack(shares, dim=1).flatten(0, 1)[:n_blocks].contiguous()
     generator = torch.Generator().manual_seed(0)
-    shapes = model.head.shapes(case.width, case.channels)
-    drawn = mlp.draw(generator) | solver.draw(shapes, generator)
+    shapes = network.head.shapes(case.width, case.channels)
+    drawn = mlp.draw(generator) | readout.draw(shapes, generator)
     sides = (case.patch_size, case.patch_size)
     encoded = encoding(coordinates(case.patch_size, sides, CoordinateFrame.own(2)))
-    return Blocks(model, solver, encoded, targets, repeat(drawn, n_blocks))
+    return BlockProblem(network, readout, steps, encoded, targets, repeat(drawn, n_blocks))
 
 
 def active_patches(case: Case, path: Path) -> Tensor:
-    """All whole patches `(B, C, P)` of a picture that need a network.
+    """All whole patches `(B, C, P)` of an image that need a network.
 
-    Signed targets are what the picture at half its sides, expanded, leaves over.
+    Signed targets are the residuals of the image at half its sides, expanded.
 
     Raises:
-        SystemExit: the picture cannot be read, or none of its patches needs a network.
+        SystemExit: the image cannot be read, or none of its patches needs a network.
     """
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR if case.channels == 3 else cv2.IMREAD_GRAYSCALE)
     if pixels is None:
-        raise SystemExit(f"{path}: is no picture that can be read; give the folder that holds it")
+        raise SystemExit(f"{path}: is not a readable image; give the folder that holds it")
     picture = torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / 255
     if case.is_signed:
         picture = picture - expand(reduce(picture), tuple(picture.shape[1:]))
