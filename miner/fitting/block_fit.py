@@ -134,7 +134,7 @@ def fit_blocks(
     settings, targets = problem.steps, problem.targets
     n_steps, n_blocks, n_values = settings.n_steps, len(targets), targets[0].numel()
     timer = Timer(targets.device)
-    trainer = backend.steps(*problem)
+    trainer = backend.trainer(problem)
     if settings.draws_pixels(targets.shape[-1]):
         trainer.evaluate()
     else:

@@ -101,23 +101,15 @@ class BlockTrainer(Trainer, Protocol):
 class EagerTrainer:
     """Blocks in training, with the best state of each that was measured so far."""
 
-    def __init__(
-        self,
-        model: BlockNetwork,
-        readout: Readout,
-        settings: StepSettings,
-        encoded: Tensor,
-        targets: Tensor,
-        start: Parameters,
-    ) -> None:
-        """Take encoded coordinates `(E, P)`, targets `(B, C, P)`, trained parameters `(B, ...)`."""
-        self.model, self.readout, self.settings = model, readout, settings
-        self.encoded, self.targets = encoded, targets
+    def __init__(self, problem: BlockProblem) -> None:
+        """Start from the parameters of a problem."""
+        self.model, self.readout, settings, encoded, targets, start = problem
+        self.settings, self.encoded, self.targets = settings, encoded, targets
         self.step = 0
         self._trained = {name: nn.Parameter(tensor.clone()) for name, tensor in start.items()}
         self._constants = {
             name: tensor
-            for name, tensor in readout.constants(targets, self._trained).items()
+            for name, tensor in self.readout.constants(targets, self._trained).items()
             if name not in start
         }
         self._optimizer = settings.optimizer(self._trained.values())

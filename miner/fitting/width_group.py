@@ -145,7 +145,7 @@ class WidthGroup:
         """Blocks evaluated with these parameters and a way of finding the readout."""
         no_steps = replace(problem.steps, n_steps=0)
         given = problem._replace(readout=readout, steps=no_steps, start=parameters)
-        trainer = self.settings.backend.steps(*given)
+        trainer = self.settings.backend.trainer(given)
         trainer.evaluate()
         return trainer
 

@@ -38,7 +38,7 @@ def rate(lr: float) -> partial[torch.optim.Adam]:
 @pytest.mark.parametrize("readout", READOUTS)
 def test_a_first_step_of_its_own_changes_no_bit(readout: str, program: str) -> None:
     one = given(readout, program)
-    whole, split = (one.backend.steps(*one.block_problem()) for _ in range(2))
+    whole, split = (one.backend.trainer(one.block_problem()) for _ in range(2))
     whole.advance(7)
     split.advance(1)
     split.advance(6)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from pretended_device import PRETENDED, PretendedDevice
+from fake_device import FAKE, FakeDevice
 from problems import fit, fitter, noise
 from torch import Tensor
 from whole_fits import flat_and_busy, stored
@@ -26,15 +26,15 @@ CHANGES: list[dict[str, Any]] = [
 
 
 def fit_there(signal: Tensor, store: LocalSignalStore, **changes: Any) -> list[Tensor]:
-    """What a fit on the pretended device stores."""
-    with PretendedDevice():
+    """What a fit on the fake device stores."""
+    with FakeDevice():
         return stored(fit_pyramid(fitter(signal, store, **changes)))
 
 
 @pytest.mark.parametrize("changes", CHANGES)
 def test_a_fit_elsewhere_has_the_bits_of_the_cpu(changes: dict[str, Any]) -> None:
     signal = flat_and_busy(17, 22)
-    store = LocalSignalStore(PRETENDED, Scratch(None))
+    store = LocalSignalStore(FAKE, Scratch(None))
     found = fit_there(signal, store, max_steps=2, **changes)
     assert all(map(torch.equal, found, stored(fit(signal, max_steps=2, **changes))))
 
@@ -42,15 +42,15 @@ def test_a_fit_elsewhere_has_the_bits_of_the_cpu(changes: dict[str, Any]) -> Non
 @pytest.mark.parametrize("held_bytes", [0, 2 * 4 * 17 * 22 + 100])
 def test_signals_may_be_stored_in_scratch_or_on_the_device(held_bytes: int) -> None:
     signal, changes = flat_and_busy(17, 22), {"max_steps": 2, "pyramid": LaplacianPyramid(3)}
-    store = LocalSignalStore(PRETENDED, Scratch(None), held_bytes, tile_side=16)
+    store = LocalSignalStore(FAKE, Scratch(None), held_bytes, tile_side=16)
     found = fit_there(signal, store, **changes)
     assert all(map(torch.equal, found, stored(fit(signal, **changes))))
 
 
 def waits(tile_side: int) -> tuple[int, int]:
     """How often the host waits while a level is scored, and while it is rendered."""
-    with PretendedDevice() as device:
-        store = LocalSignalStore(PRETENDED, Scratch(None), tile_side=tile_side)
+    with FakeDevice() as device:
+        store = LocalSignalStore(FAKE, Scratch(None), tile_side=tile_side)
         running = fitter(noise(1, 48, 40), store, max_steps=2, pyramid=GaussianPyramid(2))
         level = running.start_level(1)
         shards = [level.fit_chunk(chunk) for chunk in range(len(level.chunks))]

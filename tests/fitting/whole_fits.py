@@ -59,8 +59,8 @@ class Wrapped(Backend):
     inner: Backend
     wrap: Callable[[BlockTrainer, BlockProblem], BlockTrainer]
 
-    def steps(self, *given: Any) -> BlockTrainer:
-        return self.wrap(self.inner.steps(*given), BlockProblem(*given))
+    def trainer(self, problem: BlockProblem) -> BlockTrainer:
+        return self.wrap(self.inner.trainer(problem), problem)
 
     def outputs(self, *given: Any) -> Tensor:
         return self.inner.outputs(*given)
