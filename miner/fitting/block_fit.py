@@ -128,7 +128,7 @@ def fit_blocks(
     """Fit one small network to each block, independently; nothing waits for the device.
 
     What is returned for a block is the best state whose error was measured over all its pixels. A
-    block leaves the training when it meets the pruning criterion or its error is not finite.
+    block leaves the training when it satisfies the pruning criterion or its error is not finite.
     `on_steps` receives numbers of block steps that were done or spared.
     """
     settings, targets = problem.steps, problem.targets

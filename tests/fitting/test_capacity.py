@@ -182,14 +182,14 @@ def test_more_steps_or_a_looser_bound_never_ask_for_more(
     "capacity", [TargetErrorCapacity(probe_steps=7), BudgetCapacity(probe_steps=7)]
 )
 def test_the_probe_takes_its_own_number_of_steps(capacity: Capacity) -> None:
-    asked: list[int] = []
+    requested: list[int] = []
 
     def probe(n_steps: int) -> Tensor:
-        asked.append(n_steps)
+        requested.append(n_steps)
         return torch.tensor([1e-3])
 
     capacity.assign(request(n_steps=1000), probe)
-    assert asked == [7]
+    assert requested == [7]
 
 
 @given(

@@ -147,9 +147,9 @@ def test_blocks_without_numbers_leave_at_the_check_that_sees_it() -> None:
 def test_the_better_of_two_fits_is_taken_block_by_block() -> None:
     short, long = problem().with_steps(n_steps=5).fit(), problem().fit()
     rows = torch.tensor([2, 7])
-    taken = short.improved_by(rows, problem().select(rows).fit())
-    torch.testing.assert_close(taken.mse[rows], long.mse[rows])
-    same_bits(select(taken.parameters, OTHERS[3:5]), select(short.parameters, OTHERS[3:5]))
+    better = short.improved_by(rows, problem().select(rows).fit())
+    torch.testing.assert_close(better.mse[rows], long.mse[rows])
+    same_bits(select(better.parameters, OTHERS[3:5]), select(short.parameters, OTHERS[3:5]))
 
 
 def test_a_fit_without_numbers_is_never_the_better_one() -> None:
