@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -42,15 +42,13 @@ def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> Representa
         ValueError: the array has another shape, no values, or values outside [0, 1].
     """
     signal = _signal(array)
+    n_channels, *sides = signal.shape
     config = compose_settings(settings)
     built = build_settings(config)
-    n_levels = built.pyramid.levels_for(tuple(signal.shape[1:]), built.patch_size)
-    check_lists(check_config(config), n_levels)
-    pixel_format = PixelFormat.of_values("float32", signal.shape[0])
-    spec = make_spec(tuple(signal.shape[1:]), pixel_format, built)
-    image_signal = ArraySignal(signal.numpy())
+    check_lists(check_config(config), built.pyramid.levels_for(tuple(sides), built.patch_size))
+    spec = make_spec(tuple(sides), PixelFormat.of_values("float32", n_channels), built)
     signal_store = LocalSignalStore(_device(device), Scratch(None))
-    return fit_pyramid(PyramidFit(image_signal, spec, built, signal_store))
+    return fit_pyramid(PyramidFit(ArraySignal(signal), spec, built, signal_store))
 
 
 def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
@@ -67,7 +65,10 @@ def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
     }
     choices = [f"{name}={value}" for name, value in settings.items() if is_choice[name]]
     try:
-        with _own_hydra(), initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+        with (
+            _fresh_hydra(),
+            initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)),
+        ):
             config = compose("config", overrides=choices)
         for name, value in settings.items():
             if not is_choice[name]:
@@ -78,8 +79,8 @@ def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
 
 
 @contextmanager
-def _own_hydra() -> Iterator[None]:
-    """Leave alone the Hydra of a program that uses it too."""
+def _fresh_hydra() -> Iterator[None]:
+    """Keep the state of Hydra, which the calling program may use too."""
     state = Singleton.get_state()
     GlobalHydra.instance().clear()
     try:
@@ -103,24 +104,20 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _signal(array: ArrayLike) -> torch.Tensor:
+def _signal(array: ArrayLike) -> NDArray[np.float32]:
     values = np.asarray(array)
     if values.ndim == 2:
         values = values[None]
+    shape = f"array of shape {values.shape}"
     if values.ndim == 3 and values.shape[-1] <= 4 < values.shape[0]:
-        raise ValueError(
-            f"array of shape {values.shape}: channels come first; use array.transpose(2, 0, 1)"
-        )
+        raise ValueError(f"{shape}: channels come first; use array.transpose(2, 0, 1)")
     if values.ndim not in (3, 4) or values.size == 0:
-        raise ValueError(
-            f"array of shape {values.shape}: must be (C, H, W) or (C, D, H, W) with at least one "
-            "value"
-        )
+        raise ValueError(f"{shape}: must be (C, H, W) or (C, D, H, W) with at least one value")
     if values.dtype.kind != "f":
         raise ValueError(f"array of {values.dtype}: divide by its full range, as array / 255")
-    signal = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-    if not bool(((signal >= 0) & (signal <= 1)).all()):
+    signal = np.array(values, dtype=np.float32, order="C")
+    if not ((signal >= 0) & (signal <= 1)).all():
         raise ValueError(
             f"values from {values.min()} to {values.max()}: must lie in [0, 1]; scale them"
         )
-    return signal.clone()
+    return signal

@@ -9,7 +9,7 @@ from typing import Self
 from rich import get_console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from miner.fitting.best_state import merge_curves, no_longer_than
+from miner.fitting.block_fit import merge_curves, no_longer_than
 from miner.fitting.level_fit import LevelFit
 from miner.representation import Representation, Shard
 

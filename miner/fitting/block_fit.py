@@ -1,4 +1,4 @@
-"""Fits that went astray: when a block has diverged, and what is said when all have."""
+"""Fit a batch of blocks, find those that diverged, and join what several batches gave."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,18 +7,87 @@ import torch
 from torch import Tensor, nn
 
 from miner.fitting.backend import Backend
-from miner.fitting.best_state import Curve
 from miner.fitting.criteria import Pruning
-from miner.fitting.device import make_timer
+from miner.fitting.device import Timer
 from miner.fitting.optimizer import OptimizerFactory
-from miner.fitting.readout import Readout
-from miner.fitting.steps import BlockTrainer, StepSettings, checkpoints
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters
+from miner.fitting.steps import BlockProblem, checkpoints
+from miner.models.parameters import Parameters, concatenate, moved, select
+from miner.signals.signal import CPU
 from miner.support.errors import DivergenceError
 
 RATE_OF_REFIT = 0.1
-"""Blocks that diverged are fitted again at this part of their rate."""
+"""Blocks that diverged are fitted again at this fraction of their rate."""
+
+Curve = tuple[tuple[int, float, float], ...]
+"""(steps so far, seconds so far, summed squared error) in the order of time."""
+
+
+def merge_curves(curves: Sequence[Curve]) -> Curve:
+    """The curve of several fits that ran one after another, as if side by side.
+
+    Seconds and errors are summed step by step; a fit that stopped early keeps its last values.
+    """
+    points = [(point[0], fit, *point[1:]) for fit, curve in enumerate(curves) for point in curve]
+    last = [(curve[0][1], curve[0][2]) for curve in curves]
+    merged: dict[int, tuple[float, float]] = {}
+    for step, fit, seconds, error in sorted(points):
+        last[fit] = (seconds, error)
+        merged[step] = (sum(s for s, _ in last), sum(e for _, e in last))
+    return tuple((step, seconds, error) for step, (seconds, error) in merged.items())
+
+
+def no_longer_than(curve: Curve, seconds: float, start_s: float = 0.0) -> Curve:
+    """The curve of fits, some of them concurrent, that took `seconds` from `start_s` on."""
+    longest = max((at for _, at, _ in curve), default=0.0)
+    factor = seconds / longest if longest > seconds else 1.0
+    return tuple((step, start_s + factor * at, error) for step, at, error in curve)
+
+
+@dataclass(frozen=True)
+class BlockFit:
+    """The best state of every block `(B, ...)`, its error `(B,)`, and how the fit went.
+
+    Masks `(B,)` say which blocks met the pruning criterion before the last step, which ended worse
+    than they began, and which did so again at a lower rate. `curve` holds the summed squared error
+    at each check; a block is left out of it until it has a finite error.
+    """
+
+    parameters: Parameters
+    mse: Tensor
+    converged: Tensor
+    diverged: Tensor
+    diverged_again: Tensor
+    curve: Curve
+
+    def improved_by(self, rows: Tensor, refit: "BlockFit") -> "BlockFit":
+        """The better of two fits for the blocks `rows`, which `refit` has; all else stays."""
+        better = refit.mse < self.mse[rows]  # false for NaN
+        chosen = rows[better]
+        return replace(
+            self,
+            parameters={
+                name: tensor.index_copy(0, chosen, refit.parameters[name][better])
+                for name, tensor in self.parameters.items()
+            },
+            mse=self.mse.index_copy(0, chosen, refit.mse[better]),
+            converged=self.converged.index_copy(0, chosen, refit.converged[better]),
+            diverged_again=self.diverged_again.index_copy(0, rows, refit.diverged),
+        )
+
+
+def join_fits(members: Sequence[Tensor], fits: Sequence[BlockFit]) -> BlockFit:
+    """The fits of batches that ran one after another as one, in the host's memory.
+
+    `members` are the numbers `(B,)` of the blocks of each batch.
+    """
+    order = torch.cat(list(members)).argsort()
+
+    by_block = {
+        name: torch.cat([getattr(fit, name) for fit in fits]).cpu()[order]
+        for name in ("mse", "converged", "diverged", "diverged_again")
+    }
+    parameters = select(moved(concatenate([fit.parameters for fit in fits]), CPU), order)
+    return BlockFit(parameters, curve=merge_curves([fit.curve for fit in fits]), **by_block)
 
 
 def has_diverged(first: Tensor, last: Tensor, max_mse: float) -> Tensor:
@@ -30,14 +99,10 @@ def has_diverged(first: Tensor, last: Tensor, max_mse: float) -> Tensor:
 
 
 def raise_if_most_diverged(diverged_again: Sequence[Tensor], optimizer: OptimizerFactory) -> None:
-    """Stop a fit whose rate is too high for more than half of the blocks: it would come to nothing.
-
-    Takes the masks `(B,)` of the groups of a chunk: which blocks diverged, and again at the lower
-    rate. No masks, or empty ones, are fine. At an absurd rate the others are those whose starts
-    are good enough already.
+    """Stop a fit whose rate is too high, from masks `(B,)` of blocks that diverged twice.
 
     Raises:
-        DivergenceError: more than half of them did.
+        DivergenceError: more than half of them did; the others may have started well enough.
     """
     masks = torch.cat([torch.empty(0, dtype=torch.bool), *diverged_again])
     n_diverged = int(masks.sum())
@@ -53,97 +118,55 @@ def raise_if_most_diverged(diverged_again: Sequence[Tensor], optimizer: Optimize
     )
 
 
-@dataclass(frozen=True)
-class BlockFit:
-    """Best state of every block `(B, ...)`, its error `(B,)`, and how the fit went.
-
-    `converged` `(B,)` says which blocks met the pruning criterion before the last step, `diverged`
-    `(B,)` which ended worse than they began. `curve` holds the sum of the blocks' mean errors at
-    each check; a block is left out of it until it has a finite error.
-    """
-
-    parameters: Parameters
-    mse: Tensor
-    converged: Tensor
-    diverged: Tensor
-    curve: Curve
-
-    def improved_by(self, rows: Tensor, other: "BlockFit") -> "BlockFit":
-        """The better of two fits for the blocks `rows`, which `other` has; all else stays."""
-        better = other.mse < self.mse[rows]  # false for NaN
-        chosen = rows[better]
-        return replace(
-            self,
-            parameters={
-                name: tensor.index_copy(0, chosen, other.parameters[name][better])
-                for name, tensor in self.parameters.items()
-            },
-            mse=self.mse.index_copy(0, chosen, other.mse[better]),
-            converged=self.converged.index_copy(0, chosen, other.converged[better]),
-        )
-
-
 def fit_blocks(
     backend: Backend,
-    model: BlockNetwork,
-    readout: Readout,
-    settings: StepSettings,
+    problem: BlockProblem,
     pruning: Pruning,
     max_mse: float,
-    encoded: Tensor,
-    targets: Tensor,
-    start: Parameters,
     on_steps: Callable[[int], None] = lambda n: None,
 ) -> BlockFit:
-    """Fit one small network to each block.
+    """Fit one small network to each block, independently; nothing waits for the device.
 
-    Takes encoded coordinates `(E, P)` that all blocks share, targets `(B, C, P)` and the trained
-    parameters to start from, `(B, ...)`. `on_steps` is told how many block steps were done or
-    spared. Blocks never influence each other; what is returned for a block is the best state whose
-    error was measured over all its pixels. A block leaves the training when it meets the pruning
-    criterion or its error is not finite. Nothing here waits for the device before the end.
+    What is returned for a block is the best state whose error was measured over all its pixels. A
+    block leaves the training when it satisfies the pruning criterion or its error is not finite.
+    `on_steps` receives numbers of block steps that were done or spared.
     """
-    watch = make_timer(targets.device)
-    steps = backend.steps(model, readout, settings, encoded, targets, start)
-    first = _errors_at_start(steps, settings, n_pixels=encoded.shape[1])
-    n_blocks, taken, sums = len(targets), 0, []
-    training = torch.ones(n_blocks, dtype=torch.bool, device=targets.device)
-    converged, before = torch.zeros_like(training), torch.full_like(first, torch.inf)
-    marks = list(checkpoints(settings.n_steps, pruning.every_n_steps))
-    for checkpoint in marks:
-        steps.advance(checkpoint - steps.step)
-        steps.evaluate()
-        watch.mark()
-        sums.append(torch.where(steps.best_mse.isfinite(), steps.best_mse, 0.0).double().sum())
-        on_steps((checkpoint - taken) * n_blocks)
-        taken = checkpoint
-        if checkpoint == settings.n_steps:
-            break
-        done = pruning.converged(steps.mse, before, max_mse)
-        converged |= training & done
-        training &= ~done & steps.mse.isfinite()
-        before = steps.mse
-        steps.deactivate(~training)
-        if steps.is_idle:
-            on_steps((settings.n_steps - checkpoint) * n_blocks)
-            break
-    curve = zip(marks, watch.seconds(), torch.stack(sums).tolist(), strict=False)
-    return BlockFit(
-        parameters=steps.best,
-        mse=steps.best_mse,
-        converged=converged,
-        diverged=has_diverged(first, steps.mse, max_mse),
-        curve=tuple(curve),
-    )
-
-
-def _errors_at_start(steps: BlockTrainer, settings: StepSettings, n_pixels: int) -> Tensor:
-    """Errors `(B,)` of the state that training starts from.
-
-    A step over all pixels scores the state that it moves away from, so the first one is taken.
-    """
-    if settings.draws_pixels(n_pixels):
-        steps.evaluate()
+    settings, targets = problem.steps, problem.targets
+    n_steps, n_blocks, n_values = settings.n_steps, len(targets), targets[0].numel()
+    timer = Timer(targets.device)
+    trainer = backend.trainer(problem)
+    if settings.draws_pixels(targets.shape[-1]):
+        trainer.evaluate()
     else:
-        steps.advance(1)
-    return steps.mse
+        trainer.advance(1)  # a step over all pixels measures the state before it
+    first, before = trainer.mse, torch.full_like(trainer.mse, torch.inf)
+    training = torch.ones(n_blocks, dtype=torch.bool, device=targets.device)
+    converged = torch.zeros_like(training)
+    n_done, sums = 0, []
+    marks = list(checkpoints(n_steps, pruning.every_n_steps))
+    for checkpoint in marks:
+        trainer.advance(checkpoint - trainer.step)
+        trainer.evaluate()
+        timer.mark()
+        sums.append(torch.where(trainer.best_mse.isfinite(), trainer.best_mse, 0.0).double().sum())
+        on_steps((checkpoint - n_done) * n_blocks)
+        n_done = checkpoint
+        if checkpoint == n_steps:
+            break
+        done = pruning.converged(trainer.mse, before, max_mse)
+        converged |= training & done
+        training &= ~done & trainer.mse.isfinite()
+        before = trainer.mse
+        trainer.deactivate(~training)
+        if trainer.is_idle:
+            on_steps((n_steps - checkpoint) * n_blocks)
+            break
+    errors = (n_values * error for error in torch.stack(sums).tolist())
+    return BlockFit(
+        parameters=trainer.best,
+        mse=trainer.best_mse,
+        converged=converged,
+        diverged=has_diverged(first, trainer.mse, max_mse),
+        diverged_again=torch.zeros_like(training),
+        curve=tuple(zip(marks, timer.seconds(), errors, strict=False)),
+    )

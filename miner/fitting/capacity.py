@@ -1,4 +1,4 @@
-"""How wide a block's network is: one width for all blocks of a level, or a width by need."""
+"""How wide a block's network is: one width for all blocks of a level, or one for each block."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,10 +16,9 @@ _TOLERANCE_DB = 0.3  # what rounding for storage may cost without another fit
 
 @dataclass(frozen=True)
 class WidthRequest:
-    """What the blocks of a chunk are to do: reach `max_mse`, with `n_pixels` `(B,)` real pixels.
+    """Blocks with `n_pixels` `(B,)` real pixels that are to reach `max_mse` in `n_steps`.
 
-    A whole patch has `patch_pixels`; `width` is the level's own, `n_steps` how many steps a fit
-    takes, `cost` the number of parameters of a block with a width.
+    A whole patch has `patch_pixels`, `width` is the level's, `cost` counts a width's parameters.
     """
 
     width: int
@@ -32,17 +31,16 @@ class WidthRequest:
 
 @dataclass(frozen=True)
 class Capacity(ABC):
-    """Gives each block of a chunk a number of hidden features."""
+    """Gives each block of a chunk a width, and a wider one for up to `max_refits` refits."""
 
     max_refits: int = 0
-    """How often blocks are fitted again, wider, before what they have is stored."""
 
     @abstractmethod
-    def assign(self, task: WidthRequest, probe: Probe) -> Tensor:
+    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
         """Widths `(B,)` of a chunk's blocks."""
 
-    def widen(self, widths: Tensor, mse: Tensor, task: WidthRequest) -> Tensor:
-        """Widths `(B,)` for another try of blocks whose fits ended with errors `mse`."""
+    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
+        """Widths `(B,)` for a refit of blocks whose fits ended with errors `mse` `(B,)`."""
         return widths
 
 
@@ -50,19 +48,18 @@ class Capacity(ABC):
 class UniformCapacity(Capacity):
     """`model.width` for every block."""
 
-    def assign(self, task: WidthRequest, probe: Probe) -> Tensor:
+    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
         """The level's width."""
-        return torch.full_like(task.n_pixels, task.width)
+        return torch.full_like(request.n_pixels, request.width)
 
 
 @dataclass(frozen=True)
 class TargetErrorCapacity(Capacity):
     """The smallest width that will bring a block to `fitting.max_mse`.
 
-    Each block is first fitted for `probe_steps` at `model.width`. By how many decibels it misses
-    the bound, less what more steps will bring (`gain_db` for ten times as many), says how many
-    features more or fewer it gets, from `least` to `most`. Where that was too little the block is
-    fitted again, wider.
+    Each block is first fitted for `probe_steps` at `model.width`. It then gets `features_per_db`
+    more or fewer features for each decibel that its error is above or below the bound, less what
+    more steps will gain (`gain_db` for ten times as many), from `min_width` to `max_width`.
 
     `features_per_db` is that of a patch of 1024 pixels. It goes with the root of the number of
     pixels, because parameters go with the square of the width.
@@ -75,63 +72,62 @@ class TargetErrorCapacity(Capacity):
     min_width: int = 1
     max_width: int = 48
 
-    def assign(self, task: WidthRequest, probe: Probe) -> Tensor:
-        """Widths by a pilot fit."""
-        return self._needed(task, probe(self._probe_steps(task)))
+    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
+        """Widths by a probe fit."""
+        return self._needed(request, probe(self._probe_steps(request)))
 
-    def _needed(self, task: WidthRequest, mse: Tensor) -> Tensor:
-        """Widths that will bring blocks with errors `mse` after the pilot to the bound."""
-        gain = self.gain_db * math.log10(task.n_steps / self._probe_steps(task))
-        lacking = _excess_db(mse, task.max_mse) - gain
-        return self._rounded(task.width + self._per_db(task) * lacking)
-
-    def widen(self, widths: Tensor, mse: Tensor, task: WidthRequest) -> Tensor:
+    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
         """Wider where the error is above the bound by more than rounding for storage costs."""
-        lacking = _excess_db(mse, task.max_mse)
-        wider = self._rounded(widths + (self._per_db(task) * lacking).clamp(min=1))
+        lacking = _excess_db(mse, request.max_mse)
+        wider = self._rounded(widths + (self._features_per_db(request) * lacking).clamp(min=1))
         return torch.where(lacking > _TOLERANCE_DB, torch.maximum(wider, widths), widths)
 
-    def _probe_steps(self, task: WidthRequest) -> int:
-        return min(self.probe_steps, task.n_steps)
+    def _needed(self, request: WidthRequest, mse: Tensor) -> Tensor:
+        """Widths that will bring blocks with errors `mse` after the probe fit to the bound."""
+        gain = self.gain_db * math.log10(request.n_steps / self._probe_steps(request))
+        lacking = _excess_db(mse, request.max_mse) - gain
+        return self._rounded(request.width + self._features_per_db(request) * lacking)
 
-    def _per_db(self, task: WidthRequest) -> float:
-        return self.features_per_db * math.sqrt(task.patch_pixels / 1024)
+    def _probe_steps(self, request: WidthRequest) -> int:
+        return min(self.probe_steps, request.n_steps)
+
+    def _features_per_db(self, request: WidthRequest) -> float:
+        return self.features_per_db * math.sqrt(request.patch_pixels / 1024)
 
     def _rounded(self, widths: Tensor) -> Tensor:
-        """Whole numbers within the limits, rounded up; a diverged fit gets the most."""
+        """Whole numbers within the limits, rounded up; a diverged fit gets `max_width`."""
         finite = widths.nan_to_num(nan=self.max_width, posinf=self.max_width)
         return finite.clamp(self.min_width, self.max_width).ceil().long()
 
 
 @dataclass(frozen=True)
 class BudgetCapacity(TargetErrorCapacity):
-    """Widths by need for the lowest bound that `parameters_per_pixel` pay for.
+    """Widths for the lowest common error that `parameters_per_pixel` pay for.
 
-    Every chunk spends that many for each pixel of its blocks, and hard blocks get more of them:
-    the same error everywhere is where a parameter more is worth the same everywhere. The bound
-    decides widths alone; blocks train on to `fitting.max_mse`. The widths of a block therefore
-    depend on those it shares a chunk with.
+    Every chunk spends that many for each pixel of its blocks, and hard blocks get more of them, so
+    that widths depend on the other blocks of the chunk. The common error decides widths alone;
+    blocks are trained to `fitting.max_mse`.
     """
 
     max_refits: int = 0
     parameters_per_pixel: float = 0.75
 
-    def widen(self, widths: Tensor, mse: Tensor, task: WidthRequest) -> Tensor:
+    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
         """No wider: the budget is spent."""
         return widths
 
-    def assign(self, task: WidthRequest, probe: Probe) -> Tensor:
-        """Widths by a pilot fit and bisection."""
-        mse = probe(self._probe_steps(task)).nan_to_num(nan=1.0, posinf=1.0)
-        costs = torch.tensor([0, *(task.cost(width) for width in range(1, self.max_width + 1))])
-        budget = self.parameters_per_pixel * float(task.n_pixels.sum())
-        low, high = -30.0, 30.0  # decades of the bound; the high one gives every block the least
+    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
+        """Widths by a probe fit and bisection."""
+        mse = probe(self._probe_steps(request)).nan_to_num(nan=1.0, posinf=1.0)
+        costs = torch.tensor([0, *(request.cost(width) for width in range(1, self.max_width + 1))])
+        budget = self.parameters_per_pixel * float(request.n_pixels.sum())
+        low, high = -30.0, 30.0  # decades of the error; `high` gives every block `min_width`
         while high - low > 1e-3:
             middle = (low + high) / 2
-            widths = self._needed(replace(task, max_mse=10**middle), mse)
+            widths = self._needed(replace(request, max_mse=10**middle), mse)
             is_paid = int(costs[widths].sum()) <= budget
             low, high = (low, middle) if is_paid else (middle, high)
-        return self._needed(replace(task, max_mse=10**high), mse)
+        return self._needed(replace(request, max_mse=10**high), mse)
 
 
 def _excess_db(mse: Tensor, max_mse: float) -> Tensor:

@@ -28,11 +28,10 @@ class MSELoss(Loss):
 
 @dataclass(frozen=True)
 class LogMSELoss(Loss):
-    """The error's logarithm: equal relative gains weigh the same early and late in a fit.
+    """The logarithm: equal relative gains weigh the same early and late in a fit.
 
     Adam's running mean of squared gradients then stays level while the error falls by orders of
-    magnitude, which would otherwise hold the steps back. `floor` bounds what a near perfect block
-    weighs.
+    magnitude. `floor` bounds the weight of a nearly perfect block.
     """
 
     floor: float = 1e-8
@@ -67,7 +66,7 @@ class CosineSchedule(Schedule):
     final_ratio: float = 0.1
 
     def factor(self, step: int, n_steps: int) -> float:
-        """The cosine's value; a step count of 1 stays at 1."""
+        """The cosine's value; a single step has the factor 1."""
         progress = step / n_steps
         return self.final_ratio + (1 - self.final_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
 
@@ -85,7 +84,7 @@ class ExponentialSchedule(Schedule):
 
 @dataclass(frozen=True)
 class Pruning(ABC):
-    """A criterion that is asked every `every_n_steps` steps."""
+    """A criterion that is checked every `every_n_steps` steps."""
 
     every_n_steps: int = 10
 

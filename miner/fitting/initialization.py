@@ -2,9 +2,9 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,13 +31,11 @@ def pixel_subset(n_pixels: int, n_drawn: int, step: int, *key: int | str) -> Ten
     return order[part * n_drawn : (part + 1) * n_drawn]
 
 
-@dataclass(frozen=True)
-class Parents:
+class Parents(NamedTuple):
     """The coarser blocks that cover some blocks of a level.
 
-    `exists` `(B,)` says which parents are active and have the same shapes; rows of `hidden` and
-    `frames` `(B, 1 + D)` (generation, offset) mean something only there. `parity` `(B, D)` says
-    which half of its parent a block covers.
+    `exists` `(B,)`: which are stored with the same shapes; `hidden` and `frames` `(B, 1 + D)`
+    (generation, offset) are defined only there. `parity` `(B, D)`: the half that a block covers.
     """
 
     exists: Tensor
@@ -46,11 +44,10 @@ class Parents:
     parity: Tensor
 
 
-@dataclass(frozen=True)
-class InitialState:
+class InitialState(NamedTuple):
     """Hidden parameters `(B, ...)`, frames `(B, 1 + D)`, and which blocks start fresh `(B,)`.
 
-    The parameters lie on the device that trains them, all else in the host's memory.
+    The parameters are on the device that trains them, all else is in the host's memory.
     """
 
     hidden: Parameters
@@ -77,7 +74,7 @@ class FreshWeights(Weights):
 
     def start(self, drawn: Mapping[str, Tensor], parents: Parents) -> InitialState:
         """Copies of the draw."""
-        return _start(drawn, parents, inherits=torch.zeros_like(parents.exists), gain=1.0)
+        return _start(drawn, parents, inherits=torch.zeros_like(parents.exists))
 
 
 @dataclass(frozen=True)
@@ -91,14 +88,18 @@ class SharedWeights(Weights):
 
     def start(self, drawn: Mapping[str, Tensor], parents: Parents) -> InitialState:
         """Scaled copies of the parents, the draw where there is none."""
-        return _start(drawn, parents, inherits=parents.exists, gain=self.gain)
+        scaled = {
+            name: tensor * self.gain if name.endswith((".weight", ".bias")) else tensor
+            for name, tensor in parents.hidden.items()
+        }
+        return _start(drawn, parents._replace(hidden=scaled), inherits=parents.exists)
 
 
 @dataclass(frozen=True)
 class ParentFrameWeights(Weights):
     """A block keeps its parent's hidden features exactly, by seeing its part of the parent's box.
 
-    After `max_generations` in one frame a block starts fresh, in a frame of its own.
+    After `max_generations` in one frame a block starts fresh, with its own box.
     """
 
     max_generations: int = 2
@@ -106,75 +107,47 @@ class ParentFrameWeights(Weights):
     def start(self, drawn: Mapping[str, Tensor], parents: Parents) -> InitialState:
         """Copies of the parents with their frames halved."""
         inherits = parents.exists & (parents.frames[:, 0] < self.max_generations)
-        start = _start(drawn, parents, inherits, gain=1.0)
         generation = parents.frames[:, :1] + 1
         offset = 2 * parents.frames[:, 1:] + parents.parity
-        frames = torch.cat([generation, offset], dim=1)
-        return InitialState(start.hidden, torch.where(inherits[:, None], frames, 0), start.is_fresh)
+        frames = torch.where(inherits[:, None], torch.cat([generation, offset], dim=1), 0)
+        return _start(drawn, parents, inherits)._replace(frames=frames)
 
 
-def _start(
-    drawn: Mapping[str, Tensor], parents: Parents, inherits: Tensor, gain: float
-) -> InitialState:
+def _start(drawn: Mapping[str, Tensor], parents: Parents, inherits: Tensor) -> InitialState:
+    """Copies of the parents where a mask `(B,)` holds, else of the draw; no frames."""
     hidden = repeat(drawn, len(inherits))
     if inherits.any():
-        there = inherits.to(next(iter(hidden.values())).device)
-        hidden = where(there, _scaled(parents.hidden, gain), hidden)
+        device = next(iter(hidden.values())).device
+        hidden = where(inherits.to(device), parents.hidden, hidden)
     return InitialState(hidden, torch.zeros_like(parents.frames), ~inherits)
 
 
-def _scaled(hidden: Mapping[str, Tensor], gain: float) -> Parameters:
-    affine = ("weight", "bias")
-    return {n: t * gain if n.rsplit(".", 1)[-1] in affine else t for n, t in hidden.items()}
-
-
 def find_parents(
-    spec: Spec,
-    level: int,
-    width: int,
-    blocks: Tensor,
-    coarser: ShardIndex,
-    device: torch.device,
+    spec: Spec, level: int, width: int, blocks: Tensor, coarser: ShardIndex, device: torch.device
 ) -> Parents:
-    """The stored parents of blocks `(B,)` of one width; none at the coarsest or of another shape.
+    """The stored parents of blocks `(B,)` of one width, decoded on the device.
 
-    The parent of the block at position q is the coarser block at q // 2. Only shards that hold
-    parents are read. Their numbers are decoded on the device.
+    The parent of the block at position q is the coarser block at q // 2; only shards that hold
+    parents of this width are read.
     """
     positions = spec.grid(level).positions(blocks)
-    groups = list(_groups(spec, level, width, positions // 2, coarser))
-    if not groups:
-        return Parents(
-            exists=torch.zeros(len(blocks), dtype=torch.bool),
-            hidden={},
-            frames=torch.zeros(len(blocks), 1 + len(spec.sides), dtype=torch.long),
-            parity=positions % 2,
-        )
-    wanted = spec.grid(level + 1).numbers(positions // 2)
-    known, frames = (torch.cat(parts) for parts in list(zip(*groups, strict=True))[:2])
+    above, parity = positions // 2, positions % 2
+    numbers, frames, stored = [], [], []
+    if not spec.is_coarsest(level):
+        wanted = spec.grid(level + 1).numbers(above)
+        for shard in coarser.near(above.amin(0).tolist(), (above.amax(0) + 1).tolist()):
+            has_width = shard.widths == width
+            is_parent = torch.isin(shard.blocks, wanted) & has_width
+            if is_parent.any():
+                numbers.append(shard.blocks[is_parent])
+                frames.append(shard.frames[is_parent])
+                stored.append(select(shard.stored[width], is_parent[has_width]))
+    if not numbers:
+        no_frames = torch.zeros(len(blocks), 1 + len(spec.sides), dtype=torch.long)
+        return Parents(torch.zeros(len(blocks), dtype=torch.bool), {}, no_frames, parity)
+    known = torch.cat(numbers)
     order = known.argsort()
-    place = torch.searchsorted(known[order], wanted).clamp(max=len(known) - 1)
-    row = order[place]
-    stored = select(concatenate([stored for _, _, stored in groups]), row)
-    decoded = spec.storage.decode(moved(stored, device))
-    return Parents(
-        exists=known[row] == wanted,
-        hidden={name: decoded[name] for name in spec.model(level, width).mlp.shapes()},
-        frames=frames[row],
-        parity=positions % 2,
-    )
-
-
-def _groups(
-    spec: Spec, level: int, width: int, places: Tensor, coarser: ShardIndex
-) -> Iterator[tuple[Tensor, Tensor, Parameters]]:
-    """Numbers, frames and stored tensors of the parents in each shard; `places` `(B, D)`."""
-    if spec.is_coarsest(level):
-        return
-    wanted = spec.grid(level + 1).numbers(places)
-    for shard in coarser.near(places.amin(0).tolist(), (places.amax(0) + 1).tolist()):
-        is_parent = torch.isin(shard.blocks, wanted) & (shard.widths == width)
-        if is_parent.any():
-            kept = is_parent[shard.widths == width]
-            stored = select(shard.stored[width], kept)
-            yield shard.blocks[is_parent], shard.frames[is_parent], stored
+    row = order[torch.searchsorted(known[order], wanted).clamp(max=len(known) - 1)]
+    decoded = spec.storage.decode(moved(select(concatenate(stored), row), device))
+    hidden = {name: decoded[name] for name in spec.model(level, width).mlp.shapes()}
+    return Parents(known[row] == wanted, hidden, torch.cat(frames)[row], parity)

@@ -1,4 +1,4 @@
-"""Optimisers over stacked parameters: the probe that admits one, and leaving blocks out of one.
+"""Optimisers over stacked parameters: the probe that admits one, and compaction of its state.
 
 Blocks share a tensor but nothing else, so an optimiser is usable only if every number moves by its
 own gradient alone.
@@ -18,33 +18,48 @@ _PROBE_STEPS = 3
 def probe(factory: OptimizerFactory) -> None:
     """Refuse an optimiser that lets one block's gradient move another block.
 
-    Two blocks together must move as each moves alone.
+    Two blocks in one tensor must move as each moves alone.
 
     Raises:
         ValueError: the optimiser cannot be built, mixes blocks, needs a closure, or refuses
             stacked parameters.
     """
+    target = getattr(factory, "func", factory)
+    name = f"optimizer={getattr(target, '__name__', target)}"
     try:
         factory([nn.Parameter(torch.zeros(2, 4, 3))])
     except Exception as error:
         raise ValueError(
-            f"optimizer={_name(factory)}: cannot be built ({error}); change that setting, leave it "
+            f"{name}: cannot be built ({error}); change that setting, leave it "
             "out with ~optimizer.NAME, or use an element-wise torch.optim class such as adam"
         ) from error
+    remedy = (
+        f"{name}: blocks are independent, so every number must move by its own gradient alone; "
+        "use an element-wise torch.optim class such as adam, adamw, radam or nadam"
+    )
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(2, 4, 3, generator=generator, dtype=torch.float64)
     # Unequal scales: a norm over both blocks would show.
     scales = torch.tensor([1.0, 10.0]).view(1, 2, 1, 1)
-    noise = torch.randn(_PROBE_STEPS, 2, 4, 3, generator=generator, dtype=torch.float64)
+    noise = torch.randn(_PROBE_STEPS, *start.shape, generator=generator, dtype=torch.float64)
     gradients = scales * noise
     try:
-        together = _walk(factory, start, gradients)
+        both = _walk(factory, start, gradients)
         alone = [_walk(factory, start[b : b + 1], gradients[:, b : b + 1]) for b in range(2)]
     except Exception as error:  # whatever a foreign optimiser raises is the reason it is refused
-        raise ValueError(f"{_remedy(factory)} ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{remedy} ({type(error).__name__}: {error})") from error
     moved = torch.cat(alone) - start
-    if not torch.allclose(together - start, moved, rtol=1e-6, atol=1e-6 * float(moved.abs().max())):
-        raise ValueError(_remedy(factory))
+    if not torch.allclose(both - start, moved, rtol=1e-6, atol=1e-6 * float(moved.abs().max())):
+        raise ValueError(remedy)
+
+
+def _walk(factory: OptimizerFactory, start: Tensor, gradients: Tensor) -> Tensor:
+    parameter = nn.Parameter(start.clone())
+    optimizer = factory([parameter])
+    for gradient in gradients:
+        parameter.grad = gradient.clone()
+        optimizer.step()
+    return parameter.detach()
 
 
 def keep_blocks(
@@ -52,8 +67,8 @@ def keep_blocks(
 ) -> dict[str, nn.Parameter]:
     """Drop all blocks but `index` from parameters and from the optimiser's state of their shape.
 
-    Gives the new parameters and points the optimiser at them; states such as `step`, which have
-    another shape, stay as they are.
+    Returns the new parameters and points the optimiser at them; states of another shape, such as
+    `step`, stay as they are.
     """
     kept = {name: nn.Parameter(old.detach()[index]) for name, old in parameters.items()}
     for name, old in parameters.items():
@@ -67,25 +82,3 @@ def keep_blocks(
 
 def _has_blocks(value: Any, parameter: Tensor) -> bool:
     return isinstance(value, Tensor) and value.ndim > 0 and value.shape == parameter.shape
-
-
-def _walk(factory: OptimizerFactory, start: Tensor, gradients: Tensor) -> Tensor:
-    parameter = nn.Parameter(start.clone())
-    optimizer = factory([parameter])
-    for gradient in gradients:
-        parameter.grad = gradient.clone()
-        optimizer.step()
-    return parameter.detach()
-
-
-def _name(factory: OptimizerFactory) -> str:
-    target = getattr(factory, "func", factory)
-    return str(getattr(target, "__name__", target))
-
-
-def _remedy(factory: OptimizerFactory) -> str:
-    return (
-        f"optimizer={_name(factory)}: blocks are independent, so every number must move by its "
-        "own gradient alone; use an element-wise torch.optim class such as adam, adamw, radam or "
-        "nadam"
-    )

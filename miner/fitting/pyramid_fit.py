@@ -1,15 +1,19 @@
 """Fit a whole pyramid, coarse to fine."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
-from miner.fitting.device import as_numbers
-from miner.fitting.level_fit import CoarserLevel, LevelFit, squared_error
-from miner.fitting.settings import FitSettings, at_level
+from miner.fitting.device import ComputeDevice, as_numbers
+from miner.fitting.level_fit import LevelFit, squared_error
+from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.images.pixel_format import PixelFormat
 from miner.models.network import BlockMLP, BlockNetwork
+from miner.pyramids.prediction import ExpandedSignal, ZeroSignal
 from miner.pyramids.resample import reduce
 from miner.representation import Representation, Shard, Spec
-from miner.signals.regions import tile_side, tiles
+from miner.representation.shard_folder import ShardIndex
+from miner.signals.regions import tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch
 from miner.signals.store import SignalStore
 from miner.support.communication import SINGLE_PROCESS, Communicator, gather_items, items_of_rank
@@ -40,12 +44,19 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
     )
 
 
+class CoarserLevel(NamedTuple):
+    """The next coarser level, finished: its reconstruction and its shards."""
+
+    reconstruction: Signal
+    shards: Sequence[Shard]
+
+
 class PyramidFit:
     """Levels of a signal in the unit range, to be fitted one after another.
 
-    `room` holds the coarser levels of the signal and the reconstructions of the last two levels.
-    Several processes share out the tiles of all that is made and scored: each then reads in the
-    room what the others have made.
+    The store holds the coarser levels of the signal and the reconstructions of two levels; each
+    process computes some tiles and reads those of the others there. `n_threads` is that of a
+    `ComputeDevice`.
     """
 
     def __init__(
@@ -55,61 +66,81 @@ class PyramidFit:
         settings: FitSettings,
         signal_store: SignalStore,
         ranks: Communicator = SINGLE_PROCESS,
+        n_threads: int | None = None,
     ) -> None:
         """Build the pyramid of the signal, on the device, tile by tile.
 
         Raises:
             OSError: the disk is full.
         """
-        self.spec, self.settings, self.device = spec, settings, signal_store.device
-        self._signal_store, self._ranks = signal_store, ranks
+        self.spec, self.device = spec, signal_store.device
+        self._store, self._ranks = signal_store, ranks
+        self._n_threads, self._tile_side = n_threads, signal_store.tile_side_for(spec.n_channels)
         self.signals: list[Signal] = [signal_store.to_device("signal_0", signal)]
         for level in range(1, spec.n_levels):
-            coarser = self._new(f"signal_{level}", level)
-            _reduce(self.signals[-1], coarser, ranks)
+            coarser = self._new_signal(f"signal_{level}", level)
+            self._reduce(self.signals[-1], coarser)
             self.signals.append(coarser)
         self._coarser: CoarserLevel | None = None
-        self.backend = settings.backend.prepare(
-            spec.models, settings.readout, settings.steps_at(0), signal_store.device
+        backend = settings.backend.prepare(
+            spec.models, settings.readout, settings.steps_at(0), self.device
         )
+        self.settings = replace(settings, backend=backend)
 
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
-        return LevelFit(
-            self.spec,
-            self.settings,
-            self.backend,
-            level,
-            self.signals[level],
-            self._coarser,
-            self.device,
-            self._ranks,
-        )
+        spec, device, coarser = self.spec, self.device, self._coarser
+        sides = spec.level_sides[level]
+        shards: Sequence[Shard] = ()
+        prediction: Signal = ZeroSignal(spec.n_channels, sides, device)
+        if coarser is not None:
+            prediction = ExpandedSignal(coarser.reconstruction, sides)
+            shards = coarser.shards if self.settings.weights.inherits else ()
+        parents = ShardIndex(spec.grid(min(level + 1, spec.n_levels - 1)), shards)
+        compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
+        context = LevelContext(spec, self.settings, level, compute, parents)
+        return LevelFit(context, self.signals[level], prediction, self._tile_side, self._ranks)
 
     def finish_level(self, fit: LevelFit, shards: Sequence[Shard]) -> float:
         """Render the level from what is stored, for the next to be predicted from.
 
-        Gives the summed squared error of the level, clipped to the unit range.
+        Returns the summed squared error of the level, clipped to the unit range.
         """
-        kept = self._new(f"reconstruction_{fit.level}", fit.level) if fit.level > 0 else None
-        own = items_of_rank(self._ranks, fit.tiles)
+        level = fit.level
+        kept = self._new_signal(f"reconstruction_{level}", level) if level > 0 else None
+        regions = items_of_rank(self._ranks, fit.tiles)
+        rendered_tiles = fit.reconstruct(shards, regions)
+        signal_tiles = prefetch(fit.signal, regions)
         errors = []
-        tiles = zip(own, fit.reconstruct(shards, own), prefetch(fit.signal, own), strict=True)
-        for region, rendered, signal in tiles:
+        for region, rendered, signal in zip(regions, rendered_tiles, signal_tiles, strict=True):
             if kept is not None:
                 kept.write(region, rendered)
             errors.append(squared_error(signal, rendered.clamp_(0, 1)))
         sse = sum(gather_items(self._ranks, as_numbers(errors)), 0.0)
         if self._coarser is not None:
-            self._signal_store.remove(f"reconstruction_{fit.level + 1}")
-        if fit.level > 0:
-            self._signal_store.remove(f"signal_{fit.level}")
-            del self.signals[fit.level :]
+            self._store.remove(f"reconstruction_{level + 1}")
+        if level > 0:
+            self._store.remove(f"signal_{level}")
+            del self.signals[level:]
         self._coarser = None if kept is None else CoarserLevel(kept, shards)
         return sse
 
-    def _new(self, name: str, level: int) -> WritableSignal:
-        return self._signal_store.new(name, self.spec.n_channels, self.spec.level_sides[level])
+    def _new_signal(self, name: str, level: int) -> WritableSignal:
+        return self._store.new(name, self.spec.n_channels, self.spec.level_sides[level])
+
+    def _reduce(self, signal: Signal, coarser: WritableSignal) -> None:
+        """Write the next coarser level of a signal, this rank's tiles of it."""
+        regions = items_of_rank(self._ranks, list(tiles(coarser.sides, self._tile_side // 2)))
+        finer = [
+            tuple(
+                (2 * low, min(2 * high, side))
+                for (low, high), side in zip(region, signal.sides, strict=True)
+            )
+            for region in regions
+        ]
+        for region, values in zip(regions, prefetch(signal, finer), strict=True):
+            coarser.write(region, reduce(values))
+        self._ranks.gather(None)  # the tiles of other ranks are read from here on
 
 
 def fit_pyramid(
@@ -123,18 +154,3 @@ def fit_pyramid(
         shards[level] = [fit.fit_chunk(chunk) for chunk in range(len(fit.chunks))]
         fitter.finish_level(fit, shards[level])
     return Representation(fitter.spec, shards)
-
-
-def _reduce(signal: Signal, coarser: WritableSignal, ranks: Communicator) -> None:
-    side = tile_side(coarser.device.type, coarser.n_channels) // 2
-    regions = items_of_rank(ranks, list(tiles(coarser.sides, side)))
-    finer = [
-        tuple(
-            (2 * low, min(2 * high, side))
-            for (low, high), side in zip(region, signal.sides, strict=True)
-        )
-        for region in regions
-    ]
-    for region, values in zip(regions, prefetch(signal, finer), strict=True):
-        coarser.write(region, reduce(values))
-    ranks.gather(None)  # others' tiles are read from here on

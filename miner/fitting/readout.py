@@ -20,10 +20,8 @@ from miner.models.heads import (
 )
 from miner.models.parameters import Parameters
 
-_LADDER = (1.0, 1e2, 1e4, 1e6)
-
-
-_ROUNDING_LADDER = (1.0, 10.0, 1e2, 1e3, 1e4)
+_SOLVER_FACTORS = (1e2, 1e4, 1e6)  # on lambda, where a factorisation fails
+_ROUNDING_FACTORS = (1.0, 10.0, 1e2, 1e3, 1e4)
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,9 @@ class Readout(ABC):
 
     @abstractmethod
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
-        """All readout parameters for features `(B, H, P)` and targets `(B, C, P)`.
+        """All readout parameters for features `(B, H, P)` and targets `(B, C, P)` of some pixels.
 
-        `known` holds trained parameters and constants. The targets may be those of a few pixels.
+        `known` holds trained parameters and constants.
         """
 
     def candidates(self) -> Iterator["Readout"]:
@@ -80,17 +78,16 @@ class LearnedReadout(Readout):
         return {AMPLITUDE: targets.abs().amax(dim=(1, 2))} if FREQUENCY in trained else {}
 
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
-        """What is known already: the readout is trained with the rest."""
+        """What is known already."""
         return {name: tensor for name, tensor in known.items() if name.startswith("readout.")}
 
 
 @dataclass(frozen=True)
 class ClosedFormReadout(Readout):
-    """W = argmin |F W - T|^2 + lambda |W|^2 at every step (variable projection).
+    """W = argmin |F W - T|^2 + lambda |W|^2 at every step (Golub and Pereyra 1973).
 
-    Golub and Pereyra 1973. The bias is not penalised. lambda is `ridge` times the mean diagonal of
-    the centred Gram matrix, so it follows the features' scale. The Gram matrix is summed in the
-    features' own precision and solved in float64.
+    The bias is not penalised. lambda is `ridge` times the mean diagonal of the centred Gram matrix,
+    which is summed in the features' precision and solved in float64.
     """
 
     ridge: float = 1e-6
@@ -105,11 +102,7 @@ class ClosedFormReadout(Readout):
 
     @torch.no_grad()
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
-        """Solve by a batched Cholesky factorisation, outside autograd.
-
-        A block whose factorisation fails is solved with a larger lambda; one that fails at every
-        step of the ladder (features that are not finite) gets the mean of its targets.
-        """
+        """Solve outside autograd; features that are not finite get the mean of their targets."""
         mean_f = features.mean(-1, keepdim=True)
         mean_t = targets.mean(-1, keepdim=True)
         # Centred before the products: a Gram matrix of float32 has no digits to lose afterwards.
@@ -124,21 +117,25 @@ class ClosedFormReadout(Readout):
 
     def candidates(self) -> Iterator[Readout]:
         """Larger and larger lambda: smaller weights lose less to rounding."""
-        for rung in _ROUNDING_LADDER:
-            yield replace(self, ridge=self.ridge * rung)
+        for factor in _ROUNDING_FACTORS:
+            yield replace(self, ridge=self.ridge * factor)
 
 
 def ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:
-    """Solve `(gram + lambda I) W = moment` per block, `(B, H, H)` and `(B, H, C)`."""
+    """Solve `(gram + lambda I) W = moment` per block, `(B, H, H)` and `(B, H, C)`.
+
+    A block whose Cholesky factorisation fails is solved with a larger and larger lambda; one that
+    fails every time gets zeros.
+    """
     penalty = ridge * gram.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-12)
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     factor, info = torch.linalg.cholesky_ex(gram + penalty.view(-1, 1, 1) * eye)
     weight = torch.cholesky_solve(moment, factor)
     failed = (info != 0) | ~weight.isfinite().all(dim=(1, 2))
-    for rung in _LADDER[1:]:
+    for scale in _SOLVER_FACTORS:
         if not failed.any():
             break
-        raised = gram[failed] + (rung * penalty[failed]).view(-1, 1, 1) * eye
+        raised = gram[failed] + (scale * penalty[failed]).view(-1, 1, 1) * eye
         factor, info = torch.linalg.cholesky_ex(raised)
         again = torch.cholesky_solve(moment[failed], factor)
         usable = (info == 0) & again.isfinite().all(dim=(1, 2))

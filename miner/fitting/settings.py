@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from miner.fitting.backend import Backend
 from miner.fitting.capacity import Capacity
 from miner.fitting.criteria import Loss, Pruning, Schedule
+from miner.fitting.device import ComputeDevice
 from miner.fitting.initialization import Weights
 from miner.fitting.optimizer import OptimizerFactory
 from miner.fitting.readout import Readout
@@ -14,6 +15,8 @@ from miner.fitting.steps import StepSettings
 from miner.models.activations import Activation
 from miner.models.encodings import Encoding
 from miner.pyramids.pyramid import Pyramid
+from miner.representation.shard_folder import ShardIndex
+from miner.representation.spec import Spec
 from miner.representation.storage import Storage
 
 T = TypeVar("T", int, float)
@@ -21,7 +24,7 @@ T = TypeVar("T", int, float)
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Settings of a fit; the comments beside the defaults in `conf/` explain each.
+    """Settings of a fit; the comments in `conf/` explain each.
 
     `width` and `max_steps` take a number for all levels, or numbers coarse to fine of which the
     last belongs to the finest level and the first repeats. Levels above the finest have the bound
@@ -72,3 +75,13 @@ def at_level(value: T | Sequence[T], level: int) -> T:
     if isinstance(value, Sequence):
         return value[max(0, len(value) - 1 - level)]
     return value
+
+
+class LevelContext(NamedTuple):
+    """What all fits of blocks of one level share; `parents` has no shards if none inherits."""
+
+    spec: Spec
+    settings: FitSettings
+    level: int
+    compute: ComputeDevice
+    parents: ShardIndex

@@ -1,11 +1,11 @@
-"""Training steps of a sub-batch: the readable definition in plain PyTorch.
+"""Training steps of a batch of blocks: the definition in plain PyTorch.
 
-`fused/` and `gpu/` hold its compiled twins.
+miner/kernels holds its compiled twins.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,9 @@ from miner.models.parameters import Parameters, select, where
 
 @dataclass(frozen=True)
 class StepSettings:
-    """How a level is trained. `batch_pixels` None is all pixels; `key` seeds pixel draws.
+    """How blocks are trained; `batch_pixels` None is all pixels, `key` seeds their draws.
 
-    `rate` is a factor on the optimiser's own learning rate.
+    `rate` is a factor on the optimiser's learning rate.
     """
 
     n_steps: int
@@ -34,65 +34,82 @@ class StepSettings:
     rate: float = 1.0
 
     def factor(self, step: int) -> float:
-        """What the optimiser's own learning rate is multiplied by at a step, counted from 0."""
+        """What the optimiser's learning rate is multiplied by at a step, counted from 0."""
         return self.rate * self.schedule.factor(step, self.n_steps)
 
     def draws_pixels(self, n_pixels: int) -> bool:
-        """Whether a step sees some pixels only of a block that has `n_pixels`."""
+        """Whether a step sees only some pixels of a block that has `n_pixels`."""
         return self.batch_pixels is not None and self.batch_pixels < n_pixels
 
+    def pixels(self, step: int, n_pixels: int) -> Tensor | None:
+        """Pixel numbers that a step sees, None for all."""
+        if self.batch_pixels is None or not self.draws_pixels(n_pixels):
+            return None
+        return pixel_subset(n_pixels, self.batch_pixels, step, *self.key)
 
-class BlockTrainer(Protocol):
-    """Blocks in training; errors `(B,)` are as last measured.
 
-    Blocks that have left the training stay as they are.
-    """
+class BlockProblem(NamedTuple):
+    """Blocks to train: coordinates `(E, P)`, targets `(B, C, P)`, trained parameters `(B, ...)`."""
+
+    network: BlockNetwork
+    readout: Readout
+    steps: StepSettings
+    encoded: Tensor
+    targets: Tensor
+    start: Parameters
+
+
+class Trainer(Protocol):
+    """Blocks in training; errors `(B,)` are as last measured."""
 
     mse: Tensor
     best_mse: Tensor
 
     @property
     def step(self) -> int:
-        """Steps taken."""
+        """Number of steps done."""
 
     @property
     def best(self) -> Parameters:
         """The best state of every block that was measured."""
 
     def advance(self, n_steps: int) -> None:
-        """Take steps."""
+        """Train for some steps."""
 
     def evaluate(self) -> None:
-        """Score the present state over all pixels."""
+        """Measure the present state over all pixels."""
 
-    def deactivate(self, blocks: Tensor) -> None:
-        """Leave the blocks of a mask `(B,)` out of the computation, for good."""
+
+class DenseTrainer(Trainer, Protocol):
+    """A trainer that computes all of its blocks."""
+
+    def compact(self, index: Tensor) -> None:
+        """Drop all blocks but `index`."""
+
+
+class BlockTrainer(Trainer, Protocol):
+    """A trainer that keeps the state of blocks that have left the training."""
 
     @property
     def is_idle(self) -> bool:
         """Whether no block is known to be in training."""
 
+    def deactivate(self, blocks: Tensor) -> None:
+        """Leave the blocks of a mask `(B,)` out of the computation, for good."""
+
 
 class EagerTrainer:
     """Blocks in training, with the best state of each that was measured so far."""
 
-    def __init__(
-        self,
-        model: BlockNetwork,
-        readout: Readout,
-        settings: StepSettings,
-        encoded: Tensor,
-        targets: Tensor,
-        start: Parameters,
-    ) -> None:
-        """Take encoded coordinates `(E, P)`, targets `(B, C, P)`, trained parameters `(B, ...)`."""
-        self.model, self.readout, self.settings = model, readout, settings
-        self.encoded, self.targets = encoded, targets
+    def __init__(self, problem: BlockProblem) -> None:
+        """Start from the parameters of a problem."""
+        self.model, self.readout, settings, encoded, targets, start = problem
+        self.settings, self.encoded, self.targets = settings, encoded, targets
         self.step = 0
         self._trained = {name: nn.Parameter(tensor.clone()) for name, tensor in start.items()}
         self._constants = {
             name: tensor
-            for name, tensor in readout.constants(targets, self._trained).items()
+            for name, tensor in self.readout.constants(targets, self._trained).items()
             if name not in start
         }
         self._optimizer = settings.optimizer(self._trained.values())
@@ -101,11 +118,13 @@ class EagerTrainer:
         self.best: Parameters = {}  # filled by the first measurement
 
     def advance(self, n_steps: int) -> None:
-        """Take steps. With all pixels, each step first scores the state that it moves away from."""
+        """Train. With all pixels, each step first measures the state that it moves away from."""
         for _ in range(n_steps):
-            pixels = self._pixels()
-            encoded = self.encoded if pixels is None else self.encoded[:, pixels]
-            targets = self.targets if pixels is None else self.targets[..., pixels]
+            pixels = self.settings.pixels(self.step, self.encoded.shape[1])
+            encoded, targets = self.encoded, self.targets
+            if pixels is not None:
+                pixels = pixels.to(encoded.device)
+                encoded, targets = encoded[:, pixels], targets[..., pixels]
             mse, readout_parameters = self._forward(encoded, targets)
             if pixels is None:
                 self._remember(mse.detach(), readout_parameters)
@@ -113,15 +132,16 @@ class EagerTrainer:
 
     @torch.no_grad()
     def evaluate(self) -> None:
-        """Score the present state over all pixels: brings `mse`, `best_mse` and `best` up to date.
+        """Update `mse`, `best_mse` and `best` by the error of the present state over all pixels.
 
-        Between steps over all pixels the state before the last step, already scored, will do.
+        Between steps over all pixels the state before the last step, already measured, will do.
         """
-        if self._draws_pixels or self.step == self.settings.n_steps:
+        draws_pixels = self.settings.draws_pixels(self.encoded.shape[1])
+        if draws_pixels or self.step == self.settings.n_steps:
             self._remember(*self._forward(self.encoded, self.targets))
 
     def compact(self, index: Tensor) -> None:
-        """Leave all blocks but `index` out of the computation."""
+        """Drop all blocks but `index`."""
         self._trained = keep_blocks(self._optimizer, self._trained, index)
         self.targets, self.mse = self.targets[index], self.mse[index]
         self.best, self.best_mse = select(self.best, index), self.best_mse[index]
@@ -141,24 +161,12 @@ class EagerTrainer:
         self._optimizer.step()
         self.step += 1
 
-    @property
-    def _draws_pixels(self) -> bool:
-        return self.settings.draws_pixels(self.encoded.shape[1])
-
-    def _pixels(self) -> Tensor | None:
-        n_drawn = self.settings.batch_pixels
-        if n_drawn is None or not self._draws_pixels:
-            return None
-        n_pixels = self.encoded.shape[1]
-        drawn = pixel_subset(n_pixels, n_drawn, self.step, *self.settings.key)
-        return drawn.to(self.encoded.device)
-
     def _remember(self, mse: Tensor, readout_parameters: Parameters) -> None:
         self.mse = mse
         better = mse < self.best_mse  # false for NaN: a diverged state is never kept
         self.best_mse = torch.where(better, mse, self.best_mse)
-        trained = {name: parameter.detach() for name, parameter in self._trained.items()}
-        present = trained | {name: tensor.detach() for name, tensor in readout_parameters.items()}
+        known = self._trained | readout_parameters
+        present = {name: tensor.detach() for name, tensor in known.items()}
         self.best = where(better, present, self.best or present)
 
 
@@ -168,40 +176,18 @@ def checkpoints(n_steps: int, every: int) -> Iterator[int]:
     yield n_steps
 
 
-class DenseTrainer(Protocol):
-    """Blocks all of which are trained; errors `(B,)` are as last measured."""
-
-    step: int
-    mse: Tensor
-    best_mse: Tensor
-
-    @property
-    def best(self) -> Parameters:
-        """The best state of every block that was measured."""
-
-    def advance(self, n_steps: int) -> None:
-        """Take steps."""
-
-    def evaluate(self) -> None:
-        """Score the present state over all pixels."""
-
-    def compact(self, index: Tensor) -> None:
-        """Leave all blocks but `index` out of the computation."""
-
-
 class CompactingTrainer:
-    """`Steps` of all blocks, of which `inner` holds those that are still in training."""
+    """A `BlockTrainer` of which `inner` computes the blocks that are still in training."""
 
     def __init__(self, inner: DenseTrainer) -> None:
-        """Take steps of all blocks."""
         self.inner = inner
         self.mse, self.best_mse = inner.mse, inner.best_mse
-        self._rows = torch.arange(len(inner.mse), device=inner.mse.device)
-        self._best: Parameters = {}
+        self._rows = torch.arange(len(inner.mse), device=inner.mse.device)  # of the inner blocks
+        self._best: Parameters = {}  # of the blocks that have left
 
     @property
     def step(self) -> int:
-        """Steps taken."""
+        """Number of steps done."""
         return self.inner.step
 
     @property
@@ -209,7 +195,7 @@ class CompactingTrainer:
         """The best state of every block."""
         if not self._best:
             return self.inner.best
-        self._gather(torch.ones_like(self._rows, dtype=torch.bool))
+        self._keep_best(torch.ones_like(self._rows, dtype=torch.bool))
         return dict(self._best)
 
     @property
@@ -218,32 +204,32 @@ class CompactingTrainer:
         return len(self._rows) == 0
 
     def advance(self, n_steps: int) -> None:
-        """Take steps with the blocks in training."""
+        """Train the inner blocks."""
         self.inner.advance(n_steps)
-        self._spread()
+        self._copy_errors()
 
     def evaluate(self) -> None:
-        """Score the present state of the blocks in training."""
+        """Measure the inner blocks."""
         self.inner.evaluate()
-        self._spread()
+        self._copy_errors()
 
     def deactivate(self, blocks: Tensor) -> None:
-        """Compact what is in computation to the blocks that stay."""
+        """Compact the inner blocks to those that stay."""
         leaves = blocks[self._rows]
         if not leaves.any():
             return
-        self._gather(leaves)
+        self._keep_best(leaves)
         stays = torch.nonzero(~leaves).flatten()
         self._rows = self._rows[stays]
         self.inner.compact(stays)
 
-    def _spread(self) -> None:
+    def _copy_errors(self) -> None:
         self.mse = self.mse.index_copy(0, self._rows, self.inner.mse)
         self.best_mse = self.best_mse.index_copy(0, self._rows, self.inner.best_mse)
 
-    def _gather(self, which: Tensor) -> None:
-        """Take the best states of some of the inner blocks."""
+    def _keep_best(self, inner_blocks: Tensor) -> None:
+        """Copy the best states of a mask of inner blocks."""
         for name, tensor in self.inner.best.items():
             if name not in self._best:
                 self._best[name] = tensor.new_empty(len(self.mse), *tensor.shape[1:])
-            self._best[name][self._rows[which]] = tensor[which]
+            self._best[name][self._rows[inner_blocks]] = tensor[inner_blocks]

@@ -1,244 +1,179 @@
-"""Count the block steps of a fit that may begin again."""
+"""Fit the blocks of a chunk that have networks of one width, and round them for storage."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from threading import Lock
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from miner.fitting.backend import Backend
-from miner.fitting.best_state import GroupFit, joined, scaled
-from miner.fitting.block_fit import RATE_OF_REFIT, BlockFit, fit_blocks
+from miner.fitting.block_fit import RATE_OF_REFIT, BlockFit, fit_blocks, join_fits
+from miner.fitting.chunk import Patches
 from miner.fitting.criteria import AbsoluteMSEPruning, Pruning
-from miner.fitting.device import MemoryBudget
-from miner.fitting.initialization import InitialState, generator
-from miner.fitting.patches import Patches
+from miner.fitting.initialization import find_parents, generator
 from miner.fitting.readout import LearnedReadout, Readout
-from miner.fitting.settings import FitSettings
-from miner.fitting.steps import BlockTrainer, StepSettings
-from miner.models.network import BlockNetwork
+from miner.fitting.settings import LevelContext
+from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.models.parameters import Parameters, moved, repeat, select, where
 from miner.representation.render import by_frame, by_row
-from miner.representation.spec import Spec
 from miner.signals.grid import coordinates
-
-
-class StepCount:
-    """Tells of block steps as they are done, but never again of those that are repeated."""
-
-    def __init__(self, on_steps: Callable[[int], None]) -> None:
-        """Take what is told."""
-        self.done = 0
-        self._told = 0
-        self._on_steps = on_steps
-
-    def add(self, n_block_steps: int) -> None:
-        """Count steps that were done or spared."""
-        self.done += n_block_steps
-        if self.done > self._told:
-            self._on_steps(self.done - self._told)
-            self._told = self.done
-
-    def back_to(self, done: int) -> None:
-        """What was done since `done` steps is to be done again."""
-        self.done = done
-
 
 T = TypeVar("T")
 
-_PILOT_CHECK, _FAR_BELOW = 5, 1e-2
+_PROBE_CHECK, _FAR_BELOW = 5, 1e-2  # steps between checks of a probe fit, part of the bound
 
 
-class GroupFitter:
-    """Fits blocks of one level that have networks of one width."""
+class StepCounter:
+    """Reports block steps once, even if they are repeated where memory ran out."""
 
-    def __init__(
-        self,
-        spec: Spec,
-        settings: FitSettings,
-        backend: Backend,
-        level: int,
-        width: int,
-        memory: MemoryBudget,
-        n_beside: int = 1,
-    ) -> None:
-        """Take what decides the fit, and the memory of the device on which it is computed.
+    def __init__(self, on_steps: Callable[[int], None], lock: Lock) -> None:
+        self.done = self._reported = 0
+        self._on_steps, self._lock = on_steps, lock
 
-        So many groups, this one among them, are fitted at the same time and share that memory.
-        """
-        self.spec, self.settings, self.backend = spec, settings, backend
-        self.memory, self.n_beside, self.device = memory, n_beside, memory.device
-        self.model: BlockNetwork = spec.model(level, width)
-        self.level, self.steps = level, settings.steps_at(level)
-        self.max_mse = settings.max_mse_at(level)
+    def add(self, n_block_steps: int) -> None:
+        """Count steps that were done or spared; set `done` back to repeat some."""
+        self.done += n_block_steps
+        if self.done > self._reported:
+            with self._lock:
+                self._on_steps(self.done - self._reported)
+            self._reported = self.done
 
-    def fit(
-        self,
-        patches: Patches,
-        start: InitialState,
-        on_steps: Callable[[int], None] = lambda n: None,
-    ) -> GroupFit:
-        """Train all blocks and round them; what is given lies in the host's memory.
 
-        `on_steps` is told how many block steps are done.
+class WidthGroup:
+    """Blocks with networks of one width, and the state `start` that they start from."""
+
+    def __init__(self, context: LevelContext, width: int, patches: Patches) -> None:
+        self.spec, self.settings, level, self._compute, parents = context
+        self._device, self._patches = self._compute.device, patches
+        self._network = self.spec.model(level, width)
+        self._steps = self.settings.steps_at(level)
+        self._max_mse = self.settings.max_mse_at(level)
+        drawn = self._network.mlp.draw(generator(self.settings.seed, level))
+        found = find_parents(self.spec, level, width, patches.blocks, parents, self._device)
+        self.start = self.settings.weights.start(moved(drawn, self._device), found)
+        shapes = self._network.head.shapes(width, self.spec.n_channels)
+        key = generator(self.settings.seed, level, "readout")
+        self._readout_start = moved(self.settings.readout.draw(shapes, key), self._device)
+
+    def fit(self, on_steps: Callable[[int], None] = lambda n: None) -> BlockFit:
+        """Train all blocks and round them; parameters are stored tensors in the host's memory.
+
+        The error of a block is infinite where a stored number is not finite. `on_steps` receives
+        numbers of block steps that were done or spared.
 
         Raises:
             BlockTooLargeError: memory runs out for a single block.
         """
-        count, done = StepCount(on_steps), 0
+        counter, done = StepCounter(on_steps, self._compute.lock), 0
 
-        def fitted(encoded: Tensor, targets: Tensor, hidden: Parameters) -> GroupFit:
-            count.back_to(done)  # where memory ran out, steps are repeated
-            return self._fit_part(encoded, targets, hidden, count.add)
+        def fitted(problem: BlockProblem) -> BlockFit:
+            counter.done = done
+            fit = self._train(problem, self.settings.pruning, self._max_mse, counter.add)
+            return self._round(problem, fit)
 
-        parts, fits = [], []
-        for part, fit in self._sub_batches(patches, start, fitted):
-            parts.append(part)
+        batches, fits = [], []
+        for members, fit in self._batches(fitted):
+            batches.append(members)
             fits.append(fit)
-            done = count.done
-        return joined(parts, fits)
+            done = counter.done
+        return join_fits(batches, fits)
 
-    def _fit_part(
-        self,
-        encoded: Tensor,
-        targets: Tensor,
-        hidden: Parameters,
-        on_steps: Callable[[int], None],
-    ) -> GroupFit:
-        """Train the blocks of a sub-batch and round them; all stays on the device."""
-        start = self._start(hidden, len(targets))
-        fit, diverged_again = self._train(
-            self.steps, self.settings.pruning, self.max_mse, encoded, targets, start, on_steps
-        )
-        stored, mse = self._round(encoded, targets, fit)
-        return GroupFit(
-            stored,
-            mse,
-            converged=fit.converged,
-            diverged=fit.diverged,
-            diverged_again=diverged_again,
-            curve=scaled(fit.curve, targets[0].numel()),
-        )
-
-    def errors_after(self, n_steps: int, patches: Patches, start: InitialState) -> Tensor:
+    def errors_after(self, n_steps: int) -> Tensor:
         """Errors `(B,)` of a short fit of `n_steps` steps, of which nothing else is kept.
 
         Blocks far below the bound leave early: flat ones should cost next to nothing.
         """
-        steps, pruning = replace(self.steps, n_steps=n_steps), AbsoluteMSEPruning(_PILOT_CHECK)
+        steps, pruning = replace(self._steps, n_steps=n_steps), AbsoluteMSEPruning(_PROBE_CHECK)
+        bound = _FAR_BELOW * self._max_mse
 
-        def errors(encoded: Tensor, targets: Tensor, hidden: Parameters) -> Tensor:
-            drawn = self._start(hidden, len(targets))
-            bound = _FAR_BELOW * self.max_mse
-            return self._train(steps, pruning, bound, encoded, targets, drawn)[0].mse
+        def errors(problem: BlockProblem) -> Tensor:
+            return self._train(problem._replace(steps=steps), pruning, bound).mse
 
-        mse = torch.empty(len(patches.valid_sizes))
-        for part, found in self._sub_batches(patches, start, errors):
-            mse[part] = found.cpu()
+        mse = torch.empty(len(self._patches.blocks))
+        for members, found in self._batches(errors):
+            mse[members] = found.cpu()
         return mse
-
-    def _start(self, hidden: Parameters, n_blocks: int) -> Parameters:
-        """Trained parameters of blocks that start with these hidden ones."""
-        shapes = self.model.head.shapes(self.model.mlp.width, self.model.n_channels)
-        key = generator(self.settings.seed, self.level, "readout")
-        one = moved(self.settings.readout.draw(shapes, key), self.device)
-        return hidden | repeat(one, n_blocks)
 
     def _train(
         self,
-        steps: StepSettings,
+        problem: BlockProblem,
         pruning: Pruning,
         max_mse: float,
-        encoded: Tensor,
-        targets: Tensor,
-        start: Parameters,
         on_steps: Callable[[int], None] = lambda n: None,
-    ) -> tuple[BlockFit, Tensor]:
-        """Fit blocks, and those that diverge once more, from their best state, at a lower rate.
-
-        Gives the better fit of each, and the mask `(B,)` of those that diverged both times.
-        """
-
-        def fitted(
-            steps: StepSettings, targets: Tensor, start: Parameters, heard: Callable[[int], None]
-        ) -> BlockFit:
-            fixed = self.backend, self.model, self.settings.readout, steps, pruning, max_mse
-            return fit_blocks(*fixed, encoded, targets, start, heard)
-
-        fit = fitted(steps, targets, start, on_steps)
-        diverged_again = torch.zeros_like(fit.diverged)
+    ) -> BlockFit:
+        """Fit blocks, and those that diverge once more, from their best state, at a lower rate."""
+        backend = self.settings.backend
+        fit = fit_blocks(backend, problem, pruning, max_mse, on_steps)
         rows = torch.nonzero(fit.diverged).flatten()
-        if len(rows):
-            best = {name: fit.parameters[name][rows] for name in start}
-            slower = replace(steps, rate=RATE_OF_REFIT)
-            second = fitted(slower, targets[rows], best, lambda n: None)
-            fit = fit.improved_by(rows, second)
-            diverged_again[rows] = second.diverged
-        return fit, diverged_again
+        if not len(rows):
+            return fit
+        slower = problem._replace(
+            steps=replace(problem.steps, rate=RATE_OF_REFIT),
+            targets=problem.targets[rows],
+            start={name: fit.parameters[name][rows] for name in problem.start},
+        )
+        return fit.improved_by(rows, fit_blocks(backend, slower, pruning, max_mse))
 
     @torch.no_grad()
-    def _round(self, encoded: Tensor, targets: Tensor, fit: BlockFit) -> tuple[Parameters, Tensor]:
-        """Stored tensors of the blocks, and the errors that they decode to.
+    def _round(self, problem: BlockProblem, fit: BlockFit) -> BlockFit:
+        """The fit with stored tensors as its parameters, and the errors that they decode to.
 
-        Where storage rounds, the hidden layers are rounded first and the readout is found anew for
-        what is left of them: of its candidates, each block keeps the one that is best when rounded
-        itself. What is not finite once stored counts as no fit at all.
+        Where storage rounds, the readout is found anew for the rounded hidden layers: of its
+        candidates, each block keeps the one that is best when it is rounded, too.
         """
         storage = self.spec.storage
         best = storage.encode(fit.parameters)
         best_mse = torch.where(_is_finite(best), fit.mse, torch.inf)
         if not storage.is_exact:
-            hidden = {name: fit.parameters[name] for name in self.model.mlp.shapes()}
+            hidden = {name: fit.parameters[name] for name in self._network.mlp.shapes()}
             rounded = fit.parameters | storage.decode(storage.encode(hidden))
             best_mse = torch.full_like(fit.mse, torch.inf)
             for candidate in self.settings.readout.candidates():
-                solved = self._measured(candidate, encoded, targets, rounded).best
+                solved = self._evaluated(problem, candidate, rounded).best
                 stored = storage.encode(solved | hidden)
                 decoded = storage.decode(stored)
-                mse = self._measured(LearnedReadout(), encoded, targets, decoded).mse
+                mse = self._evaluated(problem, LearnedReadout(), decoded).mse
                 mse = torch.where(_is_finite(stored), mse, torch.inf)
                 best = where(mse < best_mse, stored, best)
                 best_mse = torch.fmin(best_mse, mse)  # a NaN never wins
-        return best, best_mse
+        return replace(fit, parameters=best, mse=best_mse)
 
-    def _measured(
-        self, readout: Readout, encoded: Tensor, targets: Tensor, parameters: Parameters
+    def _evaluated(
+        self, problem: BlockProblem, readout: Readout, parameters: Parameters
     ) -> BlockTrainer:
-        """Blocks scored with these parameters, the readout's own way of finding itself included."""
-        settings = replace(self.steps, n_steps=0)
-        steps = self.backend.steps(self.model, readout, settings, encoded, targets, parameters)
-        steps.evaluate()
-        return steps
+        """Blocks evaluated with these parameters and a way of finding the readout."""
+        no_steps = replace(problem.steps, n_steps=0)
+        given = problem._replace(readout=readout, steps=no_steps, start=parameters)
+        trainer = self.settings.backend.trainer(given)
+        trainer.evaluate()
+        return trainer
 
-    def _sub_batches(
-        self,
-        patches: Patches,
-        start: InitialState,
-        fitted: Callable[[Tensor, Tensor, Parameters], T],
-    ) -> Iterator[tuple[Tensor, T]]:
+    def _batches(self, fitted: Callable[[BlockProblem], T]) -> Iterator[tuple[Tensor, T]]:
         """Blocks with the same frame and real pixels, as many as memory holds, and their fits.
 
-        `fitted` is given coordinates, targets and hidden parameters. Padded pixels need no weights:
-        they are in no sub-batch's coordinates.
+        Padded pixels need no weights: they are in no batch's coordinates.
         """
-        for frame, members in by_frame(start.frames):
-            for valid_size, among in by_row(patches.valid_sizes[members]):
+        network, backend = self._network, self.settings.backend
+        for frame, members in by_frame(self.start.frames):
+            for valid_size, among in by_row(self._patches.valid_sizes[members]):
                 points = coordinates(self.spec.patch_size, valid_size, frame)
-                encoded = self.model.mlp.encoding(points).to(self.device)
-                memory_gib = self.memory.gib(self.n_beside)
-                most = self.backend.max_blocks(self.model, points.shape[1], memory_gib, self.device)
+                encoded = network.mlp.encoding(points).to(self._device)
+                memory_gib = self._compute.memory_gib()
+                max_blocks = backend.max_blocks(network, points.shape[1], memory_gib, self._device)
 
-                def of_part(
-                    part: Tensor,
+                def of_batch(
+                    batch: Tensor,
                     encoded: Tensor = encoded,
                     valid_size: tuple[int, ...] = valid_size,
                 ) -> T:
-                    targets = patches.targets(self.spec, part, valid_size)
-                    hidden = select(start.hidden, part.to(self.device))
-                    return fitted(encoded, targets, hidden)
+                    hidden = select(self.start.hidden, batch.to(self._device))
+                    start = hidden | repeat(self._readout_start, len(batch))
+                    targets = self._patches.targets(self.spec, batch, valid_size)
+                    readout, steps = self.settings.readout, self._steps
+                    return fitted(BlockProblem(network, readout, steps, encoded, targets, start))
 
-                yield from self.memory.in_parts(members[among], most, of_part)
+                yield from self._compute.in_batches(members[among], max_blocks, of_batch)
 
 
 def _is_finite(stored: Parameters) -> Tensor:

@@ -1,12 +1,11 @@
-"""What the compiled steps know: networks, optimizers, losses and schedules as numbers."""
+"""What the compiled steps support: networks, losses and optimisers as numbers."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from miner.fitting.criteria import LogMSELoss, MSELoss
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
@@ -15,20 +14,18 @@ from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, S
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
 from miner.models.network import BlockNetwork
 
-# In the order of the enumerations in activations.h and readout.h.
-_ACTIVATIONS: tuple[type[Activation], ...] = (Gaussian, Sine, Siren, ReLU, Gabor, Finer)
-
-
-_HEADS: tuple[type[Head], ...] = (LinearHead, SigmoidHead, ScaledSineHead)
+# In the order of the enumerations in cpu/activations.h, cpu/readout.h and triton/math.py.
+ACTIVATIONS: tuple[type[Activation], ...] = (Gaussian, Sine, Siren, ReLU, Gabor, Finer)
+HEADS: tuple[type[Head], ...] = (LinearHead, SigmoidHead, ScaledSineHead)
+_OPTIMIZERS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam)
 
 
 class UnsupportedError(Exception):
-    """The compiled steps do not know a setting; the message names it."""
+    """The compiled steps do not support a setting; the message names it."""
 
 
-@dataclass(frozen=True)
-class Network:
-    """Fields of `Work` in block_step.c. `omega` is Siren's fixed scale, `ridge` a closed form's."""
+class NetworkNumbers(NamedTuple):
+    """Fields of `Work` in cpu/layout.h. `omega` is Siren's fixed scale."""
 
     inputs: int
     width: int
@@ -41,23 +38,23 @@ class Network:
     ridge: float
 
     @staticmethod
-    def of(model: BlockNetwork, readout: Readout) -> "Network":
+    def of(network: BlockNetwork, readout: Readout) -> "NetworkNumbers":
         """The network of a level's blocks.
 
         Raises:
-            UnsupportedError: one of its classes is not known; a subclass may do something else.
+            UnsupportedError: one of its classes is not known; a subclass may compute anything.
         """
-        mlp = model.mlp
+        mlp = network.mlp
         is_solved = type(readout) is ClosedFormReadout
         if not is_solved and type(readout) is not LearnedReadout:
             raise UnsupportedError(f"readout {type(readout).__name__} is not compiled")
-        return Network(
+        return NetworkNumbers(
             inputs=mlp.encoding.n_outputs(mlp.n_axes),
             width=mlp.width,
             depth=mlp.depth,
-            channels=model.n_channels,
-            activation=_number(mlp.activation, _ACTIVATIONS, "activation"),
-            head=_number(model.head, _HEADS, "output head"),
+            channels=network.n_channels,
+            activation=_number(mlp.activation, ACTIVATIONS, "activation"),
+            head=_number(network.head, HEADS, "output head"),
             solved=is_solved,
             omega=mlp.activation.omega if isinstance(mlp.activation, Siren) else 1.0,
             ridge=readout.ridge if isinstance(readout, ClosedFormReadout) else 0.0,
@@ -70,16 +67,16 @@ def _number(part: object, known: tuple[type, ...], role: str) -> int:
     return known.index(type(part))
 
 
-class Row(NamedTuple):
-    """One step, in the order in which `update` of block_step.c reads it.
+class AdamCoefficients(NamedTuple):
+    """One step of an optimiser of Adam's family, in the order in which `update` reads them.
 
     The gradient g gets `l2` times the parameter. First moment: m += rest1 (g - m). Second moment:
-    v = beta2 v + rest2 g^2. The parameter is multiplied by `keep` and loses by_first m +
-    by_gradient g, which is divided by sqrt(v) + eps if `divides` is 1.
+    v = beta2 v + rest2 g^2. The parameter is multiplied by `decay`; then by_first m +
+    by_gradient g is subtracted, which is divided by sqrt(v) + eps if `divides` is 1.
     """
 
     l2: float
-    compact: float
+    decay: float
     rest1: float
     beta2: float
     rest2: float
@@ -89,27 +86,16 @@ class Row(NamedTuple):
     divides: float = 1.0
 
 
-_KNOWN = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam)
-
-
 def check_formulas(settings: StepSettings) -> None:
-    """Refuse losses and optimisers that the compiled steps do not know.
+    """Refuse losses and optimisers that the compiled steps do not support.
 
     Raises:
-        UnsupportedError: the message names the setting.
+        UnsupportedError: another class, or an option that changes the formula.
     """
     if type(settings.loss) not in (MSELoss, LogMSELoss):
         raise UnsupportedError(f"loss {type(settings.loss).__name__} is not compiled")
-    check(settings.optimizer([nn.Parameter(torch.zeros(1))]))
-
-
-def check(optimizer: torch.optim.Optimizer) -> None:
-    """Refuse what has no rows.
-
-    Raises:
-        UnsupportedError: another class, or one of the options that change the formula.
-    """
-    if type(optimizer) not in _KNOWN:
+    optimizer = make_optimizer(settings)
+    if type(optimizer) not in _OPTIMIZERS:
         raise UnsupportedError(
             f"optimizer {type(optimizer).__name__} is not among the compiled ones"
         )
@@ -118,17 +104,30 @@ def check(optimizer: torch.optim.Optimizer) -> None:
             raise UnsupportedError(f"optimizer.{option}=true is not compiled")
 
 
-def row(optimizer: torch.optim.Optimizer, lr: float, step: int) -> Row:
-    """The row of step `step`, counted from 1, at a learning rate."""
+def make_optimizer(settings: StepSettings) -> torch.optim.Optimizer:
+    """The optimiser of a number that stands for all parameters."""
+    return settings.optimizer([nn.Parameter(torch.zeros(1))])
+
+
+def coefficients_of(
+    settings: StepSettings, optimizer: torch.optim.Optimizer, steps: range
+) -> Tensor:
+    """`AdamCoefficients` of steps counted from 0, `(steps, 9)`."""
+    lr = float(optimizer.param_groups[0]["lr"])
+    rows = [adam_coefficients(optimizer, lr * settings.factor(k), k + 1) for k in steps]
+    return torch.tensor(rows, dtype=torch.float32)
+
+
+def adam_coefficients(optimizer: torch.optim.Optimizer, lr: float, step: int) -> AdamCoefficients:
+    """The coefficients of step `step`, counted from 1, at a learning rate."""
     group = optimizer.param_groups[0]
     beta1, beta2 = (float(beta) for beta in group["betas"])
-    decay, eps = float(group["weight_decay"]), float(group["eps"])
+    weight_decay, eps = float(group["weight_decay"]), float(group["eps"])
     is_decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay")
-    l2, compact = (0.0, 1 - lr * decay) if is_decoupled else (decay, 1.0)
     root = math.sqrt(1 - beta2**step)
-    plain = Row(
-        l2=l2,
-        compact=compact,
+    adam = AdamCoefficients(
+        l2=0.0 if is_decoupled else weight_decay,
+        decay=1 - lr * weight_decay if is_decoupled else 1.0,
         rest1=1 - beta1,
         beta2=beta2,
         rest2=1 - beta2,
@@ -137,17 +136,17 @@ def row(optimizer: torch.optim.Optimizer, lr: float, step: int) -> Row:
         eps=eps * root,
     )
     if isinstance(optimizer, torch.optim.RAdam):
-        rectified = _rectified(beta2, step)
-        if rectified is None:
-            return plain._replace(by_first=plain.by_first / root, divides=0.0)
-        return plain._replace(by_first=plain.by_first * rectified, eps=eps)
+        rectification = _rectification(beta2, step)
+        if rectification is None:
+            return adam._replace(by_first=adam.by_first / root, divides=0.0)
+        return adam._replace(by_first=adam.by_first * rectification, eps=eps)
     if isinstance(optimizer, torch.optim.NAdam):
         by_first, by_gradient = _nadam(group, lr * root, step)
-        return plain._replace(by_first=by_first, by_gradient=by_gradient)
-    return plain
+        return adam._replace(by_first=by_first, by_gradient=by_gradient)
+    return adam
 
 
-def _rectified(beta2: float, step: int) -> float | None:
+def _rectification(beta2: float, step: int) -> float | None:
     """RAdam's factor (Liu et al., arXiv 1908.03265); None while the root's variance is unknown."""
     longest = 2 / (1 - beta2) - 1
     length = longest - 2 * step * beta2**step / (1 - beta2**step)

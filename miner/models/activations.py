@@ -1,14 +1,15 @@
 """Activations of the hidden layers.
 
 An activation is a function of `u = scale * z`, where z is the affine map of a layer. The scale is
-folded into the layer's weights, which are a thousand times smaller than z, so that a trained scale
-costs nothing over the pixels. Names in `initial` are trained, one number per block and layer.
+multiplied into the layer's weights, a thousand times fewer than the values of z, so that a trained
+scale costs nothing per pixel.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,11 +17,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Activation(ABC):
-    """A nonlinearity of a block MLP. Subclass this and name the class in a YAML file to add one."""
+    """A nonlinearity of a block MLP. Subclass this and name the class in a YAML file to add one.
+
+    The fields named in `trained_fields` are trained, one number per block and layer.
+    """
+
+    trained_fields: ClassVar[tuple[str, ...]] = ()
 
     def initial(self) -> dict[str, float]:
         """Trained numbers of a layer and their values at the start."""
-        return {}
+        return {name: getattr(self, name) for name in self.trained_fields}
 
     def scale(self, trained: Mapping[str, Tensor]) -> Tensor | float:
         """Factor on z, from trained tensors of shape `(B, 1, 1)`."""
@@ -39,11 +45,8 @@ class Activation(ABC):
 class Gaussian(Activation):
     """exp(-z^2 / 2a^2) with a trained width a ("Beyond periodicity", arXiv 2111.15135)."""
 
+    trained_fields = ("a",)
     a: float = 0.1
-
-    def initial(self) -> dict[str, float]:
-        """The width."""
-        return {"a": self.a}
 
     def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
         """1 / (sqrt(2) a)."""
@@ -58,11 +61,8 @@ class Gaussian(Activation):
 class Sine(Activation):
     """sin(z / a) with a trained per block and layer (as SIREN, with a learned frequency)."""
 
+    trained_fields = ("a",)
     a: float = 0.2
-
-    def initial(self) -> dict[str, float]:
-        """The inverse frequency."""
-        return {"a": self.a}
 
     def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
         """1 / a."""
@@ -113,12 +113,9 @@ class Gabor(Activation):
     omega and s are trained per block and layer. WIRE's complex weights would double the parameters.
     """
 
+    trained_fields = ("omega", "s")
     omega: float = 2.0
     s: float = 2.0
-
-    def initial(self) -> dict[str, float]:
-        """Frequency and inverse width."""
-        return {"omega": self.omega, "s": self.s}
 
     def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
         """omega."""
@@ -132,17 +129,14 @@ class Gabor(Activation):
 
 @dataclass(frozen=True)
 class Finer(Activation):
-    """sin((|u| + 1) u) with u = z / a (FINER, arXiv 2312.02434, eq. 5).
+    """sin((|u| + 1) u) with u = z / a (FINER, arXiv 2312.02434, eq. 5), a trained.
 
     Biases are drawn `bias_bound` wide, which decides the frequencies that a neuron starts with.
     """
 
+    trained_fields = ("a",)
     a: float = 0.6
     bias_bound: float = 0.5
-
-    def initial(self) -> dict[str, float]:
-        """The inverse frequency."""
-        return {"a": self.a}
 
     def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
         """1 / a."""

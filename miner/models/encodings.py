@@ -1,4 +1,4 @@
-"""Fixed encodings of coordinates in [-1, 1]. Blocks share coordinates, so these run once."""
+"""Fixed encodings of coordinates in [-1, 1], shared by all blocks and computed once."""
 
 import math
 from abc import ABC, abstractmethod
@@ -30,7 +30,7 @@ class NoEncoding(Encoding):
         return n_axes
 
     def __call__(self, coordinates: Tensor) -> Tensor:
-        """Give the coordinates back."""
+        """Return the coordinates."""
         return coordinates
 
 

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 
 WEIGHT, BIAS = "readout.weight", "readout.bias"
-
-
 AMPLITUDE, FREQUENCY = "readout.amplitude", "readout.frequency"
 
 
@@ -21,7 +19,7 @@ def affine(features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class Head(ABC):
-    """An output layer. One block's parameters include `readout.weight` `(H, C)`, `readout.bias`."""
+    """An output layer; every block has at least `readout.weight` `(H, C)` and `readout.bias`."""
 
     def shapes(self, n_features: int, n_channels: int) -> dict[str, tuple[int, ...]]:
         """Shape of every readout parameter of one block."""
@@ -34,7 +32,7 @@ class Head(ABC):
 
 @dataclass(frozen=True)
 class LinearHead(Head):
-    """The affine map itself; its best weights have a closed form."""
+    """The affine map z itself; its best weights have a closed form."""
 
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """z."""

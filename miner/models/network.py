@@ -34,8 +34,7 @@ class BlockMLP:
         for layer in range(self.depth):
             shapes[f"hidden.{layer}.weight"] = (n_inputs, self.width)
             shapes[f"hidden.{layer}.bias"] = (self.width,)
-            for name in self.activation.initial():
-                shapes[f"hidden.{layer}.{name}"] = ()
+            shapes |= {f"hidden.{layer}.{name}": () for name in self.activation.initial()}
             n_inputs = self.width
         return shapes
 
@@ -53,11 +52,10 @@ class BlockMLP:
 
     def features(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
         """Last hidden features `(B, H, P)` at encoded coordinates `(E, P)`."""
-        n_blocks = len(parameters["hidden.0.bias"])
         features = encoded
         for layer in range(self.depth):
             trained = {
-                name: parameters[f"hidden.{layer}.{name}"].view(n_blocks, 1, 1)
+                name: parameters[f"hidden.{layer}.{name}"].view(-1, 1, 1)
                 for name in self.activation.initial()
             }
             scale = self.activation.scale(trained)
@@ -65,7 +63,7 @@ class BlockMLP:
             bias = parameters[f"hidden.{layer}.bias"].unsqueeze(-1) * scale
             if layer == 0:  # all blocks see the same inputs: one dense product
                 dense = torch.addmm(bias.flatten(0, 1), weight.flatten(0, 1), features)
-                u = dense.view(n_blocks, self.width, -1)
+                u = dense.view(-1, self.width, encoded.shape[1])
             else:
                 u = torch.baddbmm(bias, weight, features)
             features = self.activation(u, trained)
@@ -74,7 +72,7 @@ class BlockMLP:
 
 @dataclass(frozen=True)
 class BlockNetwork:
-    """The network that every block of a level has, with parameters of its own."""
+    """The network that every block of a level has, each with its own parameters."""
 
     mlp: BlockMLP
     head: Head

@@ -36,6 +36,9 @@ class SignalStore(Protocol):
     def device(self) -> torch.device:
         """Where what is read lies."""
 
+    def tile_side_for(self, n_channels: int) -> int:
+        """Pixels along a side of a tile of a signal."""
+
     def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> WritableSignal:
         """A signal of which nothing is known yet; `name` is its own within this room."""
 
@@ -55,12 +58,20 @@ class LocalSignalStore:
     """
 
     def __init__(
-        self, device: torch.device, scratch: Scratch, held_bytes: int = HELD_ON_DEVICE
+        self,
+        device: torch.device,
+        scratch: Scratch,
+        held_bytes: int = HELD_ON_DEVICE,
+        tile_side: int | None = None,
     ) -> None:
         """Take the device, and where arrays lie that it does not hold."""
-        self.device, self._scratch = device, scratch
+        self.device, self._scratch, self._tile_side = device, scratch, tile_side
         self._free = 0 if device.type == "cpu" else held_bytes
         self._held: dict[str, int] = {}
+
+    def tile_side_for(self, n_channels: int) -> int:
+        """Pixels along a side of a tile: those given, else what suits the device."""
+        return self._tile_side or tile_side(self.device.type, n_channels)
 
     def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> WritableSignal:
         """A signal of which nothing is known yet; `name` is its own within this room.
@@ -89,8 +100,7 @@ class LocalSignalStore:
         if not self._fits((signal.n_channels, *signal.sides)):
             return UploadedSignal(signal, self.device)
         held = self.new(name, signal.n_channels, signal.sides)
-        side = tile_side(self.device.type, signal.n_channels)
-        regions = list(tiles(signal.sides, side))
+        regions = list(tiles(signal.sides, self.tile_side_for(signal.n_channels)))
         uploaded = prefetch(UploadedSignal(signal, self.device), regions)
         for region, values in zip(regions, uploaded, strict=True):
             held.write(region, values)
@@ -178,9 +188,16 @@ def _within(box: Sequence[tuple[int, int]], first: Sequence[int]) -> tuple[slice
 class SharedSignalStore:
     """Makes the signals of a run of several processes; one of them keeps the folder."""
 
-    def __init__(self, device: torch.device, folder: Path, is_keeper: bool) -> None:
+    def __init__(
+        self, device: torch.device, folder: Path, is_keeper: bool, tile_side: int | None = None
+    ) -> None:
         """Take the device that values are wanted on, and a folder that all processes see."""
         self.device, self._folder, self._is_keeper = device, folder, is_keeper
+        self._tile_side = tile_side
+
+    def tile_side_for(self, n_channels: int) -> int:
+        """Pixels along a side of a tile: those given, else what suits the device."""
+        return self._tile_side or tile_side(self.device.type, n_channels)
 
     def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> SharedSignal:
         """A signal of which nothing is known yet; `name` is its own within this room."""

@@ -16,7 +16,7 @@ from miner.fitting.initialization import FreshWeights
 from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.settings import FitSettings
-from miner.fitting.steps import StepSettings
+from miner.fitting.steps import BlockProblem, StepSettings
 from miner.images import PixelFormat
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Activation, Sine
@@ -30,9 +30,11 @@ from miner.signals.grid import CoordinateFrame, coordinates
 from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal, Signal
-from miner.signals.store import LocalSignalStore
+from miner.signals.store import LocalSignalStore, SignalStore
+from miner.support.communication import SINGLE_PROCESS, Communicator
 
 SINE, NEVER, EAGER = Sine(), NoPruning(10), EagerBackend()
+CPU = torch.device("cpu")
 ADAM = partial(torch.optim.Adam, lr=2e-3, betas=(0.9, 0.99))
 READOUTS = {  # readout, and whether its targets have either sign
     "closed_form": (ClosedFormReadout(), True),
@@ -65,15 +67,23 @@ class Problem:
         """The same problem with other step settings."""
         return replace(self, steps=replace(self.steps, **changes))
 
-    def compiled(self) -> "Problem":
-        """The same problem in float32, for the compiled steps."""
+    def single(self) -> "Problem":
+        """The same problem in float32."""
         return replace(
             self,
             encoded=self.encoded.float(),
             targets=self.targets.float(),
             start={name: tensor.float() for name, tensor in self.start.items()},
-            backend=CompiledBackend(),
         )
+
+    def compiled(self) -> "Problem":
+        """The same problem in float32, for the compiled steps."""
+        return replace(self.single(), backend=CompiledBackend())
+
+    def block_problem(self) -> BlockProblem:
+        """What trainers take."""
+        shared = self.model, self.readout, self.steps, self.encoded
+        return BlockProblem(*shared, self.targets, self.start)
 
     def fit(
         self,
@@ -82,18 +92,7 @@ class Problem:
         on_steps: Callable[[int], None] = lambda n: None,
     ) -> BlockFit:
         """Fit the blocks."""
-        return fit_blocks(
-            self.backend,
-            self.model,
-            self.readout,
-            self.steps,
-            pruning,
-            max_mse,
-            self.encoded,
-            self.targets,
-            self.start,
-            on_steps,
-        )
+        return fit_blocks(self.backend, self.block_problem(), pruning, max_mse, on_steps)
 
     def measured(self, parameters: Parameters) -> Tensor:
         """Each block's error by the model's own outputs."""
@@ -168,20 +167,24 @@ SETTINGS = FitSettings(
 )
 
 
-def fitter(signal: Tensor, **changes: Any) -> PyramidFit:
+def fitter(
+    signal: Tensor,
+    store: SignalStore | None = None,
+    ranks: Communicator = SINGLE_PROCESS,
+    n_threads: int | None = None,
+    **changes: Any,
+) -> PyramidFit:
     """A fitter of a signal `(C, *S)` with some of `SETTINGS` changed."""
     settings = replace(SETTINGS, **changes)
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
-    image_signal = ArraySignal(signal.numpy())
-    return PyramidFit(
-        image_signal, spec, settings, LocalSignalStore(torch.device("cpu"), Scratch(None))
-    )
+    store = store or LocalSignalStore(CPU, Scratch(None))
+    return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store, ranks, n_threads)
 
 
-def whole_of(image_signal: Signal) -> Tensor:
+def whole_of(signal: Signal) -> Tensor:
     """All of a signal, `(C, *S)`."""
-    return image_signal.read(whole(image_signal.sides))
+    return signal.read(whole(signal.sides))
 
 
 def fit(signal: Tensor, **changes: Any) -> Representation:

@@ -1,11 +1,10 @@
-"""When a block counts as diverged, and that the blocks beside it do not notice."""
+"""When a block counts as diverged, and that the other blocks do not notice."""
 
 import math
 from functools import partial
 
 import pytest
 import torch
-from fused_problems import begin, in_single_precision
 from problems import READOUTS, Problem, problem
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from miner.fitting.criteria import AbsoluteMSEPruning, NoPruning, PlateauPruning
 from miner.models.parameters import Parameters, select
 from miner.support.errors import DivergenceError
 
-PROGRAMS = {"eager": in_single_precision, "compiled": Problem.compiled}
+PROGRAMS = {"eager": Problem.single, "compiled": Problem.compiled}
 CHECKED = NoPruning(4)
 
 
@@ -38,7 +37,8 @@ def rate(lr: float) -> partial[torch.optim.Adam]:
 
 @pytest.mark.parametrize("readout", READOUTS)
 def test_a_first_step_of_its_own_changes_no_bit(readout: str, program: str) -> None:
-    whole, split = (begin(given(readout, program)) for _ in range(2))
+    one = given(readout, program)
+    whole, split = (one.backend.trainer(one.block_problem()) for _ in range(2))
     whole.advance(7)
     split.advance(1)
     split.advance(6)
@@ -113,19 +113,16 @@ OTHERS = torch.tensor([0, 1, 2, *range(4, 12)])
 
 
 @pytest.mark.parametrize("readout", READOUTS)
-def test_the_neighbours_of_a_block_without_numbers_keep_their_bits(readout: str) -> None:
-    fit = poisoned(readout, "compiled").fit(CHECKED)
-    alone = given(readout, "compiled").select(OTHERS).fit(CHECKED)
-    same_bits(select(fit.parameters, OTHERS), alone.parameters)
-    assert fit.diverged.tolist() == [block == 3 for block in range(12)]
-
-
-@pytest.mark.parametrize("readout", READOUTS)
-def test_plain_steps_leave_the_neighbours_alone_too(readout: str) -> None:
-    fit = poisoned(readout, "eager").fit(CHECKED)
-    alone = given(readout, "eager").select(OTHERS).fit(CHECKED)
+def test_the_neighbours_of_a_block_without_numbers_do_not_notice(
+    readout: str, program: str
+) -> None:
+    fit = poisoned(readout, program).fit(CHECKED)
+    alone = given(readout, program).select(OTHERS).fit(CHECKED)
+    if program == "compiled":
+        same_bits(select(fit.parameters, OTHERS), alone.parameters)
     found = select(fit.parameters, OTHERS)
     torch.testing.assert_close(found, alone.parameters, rtol=1e-4, atol=1e-5)
+    assert fit.diverged.tolist() == [block == 3 for block in range(12)]
 
 
 @pytest.mark.parametrize("pruning", [AbsoluteMSEPruning(4), PlateauPruning(4), NoPruning(4)])
@@ -141,18 +138,18 @@ def test_a_block_without_numbers_is_neither_converged_nor_in_the_curve(
 def test_blocks_without_numbers_leave_at_the_check_that_sees_it() -> None:
     hopeless = problem()
     hopeless.targets.fill_(torch.nan)
-    told: list[int] = []
-    fit = hopeless.fit(CHECKED, on_steps=told.append)
+    reported: list[int] = []
+    fit = hopeless.fit(CHECKED, on_steps=reported.append)
     assert [step for step, _, _ in fit.curve] == [4]
-    assert sum(told) == 20 * 12
+    assert sum(reported) == 20 * 12
 
 
 def test_the_better_of_two_fits_is_taken_block_by_block() -> None:
     short, long = problem().with_steps(n_steps=5).fit(), problem().fit()
     rows = torch.tensor([2, 7])
-    taken = short.improved_by(rows, problem().select(rows).fit())
-    torch.testing.assert_close(taken.mse[rows], long.mse[rows])
-    same_bits(select(taken.parameters, OTHERS[3:5]), select(short.parameters, OTHERS[3:5]))
+    better = short.improved_by(rows, problem().select(rows).fit())
+    torch.testing.assert_close(better.mse[rows], long.mse[rows])
+    same_bits(select(better.parameters, OTHERS[3:5]), select(short.parameters, OTHERS[3:5]))
 
 
 def test_a_fit_without_numbers_is_never_the_better_one() -> None:

@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 import torch
-from pretended_device import PRETENDED, PretendedDevice
-from problems import fitter, noise
+from fake_device import FAKE, FakeDevice
+from problems import fit, fitter, noise
+from torch import Tensor
 from whole_fits import flat_and_busy, stored
 
 from miner.fitting.capacity import TargetErrorCapacity
 from miner.fitting.initialization import FreshWeights, ParentFrameWeights, SharedWeights
-from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid
+from miner.fitting.pyramid_fit import fit_pyramid
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid
-from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Int8Storage
 from miner.signals.scratch import Scratch
-from miner.signals.store import HELD_ON_DEVICE, LocalSignalStore
+from miner.signals.store import LocalSignalStore
 
 CHANGES: list[dict[str, Any]] = [
     {"pyramid": GaussianPyramid(3), "weights": FreshWeights(), "blocks_per_shard": 7},
@@ -25,41 +25,33 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-def there(template: PyramidFit, held_bytes: int = HELD_ON_DEVICE) -> PyramidFit:
-    """The same fit on the pretended device."""
-    signal_store = LocalSignalStore(PRETENDED, Scratch(None), held_bytes)
-    return PyramidFit(template.signals[0], template.spec, template.settings, signal_store)
-
-
-def fit_there(template: PyramidFit, held_bytes: int = HELD_ON_DEVICE) -> Representation:
-    with PretendedDevice():
-        return fit_pyramid(there(template, held_bytes))
+def fit_there(signal: Tensor, store: LocalSignalStore, **changes: Any) -> list[Tensor]:
+    """What a fit on the fake device stores."""
+    with FakeDevice():
+        return stored(fit_pyramid(fitter(signal, store, **changes)))
 
 
 @pytest.mark.parametrize("changes", CHANGES)
 def test_a_fit_elsewhere_has_the_bits_of_the_cpu(changes: dict[str, Any]) -> None:
-    template = fitter(flat_and_busy(17, 22), max_steps=2, **changes)
-    found = stored(fit_there(template))
-    assert all(map(torch.equal, found, stored(fit_pyramid(template))))
+    signal = flat_and_busy(17, 22)
+    store = LocalSignalStore(FAKE, Scratch(None))
+    found = fit_there(signal, store, max_steps=2, **changes)
+    assert all(map(torch.equal, found, stored(fit(signal, max_steps=2, **changes))))
 
 
 @pytest.mark.parametrize("held_bytes", [0, 2 * 4 * 17 * 22 + 100])
-def test_signals_may_lie_in_scratch_or_be_held(
-    monkeypatch: pytest.MonkeyPatch, held_bytes: int
-) -> None:
-    monkeypatch.setattr("miner.signals.regions.DEVICE_TILE_SIDE", 16)
-    monkeypatch.setattr("miner.fitting.patches._CELL_PIXELS", 256)
-    monkeypatch.setattr("miner.fitting.patches._DEVICE_CELL_VALUES", 256)
-    template = fitter(flat_and_busy(17, 22), max_steps=2, pyramid=LaplacianPyramid(3))
-    found = stored(fit_there(template, held_bytes))
-    assert all(map(torch.equal, found, stored(fit_pyramid(template))))
+def test_signals_may_be_stored_in_scratch_or_on_the_device(held_bytes: int) -> None:
+    signal, changes = flat_and_busy(17, 22), {"max_steps": 2, "pyramid": LaplacianPyramid(3)}
+    store = LocalSignalStore(FAKE, Scratch(None), held_bytes, tile_side=16)
+    found = fit_there(signal, store, **changes)
+    assert all(map(torch.equal, found, stored(fit(signal, **changes))))
 
 
-def waits(monkeypatch: pytest.MonkeyPatch, tile_side: int) -> tuple[int, int]:
+def waits(tile_side: int) -> tuple[int, int]:
     """How often the host waits while a level is scored, and while it is rendered."""
-    monkeypatch.setattr("miner.signals.regions.DEVICE_TILE_SIDE", tile_side)
-    with PretendedDevice() as device:
-        running = there(fitter(noise(1, 48, 40), max_steps=2, pyramid=GaussianPyramid(2)))
+    with FakeDevice() as device:
+        store = LocalSignalStore(FAKE, Scratch(None), tile_side=tile_side)
+        running = fitter(noise(1, 48, 40), store, max_steps=2, pyramid=GaussianPyramid(2))
         level = running.start_level(1)
         shards = [level.fit_chunk(chunk) for chunk in range(len(level.chunks))]
         before = device.n_waits
@@ -69,7 +61,5 @@ def waits(monkeypatch: pytest.MonkeyPatch, tile_side: int) -> tuple[int, int]:
         return device.n_waits - rendered, rendered - before
 
 
-def test_the_host_waits_as_often_however_many_tiles_there_are(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert waits(monkeypatch, tile_side=8) == waits(monkeypatch, tile_side=64) == (2, 1)
+def test_the_host_waits_as_often_however_many_tiles_there_are() -> None:
+    assert waits(tile_side=8) == waits(tile_side=64) == (2, 1)

@@ -25,9 +25,9 @@ PICTURE = flat_and_busy(46, 59)
 class TwoWidths(Capacity):
     """Every third block is wider than the others."""
 
-    def assign(self, task: WidthRequest, probe: Probe) -> Tensor:
+    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
         """The level's width, or two more."""
-        return task.width + 2 * (torch.arange(len(task.n_pixels)) % 3 == 0)
+        return request.width + 2 * (torch.arange(len(request.n_pixels)) % 3 == 0)
 
 
 def few_widths(max_refits: int = 1) -> Watched:
@@ -35,14 +35,16 @@ def few_widths(max_refits: int = 1) -> Watched:
     return Watched(features_per_db=0.4, max_refits=max_refits)
 
 
-def by_need(weights: Weights, capacity: Capacity | None = None, **changes: Any) -> Representation:
+def fit_widths(
+    weights: Weights, capacity: Capacity | None = None, **changes: Any
+) -> Representation:
     """Three levels of `PICTURE`, whose networks have a few widths."""
     own = {"pyramid": LaplacianPyramid(3), "max_steps": 10} | changes
     return fit(PICTURE, weights=weights, capacity=capacity or few_widths(), **own)
 
 
 class Once(NamedTuple):
-    """A fit in which no block was tried again, and what its sizing was told."""
+    """A fit in which no block was tried again, and what its capacity recorded."""
 
     fitted: Representation
     rounds: list[Round]
@@ -57,13 +59,13 @@ def weights(request: pytest.FixtureRequest) -> Weights:
 def once(weights: Weights) -> Once:
     """By the plain steps."""
     capacity = few_widths(max_refits=0)
-    return Once(by_need(weights, capacity), capacity.rounds)
+    return Once(fit_widths(weights, capacity), capacity.rounds)
 
 
 @pytest.fixture(scope="module")
-def together(weights: Weights) -> Representation:
+def at_once(weights: Weights) -> Representation:
     """By the compiled steps, every level in one chunk."""
-    return by_need(weights, backend=CompiledBackend())
+    return fit_widths(weights, backend=CompiledBackend())
 
 
 def parent(fitted: Representation, level: int, block: int) -> int:
@@ -110,7 +112,7 @@ def decoded_hidden(fitted: Representation, level: int) -> dict[int, Parameters]:
 
 
 def test_a_block_starts_from_its_parent_or_from_the_draw_for_its_width(weights: Weights) -> None:
-    fitted = by_need(weights, optimizer=STILL, max_steps=1)
+    fitted = fit_widths(weights, optimizer=STILL, max_steps=1)
     gain = weights.gain if isinstance(weights, SharedWeights) else 1.0
     counts = {True: 0, False: 0}
     for level in (1, 0):
@@ -129,7 +131,7 @@ def test_a_block_starts_from_its_parent_or_from_the_draw_for_its_width(weights: 
 
 @pytest.mark.parametrize("weights", [ParentFrameWeights(1), ParentFrameWeights()])
 def test_a_child_is_in_the_frame_of_a_parent_of_its_width(weights: ParentFrameWeights) -> None:
-    fitted = by_need(weights, TwoWidths(), backend=CompiledBackend())
+    fitted = fit_widths(weights, TwoWidths(), backend=CompiledBackend())
     generations = set()
     for level in (1, 0):
         positions = fitted.spec.grid(level).positions
@@ -138,8 +140,8 @@ def test_a_child_is_in_the_frame_of_a_parent_of_its_width(weights: ParentFrameWe
             expected = [0, 0, 0]
             if inherits(weights, fitted, level, block, width):
                 above = frames_of(fitted, level + 1)[parent(fitted, level, block)]
-                (place,) = positions(torch.tensor([block])).tolist()
-                halves = [2 * o + p % 2 for o, p in zip(above[1:], place, strict=True)]
+                (position,) = positions(torch.tensor([block])).tolist()
+                halves = [2 * o + p % 2 for o, p in zip(above[1:], position, strict=True)]
                 expected = [above[0] + 1, *halves]
             assert frame == expected
             generations.add(frame[0])
@@ -153,20 +155,18 @@ def test_a_blocks_error_is_what_rendering_gives(once: Once) -> None:
     torch.testing.assert_close(found, expected.double(), rtol=1e-2, atol=1e-10)
 
 
-def test_inherited_networks_survive_a_file(together: Representation, tmp_path: Path) -> None:
-    again = load(together.save(tmp_path))
+def test_inherited_networks_survive_a_file(at_once: Representation, tmp_path: Path) -> None:
+    again = load(at_once.save(tmp_path))
     for level in range(3):
-        assert torch.equal(again.reconstruct(level), together.reconstruct(level))
-        assert frames_of(again, level) == frames_of(together, level)
+        assert torch.equal(again.reconstruct(level), at_once.reconstruct(level))
+        assert frames_of(again, level) == frames_of(at_once, level)
 
 
 @pytest.mark.parametrize("blocks_per_shard", [1, 7])
 def test_parents_are_found_in_any_chunk(
-    weights: Weights, together: Representation, blocks_per_shard: int
+    weights: Weights, at_once: Representation, blocks_per_shard: int
 ) -> None:
-    apart = by_need(weights, backend=CompiledBackend(), blocks_per_shard=blocks_per_shard)
+    apart = fit_widths(weights, backend=CompiledBackend(), blocks_per_shard=blocks_per_shard)
     for level in range(3):
-        assert frames_of(apart, level) == frames_of(together, level)
-        torch.testing.assert_close(
-            networks(apart, level), networks(together, level), rtol=0, atol=0
-        )
+        assert frames_of(apart, level) == frames_of(at_once, level)
+        torch.testing.assert_close(networks(apart, level), networks(at_once, level), rtol=0, atol=0)

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from problems import fit, fitter, noise
-from torch import Tensor
+from problems import CPU, fit, fitter, noise
 from whole_fits import flat_and_busy, stored
 
+from miner.fitting.chunk import gather
 from miner.fitting.initialization import SharedWeights
-from miner.fitting.patches import gather
 from miner.fitting.pyramid_fit import fit_pyramid
 from miner.kernels.backend import CompiledBackend
 from miner.pyramids.pyramid import GaussianPyramid
@@ -21,65 +19,45 @@ from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal
 from miner.signals.store import LocalSignalStore
 
-CELL_PIXELS = "miner.fitting.patches._CELL_PIXELS"
-
 
 @pytest.mark.parametrize("shape", [(1, 70, 53), (3, 9, 200), (1, 9, 20, 21)])
-def test_patches_are_gathered_from_anywhere(
-    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
-) -> None:
-    monkeypatch.setattr(CELL_PIXELS, 512)
+def test_patches_are_gathered_from_anywhere(shape: tuple[int, ...]) -> None:
     signal = noise(*shape)
     grid = PatchGrid(shape[1:], 4)
     blocks = torch.randperm(grid.n_blocks, generator=torch.Generator().manual_seed(0))[:40]
-    (patches,) = gather(grid, blocks, [ArraySignal(signal.numpy())])
+    (patches,) = gather(grid, blocks, [ArraySignal(signal.numpy())], max_pixels=512)
     cut = grid.cut(signal, blocks)
     for row, valid_size in enumerate(grid.valid_sizes(blocks).tolist()):
         real = (slice(None), *map(slice, valid_size))
         assert torch.equal(patches[row][real], cut[row][real])
 
 
-def tiled_fit(signal: Tensor, scratch: Scratch, patch: pytest.MonkeyPatch) -> list[Tensor]:
-    """What is stored when tiles have 16 pixels a side, and cells too."""
-    patch.setattr(CELL_PIXELS, 256)
-    patch.setattr("miner.signals.regions.TILE_SIDE", 16)
-    running = fitter(
-        signal, backend=CompiledBackend(), pyramid=GaussianPyramid(3), blocks_per_shard=7
-    )
-    signal_store = LocalSignalStore(torch.device("cpu"), scratch)
-    running = type(running)(running.signals[0], running.spec, running.settings, signal_store)
-    return stored(fit_pyramid(running))
-
-
 @pytest.mark.parametrize("sides", [(70, 53), (7, 90)])
 def test_tiles_and_scratch_files_do_not_change_a_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sides: tuple[int, int]
+    tmp_path: Path, sides: tuple[int, int]
 ) -> None:
     signal = flat_and_busy(*sides)
-    at_once = fit(signal, backend=CompiledBackend(), pyramid=GaussianPyramid(3), blocks_per_shard=7)
+    changes = {"backend": CompiledBackend(), "pyramid": GaussianPyramid(3), "blocks_per_shard": 7}
     with Scratch(tmp_path / "scratch") as scratch:
-        parts = tiled_fit(signal, scratch, monkeypatch)
+        store = LocalSignalStore(CPU, scratch, tile_side=16)
+        parts = stored(fit_pyramid(fitter(signal, store, **changes)))
         assert (tmp_path / "scratch").is_dir()
-    assert all(map(torch.equal, parts, stored(at_once)))
+    assert all(map(torch.equal, parts, stored(fit(signal, **changes))))
 
 
-def test_levels_are_reduced_in_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miner.signals.regions.TILE_SIDE", 8)
+def test_levels_are_reduced_in_tiles() -> None:
     signal = noise(2, 37, 22)
-    running = fitter(signal, pyramid=GaussianPyramid(3))
+    store = LocalSignalStore(CPU, Scratch(None), tile_side=8)
+    running = fitter(signal, store, pyramid=GaussianPyramid(3))
     for level in (1, 2):
         signal = reduce(signal)
         assert torch.equal(running.signals[level].read(whole(signal.shape[1:])), signal)
 
 
 def test_scratch_holds_no_more_than_two_reconstructions(tmp_path: Path) -> None:
-    signal = noise(1, 64, 64)
+    changes = {"pyramid": GaussianPyramid(4), "weights": SharedWeights()}
     with Scratch(tmp_path) as scratch:
-        template = fitter(signal, pyramid=GaussianPyramid(4), weights=SharedWeights())
-        spec, settings = template.spec, template.settings
-        image_signal = ArraySignal(np.asarray(signal))
-        signal_store = LocalSignalStore(torch.device("cpu"), scratch)
-        running = type(template)(image_signal, spec, settings, signal_store)
+        running = fitter(noise(1, 64, 64), LocalSignalStore(CPU, scratch), **changes)
         for level in (3, 2, 1, 0):
             level_fit = running.start_level(level)
             shards = [level_fit.fit_chunk(chunk) for chunk in range(len(level_fit.chunks))]

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 from problems import SETTINGS, fit, fitter, noise, whole_of
-from torch import Tensor
-from whole_fits import RAGGED, SINGLE, block_errors, mse, smooth
+from whole_fits import RAGGED, SINGLE, Watched, block_errors, mse, smooth
 
+from miner.fitting.capacity import Capacity
 from miner.fitting.readout import LearnedReadout
 from miner.models.parameters import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
@@ -17,12 +17,18 @@ from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
 from miner.signals.grid import CoordinateFrame, coordinates
 
+CHANGES: list[dict[str, Any]] = [
+    {"pyramid": GaussianPyramid(2)},
+    {"pyramid": LaplacianPyramid(2)},
+    {"capacity": Watched()},
+]
 
-@pytest.mark.parametrize("pyramid", [GaussianPyramid(2), LaplacianPyramid(2)], ids=["gauss", "lap"])
+
+@pytest.mark.parametrize("changes", CHANGES, ids=["gaussian", "laplacian", "widths"])
 @pytest.mark.parametrize("sides", RAGGED, ids=str)
-def test_any_size_is_fitted(sides: tuple[int, ...], pyramid: Pyramid) -> None:
+def test_any_size_is_fitted(sides: tuple[int, ...], changes: dict[str, Any]) -> None:
     signal = smooth(*sides)
-    fitted = fit(signal, pyramid=pyramid, max_steps=20)
+    fitted = fit(signal, max_steps=20, **changes)
     assert fitted.render().shape == signal.shape
     assert mse(signal, fitted) < 2e-4
 
@@ -66,34 +72,22 @@ def test_predicted_errors_add_up() -> None:
     assert level.active_sse == pytest.approx(level.predicted_sse)
 
 
-def detail_in_a_flat_image() -> Tensor:
+@pytest.mark.parametrize("pyramid", [GaussianPyramid(3), LaplacianPyramid(3)])
+def test_only_the_block_of_a_sharp_detail_is_active_and_comes_out_right(pyramid: Pyramid) -> None:
     signal = torch.full((1, 64, 64), 0.5)
     signal[0, 20:22, 42:44] = torch.tensor([[0.9, 0.1], [0.1, 0.9]])  # grey at coarser levels
-    return signal
-
-
-@pytest.mark.parametrize("pyramid", [GaussianPyramid(3), LaplacianPyramid(3)])
-def test_only_the_block_of_a_sharp_detail_is_active(pyramid: Pyramid) -> None:
-    fitted = fit(detail_in_a_flat_image(), pyramid=pyramid, max_steps=60, width=16)
+    fitted = fit(signal, pyramid=pyramid, max_steps=60, width=16)
     assert len(fitted.active_blocks(1)) == 0
     assert fitted.active_blocks(0).tolist() == [2 * 8 + 5]
-
-
-@pytest.mark.parametrize("pyramid", [GaussianPyramid(3), LaplacianPyramid(3)])
-def test_a_sharp_detail_comes_out_right(pyramid: Pyramid) -> None:
-    signal = detail_in_a_flat_image()
-    fitted = fit(signal, pyramid=pyramid, max_steps=60, width=16)
     assert float((fitted.reconstruct() - signal).abs().max()) < 0.05
 
 
-def test_a_black_image_needs_no_network() -> None:
-    fitted = fit(torch.zeros(1, 20, 20))
+@pytest.mark.parametrize("capacity", [SETTINGS.capacity, Watched()])
+def test_a_black_image_needs_no_network(capacity: Capacity) -> None:
+    fitted = fit(torch.zeros(1, 20, 20), capacity=capacity)
     assert fitted.n_parameters == 0
     assert not fitted.render().any()
-
-
-def test_every_block_of_the_coarsest_level_is_tried() -> None:
-    assert len(fitter(torch.zeros(1, 20, 20)).start_level(1).active) == 4
+    assert fitted.shards[1][0].stats.n_active == 4  # all blocks of the coarsest level are tried
 
 
 def test_a_block_no_better_than_its_prediction_becomes_inactive() -> None:
@@ -105,10 +99,18 @@ def test_a_block_no_better_than_its_prediction_becomes_inactive() -> None:
     assert bool((block_errors(fitted, signal) <= block_errors(predicted, signal)).all())
 
 
-@pytest.mark.parametrize("optimizer", [partial(torch.optim.SGD, lr=1e6), partial(torch.optim.Adam)])
-def test_every_stored_block_beats_its_prediction(optimizer: Any) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "capacity"),
+    [
+        (partial(torch.optim.SGD, lr=1e6), SETTINGS.capacity),
+        (partial(torch.optim.SGD, lr=1e3), Watched()),
+        (partial(torch.optim.Adam), SETTINGS.capacity),
+        (partial(torch.optim.Adam), Watched()),
+    ],
+)
+def test_every_stored_block_beats_its_prediction(optimizer: Any, capacity: Capacity) -> None:
     signal = noise(1, 20, 20)
-    fitted = fit(signal, optimizer=optimizer)
+    fitted = fit(signal, optimizer=optimizer, capacity=capacity)
     predicted = Representation(fitted.spec, {1: fitted.shards[1]})
     active = fitted.active_blocks(0)
     better = block_errors(fitted, signal)[active] < block_errors(predicted, signal)[active]

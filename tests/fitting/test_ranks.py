@@ -1,13 +1,14 @@
-"""Ranks share out scoring, fitting and rendering, and come to the bits of one process."""
+"""Ranks share scoring, fitting and rendering, and come to the bits of one process."""
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 
 import pytest
 import torch
-from problems import fitter
+from problems import CPU, fitter
 from thread_ranks import ThreadRank, in_threads
 from torch import Tensor
 from whole_fits import flat_and_busy, stored
@@ -17,7 +18,8 @@ from miner.fitting.pyramid_fit import PyramidFit
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid
 from miner.representation import Representation, Shard
 from miner.signals.regions import Region
-from miner.signals.store import SharedSignal, SharedSignalStore
+from miner.signals.scratch import Scratch
+from miner.signals.store import LocalSignalStore, SharedSignal, SharedSignalStore
 from miner.support.communication import SINGLE_PROCESS, Communicator, gather_items, items_of_rank
 
 Run = tuple[list[Tensor], list[float]]
@@ -39,20 +41,44 @@ def run(running: PyramidFit, ranks: Communicator) -> Run:
     return stored(Representation(running.spec, shards)), errors
 
 
-def together(template: PyramidFit, folder: Path, world_size: int) -> list[Run]:
+class WatchedSignal(SharedSignal):
+    """Reports each tile before it is written."""
+
+    def __init__(self, on_write: Callable[[Region], None], *given: Any) -> None:
+        super().__init__(*given)
+        self.on_write = on_write
+
+    def write(self, region: Region, values: Tensor) -> None:
+        self.on_write(region)
+        super().write(region, values)
+
+
+class WatchedStore(SharedSignalStore):
+    """Reports which tile of which signal is written."""
+
+    def __init__(self, folder: Path, rank: int, on_write: Callable[..., None]) -> None:
+        super().__init__(CPU, folder, is_keeper=rank == 0, tile_side=16)
+        self.folder, self.rank, self.on_write = folder, rank, on_write
+
+    def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> SharedSignal:
+        on_write = partial(self.on_write, self.rank, name)
+        return WatchedSignal(on_write, self.folder / name, n_channels, sides, CPU)
+
+
+def by_ranks(
+    folder: Path,
+    world_size: int,
+    signal: Tensor,
+    on_write: Callable[..., None] = lambda *where: None,
+    **changes: Any,
+) -> list[Run]:
     """The same fit by ranks that see one folder."""
 
     def work(ranks: ThreadRank) -> Run:
-        signal_store = SharedSignalStore(torch.device("cpu"), folder, ranks.rank == 0)
-        given = template.signals[0], template.spec, template.settings
-        return run(PyramidFit(*given, signal_store, ranks), ranks)
+        store = WatchedStore(folder, ranks.rank, on_write)
+        return run(fitter(signal, store, ranks, **changes), ranks)
 
     return in_threads(world_size, work)
-
-
-@pytest.fixture(autouse=True)
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miner.signals.regions.TILE_SIDE", 16)
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
@@ -60,26 +86,20 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ranks_come_to_the_bits_of_one_process(
     tmp_path: Path, changes: dict[str, Any], world_size: int
 ) -> None:
-    template = fitter(flat_and_busy(45, 38), max_steps=2, blocks_per_shard=3, **changes)
-
-    numbers, errors = run(template, SINGLE_PROCESS)
-    for found, its_errors in together(template, tmp_path, world_size):
+    signal, given = flat_and_busy(45, 38), {"max_steps": 2, "blocks_per_shard": 3} | changes
+    store = LocalSignalStore(CPU, Scratch(None), tile_side=16)
+    numbers, errors = run(fitter(signal, store, **given), SINGLE_PROCESS)
+    for found, its_errors in by_ranks(tmp_path, world_size, signal, **given):
         assert len(found) == len(numbers) and all(map(torch.equal, found, numbers))
         assert its_errors == errors
     assert not list(tmp_path.iterdir())
 
 
-def test_no_tile_is_made_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    template = fitter(flat_and_busy(64, 64), max_steps=1, pyramid=GaussianPyramid(3))
-    written: list[tuple[int, Path, Region]] = []
-    write = SharedSignal.write
-
-    def watched(self: SharedSignal, region: Region, values: Tensor) -> None:
-        written.append((get_ident(), self._path, region))
-        write(self, region, values)
-
-    monkeypatch.setattr(SharedSignal, "write", watched)
-    together(template, tmp_path, 2)
-    assert len({(path, region) for _, path, region in written}) == len(written)
-    counts = Counter(thread for thread, _, _ in written)
+def test_no_tile_is_written_twice(tmp_path: Path) -> None:
+    written: list[tuple[int, str, Region]] = []
+    changes = {"max_steps": 1, "pyramid": GaussianPyramid(3)}
+    signal = flat_and_busy(64, 64)
+    by_ranks(tmp_path, 2, signal, lambda *where: written.append(where), **changes)
+    assert len({(name, region) for _, name, region in written}) == len(written)
+    counts = Counter(rank for rank, _, _ in written)
     assert max(counts.values()) - min(counts.values()) <= 4  # one for each signal

@@ -41,9 +41,9 @@ def test_the_gradient_is_that_of_the_reduced_objective(activation: Activation) -
     frozen = penalty(features.detach(), readout.ridge)
     for seed in range(4):
         towards = {name: noise(*t.shape, seed=seed).to(t) - 0.5 for name, t in start.items()}
-        slope = sum(float((start[name].grad * towards[name]).sum()) for name in start)
+        derivative = sum(float((start[name].grad * towards[name]).sum()) for name in start)
         ends = [reduced_objective(given, towards, step, frozen) for step in (1e-5, -1e-5)]
-        assert slope == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5)
+        assert derivative == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5)
 
 
 def reduced_objective(given: Problem, towards: Parameters, step: float, frozen: Tensor) -> float:
@@ -55,10 +55,11 @@ def reduced_objective(given: Problem, towards: Parameters, step: float, frozen: 
     return float(residual + (frozen * best["readout.weight"].square().sum((1, 2))).sum())
 
 
-def test_solving_is_outside_autograd() -> None:
+def test_solving_is_outside_autograd_and_keeps_the_precision() -> None:
     features = noise(2, N_FEATURES, 9).requires_grad_()
     solved = ClosedFormReadout().solve(features, noise(2, 1, 9), {})
     assert not any(tensor.requires_grad for tensor in solved.values())
+    assert {tensor.dtype for tensor in solved.values()} == {torch.float32}
 
 
 def test_single_precision_features_lose_nothing_that_counts() -> None:
@@ -126,11 +127,6 @@ def test_a_degenerate_block_leaves_the_others_alone() -> None:
     torch.testing.assert_close(others, expected, rtol=0, atol=1e-12)
 
 
-def test_the_solution_has_the_precision_of_the_features() -> None:
-    solved = ClosedFormReadout().solve(noise(1, 2, 9), noise(1, 1, 9), {})
-    assert {tensor.dtype for tensor in solved.values()} == {torch.float32}
-
-
 @pytest.mark.parametrize("readout", READOUTS)
 def test_the_first_candidate_is_the_solution(readout: str) -> None:
     solver, _ = READOUTS[readout]
@@ -148,18 +144,18 @@ def test_closed_form_candidates_have_smaller_and_smaller_weights() -> None:
     assert sizes[-1] < 0.9 * sizes[0]
 
 
-def test_heads_of_the_readouts() -> None:
-    kinds = {name: type(readout.head(signed)) for name, (readout, signed) in READOUTS.items()}
-    assert kinds == {
-        "closed_form": LinearHead,
-        "sigmoid": SigmoidHead,
-        "scaled_sine": ScaledSineHead,
+def test_heads_and_draws_of_the_readouts() -> None:
+    heads = {name: readout.head(signed) for name, (readout, signed) in READOUTS.items()}
+    assert heads == {
+        "closed_form": LinearHead(),
+        "sigmoid": SigmoidHead(),
+        "scaled_sine": ScaledSineHead(),
     }
-
-
-def test_closed_form_trains_no_readout_parameter() -> None:
-    shapes = LinearHead().shapes(4, 2)
-    assert ClosedFormReadout().draw(shapes, torch.Generator()) == {}
+    assert ClosedFormReadout().draw(LinearHead().shapes(4, 2), torch.Generator()) == {}
+    drawn = LearnedReadout(0.3).draw(ScaledSineHead().shapes(400, 5), torch.Generator())
+    assert set(drawn) == {"readout.weight", "readout.bias", "readout.frequency"}
+    assert 0.045 < float(drawn["readout.weight"].abs().max()) <= 0.05  # as a linear layer
+    assert float(drawn["readout.frequency"]) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("batch_pixels", [None, 11])
@@ -167,10 +163,3 @@ def test_the_amplitude_is_the_largest_residual_of_the_block(batch_pixels: int | 
     given = problem("scaled_sine").with_steps(batch_pixels=batch_pixels)
     largest = given.targets.abs().amax(dim=(1, 2))
     assert torch.equal(given.fit().parameters["readout.amplitude"], largest)
-
-
-def test_the_learned_draw_is_that_of_a_linear_layer() -> None:
-    drawn = LearnedReadout(0.3).draw(ScaledSineHead().shapes(400, 5), torch.Generator())
-    assert set(drawn) == {"readout.weight", "readout.bias", "readout.frequency"}
-    assert 0.045 < float(drawn["readout.weight"].abs().max()) <= 0.05
-    assert float(drawn["readout.frequency"]) == pytest.approx(0.3)

@@ -1,14 +1,16 @@
 """Pictures, and what whole fits of them are compared by."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from problems import noise
 from torch import Tensor
 
+from miner.fitting.backend import Backend
 from miner.fitting.capacity import Capacity, Probe, TargetErrorCapacity, WidthRequest
+from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.models.parameters import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation
@@ -50,6 +52,23 @@ def stored(representation: Representation) -> list[Tensor]:
     ]
 
 
+@dataclass(frozen=True)
+class Wrapped(Backend):
+    """Another backend, whose trainers `wrap` may replace when it sees what they train."""
+
+    inner: Backend
+    wrap: Callable[[BlockTrainer, BlockProblem], BlockTrainer]
+
+    def trainer(self, problem: BlockProblem) -> BlockTrainer:
+        return self.wrap(self.inner.trainer(problem), problem)
+
+    def outputs(self, *given: Any) -> Tensor:
+        return self.inner.outputs(*given)
+
+    def max_blocks(self, *given: Any) -> int:
+        return self.inner.max_blocks(*given)
+
+
 class Round(NamedTuple):
     """Widths and errors of a chunk's blocks when all were fitted, and the bound that they had."""
 
@@ -60,17 +79,17 @@ class Round(NamedTuple):
 
 @dataclass(frozen=True)
 class Watched(TargetErrorCapacity):
-    """Sizing by need that keeps what it is told after every round."""
+    """Widths for a target error, and what was known after every round."""
 
     probe_steps: int = 5
     features_per_db: float = 4.4  # 1.1 in patches of 8 x 8
     max_width: int = 24
     rounds: list[Round] = field(default_factory=list, compare=False)
 
-    def widen(self, widths: Tensor, mse: Tensor, task: WidthRequest) -> Tensor:
-        """As by need."""
-        self.rounds.append(Round(widths.clone(), mse.clone(), task.max_mse))
-        return super().widen(widths, mse, task)
+    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
+        """Record, then widen."""
+        self.rounds.append(Round(widths.clone(), mse.clone(), request.max_mse))
+        return super().widen(widths, mse, request)
 
 
 @dataclass(frozen=True)
@@ -79,11 +98,11 @@ class Doubled(Capacity):
 
     max_refits: int = 1
 
-    def assign(self, task: WidthRequest, probe: Probe) -> Tensor:
+    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
         """The level's width."""
-        return torch.full_like(task.n_pixels, task.width)
+        return torch.full_like(request.n_pixels, request.width)
 
-    def widen(self, widths: Tensor, mse: Tensor, task: WidthRequest) -> Tensor:
+    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
         """Twice as much."""
         return 2 * widths
 

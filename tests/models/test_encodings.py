@@ -13,14 +13,12 @@ POINT = torch.tensor([[0.5], [-0.25]], dtype=torch.float64)
 
 @pytest.mark.parametrize("n_axes", [2, 3])
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_the_number_of_outputs_is_as_announced(encoding: Encoding, n_axes: int) -> None:
-    encoded = encoding(torch.zeros(n_axes, 7))
+def test_the_number_of_outputs_is_as_announced_and_the_precision_stays(
+    encoding: Encoding, n_axes: int
+) -> None:
+    encoded = encoding(torch.zeros(n_axes, 7, dtype=torch.float64))
     assert encoded.shape == (encoding.n_outputs(n_axes), 7)
-
-
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_the_precision_stays(encoding: Encoding) -> None:
-    assert encoding(POINT).dtype == torch.float64
+    assert encoded.dtype == torch.float64
 
 
 def test_no_encoding_gives_coordinates_back() -> None:

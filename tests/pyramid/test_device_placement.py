@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from pretended_device import PRETENDED, PretendedDevice, values
+from fake_device import FAKE, FakeDevice, values
 from torch import Tensor
 
 from miner.pyramids.prediction import ExpandedSignal, ZeroSignal, predict
@@ -36,9 +36,9 @@ def signal() -> Tensor:
     return torch.rand(2, 21, 34, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_pretended_device_sees_what_is_mixed_and_what_waits() -> None:
-    with PretendedDevice() as device:
-        there = signal().to(PRETENDED)
+def test_the_fake_device_sees_what_is_mixed_and_what_waits() -> None:
+    with FakeDevice() as device:
+        there = signal().to(FAKE)
         for mixed in (lambda: there + signal(), lambda: there[:, BLOCKS]):
             with pytest.raises(RuntimeError, match="two devices"):
                 mixed()
@@ -52,16 +52,16 @@ def test_the_pretended_device_sees_what_is_mixed_and_what_waits() -> None:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_signals_stay_on_their_device(name: str) -> None:
     expected = OPERATIONS[name](signal())
-    with PretendedDevice() as device:
-        found = OPERATIONS[name](signal().to(PRETENDED))
+    with FakeDevice() as device:
+        found = OPERATIONS[name](signal().to(FAKE))
     assert torch.equal(values(found), expected)
     assert device.n_waits == 0
 
 
 @pytest.mark.parametrize("pyramid", [GaussianPyramid(), LaplacianPyramid()])
 def test_targets_stay_on_their_device(pyramid: Pyramid) -> None:
-    with PretendedDevice():
-        there = signal().to(PRETENDED)
+    with FakeDevice():
+        there = signal().to(FAKE)
         target = pyramid.target(there, 0.5 * there)
         merged = pyramid.merge(0.5 * there, target)
     torch.testing.assert_close(values(merged), signal())
@@ -70,16 +70,16 @@ def test_targets_stay_on_their_device(pyramid: Pyramid) -> None:
 def signals() -> dict[str, Signal]:
     array = signal().numpy()
     return {
-        "array": ArraySignal(array, PRETENDED),
-        "tensor": TensorSignal(signal().to(PRETENDED)),
-        "uploaded": UploadedSignal(ArraySignal(array), PRETENDED),
+        "array": ArraySignal(array, FAKE),
+        "tensor": TensorSignal(signal().to(FAKE)),
+        "uploaded": UploadedSignal(ArraySignal(array), FAKE),
     }
 
 
 @pytest.mark.parametrize("kind", ["array", "tensor", "uploaded"])
 def test_a_region_is_read_to_the_device(kind: str) -> None:
     expected = ArraySignal(signal().numpy()).read(REGION)
-    with PretendedDevice():
+    with FakeDevice():
         found = signals()[kind].read(REGION)
     assert torch.equal(values(found), expected)
 
@@ -87,16 +87,16 @@ def test_a_region_is_read_to_the_device(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["array", "tensor", "uploaded"])
 def test_a_prediction_lies_where_the_coarser_level_does(kind: str) -> None:
     expected = expand(signal(), (42, 67))
-    with PretendedDevice():
+    with FakeDevice():
         image_signal = ExpandedSignal(signals()[kind], (42, 67))
-        assert image_signal.device == PRETENDED
+        assert image_signal.device == FAKE
         found = image_signal.read(whole((42, 67)))
     assert torch.equal(values(found), expected)
 
 
 def test_nothing_is_known_on_the_device() -> None:
-    with PretendedDevice():
-        found = ZeroSignal(3, (9, 8), PRETENDED).read(((2, 4), (0, 8)))
+    with FakeDevice():
+        found = ZeroSignal(3, (9, 8), FAKE).read(((2, 4), (0, 8)))
     assert values(found).shape == (3, 2, 8)
 
 
@@ -108,11 +108,11 @@ def test_what_a_tensor_raster_gives_is_nobody_elses() -> None:
 
 @pytest.mark.parametrize("held_bytes", [0, 2**20])
 def test_what_is_written_is_read(held_bytes: int) -> None:
-    with PretendedDevice():
-        image_signal = LocalSignalStore(PRETENDED, Scratch(None), held_bytes).new(
+    with FakeDevice():
+        image_signal = LocalSignalStore(FAKE, Scratch(None), held_bytes).new(
             "one", 2, (21, 34)
         )
-        image_signal.write(whole((21, 34)), signal().to(PRETENDED))
+        image_signal.write(whole((21, 34)), signal().to(FAKE))
         found = image_signal.read(REGION)
     assert torch.equal(values(found), ArraySignal(signal().numpy()).read(REGION))
 
@@ -123,8 +123,8 @@ def kinds(signal_store: LocalSignalStore, *names: str) -> list[type]:
 
 
 def test_signals_are_held_while_they_fit() -> None:
-    with PretendedDevice():
-        signal_store = LocalSignalStore(PRETENDED, Scratch(None), held_bytes=250)
+    with FakeDevice():
+        signal_store = LocalSignalStore(FAKE, Scratch(None), held_bytes=250)
         assert kinds(signal_store, "a", "b", "c") == [TensorSignal, TensorSignal, ArraySignal]
         signal_store.remove("c")  # which takes nothing on the device
         assert kinds(signal_store, "d") == [ArraySignal]
@@ -142,8 +142,8 @@ def test_an_image_is_brought_once_if_it_fits(
 ) -> None:
     monkeypatch.setattr("miner.signals.regions.DEVICE_TILE_SIDE", 8)
     image = ArraySignal(signal().numpy())
-    with PretendedDevice():
-        to_device = LocalSignalStore(PRETENDED, Scratch(None), held_bytes).to_device("image", image)
+    with FakeDevice():
+        to_device = LocalSignalStore(FAKE, Scratch(None), held_bytes).to_device("image", image)
         found = to_device.read(REGION)
     assert isinstance(to_device, kind)
     assert torch.equal(values(found), image.read(REGION))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pretended_device import PRETENDED, PretendedDevice, values
+from fake_device import FAKE, FakeDevice, values
 from products import make_spec, random_representation
 
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
@@ -20,8 +20,8 @@ def test_a_region_is_rendered_on_the_device(
 ) -> None:
     product = random_representation(make_spec((21, 34), storage=storage, pyramid=pyramid))
     expected = product.reconstruct(0, region)
-    with PretendedDevice() as device:
-        found = product.reconstruct(0, region, PRETENDED)
+    with FakeDevice() as device:
+        found = product.reconstruct(0, region, FAKE)
     assert torch.equal(values(found), expected)
     assert device.n_waits == 0
 
@@ -29,7 +29,7 @@ def test_a_region_is_rendered_on_the_device(
 def test_a_picture_comes_from_the_device_at_once() -> None:
     product = random_representation(make_spec((21, 34)))
     expected = product.reconstruct(1).clamp(0, 1)
-    with PretendedDevice() as device:
-        found = product.render(1, device=PRETENDED)
+    with FakeDevice() as device:
+        found = product.render(1, device=FAKE)
     assert torch.equal(torch.from_numpy(found), expected)
     assert device.n_waits == 1

@@ -1,38 +1,29 @@
-"""What the GPU benchmark counts, and what it finds wrong with a kernel."""
+"""What the GPU benchmark counts, and what it finds wrong with a backend."""
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import blocks
+import checks
 import cv2
 import numpy as np
 import pytest
+import steps
 import torch
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
-import bench_gpu
-import gpu_blocks
-import gpu_checks
-import gpu_floors
-import gpu_steps
-from gpu_blocks import Blocks, Case
-from gpu_journal import Journal
+from blocks import Case
+from journal import Journal
+from plans import CHECKED
 
 from miner.fitting.backend import EagerBackend
-from miner.fitting.readout import Readout
-from miner.fitting.steps import BlockTrainer, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.kernels.backend import CompiledBackend
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters
 
 SMALL = Case("closed_form", width=3, patch_size=8)
 
 
 @pytest.fixture
-def blocks(images: Path) -> Blocks:
-    return gpu_blocks.blocks_of(SMALL, [images / "Road.jpg"], 30)
+def problem(images: Path) -> BlockProblem:
+    return blocks.blocks_of(SMALL, [images / "Road.jpg"], 30, blocks.settings_of(10))
 
 
 @pytest.mark.parametrize(("readout", "multiply_adds"), [("closed_form", 33), ("sigmoid", 30)])
@@ -40,65 +31,58 @@ def test_operations_are_those_counted_by_hand(readout: str, multiply_adds: int) 
     # 3 inputs, 2 layers of 2 features: 6 + 4 forward, 2 outputs, 6 + 4 + 4 + 2 backward;
     # 3 different entries of the Gram matrix and 2 of its right side, or 2 of a gradient
     case = Case(readout, width=2, patch_size=2)
-    assert gpu_floors.operations(case, n_inputs=3) == 2 * 4 * multiply_adds
+    assert steps.operations(case, n_inputs=3) == 2 * 4 * multiply_adds
 
 
-def test_bytes_are_those_counted_by_hand(blocks: Blocks) -> None:
+def test_bytes_are_those_counted_by_hand(problem: BlockProblem) -> None:
     n_trained = (16 * 3 + 3) + (3 * 3 + 3)
     moved = 30 * 64 + 16 * 64 + 30 * 6 * n_trained
-    assert gpu_floors.bytes_per_launch(blocks) == 4 * moved
+    assert steps.bytes_per_launch(problem) == 4 * moved
 
 
 def test_flat_patches_are_not_among_the_blocks(tmp_path: Path) -> None:
     pixels = np.full((16, 24), 100, np.uint8)
     pixels[3, 12] = 200
     cv2.imwrite(str(tmp_path / "dot.png"), pixels)
-    (patch,) = gpu_blocks.active_patches(replace(SMALL, readout="sigmoid"), tmp_path / "dot.png")
+    (patch,) = blocks.active_patches(replace(SMALL, readout="sigmoid"), tmp_path / "dot.png")
     expected = torch.from_numpy(pixels[:8, 8:16].reshape(1, -1)) / 255
     torch.testing.assert_close(patch, expected)
 
 
 def test_residuals_are_what_the_coarser_level_leaves_over(images: Path) -> None:
-    residuals = gpu_blocks.active_patches(SMALL, images / "Road.jpg")
+    residuals = blocks.active_patches(SMALL, images / "Road.jpg")
     assert residuals.mean().abs() < 1e-3
     assert residuals.min() < -0.01
 
 
 def test_images_are_all_among_the_blocks(images: Path) -> None:
-    names = [images / name for name in bench_gpu.CHECKED]
+    names = [images / name for name in CHECKED]
     case = Case("sigmoid", 3, patch_size=8)
-    targets = gpu_blocks.blocks_of(case, names, 7).targets
-    first, second = (gpu_blocks.active_patches(case, name) for name in names)
+    targets = blocks.blocks_of(case, names, 7, blocks.settings_of(1)).targets
+    first, second = (blocks.active_patches(case, name) for name in names)
     assert torch.equal(targets[0], first[0])
     assert torch.equal(targets[1], second[0])
 
 
-def test_picture_without_detail_is_refused(tmp_path: Path) -> None:
+def test_an_image_without_detail_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "flat.png"), np.full((16, 16), 9, np.uint8))
     with pytest.raises(SystemExit, match="no patch of 8 pixels that needs a network"):
-        gpu_blocks.active_patches(SMALL, tmp_path / "flat.png")
+        blocks.active_patches(SMALL, tmp_path / "flat.png")
 
 
-def test_missing_picture_is_refused(tmp_path: Path) -> None:
+def test_a_missing_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="give the folder"):
-        gpu_blocks.active_patches(SMALL, tmp_path / "none.png")
+        blocks.active_patches(SMALL, tmp_path / "none.png")
 
 
 @dataclass(frozen=True)
 class Wrong(EagerBackend):
-    """Plain PyTorch with a mistake."""
+    """Plain PyTorch with an error."""
 
     mistake: str
 
-    def steps(
-        self,
-        model: BlockNetwork,
-        readout: Readout,
-        settings: StepSettings,
-        encoded: Tensor,
-        targets: Tensor,
-        start: Parameters,
-    ) -> BlockTrainer:
+    def trainer(self, problem: BlockProblem) -> BlockTrainer:
+        targets, settings = problem.targets, problem.steps
         if targets.dtype == torch.float32:
             if self.mistake == "other targets":
                 targets = 0.5 * targets
@@ -108,12 +92,12 @@ class Wrong(EagerBackend):
                 targets = targets * (1 + 1e-4 * len(targets))
             elif self.mistake == "unwritten memory":
                 targets = targets + 0 * torch.empty(4096).mean()
-        return super().steps(model, readout, settings, encoded, targets, start)
+        return super().trainer(problem._replace(targets=targets, steps=settings))
 
 
-def test_plain_pytorch_passes_all_checks(blocks: Blocks) -> None:
-    numbers, wrong = gpu_checks.checked(EagerBackend(), blocks, 10)
-    assert numbers["difference_db"] < gpu_checks.MOST_DIFFERENCE_DB
+def test_plain_pytorch_passes_all_checks(problem: BlockProblem) -> None:
+    numbers, wrong = checks.checked(EagerBackend(), problem)
+    assert numbers["difference_db"] < checks.MAX_DIFFERENCE_DB
     assert wrong in ([], ["blocks fitted alone have other bits"])  # batched products may round so
 
 
@@ -126,31 +110,31 @@ def test_plain_pytorch_passes_all_checks(blocks: Blocks) -> None:
         ("unwritten memory", "nothing wrote"),
     ],
 )
-def test_mistakes_are_found(blocks: Blocks, mistake: str, said: str) -> None:
-    _, wrong = gpu_checks.checked(Wrong(mistake), blocks, 10)
+def test_errors_are_found(problem: BlockProblem, mistake: str, said: str) -> None:
+    _, wrong = checks.checked(Wrong(mistake), problem)
     assert any(said in each for each in wrong), wrong
 
 
-def test_steps_are_timed_against_the_larger_floor(blocks: Blocks) -> None:
-    sizes = gpu_steps.Sizes((SMALL,), (30,), n_steps=2, repeats=1)
-    slow_sums = gpu_steps.Ceilings(copy=1e12, float32=1e6, tf32=1e6)
+def test_steps_are_timed_against_the_larger_floor(problem: BlockProblem) -> None:
+    sizes = steps.Sizes((SMALL,), (30,), n_steps=2, repeats=1)
+    slow_sums = steps.Ceilings(copy=1e12, float32=1e6, tf32=1e6)
     cpu = torch.device("cpu")
-    row = gpu_steps.timed(EagerBackend(), SMALL, blocks, sizes, cpu, slow_sums)
-    n_operations = 30 * gpu_floors.operations(SMALL, 16)
+    row = steps.timed(EagerBackend(), SMALL, problem, sizes, cpu, slow_sums)
+    n_operations = 30 * steps.operations(SMALL, 16)
     assert row["arithmetic_floor_ms"] == pytest.approx(1e-3 * n_operations)
     assert row["times_floor"] == pytest.approx(row["step_ms"] / row["arithmetic_floor_ms"])
 
 
-def test_case_that_breaks_is_a_failure_and_the_next_has_its_turn(images: Path) -> None:
+def test_a_case_that_fails_does_not_stop_the_next(images: Path) -> None:
     journal = Journal(None, {}, minutes=1)
-    sizes = gpu_checks.Sizes((replace(SMALL, readout="none"), SMALL), n_blocks=4, n_steps=2)
+    sizes = checks.Sizes((replace(SMALL, readout="none"), SMALL), n_blocks=4, n_steps=2)
     pictures = [images / "Road.jpg"]
-    gpu_checks.check(EagerBackend(), sizes, pictures, torch.device("cpu"), journal)
+    checks.check(EagerBackend(), sizes, pictures, torch.device("cpu"), journal)
     assert "KeyError" in journal.failures[0]
     assert journal.targets[0].found is not None
 
 
-def test_kernel_that_leaves_the_work_to_another_is_a_failure(blocks: Blocks) -> None:
-    draws = replace(gpu_blocks.settings_of(2), batch_pixels=3)
+def test_a_backend_that_leaves_the_work_to_another_is_a_failure(problem: BlockProblem) -> None:
+    draws = problem._replace(steps=replace(problem.steps, batch_pixels=3))
     with pytest.raises(RuntimeError, match="CompiledBackend leaves this to EagerBackend"):
         blocks.prepared(CompiledBackend(), draws)

@@ -1,8 +1,7 @@
-// The activations of miner/models/activations.py: value and slope of a function of u, the affine map
-// of a layer times the activation's scale. Gabor's function has a trained number of its own besides
-// the scale, `shape`; `bend` is the slope with respect to it.
-#ifndef MINER_ACTIVATIONS_H
-#define MINER_ACTIVATIONS_H
+// The activations of miner/models/activations.py: functions of u, the affine map of a layer times
+// the activation's scale, with their derivative, `dvalue`. Gabor's function has one more trained
+// number, `shape`; `dshape` is the derivative with respect to it.
+#pragma once
 
 #include "vectors.h"
 
@@ -27,53 +26,52 @@ INLINE float scale_of(int64_t activation, float omega, const float *numbers, flo
   }
 }
 
-INLINE void activate(const int activation, vec u, float shape, vec *value, vec *slope, vec *bend) {
+INLINE void activate(const int activation, vec u, float shape, vec *value, vec *dvalue,
+                     vec *dshape) {
   vec sine, cosine, envelope;
   switch (activation) {
     case GAUSSIAN:
       *value = exponential(-(u * u));
-      *slope = -2.0f * u * *value;
+      *dvalue = -2.0f * u * *value;
       return;
     case RELU:
-      *value = choose(u <= 0.0f, all(0.0f), u);  // a NaN stays one
-      *slope = choose(u <= 0.0f, all(0.0f), all(1.0f));
+      *value = select(u <= 0.0f, all(0.0f), u);  // a NaN stays one
+      *dvalue = select(u <= 0.0f, all(0.0f), all(1.0f));
       return;
     case GABOR:
       sine_cosine(u, &sine, &cosine);
       envelope = exponential(-(shape * u) * (shape * u));
       *value = cosine * envelope;
-      *slope = -sine * envelope - 2.0f * shape * shape * u * *value;
-      *bend = -2.0f * shape * u * u * *value;
+      *dvalue = -sine * envelope - 2.0f * shape * shape * u * *value;
+      *dshape = -2.0f * shape * u * u * *value;
       return;
     case FINER:
-      sine_cosine((absolute(u) + 1.0f) * u, value, slope);
-      *slope = *slope * (2.0f * absolute(u) + 1.0f);
+      sine_cosine((absolute(u) + 1.0f) * u, value, dvalue);
+      *dvalue = *dvalue * (2.0f * absolute(u) + 1.0f);
       return;
-    default: sine_cosine(u, value, slope);
+    default: sine_cosine(u, value, dvalue);
   }
 }
 
-// Takes pre-activations in `values` and leaves values, slopes and bends.
-INLINE void activate_rows(const int activation, int n, float shape, float *values, float *slopes,
-                          float *bends) {
+// Replaces pre-activations in `values` by values; also stores their derivatives.
+INLINE void activate_rows(const int activation, int n, float shape, float *values, float *dvalues,
+                          float *dshapes) {
   for (int i = 0; i < n; i += LANES) {
-    vec value, slope, bend;
-    activate(activation, at(values + i), shape, &value, &slope, &bend);
-    put(values + i, value);
-    put(slopes + i, slope);
-    if (activation == GABOR) put(bends + i, bend);
+    vec value, dvalue, dshape;
+    activate(activation, load(values + i), shape, &value, &dvalue, &dshape);
+    store(values + i, value);
+    store(dvalues + i, dvalue);
+    if (activation == GABOR) store(dshapes + i, dshape);
   }
 }
 
-static void activate_layer(int64_t activation, int n, float shape, float *values, float *slopes,
-                           float *bends) {
-  switch (activation) {  // a loop of its own for each, so that none asks within
-    case GAUSSIAN: activate_rows(GAUSSIAN, n, shape, values, slopes, bends); return;
-    case RELU: activate_rows(RELU, n, shape, values, slopes, bends); return;
-    case GABOR: activate_rows(GABOR, n, shape, values, slopes, bends); return;
-    case FINER: activate_rows(FINER, n, shape, values, slopes, bends); return;
-    default: activate_rows(SINE, n, shape, values, slopes, bends);
+static void activate_layer(int64_t activation, int n, float shape, float *values, float *dvalues,
+                           float *dshapes) {
+  switch (activation) {  // one loop for each, without branches
+    case GAUSSIAN: activate_rows(GAUSSIAN, n, shape, values, dvalues, dshapes); return;
+    case RELU: activate_rows(RELU, n, shape, values, dvalues, dshapes); return;
+    case GABOR: activate_rows(GABOR, n, shape, values, dvalues, dshapes); return;
+    case FINER: activate_rows(FINER, n, shape, values, dvalues, dshapes); return;
+    default: activate_rows(SINE, n, shape, values, dvalues, dshapes);
   }
 }
-
-#endif

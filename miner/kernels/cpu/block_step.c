@@ -1,27 +1,27 @@
 // Training steps of block networks, one block at a time: forward, readout, backward, update.
 //
-// A block's parameters and activations stay in a core's cache for many steps. One block is one
-// thread's work in a fixed order, so results depend neither on batching nor on threads. The
-// definition is miner/fitting/steps.py; names and units are its.
+// A block's parameters and activations stay in a core's cache for many steps. One thread computes a
+// block in a fixed order, so results depend neither on batching nor on threads. The definition is
+// miner/fitting/steps.py, with the same names and units.
 
 #include "forward.h"
 
-// Residuals of a tile times the head's slope, in `out`. Adds to the sum of squares and, for a head
-// that has one, to the gradient of its frequency.
-INLINE void compare(const Work *w, const Space *s, const float *targets, int t, float amplitude,
-                    float *out, vec *squares, vec *frequency_gradient) {
+// Residuals of a tile times the head's derivative, in `out`. Adds to the sum of squares and, for a
+// head that has one, to the gradient of its frequency.
+INLINE void compute_residuals(const Work *w, const Workspace *s, const float *targets, int t,
+                              float amplitude, float *out, vec *squares, vec *frequency_sum) {
   const float *weight = s->params + s->n_hidden, *bias = weight + s->width * s->channels;
   const Affine readout = {s->width, s->channels, s->channels, 1, weight, bias};
   const float frequency = w->head == SCALED_SINE ? bias[s->channels] : 0.0f;
   layer(&readout, layer_tile(s, s->values, t, s->depth - 1), out);
   for (int i = 0; i < s->channels * TILE; i += LANES) {
-    vec slope, by_frequency = {0};
-    vec r = respond(w->head, at(out + i), amplitude, frequency, &slope, &by_frequency);
-    r -= at(targets + (int64_t)t * s->channels * TILE + i);
+    vec dvalue, dfrequency = {0};
+    vec r = respond(w->head, load(out + i), amplitude, frequency, &dvalue, &dfrequency);
+    r -= load(targets + (int64_t)t * s->channels * TILE + i);
     if (t == s->n_tiles - 1) r *= s->mask[i % TILE / LANES];
     *squares += r * r;
-    *frequency_gradient += r * by_frequency;
-    put(out + i, r * slope);
+    *frequency_sum += r * dfrequency;
+    store(out + i, r * dvalue);
   }
 }
 
@@ -29,40 +29,41 @@ INLINE float mean_square(const Work *w, vec squares) {
   return sum(squares) / (float)(w->n_pixels * w->channels);
 }
 
-// Mean squared error over pixels and channels, and nothing else.
-static float score(const Work *w, Space *s, const float *targets, float amplitude) {
+// Mean squared error over pixels and channels.
+static float evaluate(const Work *w, Workspace *s, const float *targets, float amplitude) {
   vec squares = {0}, unused = {0};
   for (int t = 0; t < s->n_tiles; t++)
-    compare(w, s, targets, t, amplitude, s->residual, &squares, &unused);
+    compute_residuals(w, s, targets, t, amplitude, s->residual, &squares, &unused);
   return mean_square(w, squares);
 }
 
-// Takes the place of the slopes of a tile with the gradients of pre-activations.
-static void descend(const Work *w, Space *s, int t, const float *residual, vec *by_shape) {
+// Replaces the derivatives of a tile by the gradients of pre-activations.
+static void backpropagate(const Work *w, Workspace *s, int t, const float *residual,
+                          vec *shape_sums) {
   for (int l = s->depth - 1; l >= 0; l--) {
-    float *slopes = layer_tile(s, s->slopes, t, l);
-    const float *bends = layer_tile(s, s->bends, t, l);
+    float *dvalues = layer_tile(s, s->dvalues, t, l);
+    const float *dshapes = layer_tile(s, s->dshapes, t, l);
     if (l == s->depth - 1) {
       const Affine a = {s->channels, s->width, 1, s->channels, s->params + s->n_hidden, NULL};
       layer(&a, residual, s->delta);
     } else {
       const Affine a = {s->width, s->width, 1, s->width, s->folded + offset_of(w, s, l + 1), NULL};
-      layer(&a, slopes + s->tile, s->delta);
+      layer(&a, dvalues + s->tile, s->delta);
     }
     for (int i = 0; i < s->tile; i += LANES) {
-      const vec delta = at(s->delta + i);
-      put(slopes + i, delta * at(slopes + i));
-      if (has_shape(w->activation)) by_shape[l] += delta * at(bends + i);
+      const vec delta = load(s->delta + i);
+      store(dvalues + i, delta * load(dvalues + i));
+      if (has_shape(w->activation)) shape_sums[l] += delta * load(dshapes + i);
     }
   }
 }
 
 // Adds a strip's products of inputs and pre-activation gradients to the sums of every layer.
-static void accumulate(const Work *w, Space *s, int t, int tiles) {
+static void accumulate(const Work *w, Workspace *s, int t, int tiles) {
   const int step = s->depth * s->tile;
   vec *sums = s->layer_sums;
   for (int l = 0; l < s->depth; l++) {
-    const Rows deltas = {s->width, step, layer_tile(s, s->slopes, t, l)};
+    const Rows deltas = {s->width, step, layer_tile(s, s->dvalues, t, l)};
     const Rows below = {s->width, step, layer_tile(s, s->values, t, l) - s->tile};
     const Rows coordinates = {s->inputs, s->inputs * TILE,
                               w->encoded + (int64_t)t * s->inputs * TILE};
@@ -72,7 +73,7 @@ static void accumulate(const Work *w, Space *s, int t, int tiles) {
     for (int o = 0; o < s->width; o++) {
       vec total = {0};
       for (int k = 0; k < tiles; k++)
-        for (int p = 0; p < TILE; p += LANES) total += at(deltas.first + k * step + o * TILE + p);
+        for (int p = 0; p < TILE; p += LANES) total += load(deltas.first + k * step + o * TILE + p);
       bias[o] += sum(total);
     }
   }
@@ -82,14 +83,14 @@ static void accumulate(const Work *w, Space *s, int t, int tiles) {
   outer(tiles, &features, &residuals, 0, s->readout_sums);
   float *bias = s->grads + s->n_hidden + s->width * s->channels;
   for (int i = 0; i < tiles * s->channels * TILE; i += LANES)
-    bias[i / TILE % s->channels] += sum(at(s->residual + i));
+    bias[i / TILE % s->channels] += sum(load(s->residual + i));
 }
 
-// Mean squared error; leaves in `grads` the gradient of half the sum of squares with respect to the
-// folded layers and, where it is trained, the readout.
-static float backward(const Work *w, Space *s, const float *targets, float amplitude) {
-  vec squares = {0}, by_frequency = {0}, by_shape[s->depth];
-  memset(by_shape, 0, sizeof by_shape);
+// Mean squared error; stores in `grads` the gradient of half the sum of squares with respect to the
+// folded layers and, if it is trained, the readout.
+static float backward(const Work *w, Workspace *s, const float *targets, float amplitude) {
+  vec squares = {0}, dfrequency = {0}, shape_sums[s->depth];
+  memset(shape_sums, 0, sizeof shape_sums);
   memset(s->grads, 0, s->n_stored * sizeof(float));
   memset(s->layer_sums, 0, (s->inputs + (s->depth - 1) * s->width) * s->width * sizeof(vec));
   if (!w->solved) memset(s->readout_sums, 0, s->width * s->channels * sizeof(vec));
@@ -97,8 +98,8 @@ static float backward(const Work *w, Space *s, const float *targets, float ampli
     const int tiles = s->n_tiles - t < STRIP ? s->n_tiles - t : STRIP;
     for (int k = 0; k < tiles; k++) {
       float *residual = s->residual + k * s->channels * TILE;
-      compare(w, s, targets, t + k, amplitude, residual, &squares, &by_frequency);
-      descend(w, s, t + k, residual, by_shape);
+      compute_residuals(w, s, targets, t + k, amplitude, residual, &squares, &dfrequency);
+      backpropagate(w, s, t + k, residual, shape_sums);
     }
     accumulate(w, s, t, tiles);
   }
@@ -106,40 +107,40 @@ static float backward(const Work *w, Space *s, const float *targets, float ampli
   for (int l = 0; l < s->depth; l++) {
     const int from = offset_of(w, s, l), n = inputs_of(s, l) * s->width;
     for (int i = 0; i < n; i++) s->grads[from + i] = sum(*sums++);
-    if (has_shape(w->activation)) s->grads[from + n + s->width + 1] = sum(by_shape[l]);
+    if (has_shape(w->activation)) s->grads[from + n + s->width + 1] = sum(shape_sums[l]);
   }
   if (!w->solved) {
     for (int i = 0; i < s->width * s->channels; i++)
       s->grads[s->n_hidden + i] = sum(s->readout_sums[i]);
-    if (w->head == SCALED_SINE) s->grads[s->n_stored - 1] = sum(by_frequency);
+    if (w->head == SCALED_SINE) s->grads[s->n_stored - 1] = sum(dfrequency);
   }
   return mean_square(w, squares);
 }
 
-// From gradients of folded layers to those of weights, biases and the activation's own numbers.
-static void unfold(const Work *w, Space *s) {
+// From gradients of folded layers to those of weights, biases and the activation's numbers.
+static void unfold(const Work *w, Workspace *s) {
   for (int l = 0; l < s->depth; l++) {
     const int from = offset_of(w, s, l), n = (inputs_of(s, l) + 1) * s->width;
-    float *grads = s->grads + from, shape, by_scale = 0.0f;
+    float *grads = s->grads + from, shape, dscale = 0.0f;
     const float *params = s->params + from, scale = layer_scale(w, s, l, &shape);
     for (int i = 0; i < n; i++) {
-      by_scale += grads[i] * params[i];
+      dscale += grads[i] * params[i];
       grads[i] *= scale;
     }
     if (w->activation == GABOR) {
-      const float omega = params[n], by_shape = grads[n + 1];
-      grads[n] = by_scale - by_shape * shape / omega;
-      grads[n + 1] = by_shape / omega;
+      const float omega = params[n], dshape = grads[n + 1];
+      grads[n] = dscale - dshape * shape / omega;
+      grads[n + 1] = dshape / omega;
     } else if (n_numbers(w->activation)) {
-      grads[n] = -by_scale * scale / params[n];
+      grads[n] = -dscale * scale / params[n];
     }
   }
 }
 
-// One step of an optimiser of Adam's family; rules.py says what a rule holds.
-static void update(Space *s, const float *rule, float factor) {
-  const float l2 = rule[0], keep = rule[1], rest1 = rule[2], beta2 = rule[3], rest2 = rule[4];
-  const float by_first = rule[5], by_grad = rule[6], eps = rule[7], divides = rule[8];
+// One step of an optimiser of Adam's family; AdamCoefficients in ops.py explains the numbers.
+static void update(Workspace *s, const float *c, float factor) {
+  const float l2 = c[0], decay = c[1], rest1 = c[2], beta2 = c[3], rest2 = c[4];
+  const float by_first = c[5], by_grad = c[6], eps = c[7], divides = c[8];
   for (int i = 0; i < s->n_trained; i++) {
     const float g = factor * s->grads[i] + l2 * s->params[i];
     const float m = s->first[i] + rest1 * (g - s->first[i]);
@@ -147,12 +148,12 @@ static void update(Space *s, const float *rule, float factor) {
     const float root = divides != 0.0f ? sqrtf(v) + eps : 1.0f;
     s->first[i] = m;
     s->second[i] = v;
-    s->params[i] = keep * s->params[i] - (by_first * m + by_grad * g) / root;
+    s->params[i] = decay * s->params[i] - (by_first * m + by_grad * g) / root;
   }
 }
 
-// What a block with its readout among the trained parameters says.
-static void render_block(const Work *w, Space *s, int64_t b) {
+// Outputs of a block whose readout is among the trained parameters.
+static void render_block(const Work *w, Workspace *s, int64_t b) {
   const float amplitude = w->head == SCALED_SINE ? w->amplitude[b] : 0.0f;
   const float *weight = s->params + s->n_hidden, *bias = weight + s->width * s->channels;
   const Affine readout = {s->width, s->channels, s->channels, 1, weight, bias};
@@ -163,13 +164,13 @@ static void render_block(const Work *w, Space *s, int64_t b) {
     float *out = w->outputs + (b * s->n_tiles + t) * s->channels * TILE;
     layer(&readout, layer_tile(s, s->values, t, s->depth - 1), out);
     for (int i = 0; i < s->channels * TILE; i += LANES) {
-      vec slope, by_frequency;
-      put(out + i, respond(w->head, at(out + i), amplitude, frequency, &slope, &by_frequency));
+      vec dvalue, dfrequency;
+      store(out + i, respond(w->head, load(out + i), amplitude, frequency, &dvalue, &dfrequency));
     }
   }
 }
 
-static void train_block(const Work *w, Space *s, int64_t b) {
+static void train_block(const Work *w, Workspace *s, int64_t b) {
   const float *targets = w->targets + b * s->n_tiles * s->channels * TILE;
   const float amplitude = w->head == SCALED_SINE ? w->amplitude[b] : 0.0f;
   const size_t trained = s->n_trained * sizeof(float), stored = s->n_stored * sizeof(float);
@@ -178,19 +179,20 @@ static void train_block(const Work *w, Space *s, int64_t b) {
   memcpy(s->second, w->second + b * s->n_trained, trained);
   memcpy(s->best, w->best + b * s->n_stored, stored);
   float mse = w->mse[b], best_mse = w->best_mse[b];
-  for (int64_t step = 0; step < w->n_steps + w->scores_last; step++) {
+  for (int64_t step = 0; step < w->n_steps + w->evaluates_last; step++) {
     const int trains = step < w->n_steps;
     forward(w, s);
     if (w->solved) solve(w, s, targets);
-    mse = trains ? backward(w, s, targets, amplitude) : score(w, s, targets, amplitude);
+    mse = trains ? backward(w, s, targets, amplitude) : evaluate(w, s, targets, amplitude);
     if (mse < best_mse) {  // false for NaN: a diverged state is never kept
       best_mse = mse;
       memcpy(s->best, s->params, stored);
     }
     if (!trains) break;
     unfold(w, s);
-    const float by_mse = w->log_loss ? 1.0f / (mse + (float)w->floor) : 1.0f;
-    update(s, w->rules + step * N_RULES, by_mse * 2.0f / (float)(w->n_pixels * w->channels));
+    const float dloss = w->log_loss ? 1.0f / (mse + (float)w->floor) : 1.0f;
+    update(s, w->coefficients + step * N_COEFFICIENTS,
+           dloss * 2.0f / (float)(w->n_pixels * w->channels));
   }
   memcpy(w->trained + b * s->n_trained, s->params, trained);
   memcpy(w->first + b * s->n_trained, s->first, trained);
@@ -200,15 +202,15 @@ static void train_block(const Work *w, Space *s, int64_t b) {
   w->best_mse[b] = best_mse;
 }
 
-// Bytes of memory that a thread needs.
-int64_t space_bytes(const Work *w) {
-  Space s;
+// Bytes of memory for a thread.
+int64_t workspace_bytes(const Work *w) {
+  Workspace s;
   return (int64_t)lay_out(w, &s, (char *)0) + 64;
 }
 
-// Trains or renders blocks until none is left. Threads call this with memory of their own each.
+// Trains or renders blocks until none is left. Every thread calls this, with separate memory.
 void run(const Work *w, char *memory) {
-  Space s;
+  Workspace s;
   lay_out(w, &s, (char *)(((uintptr_t)memory + 63) & ~(uintptr_t)63));
   for (int p = 0; p < TILE; p++)
     ((float *)s.mask)[p] = (s.n_tiles - 1) * TILE + p < w->n_pixels ? 1.0f : 0.0f;

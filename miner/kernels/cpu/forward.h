@@ -1,11 +1,10 @@
-// From parameters to features, and to the readout that suits them.
-#ifndef MINER_FORWARD_H
-#define MINER_FORWARD_H
+// From parameters to features and, by least squares, the readout.
+#pragma once
 
 #include "products.h"
-#include "space.h"
+#include "layout.h"
 
-static void forward(const Work *w, Space *s) {
+static void forward(const Work *w, Workspace *s) {
   for (int l = 0; l < s->depth; l++) {
     const int from = offset_of(w, s, l), n = (inputs_of(s, l) + 1) * s->width;
     float shape;
@@ -20,27 +19,27 @@ static void forward(const Work *w, Space *s) {
       float *values = layer_tile(s, s->values, t, l), shape;
       layer(&a, l == 0 ? w->encoded + (int64_t)t * s->inputs * TILE : values - s->tile, values);
       layer_scale(w, s, l, &shape);
-      activate_layer(w->activation, s->tile, shape, values, layer_tile(s, s->slopes, t, l),
-                     layer_tile(s, s->bends, t, l));
+      activate_layer(w->activation, s->tile, shape, values, layer_tile(s, s->dvalues, t, l),
+                     layer_tile(s, s->dshapes, t, l));
     }
 }
 
 // Row `i` of a tile of features and, after them, targets.
-INLINE const float *joint_row(const Space *s, const float *targets, int t, int i) {
+INLINE const float *joint_row(const Workspace *s, const float *targets, int t, int i) {
   return i < s->width ? layer_tile(s, s->values, t, s->depth - 1) + i * TILE
                       : targets + ((int64_t)t * s->channels + i - s->width) * TILE;
 }
 
-// Readout weights and biases of least squares, from sums over all pixels that are centred first: a
-// Gram matrix of floats has no digits to lose afterwards.
-static void solve(const Work *w, Space *s, const float *targets) {
+// Readout weights and biases of least squares. Rows are centred before they are summed: centring a
+// Gram matrix of floats would lose digits.
+static void solve(const Work *w, Workspace *s, const float *targets) {
   const int n = s->width, columns = s->width + s->channels;
   for (int i = 0; i < columns; i++) {
     vec total = {0};
     for (int t = 0; t < s->n_tiles; t++) {
       const float *row = joint_row(s, targets, t, i);
       for (int v = 0; v < TILE_VECTORS; v++)
-        total += t == s->n_tiles - 1 ? at(row + v * LANES) * s->mask[v] : at(row + v * LANES);
+        total += t == s->n_tiles - 1 ? load(row + v * LANES) * s->mask[v] : load(row + v * LANES);
     }
     s->mean[i] = sum(total) / (double)w->n_pixels;
   }
@@ -53,8 +52,8 @@ static void solve(const Work *w, Space *s, const float *targets) {
         float *out = s->centred + (k * columns + i) * TILE;
         const float mean = (float)s->mean[i];
         for (int v = 0; v < TILE_VECTORS; v++) {
-          const vec x = at(row + v * LANES) - mean;
-          put(out + v * LANES, t + k == s->n_tiles - 1 ? x * s->mask[v] : x);
+          const vec x = load(row + v * LANES) - mean;
+          store(out + v * LANES, t + k == s->n_tiles - 1 ? x * s->mask[v] : x);
         }
       }
     const Rows left = {n, columns * TILE, s->centred}, all = {columns, columns * TILE, s->centred};
@@ -69,5 +68,3 @@ static void solve(const Work *w, Space *s, const float *targets) {
                 w->ridge, (double(*)[n])s->factor, (double(*)[s->channels])s->solution,
                 s->params + s->n_hidden, s->params + s->n_hidden + n * s->channels);
 }
-
-#endif

@@ -1,8 +1,6 @@
-// The two products that a step is made of. Rows are summed a few at once, as many as registers hold;
-// how many is known when this is compiled. A tile holds its features one after another, TILE pixels
-// each.
-#ifndef MINER_PRODUCTS_H
-#define MINER_PRODUCTS_H
+// The two products of a step. As many rows are summed at once as registers hold, a number that is
+// known at compile time. A tile holds its features one after another, TILE pixels each.
+#pragma once
 
 #include "vectors.h"
 
@@ -10,7 +8,7 @@
 #error "the switches below are written for up to five rows"
 #endif
 
-// Weights of a layer: entry (i, o) lies at weight[i * step_in + o * step_out]; bias may be null.
+// Weights of a layer: entry (i, o) is weight[i * step_in + o * step_out]; bias may be null.
 typedef struct {
   int n_in, n_out, step_in, step_out;
   const float *weight, *bias;
@@ -27,7 +25,7 @@ INLINE void layer_rows(const int rows, const Affine *a, int from, const float *i
     for (int i = 0; i < a->n_in; i++) {
       vec x[GROUP];
       UNROLL
-      for (int v = 0; v < GROUP; v++) x[v] = at(in + i * TILE + g + v * LANES);
+      for (int v = 0; v < GROUP; v++) x[v] = load(in + i * TILE + g + v * LANES);
       UNROLL
       for (int r = 0; r < rows; r++) {
         const vec w = all(weight[i * a->step_in + r * a->step_out]);
@@ -38,7 +36,7 @@ INLINE void layer_rows(const int rows, const Affine *a, int from, const float *i
     UNROLL
     for (int r = 0; r < rows; r++)
       UNROLL
-      for (int v = 0; v < GROUP; v++) put(out + (from + r) * TILE + g + v * LANES, sums[r][v]);
+      for (int v = 0; v < GROUP; v++) store(out + (from + r) * TILE + g + v * LANES, sums[r][v]);
   }
 }
 
@@ -54,7 +52,7 @@ INLINE void layer(const Affine *a, const float *in, float *out) {
   }
 }
 
-// Features of `n` tiles, `step` floats from a tile to the next.
+// `n` features of tiles, which are `step` floats apart.
 typedef struct {
   int n, step;
   const float *first;
@@ -71,10 +69,10 @@ INLINE void outer_block(const int rows, const int columns, int n_tiles, const Ro
     for (int p = 0; p < TILE; p += LANES) {
       vec y[OUTER_ROWS];
       UNROLL
-      for (int c = 0; c < columns; c++) y[c] = at(b->first + t * b->step + (j + c) * TILE + p);
+      for (int c = 0; c < columns; c++) y[c] = load(b->first + t * b->step + (j + c) * TILE + p);
       UNROLL
       for (int r = 0; r < rows; r++) {
-        const vec x = at(a->first + t * a->step + (i + r) * TILE + p);
+        const vec x = load(a->first + t * a->step + (i + r) * TILE + p);
         UNROLL
         for (int c = 0; c < columns; c++) s[r][c] += x * y[c];
       }
@@ -111,5 +109,3 @@ static void outer(int n_tiles, const Rows *a, const Rows *b, int upper, vec *sum
     case 4: outer_rows(4, n_tiles, a, i, b, upper ? i : 0, sums); return;
   }
 }
-
-#endif

@@ -1,12 +1,11 @@
-// The output layer: solved for at every step, or trained (miner/fitting/readout.py, models/heads.py).
-#ifndef MINER_READOUT_H
-#define MINER_READOUT_H
+// The output layer, solved for at every step or trained: miner/fitting/readout.py, models/heads.py.
+#pragma once
 
 #include "vectors.h"
 
 enum { LINEAR, SIGMOID, SCALED_SINE };
 
-#define PENALTIES 4
+#define N_PENALTIES 4
 
 // Upper Cholesky factor of gram + penalty, of which the upper triangle is read; 0 if there is none.
 static int factorise(int n, double (*factor)[n], double (*gram)[n], double penalty) {
@@ -44,19 +43,19 @@ static int substitute(int n, int channels, double (*factor)[n], double (*moment)
   return isfinite(check);
 }
 
-// Ridge solution from centred sums: `gram` (upper triangle), `moment`, and the means of features and
-// then targets. Gives weight (n x channels) and bias. A factorisation that fails is tried again with
-// a larger penalty; where none succeeds the weights are zero. `factor` and `x` are scratch.
+// Ridge solution from centred sums: `gram` (upper triangle), `moment`, and the means of features
+// and then targets. Computes weight (n x channels) and bias. A factorisation that fails is repeated
+// with a larger penalty; if none succeeds the weights are zero. `factor` and `x` are scratch.
 static void solve_readout(int n, int channels, double (*gram)[n], double (*moment)[channels],
                           const double *mean, double ridge, double (*factor)[n],
                           double (*x)[channels], float *weight, float *bias) {
-  static const double ladder[PENALTIES] = {1.0, 1e2, 1e4, 1e6};
+  static const double factors[N_PENALTIES] = {1.0, 1e2, 1e4, 1e6};
   double diagonal = 0.0;
   for (int i = 0; i < n; i++) diagonal += gram[i][i];
   const double penalty = ridge * fmax(diagonal / n, 1e-12);
   int solved = 0;
-  for (int rung = 0; rung < PENALTIES && !solved; rung++)
-    solved = factorise(n, factor, gram, penalty * ladder[rung]) &&
+  for (int attempt = 0; attempt < N_PENALTIES && !solved; attempt++)
+    solved = factorise(n, factor, gram, penalty * factors[attempt]) &&
              substitute(n, channels, factor, moment, x);
   if (!solved) memset(x, 0, n * sizeof *x);
   for (int c = 0; c < channels; c++) {
@@ -69,22 +68,20 @@ static void solve_readout(int n, int channels, double (*gram)[n], double (*momen
   }
 }
 
-// Output of the head for z, its slope, and its slope with respect to the frequency.
-INLINE vec respond(int64_t head, vec z, float amplitude, float frequency, vec *slope,
-                   vec *by_frequency) {
+// Output of the head for z, and its derivatives with respect to z and the frequency.
+INLINE vec respond(int64_t head, vec z, float amplitude, float frequency, vec *dvalue,
+                   vec *dfrequency) {
   vec y, sine, cosine;
   switch (head) {
     case SIGMOID:
       y = 1.0f / (1.0f + exponential(-z));
-      *slope = y * (1.0f - y);
+      *dvalue = y * (1.0f - y);
       return y;
     case SCALED_SINE:
       sine_cosine(frequency * z, &sine, &cosine);
-      *slope = amplitude * frequency * cosine;
-      *by_frequency = amplitude * z * cosine;
+      *dvalue = amplitude * frequency * cosine;
+      *dfrequency = amplitude * z * cosine;
       return amplitude * sine;
-    default: *slope = all(1.0f); return z;
+    default: *dvalue = all(1.0f); return z;
   }
 }
-
-#endif

@@ -1,6 +1,5 @@
 // Vectors of floats in the GCC extension that clang shares, and the functions they need.
-#ifndef MINER_VECTORS_H
-#define MINER_VECTORS_H
+#pragma once
 
 #include <math.h>
 #include <stdint.h>
@@ -23,7 +22,7 @@
 #define OUTER_ROWS 4
 #endif
 
-#define TILE 64  // pixels that lie together, feature after feature
+#define TILE 64  // pixels that are stored together, feature after feature
 #define TILE_VECTORS (TILE / LANES)
 #define INLINE static inline __attribute__((always_inline))
 
@@ -37,9 +36,9 @@ typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
 
 INLINE vec all(float x) { return (vec){0} + x; }
-INLINE vec at(const float *p) { return *(const vec *)p; }
-INLINE void put(float *p, vec x) { *(vec *)p = x; }
-INLINE vec choose(ivec mask, vec a, vec b) {
+INLINE vec load(const float *p) { return *(const vec *)p; }
+INLINE void store(float *p, vec x) { *(vec *)p = x; }
+INLINE vec select(ivec mask, vec a, vec b) {
   return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
 }
 INLINE vec absolute(vec x) { return (vec)((ivec)x & 0x7fffffff); }
@@ -52,7 +51,7 @@ INLINE float sum(vec x) {
   return lane[0];
 }
 
-// Nearest whole number, and in *bits a word whose lowest bits are those of that number.
+// Nearest integer; the lowest bits of *bits are those of that integer.
 INLINE vec nearest(vec x, ivec *bits) {
   const vec shifted = x + 12582912.0f;  // 1.5 * 2^23: no bits are left for a fraction
   *bits = (ivec)shifted;
@@ -60,8 +59,7 @@ INLINE vec nearest(vec x, ivec *bits) {
 }
 
 // Sine and cosine: x less the nearest multiple of pi, in three parts, and polynomials fitted over
-// [-pi/2, pi/2] to 6e-9. Good to 1e-7 for |x| up to
-// 1e7; NaN where floats are too coarse to know.
+// [-pi/2, pi/2] to 6e-9. Good to 1e-7 for |x| up to 1e7; NaN where floats are too coarse.
 INLINE void sine_cosine(vec x, vec *sine, vec *cosine) {
   ivec bits;
   const vec n = nearest(x * 0.31830988618f, &bits);
@@ -69,7 +67,7 @@ INLINE void sine_cosine(vec x, vec *sine, vec *cosine) {
   vec r = x - n * 3.140625f;
   r = r - n * 9.676218032836914e-4f;
   r = r - n * 3.1786509424591713e-8f;
-  r = choose(absolute(r) < 2.0f, r, all(NAN));  // an argument whose multiple of pi was not found
+  r = select(absolute(r) < 2.0f, r, all(NAN));  // an argument whose multiple of pi was not found
   const vec q = r * r;
   vec s = q * 2.60578067e-6f - 1.98096029e-4f;
   s = s * q + 8.33306625e-3f;
@@ -87,7 +85,7 @@ INLINE void sine_cosine(vec x, vec *sine, vec *cosine) {
 // exp, zero below -87 and that of 88 above it; 3e-9 besides rounding.
 INLINE vec exponential(vec x) {
   ivec bits;
-  x = choose(x > 88.0f, all(88.0f), x);
+  x = select(x > 88.0f, all(88.0f), x);
   const vec n = nearest(x * 1.44269504f, &bits);
   vec r = x - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
@@ -97,7 +95,5 @@ INLINE vec exponential(vec x) {
   e = e * r + 5.0000001e-1f;
   e = (e * r) * r + (r + 1.0f);
   e = (vec)((ivec)e + (bits << 23));
-  return choose(x < -87.0f, all(0.0f), e);
+  return select(x < -87.0f, all(0.0f), e);
 }
-
-#endif

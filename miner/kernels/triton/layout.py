@@ -1,142 +1,173 @@
-"""Where a block's numbers lie in a row of the Triton steps, and the program's fixed sizes."""
+"""How Triton's programs see a block: its numbers in one row, its pixels in tiles."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+import triton.language as tl
 from torch import Tensor
 
-from miner.kernels.ops import Network, UnsupportedError
-from miner.models.heads import BIAS, FREQUENCY, WEIGHT
+from miner.fitting.initialization import pixel_subset
+from miner.fitting.steps import StepSettings
+from miner.kernels.ops import NetworkNumbers, UnsupportedError
+from miner.models.heads import AMPLITUDE, BIAS, WEIGHT
 from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters
 
-_LEAST, _MOST = 16, 64  # sides of a product on tensor cores; more would not fit the registers
-
-
-_DEEPEST = 4  # layers, for the same reason
-
-
 PART = 256  # numbers of a row that are moved at once
+_MIN_SIDE, _MAX_SIDE = 16, 64  # of a product on tensor cores; larger ones do not fit the registers
+_MAX_DEPTH = 4
 
 
-@dataclass(frozen=True)
+class Program(NamedTuple):
+    """What a program is compiled for: classes by number, padded sides, offsets in a row."""
+
+    activation: tl.constexpr
+    head: tl.constexpr
+    depth: tl.constexpr
+    inputs: tl.constexpr
+    width: tl.constexpr
+    channels: tl.constexpr
+    n_numbers: tl.constexpr  # trained numbers of a layer's activation
+    biases_at: tl.constexpr
+    numbers_at: tl.constexpr
+    readout_at: tl.constexpr
+    length: tl.constexpr
+    tile: tl.constexpr  # pixels that are processed at once
+    solved: tl.constexpr  # whether the readout has a closed form
+    log_loss: tl.constexpr
+    draws: tl.constexpr  # whether a step sees some pixels only
+    whole: tl.constexpr  # whether all tiles are full
+
+
 class Layout:
-    """A row: weights of the layers, their biases, the activation's numbers, then the readout.
+    """A row: weights of all layers, their biases, the activation's numbers, then the readout.
 
-    `inputs`, `width` and `channels` are padded sides; parts begin at multiples of `PART` where one
-    is trained and the next is not.
+    Sides are padded to powers of two. The readout starts at a multiple of `PART`, because an
+    update ends there if the readout is solved for.
     """
 
-    model: BlockNetwork
-    inputs: int
-    width: int
-    channels: int
-
-    @staticmethod
-    def of(model: BlockNetwork) -> "Layout":
-        """The layout of a level's blocks.
+    def __init__(self, network: BlockNetwork) -> None:
+        """Lay out the blocks of a level.
 
         Raises:
             UnsupportedError: a side is too large for the program.
         """
-        mlp = model.mlp
+        mlp = network.mlp
         sides = {
             "the encoding's outputs": mlp.encoding.n_outputs(mlp.n_axes),
             "model.width": mlp.width,
-            "the image's channels": model.n_channels,
+            "the image's channels": network.n_channels,
         }
         for name, side in sides.items():
-            if side > _MOST:
-                raise UnsupportedError(f"{name}={side}: more than {_MOST} do not fit a program")
-        if mlp.depth > _DEEPEST:
-            raise UnsupportedError(f"model.depth={mlp.depth}: more than {_DEEPEST} do not fit")
-        inputs, width, channels = (_padded(side) for side in sides.values())
-        return Layout(model, inputs, width, channels)
+            if side > _MAX_SIDE:
+                raise UnsupportedError(f"{name}={side}: more than {_MAX_SIDE} do not fit a program")
+        if mlp.depth > _MAX_DEPTH:
+            raise UnsupportedError(f"model.depth={mlp.depth}: more than {_MAX_DEPTH} do not fit")
+        self._inputs, self._width, self._channels = map(_padded, sides.values())
+        # Tensor cores of Hopper take 64 pixels or more from shared memory, but the widest networks
+        # leave no registers for so many: scripts/gpu/compile.py.
+        self._max_tile, n_warps = (64, 4) if self._width < 64 else (32, 8)
+        self.options = {"num_warps": n_warps, "num_stages": 1}
+        self._shapes = {name: s for name, s in network.shapes().items() if name != AMPLITUDE}
+        self._offsets = {}
+        offset = 0
+        for name in sorted(self._shapes, key=_order):
+            if name == WEIGHT:
+                offset = _rounded(offset)
+            self._offsets[name] = offset
+            offset += math.prod(map(_padded, self._shapes[name]))
+        self.readout_at = self._offsets[WEIGHT]
+        self.length = _rounded(self._offsets[BIAS] + self._channels + 1)
 
-    @property
-    def at_biases(self) -> int:
-        """Where the biases begin."""
-        return (self.inputs + (self.model.mlp.depth - 1) * self.width) * self.width
+    def tile(self, n_pixels: int) -> int:
+        """How many of a block's pixels a program processes at once."""
+        return min(self._max_tile, _padded(n_pixels))
 
-    @property
-    def at_numbers(self) -> int:
-        """Where the activation's trained numbers begin."""
-        return self.at_biases + self.model.mlp.depth * self.width
-
-    @property
-    def n_numbers(self) -> int:
-        """The activation's trained numbers in a layer."""
-        return len(self.model.mlp.activation.initial())
-
-    @property
-    def at_readout(self) -> int:
-        """Where the readout begins."""
-        return _rounded(self.at_numbers + self.model.mlp.depth * self.n_numbers)
-
-    @property
-    def length(self) -> int:
-        """Numbers of a row."""
-        return _rounded(self.at_readout + self.width * self.channels + self.channels + 1)
-
-    def constants(self, network: Network) -> dict[str, int]:
-        """What the programs are compiled for, besides their own settings."""
-        return {
-            "ACTIVATION": network.activation,
-            "NUMBERS": self.n_numbers,
-            "DEPTH": network.depth,
-            "HEAD": network.head,
-            "EP": self.inputs,
-            "HP": self.width,
-            "CP": self.channels,
-            "AT_BIASES": self.at_biases,
-            "AT_NUMBERS": self.at_numbers,
-            "AT_READOUT": self.at_readout,
-            "LENGTH": self.length,
+    def program(
+        self,
+        network: NetworkNumbers,
+        tile: int,
+        log_loss: bool = False,
+        draws: bool = False,
+        whole: bool = False,
+    ) -> Program:
+        """What the programs of these blocks are compiled for."""
+        biases_at = self._offsets["hidden.0.bias"]
+        fields = {
+            "activation": network.activation,
+            "head": network.head,
+            "depth": network.depth,
+            "inputs": self._inputs,
+            "width": self._width,
+            "channels": self._channels,
+            "n_numbers": sum(name.startswith("hidden.0.") for name in self._shapes) - 2,
+            "biases_at": biases_at,
+            "numbers_at": biases_at + network.depth * self._width,
+            "readout_at": self.readout_at,
+            "length": self.length,
+            "tile": tile,
+            "solved": network.solved,
+            "log_loss": log_loss,
+            "draws": draws,
+            "whole": whole,
         }
+        return Program(**{name: tl.constexpr(value) for name, value in fields.items()})
 
     def rows(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Parameters `(B, ...)` as rows `(B, length)`; a readout may be missing."""
         some = parameters["hidden.0.bias"]
         rows = some.new_zeros(len(some), self.length)
-        for name, (start, padded) in self._places().items():
-            if name in parameters:
-                given = parameters[name]
-                missing = [p - s for p, s in zip(padded, given.shape[1:], strict=True)]
-                flat = F.pad(given, [n for m in reversed(missing) for n in (0, m)])
-                size = torch.Size(padded).numel()
-                rows[:, start : start + size] = flat.reshape(len(given), size)
+        for name in self._shapes.keys() & parameters.keys():
+            missing = [_padded(side) - side for side in self._shapes[name]]
+            padded = F.pad(parameters[name], [n for m in reversed(missing) for n in (0, m)])
+            flat = padded.reshape(len(some), -1)
+            rows[:, self._offsets[name] :][:, : flat.shape[1]] = flat
         return rows
 
     def parameters(self, rows: Tensor) -> Parameters:
-        """Parameters `(B, ...)`, readout included, of rows."""
-        shapes, found = self.model.shapes(), {}
-        for name, (start, padded) in self._places().items():
-            part = rows[:, start : start + torch.Size(padded).numel()].reshape(-1, *padded)
-            found[name] = part[(slice(None), *map(slice, shapes[name]))]
-        return {name: found[name] for name in shapes if name in found}
+        """Parameters `(B, ...)` of rows, with the readout but without an amplitude."""
+        found = {}
+        for name, shape in self._shapes.items():
+            padded = tuple(map(_padded, shape))
+            part = rows[:, self._offsets[name] :][:, : math.prod(padded)]
+            found[name] = part.reshape(-1, *padded)[(slice(None), *map(slice, shape))]
+        return found
 
-    def _places(self) -> dict[str, tuple[int, tuple[int, ...]]]:
-        """Where each parameter begins and the sides it is padded to; an amplitude is elsewhere."""
-        places: dict[str, tuple[int, tuple[int, ...]]] = {}
-        start, n_inputs = 0, self.inputs
-        for layer in range(self.model.mlp.depth):
-            places[f"hidden.{layer}.weight"] = start, (n_inputs, self.width)
-            places[f"hidden.{layer}.bias"] = self.at_biases + layer * self.width, (self.width,)
-            for n, name in enumerate(self.model.mlp.activation.initial()):
-                places[f"hidden.{layer}.{name}"] = self.at_numbers + layer * self.n_numbers + n, ()
-            start, n_inputs = start + n_inputs * self.width, self.width
-        size = self.width * self.channels
-        places[WEIGHT] = self.at_readout, (self.width, self.channels)
-        places[BIAS] = self.at_readout + size, (self.channels,)
-        if FREQUENCY in self.model.shapes():
-            places[FREQUENCY] = self.at_readout + size + self.channels, ()
-        return places
+
+def pixel_order(n_pixels: int, tile: int, device: torch.device) -> Tensor:
+    """An order `(P,)` whose first tile has pixels from all over the patch."""
+    pixels = torch.arange(n_pixels, device=device)
+    return (pixels % -(-n_pixels // tile)).argsort(stable=True)
+
+
+def drawn_pixels(order: Tensor, settings: StepSettings) -> tuple[Tensor, Tensor] | None:
+    """The pixels of each step as positions in `order`, `(steps, n)`, and their number, `(steps,)`.
+
+    None if every step sees all pixels.
+    """
+    if settings.batch_pixels is None or not settings.draws_pixels(len(order)):
+        return None
+    position = order.cpu().argsort().to(torch.int32)
+    drawn = torch.zeros(settings.n_steps, settings.batch_pixels, dtype=torch.int32)
+    counts = torch.zeros(settings.n_steps, dtype=torch.int32)
+    for step in range(settings.n_steps):
+        pixels = pixel_subset(len(order), settings.batch_pixels, step, *settings.key)
+        drawn[step, : len(pixels)], counts[step] = position[pixels], len(pixels)
+    return drawn.to(order.device), counts.to(order.device)
+
+
+def _order(name: str) -> int:
+    """Parts of a row: weights, biases, the activation's numbers, readout."""
+    if name.startswith("readout."):
+        return 3
+    return {"weight": 0, "bias": 1}.get(name.rpartition(".")[2], 2)
 
 
 def _padded(side: int) -> int:
-    return max(_LEAST, 1 << (side - 1).bit_length())
+    return max(_MIN_SIDE, 1 << (side - 1).bit_length())
 
 
 def _rounded(n: int) -> int:

@@ -1,174 +1,268 @@
-"""The Triton programs that train and render blocks."""
+"""The Triton programs that train and render blocks.
+
+Sides are padded to powers of two, as in `Program` S; what is beyond the true sides is zero in every
+row and stays so.
+"""
+
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
 
 from miner.kernels.triton.math import (
+    GABOR,
+    GAUSSIAN,
     SCALED_SINE,
     SIGMOID,
+    activate,
     copy,
     gradient_product,
-    load_tile,
     product,
     respond,
     ridge_solution,
+    scale_and_shape,
     update,
 )
-from miner.kernels.triton.network import descend, forward, load_folded, store_unfolded
+
+_N_COEFFICIENTS = tl.constexpr(9)
+
+
+class Data(NamedTuple):
+    """A block's pixels; `order` holds those of a step that sees some only."""
+
+    encoded: Any
+    targets: Any
+    order: Any
+    n_pixels: Any
+    n_inputs: Any
+    n_channels: Any
+
+
+class Layers(NamedTuple):
+    """Scaled weights and biases of all layers, the scales, and the activations' shapes."""
+
+    weights: tuple[Any, ...]
+    biases: tuple[Any, ...]
+    scales: tuple[Any, ...]
+    shapes: tuple[Any, ...]
+
+
+class Readout(NamedTuple):
+    """Weight `(width, channels)`, bias `(channels,)`, and numbers of a scaled sine."""
+
+    weight: Any
+    bias: Any
+    amplitude: Any
+    frequency: Any
 
 
 @triton.jit
-def gradients(
-    encoded,
-    targets,
-    order,
-    weights,
-    biases,
-    shapes,
-    readout,
-    bias,
-    amplitude,
-    frequency,
-    is_feature,
-    is_channel,
-    n_pixels,
-    inputs,
-    channels,
-    ACTIVATION: tl.constexpr,
-    DEPTH: tl.constexpr,
-    HEAD: tl.constexpr,
-    SOLVED: tl.constexpr,
-    DRAWS: tl.constexpr,
-    WHOLE: tl.constexpr,
-    TILE: tl.constexpr,
-    EP: tl.constexpr,
-    HP: tl.constexpr,
-    CP: tl.constexpr,
-):
+def pixels_of(tile, S):
+    """Numbers of a tile's pixels."""
+    return tl.arange(0, S.tile) + tile * S.tile
+
+
+@triton.jit
+def load_tile(data, tile, S):
+    """Inputs `(tile, inputs)`, targets `(tile, channels)`, which pixels there are, `(tile, 1)`."""
+    e = tl.arange(0, S.inputs)[None, :]
+    c = tl.arange(0, S.channels)[None, :]
+    pixel = pixels_of(tile, S)
+    is_pixel = (pixel < data.n_pixels)[:, None]
+    if S.draws:
+        pixel = tl.load(data.order + pixel, mask=pixel < data.n_pixels, other=0)
+    pixel = pixel[:, None]
+    is_input = e < data.n_inputs
+    if not S.whole:
+        is_input = is_pixel & is_input
+    x = tl.load(data.encoded + pixel * data.n_inputs + e, mask=is_input, other=0.0)
+    is_target = c < data.n_channels
+    if not S.whole:
+        is_target = is_pixel & is_target
+    t = tl.load(data.targets + pixel * data.n_channels + c, mask=is_target, other=0.0)
+    return x, t, is_pixel
+
+
+@triton.jit
+def weights_at(start, layer: tl.constexpr, S):
+    """Where a layer's weights `(inputs or width, width)` are, from where a row starts."""
+    h = tl.arange(0, S.width)
+    if layer == 0:
+        at = start + tl.arange(0, S.inputs)[:, None] * S.width + h[None, :]
+    else:
+        before = S.inputs * S.width + (layer - 1) * S.width * S.width
+        at = start + before + h[:, None] * S.width + h[None, :]
+    return at
+
+
+@triton.jit
+def load_layers(row, omega, S):
+    """The layers of a row, weights and biases times the activation's scale."""
+    h = tl.arange(0, S.width)
+    weights = ()
+    biases = ()
+    scales = ()
+    shapes = ()
+    for layer in tl.static_range(S.depth):
+        first = omega
+        second = omega
+        if S.n_numbers > 0:
+            first = tl.load(row + S.numbers_at + layer * S.n_numbers)
+        if S.n_numbers > 1:
+            second = tl.load(row + S.numbers_at + layer * S.n_numbers + 1)
+        scale, shape = scale_and_shape(first, second, omega, S)
+        weights = weights + (scale * tl.load(weights_at(row, layer, S)),)
+        biases = biases + (scale * tl.load(row + S.biases_at + layer * S.width + h),)
+        scales = scales + (scale,)
+        shapes = shapes + (shape,)
+    return Layers(weights, biases, scales, shapes)
+
+
+@triton.jit
+def forward(inputs, layers, is_feature, S):
+    """Inputs and values of all layers `(tile, inputs or width)`, with the derivatives."""
+    values = (inputs,)
+    dvalues = ()
+    dshapes = ()
+    for layer in tl.static_range(S.depth):
+        weight = layers.weights[layer]
+        start = tl.broadcast_to(layers.biases[layer][None, :], inputs.shape[0], weight.shape[1])
+        u = product(values[layer], weight, start)
+        value, dvalue, dshape = activate(u, layers.shapes[layer], S)
+        if S.activation == GAUSSIAN or S.activation == GABOR:  # one at zero
+            value = tl.where(is_feature, value, 0.0)
+        values = values + (value,)
+        dvalues = dvalues + (dvalue,)
+        dshapes = dshapes + (dshape,)
+    return values, dvalues, dshapes
+
+
+@triton.jit
+def backward(delta, sums, values, dvalues, dshapes, layers, S):
+    """Add a tile's gradients to the sums of each layer: scaled weight, scaled bias, shape.
+
+    `delta` `(tile, width)` is the gradient with respect to the last features. Sums over a tile's
+    pixels are left to the end, as they are costly between a program's threads.
+    """
+    added = ()
+    for layer in tl.static_range(S.depth - 1, -1, -1):
+        shape = sums[3 * layer + 2]
+        if S.activation == GABOR:
+            shape += delta * dshapes[layer]
+        delta = delta * dvalues[layer]
+        weight = gradient_product(tl.trans(values[layer]), delta, sums[3 * layer], S)
+        added = (weight, sums[3 * layer + 1] + delta, shape) + added
+        if layer > 0:
+            below = tl.zeros_like(delta)
+            delta = gradient_product(delta, tl.trans(layers.weights[layer]), below, S)
+    return added
+
+
+@triton.jit
+def store_gradients(grads, row, sums, layers, S):
+    """Store the gradients of the layers' trained numbers, from the sums of `backward`, in a row."""
+    h = tl.arange(0, S.width)
+    for layer in tl.static_range(S.depth):
+        at_weight = weights_at(0, layer, S)
+        at_bias = S.biases_at + layer * S.width + h
+        weight = sums[3 * layer]
+        bias = tl.sum(sums[3 * layer + 1], axis=0)
+        tl.store(grads + at_weight, weight * layers.scales[layer])
+        tl.store(grads + at_bias, bias * layers.scales[layer])
+        if S.n_numbers > 0:
+            dscale = tl.sum(tl.sum(weight * tl.load(row + at_weight), axis=1), axis=0)
+            dscale += tl.sum(bias * tl.load(row + at_bias), axis=0)
+            at_number = S.numbers_at + layer * S.n_numbers
+            first = tl.load(row + at_number)
+            if S.activation == GABOR:
+                dshape = tl.sum(tl.sum(sums[3 * layer + 2], axis=1), axis=0) / first
+                tl.store(grads + at_number, dscale - dshape * layers.shapes[layer])
+                tl.store(grads + at_number + 1, dshape)
+            else:
+                tl.store(grads + at_number, -dscale * layers.scales[layer] / first)
+
+
+@triton.jit
+def gradients(data, layers, readout, is_feature, is_channel, S):
     """Gradients of half the sum of squares, and that sum.
 
-    With respect to the layers as `descend` sums them, and to the readout's weight, bias and
-    frequency where it is not solved for.
+    With respect to the layers as `backward` sums them, and to the readout's weight, bias and
+    frequency if it is trained.
     """
     sums = ()
-    for layer in tl.static_range(DEPTH):
-        by_bias = tl.zeros((TILE, HP), tl.float32)
-        sums = sums + (tl.zeros_like(weights[layer]), by_bias, by_bias)
-    readout_sum = tl.zeros_like(readout)
-    bias_sum = tl.zeros((TILE, CP), tl.float32)
-    frequency_sum = bias_sum
-    squares = bias_sum
-    for tile in range(tl.cdiv(n_pixels, TILE)):
-        x, t, is_pixel = load_tile(
-            encoded,
-            targets,
-            order,
-            tile,
-            n_pixels,
-            inputs,
-            channels,
-            DRAWS,
-            WHOLE,
-            TILE,
-            EP,
-            CP,
-        )
-        values, slopes, bends = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH)
-        z = product(values[DEPTH], readout, tl.broadcast_to(bias[None, :], TILE, CP))
-        y, slope, by_frequency = respond(z, amplitude, frequency, HEAD)
+    for layer in tl.static_range(S.depth):
+        dbias = tl.zeros((S.tile, S.width), tl.float32)
+        sums = sums + (tl.zeros_like(layers.weights[layer]), dbias, dbias)
+    dweight = tl.zeros_like(readout.weight)
+    residuals = tl.zeros((S.tile, S.channels), tl.float32)
+    dfrequencies = residuals
+    squares = residuals
+    for tile in range(tl.cdiv(data.n_pixels, S.tile)):
+        x, t, is_pixel = load_tile(data, tile, S)
+        values, dvalues, dshapes = forward(x, layers, is_feature, S)
+        start = tl.broadcast_to(readout.bias[None, :], S.tile, S.channels)
+        z = product(values[S.depth], readout.weight, start)
+        y, dvalue, dfrequency = respond(z, readout.amplitude, readout.frequency, S)
         r = y - t
-        if not WHOLE or HEAD == SIGMOID:
+        if not S.whole or S.head == SIGMOID:
             r = tl.where(is_pixel & is_channel, r, 0.0)
         squares += r * r
-        if HEAD == SCALED_SINE:
-            frequency_sum += r * by_frequency
-        r = r * slope
-        if not SOLVED:
-            readout_sum = gradient_product(tl.trans(values[DEPTH]), r, readout_sum, ACTIVATION)
-            bias_sum += r
-        delta = tl.zeros((TILE, HP), tl.float32)
-        delta = gradient_product(r, tl.trans(readout), delta, ACTIVATION)
-        sums = descend(delta, sums, values, slopes, bends, weights, ACTIVATION, DEPTH)
-    return (
-        sums,
-        readout_sum,
-        tl.sum(bias_sum, axis=0),
-        tl.sum(tl.sum(frequency_sum, axis=1), axis=0),
-        tl.sum(tl.sum(squares, axis=1), axis=0),
-    )
+        if S.head == SCALED_SINE:
+            dfrequencies += r * dfrequency
+        r = r * dvalue
+        if not S.solved:
+            dweight = gradient_product(tl.trans(values[S.depth]), r, dweight, S)
+            residuals += r
+        delta = tl.zeros((S.tile, S.width), tl.float32)
+        delta = gradient_product(r, tl.trans(readout.weight), delta, S)
+        sums = backward(delta, sums, values, dvalues, dshapes, layers, S)
+    dbias = tl.sum(residuals, axis=0)
+    dfrequency = tl.sum(tl.sum(dfrequencies, axis=1), axis=0)
+    return sums, dweight, dbias, dfrequency, tl.sum(tl.sum(squares, axis=1), axis=0)
 
 
 @triton.jit
-def solve(
-    encoded,
-    targets,
-    order,
-    mean,
-    weights,
-    biases,
-    shapes,
-    is_feature,
-    n_pixels,
-    inputs,
-    width,
-    channels,
-    ridge,
-    ACTIVATION: tl.constexpr,
-    DEPTH: tl.constexpr,
-    DRAWS: tl.constexpr,
-    WHOLE: tl.constexpr,
-    TILE: tl.constexpr,
-    EP: tl.constexpr,
-    HP: tl.constexpr,
-    CP: tl.constexpr,
-):
-    """Readout weights `(HP, CP)` and biases `(CP,)` of least squares.
+def solve(data, mean, layers, is_feature, n_features, ridge, S):
+    """Readout weights `(width, channels)` and biases `(channels,)` of least squares.
 
-    Sums are taken about the mean of the first tile, whose pixels lie all over the patch: about
-    zero, nearly constant features would lose their digits.
+    Sums are about the mean of the first tile, whose pixels are from all over the patch: about zero,
+    nearly constant features would lose their digits.
     """
-    x, t, is_pixel = load_tile(
-        encoded, targets, order, 0, n_pixels, inputs, channels, DRAWS, WHOLE, TILE, EP, CP
-    )
-    values, _, _ = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH)
-    n_first = tl.where(n_pixels < TILE, n_pixels, TILE)
-    shift = tl.sum(tl.where(is_pixel, values[DEPTH], 0.0), axis=0) / n_first
-    gram = tl.zeros((HP, HP), tl.float32)
-    moment = tl.zeros((HP, CP), tl.float32)
-    f_sums = tl.zeros((TILE, HP), tl.float32)
-    t_sums = tl.zeros((TILE, CP), tl.float32)
-    for tile in range(tl.cdiv(n_pixels, TILE)):
-        x, t, is_pixel = load_tile(
-            encoded, targets, order, tile, n_pixels, inputs, channels, DRAWS, WHOLE, TILE, EP, CP
-        )
-        values, _, _ = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH)
-        f = values[DEPTH] - shift[None, :]
+    x, t, is_pixel = load_tile(data, 0, S)
+    values, _, _ = forward(x, layers, is_feature, S)
+    n_first = tl.where(data.n_pixels < S.tile, data.n_pixels, S.tile)
+    shift = tl.sum(tl.where(is_pixel, values[S.depth], 0.0), axis=0) / n_first
+    gram = tl.zeros((S.width, S.width), tl.float32)
+    moment = tl.zeros((S.width, S.channels), tl.float32)
+    f_sums = tl.zeros((S.tile, S.width), tl.float32)
+    t_sums = tl.zeros((S.tile, S.channels), tl.float32)
+    for tile in range(tl.cdiv(data.n_pixels, S.tile)):
+        x, t, is_pixel = load_tile(data, tile, S)
+        values, _, _ = forward(x, layers, is_feature, S)
+        f = values[S.depth] - shift[None, :]
         t = t - mean[None, :]
-        if not WHOLE:
+        if not S.whole:
             f = tl.where(is_pixel, f, 0.0)
             t = tl.where(is_pixel, t, 0.0)
         gram = product(tl.trans(f), f, gram)
         moment = product(tl.trans(f), t, moment)
         f_sums += f
         t_sums += t
-    f_mean = tl.sum(f_sums, axis=0) / n_pixels
+    f_mean = tl.sum(f_sums, axis=0) / data.n_pixels
     t_sum = tl.sum(t_sums, axis=0)
-    gram = gram - n_pixels * f_mean[:, None] * f_mean[None, :]
+    gram = gram - data.n_pixels * f_mean[:, None] * f_mean[None, :]
     moment = moment - f_mean[:, None] * t_sum[None, :]
-    weight = ridge_solution(gram, moment, width, ridge, HP)
-    t_mean = mean + t_sum / n_pixels
+    weight = ridge_solution(gram, moment, n_features, ridge, S.width)
+    t_mean = mean + t_sum / data.n_pixels
     bias = t_mean - tl.sum((shift + f_mean)[:, None] * weight, axis=0)
     bias = tl.where(tl.abs(bias) < float("inf"), bias, t_mean)
     return weight, bias
 
 
-_NUMBERS_OF_A_RULE = tl.constexpr(9)
-
-
 @triton.jit(
     do_not_specialize=[
-        *("first_step", "n_steps", "moves", "n_all", "n_drawn", "inputs", "width", "channels"),
-        *("omega", "ridge", "floor"),
+        *("first_step", "n_steps", "moves", "n_all", "n_drawn", "n_inputs", "n_features"),
+        *("n_channels", "omega", "ridge", "floor"),
     ]
 )
 def train_blocks(
@@ -176,7 +270,7 @@ def train_blocks(
     targets,
     order,
     counts,
-    rules,
+    coefficients,
     means,
     amplitudes,
     training,
@@ -192,163 +286,116 @@ def train_blocks(
     moves,
     n_all,
     n_drawn,
-    inputs,
-    width,
-    channels,
+    n_inputs,
+    n_features,
+    n_channels,
     omega,
     ridge,
     floor,
-    ACTIVATION: tl.constexpr,
-    NUMBERS: tl.constexpr,
-    DEPTH: tl.constexpr,
-    HEAD: tl.constexpr,
-    EP: tl.constexpr,
-    HP: tl.constexpr,
-    CP: tl.constexpr,
-    AT_BIASES: tl.constexpr,
-    AT_NUMBERS: tl.constexpr,
-    AT_READOUT: tl.constexpr,
-    LENGTH: tl.constexpr,
-    PART: tl.constexpr,
-    SOLVED: tl.constexpr,
-    LOG_LOSS: tl.constexpr,
-    DRAWS: tl.constexpr,
-    WHOLE: tl.constexpr,
-    TILE: tl.constexpr,
+    S,
 ):
-    """Steps of each block that is in training, the first of them number `first_step`.
+    """Steps of each block that is in training, starting with number `first_step`.
 
-    Without `moves` they score only.
-    A step scores the state that it moves away from, which is kept if it is the best, unless it sees
-    drawn pixels only: for every step `order` then has room for `n_drawn`, `counts` says how many.
-    `WHOLE` says that tiles are full.
+    Without `moves` they only evaluate. A step evaluates the state that it changes, which becomes
+    the best one if it is better. If steps draw pixels they leave the best state alone; `order` has
+    room for `n_drawn` pixels of every step, and `counts` holds how many there are.
     """
     block = tl.program_id(0).to(tl.int64)
     if tl.load(training + block) == 0:
         return
-    TRAINED: tl.constexpr = AT_READOUT if SOLVED else LENGTH
-    targets += block * n_all * channels
-    row = trained + block * LENGTH
-    first += block * LENGTH
-    second += block * LENGTH
-    grads += block * LENGTH
+    TRAINED: tl.constexpr = S.readout_at if S.solved else S.length
+    targets += block * n_all * n_channels
+    row = trained + block * S.length
+    first += block * S.length
+    second += block * S.length
+    grads += block * S.length
     mse = tl.load(mse_of + block)
     best_mse = tl.load(best_mse_of + block)
-    h = tl.arange(0, HP)
-    c = tl.arange(0, CP)
-    is_channel = (c < channels)[None, :]
-    is_feature = (h < width)[None, :]
-    at_weight = AT_READOUT + h[:, None] * CP + c[None, :]
-    at_bias = AT_READOUT + HP * CP + c
-    at_frequency = AT_READOUT + HP * CP + CP
-    mean = tl.load(means + block * channels + c, mask=c < channels, other=0.0)
+    h = tl.arange(0, S.width)
+    c = tl.arange(0, S.channels)
+    is_channel = (c < n_channels)[None, :]
+    is_feature = (h < n_features)[None, :]
+    at_weight = S.readout_at + h[:, None] * S.channels + c[None, :]
+    at_bias = S.readout_at + S.width * S.channels + c
+    at_frequency = S.readout_at + S.width * S.channels + S.channels
+    mean = tl.load(means + block * n_channels + c, mask=c < n_channels, other=0.0)
     amplitude = 1.0
     frequency = 1.0
-    if HEAD == SCALED_SINE:
+    if S.head == SCALED_SINE:
         amplitude = tl.load(amplitudes + block)
     n_pixels = n_all
     order += first_step * n_drawn
     for step in range(first_step, first_step + n_steps):
-        if DRAWS:
+        if S.draws:
             n_pixels = tl.load(counts + step)
-        weights, biases, scales, shapes = load_folded(
-            row, omega, ACTIVATION, NUMBERS, DEPTH, EP, HP, AT_BIASES, AT_NUMBERS
-        )
-        if SOLVED:
-            readout, bias = solve(
-                *(encoded, targets, order, mean, weights, biases, shapes, is_feature, n_pixels),
-                *(inputs, width, channels, ridge),
-                *(ACTIVATION, DEPTH, DRAWS, WHOLE, TILE, EP, HP, CP),
-            )
-            tl.store(row + at_weight, readout)
+        layers = load_layers(row, omega, S)
+        data = Data(encoded, targets, order, n_pixels, n_inputs, n_channels)
+        if S.solved:
+            weight, bias = solve(data, mean, layers, is_feature, n_features, ridge, S)
+            tl.store(row + at_weight, weight)
             tl.store(row + at_bias, bias)
         else:
-            readout = tl.load(row + at_weight)
+            weight = tl.load(row + at_weight)
             bias = tl.load(row + at_bias)
-            if HEAD == SCALED_SINE:
+            if S.head == SCALED_SINE:
                 frequency = tl.load(row + at_frequency)
-        sums, readout_sum, bias_sum, frequency_sum, squares = gradients(
-            *(encoded, targets, order, weights, biases, shapes, readout, bias),
-            *(amplitude, frequency, is_feature, is_channel, n_pixels, inputs, channels),
-            *(ACTIVATION, DEPTH, HEAD, SOLVED, DRAWS, WHOLE, TILE, EP, HP, CP),
+        readout = Readout(weight, bias, amplitude, frequency)
+        sums, dweight, dbias, dfrequency, squares = gradients(
+            data, layers, readout, is_feature, is_channel, S
         )
-        store_unfolded(
-            *(grads, row, sums, scales, shapes, ACTIVATION, NUMBERS, DEPTH, EP, HP),
-            *(AT_BIASES, AT_NUMBERS),
-        )
-        if not SOLVED:
-            tl.store(grads + at_weight, readout_sum)
-            tl.store(grads + at_bias, bias_sum)
-            if HEAD == SCALED_SINE:
-                tl.store(grads + at_frequency, frequency_sum)
-        mse = squares / (n_pixels * channels)
-        factor = 2.0 / (n_pixels * channels)
-        if LOG_LOSS:
+        store_gradients(grads, row, sums, layers, S)
+        if not S.solved:
+            tl.store(grads + at_weight, dweight)
+            tl.store(grads + at_bias, dbias)
+            if S.head == SCALED_SINE:
+                tl.store(grads + at_frequency, dfrequency)
+        mse = squares / (n_pixels * n_channels)
+        factor = 2.0 / (n_pixels * n_channels)
+        if S.log_loss:
             factor = factor / (mse + floor)
         tl.debug_barrier()  # rows are written and read by different threads
-        if not DRAWS:
+        if not S.draws:
             if mse < best_mse:  # false for NaN: a diverged state is never kept
                 best_mse = mse
-                copy(row, best + block * LENGTH, LENGTH, PART)
+                copy(row, best + block * S.length, S.length)
                 tl.debug_barrier()
         if moves != 0:
-            rule = rules + step * _NUMBERS_OF_A_RULE
-            update(row, first, second, grads, factor, rule, TRAINED, PART)
+            update(
+                row, first, second, grads, factor, coefficients + step * _N_COEFFICIENTS, TRAINED
+            )
             tl.debug_barrier()
-        if DRAWS:
+        if S.draws:
             order += n_drawn
     tl.store(mse_of + block, mse)
     tl.store(best_mse_of + block, best_mse)
 
 
-@triton.jit(do_not_specialize=["n_pixels", "inputs", "width", "channels", "omega"])
+@triton.jit(do_not_specialize=["n_pixels", "n_inputs", "n_features", "n_channels", "omega"])
 def render_blocks(
-    encoded,
-    rows,
-    amplitudes,
-    outputs,
-    n_pixels,
-    inputs,
-    width,
-    channels,
-    omega,
-    ACTIVATION: tl.constexpr,
-    NUMBERS: tl.constexpr,
-    DEPTH: tl.constexpr,
-    HEAD: tl.constexpr,
-    EP: tl.constexpr,
-    HP: tl.constexpr,
-    CP: tl.constexpr,
-    AT_BIASES: tl.constexpr,
-    AT_NUMBERS: tl.constexpr,
-    AT_READOUT: tl.constexpr,
-    LENGTH: tl.constexpr,
-    TILE: tl.constexpr,
+    encoded, rows, amplitudes, outputs, n_pixels, n_inputs, n_features, n_channels, omega, S
 ):
-    """Values of blocks, `(B, C, P)`, from rows that hold their readout: a program for each."""
+    """Values of blocks, `(B, C, P)`, from rows that hold their readout."""
     block = tl.program_id(0).to(tl.int64)
-    row = rows + block * LENGTH
-    weights, biases, _scales, shapes = load_folded(
-        row, omega, ACTIVATION, NUMBERS, DEPTH, EP, HP, AT_BIASES, AT_NUMBERS
-    )
-    h = tl.arange(0, HP)
-    c = tl.arange(0, CP)
-    e = tl.arange(0, EP)[None, :]
-    readout = tl.load(row + AT_READOUT + h[:, None] * CP + c[None, :])
-    bias = tl.load(row + AT_READOUT + HP * CP + c)[None, :]
+    row = rows + block * S.length
+    layers = load_layers(row, omega, S)
+    h = tl.arange(0, S.width)
+    c = tl.arange(0, S.channels)
+    e = tl.arange(0, S.inputs)[None, :]
+    readout = tl.load(row + S.readout_at + h[:, None] * S.channels + c[None, :])
+    bias = tl.load(row + S.readout_at + S.width * S.channels + c)[None, :]
     amplitude = 1.0
     frequency = 1.0
-    if HEAD == SCALED_SINE:
+    if S.head == SCALED_SINE:
         amplitude = tl.load(amplitudes + block)
-        frequency = tl.load(row + AT_READOUT + HP * CP + CP)
-    is_feature = (h < width)[None, :]
+        frequency = tl.load(row + S.readout_at + S.width * S.channels + S.channels)
+    is_feature = (h < n_features)[None, :]
     c = c[None, :]
-    for tile in range(tl.cdiv(n_pixels, TILE)):
-        pixel = (tile * TILE + tl.arange(0, TILE))[:, None]
+    for tile in range(tl.cdiv(n_pixels, S.tile)):
+        pixel = pixels_of(tile, S)[:, None]
         is_pixel = pixel < n_pixels
-        x = tl.load(encoded + pixel * inputs + e, mask=is_pixel & (e < inputs), other=0.0)
-        values, _slopes, _bends = forward(x, weights, biases, shapes, is_feature, ACTIVATION, DEPTH)
-        z = product(values[DEPTH], readout, tl.broadcast_to(bias, TILE, CP))
-        y, _slope, _by_frequency = respond(z, amplitude, frequency, HEAD)
-        at = (block * channels + c) * n_pixels + pixel
-        tl.store(outputs + at, y, mask=is_pixel & (c < channels))
+        x = tl.load(encoded + pixel * n_inputs + e, mask=is_pixel & (e < n_inputs), other=0.0)
+        values, _dvalues, _dshapes = forward(x, layers, is_feature, S)
+        z = product(values[S.depth], readout, tl.broadcast_to(bias, S.tile, S.channels))
+        y, _dvalue, _dfrequency = respond(z, amplitude, frequency, S)
+        at = (block * n_channels + c) * n_pixels + pixel
+        tl.store(outputs + at, y, mask=is_pixel & (c < n_channels))

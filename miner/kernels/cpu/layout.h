@@ -1,0 +1,97 @@
+// The arguments of a call, and the memory of a thread.
+#pragma once
+
+#include "activations.h"
+#include "readout.h"
+
+#define STRIP 4           // tiles whose gradients are summed while they are in the innermost cache
+#define N_COEFFICIENTS 9  // numbers of a step, see AdamCoefficients in ops.py
+
+typedef struct {
+  int64_t inputs, width, depth, channels;  // E, H, hidden layers, C
+  int64_t activation, head;
+  int64_t solved;  // 1 if the readout has a closed form, 0 if it is trained
+  int64_t n_blocks, n_pixels, n_steps;
+  int64_t evaluates_last;  // whether the state after the last step is evaluated, too
+  int64_t log_loss;        // 1: log(mse + floor), 0: mse
+  double omega, floor, ridge;
+  const float *encoded;             // tiles x E x TILE
+  const float *targets;             // blocks x tiles x C x TILE, zero beyond the pixels
+  float *outputs;                   // null, or memory for the outputs, laid out like targets
+  const float *coefficients;        // n_steps x N_COEFFICIENTS
+  const float *amplitude;           // blocks, for SCALED_SINE
+  float *trained, *first, *second;  // blocks x trained: parameters and the optimiser's moments
+  float *best;                      // blocks x stored
+  float *mse, *best_mse;            // blocks
+  int64_t *next;                    // the next block to compute
+} Work;
+
+typedef struct {
+  int inputs, width, depth, channels, n_tiles;
+  int n_hidden, n_trained, n_stored;  // parameters of a block: first the hidden, last the readout
+  int tile;                           // floats of a layer's tile
+  float *params, *first, *second, *grads, *best;
+  float *folded;                      // hidden layers times their scales
+  float *values, *dvalues, *dshapes;  // tiles x depth x width x TILE
+  float *centred, *residual, *delta;
+  vec *layer_sums, *readout_sums;
+  double *gram, *factor, *moment, *solution, *mean;
+  vec mask[TILE_VECTORS];  // 1 at the real pixels of the last tile
+} Workspace;
+
+INLINE int inputs_of(const Workspace *s, int layer) { return layer == 0 ? s->inputs : s->width; }
+
+// Where a layer's weights start; its biases and its activation's numbers follow.
+INLINE int offset_of(const Work *w, const Workspace *s, int layer) {
+  const int numbers = n_numbers(w->activation);
+  return layer == 0 ? 0
+                    : (s->inputs + 1) * s->width + numbers +
+                          (layer - 1) * ((s->width + 1) * s->width + numbers);
+}
+
+INLINE float layer_scale(const Work *w, const Workspace *s, int layer, float *shape) {
+  const int numbers = offset_of(w, s, layer) + (inputs_of(s, layer) + 1) * s->width;
+  return scale_of(w->activation, (float)w->omega, s->params + numbers, shape);
+}
+
+// Layer `l` of tile `t` in values, dvalues or dshapes.
+INLINE float *layer_tile(const Workspace *s, float *rows, int t, int l) {
+  return rows + ((int64_t)t * s->depth + l) * s->tile;
+}
+
+INLINE void *allocate(char **memory, size_t n_bytes) {
+  void *allocated = *memory;
+  *memory += (n_bytes + 63) & ~(size_t)63;
+  return allocated;
+}
+
+// Lays out a thread's memory and returns its size. Writes nothing to `memory`, which may be null.
+static size_t lay_out(const Work *w, Workspace *s, char *memory) {
+  char *end = memory;
+  s->inputs = (int)w->inputs, s->width = (int)w->width;
+  s->depth = (int)w->depth, s->channels = (int)w->channels;
+  s->n_tiles = (int)((w->n_pixels + TILE - 1) / TILE);
+  s->tile = s->width * TILE;
+  s->n_hidden = offset_of(w, s, s->depth);
+  s->n_stored = s->n_hidden + (s->width + 1) * s->channels + (w->head == SCALED_SINE);
+  s->n_trained = w->solved ? s->n_hidden : s->n_stored;
+  const int columns = s->width + s->channels, n = s->width;
+  const size_t block = s->n_stored * sizeof(float);
+  const size_t layers = (size_t)s->n_tiles * s->depth * s->tile * sizeof(float);
+  s->params = allocate(&end, block), s->first = allocate(&end, block);
+  s->second = allocate(&end, block), s->grads = allocate(&end, block);
+  s->best = allocate(&end, block), s->folded = allocate(&end, block);
+  s->centred = allocate(&end, (size_t)STRIP * columns * TILE * sizeof(float));
+  s->residual = allocate(&end, (size_t)STRIP * s->channels * TILE * sizeof(float));
+  s->delta = allocate(&end, s->tile * sizeof(float));
+  s->layer_sums = allocate(&end, (size_t)(s->inputs + (s->depth - 1) * n) * n * sizeof(vec));
+  s->readout_sums = allocate(&end, (size_t)n * columns * sizeof(vec));
+  s->gram = allocate(&end, (size_t)n * n * sizeof(double));
+  s->factor = allocate(&end, (size_t)n * n * sizeof(double));
+  s->moment = allocate(&end, (size_t)n * s->channels * sizeof(double));
+  s->solution = allocate(&end, (size_t)n * s->channels * sizeof(double));
+  s->mean = allocate(&end, columns * sizeof(double));
+  s->values = allocate(&end, layers), s->dvalues = allocate(&end, layers);
+  s->dshapes = has_shape(w->activation) ? allocate(&end, layers) : s->dvalues;
+  return end - memory;
+}

@@ -1,0 +1,126 @@
+"""Blocks of real images with networks of one shape, for checks and for timing steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import torch
+from torch import Tensor
+
+from miner.fitting.backend import Backend
+from miner.fitting.block_fit import BlockFit, fit_blocks
+from miner.fitting.criteria import CosineSchedule, LogMSELoss, NoPruning
+from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
+from miner.fitting.steps import BlockProblem, StepSettings
+from miner.models.activations import Activation, Gaussian, Siren
+from miner.models.encodings import CosineEncoding, Encoding, PositionalEncoding
+from miner.models.network import BlockMLP, BlockNetwork
+from miner.models.parameters import repeat
+from miner.pyramids.resample import expand, reduce
+from miner.signals.grid import CoordinateFrame, coordinates
+
+ACTIVE_VARIANCE = 8e-5
+"""Patches that vary less need no network."""
+
+_NETWORKS: dict[str, tuple[Readout, Encoding, Activation, bool]] = {  # signed targets or not
+    "closed_form": (ClosedFormReadout(), CosineEncoding(8), Siren(7.0), True),
+    "gaussian": (ClosedFormReadout(), PositionalEncoding(4), Gaussian(), True),
+    "sigmoid": (LearnedReadout(), PositionalEncoding(4), Gaussian(), False),
+    "scaled_sine": (LearnedReadout(), PositionalEncoding(4), Gaussian(), True),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A shape of network: how its readout is found, and its sizes."""
+
+    readout: str
+    width: int
+    patch_size: int = 32
+    channels: int = 1
+    depth: int = 2
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether targets are residuals rather than values of the image."""
+        return _NETWORKS[self.readout][3]
+
+    def __str__(self) -> str:
+        sizes = f"width {self.width}, patch {self.patch_size}, channels {self.channels}"
+        return f"{self.readout}, {sizes}"
+
+
+def cast(blocks: BlockProblem, kind: torch.dtype | torch.device) -> BlockProblem:
+    """The same blocks in another precision or on another device."""
+    return blocks._replace(
+        encoded=blocks.encoded.to(kind),
+        targets=blocks.targets.to(kind),
+        start={name: tensor.to(kind) for name, tensor in blocks.start.items()},
+    )
+
+
+def prepared(backend: Backend, blocks: BlockProblem) -> Backend:
+    """The backend, ready for these blocks.
+
+    Raises:
+        RuntimeError: it leaves them to another one.
+    """
+    device = blocks.targets.device
+    ready = backend.prepare([blocks.network], blocks.readout, blocks.steps, device)
+    if type(ready) is not type(backend):
+        raise RuntimeError(f"{type(backend).__name__} leaves this to {type(ready).__name__}")
+    return ready
+
+
+def fit(backend: Backend, blocks: BlockProblem) -> BlockFit:
+    """All steps of all blocks."""
+    return fit_blocks(backend, blocks, NoPruning(blocks.steps.n_steps), 0.0)
+
+
+def settings_of(n_steps: int, lr: float = 0.02, eps: float = 1e-8) -> StepSettings:
+    """Adam as in the default recipe."""
+    adam = partial(torch.optim.Adam, lr=lr, betas=(0.9, 0.99), eps=eps)
+    return StepSettings(n_steps, adam, CosineSchedule(), LogMSELoss(), None, (0,))
+
+
+def blocks_of(
+    case: Case, images: Sequence[Path], n_blocks: int, steps: StepSettings
+) -> BlockProblem:
+    """Patches of the images, as many of each; if there are too few they are repeated."""
+    readout, encoding, activation, is_signed = _NETWORKS[case.readout]
+    mlp = BlockMLP(encoding, activation, case.width, case.depth)
+    network = BlockNetwork(mlp, readout.head(is_signed), case.channels)
+    parts = [active_patches(case, path) for path in images]
+    shares = [part[torch.arange(n_blocks) * len(part) // n_blocks] for part in parts]
+    targets = torch.stack(shares, dim=1).flatten(0, 1)[:n_blocks].contiguous()
+    generator = torch.Generator().manual_seed(0)
+    shapes = network.head.shapes(case.width, case.channels)
+    drawn = mlp.draw(generator) | readout.draw(shapes, generator)
+    sides = (case.patch_size, case.patch_size)
+    encoded = encoding(coordinates(case.patch_size, sides, CoordinateFrame.own(2)))
+    return BlockProblem(network, readout, steps, encoded, targets, repeat(drawn, n_blocks))
+
+
+def active_patches(case: Case, path: Path) -> Tensor:
+    """All whole patches `(B, C, P)` of an image that need a network.
+
+    Signed targets are the residuals of the image at half its sides, expanded.
+
+    Raises:
+        SystemExit: the image cannot be read, or none of its patches needs a network.
+    """
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR if case.channels == 3 else cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise SystemExit(f"{path}: is not a readable image; give the folder that holds it")
+    picture = torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / 255
+    if case.is_signed:
+        picture = picture - expand(reduce(picture), tuple(picture.shape[1:]))
+    cut = picture.unfold(1, case.patch_size, case.patch_size)
+    cut = cut.unfold(2, case.patch_size, case.patch_size)
+    patches = cut.permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(2)
+    active = patches[patches.var(dim=-1).mean(dim=-1) > ACTIVE_VARIANCE]
+    if len(active) == 0:
+        raise SystemExit(f"{path}: has no patch of {case.patch_size} pixels that needs a network")
+    return active

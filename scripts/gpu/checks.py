@@ -1,0 +1,149 @@
+"""Whether a backend's fits are right: against the definition in float64 and against themselves."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from blocks import Case, blocks_of, cast, fit, prepared, settings_of
+from journal import Journal
+from rows import Value
+from torch import Tensor
+
+from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.block_fit import BlockFit
+from miner.fitting.steps import BlockProblem
+from miner.models.parameters import select
+
+MAX_DIFFERENCE_DB = 0.05  # over a thousand blocks or more: single ones drift apart by a decibel
+FEW_STEPS = 3
+USUAL = 30  # times what float32 costs plain PyTorch
+TF32 = 1e-2  # of the way that parameters go: several times what such products take from it
+EXPECTED_S = 25.0  # of one case, the kernel's compilation included
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is checked."""
+
+    cases: Sequence[Case]
+    n_blocks: int
+    n_steps: int
+
+
+def check(
+    backend: Backend, sizes: Sizes, images: Sequence[Path], device: torch.device, journal: Journal
+) -> None:
+    """A row for each case; what is wrong is noted as a failure."""
+    worst: float | None = None
+    for case in sizes.cases:
+        if not journal.has_time_for(f"check of {case}", EXPECTED_S):
+            continue
+        with journal.noting(f"check of {case}"):
+            steps = settings_of(sizes.n_steps)
+            blocks = cast(blocks_of(case, images, sizes.n_blocks, steps), device)
+            numbers, wrong = checked(backend, blocks)
+            worst = max(worst or 0.0, numbers["difference_db"])
+            journal.row("checks", _shape(case, sizes) | numbers)
+            for each in wrong:
+                journal.fail(f"{case}: {each}")
+    most = max_difference_db(sizes.n_blocks)
+    is_met = worst is not None and worst <= most
+    bound = f"at most {most:.2g} dB over {sizes.n_blocks} blocks"
+    journal.target("mean PSNR against float64, largest of the cases", bound, worst, is_met)
+
+
+def _shape(case: Case, sizes: Sizes) -> dict[str, Value]:
+    return {
+        "readout": case.readout, "width": case.width, "patch_size_px": case.patch_size,
+        "channels": case.channels, "n_blocks": sizes.n_blocks, "n_steps": sizes.n_steps,
+    }  # fmt: skip
+
+
+def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], list[str]]:
+    """Numbers of a case, and what is wrong with them."""
+    backend, eager = prepared(backend, blocks), EagerBackend()
+    expected = fit(eager, cast(blocks, torch.float64))
+    single, found = fit(eager, blocks), fit(backend, blocks)
+    difference = abs(mean_psnr_db(found.mse) - mean_psnr_db(expected.mse))
+    off, usual = distances(backend, blocks)
+    again, poisoned = fit(backend, blocks), poisoned_fit(backend, blocks)
+    rows = torch.arange(0, len(blocks.targets), 7, device=blocks.targets.device)
+    some = blocks._replace(targets=blocks.targets[rows], start=select(blocks.start, rows))
+    part, apart = fit(backend, some), outputs_apart(backend, blocks, found)
+    numbers = {
+        "psnr_db": mean_psnr_db(expected.mse),
+        "difference_db": difference,
+        "float32_difference_db": abs(mean_psnr_db(single.mse) - mean_psnr_db(expected.mse)),
+        "parameters_off": off,
+        "float32_parameters_off": usual,
+        "outputs_apart_db": apart,
+    }
+    claims = {
+        f"{difference:.3f} dB from float64": difference <= max_difference_db(len(found.mse)),
+        f"parameters {off:.2g} off after {FEW_STEPS} steps": off <= USUAL * usual + TF32,
+        f"outputs are {apart:.3f} dB from the errors of the fit": apart <= MAX_DIFFERENCE_DB,
+        "a second fit has other bits": same_bits(found, again),
+        "memory that nothing wrote is read": same_bits(found, poisoned),
+        "blocks fitted alone have other bits": same_bits(found, part, rows),
+    }
+    return numbers, [claim for claim, holds in claims.items() if not holds]
+
+
+def max_difference_db(n_blocks: int) -> float:
+    """How far the mean PSNR of so many blocks may be from that of float64."""
+    return MAX_DIFFERENCE_DB * math.sqrt(max(1.0, 1000 / n_blocks))
+
+
+def distances(backend: Backend, blocks: BlockProblem) -> tuple[float, float]:
+    """How far trained parameters are from float64's after a few steps: the backend's, PyTorch's.
+
+    Relative to the distance that a block's parameters moved, in steps proportional to gradients.
+    99 of 100 blocks stay below each: the rest may have kept the state of another step.
+    """
+    blocks = blocks._replace(steps=settings_of(FEW_STEPS, lr=1.0, eps=100.0))
+    truth = fit(EagerBackend(), cast(blocks, torch.float64)).parameters
+    way = _largest(truth, blocks.start)
+
+    def distance(found: BlockFit) -> float:
+        part = _largest(found.parameters, {name: truth[name] for name in blocks.start}) / way
+        return float(part.quantile(0.99))
+
+    return distance(fit(backend, blocks)), distance(fit(EagerBackend(), blocks))
+
+
+def _largest(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> Tensor:
+    """The largest difference of any of a block's numbers that `two` has, `(B,)`."""
+    apart = [(one[name].double() - tensor).reshape(len(tensor), -1) for name, tensor in two.items()]
+    return torch.cat(apart, dim=1).abs().amax(dim=1).clamp(min=1e-12)
+
+
+def outputs_apart(backend: Backend, blocks: BlockProblem, found: BlockFit) -> float:
+    """Mean PSNR of what the backend renders against that of the errors the fit measured."""
+    outputs = backend.outputs(blocks.network, found.parameters, blocks.encoded)
+    mse = (outputs - blocks.targets).square().mean(dim=(1, 2))
+    return abs(mean_psnr_db(mse) - mean_psnr_db(found.mse))
+
+
+def poisoned_fit(backend: Backend, blocks: BlockProblem) -> BlockFit:
+    """A fit in memory that is NaN wherever PyTorch returns it unwritten."""
+    was_on = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)  # fills what is empty with NaN
+    try:
+        return fit(backend, blocks)
+    finally:
+        torch.use_deterministic_algorithms(was_on)
+
+
+def mean_psnr_db(mse: Tensor) -> float:
+    """Mean over blocks; infinite where an error is no number, so that nothing passes."""
+    psnr = float((-10 * mse.double().log10()).mean())
+    return psnr if math.isfinite(psnr) else math.inf
+
+
+def same_bits(one: BlockFit, two: BlockFit, rows: Tensor | None = None) -> bool:
+    """Whether two fits, the first of them at `rows`, have equal errors and parameters, no NaN."""
+    index = slice(None) if rows is None else rows
+    pairs = [(tensor, two.parameters[name]) for name, tensor in one.parameters.items()]
+    return all(torch.equal(a[index], b) for a, b in [(one.mse, two.mse), *pairs])

@@ -1,0 +1,118 @@
+"""Collect the wheels that a machine without a network lacks to run fits and scripts/gpu/bench.py.
+
+python scripts/gpu/wheels.py THERE [--python 3.12] [--folder wheels]
+
+THERE is what `pip list --format=freeze` prints on that machine (or names, one a line). The
+dependencies of pyproject.toml, at the versions of constraints.txt, are followed until a package
+that the machine has. Docs: docs/gpu.md.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Set
+from importlib.metadata import requires
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from rows import ROOT
+
+LEFT_OUT = {  # package: what does without it
+    "hydra-joblib-launcher": "only sweeps with hydra/launcher=joblib need it",
+    "itables": "only python -m miner.compare needs it",
+    "openexr": "only OpenEXR files need it",
+    "plotly": "only python -m miner.compare needs it",
+    "wandb": "only logger=wandb needs it",
+    "zarr": "only Zarr arrays need it",
+    "ziglang": "the system's C compiler does as well, and a GPU needs none",
+}
+_GLIBCS = (17, 24, 26, 27, 28)
+_PLATFORMS = ("manylinux2014_x86_64", *(f"manylinux_2_{minor}_x86_64" for minor in _GLIBCS))
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def main() -> None:
+    """Download, build what has no wheel, and say how much it is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("there", type=Path, help="list of the packages that the machine has")
+    parser.add_argument("--python", default="3.12", help="the machine's Python")
+    parser.add_argument("--folder", type=Path, default=ROOT / "wheels")
+    arguments = parser.parse_args()
+    there = names_in(arguments.there.read_text())
+    if not there:
+        parser.error(f"{arguments.there}: names no package; give what `pip list` says there")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = lacking(project["dependencies"], there, arguments.python)
+    shutil.rmtree(arguments.folder, ignore_errors=True)  # two versions would stop an installation
+    arguments.folder.mkdir(parents=True)
+    for name, version in pinned(wanted, (ROOT / "constraints.txt").read_text()).items():
+        fetch(f"{name}=={version}", arguments.folder, arguments.python)
+    wheels = sorted(arguments.folder.glob("*.whl"))
+    for wheel in wheels:
+        print(f"{wheel.stat().st_size / 2**20:6.2f} MiB  {wheel.name}")
+    total = sum(wheel.stat().st_size for wheel in wheels)
+    print(f"{total / 2**20:6.2f} MiB  in all, in {arguments.folder}")
+    for name in sorted(LEFT_OUT.keys() - there):
+        print(f"left out: {name}, {LEFT_OUT[name]}")
+
+
+def names_in(listing: str) -> set[str]:
+    """Canonical names of the packages in a list, one a line, whatever follows the name."""
+    starts = (_NAME.match(line.strip()) for line in listing.splitlines())
+    return {canonicalize_name(start.group()) for start in starts if start}
+
+
+def lacking(dependencies: Iterable[str], there: Set[str], python: str) -> list[str]:
+    """Names that the dependencies need, directly or not, and the machine does not have.
+
+    What needs what is read from the packages of the environment that this runs in.
+    """
+    environment = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+    found: list[str] = []
+    open_ends = list(dependencies)
+    while open_ends:
+        requirement = Requirement(open_ends.pop(0))
+        name = canonicalize_name(requirement.name)
+        is_needed = not requirement.marker or requirement.marker.evaluate(environment)
+        if is_needed and name not in {*there, *found, *LEFT_OUT}:
+            found.append(name)
+            open_ends += requires(name) or []
+    return found
+
+
+def pinned(names: Iterable[str], constraints: str) -> dict[str, str]:
+    """The version of each name that the constraints hold.
+
+    Raises:
+        SystemExit: one of them has none.
+    """
+    lines = (line.partition("==") for line in constraints.splitlines() if "==" in line)
+    versions = {str(canonicalize_name(name)): version for name, _, version in lines}
+    missing = [name for name in names if name not in versions]
+    if missing:
+        raise SystemExit(f"{', '.join(missing)}: constraints.txt has no version; add one")
+    return {name: versions[name] for name in names}
+
+
+def fetch(package: str, folder: Path, python: str) -> None:
+    """Download a wheel for Linux on x86-64, or build it where only source is offered."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    platforms = [f"--platform={platform}" for platform in _PLATFORMS]
+    binary = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp"]
+    download = [*pip, "download", "--no-deps", *binary, *platforms, "-d", str(folder), package]
+    if subprocess.run(download, capture_output=True, check=False).returncode != 0:
+        build = [*pip, "wheel", "--no-deps", "--use-pep517", "-w", str(folder), package]
+        subprocess.run(build, check=True)
+        (built,) = folder.glob(f"{package.partition('==')[0].replace('-', '_')}-*.whl")
+        if not built.stem.endswith("-none-any"):
+            raise SystemExit(f"{built.name}: was built for this machine only; name it as left out")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""Many blocks at once against one block after another, and what a fit of blocks returns."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from problems import NEVER, READOUTS, Problem, problem
+from test_readout import least_squares, penalty
+from torch import Tensor
+
+from miner.fitting.block_fit import Curve, merge_curves, no_longer_than
+from miner.fitting.criteria import (
+    AbsoluteMSEPruning,
+    ExponentialSchedule,
+    LogMSELoss,
+    NoPruning,
+    PlateauPruning,
+    Schedule,
+)
+from miner.fitting.initialization import pixel_subset
+from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
+from miner.models.parameters import Parameters, concatenate, select
+
+ACTIVATIONS = [Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer()]
+
+
+def same(found: Parameters, expected: Parameters) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+def in_groups(given: Problem, size: int) -> Parameters:
+    parts = torch.arange(len(given.targets)).split(size)
+    return concatenate([given.select(part).fit().parameters for part in parts])
+
+
+def plain_features(own: Parameters, encoded: Tensor) -> Tensor:
+    values = encoded.T
+    for layer in range(2):
+        weight, bias, a = (own[f"hidden.{layer}.{name}"] for name in ("weight", "bias", "a"))
+        values = ((values @ weight + bias) / a).sin()
+    return values.T
+
+
+def plain_outputs(
+    kind: str, own: Parameters, encoded: Tensor, seen: Tensor, all_: Tensor
+) -> Tensor:
+    """Outputs of one block for the targets that it sees; the amplitude is that of all targets."""
+    features = plain_features(own, encoded)
+    if kind == "closed_form":
+        with torch.no_grad():
+            F = features[None]
+            own = own | select(least_squares(F, seen[None], penalty(F, 1e-6)), torch.tensor(0))
+    z = own["readout.weight"].T @ features + own["readout.bias"][:, None]
+    if kind == "sigmoid":
+        return z.sigmoid()
+    return all_.abs().max() * (own["readout.frequency"] * z).sin() if kind == "scaled_sine" else z
+
+
+def plain_loop(kind: str, given: Problem, block: int) -> tuple[Parameters, float]:
+    """Hidden parameters and error of one block's best measured state, by the book."""
+    steps, targets = given.steps, given.targets[block]
+    own = {n: t[block].clone().requires_grad_() for n, t in given.start.items()}
+    optimizer, best = steps.optimizer(own.values()), (own, math.inf)
+    rate = optimizer.param_groups[0]["lr"]
+    for step in range(steps.n_steps + 1):
+        if steps.batch_pixels is None or step == steps.n_steps:
+            outputs = plain_outputs(kind, own, given.encoded, targets, targets)
+            mse = float((outputs - targets).detach().square().mean())
+            if mse < best[1]:
+                best = ({name: tensor.detach().clone() for name, tensor in own.items()}, mse)
+        drawn = pixel_subset(36, steps.batch_pixels or 36, step, *steps.key)
+        outputs = plain_outputs(kind, own, given.encoded[:, drawn], targets[:, drawn], targets)
+        optimizer.param_groups[0]["lr"] = rate * steps.schedule.factor(step, steps.n_steps)
+        optimizer.zero_grad()
+        steps.loss((outputs - targets[:, drawn]).square().mean()).backward()
+        optimizer.step()
+    return best
+
+
+@pytest.mark.parametrize("batch_pixels", [None, 11])
+@pytest.mark.parametrize("readout", READOUTS)
+def test_a_fit_is_a_plain_loop_over_blocks(readout: str, batch_pixels: int | None) -> None:
+    given = problem(readout, n_blocks=3).with_steps(
+        schedule=ExponentialSchedule(0.9), loss=LogMSELoss(), batch_pixels=batch_pixels
+    )
+    fit = given.fit(NoPruning(100))
+    for block in range(3):
+        expected, mse = plain_loop(readout, given, block)
+        found = {name: fit.parameters[name][block] for name in expected}
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
+        assert float(fit.mse[block]) == pytest.approx(mse, rel=1e-7)
+
+
+@pytest.mark.parametrize("size", [1, 5, 7])
+@pytest.mark.parametrize("readout", READOUTS)
+def test_the_batch_of_a_block_does_not_matter(readout: str, size: int) -> None:
+    given = problem(readout)
+    same(in_groups(given, size), given.fit().parameters)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: type(a).__name__)
+def test_the_batch_does_not_matter_for_any_activation(activation: Activation) -> None:
+    given = problem(activation=activation)
+    same(in_groups(given, 5), given.fit().parameters)
+
+
+def test_the_batch_does_not_matter_for_pixel_subsets() -> None:
+    given = problem().with_steps(batch_pixels=10, loss=LogMSELoss())
+    same(in_groups(given, 7), given.fit().parameters)
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "RAdam", "SGD"])
+def test_blocks_that_converge_leave_and_the_others_do_not_notice(optimizer: str) -> None:
+    given = problem().with_steps(optimizer=partial(getattr(torch.optim, optimizer), lr=1e-2))
+    given.targets[::2] = 0.25  # the bias alone fits them
+    fit, survivors = given.fit(AbsoluteMSEPruning(4), max_mse=1e-8), torch.arange(1, 12, 2)
+    assert fit.converged.tolist() == [True, False] * 6
+    alone = given.select(survivors).fit(NoPruning(4))
+    same(select(fit.parameters, survivors), alone.parameters)
+    measured = given.measured(fit.parameters)
+    torch.testing.assert_close(fit.mse, measured, rtol=1e-9, atol=1e-20)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_survivors_are_left_alone_whatever_the_readout(readout: str) -> None:
+    given = problem(readout).with_steps(optimizer=partial(torch.optim.Adam, lr=1e-2))
+    median = float(given.with_steps(n_steps=10).fit().mse.median())
+    fit, whole = given.fit(AbsoluteMSEPruning(4), median), given.fit(NoPruning(4))
+    assert 0 < int(fit.converged.sum()) < 12
+    same(select(fit.parameters, ~fit.converged), select(whole.parameters, ~fit.converged))
+
+
+def test_blocks_that_leave_one_after_another_keep_their_measured_state() -> None:
+    faster = partial(torch.optim.Adam, lr=1e-2)
+    given = problem().with_steps(optimizer=faster, n_steps=18)
+    fit = given.fit(AbsoluteMSEPruning(2), max_mse=0.02)
+    torch.testing.assert_close(fit.mse, given.measured(fit.parameters), rtol=1e-9, atol=0)
+    assert fit.converged.tolist() == (fit.mse <= 0.02).tolist()
+    assert 0 < int(fit.converged.sum()) < 12
+
+
+@pytest.mark.parametrize("batch_pixels", [None, 10])
+@pytest.mark.parametrize("readout", READOUTS)
+def test_the_reported_error_is_that_of_the_returned_state(
+    readout: str, batch_pixels: int | None
+) -> None:
+    given = problem(readout).with_steps(batch_pixels=batch_pixels)
+    fit = given.fit()
+    torch.testing.assert_close(fit.mse, given.measured(fit.parameters), rtol=1e-9, atol=0)
+
+
+@dataclass(frozen=True)
+class FirstSteps(Schedule):
+    """A full rate at the first steps, none afterwards."""
+
+    n_steps: int
+
+    def factor(self, step: int, n_steps: int) -> float:
+        """1, then 0."""
+        return float(step < self.n_steps)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_the_schedule_scales_the_rate(readout: str) -> None:
+    given = problem(readout).with_steps(schedule=FirstSteps(0))
+    same({name: given.fit().parameters[name] for name in given.start}, given.start)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_fitting_lowers_the_error_and_a_huge_rate_never_raises_it(readout: str) -> None:
+    given = problem(readout)
+    first = given.with_steps(n_steps=1, schedule=FirstSteps(0)).fit().mse
+    assert bool((given.fit().mse < 0.99 * first).all())
+    wild = given.with_steps(optimizer=partial(torch.optim.Adam, lr=1e3)).fit()
+    assert bool((wild.mse <= first).all())
+
+
+def test_a_fit_repeats_bit_for_bit() -> None:
+    first, again = (problem().with_steps(batch_pixels=10).fit() for _ in range(2))
+    torch.testing.assert_close(first.parameters, again.parameters, rtol=0, atol=0)
+
+
+def test_a_fit_leaves_its_arguments_alone() -> None:
+    given = problem()
+    given.fit(AbsoluteMSEPruning(1), max_mse=0.05)
+    same(given.start, problem().start)
+
+
+@pytest.mark.parametrize("max_mse", [0.0, 0.05, 1e9])
+def test_every_step_of_every_block_is_done_or_spared(max_mse: float) -> None:
+    reported: list[int] = []
+    problem().fit(AbsoluteMSEPruning(3), max_mse, reported.append)
+    assert sum(reported) == 20 * 12
+
+
+def test_the_curve_has_a_point_for_each_check() -> None:
+    fit = problem().fit(NoPruning(8))
+    steps, seconds, errors = zip(*fit.curve, strict=True)
+    assert steps == (8, 16, 20)
+    assert list(seconds) == sorted(seconds)
+    assert list(errors) == sorted(errors, reverse=True)
+    assert errors[-1] == pytest.approx(2 * 36 * float(fit.mse.sum()))
+
+
+def test_a_fit_ends_when_all_blocks_are_done() -> None:
+    fit = problem().fit(AbsoluteMSEPruning(3), max_mse=1e9)
+    assert [step for step, _, _ in fit.curve] == [3]
+    assert bool(fit.converged.all())
+
+
+def test_converged_means_before_the_last_step() -> None:
+    assert not problem().fit(AbsoluteMSEPruning(20), max_mse=1e9).converged.any()
+
+
+def test_the_first_check_has_nothing_to_compare_with() -> None:
+    fit = problem().fit(PlateauPruning(5, min_change=1e9))
+    assert [step for step, _, _ in fit.curve] == [5, 10]
+
+
+UPHILL = partial(torch.optim.SGD, lr=1e-2, maximize=True)
+STEEP = partial(torch.optim.SGD, lr=1.0, maximize=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "converged"),
+    [
+        ({}, False),  # it falls
+        ({"optimizer": UPHILL}, False),  # it rises
+        ({"optimizer": STEEP, "schedule": FirstSteps(1)}, True),  # it stays where it rose to
+    ],
+)
+def test_an_error_that_changes_is_no_plateau(changes: dict[str, Any], converged: bool) -> None:
+    fit = problem().with_steps(**changes).fit(PlateauPruning(1, min_change=1e-12))
+    assert fit.converged.tolist() == 12 * [converged]
+
+
+def test_an_error_that_stays_is_a_plateau() -> None:
+    given = problem()
+    given.targets[0] = 0.25  # the bias alone fits it
+    fit = given.fit(PlateauPruning(2, min_change=1e-12))
+    assert fit.converged.tolist() == [True] + [False] * 11
+
+
+@pytest.mark.parametrize("n_pixels", [1, 3])
+def test_fewer_pixels_than_features_are_fitted_exactly(n_pixels: int) -> None:
+    given = problem()
+    few = replace(given, encoded=given.encoded[:, :n_pixels], targets=given.targets[..., :n_pixels])
+    assert float(few.fit().mse.max()) < 1e-10
+
+
+def test_more_pixels_a_step_than_a_block_has_are_all() -> None:
+    given = problem()
+    same(given.with_steps(batch_pixels=99).fit(NEVER).parameters, given.fit(NEVER).parameters)
+
+
+def test_single_and_double_precision_start_alike() -> None:
+    given = problem().with_steps(n_steps=1)
+    single = given.single().fit().mse.double()
+    torch.testing.assert_close(single, given.fit().mse, rtol=1e-4, atol=0)
+
+
+def test_other_keys_see_other_pixels() -> None:
+    given = problem().with_steps(batch_pixels=10)
+    other = given.with_steps(key=(0, 1, "pixels")).fit().mse
+    assert not torch.equal(given.fit().mse, other)
+
+
+LONG = ((10, 1.0, 8.0), (20, 2.0, 4.0), (30, 3.0, 2.0))
+SHORT = ((10, 0.5, 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("curves", "merged"),
+    [
+        ([], ()),
+        ([LONG], LONG),
+        # a fit that stopped early keeps its last values
+        ([LONG, SHORT], ((10, 1.5, 9.0), (20, 2.5, 5.0), (30, 3.5, 3.0))),
+        ([SHORT, LONG], ((10, 1.5, 9.0), (20, 2.5, 5.0), (30, 3.5, 3.0))),
+        # and counts before its first check
+        ([SHORT, ((20, 1.0, 5.0),)], ((10, 1.5, 6.0), (20, 1.5, 6.0))),
+    ],
+)
+def test_curves_are_summed_step_by_step(curves: list[Curve], merged: Curve) -> None:
+    assert merge_curves(curves) == merged
+
+
+def test_concurrent_fits_take_less_than_the_sum_of_their_seconds() -> None:
+    assert no_longer_than(LONG, 1.5) == ((10, 0.5, 8.0), (20, 1.0, 4.0), (30, 1.5, 2.0))
+    assert no_longer_than(LONG, 4.0) == LONG
+    assert no_longer_than((), 4.0) == ()
+    assert no_longer_than(SHORT, 0.25, start_s=2.0) == ((10, 2.25, 1.0),)

@@ -1,0 +1,220 @@
+"""Compiled steps against plain ones: the truth is float64, the bar what float32 costs PyTorch."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_problems import (
+    ACTIVATIONS,
+    ENCODINGS,
+    KINDS,
+    OPTIMIZERS,
+    READOUTS,
+    Kind,
+    after_a_step,
+    assert_as_good,
+    check_a_few_steps,
+    check_errors,
+    distance,
+    gradients,
+    kind_with,
+    problem_of,
+    select,
+    single,
+    size,
+    with_steps,
+)
+from torch import Tensor
+
+from miner.fitting.backend import EagerBackend
+from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
+from miner.fitting.readout import ClosedFormReadout
+from miner.fitting.steps import BlockProblem
+from miner.kernels.cpu.trainer import CompiledTrainer
+from miner.models.activations import Finer, ReLU, Sine
+from miner.models.encodings import NoEncoding
+from miner.models.parameters import Parameters
+
+LOSSES = (MSELoss(), LogMSELoss(), LogMSELoss(floor=0.05))
+ANY_KIND = st.builds(
+    Kind,
+    readout=st.sampled_from(sorted(READOUTS)),
+    activation=st.sampled_from(ACTIVATIONS),
+    encoding=st.sampled_from(ENCODINGS),
+    n_axes=st.sampled_from([2, 3]),
+    width=st.integers(1, 23),
+    depth=st.integers(1, 3),
+    channels=st.integers(1, 5),
+)
+
+
+@st.composite
+def problems(pick: st.DrawFn, min_pixels: int = 1) -> BlockProblem:
+    """Any problem; with more pixels than twice the width if the readout is solved for."""
+    kind = pick(ANY_KIND)
+    n_pixels = pick(st.sampled_from([1, 5, 63, 64, 65, 127, 128, 129]) | st.integers(1, 333))
+    enough = 2 * kind.width + 1 if kind.readout == "closed_form" else 1
+    return problem_of(
+        kind,
+        max(n_pixels, min_pixels, enough),
+        n_blocks=pick(st.integers(1, 4)),
+        loss=pick(st.sampled_from(LOSSES)),
+        optimizer=OPTIMIZERS[pick(st.sampled_from(sorted(OPTIMIZERS)))],
+        seed=pick(st.integers(0, 99)),
+    )
+
+
+def begin(problem: BlockProblem) -> CompiledTrainer:
+    return CompiledTrainer(single(problem))
+
+
+def named(rows: Tensor, like: Parameters) -> Parameters:
+    """Numbers of the compiled steps, a block's in one row, by name."""
+    parts = rows.split([tensor[0].numel() for tensor in like.values()], dim=1)
+    return {n: part.reshape(like[n].shape) for n, part in zip(like, parts, strict=True)}
+
+
+def check_gradients(problem: BlockProblem) -> None:
+    """Adam's first moment after a step from zero is 1 - beta1 of the gradient."""
+    compiled = begin(with_steps(problem, optimizer=torch.optim.Adam))
+    compiled.advance(1)
+    expected = gradients(problem)
+    usual = distance(gradients(single(problem)), expected)
+    found = named(10 * compiled.first, expected)
+    assert_as_good(distance(found, expected), usual, 1e-5 * size(expected))
+
+
+def check_a_step(problem: BlockProblem) -> None:
+    """A step of the optimiser, and the error of the state that it changes."""
+    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
+    compiled = begin(problem)
+    for trainer in (truth, plain, compiled):
+        trainer.advance(1)
+    expected = after_a_step(problem)
+    usual = distance(after_a_step(single(problem)), expected)
+    found = named(compiled.trained, expected)
+    assert_as_good(distance(found, expected), usual, 1e-5 * size(expected))
+    check_errors(truth.mse, plain.mse, compiled.mse, floor=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_gradients_are_right_for_every_activation_and_readout(kind: Kind, loss: Loss) -> None:
+    check_gradients(problem_of(kind, 150, loss=loss))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_network_takes_the_steps_of_every_optimiser(kind: Kind, optimizer: str) -> None:
+    problem = problem_of(kind, 150, optimizer=OPTIMIZERS[optimizer])
+    check_a_few_steps(problem, begin(problem))
+
+
+@settings(max_examples=60)
+@given(problems())
+def test_gradients_are_right_for_any_number_of_pixels(problem: BlockProblem) -> None:
+    check_gradients(problem)
+
+
+@settings(max_examples=60)
+@given(problems())
+def test_a_step_moves_as_the_optimiser_does(problem: BlockProblem) -> None:
+    check_a_step(problem)
+
+
+@settings(max_examples=60)
+@given(problems(min_pixels=30))
+def test_a_few_steps_end_at_the_same_error(problem: BlockProblem) -> None:
+    check_a_few_steps(problem, begin(problem))
+
+
+@pytest.mark.slow
+@settings(max_examples=1000)
+@given(problems(min_pixels=30))
+def test_any_network_is_trained_as_by_plain_steps(problem: BlockProblem) -> None:
+    check_gradients(problem)
+    check_a_step(problem)
+    check_a_few_steps(problem, begin(problem))
+
+
+@pytest.mark.parametrize(("width", "depth"), [(300, 1), (64, 2), (33, 5)])
+@pytest.mark.parametrize("readout", READOUTS)
+def test_wide_and_deep_networks_are_trained(readout: str, width: int, depth: int) -> None:
+    kind = kind_with(Sine, readout)._replace(width=width, depth=depth)
+    problem = problem_of(kind, 2 * width + 1, n_blocks=1)
+    check_gradients(problem)
+    check_a_step(problem)
+
+
+@pytest.mark.parametrize("n_pixels", [1, 2, 5, 19])
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.readout == "closed_form"], ids=str)
+def test_few_pixels_are_fitted_as_well_as_by_plain_steps(kind: Kind, n_pixels: int) -> None:
+    problem = problem_of(kind, n_pixels)
+    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
+    compiled = begin(problem)
+    for trainer in (truth, plain, compiled):
+        trainer.advance(8)
+    check_errors(truth.best_mse, plain.best_mse, compiled.best_mse, floor=1e-4)
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 0.1])
+@pytest.mark.parametrize("activation", [Sine, Finer])
+def test_the_ridge_is_that_of_the_readout(activation: type, ridge: float) -> None:
+    problem = problem_of(kind_with(activation, "closed_form"), 150)
+    problem = problem._replace(readout=ClosedFormReadout(ridge))
+    check_gradients(problem)
+    check_a_few_steps(problem, begin(problem))
+
+
+@pytest.mark.parametrize("activation", [ReLU, Finer])
+def test_a_kink_has_the_derivative_that_pytorch_gives_it(activation: type) -> None:
+    problem = problem_of(kind_with(activation), 150)
+    for name in ("hidden.0.weight", "hidden.0.bias"):
+        problem.start[name].zero_()
+    check_gradients(problem)
+
+
+@pytest.mark.parametrize("z", [-1e30, -150.0, -100.0, -89.0, -88.0, -30.0, 30.0, 89.0, 1e30])
+def test_a_saturated_sigmoid_ends_at_zero_or_one(z: float) -> None:
+    problem = problem_of(kind_with(Sine), 150)
+    problem.start["readout.bias"].fill_(z)
+    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
+    compiled = begin(problem)
+    for trainer in (truth, plain, compiled):
+        trainer.advance(1)
+    check_errors(truth.mse, plain.mse, compiled.mse, floor=1e-6)
+    assert bool(compiled.first.isfinite().all())
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1000.0])
+def test_sines_of_large_numbers_keep_their_digits(scale: float) -> None:
+    kind = kind_with(Sine)._replace(encoding=NoEncoding(), n_axes=2, depth=1, width=5)
+    problem = problem_of(kind, 150)
+    problem.start["hidden.0.weight"].mul_(scale)
+    check_gradients(problem)
+    check_a_step(problem)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_nan_shows_in_the_error_of_its_block(kind: Kind) -> None:
+    problem = problem_of(kind, 150)
+    problem.start["hidden.0.weight"][1, 0, 0] = torch.nan
+    compiled = begin(problem)
+    compiled.advance(1)
+    assert compiled.mse.isfinite().tolist() == [True, False, True]
+    assert compiled.best_mse.isfinite().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_blocks_that_stay_move_as_before(readout: str) -> None:
+    problem = problem_of(kind_with(Sine, readout), 150, n_blocks=5)
+    index = torch.tensor([1, 4])
+    whole, part = begin(problem), begin(select(problem, index))
+    whole.advance(2)
+    part.advance(2)
+    whole.compact(index)
+    for trainer in (whole, part):
+        trainer.advance(6)
+        trainer.evaluate()
+    assert torch.equal(whole.best_mse, part.best_mse)
+    torch.testing.assert_close(whole.best, part.best, rtol=0, atol=0)

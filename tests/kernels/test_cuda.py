@@ -1,0 +1,118 @@
+"""The same fit on a GPU as on the CPU, wherever signals are stored and however little memory."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from kernel_problems import noise
+from torch import Tensor
+
+import miner
+from miner.api import compose_settings
+from miner.config.build import build_settings
+from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
+from miner.images import PixelFormat
+from miner.representation import Representation
+from miner.signals.scratch import Scratch
+from miner.signals.signal import ArraySignal, TensorSignal, UploadedSignal
+from miner.signals.store import HELD_ON_DEVICE, LocalSignalStore
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
+]
+
+GPU = torch.device("cuda")
+SETTINGS: dict[str, Any] = {
+    "patch_size": 8,
+    "pyramid": "laplacian",
+    "pyramid.n_levels": 2,
+    "model.width": 6,
+    "capacity": "uniform",
+    "fitting.max_steps": 12,
+}
+
+
+def fit_on_gpu(signal: Tensor, held_bytes: int = HELD_ON_DEVICE, **changes: Any) -> PyramidFit:
+    settings = build_settings(compose_settings(SETTINGS | changes))
+    pixel_format = PixelFormat.of_values("float32", signal.shape[0])
+    spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
+    store = LocalSignalStore(GPU, Scratch(None), held_bytes)
+    return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store)
+
+
+def stored(representation: Representation) -> list[Tensor]:
+    """All tensors of a representation."""
+    return [
+        tensor
+        for _, shards in sorted(representation.shards.items())
+        for shard in shards
+        for _, parameters in sorted(shard.stored.items())
+        for tensor in (shard.blocks, shard.widths, *parameters.values())
+    ]
+
+
+def flat_and_busy(*sides: int) -> Tensor:
+    """A picture that is flat on the left and noisier and noisier to the right."""
+    return 0.25 + 0.5 * torch.linspace(-0.5, 1, sides[-1]).clamp(min=0) * noise(2, *sides)
+
+
+@pytest.mark.parametrize("readout", ["closed_form", "learned"])
+def test_a_gpu_fits_as_well_as_the_cpu(readout: str) -> None:
+    image = noise(3, 40, 52)
+    settings = {"patch_size": 16, "readout": readout, "fitting.max_steps": 30}
+    errors = [
+        (miner.fit(image, device=device, **settings).reconstruct().cpu() - image).square().mean()
+        for device in ("cpu", "cuda")
+    ]
+    assert 10 * abs(float(torch.log10(errors[0] / errors[1]))) < 0.5
+
+
+def test_an_image_is_held_on_the_device() -> None:
+    kinds = [type(signal) for signal in fit_on_gpu(noise(1, 40, 52)).signals]
+    assert kinds == [TensorSignal, TensorSignal]
+
+
+def test_uploaded_signals_give_the_fit_of_those_held_on_the_device() -> None:
+    signal = flat_and_busy(40, 2100)  # wider than the tiles that are uploaded
+    held = stored(fit_pyramid(fit_on_gpu(signal)))
+    uploaded = fit_on_gpu(signal, held_bytes=0)
+    assert isinstance(uploaded.signals[0], UploadedSignal)
+    assert all(map(torch.equal, stored(fit_pyramid(uploaded)), held))
+
+
+def test_streams_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups of several widths are fitted at the same time, each in a stream."""
+    signal = flat_and_busy(90, 170)
+    changes = {"capacity": "target_error", "capacity.probe_steps": 5, "fitting.max_steps": 30}
+    parallel = [stored(fit_pyramid(fit_on_gpu(signal, **changes))) for _ in range(3)]
+    monkeypatch.setattr(torch.cuda, "Stream", torch.cuda.default_stream)
+    alone = stored(fit_pyramid(fit_on_gpu(signal, **changes)))
+    assert all(all(map(torch.equal, found, alone)) for found in parallel)
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """64 MiB more than are reserved already."""
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(GPU).total_memory
+    allowed = torch.cuda.memory_reserved(GPU) + 2**26
+    torch.cuda.set_per_process_memory_fraction(allowed / total)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+    torch.cuda.empty_cache()
+
+
+def test_a_fit_continues_when_memory_runs_out(
+    little_memory: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes = {"backend": "eager", "model.width": 24, "pyramid.n_levels": 1}
+    level = fit_on_gpu(noise(1, 512, 512), **changes).start_level(0)
+    steps: list[int] = []
+    with caplog.at_level(logging.WARNING, "miner.fitting.device"):
+        shard = level.fit_chunk(0, steps.append)
+    assert "do not fit into memory" in caplog.text
+    assert sum(steps) == len(level.chunks[0]) * level.n_steps
+    assert len(shard.blocks) == len(level.chunks[0])

@@ -1,0 +1,41 @@
+"""Whole fits by Triton's programs, interpreted where there is no GPU."""
+
+from typing import Any
+
+import pytest
+import torch
+from kernel_problems import noise
+
+import miner
+
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="a fit on the CPU, where a GPU's programs do not run"
+)
+
+TRITON = {"_target_": "miner.kernels.backend.TritonBackend"}
+SMALL = {"patch_size": 8, "model.width": 3, "fitting.max_steps": 2, "pyramid.n_levels": 2}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(
+            {"storage": "int8", "weights": "shared", "capacity": "uniform"}, marks=pytest.mark.slow
+        ),
+        {"readout": "learned", "fitting.batch_pixels": 20, "capacity": "uniform"},
+        {
+            "pyramid": "gaussian",
+            "pyramid.n_levels": 1,
+            "capacity.probe_steps": 1,
+            "capacity.max_width": 4,
+        },
+    ],
+    ids=["rounded", "learned", "sized"],
+)
+def test_a_whole_fit_is_as_good_as_a_plain_one(changes: dict[str, Any]) -> None:
+    image = noise(1, 8, 11)  # two patches, one of them not whole
+    errors = [
+        (miner.fit(image, **SMALL | changes, backend=backend).reconstruct() - image).square().mean()
+        for backend in ("eager", TRITON)
+    ]
+    assert abs(10 * float(torch.log10(errors[0] / errors[1]))) < 0.05

@@ -1,0 +1,207 @@
+"""Triton's steps against plain ones: the truth is float64, the bar what float32 costs PyTorch."""
+
+from itertools import cycle
+
+import pytest
+import torch
+from kernel_problems import (
+    DEVICE,
+    KINDS,
+    OPTIMIZERS,
+    Kind,
+    assert_as_good,
+    check_a_few_steps,
+    check_errors,
+    distance,
+    fit,
+    gradients,
+    problem_of,
+    select,
+    single,
+    size,
+    small,
+    with_steps,
+)
+from triton.runtime.errors import OutOfResources
+
+from miner.fitting.backend import EagerBackend
+from miner.fitting.criteria import AbsoluteMSEPruning, LogMSELoss, Loss, MSELoss
+from miner.fitting.readout import ClosedFormReadout
+from miner.fitting.steps import BlockProblem
+from miner.kernels.backend import TritonBackend
+from miner.kernels.ops import UnsupportedError
+from miner.kernels.triton.trainer import TritonTrainer, check_supported
+from miner.models.activations import Finer, Sine, Siren
+from miner.models.encodings import CosineEncoding
+from miner.models.parameters import select as select_parameters
+
+SOLVED = [kind for kind in KINDS if kind.readout == "closed_form"]
+SIREN = Kind("closed_form", Siren(), CosineEncoding(3), 2, width=7, depth=2, channels=1)
+
+
+def begin(problem: BlockProblem) -> TritonTrainer:
+    return TritonTrainer(single(problem, DEVICE))
+
+
+def check_gradients(problem: BlockProblem) -> None:
+    """Adam's first moment after a step from zero is 1 - beta1 of the gradient."""
+    triton = begin(with_steps(problem, optimizer=torch.optim.Adam))
+    triton.advance(1)
+    expected = gradients(problem)
+    found = {n: 10 * t.cpu() for n, t in triton.layout.parameters(triton.first).items()}
+    usual = distance(gradients(single(problem)), expected)
+    is_sine = isinstance(problem.network.mlp.activation, Sine | Siren | Finer)
+    floor = 5e-3 if is_sine else 1e-5  # gradients of sines are products of 10 bits
+    assert_as_good(distance(found, expected), usual, floor * size(expected))
+
+
+@pytest.mark.parametrize("loss", [MSELoss(), LogMSELoss(floor=0.05)], ids=str)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_gradients_are_right_for_every_activation_and_readout(kind: Kind, loss: Loss) -> None:
+    check_gradients(small(kind, loss=loss))
+
+
+@pytest.mark.parametrize(
+    ("kind", "optimizer"), list(zip(KINDS, cycle(OPTIMIZERS), strict=False)), ids=str
+)
+def test_every_network_takes_the_steps_of_an_optimiser(kind: Kind, optimizer: str) -> None:
+    problem = small(kind, n_steps=5, optimizer=OPTIMIZERS[optimizer])
+    check_a_few_steps(problem, begin(problem))
+
+
+@pytest.mark.parametrize("n_drawn", [20, 64])
+@pytest.mark.parametrize("kind", [KINDS[2], KINDS[7], KINDS[13]], ids=str)
+def test_drawn_pixels_are_those_of_the_plain_steps(kind: Kind, n_drawn: int) -> None:
+    problem = with_steps(small(kind, n_steps=5), batch_pixels=n_drawn)
+    check_a_few_steps(problem, begin(problem))
+
+
+@pytest.mark.parametrize("n_pixels", [1, 5, 64])
+@pytest.mark.parametrize("kind", SOLVED[1:3], ids=str)
+def test_few_pixels_are_fitted_as_well_as_by_plain_steps(kind: Kind, n_pixels: int) -> None:
+    problem = small(kind, n_pixels)
+    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
+    triton = begin(problem)
+    for trainer in (truth, plain, triton):
+        trainer.advance(4)
+    check_errors(truth.best_mse, plain.best_mse, triton.best_mse, floor=1e-4)
+
+
+@pytest.mark.parametrize(("width", "inputs"), [(16, 3), (17, 9), (40, 3)])
+def test_padding_leaves_no_trace(width: int, inputs: int) -> None:
+    check_gradients(problem_of(SIREN._replace(width=width, encoding=CosineEncoding(inputs)), 90, 1))
+
+
+def test_the_ridge_is_that_of_the_readout() -> None:
+    check_gradients(small(SIREN)._replace(readout=ClosedFormReadout(0.1)))
+
+
+def test_features_that_depend_on_each_other_are_solved_with_a_larger_penalty() -> None:
+    problem = small(SIREN)._replace(readout=ClosedFormReadout(1e-18))
+    for layer in (0, 1):  # all features alike
+        for name in (f"hidden.{layer}.weight", f"hidden.{layer}.bias"):
+            tensor = problem.start[name]
+            tensor.copy_(tensor[..., :1].expand_as(tensor))
+    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
+    triton = begin(problem)
+    for trainer in (truth, plain, triton):
+        trainer.advance(1)
+    check_errors(truth.mse, plain.mse, triton.mse, floor=1e-4)
+
+
+@pytest.mark.parametrize("kind", [KINDS[1], KINDS[6], KINDS[14]], ids=str)
+def test_a_nan_shows_in_the_error_of_its_block(kind: Kind) -> None:
+    problem = small(kind, n_blocks=3)
+    problem.start["hidden.0.weight"][1, 0, 0] = torch.nan
+    triton = begin(problem)
+    triton.advance(1)
+    assert triton.mse.isfinite().tolist() == [True, False, True]
+    assert triton.best_mse.isfinite().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("kind", [KINDS[1], KINDS[15]], ids=str)
+def test_blocks_do_not_affect_each_other(kind: Kind) -> None:
+    problem, last = small(kind, n_blocks=3), torch.tensor([2])
+    batch, alone = begin(problem), begin(select(problem, last))
+    for trainer in (batch, alone):
+        trainer.advance(2)
+    assert torch.equal(batch.mse[2:], alone.mse)
+    torch.testing.assert_close(select_parameters(batch.best, last), alone.best, rtol=0, atol=0)
+
+
+def test_steps_of_two_launches_are_those_of_one() -> None:
+    problem = with_steps(small(SIREN), n_steps=4)
+    whole, parts = begin(problem), begin(problem)
+    whole.advance(3)
+    parts.advance(1)
+    parts.advance(2)
+    assert torch.equal(whole.trained, parts.trained)
+    torch.testing.assert_close(whole.best, parts.best, rtol=0, atol=0)
+
+
+def test_an_evaluation_moves_nothing() -> None:
+    trainer = begin(with_steps(small(SIREN), n_steps=2))
+    trainer.advance(2)
+    before = [t.clone() for t in (trainer.trained, trainer.first, trainer.second)]
+    trainer.evaluate()
+    layers = trainer.layout.readout_at  # the rest is solved for
+    for old, new in zip(before, (trainer.trained, trainer.first, trainer.second), strict=True):
+        assert torch.equal(old[:, :layers], new[:, :layers])
+
+
+def test_deactivated_blocks_stay_as_they_are() -> None:
+    problem = small(SIREN, n_blocks=3)
+    some, all_ = begin(problem), begin(problem)
+    leaves = torch.tensor([False, True, False], device=DEVICE)
+    for trainer in (some, all_):
+        trainer.advance(1)
+    mse, best = some.mse.clone(), select_parameters(some.best, leaves)
+    some.deactivate(leaves)
+    for trainer in (some, all_):
+        trainer.advance(2)
+    assert torch.equal(some.mse[leaves], mse[leaves])
+    torch.testing.assert_close(select_parameters(some.best, leaves), best, rtol=0, atol=0)
+    assert torch.equal(some.mse[~leaves], all_.mse[~leaves])
+
+
+@pytest.mark.parametrize("n_drawn", [None, 40])
+def test_a_fit_ends_as_that_of_plain_steps(n_drawn: int | None) -> None:
+    problem = with_steps(small(SIREN, n_steps=8), batch_pixels=n_drawn)
+    criteria = AbsoluteMSEPruning(4), 3e-3
+    plain = fit(problem, *criteria, EagerBackend())
+    triton = fit(single(problem, DEVICE), *criteria, TritonBackend())
+    check_errors(plain.mse, plain.mse, triton.mse, floor=3e-4)
+    assert triton.converged.tolist() == plain.converged.tolist()
+    assert [point[0] for point in triton.curve][: len(plain.curve)] == [p[0] for p in plain.curve]
+
+
+@pytest.mark.parametrize("kind", [KINDS[2], KINDS[7], KINDS[13], KINDS[4]], ids=str)
+def test_rendered_values_are_those_of_the_network(kind: Kind) -> None:
+    problem = single(small(kind), DEVICE)
+    readouts = problem.network.head.shapes(problem.network.mlp.width, kind.channels)
+    missing = {n: torch.rand(len(problem.targets), *s).to(DEVICE) for n, s in readouts.items()}
+    found = TritonBackend().outputs(problem.network, missing | problem.start, problem.encoded)
+    expected = problem.network.outputs(missing | problem.start, problem.encoded)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+class TooLarge(TritonTrainer):
+    """A program that does not fit the device."""
+
+    def advance(self, n_steps: int) -> None:
+        raise OutOfResources(348160, 232448, "shared memory")
+
+
+def test_programs_that_do_not_fit_the_device_are_refused() -> None:
+    network, readout, steps, *_ = small(SIREN)
+    with pytest.raises(UnsupportedError, match=r"model\.width=6: .*shared memory"):
+        check_supported(network, readout, steps, DEVICE, TooLarge)
+
+
+@pytest.mark.parametrize("n_drawn", [None, 9])
+def test_supported_networks_are_prepared_silently(
+    caplog: pytest.LogCaptureFixture, n_drawn: int | None
+) -> None:
+    network, readout, steps, *_ = with_steps(small(SIREN), batch_pixels=n_drawn)
+    assert TritonBackend().prepare([network], readout, steps, DEVICE) == TritonBackend()
+    assert caplog.records == []

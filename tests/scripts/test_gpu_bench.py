@@ -1,0 +1,170 @@
+"""The GPU benchmark where there is no GPU: what it writes and says, and a rehearsal."""
+
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import cast
+
+import bench
+import pytest
+import torch
+from checks import MAX_DIFFERENCE_DB
+from fits import Goal, Job, run_job
+from hydra import compose, initialize_config_dir
+from journal import Journal
+from plans import full
+from rows import read_rows
+from steps import compiled_kernels, median_ms
+
+from miner.config.build import CONF_FOLDER
+from miner.config.schema import check_config
+from miner.kernels.backend import CompiledBackend
+
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="other tests need its programs")
+
+
+def test_compiled_kernels_are_found_in_their_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = object()
+    launched = SimpleNamespace(device_caches={0: ({"key": compiled}, "...")})
+    module = SimpleNamespace(take_steps=launched, also_here=launched, unlaunched=1)
+    monkeypatch.setitem(sys.modules, "kernels.steps", cast(ModuleType, module))
+    ((_, found),) = compiled_kernels("kernels")
+    assert found is compiled
+    assert compiled_kernels("kern") == []
+
+
+def test_rows_are_written_as_soon_as_they_are_known(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, {"commit": "abc"}, minutes=1)
+    journal.row("steps", {"step_ms": 1.5})
+    assert read_rows(tmp_path / "gpu_steps.tsv") == [{"step_ms": "1.5", "commit": "abc"}]
+
+
+def test_the_summary_names_what_there_is_no_time_for() -> None:
+    journal = Journal(None, {}, minutes=1)
+    assert journal.has_time_for("a short fit", 30)
+    assert not journal.has_time_for("a long fit", 90)
+    assert "left out      a long fit: takes some 90 s" in journal.summary()
+    assert "short" not in journal.summary()
+
+
+def test_a_part_leaves_time_for_those_after_it() -> None:
+    journal = Journal(None, {}, minutes=1, share=0.5)
+    assert not journal.has_time_for("a check", 45)
+    assert journal.left_s() > 45
+
+
+def test_the_summary_lists_targets_met_missed_and_not_measured() -> None:
+    journal = Journal(None, {}, minutes=1)
+    journal.target("speed", "at most 4", 3.2, True)
+    journal.target("size", "at most 1", 3.2, False)
+    journal.target("rest", "at most 1", None, False)
+    lines = journal.summary().splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["met", "MISSED", "not"]
+
+
+@pytest.mark.parametrize(
+    ("found", "is_as_good"),
+    [
+        ({}, True),
+        ({"psnr_db": 41.9}, False),
+        ({"parameters_per_pixel": 0.36}, False),
+        ({"peak_gpu_memory_gib": 9.0}, False),
+        ({"peak_gpu_memory_gib": None}, False),
+    ],
+)
+def test_a_goal_is_more_than_time(found: dict[str, float], is_as_good: bool) -> None:
+    goal = Goal(42.0, 2.0, parameters_per_pixel=0.35, peak_gpu_memory_gib=8.0)
+    good = {"psnr_db": 42.0, "parameters_per_pixel": 0.35, "peak_gpu_memory_gib": 7.0}
+    assert goal.is_as_good(good | found) == is_as_good
+
+
+def test_every_recipe_is_valid() -> None:
+    plan = full()
+    jobs = (plan.pluto, plan.mosaic, plan.reference, plan.gigapixel)
+    with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
+        for recipe in {recipe for job in jobs for recipe in job.recipes}:
+            check_config(compose("config", [*recipe.split(), *plan.common, "logger=none"]))
+
+
+def test_a_refused_fit_is_a_failure(images: Path, tmp_path: Path) -> None:
+    journal = Journal(None, {}, minutes=1)
+    job = Job("picture", ("patch_size=0",), expected_s=1, goal=Goal(1.0, 1.0), repeats=1)
+    run_job(job, images / "Road.jpg", ["trainer=cpu"], tmp_path, journal)
+    assert "patch_size" in journal.failures[0]
+    assert not journal.targets[0].is_met
+
+
+@no_gpu
+def test_parts_leave_rows(images: Path, tmp_path: Path) -> None:
+    parts = [f"--part={name}" for name in ("checks", "steps")]
+    arguments = [str(images), "--rehearse", *parts, f"--out={tmp_path}", "--commit=abc"]
+    assert bench.main(arguments, CompiledBackend()) == 0  # the interpreter takes longer
+    checks = read_rows(tmp_path / "gpu_checks.tsv")
+    assert [row["readout"] for row in checks] == ["closed_form", "sigmoid", "scaled_sine"]
+    assert {row["commit"] for row in checks} == {"abc"}
+    command = "python scripts/gpu/bench.py IMAGES --part checks --part steps"
+    assert {row["command"] for row in checks} == {command}
+    assert max(float(row["difference_db"]) for row in checks) < MAX_DIFFERENCE_DB
+    assert len(read_rows(tmp_path / "gpu_ceilings.tsv")) == 3
+    assert float(read_rows(tmp_path / "gpu_steps.tsv")[0]["times_floor"]) > 0
+
+
+class FakeEvent:
+    """An event that lasts as many milliseconds as actions were counted."""
+
+    clock = 0.0
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        self.at = FakeEvent.clock
+
+    def elapsed_time(self, other: "FakeEvent") -> float:
+        return other.at - self.at
+
+
+def test_a_gpu_is_timed_by_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    durations = iter([100.0, 7.0, 1.0, 3.0])  # the first warms up
+
+    def act() -> None:
+        FakeEvent.clock += next(durations)
+
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    assert median_ms(torch.device("cuda"), act, repeats=3, warm_ups=1) == 3.0
+
+
+def test_rows_name_the_gpu_and_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = SimpleNamespace(total_memory=2**37, L2_cache_size=2**25, multi_processor_count=132)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: sizes)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    cuda = torch.device("cuda")
+    row = bench.origin("a command", "abc", cuda)
+    assert str(row["hardware"]).startswith("Some GPU, driver unknown, torch ")
+    assert (row["command"], row["commit"]) == ("a command", "abc")
+    assert "132 multiprocessors, 128 GiB, L2 32 MiB" in bench.described(cuda)
+
+
+@no_gpu
+@pytest.mark.slow
+def test_everything_is_rehearsed_on_a_cpu(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.main([str(images), "--rehearse", f"--out={tmp_path}"]) == 0
+    assert len(read_rows(tmp_path / "gpu_fits.tsv")) == 4
+    summary = capsys.readouterr().out.partition("s in all")[2]
+    assert "left out" not in summary
+    assert "FAILED" not in summary
+
+
+def test_without_a_gpu_it_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as ended:
+        bench.main([str(images)])
+    assert ended.value.code == 1
+    assert "--rehearse" in capsys.readouterr().err
