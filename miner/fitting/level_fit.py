@@ -32,10 +32,9 @@ from miner.fitting.patches import Patches, gather
 from miner.fitting.settings import FitSettings, at_level
 from miner.fitting.width_group import GroupFitter
 from miner.models.parameters import moved
-from miner.pyramids.prediction import ExpandedSignal, ZeroSignal
-from miner.representation.render import render_level
+from miner.pyramids.resample import ExpandedSignal, ZeroSignal
+from miner.representation.render import ShardIndex, render_level
 from miner.representation.shard import ChunkStats, Shard
-from miner.representation.shard_folder import ShardIndex
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import Region, sides_of, tile_side

@@ -1,4 +1,4 @@
-"""What the blocks of a level are asked to fit, and how their output joins the coarser levels.
+"""What the blocks of a level fit, and how their output joins the coarser levels.
 
 `s` is the signal at a level, `p` the prediction from the coarser levels (zero at the coarsest).
 Every pyramid keeps `merge(p, target(s, p)) = s`.
@@ -69,7 +69,7 @@ class LaplacianPyramid(Pyramid):
     """Every active block fits what the *actual* coarser reconstruction lacks.
 
     As in section 3 of MINER (arXiv 2202.03532), but against the reconstruction and not the ideal
-    coarser level, so that errors of coarse levels do not pile up.
+    coarser level, so that errors of coarse levels do not accumulate.
     """
 
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from miner.models.network import BlockMLP
 from miner.models.parameters import Parameters, select
 from miner.pyramids.pyramid import GaussianPyramid
 from miner.representation import Representation
-from miner.representation.shard_folder import ShardIndex
+from miner.representation.render import ShardIndex
 from miner.signals.grid import CoordinateFrame, coordinates
 
 STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are

@@ -6,7 +6,7 @@ import pytest
 from products import make_spec, random_representation, random_shards
 
 from miner.representation import ShardFolder, load
-from miner.representation.shard_folder import ShardIndex
+from miner.representation.render import ShardIndex
 from miner.support.errors import RepresentationError
 
 SPEC = make_spec((40, 36), n_levels=2)

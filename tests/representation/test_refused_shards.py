@@ -38,7 +38,7 @@ def test_a_sound_shard_outside_the_folder_is_refused(folder: Path, outside: str)
     for place in (folder.parent, folder / "below"):
         (place / "copy").write_bytes((folder / SHARD).read_bytes())
     rename_shard(folder, outside.format(parent=folder.parent))
-    refused(folder, "lies outside the folder")
+    refused(folder, "is outside the folder")
 
 
 @pytest.mark.parametrize("name", ["..", "", ".", "a\0b"])

@@ -10,9 +10,8 @@ from products import make_spec, random_representation
 from torch import Tensor
 
 from miner.models.parameters import select
-from miner.pyramids.prediction import halo, predict
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.pyramids.resample import expand
+from miner.pyramids.resample import expand, halo, predict
 from miner.representation import Representation, Shard, Spec
 from miner.representation.render import whole_patches
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage

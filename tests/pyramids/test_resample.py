@@ -1,13 +1,19 @@
-"""Reduce and expand against PyTorch's own pooling and interpolation, at any size."""
+"""Reduce and expand against PyTorch's pooling and interpolation, in regions and on devices."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from pretended_device import PRETENDED, PretendedDevice, values
+from random_regions import regions
 from torch import Tensor
 
-from miner.pyramids.resample import expand, half, reduce
+from miner.pyramids.resample import ExpandedSignal, ZeroSignal, expand, half, predict, reduce
+from miner.signals.regions import slices, whole
+from miner.signals.signal import ArraySignal, Signal, TensorSignal, UploadedSignal
 
 SIDES = st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple)
 UNIT = st.floats(-1, 1, width=32)
@@ -73,3 +79,54 @@ def test_resampling_leaves_its_argument_alone() -> None:
     reduce(signal)
     expand(signal, (9, 12))
     assert torch.equal(signal, noise(1, 5, 6))
+
+
+@given(st.data(), SIDES)
+def test_prediction_of_a_region_is_a_crop_of_the_whole(
+    data: st.DataObject, sides: tuple[int, ...]
+) -> None:
+    coarser = noise(2, *half(sides)).float()
+    region = data.draw(regions(sides))
+    part = ExpandedSignal(ArraySignal(coarser.numpy()), sides).read(region)
+    assert torch.equal(part, expand(coarser, sides)[(slice(None), *slices(region))])
+
+
+OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "reduce": reduce,
+    "expand": lambda signal: expand(signal, (41, 68)),
+    "predict": lambda signal: predict(signal, (2, 5), ((5, 30), (11, 70))),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_resampled_signals_stay_on_their_device(name: str) -> None:
+    signal = noise(2, 21, 34)
+    expected = OPERATIONS[name](signal)
+    with PretendedDevice() as device:
+        found = OPERATIONS[name](signal.to(PRETENDED))
+    assert torch.equal(values(found), expected)
+    assert device.n_waits == 0
+
+
+COARSER: dict[str, Callable[[Tensor], Signal]] = {
+    "array": lambda signal: ArraySignal(signal.numpy(), PRETENDED),
+    "tensor": lambda signal: TensorSignal(signal.to(PRETENDED)),
+    "uploaded": lambda signal: UploadedSignal(ArraySignal(signal.numpy()), PRETENDED),
+}
+
+
+@pytest.mark.parametrize("kind", COARSER)
+def test_a_prediction_is_on_the_device_of_the_coarser_level(kind: str) -> None:
+    coarser = noise(2, 21, 34).float()
+    with PretendedDevice():
+        signal = ExpandedSignal(COARSER[kind](coarser), (42, 67))
+        assert signal.device == PRETENDED
+        found = signal.read(whole((42, 67)))
+    assert torch.equal(values(found), expand(coarser, (42, 67)))
+
+
+def test_the_coarsest_prediction_is_zero_on_its_device() -> None:
+    assert torch.equal(ZeroSignal(3, (9, 8)).read(((2, 4), (0, 8))), torch.zeros(3, 2, 8))
+    with PretendedDevice():
+        found = ZeroSignal(3, (9, 8), PRETENDED).read(((2, 4), (0, 8)))
+    assert torch.equal(values(found), torch.zeros(3, 2, 8))

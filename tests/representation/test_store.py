@@ -27,8 +27,8 @@ def fitted() -> Representation:
     )
 
 
-def make(folder: Path, fitted: Representation, is_keeper: bool) -> FolderStore:
-    return FolderStore(folder, fitted.spec, {"backend": "any"}, "digest", is_keeper)
+def make(folder: Path, fitted: Representation, is_writer: bool) -> FolderStore:
+    return FolderStore(folder, fitted.spec, {"backend": "any"}, "digest", is_writer)
 
 
 def fit_level(store: FolderStore, shards: list[Shard]) -> None:

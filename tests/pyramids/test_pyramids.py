@@ -1,9 +1,10 @@
-"""What the levels' blocks are asked to fit, and how many levels there are."""
+"""What the blocks of a level fit, and how many levels there are."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pretended_device import PRETENDED, PretendedDevice, values
 
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramids.resample import half
@@ -18,6 +19,15 @@ def test_merge_inverts_target(pyramid: Pyramid) -> None:
     )
     merged = pyramid.merge(prediction, pyramid.target(signal, prediction))
     torch.testing.assert_close(merged, signal, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("pyramid", PYRAMIDS)
+def test_targets_stay_on_their_device(pyramid: Pyramid) -> None:
+    signal = torch.rand(2, 21, 34, generator=torch.Generator().manual_seed(0))
+    with PretendedDevice():
+        there = signal.to(PRETENDED)
+        merged = pyramid.merge(0.5 * there, pyramid.target(there, 0.5 * there))
+    torch.testing.assert_close(values(merged), signal)
 
 
 def test_laplacian_target_is_what_the_prediction_lacks() -> None:
@@ -53,7 +63,7 @@ def test_automatic_levels_at_patches_of_32(sides: tuple[int, ...], n_levels: int
 
 
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=3).map(tuple), st.integers(1, 64))
-def test_automatic_levels_are_the_fewest_that_do(sides: tuple[int, ...], patch_size: int) -> None:
+def test_automatic_levels_are_the_fewest_possible(sides: tuple[int, ...], patch_size: int) -> None:
     longer = [max(sides)]
     for _ in range(GaussianPyramid().levels_for(sides, patch_size) - 1):
         sides = half(sides)
@@ -61,7 +71,7 @@ def test_automatic_levels_are_the_fewest_that_do(sides: tuple[int, ...], patch_s
     assert longer.pop() <= 4 * patch_size < min([*longer, 10**9])
 
 
-def test_a_number_of_levels_is_taken_as_it_is() -> None:
+def test_a_given_number_of_levels_is_kept() -> None:
     assert GaussianPyramid(n_levels=7).levels_for((1, 1), 32) == 7
 
 
