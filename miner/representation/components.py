@@ -36,8 +36,7 @@ def build(base: type[T], description: Any) -> T:
     """
     if not isinstance(description, dict) or TARGET not in description:
         raise ValueError(f"{shorten(description)}: a {base.__name__} is described by a {TARGET}")
-    values = dict(description)
-    target = str(values.pop(TARGET))
+    target = str(description[TARGET])
     known = {_name(cls): cls for cls in _subclasses(base)}
     if target not in known:
         target = shorten(target)
@@ -46,24 +45,30 @@ def build(base: type[T], description: Any) -> T:
             f"{TARGET}={target}: no {base.__name__} of that name is loaded; "
             f"import {module} first if you trust it (loaded: {', '.join(sorted(known))})"
         )
-    cls, group = known[target], base.__name__.lower()
-    unknown = sorted(set(values) - {f.name for f in fields(cls)})  # type: ignore[arg-type]
-    if unknown:
-        raise ValueError(f"{target}: has no field {shorten(unknown[0])}")
+    group = base.__name__.lower()
     if group in RunConfig.model_fields:
         settings: Any = RunConfig.model_fields[group].annotation
         with _one_line_errors(group):
             settings.model_validate(description)
-    return parse(cls, json.dumps(values, allow_nan=False))
+    values = {name: value for name, value in description.items() if name != TARGET}
+    return from_fields(known[target], values)
 
 
-def parse(cls: type[T], text: str) -> T:
-    """A dataclass made of JSON, of which every field has the type that it declares.
+def from_fields(cls: type[T], values: dict[str, Any]) -> T:
+    """A dataclass made of plain data, of which every field has the type that it declares.
 
     Raises:
-        ValueError: no JSON, or a field that is missing or wrong.
+        ValueError: a field that is unknown, missing or wrong, a number that is not finite.
     """
-    with _one_line_errors(_name(cls)):
+    unknown = sorted(set(values) - {f.name for f in fields(cls)})  # type: ignore[arg-type]
+    if unknown:
+        raise ValueError(f"{_name(cls)}: has no field {shorten(unknown[0])}")
+    return parse(cls, json.dumps(values, allow_nan=False), _name(cls))
+
+
+def parse(cls: type[T], text: str, name: str) -> T:
+    """The same of JSON, which may have unknown fields; `name` is for the message."""
+    with _one_line_errors(name):
         return TypeAdapter(cls).validate_json(text, strict=True)
 
 

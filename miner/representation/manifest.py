@@ -73,7 +73,7 @@ def read_manifest(folder: Path) -> Manifest:
         _check_version(content.get("version"))
         if content.pop("sha256", None) != json_sha256(content):
             raise ValueError("the manifest was changed after it was written")
-        data = parse(_Content, text)
+        data = parse(_Content, text, MANIFEST)
         spec = Spec.from_json(data.spec)
         for level in data.levels:
             if not 0 <= level < spec.n_levels:

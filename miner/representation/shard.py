@@ -139,7 +139,7 @@ def _shard(tensors: Parameters, metadata: Mapping[str, str], spec: Spec) -> Shar
     blocks, widths, frames = blocks.long(), widths.long(), frames.long()
     _check_blocks(blocks, frames, widths, level, spec)
     stored = _split(tensors, level, widths, spec)
-    stats = parse(ChunkStats, metadata["stats"])
+    stats = parse(ChunkStats, metadata["stats"], "stats")
     digests = metadata["sha256"], metadata["tensors_sha256"], metadata["basis"]
     return Shard(level, chunk, blocks, frames, widths, stored, stats, *digests)
 

@@ -13,7 +13,7 @@ from miner.models.heads import Head
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.pyramids.pyramid import Pyramid
 from miner.pyramids.resample import half
-from miner.representation.components import build, describe, parse
+from miner.representation.components import build, describe, from_fields, parse
 from miner.representation.storage import Storage
 from miner.signals.grid import PatchGrid
 
@@ -42,7 +42,7 @@ class _SpecData:
     patch_size: int
     pyramid: dict[str, Any]
     storage: dict[str, Any]
-    pixel_format: PixelFormat
+    pixel_format: dict[str, Any]
     models: tuple[_NetworkData, ...]
 
 
@@ -121,7 +121,7 @@ class Spec:
             for model in self.models
         )
         sizes = self.sides, self.n_channels, self.patch_size
-        return asdict(_SpecData(*sizes, *components, self.pixel_format, networks))
+        return asdict(_SpecData(*sizes, *components, asdict(self.pixel_format), networks))
 
     @staticmethod
     def from_json(data: Any) -> "Spec":
@@ -130,11 +130,13 @@ class Spec:
         Raises:
             ValueError: a field is missing or wrong; the message names it.
         """
-        given = parse(_SpecData, json.dumps(data))
-        if given.pixel_format.channels != given.n_channels:
+        given = parse(_SpecData, json.dumps(data), "spec")
+        pixel_format = from_fields(PixelFormat, given.pixel_format)
+        if pixel_format.channels != given.n_channels:
             raise ValueError("n_channels: the pixel format has another number of channels")
         _check("levels", len(given.models), _MAX_LEVELS)
         built = {
+            "pixel_format": pixel_format,
             "pyramid": build(Pyramid, given.pyramid),  # type: ignore[type-abstract]
             "storage": build(Storage, given.storage),  # type: ignore[type-abstract]
             "models": tuple(_network(model, given) for model in given.models),

@@ -1,4 +1,4 @@
-"""A shard that is damaged, foreign or impossible is not taken for sound."""
+"""A shard that is damaged, foreign or impossible is refused."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,12 +17,17 @@ from saved import (
     SHOWN,
     SPEC,
     edit_manifest,
+    edit_shard,
     refused,
     save_shards,
 )
+from torch import Tensor
 
+from miner.models.parameters import Parameters
 from miner.representation import Representation, Shard, load, write_shard
 from miner.support.errors import RepresentationError
+
+Change = Callable[[Tensor], Tensor]
 
 
 def rename_shard(folder: Path, name: str) -> None:
@@ -132,32 +137,14 @@ def test_a_shape_without_axes_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "damaged shard")
 
 
-def with_stored(shard: Shard, **changes: torch.Tensor) -> Shard:
+def with_stored(shard: Shard, change: Callable[[Parameters], Parameters]) -> Shard:
     """Change what the widest networks of a shard store."""
     width = max(shard.stored)
-    return replace(shard, stored={**shard.stored, width: {**shard.stored[width], **changes}})
+    return replace(shard, stored={**shard.stored, width: change(shard.stored[width])})
 
 
-def without(shard: Shard, name: str) -> Shard:
-    """Leave a parameter out of all networks."""
-    return replace(
-        shard,
-        stored={
-            width: {n: t for n, t in stored.items() if n != name}
-            for width, stored in shard.stored.items()
-        },
-    )
-
-
-def of_type(shard: Shard, dtype: torch.dtype) -> Shard:
-    """Store numbers of another type."""
-    return replace(
-        shard,
-        stored={
-            width: {name: tensor.to(dtype) for name, tensor in stored.items()}
-            for width, stored in shard.stored.items()
-        },
-    )
+def adding(**tensors: Tensor) -> Callable[[Shard], Shard]:
+    return lambda shard: with_stored(shard, lambda stored: stored | tensors)
 
 
 @pytest.mark.parametrize(
@@ -175,14 +162,17 @@ def of_type(shard: Shard, dtype: torch.dtype) -> Shard:
         (lambda s: replace(s, level=7), "level 7 is not one of 2"),
         (lambda s: replace(s, level=-1), "level -1 is not one of 2"),
         (lambda s: replace(s, level=1), None),
-        (lambda s: with_stored(s, extra=torch.zeros(3)), "do not fit"),
-        (lambda s: with_stored(s, zzz=torch.zeros(1)), "do not fit"),
-        (lambda s: with_stored(s, extra=torch.zeros(3).int()), "do not fit"),
+        (adding(extra=torch.zeros(3)), "do not fit"),
+        (adding(zzz=torch.zeros(1)), "do not fit"),
+        (adding(extra=torch.zeros(3).int()), "do not fit"),
         (lambda s: replace(s, stored={}), "float32"),
-        (lambda s: without(s, "readout.bias"), "do not fit"),
-        (lambda s: with_stored(s, **{"hidden.0.a": torch.zeros(1).double()}), "do not fit"),
-        (lambda s: with_stored(s, **{"hidden.0.a": torch.zeros(3, 1)}), "do not fit"),
-        (lambda s: of_type(s, torch.float64), "float32"),
+        (
+            lambda s: with_stored(s, lambda p: {n: p[n] for n in p if n != "readout.bias"}),
+            "do not fit",
+        ),
+        (adding(**{"hidden.0.a": torch.zeros(1).double()}), "do not fit"),
+        (adding(**{"hidden.0.a": torch.zeros(3, 1)}), "do not fit"),
+        (lambda s: with_stored(s, lambda p: {n: p[n].double() for n in p}), "do not fit"),
     ],
 )
 def test_an_impossible_shard_is_refused(
@@ -194,3 +184,60 @@ def test_an_impossible_shard_is_refused(
 def test_a_block_in_two_shards_is_refused(tmp_path: Path) -> None:
     shard = SHOWN.shards[0][0]
     refused(save_shards(tmp_path, shard, replace(shard, chunk=9)), "same block twice")
+
+
+WRONG_WIDTHS: dict[str, Change] = {
+    "a zero": lambda w: w * torch.tensor([1, 0, 1]),
+    "negative": lambda w: w - 100,
+    "above the most": lambda w: torch.where(w == w.max(), 1025, w),
+    "too many": lambda w: torch.cat([w, w[:1]]),
+    "too few": lambda w: w[:2],
+    "none": lambda w: w[:0],
+    "a column": lambda w: w[:, None],
+    "a number": lambda w: w[0],
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_WIDTHS.values(), ids=WRONG_WIDTHS.keys())
+def test_impossible_widths_are_refused(folder: Path, wrong: Change) -> None:
+    edit_shard(folder, lambda tensors: tensors.update(widths=wrong(tensors["widths"].clone())))
+    refused(folder, "widths are not one number from 1 to 1024 per block")
+
+
+@pytest.mark.parametrize("change", [[1, 1, 1], [0, 0, 1], [-1, 0, 0], [1, -1, 0], [900, 0, 0]])
+def test_widths_that_do_not_fit_the_numbers_are_refused(folder: Path, change: list[int]) -> None:
+    by = torch.tensor(change)
+    edit_shard(folder, lambda tensors: tensors.update(widths=tensors["widths"] + by))
+    refused(folder, "its tensors do not fit the manifest")
+
+
+NUMBERS: dict[str, Change] = {
+    "one more": lambda n: torch.cat([n, n[:1]]),
+    "twice": lambda n: torch.cat([n, n]),
+    "one less": lambda n: n[:-1],
+    "none": lambda n: n[:0],
+    "of another type": lambda n: n.double(),
+}
+
+
+@pytest.mark.parametrize("change", NUMBERS.values(), ids=NUMBERS.keys())
+def test_numbers_that_do_not_fit_the_widths_are_refused(folder: Path, change: Change) -> None:
+    edit_shard(folder, lambda tensors: tensors.update(float32=change(tensors["float32"]).clone()))
+    refused(folder, "its tensors do not fit the manifest")
+
+
+@pytest.mark.parametrize("name", ["blocks", "widths", "float32"])
+def test_a_shard_without_one_of_its_tensors_is_refused(folder: Path, name: str) -> None:
+    edit_shard(folder, lambda tensors: tensors.pop(name))
+    refused(folder, f"damaged shard .'{name}'")
+
+
+@pytest.mark.parametrize("name", ["float64", "float16", "extra"])
+def test_a_shard_with_one_more_tensor_is_refused(folder: Path, name: str) -> None:
+    edit_shard(folder, lambda tensors: tensors.update({name: torch.zeros(2)}))
+    refused(folder, "its tensors do not fit the manifest")
+
+
+def test_a_shard_written_by_hand_is_taken_if_it_fits(folder: Path) -> None:
+    edit_shard(folder, lambda tensors: None)
+    assert np.array_equal(load(folder).render(), SHOWN.render())

@@ -1,19 +1,20 @@
-"""Rendering against a loop over blocks, and regions against the whole."""
+"""Rendering against a loop over blocks, regions against the whole, a device against the CPU."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
+from pretended_device import PRETENDED, PretendedDevice, values
 from products import make_spec, random_representation
+from random_regions import regions
 from torch import Tensor
 
 from miner.models.parameters import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.pyramids.resample import expand, halo, predict
+from miner.pyramids.resample import expand
 from miner.representation import Representation, Shard, Spec
-from miner.representation.render import whole_patches
+from miner.representation.render import by_row, whole_patches
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 from miner.signals.grid import CoordinateFrame, coordinates
 from miner.signals.regions import Region
@@ -21,16 +22,6 @@ from miner.signals.regions import Region
 SPEC_2D, SPEC_3D = make_spec((23, 30)), make_spec((9, 13, 6))
 SHOWN = {spec: random_representation(spec) for spec in (SPEC_2D, SPEC_3D)}
 PYRAMIDS = [GaussianPyramid(), LaplacianPyramid()]
-
-
-def regions(sides: tuple[int, ...]) -> st.SearchStrategy[Region]:
-    axes = [
-        st.tuples(st.integers(0, side - 1), st.integers(1, side)).map(
-            lambda ends: (min(ends), max(ends[1], ends[0] + 1))
-        )
-        for side in sides
-    ]
-    return st.tuples(*axes)
 
 
 def crop(values: Tensor, region: Region) -> Tensor:
@@ -81,17 +72,6 @@ def test_a_region_is_a_crop_of_the_whole(spec: Spec, level: int) -> None:
         torch.testing.assert_close(part, crop(whole, region), rtol=0, atol=1e-6)
 
     check()
-
-
-@given(st.data())
-def test_a_part_is_predicted_to_the_same_bits_as_the_whole(data: st.DataObject) -> None:
-    sides = data.draw(st.tuples(st.integers(1, 20), st.integers(1, 20)))
-    region = data.draw(regions(sides))
-    coarse_sides = tuple((side + 1) // 2 for side in sides)
-    coarse = torch.rand(1, *coarse_sides, generator=torch.Generator().manual_seed(0))
-    around = halo(region, coarse_sides)
-    part = predict(crop(coarse, around), tuple(low for low, _ in around), region)
-    assert torch.equal(part, crop(expand(coarse, sides), region))
 
 
 @given(regions((23, 30)))
@@ -201,6 +181,41 @@ def test_parameters_are_counted_for_active_blocks() -> None:
     assert shown.n_parameters == sum(shown.level_parameters(level) for level in range(3))
 
 
-def test_levels_halve_down_to_the_coarsest() -> None:
-    assert SPEC_3D.level_sides == ((9, 13, 6), (5, 7, 3), (3, 4, 2))
-    assert [SPEC_3D.is_coarsest(level) for level in range(3)] == [False, False, True]
+@pytest.mark.parametrize("region", [((0, 23), (0, 30)), ((3, 5), (9, 30))])
+@pytest.mark.parametrize("pyramid", PYRAMIDS)
+@pytest.mark.parametrize("storage", [Float32Storage(), Float16Storage(), Int8Storage()])
+def test_a_region_is_rendered_on_the_device(
+    storage: Storage, pyramid: Pyramid, region: Region
+) -> None:
+    shown = random_representation(make_spec((23, 30), storage=storage, pyramid=pyramid))
+    expected = shown.reconstruct(0, region)
+    with PretendedDevice() as device:
+        found = shown.reconstruct(0, region, PRETENDED)
+    assert torch.equal(values(found), expected)
+    assert device.n_waits == 0
+
+
+def test_an_image_comes_from_the_device_at_once() -> None:
+    shown = SHOWN[SPEC_2D]
+    with PretendedDevice() as device:
+        found = shown.render(1, device=PRETENDED)
+    assert torch.equal(torch.from_numpy(found), shown.reconstruct(1).clamp(0, 1))
+    assert device.n_waits == 1
+
+
+ROWS = {
+    "none": torch.empty(0, 2, dtype=torch.long),
+    "one": torch.tensor([[4, 2]]),
+    "equal": torch.tensor([[4, 2]] * 5),
+    "equal but one": torch.tensor([[4, 2]] * 5 + [[4, 1]]),
+    "mixed": torch.tensor([[1, 0], [0, 7], [1, 0], [0, 0], [0, 7]]),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_blocks_are_grouped_by_equal_rows(name: str) -> None:
+    rows, expected = ROWS[name], {}
+    for number, row in enumerate(rows.tolist()):
+        expected.setdefault(tuple(row), []).append(number)
+    found = [(row, members.tolist()) for row, members in by_row(rows)]
+    assert found == sorted(expected.items())
