@@ -70,7 +70,11 @@ def read_manifest(folder: Path) -> Manifest:
         content = json.loads(text)
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise ValueError("it is not that of a MINER representation")
-        _check_version(content.get("version"))
+        if (version := content.get("version")) != _VERSION:
+            message = f"format version {shorten(version)}, this program reads {_VERSION}"
+            if isinstance(version, int) and version < _VERSION:
+                message += "; an earlier version of the program wrote it, so fit again"
+            raise ValueError(message)
         if content.pop("sha256", None) != json_sha256(content):
             raise ValueError("the manifest was changed after it was written")
         data = parse(_Content, text, MANIFEST)
@@ -83,11 +87,3 @@ def read_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError, RecursionError) as error:
         raise RepresentationError(f"{path}: unreadable manifest: {error}") from error
     return Manifest(spec, data.levels, data.fit)
-
-
-def _check_version(version: Any) -> None:
-    if version != _VERSION:
-        message = f"format version {shorten(version)}, this program reads {_VERSION}"
-        if isinstance(version, int) and version < _VERSION:
-            message += "; an earlier version of the program wrote it, so fit again"
-        raise ValueError(message)

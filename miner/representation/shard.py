@@ -88,23 +88,19 @@ def write_shard(folder: Path, shard: Shard, parent_digest: str = "") -> Shard:
     tensors = _joined(shard)
     if not _is_finite(tensors):
         raise ValueError(f"{shard.file_name}: holds NaN or infinite numbers")
+    digest = _digest(tensors)
     metadata = {
         "level": str(shard.level),
         "chunk": str(shard.chunk),
         "basis": parent_digest,
         "stats": json.dumps(asdict(shard.stats)),
-        "tensors_sha256": _digest(tensors),
+        "tensors_sha256": digest,
     }
     checksum = json_sha256(metadata)
     with atomic_write(folder / shard.file_name) as scratch:
         # save_file would hide the file from other users
         scratch.write_bytes(save(tensors, metadata | {"sha256": checksum}))
-    return replace(
-        shard,
-        sha256=checksum,
-        tensors_sha256=metadata["tensors_sha256"],
-        parent_digest=parent_digest,
-    )
+    return replace(shard, sha256=checksum, tensors_sha256=digest, parent_digest=parent_digest)
 
 
 def read_shard(path: Path, spec: Spec) -> Shard:
@@ -119,9 +115,9 @@ def read_shard(path: Path, spec: Spec) -> Shard:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum = metadata.pop("sha256")
-        is_intact = checksum == json_sha256(metadata)
-        is_intact &= metadata["tensors_sha256"] == _digest(tensors)
-        _require(is_intact, "its checksum does not match its content")
+        found = json_sha256(metadata), _digest(tensors)
+        expected = checksum, metadata["tensors_sha256"]
+        _require(found == expected, "its checksum does not match its content")
         _require(_is_finite(tensors), "it holds NaN or infinite numbers")
         return _shard(tensors, metadata | {"sha256": checksum}, spec)
     except FileNotFoundError as error:

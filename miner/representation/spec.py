@@ -17,9 +17,7 @@ from miner.representation.components import build, describe, from_fields, parse
 from miner.representation.storage import Storage
 from miner.signals.grid import PatchGrid
 
-WIDEST = 1024
-"""Features of a network's hidden layers, at most."""
-
+WIDEST = 1024  # features of a hidden layer, at most
 _MAX_DEPTH, _MAX_LEVELS, _MAX_CHANNELS, _MAX_PATCH_SIZE = 16, 32, 2**12, 512
 _MAX_SIDE, _MAX_PIXELS, _MAX_PATCH_VALUES = 2**31, 2**40, 2**24
 

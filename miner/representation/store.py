@@ -67,9 +67,12 @@ class FolderStore:
     """Writes shards as they are finished, and finds those of an earlier start of the run.
 
     A shard is resumed if its file is whole and it has the present `parent_digest`: of what the fit
-    depends on and of all coarser levels' tensors. So a shard of another fit, or one whose coarser
-    levels came out differently, is fitted again. Of several processes one is the writer: it alone
-    resumes shards and writes the manifest.
+    depends on (`digest`) and of all coarser levels' tensors. So a shard of another fit, or one with
+    other coarser levels, is fitted again. `fit` is for the manifest.
+
+    Of several processes one is the writer: it alone resumes shards and writes the manifest. The
+    others wait up to `timeout_s` for a file that a network disk shows late. All that writes raises
+    `OSError` if the disk is full, or the folder cannot be written.
     """
 
     def __init__(
@@ -81,7 +84,6 @@ class FolderStore:
         is_writer: bool = True,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Take the folder, the manifest's `fit`, a digest of it, and how long files may be late."""
         self.folder, self._spec, self._fit = folder, spec, fit
         self._is_writer, self._timeout_s = is_writer, timeout_s
         self._parent_digest, self._level = digest, spec.n_levels
@@ -94,7 +96,6 @@ class FolderStore:
 
         Raises:
             ConfigError: another backend began it, which computes other bits.
-            OSError: the disk is full, or the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         for part in self.folder.glob(".*.part"):  # of a process that was killed
@@ -105,7 +106,12 @@ class FolderStore:
             except RepresentationError as error:  # shards have checksums and digests of their own
                 _LOG.warning("%s; it is written anew", error)
             else:
-                self._refuse_other_backend(manifest.fit.get("backend"))
+                before, now = manifest.fit.get("backend"), self._fit.get("backend")
+                if before not in (None, now):
+                    raise ConfigError(
+                        f"{self.folder.parent}: was begun with {before}, and here {now} would go "
+                        "on, with other bits; go on where it was begun, or name another folder"
+                    )
                 self._earlier = manifest.levels
         self._write_manifest()
 
@@ -180,14 +186,6 @@ class FolderStore:
         """Size of the manifest and of the shards that it names."""
         names = [MANIFEST, *(name for level in self._finished.values() for name in level)]
         return sum((self.folder / name).stat().st_size for name in names)
-
-    def _refuse_other_backend(self, before: Any) -> None:
-        now = self._fit.get("backend")
-        if before not in (None, now):
-            raise ConfigError(
-                f"{self.folder.parent}: was begun with {before}, and here {now} would go on, with "
-                "other bits; go on where it was begun, or name another folder"
-            )
 
     def _write_manifest(self) -> None:
         finer = {level: found for level, found in self._earlier.items() if level < self._level}

@@ -10,11 +10,8 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-IN_MEMORY_BYTES = 2**28
-"""Arrays of more bytes go to files."""
-
-TILE = ".tile"
-"""Suffix of files with one tile of a signal."""
+IN_MEMORY_BYTES = 2**28  # larger arrays go to files
+TILE = ".tile"  # suffix of files with one tile of a signal
 
 Index = tuple[slice, ...]
 
@@ -42,15 +39,11 @@ class WritableArray(ArrayLike, Protocol):
 class NpyFile:
     """An array in an `.npy` file, mapped into memory only while it is accessed.
 
-    Pages that stay mapped would count as this process's memory, up to the size of the file.
+    Pages that stay mapped would count as this process's memory, up to the size of the file. Raises
+    `ValueError` if the file is damaged, cut short, or would have to be unpickled.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a file.
-
-        Raises:
-            ValueError: it is damaged, cut short, or would have to be unpickled.
-        """
         self.path = path
         mapped: Any = np.load(path, mmap_mode="r", allow_pickle=False)
         self.shape: tuple[int, ...] = mapped.shape
@@ -82,14 +75,13 @@ class NpyFile:
 
 
 class Scratch:
-    """Makes arrays: in files below a folder, or in memory where the folder is None.
+    """Makes arrays: in files below a folder of its own, or in memory where the folder is None.
 
     Entering and leaving a `with` statement removes the scratch files below the folder, those of
     an earlier run included, and the folder itself. The folder is made for the first array.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        """Take a folder that nothing else uses."""
         self._folder = folder
 
     def array(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:

@@ -14,16 +14,12 @@ from miner.signals.regions import Region, slices
 from miner.signals.scratch import WritableArray
 
 CPU = torch.device("cpu")
-"""The device of signals that are not on a GPU."""
-
-_CUDA_READERS = 4
 
 
 class Signal(ABC):
     """A signal `(C, *sides)` that is read as tensors on one device."""
 
     def __init__(self, n_channels: int, sides: Sequence[int], device: torch.device = CPU) -> None:
-        """Take the shape, and the device of what is read."""
         self.n_channels, self.sides, self.device = n_channels, tuple(sides), device
 
     @abstractmethod
@@ -32,7 +28,7 @@ class Signal(ABC):
 
 
 class WritableSignal(Signal):
-    """A signal that is written region by region, too."""
+    """A signal that is also written region by region."""
 
     @abstractmethod
     def write(self, region: Region, values: Tensor) -> None:
@@ -43,7 +39,6 @@ class ArraySignal(WritableSignal):
     """A signal in a float32 array `(C, *S)`, in memory or in a file."""
 
     def __init__(self, array: WritableArray, device: torch.device = CPU) -> None:
-        """Take the array, which is written to, and the device of what is read."""
         super().__init__(array.shape[0], array.shape[1:], device)
         self._array = array
 
@@ -61,7 +56,6 @@ class TensorSignal(WritableSignal):
     """A signal in a tensor `(C, *S)`, on any device."""
 
     def __init__(self, values: Tensor) -> None:
-        """Take the tensor, which is written to."""
         super().__init__(values.shape[0], values.shape[1:], values.device)
         self._values = values
 
@@ -83,7 +77,6 @@ class SourceSignal(Signal):
         n_channels: int,
         sides: tuple[int, ...],
     ) -> None:
-        """Take the function and the shape."""
         super().__init__(n_channels, sides)
         self._read = read
 
@@ -96,7 +89,6 @@ class UploadedSignal(Signal):
     """A signal on another device: each region is uploaded when it is read."""
 
     def __init__(self, signal: Signal, device: torch.device) -> None:
-        """Take the signal, and the device of what is read."""
         super().__init__(signal.n_channels, signal.sides, device)
         self._signal = signal
 
@@ -114,7 +106,7 @@ def prefetch(
     signal on a GPU, and none on the CPU, whose cores are busy anyway.
     """
     if n_readers is None:
-        n_readers = _CUDA_READERS if signal.device.type == "cuda" else 0
+        n_readers = 4 if signal.device.type == "cuda" else 0
     if n_readers == 0:
         yield from map(signal.read, regions)
         return

@@ -1,9 +1,9 @@
 """Stores of the signals of a pyramid: in one process, or shared by several."""
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,30 +22,36 @@ from miner.signals.signal import (
 )
 from miner.support.files import TIMEOUT_S, atomic_write, wait_for_file
 
-HELD_ON_DEVICE = 2**31
-"""Bytes of signals that a GPU's memory may hold at once."""
+HELD_ON_DEVICE = 2**31  # bytes of signals that a GPU's memory may hold at once
 
 _HEADER, _VALUE = np.dtype("<i8"), np.dtype("<f4")
 
 
-class SignalStore(Protocol):
+class SignalStore(ABC):
     """Makes the signals of a run, all read on one device."""
 
-    @property
-    def device(self) -> torch.device:
-        """The device of what is read."""
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
 
+    @abstractmethod
     def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> WritableSignal:
-        """A signal with undefined values and a name that is unique in this store."""
+        """A signal with undefined values and a name that is unique in this store.
 
+        Raises:
+            OSError: the disk is full.
+        """
+
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Free a signal's space; it must not be used any more."""
 
     def to_device(self, name: str, signal: Signal) -> Signal:
-        """A signal of another device, to be read on this one."""
+        """A signal that is read on the store's device, uploaded if it is elsewhere."""
+        is_here = signal.device == self.device
+        return signal if is_here else UploadedSignal(signal, self.device)
 
 
-class LocalSignalStore:
+class LocalSignalStore(SignalStore):
     """The signals of a single process.
 
     On the CPU all are in scratch. On another device they are tensors, up to `held_bytes` in all;
@@ -55,17 +61,13 @@ class LocalSignalStore:
     def __init__(
         self, device: torch.device, scratch: Scratch, held_bytes: int = HELD_ON_DEVICE
     ) -> None:
-        """Take the device, and the scratch for what it does not hold."""
-        self.device, self._scratch = device, scratch
+        super().__init__(device)
+        self._scratch = scratch
         self._free = 0 if device.type == "cpu" else held_bytes
         self._held: dict[str, int] = {}
 
     def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> WritableSignal:
-        """A signal with undefined values and a name that is unique in this store.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """A tensor if it fits, else in scratch."""
         shape = (n_channels, *sides)
         if not self._fits(shape):
             return ArraySignal(self._scratch.array(name, shape, np.float32), self.device)
@@ -74,18 +76,16 @@ class LocalSignalStore:
         return TensorSignal(torch.empty(shape, device=self.device))
 
     def remove(self, name: str) -> None:
-        """Free a signal's space; it must not be used any more."""
+        """Free the memory or the disk space."""
         if name in self._held:
             self._free += self._held.pop(name)
         else:
             self._scratch.remove(name)
 
     def to_device(self, name: str, signal: Signal) -> Signal:
-        """A signal of another device: copied to this one if it fits, else uploaded when read."""
-        if signal.device == self.device:
-            return signal
-        uploaded = UploadedSignal(signal, self.device)
-        if not self._fits((signal.n_channels, *signal.sides)):
+        """A copy on the device if it fits, else uploaded region by region."""
+        uploaded = super().to_device(name, signal)
+        if uploaded is signal or not self._fits((signal.n_channels, *signal.sides)):
             return uploaded
         held = self.new(name, signal.n_channels, signal.sides)
         regions = list(tiles(signal.sides, tile_side(self.device.type, signal.n_channels)))
@@ -101,7 +101,8 @@ class SharedSignal(WritableSignal):
     """A signal in files, one for each tile, which one process writes and all processes read.
 
     All tiles have one size but for those at the far edges. The processes synchronise between
-    writing and reading; files that a network disk shows late are waited for.
+    writing and reading; files that a network disk shows late are waited for. `path` is the
+    beginning of the files' paths.
     """
 
     def __init__(
@@ -112,17 +113,12 @@ class SharedSignal(WritableSignal):
         device: torch.device,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Take the beginning of the files' paths, the shape, and the device of what is read."""
         super().__init__(n_channels, sides, device)
         self._path, self._timeout_s = path, timeout_s
         self._tile_sides: tuple[int, ...] | None = None
 
     def write(self, region: Region, values: Tensor) -> None:
-        """Write one tile `(C, *S)`, whole or not at all.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Write one tile `(C, *S)`, whole or not at all."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         tile = values.cpu().numpy()
         header = np.array(tile.shape, _HEADER).tobytes()
@@ -143,13 +139,12 @@ class SharedSignal(WritableSignal):
             for (low, high), side in zip(region, self._tile_sides, strict=True)
         ]
         for corner in itertools.product(*axes):
-            tile = self._open(corner)
-            overlap = [
-                (max(low, first), min(high, first + side))
-                for (low, high), first, side in zip(region, corner, tile.shape[1:], strict=True)
-            ]
-            target = _relative(overlap, [low for low, _ in region])
-            values[target] = tile[_relative(overlap, corner)]
+            pairs = list(zip(region, corner, strict=True))
+            inside = tuple((max(low - first, 0), high - first) for (low, high), first in pairs)
+            part = self._open(corner)[(slice(None), *slices(inside))]  # slices stop at the edge
+            starts = [max(first - low, 0) for (low, _), first in pairs]
+            target = [slice(n, n + side) for n, side in zip(starts, part.shape[1:], strict=True)]
+            values[(slice(None), *target)] = part
         return torch.from_numpy(values).to(self.device)
 
     def _file(self, corner: Sequence[int]) -> Path:
@@ -167,33 +162,21 @@ class SharedSignal(WritableSignal):
         return np.memmap(path, _VALUE, "r", _HEADER.itemsize * n_axes, tuple(shape))
 
 
-def _relative(box: Sequence[tuple[int, int]], origin: Sequence[int]) -> tuple[slice, ...]:
-    """A box as an index of an array `(C, *S)` that begins at the origin."""
-    pairs = zip(box, origin, strict=True)
-    return (slice(None), *slices(tuple((low - o, high - o) for (low, high), o in pairs)))
-
-
-class SharedSignalStore:
-    """The signals of several processes, of which one, the writer, removes their files."""
+class SharedSignalStore(SignalStore):
+    """The signals of several processes in a folder, of which one, the writer, removes files."""
 
     def __init__(
         self, device: torch.device, folder: Path, is_writer: bool, timeout_s: float = TIMEOUT_S
     ) -> None:
-        """Take the device of what is read, and a folder that all processes see."""
-        self.device, self._folder = device, folder
-        self._is_writer, self._timeout_s = is_writer, timeout_s
+        super().__init__(device)
+        self._folder, self._is_writer, self._timeout_s = folder, is_writer, timeout_s
 
     def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> SharedSignal:
-        """A signal with undefined values and a name that is unique in this store."""
+        """A signal without files."""
         return SharedSignal(self._folder / name, n_channels, sides, self.device, self._timeout_s)
 
     def remove(self, name: str) -> None:
-        """Free a signal's space, once all processes have synchronised after reading it."""
+        """Remove the files, once all processes have synchronised after reading them."""
         if self._is_writer:
             for path in self._folder.glob(f"{name}-*{TILE}"):
                 path.unlink(missing_ok=True)
-
-    def to_device(self, name: str, signal: Signal) -> Signal:
-        """A signal that every process reads by itself."""
-        is_here = signal.device == self.device
-        return signal if is_here else UploadedSignal(signal, self.device)
