@@ -1,5 +1,6 @@
 """Rendering against a loop over blocks, regions against the whole, a device against the CPU."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -115,27 +116,25 @@ def test_rendering_uses_the_stored_numbers(storage: Storage) -> None:
     assert torch.equal(shown.reconstruct(), wide.reconstruct())
 
 
-def test_blocks_of_each_width_render_by_themselves() -> None:
+def only(spec: Spec, shards: Sequence[Shard], width: int) -> Representation:
+    """The blocks that have this width."""
+    found = []
+    for shard in shards:
+        has = shard.widths == width
+        rows = {name: getattr(shard, name)[has] for name in ("blocks", "frames", "widths")}
+        if has.any():
+            found.append(replace(shard, **rows, stored={width: shard.stored[width]}))
+    return Representation(spec, {0: found})
+
+
+def test_blocks_of_each_width_are_rendered_independently() -> None:
     spec = make_spec((23, 30), n_levels=1)
     shards = random_representation(spec).shards[0]
     widths = {width for shard in shards for width in shard.stored}
-    parts = [[only(s, width) for s in shards if width in s.stored] for width in widths]
-    values = [Representation(spec, {0: part}).reconstruct() for part in parts]
+    values = [only(spec, shards, width).reconstruct() for width in widths]
     whole = Representation(spec, {0: shards}).reconstruct()
     assert len(values) == 3
     torch.testing.assert_close(torch.stack(values).sum(0), whole, rtol=0, atol=1e-6)
-
-
-def only(shard: Shard, width: int) -> Shard:
-    """The blocks of a shard that have this width."""
-    has = shard.widths == width
-    return replace(
-        shard,
-        blocks=shard.blocks[has],
-        frames=shard.frames[has],
-        widths=shard.widths[has],
-        stored={width: shard.stored[width]},
-    )
 
 
 def test_the_order_of_shards_does_not_matter() -> None:
@@ -157,11 +156,8 @@ def test_a_level_that_does_not_exist_is_refused(level: int) -> None:
     [
         (),
         ((0, 5),),
-        ((0, 5), (0, 5), (0, 5)),
-        ((0, 0), (0, 5)),
-        ((5, 4), (0, 5)),
-        ((-1, 5), (0, 5)),
-        ((0, 24), (0, 5)),
+        ((0, 5),) * 3,
+        *((axis, (0, 5)) for axis in ((0, 0), (5, 4), (-1, 5), (0, 24))),
     ],
     ids=str,
 )
@@ -203,19 +199,14 @@ def test_an_image_comes_from_the_device_at_once() -> None:
     assert device.n_waits == 1
 
 
-ROWS = {
-    "none": torch.empty(0, 2, dtype=torch.long),
-    "one": torch.tensor([[4, 2]]),
-    "equal": torch.tensor([[4, 2]] * 5),
-    "equal but one": torch.tensor([[4, 2]] * 5 + [[4, 1]]),
-    "mixed": torch.tensor([[1, 0], [0, 7], [1, 0], [0, 0], [0, 7]]),
-}
+ROWS = [[], [[4, 2]], [[4, 2]] * 5, [[4, 2]] * 5 + [[4, 1]], [[1, 0], [0, 7], [1, 0], [0, 0]]]
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_blocks_are_grouped_by_equal_rows(name: str) -> None:
-    rows, expected = ROWS[name], {}
-    for number, row in enumerate(rows.tolist()):
+@pytest.mark.parametrize("listed", ROWS, ids=["none", "one", "equal", "equal but one", "mixed"])
+def test_blocks_are_grouped_by_equal_rows(listed: list[list[int]]) -> None:
+    rows = torch.tensor(listed, dtype=torch.long).reshape(-1, 2)
+    expected: dict[tuple[int, ...], list[int]] = {}
+    for number, row in enumerate(listed):
         expected.setdefault(tuple(row), []).append(number)
     found = [(row, members.tolist()) for row, members in by_row(rows)]
     assert found == sorted(expected.items())

@@ -94,23 +94,19 @@ def test_what_is_written_on_the_device_is_read_there(held_bytes: int) -> None:
     assert torch.equal(values(found), noise()[(slice(None), *slices(REGION))])
 
 
-def kinds(store: LocalSignalStore, *names: str) -> list[type]:
-    """Classes of new signals of 100 bytes."""
-    return [type(store.new(name, 1, (5, 5))) for name in names]
-
-
 def test_signals_are_held_while_they_fit() -> None:
+    def kinds(*names: str) -> list[type]:
+        return [type(store.new(name, 1, (5, 5))) for name in names]  # of 100 bytes each
+
     with PretendedDevice():
         store = LocalSignalStore(PRETENDED, Scratch(None), held_bytes=250)
-        assert kinds(store, "a", "b", "c") == [TensorSignal, TensorSignal, ArraySignal]
+        assert kinds("a", "b", "c") == [TensorSignal, TensorSignal, ArraySignal]
         store.remove("c")  # which is not on the device
-        assert kinds(store, "d") == [ArraySignal]
+        assert kinds("d") == [ArraySignal]
         store.remove("a")
-        assert kinds(store, "e", "f") == [TensorSignal, ArraySignal]
-
-
-def test_on_the_cpu_signals_are_in_scratch() -> None:
-    assert kinds(LocalSignalStore(CPU, Scratch(None)), "a") == [ArraySignal]
+        assert kinds("e", "f") == [TensorSignal, ArraySignal]
+    store = LocalSignalStore(CPU, Scratch(None))
+    assert kinds("a") == [ArraySignal]
 
 
 @pytest.mark.parametrize(("held_bytes", "kind"), [(0, UploadedSignal), (2**20, TensorSignal)])
