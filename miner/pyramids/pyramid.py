@@ -12,8 +12,6 @@ from torch import Tensor
 
 from miner.pyramids.resample import half
 
-_MAX_PATCHES_AT_COARSEST = 4
-
 
 @dataclass(frozen=True)
 class Pyramid(ABC):
@@ -29,7 +27,7 @@ class Pyramid(ABC):
         if self.n_levels != "auto":
             return self.n_levels
         n_levels = 1
-        while max(sides) > _MAX_PATCHES_AT_COARSEST * patch_size:
+        while max(sides) > 4 * patch_size:
             sides = half(sides)
             n_levels += 1
         return n_levels

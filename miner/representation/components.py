@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from inspect import isabstract
 from typing import Any, TypeVar
 
@@ -18,6 +19,8 @@ from miner.config.schema import RunConfig
 T = TypeVar("T")
 
 TARGET = "_target_"
+
+_validator: Any = lru_cache(TypeAdapter)  # takes a millisecond to build
 
 
 def describe(component: Any) -> dict[str, Any]:
@@ -69,7 +72,8 @@ def from_fields(cls: type[T], values: dict[str, Any]) -> T:
 def parse(cls: type[T], text: str, name: str) -> T:
     """The same of JSON, which may have unknown fields; `name` is for the message."""
     with _one_line_errors(name):
-        return TypeAdapter(cls).validate_json(text, strict=True)
+        parsed: T = _validator(cls).validate_json(text, strict=True)
+    return parsed
 
 
 def shorten(value: Any) -> str:

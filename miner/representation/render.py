@@ -84,25 +84,21 @@ def render_level(
     or the level's own; blocks outside it are left out. Never clipped.
     """
     box = PatchGrid(tuple(prediction.shape[1:]), spec.patch_size)
-    grid = spec.grid(level)
     corner, device = torch.tensor(first) // spec.patch_size, prediction.device
     tiled = box.tiled(prediction)
     for shard in shards:
-        positions = grid.positions(shard.blocks) - corner
+        positions = spec.grid(level).positions(shard.blocks) - corner
         inside = ((positions >= 0) & (positions < torch.tensor(box.counts))).all(-1)
         if not inside.any():
             continue
-        values = prediction.new_empty(
-            len(positions), spec.n_channels, *(spec.patch_size,) * len(first)
-        )
-        for width, members, stored in shard.groups():
-            shown = inside[members]
-            parameters = spec.storage.decode(moved(select(stored, shown), device))
-            model, rows = spec.model(level, width), members[shown]
-            values[rows.to(device)] = _patches(spec, model, parameters, shard.frames[rows], outputs)
-        rows = torch.nonzero(inside).flatten()
-        tiles = tuple(positions[rows].T.to(device))
-        tiled[tiles] = spec.pyramid.merge(tiled[tiles], values[rows.to(device)])
+        for width, stored in shard.stored.items():
+            has_width = shard.widths == width
+            rows = torch.nonzero(inside & has_width).flatten()
+            parameters = moved(select(stored, inside[has_width]), device)
+            model, frames = spec.model(level, width), shard.frames[rows]
+            patches = _patches(spec, model, spec.storage.decode(parameters), frames, outputs)
+            tiles = tuple(positions[rows].T.to(device))
+            tiled[tiles] = spec.pyramid.merge(tiled[tiles], patches)
     return box.joined(tiled)
 
 

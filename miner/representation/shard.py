@@ -7,7 +7,7 @@ parameters and metadata. One checksum covers the tensors, another that one and t
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -66,11 +66,6 @@ class Shard:
     sha256: str = ""
     tensors_sha256: str = ""
     parent_digest: str = ""
-
-    def groups(self) -> Iterator[tuple[int, Tensor, Parameters]]:
-        """Each width, which rows of `blocks` have it, and their stored tensors."""
-        for width, stored in self.stored.items():
-            yield width, torch.nonzero(self.widths == width).flatten(), stored
 
     @property
     def file_name(self) -> str:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,13 +70,10 @@ class TensorSignal(WritableSignal):
 
 
 class SourceSignal(Signal):
-    """A signal that a function reads, `(C, *S)` in a region, such as an image's file."""
+    """A signal that a function reads, float32 `(C, *S)` in a region, such as an image's file."""
 
     def __init__(
-        self,
-        read: Callable[[Region], NDArray[np.float32]],
-        n_channels: int,
-        sides: tuple[int, ...],
+        self, read: Callable[[Region], NDArray[Any]], n_channels: int, sides: tuple[int, ...]
     ) -> None:
         super().__init__(n_channels, sides)
         self._read = read

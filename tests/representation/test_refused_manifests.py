@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from saved import MANIFEST, Edit, edit_manifest, refused
+from samples import MANIFEST, Edit, edit_manifest, refused
 
 ONE_LINE = r"^[^\n]{1,1000}\Z"
 WRONG_FIELDS: dict[tuple[str | int, ...], list[Any]] = {

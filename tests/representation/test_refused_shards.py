@@ -10,14 +10,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from products import make_spec, random_representation, random_shards
-from saved import (
+from samples import (
     MANIFEST,
     SHARD,
     SHOWN,
     SPEC,
     edit_manifest,
     edit_shard,
+    make_spec,
+    random_representation,
+    random_shards,
     refused,
     save_shards,
 )

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from pretended_device import PRETENDED, PretendedDevice, values
-from products import make_spec, random_representation
 from random_regions import regions
+from samples import make_spec, random_representation
 from torch import Tensor
 
 from miner.models.parameters import select

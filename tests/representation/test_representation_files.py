@@ -8,9 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from products import FLOAT32, make_spec, random_parameters, random_representation
 from safetensors import safe_open
-from saved import MANIFEST, SHARD, SHOWN, SPEC, edit_manifest
+from samples import (
+    FLOAT32,
+    MANIFEST,
+    SHARD,
+    SHOWN,
+    SPEC,
+    edit_manifest,
+    make_spec,
+    random_parameters,
+    random_representation,
+)
 
 from miner.representation import Representation, load, write_shard
 from miner.representation.storage import Float16Storage, Int8Storage, Storage

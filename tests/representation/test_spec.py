@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from products import make_spec
+from samples import make_spec
 
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding

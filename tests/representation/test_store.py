@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from products import make_spec, random_representation, random_shard, random_shards
+from samples import make_spec, random_representation, random_shard, random_shards
 
 from miner.engine.setup import refuse_differences
 from miner.representation import MANIFEST, FolderStore, load, read_manifest
@@ -63,7 +63,7 @@ def test_a_file_that_changes_while_it_is_in_use_is_noticed(tmp_path: Path) -> No
     (stored,) = store.shards
     FolderStore(tmp_path, SPEC, {}, "other").add(SHARDS[0])
     with pytest.raises(RepresentationError, match="changed while it was in use"):
-        list(stored.groups())
+        list(stored.stored)
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "", "..", "a/b"])

@@ -1,8 +1,15 @@
-"""Representations of random blocks, without a fit."""
+"""Representations of random blocks, without a fit, and ways to change their files consistently."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from miner.images import PixelFormat
@@ -12,8 +19,18 @@ from miner.models.heads import LinearHead
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.models.parameters import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid, Pyramid
-from miner.representation import ChunkStats, Representation, Shard, Spec
+from miner.representation import (
+    ChunkStats,
+    Manifest,
+    Representation,
+    Shard,
+    Spec,
+    load,
+    write_manifest,
+    write_shard,
+)
 from miner.representation.storage import Float32Storage, Storage
+from miner.support.errors import RepresentationError
 
 STATS = ChunkStats(
     n_active=9, n_converged=2, n_fresh=3, n_diverged=0, seconds=0.5, curve=((10, 0.25, 1.5),)
@@ -85,3 +102,50 @@ def random_representation(spec: Spec, seed: int = 0) -> Representation:
     """Random blocks at every level."""
     levels = range(spec.n_levels)
     return Representation(spec, {j: random_shards(spec, j, seed=seed) for j in levels})
+
+
+SPEC = make_spec((13, 9), n_levels=2)
+SHOWN = random_representation(SPEC)
+MANIFEST, SHARD = "manifest.json", "level00-chunk00001.safetensors"
+Edit = Callable[[dict[str, Any]], object]
+
+
+def refused(folder: Path, message: str | None = None) -> None:
+    """Loading fails as it should."""
+    with pytest.raises(RepresentationError, match=message):
+        load(folder)
+
+
+def edit_manifest(folder: Path, edit: Edit) -> None:
+    """Change a manifest and make its checksum fit again."""
+    content = json.loads((folder / MANIFEST).read_text())
+    del content["sha256"]
+    edit(content)
+    content["sha256"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(content))
+
+
+def edit_shard(folder: Path, edit: Callable[[Parameters], object]) -> None:
+    """Change the tensors of `SHARD` and make its checksum, and the manifest's, fit again."""
+    with safe_open(folder / SHARD, framework="pt") as file:
+        metadata, names = dict(file.metadata()), file.keys()
+        tensors = {name: file.get_tensor(name) for name in names}
+    del metadata["sha256"]
+    edit(tensors)
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    metadata["tensors_sha256"] = digest.hexdigest()
+    metadata["sha256"] = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
+    save_file(tensors, folder / SHARD, metadata)
+    edit_manifest(
+        folder, lambda content: content["levels"]["0"].update({SHARD: metadata["sha256"]})
+    )
+
+
+def save_shards(folder: Path, *shards: Shard) -> Path:
+    """Write level 0 with whatever shards, and a manifest that fits them."""
+    checksums = {s.file_name: write_shard(folder, s).sha256 for s in shards}
+    write_manifest(folder, Manifest(SPEC, {0: checksums}))
+    return folder
