@@ -48,6 +48,7 @@ def test_only_laplacian_residuals_are_signed(is_coarsest: bool) -> None:
 )
 def test_automatic_levels_at_patches_of_32(sides: tuple[int, ...], n_levels: int) -> None:
     assert LaplacianPyramid().levels_for(sides, 32) == n_levels
+    assert GaussianPyramid(n_levels=7).levels_for(sides, 32) == 7
 
 
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=3).map(tuple), st.integers(1, 64))
@@ -57,10 +58,6 @@ def test_automatic_levels_are_the_fewest_possible(sides: tuple[int, ...], patch_
         sides = half(sides)
         longer.append(max(sides))
     assert longer.pop() <= 4 * patch_size < min([*longer, 10**9])
-
-
-def test_a_given_number_of_levels_is_kept() -> None:
-    assert GaussianPyramid(n_levels=7).levels_for((1, 1), 32) == 7
 
 
 def test_a_pyramid_without_target_is_abstract() -> None:

@@ -61,30 +61,20 @@ def random_parameters(model: BlockNetwork, n_blocks: int, generator: torch.Gener
     }
 
 
-def mixed_widths(width: int, chunk: int, n_blocks: int) -> Tensor:
-    """Two widths in the first chunk, three in the second, one in the third, and so on."""
-    n_widths = (2, 3, 1)[chunk % 3]
-    return width + torch.tensor([2, 0, -1])[torch.arange(n_blocks) % n_widths]
-
-
-def random_frames(n_blocks: int, n_axes: int, generator: torch.Generator) -> Tensor:
-    """Boxes of generation 0 to 2."""
-    generations = torch.randint(0, 3, (n_blocks, 1), generator=generator)
-    offsets = torch.randint(0, 4, (n_blocks, n_axes), generator=generator) % 2**generations
-    return torch.cat([generations, offsets], dim=1)
-
-
 def random_shard(spec: Spec, level: int, chunk: int, blocks: Tensor, seed: int = 0) -> Shard:
-    """Networks with random numbers for some blocks of a level."""
+    """Networks for some blocks: of two widths in chunk 0, three in chunk 1, one in chunk 2, ..."""
     generator = torch.Generator().manual_seed(10_000 * seed + 100 * level + chunk)
-    widths = mixed_widths(spec.model(level).mlp.width, chunk, len(blocks))
+    members = torch.arange(len(blocks)) % (2, 3, 1)[chunk % 3]
+    widths = spec.model(level).mlp.width + torch.tensor([2, 0, -1])[members]
     stored = {
         width: spec.storage.encode(
             random_parameters(spec.model(level, width), int((widths == width).sum()), generator)
         )
         for width in widths.unique().tolist()
     }
-    frames = random_frames(len(blocks), len(spec.sides), generator)
+    generations = torch.randint(0, 3, (len(blocks), 1), generator=generator)
+    offsets = torch.randint(0, 4, (len(blocks), len(spec.sides)), generator=generator)
+    frames = torch.cat([generations, offsets % 2**generations], dim=1)
     return Shard(level, chunk, blocks, frames, widths, stored, STATS)
 
 

@@ -18,7 +18,7 @@ WRONG_FIELDS: dict[tuple[str | int, ...], list[Any]] = {
     ("models", 0, "width"): [1.5, 1025],
     ("models", 0, "depth"): [0, 17],
     ("models", 0, "encoding", "n_frequencies"): ["2", 3, 65, 0, math.nan],
-    ("models", 0, "activation"): [3],
+    ("models", 0, "activation"): [3, {"_target_": "miner.models.encodings.NoEncoding"}],
     ("models", 0, "activation", "surprise"): [1],
     ("models", 0, "activation", "a"): [math.nan, math.inf, 0.0, "\n" * 99],
     ("models", 0, "activation", "_target_"): [["x"], "no\nclass" * 99],
@@ -112,9 +112,3 @@ def test_a_class_that_the_manifest_names_is_not_imported(
     edit_manifest(folder, lambda content: content["spec"][group].update(_target_=target))
     refused(folder, rf"_target_={target}: no \w+ of that name is loaded")
     assert "this" not in sys.modules
-
-
-def test_a_class_of_another_kind_is_refused(folder: Path) -> None:
-    encoding = {"_target_": "miner.models.encodings.NoEncoding"}
-    edit_manifest(folder, lambda content: content["spec"]["models"][0].update(activation=encoding))
-    refused(folder, "no Activation of that name")

@@ -89,10 +89,7 @@ def test_a_level_without_shards_is_its_prediction() -> None:
     coarse = Representation(SPEC_2D, {2: full.shards[2]})
     expected = expand(expand(full.reconstruct(2), (12, 15)), (23, 30))
     assert torch.equal(coarse.reconstruct(0), expected)
-
-
-def test_nothing_renders_black() -> None:
-    assert not Representation(SPEC_2D, {}).render().any()
+    assert not Representation(SPEC_2D, {}).render().any()  # black
 
 
 def test_rendering_is_clipped_and_reconstruction_is_not() -> None:
@@ -145,25 +142,14 @@ def test_the_order_of_shards_does_not_matter() -> None:
     assert torch.equal(again.active_blocks(0), shown.active_blocks(0))
 
 
-@pytest.mark.parametrize("level", [-1, 3])
-def test_a_level_that_does_not_exist_is_refused(level: int) -> None:
-    with pytest.raises(ValueError, match=rf"level={level}: must be 0 \(full size\) to 2"):
-        SHOWN[SPEC_2D].render(level)
-
-
-@pytest.mark.parametrize(
-    "region",
-    [
-        (),
-        ((0, 5),),
-        ((0, 5),) * 3,
-        *((axis, (0, 5)) for axis in ((0, 0), (5, 4), (-1, 5), (0, 24))),
-    ],
-    ids=str,
-)
-def test_a_region_outside_the_level_is_refused(region: Region) -> None:
-    with pytest.raises(ValueError, match="must lie within"):
-        SHOWN[SPEC_2D].render(0, region)
+@pytest.mark.parametrize("rows", [(0, 0), (5, 4), (-1, 5), (0, 24)])
+def test_what_is_outside_the_image_is_refused(rows: tuple[int, int]) -> None:
+    for region in ((rows, (0, 5)), (), ((0, 5),), ((0, 5),) * 3):
+        with pytest.raises(ValueError, match="must lie within"):
+            SHOWN[SPEC_2D].render(0, region)
+    for level in (-1, 3):
+        with pytest.raises(ValueError, match=rf"level={level}: must be 0 \(full size\) to 2"):
+            SHOWN[SPEC_2D].render(level)
 
 
 def test_parameters_are_counted_for_active_blocks() -> None:

@@ -49,8 +49,8 @@ def test_another_process_renders_the_same_bits(folder: Path) -> None:
     assert np.array_equal(np.load(there), SHOWN.render())
 
 
-def test_all_fields_are_loaded(folder: Path) -> None:
-    loaded = load(folder)
+def test_all_fields_are_loaded_from_the_folder_of_the_run(folder: Path) -> None:
+    loaded = load(str(folder.parent))  # the folder of the run
     assert loaded.spec == SPEC
     assert [len(shard.stored) for shard in loaded.shards[0]] == [2, 3, 1]  # widths
     for level, shards in SHOWN.shards.items():
@@ -89,10 +89,6 @@ def test_saving_writes_the_same_files_again_and_no_others(folder: Path, tmp_path
     assert names == {path.name for path in folder.iterdir()}
     assert names == {path.name for path in again.iterdir()}
     assert (folder / MANIFEST).read_bytes() == (again / MANIFEST).read_bytes()
-
-
-def test_the_folder_of_the_run_is_loaded_too(folder: Path) -> None:
-    assert np.array_equal(load(str(folder.parent)).render(), SHOWN.render())
 
 
 def test_a_level_that_is_not_fitted_yet_is_predicted(folder: Path) -> None:

@@ -33,12 +33,6 @@ def test_patches_join_to_the_signal_they_were_cut_from(grid: PatchGrid) -> None:
     assert torch.equal(grid.joined(tiled), signal)
 
 
-@given(GRIDS)
-def test_numbers_invert_positions(grid: PatchGrid) -> None:
-    blocks = all_blocks(grid)
-    assert torch.equal(grid.numbers(grid.positions(blocks)), blocks)
-
-
 @given(SIDES, st.integers(1, 30))
 def test_tiles_cover_everything_once(sides: tuple[int, ...], side: int) -> None:
     counts = torch.zeros(sides)
@@ -75,7 +69,8 @@ def test_quarters_of_the_morton_order_are_quarters_of_the_image() -> None:
 
 
 @given(GRIDS)
-def test_valid_sizes_cover_every_pixel_once(grid: PatchGrid) -> None:
+def test_blocks_cover_every_pixel_once(grid: PatchGrid) -> None:
+    assert torch.equal(grid.numbers(grid.positions(all_blocks(grid))), all_blocks(grid))
     valid_sizes = grid.valid_sizes(all_blocks(grid))
     assert int(valid_sizes.prod(-1).sum()) == math.prod(grid.sides)
     assert bool(((valid_sizes >= 1) & (valid_sizes <= grid.patch_size)).all())

@@ -38,7 +38,7 @@ def test_any_region_reads_as_it_was_written(written: SharedSignalStore, region: 
     assert torch.equal(read, VALUES[(slice(None), *slices(region))])
 
 
-def test_signal_of_one_tile_is_read(tmp_path: Path) -> None:
+def test_a_signal_of_one_tile_is_read(tmp_path: Path) -> None:
     signal = shared(tmp_path).new("signal_1", 2, SIDES)
     signal.write(((0, 13), (0, 22)), VALUES)
     assert torch.equal(signal.read(((3, 13), (0, 1))), VALUES[:, 3:, :1])
