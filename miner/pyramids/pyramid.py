@@ -24,13 +24,11 @@ class Pyramid(ABC):
 
     def levels_for(self, sides: tuple[int, ...], patch_size: int) -> int:
         """Number of levels for a signal with these sides."""
-        if self.n_levels != "auto":
-            return self.n_levels
         n_levels = 1
         while max(sides) > 4 * patch_size:
             sides = half(sides)
             n_levels += 1
-        return n_levels
+        return n_levels if self.n_levels == "auto" else self.n_levels
 
     @abstractmethod
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class Shard:
 
 
 def write_shard(folder: Path, shard: Shard, parent_digest: str = "") -> Shard:
-    """Write a shard whole or not at all; gives it with its checksums.
+    """Write a shard whole or not at all; gives it with its digests.
 
     Raises:
         ValueError: a number is not finite; nothing is written.

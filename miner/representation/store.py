@@ -48,8 +48,7 @@ def _read(parameters: _FileParameters) -> Mapping[int, Parameters]:
 
 def _from_file(shard: Shard, folder: Path, spec: Spec) -> Shard:
     """A shard whose parameters stay in its file."""
-    stored = _FileParameters(folder / shard.file_name, shard.sha256, spec)
-    return replace(shard, stored=stored)
+    return replace(shard, stored=_FileParameters(folder / shard.file_name, shard.sha256, spec))
 
 
 def open_shard(folder: Path, name: str, spec: Spec) -> Shard:
@@ -149,7 +148,7 @@ class FolderStore:
         return missing
 
     def add(self, shard: Shard) -> None:
-        """Write a shard whole or not at all; of a shard in the store the parameters stay there."""
+        """Write a shard whole or not at all; its parameters then stay in the file."""
         written = write_shard(self.folder, shard, self._parent_digest)
         self._present[shard.chunk] = _from_file(written, self.folder, self._spec)
 
@@ -197,9 +196,8 @@ class FolderStore:
         if expected is None and not (self.folder / name).exists():
             return None
         shard = open_shard(self.folder, name, self._spec)
-        is_same_fit = shard.parent_digest == self._parent_digest
-        is_in_place = (shard.level, shard.chunk) == (self._level, chunk)
-        is_within = set(shard.blocks.tolist()) <= set(blocks.tolist())
-        if not (is_same_fit and expected in (None, shard.sha256) and is_in_place and is_within):
+        found = (shard.level, shard.chunk, shard.parent_digest, shard.sha256)
+        wanted = (self._level, chunk, self._parent_digest, expected or shard.sha256)
+        if found != wanted or not set(shard.blocks.tolist()) <= set(blocks.tolist()):
             raise RepresentationError(f"{self.folder / name}: is of another fit, and fitted again")
         return shard

@@ -100,13 +100,6 @@ class Scratch:
         if self._folder is not None:
             (self._folder / f"{name}.npy").unlink()
 
-    def __enter__(self) -> Self:
-        self.clear()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.clear()
-
     def clear(self) -> None:
         """Remove all arrays, and the folder unless it holds other files."""
         if self._folder is not None and self._folder.is_dir():
@@ -115,6 +108,13 @@ class Scratch:
             with suppress(OSError):  # another process may be removing it, too
                 for path in (*self._folder.iterdir(), self._folder):
                     path.rmdir()
+
+    def __enter__(self) -> Self:
+        self.clear()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.clear()
 
 
 def scratch_files(folder: Path) -> list[Path]:
