@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 TARGET = "_target_"
 
-_validator: Any = lru_cache(TypeAdapter)  # takes a millisecond to build
+_cached_validator: Any = lru_cache(TypeAdapter)  # takes a millisecond to build
 
 
 def describe(component: Any) -> dict[str, Any]:
@@ -66,13 +66,15 @@ def from_fields(cls: type[T], values: dict[str, Any]) -> T:
     unknown = sorted(set(values) - {f.name for f in fields(cls)})  # type: ignore[arg-type]
     if unknown:
         raise ValueError(f"{_name(cls)}: has no field {shorten(unknown[0])}")
-    return parse(cls, json.dumps(values, allow_nan=False), _name(cls))
+    plain = json.dumps(values, allow_nan=False)
+    with _one_line_errors(_name(cls)):
+        return TypeAdapter(cls).validate_json(plain, strict=True)  # a cache would keep the class
 
 
 def parse(cls: type[T], text: str, name: str) -> T:
     """The same of JSON, which may have unknown fields; `name` is for the message."""
     with _one_line_errors(name):
-        parsed: T = _validator(cls).validate_json(text, strict=True)
+        parsed: T = _cached_validator(cls).validate_json(text, strict=True)
     return parsed
 
 

@@ -14,7 +14,7 @@ from miner.representation.manifest import MANIFEST, Manifest, read_manifest, wri
 from miner.representation.render import ShardIndex, check_region, render_level, whole_patches
 from miner.representation.shard import Shard, write_shard
 from miner.representation.spec import Spec
-from miner.representation.store import open_shard
+from miner.representation.store import ShardFolder
 from miner.signals.regions import Region, sides_of, whole
 from miner.signals.signal import CPU
 from miner.support.errors import RepresentationError
@@ -131,19 +131,21 @@ def load(path: str | Path) -> Representation:
     except OSError as error:
         raise RepresentationError(f"{folder}: cannot be read ({error.strerror})") from error
     manifest = read_manifest(folder)
-    levels = manifest.levels.items()
-    shards = {level: _open_level(folder, level, names, manifest.spec) for level, names in levels}
+    files = ShardFolder(folder, manifest.spec)
+    shards = {level: _open_level(files, level, names) for level, names in manifest.levels.items()}
     return Representation(manifest.spec, shards)
 
 
-def _open_level(folder: Path, level: int, checksums: Mapping[str, str], spec: Spec) -> list[Shard]:
-    shards = [open_shard(folder, name, spec) for name in checksums]
+def _open_level(files: ShardFolder, level: int, checksums: Mapping[str, str]) -> list[Shard]:
+    shards = [files.open(name) for name in checksums]
     for shard, (name, sha256) in zip(shards, checksums.items(), strict=True):
         if (shard.level, shard.file_name, shard.sha256) != (level, name, sha256):
-            raise RepresentationError(f"{folder / name}: not the shard that the manifest names")
+            raise RepresentationError(
+                f"{files.folder / name}: not the shard that the manifest names"
+            )
     blocks = _blocks(shards)
     if len(blocks.unique()) != len(blocks):
-        raise RepresentationError(f"{folder}: level {level} holds the same block twice")
+        raise RepresentationError(f"{files.folder}: level {level} holds the same block twice")
     return shards
 
 

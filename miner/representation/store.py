@@ -2,9 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,46 +20,49 @@ from miner.support.files import TIMEOUT_S, wait_for_file
 _LOG = logging.getLogger("miner")
 
 
-@dataclass(frozen=True)
-class _FileParameters(Mapping[int, Parameters]):
-    """`Shard.stored`, read from the file and checked whenever it is used."""
+class ShardFolder:
+    """Opens the shards of one representation, whose parameters are read when they are needed."""
 
-    path: Path
-    sha256: str
-    spec: Spec = field(compare=False)
+    def __init__(self, folder: Path, spec: Spec) -> None:
+        self.folder, self._spec = folder, spec
+        self._stored = lru_cache(maxsize=8)(self._read)  # neighbours are stored in few shards
+
+    def open(self, name: str) -> Shard:
+        """Check a shard.
+
+        Raises:
+            RepresentationError: it is missing, damaged, or not of this representation.
+        """
+        if Path(name).name != name or name in ("", "..", "."):
+            raise RepresentationError(f"{self.folder}: shard {name!r} is outside the folder")
+        return self.refer(read_shard(self.folder / name, self._spec))
+
+    def refer(self, shard: Shard) -> Shard:
+        """A shard whose parameters stay in its file, and are checked whenever they are read."""
+        read = partial(self._stored, shard.file_name, shard.sha256)
+        return replace(shard, stored=_FileParameters(read))
+
+    def _read(self, name: str, sha256: str) -> Mapping[int, Parameters]:
+        shard = read_shard(self.folder / name, self._spec)
+        if shard.sha256 != sha256:
+            raise RepresentationError(f"{self.folder / name}: was changed while it was in use")
+        return shard.stored
+
+
+class _FileParameters(Mapping[int, Parameters]):
+    """`Shard.stored`, read whenever it is used."""
+
+    def __init__(self, read: Callable[[], Mapping[int, Parameters]]) -> None:
+        self._read = read
 
     def __getitem__(self, width: int) -> Parameters:
-        return _read(self)[width]
+        return self._read()[width]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(_read(self))
+        return iter(self._read())
 
     def __len__(self) -> int:
-        return len(_read(self))
-
-
-@lru_cache(maxsize=8)  # neighbouring blocks are stored in few shards
-def _read(parameters: _FileParameters) -> Mapping[int, Parameters]:
-    shard = read_shard(parameters.path, parameters.spec)
-    if shard.sha256 != parameters.sha256:
-        raise RepresentationError(f"{parameters.path}: was changed while it was in use")
-    return shard.stored
-
-
-def _from_file(shard: Shard, folder: Path, spec: Spec) -> Shard:
-    """A shard whose parameters stay in its file."""
-    return replace(shard, stored=_FileParameters(folder / shard.file_name, shard.sha256, spec))
-
-
-def open_shard(folder: Path, name: str, spec: Spec) -> Shard:
-    """Check a shard; its parameters are read when they are needed.
-
-    Raises:
-        RepresentationError: it is missing, damaged, or not of this representation.
-    """
-    if Path(name).name != name or name in ("", "..", "."):
-        raise RepresentationError(f"{folder}: shard {name!r} is outside the folder")
-    return _from_file(read_shard(folder / name, spec), folder, spec)
+        return len(self._read())
 
 
 class FolderStore:
@@ -85,6 +88,7 @@ class FolderStore:
     ) -> None:
         self.folder, self._spec, self._fit = folder, spec, fit
         self._is_writer, self._timeout_s = is_writer, timeout_s
+        self._files = ShardFolder(folder, spec)
         self._parent_digest, self._level = digest, spec.n_levels
         self._finished: dict[int, dict[str, str]] = {}  # levels, as the manifest lists them
         self._earlier: Mapping[int, Mapping[str, str]] = {}  # the same, of an earlier start
@@ -150,7 +154,7 @@ class FolderStore:
     def add(self, shard: Shard) -> None:
         """Write a shard whole or not at all; its parameters then stay in the file."""
         written = write_shard(self.folder, shard, self._parent_digest)
-        self._present[shard.chunk] = _from_file(written, self.folder, self._spec)
+        self._present[shard.chunk] = self._files.refer(written)
 
     def shard_headers(self) -> list[Shard]:
         """This process's shards of the level without parameters, for `add_remote` elsewhere."""
@@ -165,7 +169,7 @@ class FolderStore:
         for header in shard_headers:
             if header.chunk not in self._present:
                 wait_for_file(self.folder / header.file_name, self._timeout_s)
-                self._present[header.chunk] = _from_file(header, self.folder, self._spec)
+                self._present[header.chunk] = self._files.refer(header)
 
     @property
     def shards(self) -> list[Shard]:
@@ -195,7 +199,7 @@ class FolderStore:
         expected = self._earlier.get(self._level, {}).get(name)
         if expected is None and not (self.folder / name).exists():
             return None
-        shard = open_shard(self.folder, name, self._spec)
+        shard = self._files.open(name)
         found = (shard.level, shard.chunk, shard.parent_digest, shard.sha256)
         wanted = (self._level, chunk, self._parent_digest, expected or shard.sha256)
         if found != wanted or not set(shard.blocks.tolist()) <= set(blocks.tolist()):

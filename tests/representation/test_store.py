@@ -10,7 +10,7 @@ from samples import make_spec, random_representation, random_shard, random_shard
 from miner.engine.setup import refuse_differences
 from miner.representation import MANIFEST, FolderStore, load, read_manifest
 from miner.representation.render import ShardIndex
-from miner.representation.store import open_shard
+from miner.representation.store import ShardFolder
 from miner.support.communication import SingleProcess
 from miner.support.errors import ConfigError, RepresentationError
 
@@ -69,7 +69,7 @@ def test_a_file_that_changes_while_it_is_in_use_is_noticed(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "", "..", "a/b"])
 def test_a_shard_outside_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(RepresentationError, match="outside the folder"):
-        open_shard(tmp_path, name, SPEC)
+        ShardFolder(tmp_path, SPEC).open(name)
 
 
 def test_two_processes_make_what_one_would(tmp_path: Path) -> None:
