@@ -72,7 +72,9 @@ class FakeDevice(TorchDispatchMode):
         self.n_waits += bool(there) and _waits(name, is_there, tensors)
         if not is_there:
             return result
-        return _mapped(lambda t: there.get(id(t), _FakeTensor(t)) if type(t) is Tensor else t, result)
+        return _mapped(
+            lambda t: there.get(id(t), _FakeTensor(t)) if type(t) is Tensor else t, result
+        )
 
 
 def values(tensor: Tensor) -> Tensor:

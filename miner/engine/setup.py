@@ -61,7 +61,7 @@ def start_fit(
     digest = fit_digest(fit)
     refuse_differences(ranks, told["backend"], digest)
     store = FolderStore(
-        job.folder / REPRESENTATION_FOLDER, spec, fit | told, digest, is_keeper=ranks.rank == 0
+        job.folder / REPRESENTATION_FOLDER, spec, fit | told, digest, is_writer=ranks.rank == 0
     )
     _begin(store, job, ranks)
     settings = replace(settings, backend=backend)

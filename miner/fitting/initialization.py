@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from miner.models.parameters import Parameters, concatenate, moved, repeat, select, where
-from miner.representation.shard_folder import ShardIndex
+from miner.representation.render import ShardIndex
 from miner.representation.spec import Spec
 
 

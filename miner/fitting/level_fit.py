@@ -13,9 +13,8 @@ from miner.fitting.chunk import BestFits, Patches, WidthFit, gather
 from miner.fitting.device import as_numbers, from_device
 from miner.fitting.settings import LevelContext, at_level
 from miner.fitting.width_group import WidthGroup
-from miner.representation.render import render_level
+from miner.representation.render import ShardIndex, render_level
 from miner.representation.shard import ChunkStats, Shard
-from miner.representation.shard_folder import ShardIndex
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import Region, sides_of
 from miner.signals.signal import Signal, prefetch

@@ -9,10 +9,9 @@ from miner.fitting.level_fit import LevelFit, squared_error
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.images.pixel_format import PixelFormat
 from miner.models.network import BlockMLP, BlockNetwork
-from miner.pyramids.prediction import ExpandedSignal, ZeroSignal
-from miner.pyramids.resample import reduce
+from miner.pyramids.resample import ExpandedSignal, ZeroSignal, reduce
 from miner.representation import Representation, Shard, Spec
-from miner.representation.shard_folder import ShardIndex
+from miner.representation.render import ShardIndex
 from miner.signals.regions import tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch
 from miner.signals.store import SignalStore

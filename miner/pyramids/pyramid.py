@@ -1,4 +1,4 @@
-"""What the blocks of a level are asked to fit, and how their output joins the coarser levels.
+"""What the blocks of a level fit, and how their output joins the coarser levels.
 
 `s` is the signal at a level, `p` the prediction from the coarser levels (zero at the coarsest).
 Every pyramid keeps `merge(p, target(s, p)) = s`.
@@ -12,8 +12,6 @@ from torch import Tensor
 
 from miner.pyramids.resample import half
 
-_MAX_PATCHES_AT_COARSEST = 4
-
 
 @dataclass(frozen=True)
 class Pyramid(ABC):
@@ -26,13 +24,11 @@ class Pyramid(ABC):
 
     def levels_for(self, sides: tuple[int, ...], patch_size: int) -> int:
         """Number of levels for a signal with these sides."""
-        if self.n_levels != "auto":
-            return self.n_levels
         n_levels = 1
-        while max(sides) > _MAX_PATCHES_AT_COARSEST * patch_size:
+        while max(sides) > 4 * patch_size:
             sides = half(sides)
             n_levels += 1
-        return n_levels
+        return n_levels if self.n_levels == "auto" else self.n_levels
 
     @abstractmethod
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
@@ -69,7 +65,7 @@ class LaplacianPyramid(Pyramid):
     """Every active block fits what the *actual* coarser reconstruction lacks.
 
     As in section 3 of MINER (arXiv 2202.03532), but against the reconstruction and not the ideal
-    coarser level, so that errors of coarse levels do not pile up.
+    coarser level, so that errors of coarse levels do not accumulate.
     """
 
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:

@@ -1,11 +1,15 @@
-"""Reduce a signal to half its sides, and expand it back.
+"""Reduce and expand signals by 2, whole or region by region.
 
 Signals are `(C, *S)`: C channels over D spatial axes. Both operations are separable, so that one
-function serves images and volumes, and both keep constants exactly.
+function serves images and volumes, and both keep constants exactly. A level's prediction is the
+next coarser level, expanded.
 """
 
 import torch
 from torch import Tensor
+
+from miner.signals.regions import Region, sides_of, slices
+from miner.signals.signal import Signal
 
 
 def half(sides: tuple[int, ...]) -> tuple[int, ...]:
@@ -19,8 +23,8 @@ def reduce(signal: Tensor) -> Tensor:
     Takes `(C, *S)`, gives `(C, *ceil(S / 2))`.
     """
     for axis in range(1, signal.ndim):
-        even = _every_second(signal, axis, 0)
-        odd = _every_second(signal, axis, 1)
+        before = (slice(None),) * axis
+        even, odd = signal[(*before, slice(0, None, 2))], signal[(*before, slice(1, None, 2))]
         if odd.shape[axis] < even.shape[axis]:
             last = even.narrow(axis, even.shape[axis] - 1, 1)
             odd = torch.cat([odd, last], dim=axis)
@@ -44,21 +48,52 @@ def expand(signal: Tensor, sides: tuple[int, ...]) -> Tensor:
             f"this one has {tuple(signal.shape[1:])}"
         )
     for axis, side in enumerate(sides, start=1):
-        signal = _expand_axis(signal, axis).narrow(axis, 0, side)
+        n = signal.shape[axis]
+        before = torch.cat([signal.narrow(axis, 0, 1), signal.narrow(axis, 0, n - 1)], dim=axis)
+        after = torch.cat([signal.narrow(axis, 1, n - 1), signal.narrow(axis, n - 1, 1)], dim=axis)
+        # x + (y - x) / 4 rather than 3/4 x + 1/4 y: exact where x = y.
+        left = signal + 0.25 * (before - signal)
+        right = signal + 0.25 * (after - signal)
+        doubled = torch.stack([left, right], dim=axis + 1).flatten(axis, axis + 1)
+        signal = doubled.narrow(axis, 0, side)
     return signal.contiguous()
 
 
-def _every_second(signal: Tensor, axis: int, start: int) -> Tensor:
-    index = [slice(None)] * signal.ndim
-    index[axis] = slice(start, None, 2)
-    return signal[tuple(index)]
+def halo(region: Region, coarser_sides: tuple[int, ...]) -> Region:
+    """The part of the next coarser level that interpolation over a region reads."""
+    return tuple(
+        (max(0, low // 2 - 1), min(side, (high - 1) // 2 + 2))
+        for (low, high), side in zip(region, coarser_sides, strict=True)
+    )
 
 
-def _expand_axis(signal: Tensor, axis: int) -> Tensor:
-    n = signal.shape[axis]
-    before = torch.cat([signal.narrow(axis, 0, 1), signal.narrow(axis, 0, n - 1)], dim=axis)
-    after = torch.cat([signal.narrow(axis, 1, n - 1), signal.narrow(axis, n - 1, 1)], dim=axis)
-    # x + (y - x) / 4 rather than 3/4 x + 1/4 y: exact where x = y.
-    left = signal + 0.25 * (before - signal)
-    right = signal + 0.25 * (after - signal)
-    return torch.stack([left, right], dim=axis + 1).flatten(axis, axis + 1)
+def predict(coarser: Tensor, coarser_first: tuple[int, ...], region: Region) -> Tensor:
+    """Expand a part of the next coarser level, which begins at `coarser_first`, over a region."""
+    doubled = expand(coarser, tuple(2 * side for side in coarser.shape[1:]))
+    crop = tuple(
+        (low - 2 * start, high - 2 * start)
+        for (low, high), start in zip(region, coarser_first, strict=True)
+    )
+    return doubled[(slice(None), *slices(crop))].contiguous()
+
+
+class ZeroSignal(Signal):
+    """The prediction of the coarsest level."""
+
+    def read(self, region: Region) -> Tensor:
+        """Zeros."""
+        return torch.zeros(self.n_channels, *sides_of(region), device=self.device)
+
+
+class ExpandedSignal(Signal):
+    """The prediction of a level with these sides from the next coarser level."""
+
+    def __init__(self, coarser: Signal, sides: tuple[int, ...]) -> None:
+        super().__init__(coarser.n_channels, sides, coarser.device)
+        self._coarser = coarser
+
+    def read(self, region: Region) -> Tensor:
+        """The same bits in any region."""
+        around = halo(region, self._coarser.sides)
+        first = tuple(low for low, _ in around)
+        return predict(self._coarser.read(around), first, region)

@@ -5,7 +5,10 @@ that reading somebody's file can never import or call anything else.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from inspect import isabstract
 from typing import Any, TypeVar
 
@@ -16,6 +19,8 @@ from miner.config.schema import RunConfig
 T = TypeVar("T")
 
 TARGET = "_target_"
+
+_cached_validator: Any = lru_cache(TypeAdapter)  # takes a millisecond to build
 
 
 def describe(component: Any) -> dict[str, Any]:
@@ -33,62 +38,61 @@ def build(base: type[T], description: Any) -> T:
         ValueError: not a description, a class that is unknown or no `base`, or wrong fields.
     """
     if not isinstance(description, dict) or TARGET not in description:
-        raise ValueError(f"{_short(description)}: a {base.__name__} is described by a {TARGET}")
+        raise ValueError(f"{shorten(description)}: a {base.__name__} is described by a {TARGET}")
     target = str(description[TARGET])
     known = {_name(cls): cls for cls in _subclasses(base)}
     if target not in known:
-        target = _short(target)
+        target = shorten(target)
         module = target.rpartition(".")[0]
         raise ValueError(
             f"{TARGET}={target}: no {base.__name__} of that name is loaded; "
             f"import {module} first if you trust it (loaded: {', '.join(sorted(known))})"
         )
-    _check_ranges(base.__name__.lower(), description)
+    group = base.__name__.lower()
+    if group in RunConfig.model_fields:
+        settings: Any = RunConfig.model_fields[group].annotation
+        with _one_line_errors(group):
+            settings.model_validate(description)
     values = {name: value for name, value in description.items() if name != TARGET}
-    return checked(known[target], values)
+    return from_fields(known[target], values)
 
 
-def checked(cls: type[T], values: Any) -> T:
+def from_fields(cls: type[T], values: dict[str, Any]) -> T:
     """A dataclass made of plain data, of which every field has the type that it declares.
 
     Raises:
-        ValueError: no mapping, a field that is unknown, missing or wrong, a number that is not
-            finite.
+        ValueError: a field that is unknown, missing or wrong, a number that is not finite.
     """
-    if not isinstance(values, dict):
-        raise ValueError(f"{_short(values)}: a {cls.__name__} is described by its fields")
     unknown = sorted(set(values) - {f.name for f in fields(cls)})  # type: ignore[arg-type]
     if unknown:
-        raise ValueError(f"{_name(cls)}: has no field {_short(unknown[0])}")
-    try:
-        plain = json.dumps(values, allow_nan=False)
-        return TypeAdapter(cls).validate_json(plain, strict=True)
-    except ValidationError as error:
-        raise ValueError(f"{_name(cls)}: {_mistake(error)}") from error
+        raise ValueError(f"{_name(cls)}: has no field {shorten(unknown[0])}")
+    plain = json.dumps(values, allow_nan=False)
+    with _one_line_errors(_name(cls)):
+        return TypeAdapter(cls).validate_json(plain, strict=True)  # a cache would keep the class
 
 
-def _check_ranges(group: str, description: dict[str, Any]) -> None:
-    """Refuse numbers that settings of this group may not have; some bases are no group."""
-    field = RunConfig.model_fields.get(group)
-    settings: Any = field.annotation if field else None
-    if settings is None:
-        return
-    try:
-        settings.model_validate(description)
-    except ValidationError as error:
-        raise ValueError(f"{group}: {_mistake(error)}") from error
+def parse(cls: type[T], text: str, name: str) -> T:
+    """The same of JSON, which may have unknown fields; `name` is for the message."""
+    with _one_line_errors(name):
+        parsed: T = _cached_validator(cls).validate_json(text, strict=True)
+    return parsed
 
 
-def _mistake(error: ValidationError) -> str:
-    """The first of the things that are wrong."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    return f"{_short(name)}={_short(first['input'])}: {_short(first['msg'])}"
-
-
-def _short(value: Any) -> str:
+def shorten(value: Any) -> str:
     """A value from a file, which may be of any length, within a line."""
     return " ".join(str(value).split())[:80]
+
+
+@contextmanager
+def _one_line_errors(subject: str) -> Iterator[None]:
+    """Report the first field that is wrong, with its value and the rule."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        values = f"{shorten(field)}={shorten(first['input'])}"
+        raise ValueError(f"{subject}: {values}: {shorten(first['msg'])}") from error
 
 
 def _subclasses(base: type[T]) -> list[type[T]]:

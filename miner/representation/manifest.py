@@ -3,21 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from miner.representation.components import parse, shorten
 from miner.representation.spec import Spec
 from miner.support.errors import RepresentationError
-from miner.support.files import atomic_write, read_regular_file
+from miner.support.files import atomic_write, json_sha256, read_regular_file
 
 MANIFEST = "manifest.json"
 
-
 _FORMAT, _VERSION = "miner-representation", 4
-
-
-_MOST_BYTES = 2**28  # some two million shards
+_MAX_BYTES = 2**28  # some two million shards
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,15 @@ class Manifest:
     fit: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Content:
+    """What the file holds besides its format, version and checksum."""
+
+    spec: dict[str, Any]
+    fit: dict[str, Any]
+    levels: dict[int, dict[str, str]]
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest whole or not at all.
 
@@ -45,52 +51,39 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "version": _VERSION,
         "spec": manifest.spec.to_json(),
         "fit": dict(manifest.fit),
-        "levels": {str(level): dict(found) for level, found in levels},
+        "levels": {str(level): dict(checksums) for level, checksums in levels},
     }
-    content["sha256"] = _digest(content)
+    content["sha256"] = json_sha256(content)
     with atomic_write(folder / MANIFEST) as scratch:
         scratch.write_text(json.dumps(content, indent=1))
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check a folder's manifest; the shards that it names are not looked at.
+    """Read and check a folder's manifest, without the shards that it names.
 
     Raises:
-        RepresentationError: it is missing, damaged or foreign.
+        RepresentationError: it is missing, damaged or foreign, or of another version.
     """
     path = folder / MANIFEST
-    content = _checked(path)
     try:
-        spec = Spec.from_json(content["spec"])
-        levels = {int(level): dict(found) for level, found in content["levels"].items()}
-        fit = dict(content["fit"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RepresentationError(f"{path}: {error}") from error
-    strange = sorted(level for level in levels if not 0 <= level < spec.n_levels)
-    if strange:
-        raise RepresentationError(f"{path}: level {strange[0]} is not one of {spec.n_levels}")
-    return Manifest(spec, levels, fit)
-
-
-def _checked(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_regular_file(path, _MOST_BYTES))
-        given = content.pop("sha256", None) if isinstance(content, dict) else None
-        is_unchanged = given == _digest(content)
+        text = read_regular_file(path, _MAX_BYTES)
+        content = json.loads(text)
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise ValueError("it is not that of a MINER representation")
+        if (version := content.get("version")) != _VERSION:
+            message = f"format version {shorten(version)}, this program reads {_VERSION}"
+            if isinstance(version, int) and version < _VERSION:
+                message += "; an earlier version of the program wrote it, so fit again"
+            raise ValueError(message)
+        if content.pop("sha256", None) != json_sha256(content):
+            raise ValueError("the manifest was changed after it was written")
+        data = parse(_Content, text, MANIFEST)
+        spec = Spec.from_json(data.spec)
+        for level in data.levels:
+            if not 0 <= level < spec.n_levels:
+                raise ValueError(f"level {level} is not one of {spec.n_levels}")
     except FileNotFoundError as error:
         raise RepresentationError(f"{path}: no representation here; give its folder") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise RepresentationError(f"{path}: not a readable manifest ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise RepresentationError(f"{path}: not the manifest of a MINER representation")
-    if content.get("version") != _VERSION:
-        raise RepresentationError(
-            f"{path}: format version {content.get('version')}, this program reads {_VERSION}"
-        )
-    if not is_unchanged:
-        raise RepresentationError(f"{path}: the manifest was changed after it was written")
-    return content
-
-
-def _digest(content: Any) -> str:
-    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        raise RepresentationError(f"{path}: unreadable manifest: {error}") from error
+    return Manifest(spec, data.levels, data.fit)

@@ -1,6 +1,6 @@
 """Render a level from stored blocks and the reconstruction of the next coarser level."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import index
 
 import torch
@@ -13,10 +13,11 @@ from miner.representation.spec import Spec
 from miner.signals.grid import CoordinateFrame, PatchGrid, coordinates
 from miner.signals.regions import Region
 
-_PIXELS_AT_ONCE = 2**18
+_BATCH_PIXELS = 2**18
+_DEVICE_BATCH_PIXELS = 2**20  # fewer leave a GPU idle
 
-
-_DEVICE_PIXELS_AT_ONCE = 2**20  # fewer leave a GPU idle
+Outputs = Callable[[BlockNetwork, Parameters, Tensor], Tensor]
+"""Gives values `(B, C, P)` of a network's decoded blocks at encoded coordinates `(E, P)`."""
 
 
 def check_region(region: Region, sides: tuple[int, ...]) -> None:
@@ -36,10 +37,26 @@ def check_region(region: Region, sides: tuple[int, ...]) -> None:
         raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
 
 
+class ShardIndex:
+    """All shards of a level, found by the positions of their blocks."""
+
+    def __init__(self, grid: PatchGrid, shards: Sequence[Shard]) -> None:
+        self._shards = [shard for shard in shards if len(shard.blocks)]
+        positions, n_axes = [grid.positions(s.blocks) for s in self._shards], len(grid.sides)
+        self._first = torch.tensor([p.amin(0).tolist() for p in positions]).reshape(-1, n_axes)
+        self._last = torch.tensor([p.amax(0).tolist() for p in positions]).reshape(-1, n_axes)
+
+    def near(self, first: Sequence[int], end: Sequence[int]) -> list[Shard]:
+        """Shards that may have blocks in a box of patch coordinates, ends exclusive."""
+        begins_before = (self._first < torch.tensor(end)).all(-1)
+        ends_after = (self._last >= torch.tensor(first)).all(-1)
+        return [self._shards[n] for n in torch.nonzero(begins_before & ends_after).flatten()]
+
+
 def by_frame(frames: Tensor) -> Iterator[tuple[CoordinateFrame, Tensor]]:
     """The distinct rows of frames `(B, 1 + D)` and the numbers of the blocks that have each."""
-    for row, members in by_row(frames):
-        yield CoordinateFrame(row[0], row[1:]), members
+    for (generation, *offset), members in by_row(frames):
+        yield CoordinateFrame(generation, tuple(offset)), members
 
 
 def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
@@ -52,33 +69,6 @@ def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
         yield tuple(row), torch.nonzero(membership == number).flatten()
 
 
-Outputs = Callable[[BlockNetwork, Parameters, Tensor], Tensor]
-"""Gives values `(B, C, P)` of a network's decoded blocks at encoded coordinates `(E, P)`."""
-
-
-def plain_outputs(model: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-    """The network's own."""
-    return model.outputs(parameters, encoded)
-
-
-def block_values(
-    spec: Spec, model: BlockNetwork, parameters: Parameters, frames: Tensor, outputs: Outputs
-) -> Tensor:
-    """What decoded blocks of one network say, as patches `(B, C, *[patch_size] * D)`.
-
-    Computed where the parameters lie; frames `(B, 1 + D)` lie in the host's memory.
-    """
-    sides, device = (spec.patch_size,) * len(spec.sides), next(iter(parameters.values())).device
-    values = torch.empty(len(frames), spec.n_channels, *sides, device=device)
-    n_pixels = _PIXELS_AT_ONCE if device.type == "cpu" else _DEVICE_PIXELS_AT_ONCE
-    for frame, members in by_frame(frames):
-        encoded = model.mlp.encoding(coordinates(spec.patch_size, sides, frame)).to(device)
-        for part in members.to(device).split(max(1, n_pixels // encoded.shape[1])):
-            said = outputs(model, select(parameters, part), encoded)
-            values[part] = said.unflatten(-1, sides)
-    return values
-
-
 @torch.no_grad()
 def render_level(
     spec: Spec,
@@ -86,7 +76,7 @@ def render_level(
     shards: Iterable[Shard],
     prediction: Tensor,
     first: tuple[int, ...],
-    outputs: Outputs = plain_outputs,
+    outputs: Outputs = BlockNetwork.outputs,
 ) -> Tensor:
     """Join a level's active blocks to its prediction `(C, *box)`, on the prediction's device.
 
@@ -94,27 +84,40 @@ def render_level(
     or the level's own; blocks outside it are left out. Never clipped.
     """
     box = PatchGrid(tuple(prediction.shape[1:]), spec.patch_size)
-    grid = spec.grid(level)
     corner, device = torch.tensor(first) // spec.patch_size, prediction.device
     tiled = box.tiled(prediction)
     for shard in shards:
-        positions = grid.positions(shard.blocks) - corner
+        positions = spec.grid(level).positions(shard.blocks) - corner
         inside = ((positions >= 0) & (positions < torch.tensor(box.counts))).all(-1)
         if not inside.any():
             continue
-        values = prediction.new_empty(
-            len(positions), spec.n_channels, *(spec.patch_size,) * len(first)
-        )
-        for width, members, stored in shard.groups():
-            shown = inside[members]
-            parameters = spec.storage.decode(moved(select(stored, shown), device))
-            model, rows = spec.model(level, width), members[shown]
-            said = block_values(spec, model, parameters, shard.frames[rows], outputs)
-            values[rows.to(device)] = said
-        rows = torch.nonzero(inside).flatten()
-        places = tuple(positions[rows].T.to(device))
-        tiled[places] = spec.pyramid.merge(tiled[places], values[rows.to(device)])
+        for width, stored in shard.stored.items():
+            has_width = shard.widths == width
+            rows = torch.nonzero(inside & has_width).flatten()
+            parameters = moved(select(stored, inside[has_width]), device)
+            model, frames = spec.model(level, width), shard.frames[rows]
+            patches = _patches(spec, model, spec.storage.decode(parameters), frames, outputs)
+            tiles = tuple(positions[rows].T.to(device))
+            tiled[tiles] = spec.pyramid.merge(tiled[tiles], patches)
     return box.joined(tiled)
+
+
+def _patches(
+    spec: Spec, model: BlockNetwork, parameters: Parameters, frames: Tensor, outputs: Outputs
+) -> Tensor:
+    """Outputs of decoded blocks of one network, `(B, C, *[patch_size] * D)`.
+
+    Computed on the parameters' device; frames `(B, 1 + D)` are in the host's memory.
+    """
+    sides, device = (spec.patch_size,) * len(spec.sides), next(iter(parameters.values())).device
+    patches = torch.empty(len(frames), spec.n_channels, *sides, device=device)
+    batch_pixels = _BATCH_PIXELS if device.type == "cpu" else _DEVICE_BATCH_PIXELS
+    for frame, members in by_frame(frames):
+        encoded = model.mlp.encoding(coordinates(spec.patch_size, sides, frame)).to(device)
+        for batch in members.to(device).split(max(1, batch_pixels // encoded.shape[1])):
+            values = outputs(model, select(parameters, batch), encoded)
+            patches[batch] = values.unflatten(-1, sides)
+    return patches
 
 
 def whole_patches(region: Region, grid: PatchGrid) -> Region:

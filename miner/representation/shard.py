@@ -7,10 +7,9 @@ parameters and metadata. One checksum covers the tensors, another that one and t
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,14 +17,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from miner.models.parameters import Parameters
+from miner.representation.components import parse
 from miner.representation.spec import WIDEST, Spec
 from miner.support.errors import RepresentationError
-from miner.support.files import atomic_write
+from miner.support.files import atomic_write, json_sha256
 
 _REMEDY = "its run, resumed, fits it again"
-
-
-_WHOLE = (torch.int16, torch.int32, torch.int64)
+_MISFIT = "its tensors do not fit the manifest"
+_INTEGERS = (torch.int16, torch.int32, torch.int64)
 
 
 def shard_name(level: int, chunk: int) -> str:
@@ -53,6 +52,8 @@ class Shard:
     """Stored blocks of one chunk: numbers `(B,)` ascending, frames `(B, 1 + D)`, widths `(B,)`.
 
     `stored` holds, for each width, the stored tensors of the blocks that have it, in their order.
+    A shard that was written or read has the checksum of its file and that of its tensors, and the
+    digest of what it was fitted on, which a resumed fit compares.
     """
 
     level: int
@@ -62,16 +63,9 @@ class Shard:
     widths: Tensor
     stored: Mapping[int, Parameters]
     stats: ChunkStats
-
-    def groups(self) -> Iterator[tuple[int, Tensor, Parameters]]:
-        """Each width, which rows of `blocks` have it, and their stored tensors."""
-        for width, stored in self.stored.items():
-            yield width, torch.nonzero(self.widths == width).flatten(), stored
-
-    def width_counts(self) -> tuple[list[int], list[int]]:
-        """The widths that occur, and how many blocks have each."""
-        widths, counts = self.widths.unique(return_counts=True)
-        return widths.tolist(), counts.tolist()
+    sha256: str = ""
+    tensors_sha256: str = ""
+    parent_digest: str = ""
 
     @property
     def file_name(self) -> str:
@@ -79,78 +73,117 @@ class Shard:
         return shard_name(self.level, self.chunk)
 
 
-class ShardFile(NamedTuple):
-    """A shard as it lies in a file.
-
-    `sha256` covers the whole file, `tensors_sha256` the tensors alone, which a fit that is repeated
-    gives again. `basis` says what the shard was fitted on; a fit that is resumed asks for it.
-    """
-
-    shard: Shard
-    sha256: str
-    tensors_sha256: str
-    basis: str
-
-
-def write_shard(folder: Path, shard: Shard, basis: str = "") -> ShardFile:
-    """Write a shard whole or not at all.
+def write_shard(folder: Path, shard: Shard, parent_digest: str = "") -> Shard:
+    """Write a shard whole or not at all; gives it with its digests.
 
     Raises:
         ValueError: a number is not finite; nothing is written.
         OSError: the disk is full, or the folder cannot be written.
     """
-    tensors = _tensors(shard)
+    tensors = _joined(shard)
     if not _is_finite(tensors):
         raise ValueError(f"{shard.file_name}: holds NaN or infinite numbers")
+    digest = _digest(tensors)
     metadata = {
         "level": str(shard.level),
         "chunk": str(shard.chunk),
-        "basis": basis,
+        "basis": parent_digest,
         "stats": json.dumps(asdict(shard.stats)),
-        "tensors_sha256": _digest(tensors),
+        "tensors_sha256": digest,
     }
-    checksum = _checksum(metadata)
+    checksum = json_sha256(metadata)
     with atomic_write(folder / shard.file_name) as scratch:
         # save_file would hide the file from other users
         scratch.write_bytes(save(tensors, metadata | {"sha256": checksum}))
-    return ShardFile(shard, checksum, metadata["tensors_sha256"], basis)
+    return replace(shard, sha256=checksum, tensors_sha256=digest, parent_digest=parent_digest)
 
 
-def read_shard(path: Path, spec: Spec) -> ShardFile:
+def read_shard(path: Path, spec: Spec) -> Shard:
     """Read and check a shard.
 
     Raises:
         RepresentationError: the file is missing, damaged, or not of this representation.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise RepresentationError("no plain file")
+        _require(path.is_file() or not path.exists(), "no plain file")
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum = metadata.pop("sha256")
-        if _checksum(metadata) != checksum or _digest(tensors) != metadata["tensors_sha256"]:
-            raise RepresentationError("its checksum does not match its content")
-        if not _is_finite(tensors):
-            raise RepresentationError("it holds NaN or infinite numbers")
-        shard = _shard(tensors, metadata, spec)
-        return ShardFile(shard, checksum, metadata["tensors_sha256"], metadata["basis"])
+        found = json_sha256(metadata), _digest(tensors)
+        expected = checksum, metadata["tensors_sha256"]
+        _require(found == expected, "its checksum does not match its content")
+        _require(_is_finite(tensors), "it holds NaN or infinite numbers")
+        return _shard(tensors, metadata | {"sha256": checksum}, spec)
     except FileNotFoundError as error:
         raise RepresentationError(f"{path}: the shard is missing; {_REMEDY}") from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RepresentationError(f"{path}: damaged shard ({error}); {_REMEDY}") from error
 
 
-def _tensors(shard: Shard) -> Parameters:
-    """What a file holds: numbers of one type lie in one tensor, whose parts the spec tells."""
+def _shard(tensors: Parameters, metadata: Mapping[str, str], spec: Spec) -> Shard:
+    level, chunk = int(metadata["level"]), int(metadata["chunk"])
+    blocks, widths = tensors.pop("blocks"), tensors.pop("widths")
+    frames = tensors.pop("frames", torch.zeros(len(blocks), 1 + len(spec.sides), dtype=torch.int))
+    is_integer = all(tensor.dtype in _INTEGERS for tensor in (blocks, widths, frames))
+    _require(is_integer, "its blocks, widths and frames are not whole numbers")
+    blocks, widths, frames = blocks.long(), widths.long(), frames.long()
+    _check_blocks(blocks, frames, widths, level, spec)
+    stored = _split(tensors, level, widths, spec)
+    stats = parse(ChunkStats, metadata["stats"], "stats")
+    digests = metadata["sha256"], metadata["tensors_sha256"], metadata["basis"]
+    return Shard(level, chunk, blocks, frames, widths, stored, stats, *digests)
+
+
+def _check_blocks(blocks: Tensor, frames: Tensor, widths: Tensor, level: int, spec: Spec) -> None:
+    _require(0 <= level < spec.n_levels, f"level {level} is not one of {spec.n_levels}")
+    _require(blocks.ndim == 1, "its block numbers are not a list")
+    n_blocks = spec.grid(level).n_blocks
+    is_ascending = (blocks.diff() > 0).all() and ((blocks >= 0) & (blocks < n_blocks)).all()
+    _require(is_ascending, f"its block numbers are not ascending within {n_blocks}")
+    _require(frames.shape == (len(blocks), 1 + len(spec.sides)), "its frames are impossible")
+    generations, offsets = frames[:, :1], frames[:, 1:]
+    is_possible = (generations >= 0) & (generations < 32) & (offsets >= 0)
+    is_possible &= offsets >> generations == 0
+    _require(is_possible.all(), "its frames are impossible")
+    is_width = widths.shape == blocks.shape and ((widths > 0) & (widths <= WIDEST)).all()
+    _require(is_width, f"its widths are not one number from 1 to {WIDEST} per block")
+
+
+def _joined(shard: Shard) -> Parameters:
+    """The tensors of a file: all numbers of one type, flat, in one tensor."""
     tensors = {"blocks": shard.blocks.int(), "widths": shard.widths.short()}
     if shard.frames.any():
         tensors["frames"] = shard.frames.int()
-    rows: dict[str, list[Tensor]] = {}
+    parts: dict[str, list[Tensor]] = {}
     for _, stored in sorted(shard.stored.items()):
         for _, tensor in sorted(stored.items()):
-            rows.setdefault(_name(tensor.dtype), []).append(tensor.flatten())
-    return tensors | {name: torch.cat(parts) for name, parts in rows.items()}
+            parts.setdefault(_name(tensor.dtype), []).append(tensor.flatten())
+    return tensors | {name: torch.cat(flat) for name, flat in parts.items()}
+
+
+def _split(
+    tensors: Mapping[str, Tensor], level: int, widths: Tensor, spec: Spec
+) -> dict[int, Parameters]:
+    """Undo what `_joined` joined: the spec knows the shapes."""
+    rest = {kind: tensor.flatten() for kind, tensor in tensors.items()}
+    stored: dict[int, Parameters] = {}
+    for width in widths.unique().tolist():
+        n_blocks = int((widths == width).sum())
+        layout = spec.storage.layout(spec.model(level, width).shapes())
+        stored[width] = {}
+        for name, (dtype, shape) in sorted(layout.items()):
+            kind, size = _name(dtype), n_blocks * math.prod(shape)
+            part, rest[kind] = rest[kind][:size], rest[kind][size:]
+            _require(part.dtype == dtype and len(part) == size, _MISFIT)
+            stored[width][name] = part.reshape(n_blocks, *shape)
+    _require(not any(map(len, rest.values())), _MISFIT)
+    return stored
+
+
+def _require(condition: Tensor | bool, message: str) -> None:
+    if not condition:
+        raise RepresentationError(message)
 
 
 def _is_finite(tensors: Parameters) -> bool:
@@ -161,71 +194,9 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _shard(tensors: Parameters, metadata: dict[str, str], spec: Spec) -> Shard:
-    level, chunk = int(metadata["level"]), int(metadata["chunk"])
-    blocks, widths = tensors.pop("blocks"), tensors.pop("widths")
-    frames = tensors.pop("frames", torch.zeros(len(blocks), 1 + len(spec.sides), dtype=torch.int))
-    if any(tensor.dtype not in _WHOLE for tensor in (blocks, widths, frames)):
-        raise RepresentationError("its blocks, widths and frames are not whole numbers")
-    blocks, widths, frames = blocks.long(), widths.long(), frames.long()
-    stats: dict[str, Any] = json.loads(metadata["stats"])
-    stats["curve"] = tuple((step, seconds, sse) for step, seconds, sse in stats["curve"])
-    _check_blocks(blocks, frames, level, spec)
-    if widths.shape != blocks.shape or not bool(((widths > 0) & (widths <= WIDEST)).all()):
-        raise RepresentationError(f"its widths are not one number from 1 to {WIDEST} per block")
-    stored = _parted(tensors, level, widths, spec)
-    return Shard(level, chunk, blocks, frames, widths, stored, ChunkStats(**stats))
-
-
-def _parted(
-    tensors: Mapping[str, Tensor], level: int, widths: Tensor, spec: Spec
-) -> dict[int, Parameters]:
-    """Undo what `_tensors` joined."""
-    taken = dict.fromkeys(tensors, 0)
-    stored: dict[int, Parameters] = {}
-    for width in widths.unique().tolist():
-        n_blocks = int((widths == width).sum())
-        layout = spec.storage.layout(spec.model(level, width).shapes())
-        stored[width] = {}
-        for name, (dtype, shape) in sorted(layout.items()):
-            kind, size = _name(dtype), n_blocks * math.prod(shape)
-            part = tensors[kind].flatten()[taken[kind] : taken[kind] + size]
-            if len(part) != size or part.dtype != dtype:
-                raise RepresentationError("its tensors do not fit the manifest")
-            stored[width][name] = part.reshape(n_blocks, *shape)
-            taken[kind] += size
-    unread = [kind for kind, tensor in tensors.items() if not 0 < taken[kind] == tensor.numel()]
-    if unread:
-        raise RepresentationError("its tensors do not fit the manifest")
-    return stored
-
-
-def _check_blocks(blocks: Tensor, frames: Tensor, level: int, spec: Spec) -> None:
-    if not 0 <= level < spec.n_levels:
-        raise RepresentationError(f"level {level} is not one of {spec.n_levels}")
-    n_blocks = spec.grid(level).n_blocks
-    if blocks.ndim != 1:
-        raise RepresentationError("its block numbers are not a list")
-    ascending = bool((blocks.diff() > 0).all())
-    if len(blocks) and not (ascending and blocks[0] >= 0 and blocks[-1] < n_blocks):
-        raise RepresentationError(f"its block numbers are not ascending within {n_blocks}")
-    if tuple(frames.shape) != (len(blocks), 1 + len(spec.sides)):
-        raise RepresentationError("its frames are impossible")
-    generations = frames[:, :1]
-    if not bool(
-        ((generations >= 0) & (generations < 32) & (frames[:, 1:] >= 0)).all()
-        and (frames[:, 1:] < 2**generations).all()
-    ):
-        raise RepresentationError("its frames are impossible")
-
-
 def _digest(tensors: Parameters) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _checksum(metadata: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """All that rendering needs besides the parameters themselves."""
 
+import json
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -12,17 +13,35 @@ from miner.models.heads import Head
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.pyramids.pyramid import Pyramid
 from miner.pyramids.resample import half
-from miner.representation.components import build, checked, describe
+from miner.representation.components import build, describe, from_fields, parse
 from miner.representation.storage import Storage
 from miner.signals.grid import PatchGrid
 
-WIDEST = 1024
-"""Features of a network's hidden layers, at most."""
+WIDEST = 1024  # features of a hidden layer, at most
+_MAX_DEPTH, _MAX_LEVELS, _MAX_CHANNELS, _MAX_PATCH_SIZE = 16, 32, 2**12, 512
+_MAX_SIDE, _MAX_PIXELS, _MAX_PATCH_VALUES = 2**31, 2**40, 2**24
 
-_DEEPEST, _MOST_LEVELS, _MOST_CHANNELS, _LARGEST_PATCH = 16, 32, 2**12, 512
+
+@dataclass(frozen=True)
+class _NetworkData:
+    width: int
+    depth: int
+    encoding: dict[str, Any]
+    activation: dict[str, Any]
+    head: dict[str, Any]
 
 
-_LONGEST, _MOST_PIXELS, _MOST_VALUES = 2**31, 2**40, 2**24
+@dataclass(frozen=True)
+class _SpecData:
+    """A spec in plain data: the fields of a manifest, with components as `describe` gives them."""
+
+    sides: tuple[int, ...]
+    n_channels: int
+    patch_size: int
+    pyramid: dict[str, Any]
+    storage: dict[str, Any]
+    pixel_format: dict[str, Any]
+    models: tuple[_NetworkData, ...]
 
 
 @dataclass(frozen=True)
@@ -43,22 +62,22 @@ class Spec:
 
     def __post_init__(self) -> None:
         """Check the sizes."""
-        sides, values = self.sides, self.patch_size ** len(self.sides) * self.n_channels
-        if not 2 <= len(sides) <= 3 or not all(1 <= side <= _LONGEST for side in sides):
-            raise ValueError(f"sides={sides!s:.80}: must be 2 or 3 numbers from 1 to {_LONGEST}")
-        if math.prod(sides) > _MOST_PIXELS:
-            raise ValueError(f"sides={sides}: must be {_MOST_PIXELS} pixels at most; crop it")
-        _check("patch_size", self.patch_size, _LARGEST_PATCH)
-        _check("n_channels", self.n_channels, _MOST_CHANNELS)
-        if values > _MOST_VALUES:
+        sides, n_values = self.sides, self.patch_size ** len(self.sides) * self.n_channels
+        if not 2 <= len(sides) <= 3 or not all(1 <= side <= _MAX_SIDE for side in sides):
+            raise ValueError(f"sides={sides!s:.80}: must be 2 or 3 numbers from 1 to {_MAX_SIDE}")
+        if math.prod(sides) > _MAX_PIXELS:
+            raise ValueError(f"sides={sides}: must be {_MAX_PIXELS} pixels at most; crop it")
+        _check("patch_size", self.patch_size, _MAX_PATCH_SIZE)
+        _check("n_channels", self.n_channels, _MAX_CHANNELS)
+        if n_values > _MAX_PATCH_VALUES:
             raise ValueError(
-                f"patch_size={self.patch_size}: patches of {values} values; the most is "
-                f"{_MOST_VALUES}, so use a smaller one"
+                f"patch_size={self.patch_size}: patches of {n_values} values; the most is "
+                f"{_MAX_PATCH_VALUES}, so use a smaller one"
             )
-        _check("levels", len(self.models), _MOST_LEVELS)
+        _check("levels", len(self.models), _MAX_LEVELS)
         for model in self.models:
             _check("width", model.mlp.width, WIDEST)
-            _check("depth", model.mlp.depth, _DEEPEST)
+            _check("depth", model.mlp.depth, _MAX_DEPTH)
 
     @property
     def n_levels(self) -> int:
@@ -88,67 +107,50 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `from_json` reads back."""
-        return {
-            "sides": list(self.sides),
-            "n_channels": self.n_channels,
-            "patch_size": self.patch_size,
-            "pyramid": describe(self.pyramid),
-            "storage": describe(self.storage),
-            "pixel_format": asdict(self.pixel_format),
-            "models": [_model_to_json(model) for model in self.models],
-        }
+        components = describe(self.pyramid), describe(self.storage)
+        networks = tuple(
+            _NetworkData(
+                model.mlp.width,
+                model.mlp.depth,
+                describe(model.mlp.encoding),
+                describe(model.mlp.activation),
+                describe(model.head),
+            )
+            for model in self.models
+        )
+        sizes = self.sides, self.n_channels, self.patch_size
+        return asdict(_SpecData(*sizes, *components, asdict(self.pixel_format), networks))
 
     @staticmethod
-    def from_json(data: dict[str, Any]) -> "Spec":
-        """Read what `to_json` wrote.
+    def from_json(data: Any) -> "Spec":
+        """Read what `to_json` gave.
 
         Raises:
             ValueError: a field is missing or wrong; the message names it.
         """
-        try:
-            pixel_format = checked(PixelFormat, data["pixel_format"])
-            if pixel_format.channels != data["n_channels"]:
-                raise ValueError("n_channels: the pixel format has another number of channels")
-            _check("levels", len(data["models"]), _MOST_LEVELS)
-            return Spec(
-                sides=tuple(_whole(side, "sides") for side in data["sides"]),
-                n_channels=_whole(data["n_channels"], "n_channels"),
-                patch_size=_whole(data["patch_size"], "patch_size"),
-                pyramid=build(Pyramid, data["pyramid"]),  # type: ignore[type-abstract]
-                storage=build(Storage, data["storage"]),  # type: ignore[type-abstract]
-                pixel_format=pixel_format,
-                models=tuple(_model_from_json(m, data) for m in data["models"]),
-            )
-        except (KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"malformed spec ({type(error).__name__}: {error})") from error
+        given = parse(_SpecData, json.dumps(data), "spec")
+        pixel_format = from_fields(PixelFormat, given.pixel_format)
+        if pixel_format.channels != given.n_channels:
+            raise ValueError("n_channels: the pixel format has another number of channels")
+        _check("levels", len(given.models), _MAX_LEVELS)
+        built = {
+            "pixel_format": pixel_format,
+            "pyramid": build(Pyramid, given.pyramid),  # type: ignore[type-abstract]
+            "storage": build(Storage, given.storage),  # type: ignore[type-abstract]
+            "models": tuple(_network(model, given) for model in given.models),
+        }
+        return Spec(**(vars(given) | built))
 
 
-def _model_to_json(model: BlockNetwork) -> dict[str, Any]:
-    return {
-        "width": model.mlp.width,
-        "depth": model.mlp.depth,
-        "encoding": describe(model.mlp.encoding),
-        "activation": describe(model.mlp.activation),
-        "head": describe(model.head),
-    }
-
-
-def _model_from_json(data: dict[str, Any], spec: dict[str, Any]) -> BlockNetwork:
+def _network(data: _NetworkData, spec: _SpecData) -> BlockNetwork:
     mlp = BlockMLP(
-        encoding=build(Encoding, data["encoding"]),  # type: ignore[type-abstract]
-        activation=build(Activation, data["activation"]),  # type: ignore[type-abstract]
-        width=_whole(data["width"], "width"),
-        depth=_whole(data["depth"], "depth"),
-        n_axes=len(spec["sides"]),
+        encoding=build(Encoding, data.encoding),  # type: ignore[type-abstract]
+        activation=build(Activation, data.activation),  # type: ignore[type-abstract]
+        width=data.width,
+        depth=data.depth,
+        n_axes=len(spec.sides),
     )
-    head = build(Head, data["head"])  # type: ignore[type-abstract]
-    return BlockNetwork(mlp, head, n_channels=spec["n_channels"])
-
-
-def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{name}={value!r:.40}: must be a whole number")
-    return value
+    return BlockNetwork(mlp, build(Head, data.head), spec.n_channels)  # type: ignore[type-abstract]
 
 
 def _check(name: str, value: int, most: int) -> None:

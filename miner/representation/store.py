@@ -1,38 +1,80 @@
-"""The representation's folder while it is being made, or made further."""
+"""Shards in a folder, and the folder of a representation that a run is making."""
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from miner.representation import (
-    MANIFEST,
-    Manifest,
-    Shard,
-    ShardFile,
-    ShardFolder,
-    Spec,
-    header_of,
-    read_manifest,
-    shard_name,
-    write_manifest,
-)
+from miner.models.parameters import Parameters
+from miner.representation.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+from miner.representation.shard import Shard, read_shard, shard_name, write_shard
+from miner.representation.spec import Spec
 from miner.support.errors import ConfigError, RepresentationError
-from miner.support.files import wait_for_file
+from miner.support.files import TIMEOUT_S, wait_for_file
 
 _LOG = logging.getLogger("miner")
 
 
-class FolderStore:
-    """Takes shards as they are finished and finds those that an earlier start has left.
+class ShardFolder:
+    """Opens the shards of one representation, whose parameters are read when they are needed."""
 
-    A shard is taken up if its file is whole and its `basis` is the present one: the digest of what
-    the fit depends on and of all coarser levels' tensors. So a shard of another fit, or one whose
-    coarser levels came out differently, is fitted again. Of several processes one keeps the folder:
-    it alone looks for earlier shards and writes the manifest.
+    def __init__(self, folder: Path, spec: Spec) -> None:
+        self.folder, self._spec = folder, spec
+        self._stored = lru_cache(maxsize=8)(self._read)  # neighbours are stored in few shards
+
+    def open(self, name: str) -> Shard:
+        """Check a shard.
+
+        Raises:
+            RepresentationError: it is missing, damaged, or not of this representation.
+        """
+        if Path(name).name != name or name in ("", "..", "."):
+            raise RepresentationError(f"{self.folder}: shard {name!r} is outside the folder")
+        return self.refer(read_shard(self.folder / name, self._spec))
+
+    def refer(self, shard: Shard) -> Shard:
+        """A shard whose parameters stay in its file, and are checked whenever they are read."""
+        read = partial(self._stored, shard.file_name, shard.sha256)
+        return replace(shard, stored=_FileParameters(read))
+
+    def _read(self, name: str, sha256: str) -> Mapping[int, Parameters]:
+        shard = read_shard(self.folder / name, self._spec)
+        if shard.sha256 != sha256:
+            raise RepresentationError(f"{self.folder / name}: was changed while it was in use")
+        return shard.stored
+
+
+class _FileParameters(Mapping[int, Parameters]):
+    """`Shard.stored`, read whenever it is used."""
+
+    def __init__(self, read: Callable[[], Mapping[int, Parameters]]) -> None:
+        self._read = read
+
+    def __getitem__(self, width: int) -> Parameters:
+        return self._read()[width]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+
+class FolderStore:
+    """Writes shards as they are finished, and finds those of an earlier start of the run.
+
+    A shard is resumed if its file is whole and it has the present `parent_digest`: of what the fit
+    depends on (`digest`) and of all coarser levels' tensors. So a shard of another fit, or one with
+    other coarser levels, is fitted again. `fit` is for the manifest.
+
+    Of several processes one is the writer: it alone resumes shards and writes the manifest. The
+    others wait up to `timeout_s` for a file that a network disk shows late. All that writes raises
+    `OSError` if the disk is full, or the folder cannot be written.
     """
 
     def __init__(
@@ -41,24 +83,22 @@ class FolderStore:
         spec: Spec,
         fit: Mapping[str, Any],
         digest: str,
-        is_keeper: bool = True,
+        is_writer: bool = True,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Take the folder, what the manifest says of the fit, and a digest of what matters."""
         self.folder, self._spec, self._fit = folder, spec, fit
-        self._is_keeper = is_keeper
+        self._is_writer, self._timeout_s = is_writer, timeout_s
         self._files = ShardFolder(folder, spec)
-        self._levels: dict[int, dict[str, str]] = {}
-        self._present: dict[int, ShardFile] = {}
-        self._basis = digest
-        self._expected: Mapping[int, Mapping[str, str]] = {}
-        self._level = spec.n_levels
+        self._parent_digest, self._level = digest, spec.n_levels
+        self._finished: dict[int, dict[str, str]] = {}  # levels, as the manifest lists them
+        self._earlier: Mapping[int, Mapping[str, str]] = {}  # the same, of an earlier start
+        self._present: dict[int, Shard] = {}
 
     def begin(self) -> None:
-        """Make the folder, or look at what an earlier start has left in it.
+        """Make the folder, or read what an earlier start has left in it.
 
         Raises:
-            ConfigError: another kernel was at work, whose bits are others.
-            OSError: the disk is full, or the folder cannot be written.
+            ConfigError: another backend began it, which computes other bits.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         for part in self.folder.glob(".*.part"):  # of a process that was killed
@@ -66,123 +106,102 @@ class FolderStore:
         if (self.folder / MANIFEST).exists():
             try:
                 manifest = read_manifest(self.folder)
-            except RepresentationError as error:  # shards are judged by their own basis
+            except RepresentationError as error:  # shards have checksums and digests of their own
                 _LOG.warning("%s; it is written anew", error)
             else:
-                self._refuse_other_backend(manifest.fit.get("backend"))
-                self._expected = manifest.levels
+                before, now = manifest.fit.get("backend"), self._fit.get("backend")
+                if before not in (None, now):
+                    raise ConfigError(
+                        f"{self.folder.parent}: was begun with {before}, and here {now} would go "
+                        "on, with other bits; go on where it was begun, or name another folder"
+                    )
+                self._earlier = manifest.levels
         self._write_manifest()
 
     def join(self) -> None:
-        """Find the folder that another process has begun.
+        """Wait for the folder that the writer has begun.
 
         Raises:
-            FileNotFoundError: it is not to be seen from here.
+            FileNotFoundError: this machine does not see it.
         """
-        wait_for_file(self.folder / MANIFEST)
+        wait_for_file(self.folder / MANIFEST, self._timeout_s)
 
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
-        """Take up the level's finished shards; gives the chunks that are still to be fitted.
+        """Resume a level's finished shards; gives the chunks that the writer has yet to fit.
 
-        Whoever does not keep the folder gives none.
-
-        `chunks` are the blocks of each. A file that cannot be taken up is reported by its name.
+        `chunks` are the blocks of each. A file that cannot be used is reported by its name. Other
+        processes than the writer get an empty list.
         """
         self._level, self._present = level, {}
-        if not self._is_keeper:
+        if not self._is_writer:
             return []
         for chunk, blocks in enumerate(chunks):
             try:
-                file = self._resumed(chunk, blocks)
+                if shard := self._resumed(chunk, blocks):
+                    self._present[chunk] = shard
             except RepresentationError as error:
                 _LOG.warning("%s", error)
-                file = None
-            if file is not None:
-                self._present[chunk] = file
-        for stray in self._strays(len(chunks)):
-            _LOG.warning("%s: is no shard of this fit; it is left alone", stray)
+        names = {shard_name(level, chunk) for chunk in range(len(chunks))}
+        for path in sorted(self.folder.glob(shard_name(level, 0).replace("00000", "*"))):
+            if path.name not in names:
+                _LOG.warning("%s: is no shard of this fit; it is left alone", path)
         missing = [chunk for chunk in range(len(chunks)) if chunk not in self._present]
-        if missing and self._expected:
-            self._expected = {}  # the manifest must not name files that are about to change
+        if missing and self._earlier:
+            self._earlier = {}  # the manifest must not name files that are about to change
             self._write_manifest()
         return missing
 
     def add(self, shard: Shard) -> None:
-        """Write a shard whole or not at all.
+        """Write a shard whole or not at all; its parameters then stay in the file."""
+        written = write_shard(self.folder, shard, self._parent_digest)
+        self._present[shard.chunk] = self._files.refer(written)
+
+    def shard_headers(self) -> list[Shard]:
+        """This process's shards of the level without parameters, for `add_remote` elsewhere."""
+        return [replace(shard, stored={}) for shard in self._present.values()]
+
+    def add_remote(self, shard_headers: Iterable[Shard]) -> None:
+        """Add shards that other processes have written.
 
         Raises:
-            OSError: the disk is full, or the folder cannot be written.
+            FileNotFoundError: this machine does not see a file.
         """
-        self._present[shard.chunk] = self._files.write(shard, self._basis)
-
-    def shard_headers(self) -> list[ShardFile]:
-        """What this process has of the present level, for the others to `take`."""
-        return [header_of(file) for file in self._present.values()]
-
-    def add_remote(self, shard_headers: Iterable[ShardFile]) -> None:
-        """Know of shards that other processes have written.
-
-        Raises:
-            FileNotFoundError: a file is not to be seen from here.
-        """
-        for head in shard_headers:
-            if head.shard.chunk not in self._present:
-                wait_for_file(self.folder / head.shard.file_name)
-                self._present[head.shard.chunk] = self._files.refer(head)
+        for header in shard_headers:
+            if header.chunk not in self._present:
+                wait_for_file(self.folder / header.file_name, self._timeout_s)
+                self._present[header.chunk] = self._files.refer(header)
 
     @property
     def shards(self) -> list[Shard]:
-        """The present level's, in the order of chunks; their numbers lie in their files."""
-        return [file.shard for _, file in sorted(self._present.items())]
+        """The level's shards in the order of chunks."""
+        return [shard for _, shard in sorted(self._present.items())]
 
     def finish_level(self) -> None:
-        """Name the level's shards in the manifest, which the keeper writes.
-
-        Raises:
-            OSError: the disk is full, or the folder cannot be written.
-        """
-        files = [file for _, file in sorted(self._present.items())]
-        self._levels[self._level] = {file.shard.file_name: file.sha256 for file in files}
-        if self._is_keeper:
+        """Add the level's shards to the manifest, which the writer writes."""
+        self._finished[self._level] = {shard.file_name: shard.sha256 for shard in self.shards}
+        if self._is_writer:
             self._write_manifest()
-        self._basis = _digest(self._basis, *(file.tensors_sha256 for file in files))
+        digests = [self._parent_digest, *(shard.tensors_sha256 for shard in self.shards)]
+        self._parent_digest = hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
     @property
     def n_bytes(self) -> int:
         """Size of the manifest and of the shards that it names."""
-        names = [MANIFEST, *(name for found in self._levels.values() for name in found)]
+        names = [MANIFEST, *(name for level in self._finished.values() for name in level)]
         return sum((self.folder / name).stat().st_size for name in names)
 
-    def _refuse_other_backend(self, before: Any) -> None:
-        now = self._fit.get("backend")
-        if before not in (None, now):
-            raise ConfigError(
-                f"{self.folder.parent}: was begun with {before}, and here {now} would go on, with "
-                "other bits; go on where it was begun, or name another folder"
-            )
-
     def _write_manifest(self) -> None:
-        finer = {level: found for level, found in self._expected.items() if level < self._level}
-        write_manifest(self.folder, Manifest(self._spec, finer | self._levels, self._fit))
+        finer = {level: found for level, found in self._earlier.items() if level < self._level}
+        write_manifest(self.folder, Manifest(self._spec, finer | self._finished, self._fit))
 
-    def _resumed(self, chunk: int, blocks: Tensor) -> ShardFile | None:
+    def _resumed(self, chunk: int, blocks: Tensor) -> Shard | None:
         name = shard_name(self._level, chunk)
-        expected = self._expected.get(self._level, {}).get(name)
+        expected = self._earlier.get(self._level, {}).get(name)
         if expected is None and not (self.folder / name).exists():
             return None
-        file = self._files.open(name)
-        shard = file.shard
-        is_ours = file.basis == self._basis and expected in (None, file.sha256)
-        is_in_place = (shard.level, shard.chunk) == (self._level, chunk)
-        if not (is_ours and is_in_place and set(shard.blocks.tolist()) <= set(blocks.tolist())):
+        shard = self._files.open(name)
+        found = (shard.level, shard.chunk, shard.parent_digest, shard.sha256)
+        wanted = (self._level, chunk, self._parent_digest, expected or shard.sha256)
+        if found != wanted or not set(shard.blocks.tolist()) <= set(blocks.tolist()):
             raise RepresentationError(f"{self.folder / name}: is of another fit, and fitted again")
-        return file
-
-    def _strays(self, n_chunks: int) -> Iterator[Path]:
-        names = {shard_name(self._level, chunk) for chunk in range(n_chunks)}
-        found = sorted(self.folder.glob(shard_name(self._level, 0).replace("00000", "*")))
-        return (path for path in found if path.name not in names)
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+        return shard

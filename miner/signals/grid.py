@@ -19,8 +19,8 @@ from miner.signals.regions import TILE_SIDE, Region, tiles
 class PatchGrid:
     """The patches of `patch_size` pixels a side that cover a signal; row-major block numbers.
 
-    Patches at the far edges may hold fewer real pixels; their `extent` says how many. Numbers and
-    places of blocks are tensors in the host's memory; signals and their patches lie on any device.
+    Patches at the far edges may have fewer real pixels. Block numbers and positions are tensors in
+    the host's memory; signals and their patches are on any device.
     """
 
     sides: tuple[int, ...]
@@ -48,13 +48,12 @@ class PatchGrid:
         return numbers
 
     def morton_order(self, blocks: Tensor) -> Tensor:
-        """Blocks `(B,)` in Z-order (Morton 1966): neighbours in the list lie near each other."""
+        """Blocks `(B,)` in Z-order (Morton 1966): neighbours in it are close in space."""
         positions, n_axes = self.positions(blocks), len(self.sides)
         key = torch.zeros_like(blocks)
         for bit in range(max(self.counts).bit_length()):
             for axis in range(n_axes):
-                place = n_axes * bit + n_axes - 1 - axis
-                key |= ((positions[:, axis] >> bit) & 1) << place
+                key |= ((positions[:, axis] >> bit) & 1) << (n_axes * bit + n_axes - 1 - axis)
         return blocks[key.argsort()]
 
     def tiles(self, tile_side: int = TILE_SIDE) -> Iterator[Region]:
@@ -77,10 +76,16 @@ class PatchGrid:
 
     def cut(self, signal: Tensor, blocks: Tensor) -> Tensor:
         """Patches `(B, C, *[patch_size] * D)` of a signal `(C, *S)`, zero beyond its edges."""
-        positions = self.positions(blocks)
-        if len(positions) == 0:
-            return signal.new_empty(0, signal.shape[0], *(self.patch_size for _ in self.sides))
-        return self.tiled(signal)[tuple(positions.T.to(signal.device))]
+        return self.tiled(signal)[tuple(self.positions(blocks).T.to(signal.device))]
+
+    def tiled(self, signal: Tensor) -> Tensor:
+        """A copy of the signal, zero beyond its edges, as `(*counts, C, *[patch_size] * D)`."""
+        n_axes = len(self.sides)
+        pads = [c * self.patch_size - s for c, s in zip(self.counts, self.sides, strict=True)]
+        padded = F.pad(signal, [n for pad in reversed(pads) for n in (0, pad)])
+        split = [n for count in self.counts for n in (count, self.patch_size)]
+        order = [*range(1, 2 * n_axes, 2), 0, *range(2, 2 * n_axes + 1, 2)]
+        return padded.reshape(signal.shape[0], *split).permute(order)
 
     def joined(self, tiled: Tensor) -> Tensor:
         """The signal `(C, *S)` of its patches as `tiled` lays them out."""
@@ -96,22 +101,13 @@ class PatchGrid:
         n_values = self.valid_sizes(torch.arange(self.n_blocks)).prod(-1) * signal.shape[0]
         return sums / n_values.to(signal.device)
 
-    def tiled(self, signal: Tensor) -> Tensor:
-        """A copy of the signal, zero beyond its edges, as `(*counts, C, *[patch_size] * D)`."""
-        n_axes = len(self.sides)
-        pads = [c * self.patch_size - s for c, s in zip(self.counts, self.sides, strict=True)]
-        padded = F.pad(signal, [n for pad in reversed(pads) for n in (0, pad)])
-        split = [n for count in self.counts for n in (count, self.patch_size)]
-        order = [*range(1, 2 * n_axes, 2), 0, *range(2, 2 * n_axes + 1, 2)]
-        return padded.reshape(signal.shape[0], *split).permute(order)
-
 
 @dataclass(frozen=True)
 class CoordinateFrame:
-    """The part of an ancestor's coordinate box that a block sees.
+    """The part of an ancestor's coordinate box that a block covers.
 
-    `generation` g halves the box g times; `offset` says which of the 2^g parts along each axis.
-    Generation 0 is the block's own box, [-1, 1] along every axis.
+    `generation` g halves the box g times; `offset` is one of the 2^g parts along each axis.
+    Generation 0 is the box of the block itself, [-1, 1] along every axis.
     """
 
     generation: int
@@ -119,15 +115,15 @@ class CoordinateFrame:
 
     @staticmethod
     def own(n_axes: int) -> "CoordinateFrame":
-        """The frame of a block that started by itself."""
+        """The frame of a block that inherits nothing."""
         return CoordinateFrame(0, (0,) * n_axes)
 
 
 def coordinates(patch_size: int, valid_size: tuple[int, ...], frame: CoordinateFrame) -> Tensor:
     """Pixel centres of a patch, `(D, P)` in [-1, 1], over its real pixels only, row-major.
 
-    Along an axis, pixel i of a block with a frame of its own lies at `(i + 0.5) * 2 / patch_size
-    - 1`; in an ancestor's frame the same interval is mapped into the block's part of the box.
+    Along an axis, pixel i in generation 0 is at `(i + 0.5) * 2 / patch_size - 1`; in an ancestor's
+    frame the same interval is mapped into the block's part of the box.
     """
     axes = []
     for pixels, offset in zip(valid_size, frame.offset, strict=True):

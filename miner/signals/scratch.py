@@ -1,4 +1,4 @@
-"""Large arrays of a run, in memory or in files that are gone when the run ends."""
+"""Large arrays of a run, in memory or in files that are removed when the run ends."""
 
 import math
 import os
@@ -10,11 +10,8 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-IN_MEMORY_BYTES = 2**28
-"""So much may lie in memory; what takes more goes to files."""
-
-TILE = ".tile"
-"""How the names of files with one tile of a signal end."""
+IN_MEMORY_BYTES = 2**28  # larger arrays go to files
+TILE = ".tile"  # suffix of files with one tile of a signal
 
 Index = tuple[slice, ...]
 
@@ -25,12 +22,10 @@ class ArrayLike(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Length along each axis."""
-        ...
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values."""
-        ...
 
     def __getitem__(self, index: Index, /) -> Any: ...
 
@@ -42,18 +37,13 @@ class WritableArray(ArrayLike, Protocol):
 
 
 class NpyFile:
-    """An array in an `.npy` file.
+    """An array in an `.npy` file, mapped into memory only while it is accessed.
 
-    It is mapped for the moment of an access only: pages that stay mapped count as this process's
-    memory, and would be as large as the file in the end.
+    Pages that stay mapped would count as this process's memory, up to the size of the file. Raises
+    `ValueError` if the file is damaged, cut short, or would have to be unpickled.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a file.
-
-        Raises:
-            ValueError: it is damaged, cut short, or would have to be unpickled.
-        """
         self.path = path
         mapped: Any = np.load(path, mmap_mode="r", allow_pickle=False)
         self.shape: tuple[int, ...] = mapped.shape
@@ -63,14 +53,14 @@ class NpyFile:
 
     @classmethod
     def create(cls, path: Path, shape: Sequence[int], dtype: DTypeLike) -> Self:
-        """Make a file and take its space on the disk, so that no later write can lack it.
+        """Make a file and reserve its disk space, so that no later write runs out of it.
 
         Raises:
             OSError: the disk is full.
         """
-        made = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
         with path.open("r+b") as stream:
-            _reserve(stream.fileno(), made.offset, path.stat().st_size)
+            _reserve(stream.fileno(), array.offset, path.stat().st_size)
         return cls(path)
 
     def __getitem__(self, index: Index) -> NDArray[Any]:
@@ -80,24 +70,22 @@ class NpyFile:
         self._mapped("r+")[index] = values
 
     def _mapped(self, mode: Literal["r", "r+"]) -> NDArray[Any]:
-        """Without another look at the header, which Python 3.11 cannot parse in several threads."""
+        """Skips the header, which Python 3.11 cannot parse in several threads at once."""
         return np.memmap(self.path, self.dtype, mode, self._offset, self.shape, self._order)
 
 
 class Scratch:
-    """Makes arrays: in files below a folder, or in memory where there is none.
+    """Makes arrays: in files below a folder of its own, or in memory where the folder is None.
 
-    The folder is made when it is needed. At the end of a `with` statement its arrays and the folder
-    are removed, as are at the beginning those that an earlier run left there; those of a run's
-    further processes lie in folders below it.
+    Entering and leaving a `with` statement removes the scratch files below the folder, those of
+    an earlier run included, and the folder itself. The folder is made for the first array.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        """Take a folder that nothing else uses."""
         self._folder = folder
 
     def array(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:
-        """An array of which nothing is known yet; `name` is its own within this scratch.
+        """A new array with undefined values and a name that is unique in this scratch.
 
         Raises:
             OSError: the disk is full.
@@ -108,16 +96,16 @@ class Scratch:
         return NpyFile.create(self._folder / f"{name}.npy", shape, dtype)
 
     def remove(self, name: str) -> None:
-        """Give back an array's space on the disk; it must not be used any more."""
+        """Free an array's disk space; it must not be used any more."""
         if self._folder is not None:
             (self._folder / f"{name}.npy").unlink()
 
     def clear(self) -> None:
-        """Remove all arrays, and the folder unless something else lies in it."""
+        """Remove all arrays, and the folder unless it holds other files."""
         if self._folder is not None and self._folder.is_dir():
             for path in scratch_files(self._folder):
                 path.unlink(missing_ok=True)
-            with suppress(OSError):  # another process may be at it too
+            with suppress(OSError):  # another process may be removing it, too
                 for path in (*self._folder.iterdir(), self._folder):
                     path.rmdir()
 
@@ -130,12 +118,12 @@ class Scratch:
 
 
 def scratch_files(folder: Path) -> list[Path]:
-    """Arrays and tiles below a folder, those that were being written too."""
+    """Arrays and tiles below a folder, complete or partly written."""
     return [path for pattern in ("*.npy*", f"*{TILE}*") for path in folder.rglob(pattern)]
 
 
 def n_bytes(shape: Sequence[int], dtype: DTypeLike) -> int:
-    """Bytes that an array takes."""
+    """Size of an array."""
     return math.prod(shape) * np.dtype(dtype).itemsize
 
 
@@ -143,6 +131,6 @@ def _reserve(descriptor: int, header: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return
-    step = 2**24  # macOS: only what is written is there
+    step = 2**24  # macOS has no posix_fallocate: write zeros
     for first in range(header, size, step):
         os.pwrite(descriptor, bytes(min(step, size - first)), first)

@@ -1,9 +1,10 @@
-"""Signals that are read region by region, wherever their values lie."""
+"""Signals that are read region by region, in memory, in files or on a device."""
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,122 +15,107 @@ from miner.signals.regions import Region, slices
 from miner.signals.scratch import WritableArray
 
 CPU = torch.device("cpu")
-"""Where what does not lie on a GPU lies."""
 
 
-class Signal(Protocol):
-    """A signal `(C, *sides)`."""
+class Signal(ABC):
+    """A signal `(C, *sides)` that is read as tensors on one device."""
 
-    @property
-    def sides(self) -> tuple[int, ...]:
-        """Pixels along each axis."""
+    def __init__(self, n_channels: int, sides: Sequence[int], device: torch.device = CPU) -> None:
+        self.n_channels, self.sides, self.device = n_channels, tuple(sides), device
 
-    @property
-    def n_channels(self) -> int:
-        """Channels C."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where what is read lies."""
-
+    @abstractmethod
     def read(self, region: Region) -> Tensor:
-        """The values in a region, `(C, *S)` float32, that nobody else holds."""
+        """A copy of the values in a region, `(C, *S)` float32, on the signal's device."""
 
 
-class WritableSignal(Signal, Protocol):
-    """A signal that is made region by region."""
+class WritableSignal(Signal):
+    """A signal that is also written region by region."""
 
+    @abstractmethod
     def write(self, region: Region, values: Tensor) -> None:
-        """Replace the values in a region by `(C, *S)`, which lie on the raster's device."""
+        """Replace the values in a region by `(C, *S)`, given on the signal's device."""
 
 
-class ArraySignal:
-    """A signal in an array `(C, *S)`, in memory or in a file."""
+class ArraySignal(WritableSignal):
+    """A signal in a float32 array `(C, *S)`, in memory or in a file."""
 
     def __init__(self, array: WritableArray, device: torch.device = CPU) -> None:
-        """Take an array of float32, and where its values are wanted."""
-        self._array, self.device = array, device
-        self.n_channels, *sides = array.shape
-        self.sides = tuple(sides)
+        super().__init__(array.shape[0], array.shape[1:], device)
+        self._array = array
 
     def read(self, region: Region) -> Tensor:
-        """A copy of the values in a region."""
+        """A copy of the values, uploaded."""
         values = np.array(self._array[(slice(None), *slices(region))])
         return torch.from_numpy(values).to(self.device)
 
     def write(self, region: Region, values: Tensor) -> None:
-        """Replace the values in a region by `(C, *S)`."""
+        """Download the values."""
         self._array[(slice(None), *slices(region))] = values.cpu().numpy()
 
 
-class TensorSignal:
+class TensorSignal(WritableSignal):
     """A signal in a tensor `(C, *S)`, on any device."""
 
     def __init__(self, values: Tensor) -> None:
-        """Take the tensor, which is written to."""
-        self._values, self.device = values, values.device
-        self.n_channels, *sides = values.shape
-        self.sides = tuple(sides)
+        super().__init__(values.shape[0], values.shape[1:], values.device)
+        self._values = values
 
     def read(self, region: Region) -> Tensor:
-        """A copy of the values in a region."""
+        """A copy of the values."""
         return self._values[(slice(None), *slices(region))].clone()
 
     def write(self, region: Region, values: Tensor) -> None:
-        """Replace the values in a region by `(C, *S)`."""
+        """Copy the values."""
         self._values[(slice(None), *slices(region))].copy_(values)
 
 
-class SourceSignal:
-    """A signal that something else reads, such as an image's file."""
-
-    device = CPU
+class SourceSignal(Signal):
+    """A signal that a function reads, float32 `(C, *S)` in a region, such as an image's file."""
 
     def __init__(
-        self,
-        read: Callable[[Region], NDArray[np.float32]],
-        n_channels: int,
-        sides: tuple[int, ...],
+        self, read: Callable[[Region], NDArray[Any]], n_channels: int, sides: tuple[int, ...]
     ) -> None:
-        """Take what reads a region, `(C, *S)`."""
-        self._read, self.n_channels, self.sides = read, n_channels, sides
+        super().__init__(n_channels, sides)
+        self._read = read
 
     def read(self, region: Region) -> Tensor:
-        """The values in a region."""
+        """What the function gives."""
         return torch.from_numpy(self._read(region))
 
 
-class UploadedSignal:
-    """A signal that lies elsewhere: each region is uploaded when it is read."""
+class UploadedSignal(Signal):
+    """A signal on another device: each region is uploaded when it is read."""
 
     def __init__(self, signal: Signal, device: torch.device) -> None:
-        """Take the signal, and where its values are wanted."""
-        self._signal, self.device = signal, device
-        self.n_channels, self.sides = signal.n_channels, signal.sides
+        super().__init__(signal.n_channels, signal.sides, device)
+        self._signal = signal
 
     def read(self, region: Region) -> Tensor:
-        """The values in a region."""
+        """The values, uploaded."""
         return self._signal.read(region).to(self.device)
 
 
-_READERS = {"cuda": 4}  # threads for each type of device; none where the CPU has to do it all
+def prefetch(
+    signal: Signal, regions: Iterable[Region], n_readers: int | None = None
+) -> Iterator[Tensor]:
+    """The values in each region, in order, read by threads a few regions in advance.
 
-
-def prefetch(signal: Signal, regions: Iterable[Region]) -> Iterator[Tensor]:
-    """The values in each region, in order; at most five regions are in memory at once."""
-    n_readers = _READERS.get(signal.device.type, 0)
+    At most `n_readers + 1` regions are in memory at once. By default there are 4 threads for a
+    signal on a GPU, and none on the CPU, whose cores are busy anyway.
+    """
+    if n_readers is None:
+        n_readers = 4 if signal.device.type == "cuda" else 0
     if n_readers == 0:
         yield from map(signal.read, regions)
         return
+    executor = ThreadPoolExecutor(n_readers)
     waiting: deque[Future[Tensor]] = deque()
-    with ThreadPoolExecutor(n_readers) as readers:
-        try:
-            for region in regions:
-                waiting.append(readers.submit(signal.read, region))
-                if len(waiting) > n_readers:
-                    yield waiting.popleft().result()
-            while waiting:
+    try:
+        for region in regions:
+            waiting.append(executor.submit(signal.read, region))
+            if len(waiting) > n_readers:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        executor.shutdown(cancel_futures=True)

@@ -1,37 +1,45 @@
-"""Files read with care, files written whole or not at all, and disks that are full."""
+"""Bounded reads, atomic writes, files of other processes, and full disks."""
 
 import errno
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-LATE_S = 120.0
-"""Until a network disk shows what another machine has written."""
+TIMEOUT_S = 120.0
+"""How long a network disk may take to show what another machine has written."""
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether an error says that the disk, or what one may use of it, is full."""
+    """Whether an error says that the disk, or the user's quota, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def read_regular_file(path: Path, most_bytes: int) -> str:
-    """The text of a plain file: not of a folder, a pipe or a device, and not of a huge one.
+def read_regular_file(path: Path, max_bytes: int) -> str:
+    """The text of a file that is no folder, pipe or device, and not too large.
 
     Raises:
-        ValueError: it is none, or its bytes are no text.
+        ValueError: it is one of these, or its bytes are no text.
         OSError: it cannot be read.
     """
-    if path.exists() and not (path.is_file() and path.stat().st_size <= most_bytes):
-        raise ValueError(f"no plain file of at most {most_bytes} bytes")
+    if path.exists() and not (path.is_file() and path.stat().st_size <= max_bytes):
+        raise ValueError(f"no plain file of at most {max_bytes} bytes")
     return path.read_text()
+
+
+def json_sha256(content: Any) -> str:
+    """SHA-256 of plain data, whatever the order of its keys."""
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a scratch path in the same folder that replaces `path` when the block ends well.
+    """Give a temporary path in the same folder, which replaces `path` when the block ends well.
 
-    When it does not, the scratch file is removed and whatever was at `path` stays.
+    When it does not, the temporary file is removed and whatever was at `path` stays.
     """
     scratch = path.with_name(f".{path.name}.part")
     try:
@@ -41,17 +49,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
-def wait_for_file(path: Path) -> Path:
+def wait_for_file(path: Path, timeout_s: float = TIMEOUT_S) -> Path:
     """Wait for a file that another process has written: network disks may show it late.
 
     Raises:
         FileNotFoundError: it is not there when the time is over.
     """
-    until = time.monotonic() + LATE_S
+    deadline = time.monotonic() + timeout_s
     while not path.exists():
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             reason = (
-                f"is not there {LATE_S:.0f} s after another process wrote it; all machines must "
+                f"is not there {timeout_s:.0f} s after another process wrote it; all machines must "
                 "share the run's folder, which hydra.run.dir names"
             )
             raise FileNotFoundError(errno.ENOENT, reason, str(path))

@@ -10,7 +10,7 @@ import torch
 from runs import Command, read_report, run_main
 
 import miner
-from miner.representation import Shard, ShardFile, ShardFolder
+from miner.representation import FolderStore, Shard
 from miner.signals.scratch import Scratch
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -81,15 +81,15 @@ def test_disk_without_room_is_refused_before_anything_is_written(
 def test_disk_that_fills_up_costs_nothing_that_is_finished(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = ShardFolder.write
+    add = FolderStore.add
 
-    def full(self: ShardFolder, shard: Shard, basis: str) -> ShardFile:
+    def full(self: FolderStore, shard: Shard) -> None:
         if shard.level == 0:
             raise OSError(errno.ENOSPC, "No space left on device", "level00.safetensors")
-        return write(self, shard, basis)
+        add(self, shard)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ShardFolder, "write", full)
+        patch.setattr(FolderStore, "add", full)
         outcome = command(*RUN)
     assert outcome.status == 1
     assert "Traceback" not in outcome.output

@@ -24,7 +24,7 @@ from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP
 from miner.pyramids.pyramid import GaussianPyramid
-from miner.representation.shard_folder import ShardIndex
+from miner.representation.render import ShardIndex
 from miner.signals.grid import CoordinateFrame, coordinates
 
 STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are

@@ -57,7 +57,7 @@ class WatchedStore(SharedSignalStore):
     """Reports which tile of which signal is written."""
 
     def __init__(self, folder: Path, rank: int, on_write: Callable[..., None]) -> None:
-        super().__init__(CPU, folder, is_keeper=rank == 0, tile_side=16)
+        super().__init__(CPU, folder, is_writer=rank == 0, tile_side=16)
         self.folder, self.rank, self.on_write = folder, rank, on_write
 
     def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> SharedSignal:

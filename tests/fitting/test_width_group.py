@@ -23,7 +23,7 @@ from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Siren
 from miner.models.parameters import select
 from miner.pyramids.pyramid import GaussianPyramid
-from miner.representation.shard_folder import ShardIndex
+from miner.representation.render import ShardIndex
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
 HIGH = [(ClosedFormReadout(), 0.2), (LearnedReadout(), 5.0)]  # rates of which a tenth is well

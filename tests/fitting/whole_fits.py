@@ -121,8 +121,8 @@ def networks(representation: Representation, level: int = 0) -> dict[int, Parame
     return {
         int(shard.blocks[row]): {name: tensor[n] for name, tensor in own.items()}
         for shard in representation.shards[level]
-        for _, rows, own in shard.groups()
-        for n, row in enumerate(rows.tolist())
+        for width, own in shard.stored.items()
+        for n, row in enumerate(torch.nonzero(shard.widths == width).flatten().tolist())
     }
 
 

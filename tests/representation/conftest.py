@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from saved import SHOWN
+from samples import SHOWN
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A shard that is damaged, foreign or impossible is not taken for sound."""
+"""A shard that is damaged, foreign or impossible is refused."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,63 +10,63 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from products import make_spec, random_representation, random_shards
-from saved import (
+from samples import (
     MANIFEST,
     SHARD,
     SHOWN,
     SPEC,
     edit_manifest,
+    edit_shard,
+    make_spec,
+    random_representation,
+    random_shards,
     refused,
     save_shards,
 )
+from torch import Tensor
 
+from miner.models.parameters import Parameters
 from miner.representation import Representation, Shard, load, write_shard
 from miner.support.errors import RepresentationError
 
+Change = Callable[[Tensor], Tensor]
 
-def rename_shard(folder: Path, name: str) -> None:
+
+@pytest.mark.parametrize("name", ["../copy", "{parent}/copy", "below/copy", "..", "", ".", "a\0b"])
+def test_a_sound_shard_of_another_name_is_refused(folder: Path, name: str) -> None:
+    name = name.format(parent=folder.parent)
+
     def rename(content: dict[str, Any]) -> None:
         content["levels"]["0"][name] = content["levels"]["0"].pop(SHARD)
 
-    edit_manifest(folder, rename)
-
-
-@pytest.mark.parametrize("outside", ["../copy", "{parent}/copy", "below/copy"])
-def test_a_sound_shard_outside_the_folder_is_refused(folder: Path, outside: str) -> None:
     (folder / "below").mkdir()
-    for place in (folder.parent, folder / "below"):
-        (place / "copy").write_bytes((folder / SHARD).read_bytes())
-    rename_shard(folder, outside.format(parent=folder.parent))
-    refused(folder, "lies outside the folder")
+    for parent in (folder.parent, folder / "below"):
+        (parent / "copy").write_bytes((folder / SHARD).read_bytes())
+    edit_manifest(folder, rename)
+    refused(folder, "the shard is missing" if "\0" in name else "is outside the folder")
 
 
-@pytest.mark.parametrize("name", ["..", "", ".", "a\0b"])
-def test_an_odd_name_of_a_shard_is_refused(folder: Path, name: str) -> None:
-    rename_shard(folder, name)
-    refused(folder, "shard")
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    **{f"first {n} bytes": lambda content, n=n: content[:n] for n in (0, 1, 7, 8, 100, -1)},
+    "one more byte": lambda content: content + b"\0",
+    "last data byte": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    "header length": lambda content: bytes([content[0] ^ 1]) + content[1:],
+    "first header byte": lambda content: content[:8] + bytes([content[8] ^ 1]) + content[9:],
+    "metadata": lambda content: content[:40] + bytes([content[40] ^ 1]) + content[41:],
+}
 
 
-def test_a_missing_shard_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_shard_is_refused(folder: Path, damage: Callable[[bytes], bytes]) -> None:
+    (folder / SHARD).write_bytes(damage((folder / SHARD).read_bytes()))
+    refused(folder, f"{SHARD}: damaged shard")
+
+
+def test_a_missing_shard_and_a_folder_in_its_place_are_refused(folder: Path) -> None:
     (folder / SHARD).unlink()
     refused(folder, f"{SHARD}: the shard is missing")
-
-
-@pytest.mark.parametrize("kept", [0, 1, 7, 8, 100, -1])
-def test_a_truncated_shard_is_refused(folder: Path, kept: int) -> None:
-    (folder / SHARD).write_bytes((folder / SHARD).read_bytes()[:kept])
-    refused(folder, f"{SHARD}: damaged shard")
-
-
-def test_a_longer_shard_is_refused(folder: Path) -> None:
-    (folder / SHARD).write_bytes((folder / SHARD).read_bytes() + b"\0")
-    refused(folder, f"{SHARD}: damaged shard")
-
-
-def test_a_folder_in_place_of_a_shard_is_refused(folder: Path) -> None:
-    (folder / SHARD).unlink()
     (folder / SHARD).mkdir()
-    refused(folder, "shard")
+    refused(folder, f"{SHARD}: damaged shard .no plain file")
 
 
 @pytest.mark.parametrize("level", [0, 1])
@@ -81,22 +81,6 @@ def test_exchanged_shards_are_refused(folder: Path, level: int) -> None:
 def test_a_shard_of_another_run_is_refused(folder: Path) -> None:
     write_shard(folder, random_shards(SPEC, 0, seed=1)[1])
     refused(folder, "not the shard that the manifest names")
-
-
-FLIPS = {
-    "last data byte": -1,
-    "header length": 0,
-    "first header byte": 8,
-    "metadata": 40,
-}
-
-
-@pytest.mark.parametrize("position", FLIPS.values(), ids=FLIPS.keys())
-def test_a_flipped_byte_of_a_shard_is_noticed(folder: Path, position: int) -> None:
-    damaged = bytearray((folder / SHARD).read_bytes())
-    damaged[position] ^= 1
-    (folder / SHARD).write_bytes(damaged)
-    refused(folder, f"{SHARD}: damaged shard")
 
 
 SMALL = random_representation(make_spec((3, 2), n_levels=1))  # one block: most bytes matter
@@ -132,32 +116,14 @@ def test_a_shape_without_axes_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "damaged shard")
 
 
-def with_stored(shard: Shard, **changes: torch.Tensor) -> Shard:
+def with_stored(shard: Shard, change: Callable[[Parameters], Parameters]) -> Shard:
     """Change what the widest networks of a shard store."""
     width = max(shard.stored)
-    return replace(shard, stored={**shard.stored, width: {**shard.stored[width], **changes}})
+    return replace(shard, stored={**shard.stored, width: change(shard.stored[width])})
 
 
-def without(shard: Shard, name: str) -> Shard:
-    """Leave a parameter out of all networks."""
-    return replace(
-        shard,
-        stored={
-            width: {n: t for n, t in stored.items() if n != name}
-            for width, stored in shard.stored.items()
-        },
-    )
-
-
-def of_type(shard: Shard, dtype: torch.dtype) -> Shard:
-    """Store numbers of another type."""
-    return replace(
-        shard,
-        stored={
-            width: {name: tensor.to(dtype) for name, tensor in stored.items()}
-            for width, stored in shard.stored.items()
-        },
-    )
+def adding(**tensors: Tensor) -> Callable[[Shard], Shard]:
+    return lambda shard: with_stored(shard, lambda stored: stored | tensors)
 
 
 @pytest.mark.parametrize(
@@ -175,14 +141,17 @@ def of_type(shard: Shard, dtype: torch.dtype) -> Shard:
         (lambda s: replace(s, level=7), "level 7 is not one of 2"),
         (lambda s: replace(s, level=-1), "level -1 is not one of 2"),
         (lambda s: replace(s, level=1), None),
-        (lambda s: with_stored(s, extra=torch.zeros(3)), "do not fit"),
-        (lambda s: with_stored(s, zzz=torch.zeros(1)), "do not fit"),
-        (lambda s: with_stored(s, extra=torch.zeros(3).int()), "do not fit"),
+        (adding(extra=torch.zeros(3)), "do not fit"),
+        (adding(zzz=torch.zeros(1)), "do not fit"),
+        (adding(extra=torch.zeros(3).int()), "do not fit"),
         (lambda s: replace(s, stored={}), "float32"),
-        (lambda s: without(s, "readout.bias"), "do not fit"),
-        (lambda s: with_stored(s, **{"hidden.0.a": torch.zeros(1).double()}), "do not fit"),
-        (lambda s: with_stored(s, **{"hidden.0.a": torch.zeros(3, 1)}), "do not fit"),
-        (lambda s: of_type(s, torch.float64), "float32"),
+        (
+            lambda s: with_stored(s, lambda p: {n: p[n] for n in p if n != "readout.bias"}),
+            "do not fit",
+        ),
+        (adding(**{"hidden.0.a": torch.zeros(1).double()}), "do not fit"),
+        (adding(**{"hidden.0.a": torch.zeros(3, 1)}), "do not fit"),
+        (lambda s: with_stored(s, lambda p: {n: p[n].double() for n in p}), "do not fit"),
     ],
 )
 def test_an_impossible_shard_is_refused(
@@ -194,3 +163,60 @@ def test_an_impossible_shard_is_refused(
 def test_a_block_in_two_shards_is_refused(tmp_path: Path) -> None:
     shard = SHOWN.shards[0][0]
     refused(save_shards(tmp_path, shard, replace(shard, chunk=9)), "same block twice")
+
+
+WRONG_WIDTHS: dict[str, Change] = {
+    "a zero": lambda w: w * torch.tensor([1, 0, 1]),
+    "negative": lambda w: w - 100,
+    "above the most": lambda w: torch.where(w == w.max(), 1025, w),
+    "too many": lambda w: torch.cat([w, w[:1]]),
+    "too few": lambda w: w[:2],
+    "none": lambda w: w[:0],
+    "a column": lambda w: w[:, None],
+    "a number": lambda w: w[0],
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_WIDTHS.values(), ids=WRONG_WIDTHS.keys())
+def test_impossible_widths_are_refused(folder: Path, wrong: Change) -> None:
+    edit_shard(folder, lambda tensors: tensors.update(widths=wrong(tensors["widths"].clone())))
+    refused(folder, "widths are not one number from 1 to 1024 per block")
+
+
+@pytest.mark.parametrize("change", [[1, 1, 1], [0, 0, 1], [-1, 0, 0], [1, -1, 0], [900, 0, 0]])
+def test_widths_that_do_not_fit_the_numbers_are_refused(folder: Path, change: list[int]) -> None:
+    by = torch.tensor(change)
+    edit_shard(folder, lambda tensors: tensors.update(widths=tensors["widths"] + by))
+    refused(folder, "its tensors do not fit the manifest")
+
+
+MISFITS: dict[str, Callable[[Parameters], object]] = {
+    "one number more": lambda t: t.update(float32=torch.cat([t["float32"], t["float32"][:1]])),
+    "all numbers twice": lambda t: t.update(float32=torch.cat([t["float32"], t["float32"]])),
+    "one number less": lambda t: t.update(float32=t["float32"][:-1].clone()),
+    "no numbers": lambda t: t.update(float32=t["float32"][:0].clone()),
+    "numbers of another type": lambda t: t.update(float32=t["float32"].double()),
+    **{
+        f"{name} too": lambda t, name=name: t.update({name: torch.zeros(2)})
+        for name in ("float64", "float16", "extra")
+    },
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS.values(), ids=MISFITS.keys())
+def test_tensors_that_do_not_fit_the_widths_are_refused(
+    folder: Path, misfit: Callable[[Parameters], object]
+) -> None:
+    edit_shard(folder, misfit)
+    refused(folder, "its tensors do not fit the manifest")
+
+
+@pytest.mark.parametrize("name", ["blocks", "widths", "float32"])
+def test_a_shard_without_one_of_its_tensors_is_refused(folder: Path, name: str) -> None:
+    edit_shard(folder, lambda tensors: tensors.pop(name))
+    refused(folder, f"damaged shard .'{name}'")
+
+
+def test_a_shard_written_by_hand_is_read_if_it_fits(folder: Path) -> None:
+    edit_shard(folder, lambda tensors: None)
+    assert np.array_equal(load(folder).render(), SHOWN.render())

@@ -1,20 +1,21 @@
-"""Rendering against a loop over blocks, and regions against the whole."""
+"""Rendering against a loop over blocks, regions against the whole, a device against the CPU."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
+from fake_device import FAKE, FakeDevice, values
 from hypothesis import given
-from hypothesis import strategies as st
-from products import make_spec, random_representation
+from random_regions import regions
+from samples import make_spec, random_representation
 from torch import Tensor
 
 from miner.models.parameters import select
-from miner.pyramids.prediction import halo, predict
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramids.resample import expand
 from miner.representation import Representation, Shard, Spec
-from miner.representation.render import whole_patches
+from miner.representation.render import by_row, whole_patches
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 from miner.signals.grid import CoordinateFrame, coordinates
 from miner.signals.regions import Region
@@ -22,16 +23,6 @@ from miner.signals.regions import Region
 SPEC_2D, SPEC_3D = make_spec((23, 30)), make_spec((9, 13, 6))
 SHOWN = {spec: random_representation(spec) for spec in (SPEC_2D, SPEC_3D)}
 PYRAMIDS = [GaussianPyramid(), LaplacianPyramid()]
-
-
-def regions(sides: tuple[int, ...]) -> st.SearchStrategy[Region]:
-    axes = [
-        st.tuples(st.integers(0, side - 1), st.integers(1, side)).map(
-            lambda ends: (min(ends), max(ends[1], ends[0] + 1))
-        )
-        for side in sides
-    ]
-    return st.tuples(*axes)
 
 
 def crop(values: Tensor, region: Region) -> Tensor:
@@ -84,17 +75,6 @@ def test_a_region_is_a_crop_of_the_whole(spec: Spec, level: int) -> None:
     check()
 
 
-@given(st.data())
-def test_a_part_is_predicted_to_the_same_bits_as_the_whole(data: st.DataObject) -> None:
-    sides = data.draw(st.tuples(st.integers(1, 20), st.integers(1, 20)))
-    region = data.draw(regions(sides))
-    coarse_sides = tuple((side + 1) // 2 for side in sides)
-    coarse = torch.rand(1, *coarse_sides, generator=torch.Generator().manual_seed(0))
-    around = halo(region, coarse_sides)
-    part = predict(crop(coarse, around), tuple(low for low, _ in around), region)
-    assert torch.equal(part, crop(expand(coarse, sides), region))
-
-
 @given(regions((23, 30)))
 def test_whole_patches_hold_the_region(region: Region) -> None:
     box = whole_patches(region, SPEC_2D.grid(0))
@@ -109,10 +89,7 @@ def test_a_level_without_shards_is_its_prediction() -> None:
     coarse = Representation(SPEC_2D, {2: full.shards[2]})
     expected = expand(expand(full.reconstruct(2), (12, 15)), (23, 30))
     assert torch.equal(coarse.reconstruct(0), expected)
-
-
-def test_nothing_renders_black() -> None:
-    assert not Representation(SPEC_2D, {}).render().any()
+    assert not Representation(SPEC_2D, {}).render().any()  # black
 
 
 def test_rendering_is_clipped_and_reconstruction_is_not() -> None:
@@ -136,27 +113,25 @@ def test_rendering_uses_the_stored_numbers(storage: Storage) -> None:
     assert torch.equal(shown.reconstruct(), wide.reconstruct())
 
 
-def test_blocks_of_each_width_render_by_themselves() -> None:
+def only(spec: Spec, shards: Sequence[Shard], width: int) -> Representation:
+    """The blocks that have this width."""
+    found = []
+    for shard in shards:
+        has = shard.widths == width
+        rows = {name: getattr(shard, name)[has] for name in ("blocks", "frames", "widths")}
+        if has.any():
+            found.append(replace(shard, **rows, stored={width: shard.stored[width]}))
+    return Representation(spec, {0: found})
+
+
+def test_blocks_of_each_width_are_rendered_independently() -> None:
     spec = make_spec((23, 30), n_levels=1)
     shards = random_representation(spec).shards[0]
     widths = {width for shard in shards for width in shard.stored}
-    parts = [[only(s, width) for s in shards if width in s.stored] for width in widths]
-    values = [Representation(spec, {0: part}).reconstruct() for part in parts]
+    values = [only(spec, shards, width).reconstruct() for width in widths]
     whole = Representation(spec, {0: shards}).reconstruct()
     assert len(values) == 3
     torch.testing.assert_close(torch.stack(values).sum(0), whole, rtol=0, atol=1e-6)
-
-
-def only(shard: Shard, width: int) -> Shard:
-    """The blocks of a shard that have this width."""
-    has = shard.widths == width
-    return replace(
-        shard,
-        blocks=shard.blocks[has],
-        frames=shard.frames[has],
-        widths=shard.widths[has],
-        stored={width: shard.stored[width]},
-    )
 
 
 def test_the_order_of_shards_does_not_matter() -> None:
@@ -167,28 +142,14 @@ def test_the_order_of_shards_does_not_matter() -> None:
     assert torch.equal(again.active_blocks(0), shown.active_blocks(0))
 
 
-@pytest.mark.parametrize("level", [-1, 3])
-def test_a_level_that_does_not_exist_is_refused(level: int) -> None:
-    with pytest.raises(ValueError, match=rf"level={level}: must be 0 \(full size\) to 2"):
-        SHOWN[SPEC_2D].render(level)
-
-
-@pytest.mark.parametrize(
-    "region",
-    [
-        (),
-        ((0, 5),),
-        ((0, 5), (0, 5), (0, 5)),
-        ((0, 0), (0, 5)),
-        ((5, 4), (0, 5)),
-        ((-1, 5), (0, 5)),
-        ((0, 24), (0, 5)),
-    ],
-    ids=str,
-)
-def test_a_region_outside_the_level_is_refused(region: Region) -> None:
-    with pytest.raises(ValueError, match="must lie within"):
-        SHOWN[SPEC_2D].render(0, region)
+@pytest.mark.parametrize("rows", [(0, 0), (5, 4), (-1, 5), (0, 24)])
+def test_what_is_outside_the_image_is_refused(rows: tuple[int, int]) -> None:
+    for region in ((rows, (0, 5)), (), ((0, 5),), ((0, 5),) * 3):
+        with pytest.raises(ValueError, match="must lie within"):
+            SHOWN[SPEC_2D].render(0, region)
+    for level in (-1, 3):
+        with pytest.raises(ValueError, match=rf"level={level}: must be 0 \(full size\) to 2"):
+            SHOWN[SPEC_2D].render(level)
 
 
 def test_parameters_are_counted_for_active_blocks() -> None:
@@ -202,6 +163,36 @@ def test_parameters_are_counted_for_active_blocks() -> None:
     assert shown.n_parameters == sum(shown.level_parameters(level) for level in range(3))
 
 
-def test_levels_halve_down_to_the_coarsest() -> None:
-    assert SPEC_3D.level_sides == ((9, 13, 6), (5, 7, 3), (3, 4, 2))
-    assert [SPEC_3D.is_coarsest(level) for level in range(3)] == [False, False, True]
+@pytest.mark.parametrize("region", [((0, 23), (0, 30)), ((3, 5), (9, 30))])
+@pytest.mark.parametrize("pyramid", PYRAMIDS)
+@pytest.mark.parametrize("storage", [Float32Storage(), Float16Storage(), Int8Storage()])
+def test_a_region_is_rendered_on_the_device(
+    storage: Storage, pyramid: Pyramid, region: Region
+) -> None:
+    shown = random_representation(make_spec((23, 30), storage=storage, pyramid=pyramid))
+    expected = shown.reconstruct(0, region)
+    with FakeDevice() as device:
+        found = shown.reconstruct(0, region, FAKE)
+    assert torch.equal(values(found), expected)
+    assert device.n_waits == 0
+
+
+def test_an_image_comes_from_the_device_at_once() -> None:
+    shown = SHOWN[SPEC_2D]
+    with FakeDevice() as device:
+        found = shown.render(1, device=FAKE)
+    assert torch.equal(torch.from_numpy(found), shown.reconstruct(1).clamp(0, 1))
+    assert device.n_waits == 1
+
+
+ROWS = [[], [[4, 2]], [[4, 2]] * 5, [[4, 2]] * 5 + [[4, 1]], [[1, 0], [0, 7], [1, 0], [0, 0]]]
+
+
+@pytest.mark.parametrize("listed", ROWS, ids=["none", "one", "equal", "equal but one", "mixed"])
+def test_blocks_are_grouped_by_equal_rows(listed: list[list[int]]) -> None:
+    rows = torch.tensor(listed, dtype=torch.long).reshape(-1, 2)
+    expected: dict[tuple[int, ...], list[int]] = {}
+    for number, row in enumerate(listed):
+        expected.setdefault(tuple(row), []).append(number)
+    found = [(row, members.tolist()) for row, members in by_row(rows)]
+    assert found == sorted(expected.items())

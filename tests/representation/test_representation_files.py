@@ -8,9 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from products import FLOAT32, make_spec, random_parameters, random_representation
 from safetensors import safe_open
-from saved import MANIFEST, SHARD, SHOWN, SPEC, edit_manifest
+from samples import (
+    FLOAT32,
+    MANIFEST,
+    SHARD,
+    SHOWN,
+    SPEC,
+    edit_manifest,
+    make_spec,
+    random_parameters,
+    random_representation,
+)
 
 from miner.representation import Representation, load, write_shard
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
@@ -40,9 +49,10 @@ def test_another_process_renders_the_same_bits(folder: Path) -> None:
     assert np.array_equal(np.load(there), SHOWN.render())
 
 
-def test_everything_else_comes_back_too(folder: Path) -> None:
-    loaded = load(folder)
+def test_all_fields_are_loaded_from_the_folder_of_the_run(folder: Path) -> None:
+    loaded = load(str(folder.parent))  # the folder of the run
     assert loaded.spec == SPEC
+    assert [len(shard.stored) for shard in loaded.shards[0]] == [2, 3, 1]  # widths
     for level, shards in SHOWN.shards.items():
         for shard, again in zip(shards, loaded.shards[level], strict=True):
             assert (again.level, again.chunk, again.stats) == (level, shard.chunk, shard.stats)
@@ -52,12 +62,8 @@ def test_everything_else_comes_back_too(folder: Path) -> None:
             torch.testing.assert_close(again.stored, shard.stored, rtol=0, atol=0)
 
 
-def test_networks_of_several_widths_are_saved_together(folder: Path) -> None:
-    assert [len(shard.stored) for shard in load(folder).shards[0]] == [2, 3, 1]
-
-
 @pytest.mark.parametrize("width", [1, 1024])
-def test_the_least_and_the_most_width_are_saved(width: int, tmp_path: Path) -> None:
+def test_the_smallest_and_the_largest_width_are_saved(width: int, tmp_path: Path) -> None:
     (model,) = SMALL_SPEC.models
     spec = replace(SMALL_SPEC, models=(replace(model, mlp=replace(model.mlp, depth=1)),))
     parameters = random_parameters(spec.model(0, width), 1, torch.Generator())
@@ -77,20 +83,12 @@ def test_a_file_holds_a_tensor_for_each_type_of_number(storage: Storage, tmp_pat
     assert {found[name].ndim for name in types} == {1}
 
 
-def test_saving_again_writes_the_same_files(folder: Path, tmp_path: Path) -> None:
+def test_saving_writes_the_same_files_again_and_no_others(folder: Path, tmp_path: Path) -> None:
     again = load(folder).save(tmp_path / "again")
-    names = sorted(path.name for path in folder.iterdir())
-    assert names == sorted(path.name for path in again.iterdir())
+    names = {MANIFEST, *(shard.file_name for found in SHOWN.shards.values() for shard in found)}
+    assert names == {path.name for path in folder.iterdir()}
+    assert names == {path.name for path in again.iterdir()}
     assert (folder / MANIFEST).read_bytes() == (again / MANIFEST).read_bytes()
-
-
-def test_saving_leaves_a_manifest_and_shards_alone(folder: Path) -> None:
-    names = {shard.file_name for shards in SHOWN.shards.values() for shard in shards}
-    assert {path.name for path in folder.iterdir()} == {MANIFEST, *names}
-
-
-def test_the_folder_of_the_run_will_do(folder: Path) -> None:
-    assert np.array_equal(load(str(folder.parent)).render(), SHOWN.render())
 
 
 def test_a_level_that_is_not_fitted_yet_is_predicted(folder: Path) -> None:
@@ -102,13 +100,7 @@ def test_a_level_that_is_not_fitted_yet_is_predicted(folder: Path) -> None:
 def test_a_chunk_without_blocks_is_saved(tmp_path: Path) -> None:
     (first, *_) = SHOWN.shards[1]
     nothing = torch.empty(0, dtype=torch.long)
-    empty = replace(
-        first,
-        blocks=nothing,
-        frames=first.frames[:0],
-        widths=nothing,
-        stored={},
-    )
+    empty = replace(first, blocks=nothing, frames=first.frames[:0], widths=nothing, stored={})
     assert load(Representation(SPEC, {1: [empty]}).save(tmp_path)).n_parameters == 0
 
 

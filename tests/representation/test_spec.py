@@ -1,10 +1,12 @@
-"""Geometry and components as plain data and back."""
+"""Geometry and components as plain data and back, within bounds."""
 
 import json
+import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
-from products import make_spec
+from samples import make_spec
 
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding
@@ -34,22 +36,49 @@ def test_a_component_from_elsewhere_is_known_once_imported() -> None:
     class Mine(NoEncoding):
         """An encoding that somebody adds."""
 
-    assert build(Encoding, describe(Mine())) == Mine()
+    assert build(Encoding, describe(Mine())) == Mine()  # type: ignore[type-abstract]
 
 
-@pytest.mark.parametrize(
-    ("description", "message"),
-    [
-        (3, "3: a Encoding is described by a _target_"),
-        ({}, "described by a _target_"),
-        ({"_target_": "os.system"}, "import os first if you trust it"),
-        ({"_target_": "miner.models.encodings.Encoding"}, "no Encoding of that name"),
-        ({"_target_": "miner.models.encodings.NoEncoding", "x": 1}, "has no field x"),
-    ],
-)
-def test_a_wrong_description_is_refused(description: object, message: str) -> None:
+NUMBERED = "miner.models.encodings.CosineEncoding"
+WRONG: list[tuple[type, object, str]] = [
+    (Encoding, 3, "3: a Encoding is described by a _target_"),
+    (Encoding, {}, "described by a _target_"),
+    (Encoding, {"_target_": "os.system"}, "import os first if you trust it"),
+    (Encoding, {"_target_": "miner.models.encodings.Encoding"}, "no Encoding of that name"),
+    (Encoding, {"_target_": "miner.models.encodings.NoEncoding", "x": 1}, "has no field x"),
+    (Encoding, {"_target_": NUMBERED, "n_frequencies": 65}, "n_frequencies=65"),
+    (Encoding, {"_target_": NUMBERED, "n_frequencies": 2.0}, "n_frequencies=2.0"),
+    (Encoding, {"_target_": "miner.models.encodings.PositionalEncoding", "scale": -1.0}, "scale"),
+    (Activation, {"_target_": "miner.models.activations.Siren", "omega": math.nan}, "omega"),
+    (Activation, {"_target_": "miner.models.activations.Finer", "bias_bound": None}, "bias_bound"),
+    *((Pyramid, {"_target_": t}, "no Pyramid of") for t in (["x"], {"x": 1}, None, 3, "", "x.y\n")),
+]
+
+
+@pytest.mark.parametrize(("base", "description", "message"), WRONG)
+def test_a_wrong_description_is_refused(base: type, description: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build(Encoding, description)  # type: ignore[type-abstract]
+        build(base, description)
+
+
+@pytest.mark.parametrize("data", [None, 3, [], {}, "x", {"models": 3}])
+def test_what_is_no_spec_is_refused(data: object) -> None:
+    with pytest.raises(ValueError, match="spec: "):
+        Spec.from_json(data)
+
+
+@pytest.mark.parametrize("changes", [{"patch_size": 0}, {"sides": (0, 3)}, {"models": ()}])
+def test_a_spec_is_checked_wherever_it_is_made(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        replace(make_spec((13, 9)), **changes)
+    for sides in ((2**20, 2**20), (1, 2**31), (4, 4, 2**31)):
+        assert make_spec(sides).sides == sides  # the largest
+
+
+def test_levels_halve_down_to_the_coarsest() -> None:
+    spec = make_spec((9, 13, 6))
+    assert spec.level_sides == ((9, 13, 6), (5, 7, 3), (3, 4, 2))
+    assert [spec.is_coarsest(level) for level in range(3)] == [False, False, True]
 
 
 @pytest.mark.parametrize("sides", [(13, 9), (5, 9, 6)])

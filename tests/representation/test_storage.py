@@ -22,20 +22,12 @@ def round_trip(storage: Storage, numbers: list[float]) -> tuple[Tensor, Tensor]:
 
 
 @given(NUMBERS)
-def test_float32_is_exact(numbers: list[float]) -> None:
+def test_each_storage_rounds_as_it_says(numbers: list[float]) -> None:
     original, decoded = round_trip(Float32Storage(), numbers)
     assert torch.equal(decoded, original)
-
-
-@given(NUMBERS)
-def test_float16_rounds_to_eleven_bits(numbers: list[float]) -> None:
-    original, decoded = round_trip(Float16Storage(), numbers)
+    _, decoded = round_trip(Float16Storage(), numbers)
     assert bool(((decoded - original).abs() <= 2**-11 * original.abs() + 2**-25).all())
-
-
-@given(NUMBERS)
-def test_int8_rounds_to_half_a_step(numbers: list[float]) -> None:
-    original, decoded = round_trip(Int8Storage(), numbers)
+    _, decoded = round_trip(Int8Storage(), numbers)
     step = float(original.abs().max()) / 127 * (1 + 2**-9) + 2**-23
     assert float((decoded - original).abs().max()) <= 0.501 * step
 
@@ -58,16 +50,10 @@ def test_int8_keeps_single_numbers_in_half_precision() -> None:
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_zeros_stay_zero(storage: Storage) -> None:
-    _, decoded = round_trip(storage, [0.0, 0.0])
-    assert decoded.tolist() == [[0.0, 0.0]]
-
-
-@pytest.mark.parametrize("value", [math.inf, math.nan])
-@pytest.mark.parametrize("storage", STORAGES)
-def test_what_is_not_finite_stays_so(storage: Storage, value: float) -> None:
-    _, decoded = round_trip(storage, [value, 1.0])
-    assert not decoded.isfinite().all()
+def test_zeros_stay_zero_and_what_is_not_finite_stays_so(storage: Storage) -> None:
+    assert round_trip(storage, [0.0, 0.0])[1].tolist() == [[0.0, 0.0]]
+    for value in (math.inf, math.nan):
+        assert not round_trip(storage, [value, 1.0])[1].isfinite().all()
 
 
 def block_parameters(n_blocks: int) -> Parameters:
@@ -84,22 +70,11 @@ def test_the_layout_describes_what_is_stored(storage: Storage, n_blocks: int) ->
     found = {name: (tensor.dtype, tuple(tensor.shape[1:])) for name, tensor in stored.items()}
     assert found == layout
     assert {len(tensor) for tensor in stored.values()} == {n_blocks}
-
-
-@pytest.mark.parametrize("storage", STORAGES)
-def test_decoding_gives_every_parameter_in_single_precision(storage: Storage) -> None:
-    parameters = block_parameters(2)
-    decoded = storage.decode(storage.encode(parameters))
+    torch.testing.assert_close(parameters, block_parameters(n_blocks), rtol=0, atol=0)
+    decoded = storage.decode(stored)
     assert {name: (t.dtype, t.shape) for name, t in decoded.items()} == {
         name: (torch.float32, t.shape) for name, t in parameters.items()
     }
-
-
-@pytest.mark.parametrize("storage", STORAGES)
-def test_encoding_leaves_its_argument_alone(storage: Storage) -> None:
-    parameters = block_parameters(2)
-    storage.encode(parameters)
-    torch.testing.assert_close(parameters, block_parameters(2), rtol=0, atol=0)
 
 
 def test_bytes_of_a_block() -> None:

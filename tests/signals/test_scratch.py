@@ -1,4 +1,4 @@
-"""Arrays in files behave as arrays in memory, have their space on the disk, and go away."""
+"""Arrays in files behave as arrays in memory, have their disk space, and are removed."""
 
 import errno
 import os
@@ -28,12 +28,12 @@ def test_what_is_read_is_a_copy(tmp_path: Path) -> None:
     assert file[np.s_[:]].tolist() == [1, 1, 1, 1]
 
 
-def test_space_is_taken_when_the_file_is_made(tmp_path: Path) -> None:
+def test_disk_space_is_reserved_when_the_file_is_made(tmp_path: Path) -> None:
     NpyFile.create(tmp_path / "a.npy", (1000, 1000), np.float32)
     assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 4_000_000
 
 
-def test_full_disk_is_known_when_the_file_is_made(
+def test_a_full_disk_fails_when_the_file_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: int) -> None:
@@ -45,7 +45,7 @@ def test_full_disk_is_known_when_the_file_is_made(
     assert not (tmp_path / "s").exists()
 
 
-def test_scratch_goes_away_with_what_an_earlier_run_left(tmp_path: Path) -> None:
+def test_scratch_files_are_removed_with_those_of_an_earlier_run(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "old.npy").touch()
     with Scratch(tmp_path / "s") as scratch:
@@ -57,7 +57,7 @@ def test_scratch_goes_away_with_what_an_earlier_run_left(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array"])
-def test_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises((ValueError, EOFError)):
         NpyFile(tmp_path / "a.npy")

@@ -1,4 +1,4 @@
-"""Patches at any size, and where their pixels lie."""
+"""Tiles, patches of any size, and the coordinates of their pixels."""
 
 import itertools
 import math
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from miner.signals.grid import CoordinateFrame, PatchGrid, coordinates
+from miner.signals.regions import slices, tile_side, tiles
 
 SIDES = st.lists(st.integers(1, 20), min_size=1, max_size=3).map(tuple)
 GRIDS = st.builds(PatchGrid, SIDES, st.integers(1, 9))
@@ -29,55 +30,63 @@ def test_patches_join_to_the_signal_they_were_cut_from(grid: PatchGrid) -> None:
     signal, blocks = noise(2, *grid.sides), all_blocks(grid)
     tiled = grid.tiled(torch.zeros_like(signal))
     tiled[tuple(grid.positions(blocks).T)] = grid.cut(signal, blocks)
-    again = grid.joined(tiled)
-    assert torch.equal(again, signal)
+    assert torch.equal(grid.joined(tiled), signal)
+
+
+@given(SIDES, st.integers(1, 30))
+def test_tiles_cover_everything_once(sides: tuple[int, ...], side: int) -> None:
+    counts = torch.zeros(sides)
+    for tile in tiles(sides, side):
+        counts[slices(tile)] += 1
+    assert bool((counts == 1).all())
 
 
 @given(GRIDS)
-def test_numbers_invert_positions(grid: PatchGrid) -> None:
-    blocks = all_blocks(grid)
-    assert torch.equal(grid.numbers(grid.positions(blocks)), blocks)
+def test_tiles_of_a_grid_hold_whole_patches(grid: PatchGrid) -> None:
+    blocks = torch.cat([grid.blocks_in(tile) for tile in grid.tiles(8)])
+    assert torch.equal(blocks.sort().values, all_blocks(grid))
+
+
+@pytest.mark.parametrize(
+    ("device_type", "n_channels", "side"),
+    [("cpu", 1, 1024), ("cpu", 99, 1024), ("cuda", 1, 2048), ("cuda", 8, 1448), ("cuda", 99, 1024)],
+)
+def test_tiles_suit_a_device_and_its_memory(device_type: str, n_channels: int, side: int) -> None:
+    assert tile_side(device_type, n_channels) == side
+
+
+@given(GRIDS, st.integers(1, 4))
+def test_morton_order_has_every_block_once(grid: PatchGrid, step: int) -> None:
+    blocks = all_blocks(grid)[::step]
+    assert torch.equal(grid.morton_order(blocks).sort().values, blocks)
+
+
+def test_quarters_of_the_morton_order_are_quarters_of_the_image() -> None:
+    grid = PatchGrid((64, 64), 8)
+    for part in grid.morton_order(torch.arange(64)).split(16):
+        positions = grid.positions(part)
+        assert (positions.amax(0) - positions.amin(0)).tolist() == [3, 3]
 
 
 @given(GRIDS)
-def test_extents_cover_every_pixel_once(grid: PatchGrid) -> None:
+def test_blocks_cover_every_pixel_once(grid: PatchGrid) -> None:
+    assert torch.equal(grid.numbers(grid.positions(all_blocks(grid))), all_blocks(grid))
     valid_sizes = grid.valid_sizes(all_blocks(grid))
     assert int(valid_sizes.prod(-1).sum()) == math.prod(grid.sides)
     assert bool(((valid_sizes >= 1) & (valid_sizes <= grid.patch_size)).all())
 
 
 def test_blocks_are_numbered_row_by_row() -> None:
+    assert RAGGED.valid_sizes(torch.tensor([0, 5])).tolist() == [[3, 3], [2, 1]]
     assert RAGGED.counts == (2, 3)
     assert RAGGED.positions(torch.tensor([0, 2, 3])).tolist() == [[0, 0], [0, 2], [1, 0]]
 
 
-def test_extents_of_the_far_corner() -> None:
-    assert RAGGED.valid_sizes(torch.tensor([0, 5])).tolist() == [[3, 3], [2, 1]]
-
-
-def test_cut_takes_the_pixels_of_a_block() -> None:
-    signal = noise(2, 5, 7)
-    assert torch.equal(RAGGED.cut(signal, torch.tensor([1]))[0], signal[:, :3, 3:6])
-
-
-def test_cut_is_zero_beyond_the_edges() -> None:
-    (corner,) = RAGGED.cut(torch.ones(1, 5, 7), torch.tensor([5]))
-    assert corner.sum() == 2 * 1
-
-
-def test_cut_keeps_the_order_of_its_blocks() -> None:
-    signal, some = noise(2, 5, 7), torch.tensor([4, 0, 2])
+def test_cut_takes_the_pixels_of_its_blocks_in_their_order() -> None:
+    signal, some = noise(2, 5, 7), torch.tensor([4, 0, 1])
     assert torch.equal(RAGGED.cut(signal, some), RAGGED.cut(signal, all_blocks(RAGGED))[some])
-
-
-def test_a_tile_that_changes_leaves_the_others() -> None:
-    signal = noise(2, 5, 7)
-    tiled = RAGGED.tiled(signal)
-    tiled[tuple(RAGGED.positions(torch.tensor([4])).T)] = 9.0
-    pasted = RAGGED.joined(tiled)
-    inside = torch.zeros(5, 7, dtype=torch.bool)
-    inside[3:, 3:6] = True
-    assert torch.equal(pasted, torch.where(inside, 9.0, signal))
+    assert torch.equal(RAGGED.cut(signal, some)[2], signal[:, :3, 3:6])
+    assert RAGGED.cut(torch.ones(1, 5, 7), torch.tensor([5])).sum() == 2 * 1  # zero beyond
 
 
 def test_tiles_are_a_copy() -> None:
@@ -96,18 +105,12 @@ def test_block_means_count_real_pixels_only(grid: PatchGrid) -> None:
     torch.testing.assert_close(grid.block_means(signal), torch.stack(expected))
 
 
-def test_coordinates_are_pixel_centres_row_by_row() -> None:
+@given(st.integers(1, 64))
+def test_coordinates_are_pixel_centres_row_by_row(patch_size: int) -> None:
+    (line,) = coordinates(patch_size, (patch_size,), CoordinateFrame.own(1))
+    torch.testing.assert_close(line, (torch.arange(patch_size) + 0.5) * 2 / patch_size - 1)
     points = coordinates(2, (2, 2), CoordinateFrame.own(2))
     assert points.T.tolist() == [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]
-
-
-@given(st.integers(1, 64))
-def test_coordinates_follow_their_formula(patch_size: int) -> None:
-    pixels = torch.arange(patch_size)
-    expected = (pixels + 0.5) * 2 / patch_size - 1
-    torch.testing.assert_close(
-        coordinates(patch_size, (patch_size,), CoordinateFrame.own(1))[0], expected
-    )
 
 
 @pytest.mark.parametrize("valid_size", [(1, 1), (2, 5), (5, 3), (4, 1, 5)])

@@ -1,0 +1,146 @@
+"""Shards are found by their blocks, read when they are needed, and written by several processes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from samples import make_spec, random_representation, random_shard, random_shards
+
+from miner.engine.setup import refuse_differences
+from miner.representation import MANIFEST, FolderStore, load, read_manifest
+from miner.representation.render import ShardIndex
+from miner.representation.store import ShardFolder
+from miner.support.communication import SingleProcess
+from miner.support.errors import ConfigError, RepresentationError
+
+SPEC = make_spec((40, 36), n_levels=2)
+SHARDS, COARSE = random_shards(SPEC, 0), random_shards(SPEC, 1)
+CHUNKS = [shard.blocks for shard in SHARDS]
+COARSE_CHUNKS = [shard.blocks for shard in COARSE]
+
+
+def make(folder: Path, is_writer: bool = True) -> FolderStore:
+    return FolderStore(folder, SPEC, {"backend": "any"}, "digest", is_writer, timeout_s=0)
+
+
+def begun(folder: Path) -> FolderStore:
+    """A writer that has started level 0."""
+    store = make(folder)
+    store.begin()
+    store.start_level(0, CHUNKS)
+    return store
+
+
+def test_no_shard_in_a_box_is_missed() -> None:
+    grid, index = SPEC.grid(0), ShardIndex(SPEC.grid(0), SHARDS)
+    for number, (row, column) in enumerate(grid.positions(torch.arange(grid.n_blocks)).tolist()):
+        found = index.near([row, column], [row + 1, column + 1])
+        holding = [shard for shard in SHARDS if number in shard.blocks]
+        assert all(any(one is shard for one in found) for shard in holding)
+
+
+def test_far_shards_are_left_out() -> None:
+    index = ShardIndex(SPEC.grid(0), SHARDS)
+    assert len(index.near([0, 0], [1, 1])) < len(SHARDS)
+    assert index.near([90, 90], [91, 91]) == []
+    assert ShardIndex(SPEC.grid(0), []).near([0, 0], [9, 9]) == []
+
+
+def test_parameters_stay_in_their_files(tmp_path: Path) -> None:
+    folder = random_representation(SPEC).save(tmp_path)
+    loaded = load(folder)
+    for file in folder.glob("level00-*"):
+        file.unlink()
+    loaded.render(1)
+    with pytest.raises(RepresentationError, match="missing"):
+        loaded.render(0)
+
+
+def test_a_file_that_changes_while_it_is_in_use_is_noticed(tmp_path: Path) -> None:
+    store = begun(tmp_path)
+    store.add(SHARDS[0])
+    (stored,) = store.shards
+    FolderStore(tmp_path, SPEC, {}, "other").add(SHARDS[0])
+    with pytest.raises(RepresentationError, match="changed while it was in use"):
+        list(stored.stored)
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/passwd", "", "..", "a/b"])
+def test_a_shard_outside_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RepresentationError, match="outside the folder"):
+        ShardFolder(tmp_path, SPEC).open(name)
+
+
+def test_two_processes_make_what_one_would(tmp_path: Path) -> None:
+    writer, other = begun(tmp_path), make(tmp_path, is_writer=False)
+    other.join()
+    assert writer.start_level(0, CHUNKS) == list(range(len(CHUNKS)))
+    assert other.start_level(0, CHUNKS) == []
+    for shard in SHARDS:
+        (writer if shard.chunk == 0 else other).add(shard)
+    headers = [*writer.shard_headers(), *other.shard_headers()]
+    assert [header.stored for header in headers] == [{}] * len(SHARDS)
+    for store in (writer, other):
+        store.add_remote(headers)
+        assert [shard.chunk for shard in store.shards] == list(range(len(CHUNKS)))
+    other.finish_level()
+    assert read_manifest(tmp_path).levels == {}
+    writer.finish_level()
+    for found, shard in zip(load(tmp_path).shards[0], SHARDS, strict=True):
+        torch.testing.assert_close(found.stored, shard.stored, rtol=0, atol=0)
+
+
+def test_a_file_that_never_shows_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=rf"is not there .* hydra.run.dir .*{MANIFEST}"):
+        make(tmp_path / "here").join()
+    here, elsewhere = begun(tmp_path / "here"), begun(tmp_path / "elsewhere")
+    elsewhere.add(SHARDS[0])
+    with pytest.raises(FileNotFoundError, match="level00-chunk00000"):
+        here.add_remote(elsewhere.shard_headers())
+
+
+def fit_coarse(store: FolderStore, seed: int = 0) -> FolderStore:
+    """Begin a fit, finish level 1 and start level 0."""
+    store.begin()
+    for chunk in store.start_level(1, COARSE_CHUNKS):
+        store.add(random_shard(SPEC, 1, chunk, COARSE_CHUNKS[chunk], seed))
+    store.finish_level()
+    store.start_level(0, CHUNKS)
+    return store
+
+
+@pytest.mark.parametrize("drops_manifest", [False, True])
+def test_a_level_is_resumed_where_the_coarser_ones_are_the_same(
+    tmp_path: Path, drops_manifest: bool
+) -> None:
+    store = fit_coarse(make(tmp_path))
+    store.add(SHARDS[1])
+    if drops_manifest:
+        (tmp_path / MANIFEST).write_text("damaged")
+    assert [shard.chunk for shard in fit_coarse(make(tmp_path)).shards] == [1]
+    for path in tmp_path.glob("level01*"):
+        path.unlink()
+    assert fit_coarse(make(tmp_path), seed=1).shards == []
+
+
+class TwoRanks(SingleProcess):
+    """Rank 0, which always gathers this from rank 1."""
+
+    world_size = 2
+
+    def __init__(self, other: object) -> None:
+        self.other = other
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value, self.other]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [(("EagerBackend", "digest"), "backend=eager"), (("CompiledBackend", "x"), "same command")],
+)
+def test_ranks_that_would_make_other_bits_are_refused(other: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        refuse_differences(TwoRanks(other), "CompiledBackend", "digest")
+    refuse_differences(TwoRanks(("CompiledBackend", "digest")), "CompiledBackend", "digest")

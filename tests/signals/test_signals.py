@@ -1,0 +1,124 @@
+"""Signals read in parts are the signals read whole; on a device they have the bits of the CPU."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from fake_device import FAKE, FakeDevice, values
+from hypothesis import given
+from hypothesis import strategies as st
+from random_regions import regions
+from torch import Tensor
+
+from miner.signals.grid import PatchGrid
+from miner.signals.regions import sides_of, slices, whole
+from miner.signals.scratch import Scratch
+from miner.signals.signal import CPU, ArraySignal, Signal, TensorSignal, UploadedSignal
+from miner.signals.store import LocalSignalStore
+
+GRID = PatchGrid((21, 34), 8)
+BLOCKS = torch.tensor([3, 0, 14])
+REGION = ((3, 17), (8, 33))
+OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tiled": GRID.tiled,
+    "joined": lambda signal: GRID.joined(GRID.tiled(signal)),
+    "cut": lambda signal: GRID.cut(signal, BLOCKS),
+    "no cut": lambda signal: GRID.cut(signal, BLOCKS[:0]),
+    "block_means": GRID.block_means,
+}
+KINDS: dict[str, Callable[[], Signal]] = {
+    "array": lambda: ArraySignal(noise().numpy(), FAKE),
+    "tensor": lambda: TensorSignal(noise().to(FAKE)),
+    "uploaded": lambda: UploadedSignal(ArraySignal(noise().numpy()), FAKE),
+}
+
+
+def noise() -> Tensor:
+    return torch.rand(2, 21, 34, generator=torch.Generator().manual_seed(0))
+
+
+@given(st.data(), st.sampled_from([(1, 1), (7, 12), (3, 5, 4)]))
+def test_a_region_that_is_written_is_read(data: st.DataObject, sides: tuple[int, ...]) -> None:
+    signal, region = ArraySignal(torch.zeros(1, *sides).numpy()), data.draw(regions(sides))
+    signal.write(region, torch.full((1, *sides_of(region)), 7.0))
+    expected = torch.zeros(1, *sides)
+    expected[(slice(None), *slices(region))] = 7
+    assert torch.equal(signal.read(whole(sides)), expected)
+    assert bool((signal.read(region) == 7).all())
+
+
+@pytest.mark.parametrize(
+    "signal", [TensorSignal(torch.ones(1, 4, 4)), ArraySignal(torch.ones(1, 4, 4).numpy())]
+)
+def test_values_are_read_as_a_copy(signal: Signal) -> None:
+    signal.read(((0, 4), (0, 4))).zero_()
+    assert bool(signal.read(((0, 4), (0, 4))).all())
+
+
+def test_the_fake_device_notices_mixed_devices_and_waits() -> None:
+    with FakeDevice() as device:
+        there = noise().to(FAKE)
+        for mixed in (lambda: there + noise(), lambda: there[:, BLOCKS]):
+            with pytest.raises(RuntimeError, match="two devices"):
+                mixed()
+        assert device.n_waits == 0
+        for wait in (there.cpu, lambda: float(there.sum()), lambda: there[there > 0.5]):
+            before = device.n_waits
+            wait()
+            assert device.n_waits > before
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_patches_stay_on_their_device(name: str) -> None:
+    expected = OPERATIONS[name](noise())
+    with FakeDevice() as device:
+        found = OPERATIONS[name](noise().to(FAKE))
+    assert torch.equal(values(found), expected)
+    assert device.n_waits == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_region_is_read_to_the_device(kind: str) -> None:
+    with FakeDevice():
+        found = KINDS[kind]().read(REGION)
+    assert torch.equal(values(found), noise()[(slice(None), *slices(REGION))])
+
+
+@pytest.mark.parametrize("held_bytes", [0, 2**20])
+def test_what_is_written_on_the_device_is_read_there(held_bytes: int) -> None:
+    with FakeDevice():
+        store = LocalSignalStore(FAKE, Scratch(None), held_bytes)
+        signal = store.new("one", 2, (21, 34))
+        signal.write(whole((21, 34)), noise().to(FAKE))
+        found = signal.read(REGION)
+    assert torch.equal(values(found), noise()[(slice(None), *slices(REGION))])
+
+
+def test_signals_are_held_while_they_fit() -> None:
+    def kinds(*names: str) -> list[type]:
+        return [type(store.new(name, 1, (5, 5))) for name in names]  # of 100 bytes each
+
+    with FakeDevice():
+        store = LocalSignalStore(FAKE, Scratch(None), held_bytes=250)
+        assert kinds("a", "b", "c") == [TensorSignal, TensorSignal, ArraySignal]
+        store.remove("c")  # which is not on the device
+        assert kinds("d") == [ArraySignal]
+        store.remove("a")
+        assert kinds("e", "f") == [TensorSignal, ArraySignal]
+    store = LocalSignalStore(CPU, Scratch(None))
+    assert kinds("a") == [ArraySignal]
+
+
+@pytest.mark.parametrize(("held_bytes", "kind"), [(0, UploadedSignal), (2**20, TensorSignal)])
+def test_an_image_is_copied_to_the_device_if_it_fits(held_bytes: int, kind: type) -> None:
+    image = ArraySignal(noise().numpy())
+    with FakeDevice():
+        signal = LocalSignalStore(FAKE, Scratch(None), held_bytes).to_device("image", image)
+        found = signal.read(REGION)
+    assert isinstance(signal, kind)
+    assert torch.equal(values(found), image.read(REGION))
+
+
+def test_an_image_that_is_on_the_device_is_not_copied() -> None:
+    image = ArraySignal(noise().numpy())
+    assert LocalSignalStore(CPU, Scratch(None)).to_device("image", image) is image
