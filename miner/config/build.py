@@ -1,4 +1,4 @@
-"""The objects that a composed configuration stands for."""
+"""The objects that a composed configuration describes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -34,19 +34,8 @@ def build_settings(config: DictConfig) -> "FitSettings":
     from miner.representation.storage import Storage
 
     checked = check_config(config)
-    kinds = {
-        "pyramid": Pyramid,
-        "activation": Activation,
-        "encoding": Encoding,
-        "readout": Readout,
-        "weights": Weights,
-        "schedule": Schedule,
-        "loss": Loss,
-        "pruning": Pruning,
-        "storage": Storage,
-        "backend": Backend,
-        "capacity": Capacity,
-    }
+    kinds = (Pyramid, Activation, Encoding, Readout, Weights, Schedule, Loss, Pruning, Storage)
+    components = {kind.__name__.lower(): kind for kind in (*kinds, Backend, Capacity)}
     optimizer = _instantiate("optimizer", config.optimizer)
     try:
         probe(optimizer)
@@ -54,7 +43,7 @@ def build_settings(config: DictConfig) -> "FitSettings":
         raise ConfigError(str(error)) from error
     fitting = checked.fitting
     return FitSettings(
-        **{group: _component(group, kind, config[group]) for group, kind in kinds.items()},
+        **{group: _component(group, kind, config[group]) for group, kind in components.items()},
         optimizer=optimizer,
         patch_size=checked.patch_size,
         seed=checked.seed,
@@ -79,7 +68,7 @@ def build_objective(config: DictConfig) -> Objective:
 
 
 def device_type(accelerator: str) -> str:
-    """The kind of device that a trainer's accelerator stands for here: cpu or cuda."""
+    """The kind of device that a trainer's accelerator selects here: cpu or cuda."""
     import torch
 
     is_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
@@ -99,27 +88,21 @@ def check_cuda(setting: str, remedy: str) -> None:
 
 
 def _component(group: str, kind: type, config: DictConfig) -> Any:
-    wrong = ConfigError(
-        f"{group}._target_={config._target_}: must be a subclass of "
-        f"{kind.__module__}.{kind.__name__}"
-    )
-    if not _may_give(config._target_, kind):  # before anything is called
-        raise wrong
-    built = _instantiate(group, config)
-    if not isinstance(built, kind):
-        raise wrong
-    return built
-
-
-def _may_give(target: str, kind: type) -> bool:
-    """Whether a name is that of a subclass, or of nothing: that is for `_instantiate` to say."""
+    """Build a group's object; a class of another kind is refused before anything is called."""
     from hydra.utils import get_object
 
     try:
-        found = get_object(target)
-    except Exception:  # whatever a module raises when it is imported
-        return True
-    return isinstance(found, type) and issubclass(found, kind)
+        found = get_object(config._target_)
+    except Exception:  # whatever a module raises on import: `_instantiate` says what is wrong
+        found = kind
+    is_right = isinstance(found, type) and issubclass(found, kind)
+    built = _instantiate(group, config) if is_right else None
+    if not isinstance(built, kind):
+        raise ConfigError(
+            f"{group}._target_={config._target_}: must be a subclass of "
+            f"{kind.__module__}.{kind.__name__}"
+        )
+    return built
 
 
 def _instantiate(group: str, config: DictConfig) -> Any:

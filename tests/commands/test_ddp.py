@@ -71,7 +71,7 @@ def free_port() -> int:
 
 def fit(folder: Path, *arguments: str, harm: str | None = None, devices: int = 2) -> Ended:
     ddp = ("trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}")
-    module = "miner.run" if harm is None else "harmed_run"
+    module = "miner.run" if harm is None else "failing_run"
     memory = () if harm is None else ("fitting.in_memory_mib=0",)
     return end(start(folder, module, *SETTINGS, *ddp, *memory, *arguments, harm=harm))
 
@@ -187,7 +187,7 @@ def on_two_machines(folder: Path, harm: str | None = None) -> list[Ended]:
         own.mkdir()
         save_picture(own / "picture.png")
         launch = ("torch.distributed.run", "--nnodes=2", f"--node-rank={machine}")
-        module = "miner.run" if harm is None else "harmed_run"
+        module = "miner.run" if harm is None else "failing_run"
         meeting = ("--master-addr=127.0.0.1", f"--master-port={port}", "-m", module)
         ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2")
         paths = ("image.path=picture.png", f"hydra.run.dir={folder}/run")

@@ -18,8 +18,6 @@ from miner.config.schema import check_config
 from miner.fitting.capacity import UniformCapacity
 from miner.images import inspect_image
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 FILES = sorted((file.parent.name, file.stem) for file in CONF_FOLDER.glob("*/*.yaml"))
 IMAGES = [name for group, name in FILES if group == "image"]
 RECIPES = [name for group, name in FILES if group == "experiment"]

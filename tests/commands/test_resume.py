@@ -11,7 +11,6 @@ from PIL import Image
 from runs import (
     TINY,
     Command,
-    leave_out_pictures,
     read_report,
     run_main,
     same,
@@ -28,8 +27,6 @@ from miner.representation import Shard, read_manifest, write_manifest
 from miner.support.errors import ConfigError
 from miner.support.process import lock_folder
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 SMALL_CHUNKS = ("fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
 RUN = ("hydra.run.dir=run", *SMALL_CHUNKS)
 
@@ -39,9 +36,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which a run was never stopped, with its picture beside it."""
     folder = tmp_path_factory.mktemp("finished")
     save_picture(folder / "picture.png")
-    with pytest.MonkeyPatch.context() as patch:
-        leave_out_pictures(patch)
-        assert run_main(folder, *TINY, "image.path=picture.png", *RUN) == 0
+    assert run_main(folder, *TINY, "image.path=picture.png", *RUN) == 0
     return folder
 
 

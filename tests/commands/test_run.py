@@ -30,7 +30,6 @@ n_resumed_shards seed versions overrides levels curve objective hash settings"""
 LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_diverged n_parameters
 psnr_db wall_time_s"""
 PICTURES = ["blocks.png", "error.png", "curves.png", "reconstruction.png"]
-WITHOUT_PICTURES = pytest.mark.usefixtures("no_pictures")
 THUMBNAILS = ["blocks", "error", "reconstruction"]
 
 
@@ -142,7 +141,6 @@ def test_objective_is_the_quality(report: dict[str, Any]) -> None:
     assert report["objective"] == report["psnr_db"]
 
 
-@WITHOUT_PICTURES
 def test_objective_counts_the_cost_that_was_asked_for(fit: Fit) -> None:
     report = read_report(fit("objective=psnr_at_parameters", "objective.budget=1e-3"))
     doublings = math.log2(report["parameters_per_pixel"] / 1e-3)
@@ -162,7 +160,6 @@ def test_curve_has_columns_of_one_length_and_ends_with_what_is_stored(
         assert curve[name] == sorted(curve[name])
 
 
-@WITHOUT_PICTURES
 def test_only_the_middle_is_fitted_when_asked(tmp_path: Path, fit: Fit) -> None:
     folder = fit("image.crop_px=12")
     report = read_report(folder)
@@ -211,7 +208,6 @@ def pixels(dtype: type, *channels: int) -> np.ndarray:
     return (values * np.iinfo(dtype).max).astype(dtype)
 
 
-@WITHOUT_PICTURES
 @pytest.mark.parametrize("channels", [(), (3,), (4,)], ids=["grey", "rgb", "rgba"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_reconstruction_is_stored_as_the_source_is(
@@ -227,7 +223,6 @@ def test_reconstruction_is_stored_as_the_source_is(
     assert np.abs(unit - miner.load(folder).render()).max() <= 1.01 * rounding
 
 
-@WITHOUT_PICTURES
 def test_reconstruction_of_floats_is_a_tiff(tmp_path: Path, fit: Fit) -> None:
     source = tmp_path / "source.tif"
     tifffile.imwrite(source, 100 * pixels(np.float32, 3) - 20, photometric="rgb")
@@ -253,7 +248,6 @@ def test_level_without_active_blocks_is_normal(tmp_path: Path, fit: Fit) -> None
     assert report["psnr_db"] is None or report["psnr_db"] > 60
 
 
-@WITHOUT_PICTURES
 def test_flat_image_with_one_sharp_detail_comes_out_right(tmp_path: Path, fit: Fit) -> None:
     rows, columns = np.mgrid[0:32, 0:32]
     image = np.full((32, 32), 128, np.uint8)
@@ -281,7 +275,6 @@ def test_missing_ssim_has_a_note(tmp_path: Path, fit: Fit) -> None:
     assert any("ssim" in note and "11" in note for note in report["notes"])
 
 
-@WITHOUT_PICTURES
 def test_every_chunk_is_a_shard_and_does_not_change_the_result(fit: Fit) -> None:
     whole = miner.load(fit(into="whole"))
     parts = miner.load(fit("fitting.blocks_per_shard=4", into="parts"))
@@ -290,7 +283,6 @@ def test_every_chunk_is_a_shard_and_does_not_change_the_result(fit: Fit) -> None
     np.testing.assert_allclose(whole.render(), parts.render(), atol=1e-3)
 
 
-@WITHOUT_PICTURES
 def test_command_and_function_agree_to_the_bit(picture: Path, fit: Fit) -> None:
     source = open_image(str(picture), 480).pixels
     settings = {"pyramid": {"n_levels": 2}, "fitting": {"max_steps": 3}, "model": {"width": 4}}
@@ -298,7 +290,6 @@ def test_command_and_function_agree_to_the_bit(picture: Path, fit: Fit) -> None:
     assert np.array_equal(miner.load(fit()).render(), in_memory.render())
 
 
-@WITHOUT_PICTURES
 def test_same_seed_gives_the_same_bits_and_another_does_not(fit: Fit) -> None:
     first, second = (miner.load(fit(into=name)) for name in ("first", "second"))
     assert not np.array_equal(first.render(), miner.load(fit("seed=1", into="other")).render())
@@ -332,7 +323,6 @@ def test_mistake_found_late_is_told_in_the_report(tmp_path: Path, command: Comma
     assert report["reason"].startswith("'cut.png' cannot be decoded")
 
 
-@WITHOUT_PICTURES
 def test_runs_of_one_moment_get_folders_of_their_own(tmp_path: Path, command: Command) -> None:
     assert [command().status, command().status] == [0, 0]
     assert len(list(tmp_path.glob("outputs/*/*/report.json"))) == 2

@@ -13,8 +13,6 @@ import miner
 from miner.representation import Shard, ShardFile, ShardFolder
 from miner.signals.scratch import Scratch
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 ON_DISK = "fitting.in_memory_mib=0"
 RUN = ("hydra.run.dir=run", "fitting.coarse_ratio=1")
 

@@ -14,7 +14,6 @@ from runs import (
     TINY,
     Command,
     Compose,
-    leave_out_pictures,
     read_report,
     run_main,
     save_picture,
@@ -27,8 +26,6 @@ from miner.engine.train import run_in_sweep
 from miner.fitting.settings import FitSettings
 from miner.support.errors import ConfigError, ImageError
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 SWEEP = ("-m", "hydra.sweep.dir=sweep")
 COMPARISON = {"comparison.html", "comparison.md", "comparison.tsv"}
 
@@ -38,9 +35,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep over two seeds that has ended."""
     folder = tmp_path_factory.mktemp("swept")
     save_picture(folder / "picture.png")
-    with pytest.MonkeyPatch.context() as patch:
-        leave_out_pictures(patch)
-        assert run_main(folder, *SWEEP, *TINY, "image.path=picture.png", "seed=0,1") == 0
+    assert run_main(folder, *SWEEP, *TINY, "image.path=picture.png", "seed=0,1") == 0
     return folder / "sweep"
 
 

@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import TINY, Command, Fit, leave_out_pictures, read_report, run_main, save_picture
+from runs import TINY, Command, Fit, read_report, run_main, save_picture
 
 import miner
 from miner.images import open_image
 from miner.metrics.squared_error import psnr_db
-
-pytestmark = pytest.mark.usefixtures("no_pictures")
 
 BY_NEED = ("capacity=target_error", "storage=int8", "fitting.coarse_ratio=1")
 EVERY_STEP = ("capacity=uniform", "fitting.max_mse=1e-9", "pruning.every_n_steps=1")
@@ -25,9 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("by-need")
     save_picture(folder / "picture.png")
     own = (*BY_NEED, "logger=csv", "image.path=picture.png", "hydra.run.dir=run")
-    with pytest.MonkeyPatch.context() as patch:
-        leave_out_pictures(patch)
-        assert run_main(folder, *TINY, *own) == 0
+    assert run_main(folder, *TINY, *own) == 0
     return folder / "run"
 
 
