@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -46,6 +46,14 @@ class Outcome:
     def lines(self) -> list[str]:
         """What it said, without empty lines."""
         return [line for line in self.output.splitlines() if line.strip()]
+
+
+class DiskUsage(NamedTuple):
+    """What `shutil.disk_usage` returns."""
+
+    total: int
+    used: int
+    free: int
 
 
 Compose = Callable[..., DictConfig]
@@ -126,6 +134,11 @@ def before_shards(patch: pytest.MonkeyPatch, act: BeforeShard) -> list[Path]:
 
     patch.setattr(os, "replace", replace)
     return written
+
+
+def count_shards(patch: pytest.MonkeyPatch) -> list[Path]:
+    """The files of the shards that are written from now on."""
+    return before_shards(patch, lambda n_before, path: None)
 
 
 def stop_at_shard(patch: pytest.MonkeyPatch, number: int) -> None:

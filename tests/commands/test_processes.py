@@ -3,12 +3,11 @@
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from runs import Compose
+from runs import Compose, DiskUsage
 
 from miner.cli.arguments import as_launched
 from miner.cli.checks import check_devices, check_processes
@@ -203,18 +202,10 @@ def test_rank_0_clears_the_scratch_folders_of_all_ranks(checked: Checked, tmp_pa
         assert not (tmp_path / ".miner-scratch").exists()
 
 
-class Usage(NamedTuple):
-    """What `shutil.disk_usage` returns."""
-
-    total: int
-    used: int
-    free: int
-
-
 def test_rank_0_checks_the_disk_space_of_all_ranks(
     checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(99_999, 89_999, 10_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(99_999, 89_999, 10_000))
     scratch_for(checked(), tmp_path)
     many = checked(strategy="ddp", devices=8)
     with pytest.raises(ConfigError, match=r"this image takes 0\.0 GiB"):
@@ -225,7 +216,7 @@ def test_rank_0_checks_the_disk_space_of_all_ranks(
 def test_files_of_an_interrupted_run_count_as_free_space(
     checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(99, 98, 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(99, 98, 1))
     (tmp_path / ".miner-scratch").mkdir()
     (tmp_path / ".miner-scratch" / "old.npy").write_bytes(bytes(10_000))
     scratch_for(checked(), tmp_path)
@@ -246,6 +237,6 @@ def test_disk_space_of_tiles_is_checked_on_their_disk(
     """Several ranks store levels in tile files even if the image is held in memory."""
     trainer = ("trainer.strategy=ddp", "trainer.devices=2", f"trainer.num_nodes={num_nodes}")
     config = tiny_config(*trainer, f"fitting.scratch_dir={tmp_path}/local")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(99, 98, 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(99, 98, 1))
     with pytest.raises(ConfigError, match=f"{tmp_path}/{disk}/.*with {setting}"):
         scratch_for(check_config(config), tmp_path / "run")

@@ -12,6 +12,7 @@ import pytest
 import tifffile
 import torch
 import yaml
+from acting_loggers import Raising, acting
 from omegaconf import OmegaConf
 from PIL import Image
 from runs import TINY, Command, Fit, read_report
@@ -76,7 +77,9 @@ def test_thumbnails_are_of_one_size_and_differ(logged_run: Path) -> None:
 
 def test_thumbnails_of_a_larger_image_have_its_shape(tmp_path: Path, fit: Fit) -> None:
     Image.fromarray(np.tile(pixels(np.uint8), (1, 28))).save(tmp_path / "wide.png")
-    folder = fit(f"image.path='{tmp_path}/wide.png'", "patch_size=128", "capacity=uniform")
+    folder = fit(
+        f"image.path='{tmp_path}/wide.png'", "patch_size=128", "capacity=uniform", "pictures=true"
+    )
     sides = {picture.shape for picture in thumbnails(folder).values()}
     assert len(sides) == 1
     height, width, _ = sides.pop()
@@ -94,7 +97,7 @@ def test_hydra_folder_tells_how_to_repeat_the_run(logged_run: Path) -> None:
     config = yaml.safe_load((logged_run / ".hydra" / "config.yaml").read_text())
     overrides = yaml.safe_load((logged_run / ".hydra" / "overrides.yaml").read_text())
     assert config["patch_size"] == 8
-    assert set(TINY) - {"logger=none"} <= set(overrides)
+    assert set(TINY) - {"logger=none", "pictures=false"} <= set(overrides)
 
 
 def test_report_has_exactly_the_keys_of_the_contract(report: dict[str, Any]) -> None:
@@ -188,11 +191,11 @@ def test_parts_of_the_time_are_within_the_whole(report: dict[str, Any]) -> None:
 def test_scores_are_those_of_what_is_stored(logged_run: Path, report: dict[str, Any]) -> None:
     source = torch.from_numpy(open_image(str(logged_run.parent / "picture.png"), 480).pixels)
     rendered = torch.from_numpy(miner.load(logged_run).render())
-    tally = TileMetrics(source.shape[1:], len(source), patch_size=8)
-    tally.add(whole(source.shape[1:]), source, rendered)
+    metrics = TileMetrics(source.shape[1:], len(source), patch_size=8)
+    metrics.add(whole(source.shape[1:]), source, rendered)
     assert report["psnr_db"] == pytest.approx(psnr_db(source, rendered), abs=1e-4)
-    assert report["ssim"] == pytest.approx(tally.ssim, abs=1e-5)
-    assert report["seam_ratio"] == pytest.approx(tally.seam_ratio, rel=1e-4)
+    assert report["ssim"] == pytest.approx(metrics.ssim, abs=1e-5)
+    assert report["seam_ratio"] == pytest.approx(metrics.seam_ratio, rel=1e-4)
 
 
 def test_every_undefined_value_has_a_note(report: dict[str, Any]) -> None:
@@ -237,13 +240,13 @@ def test_reconstruction_of_floats_is_a_tiff(tmp_path: Path, fit: Fit) -> None:
 def test_any_size_runs(tmp_path: Path, fit: Fit, shape: tuple[int, int]) -> None:
     height, width = shape
     Image.fromarray(pixels(np.uint8)[:height, :width]).save(tmp_path / "source.png")
-    folder = fit(f"image.path='{tmp_path}/source.png'")
+    folder = fit(f"image.path='{tmp_path}/source.png'", "pictures=true")
     assert miner.load(folder).render().shape == (1, height, width)
 
 
 def test_level_without_active_blocks_is_normal(tmp_path: Path, fit: Fit) -> None:
     Image.fromarray(np.full((20, 24), 99, np.uint8)).save(tmp_path / "flat.png")
-    report = read_report(fit(f"image.path='{tmp_path}/flat.png'"))
+    report = read_report(fit(f"image.path='{tmp_path}/flat.png'", "pictures=true"))
     assert [level["n_active"] for level in report["levels"]] == [4, 0]
     assert report["psnr_db"] is None or report["psnr_db"] > 60
 
@@ -262,7 +265,7 @@ def test_flat_image_with_one_sharp_detail_comes_out_right(tmp_path: Path, fit: F
 
 def test_perfect_reconstruction_is_null_with_a_note(tmp_path: Path, fit: Fit) -> None:
     Image.fromarray(np.zeros((20, 24), np.uint8)).save(tmp_path / "black.png")
-    report = read_report(fit(f"image.path='{tmp_path}/black.png'"))
+    report = read_report(fit(f"image.path='{tmp_path}/black.png'", "pictures=true"))
     assert report["psnr_db"] is None
     assert "psnr_db is inf" in report["notes"]
     assert "levels[1].psnr_db is inf" in report["notes"]
@@ -270,7 +273,7 @@ def test_perfect_reconstruction_is_null_with_a_note(tmp_path: Path, fit: Fit) ->
 
 def test_missing_ssim_has_a_note(tmp_path: Path, fit: Fit) -> None:
     Image.fromarray(pixels(np.uint8)[:10, :10]).save(tmp_path / "small.png")
-    report = read_report(fit(f"image.path='{tmp_path}/small.png'"))
+    report = read_report(fit(f"image.path='{tmp_path}/small.png'", "pictures=true"))
     assert report["ssim"] is None
     assert any("ssim" in note and "11" in note for note in report["notes"])
 
@@ -299,14 +302,8 @@ def test_same_seed_gives_the_same_bits_and_another_does_not(fit: Fit) -> None:
         torch.testing.assert_close(one.stored, other.stored, rtol=0, atol=0)
 
 
-def test_failed_run_is_told_in_its_report(
-    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*arguments: Any) -> None:
-        raise RuntimeError("out of\npaper")
-
-    monkeypatch.setattr("miner.engine.train.make_trainer", fail)
-    assert command("hydra.run.dir=run", "seed=7").status != 0
+def test_failed_run_is_reported(tmp_path: Path, command: Command) -> None:
+    assert command("hydra.run.dir=run", "seed=7", acting(Raising)).status != 0
     report = read_report(tmp_path / "run")
     assert (report["status"], report["reason"]) == ("failed", "RuntimeError: out of paper")
     assert (report["image"], report["seed"]) == ("picture", 7)
@@ -314,7 +311,7 @@ def test_failed_run_is_told_in_its_report(
     assert report["settings"]["config"]["seed"] == 7
 
 
-def test_mistake_found_late_is_told_in_the_report(tmp_path: Path, command: Command) -> None:
+def test_refusal_during_the_run_is_reported(tmp_path: Path, command: Command) -> None:
     cut = tmp_path / "cut.png"
     cut.write_bytes((tmp_path / "picture.png").read_bytes()[:300])
     assert command("image.path=cut.png", "hydra.run.dir=run").status == 1
