@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -34,11 +35,7 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 
 def refuse_arguments(arguments: Sequence[str]) -> None:
-    """Refuse what Hydra would answer with a traceback or without a remedy.
-
-    Raises:
-        ConfigError: an argument.
-    """
+    """Refuse, by a `ConfigError`, what Hydra would answer with a traceback or without a remedy."""
     groups = {folder.name: folder for folder in CONF_FOLDER.iterdir() if folder.is_dir()}
     for argument in arguments:
         if not _is_utf8(argument):
@@ -56,11 +53,7 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
 
 
 def refuse_in_sweep(argument: str) -> None:
-    """Refuse what only a single run can do.
-
-    Raises:
-        ConfigError: several devices, or a look at the configuration.
-    """
+    """Refuse, by a `ConfigError`, an argument that only a single run can have."""
     name, _, value = argument.partition("=")
     if name in ("trainer", "trainer.strategy") and "ddp" in value:
         raise ConfigError(
@@ -92,10 +85,7 @@ def expand_folders(arguments: Sequence[str]) -> list[str]:
     """In a sweep, turn `image.path=FOLDER` or `image.path=PATTERN` into all images found there.
 
     Subfolders are not searched. Files that are no images are left out with a warning that names
-    them, hidden files silently.
-
-    Raises:
-        ImageError: there is no image.
+    them, hidden files silently; without any image this raises an `ImageError`.
     """
     if not is_sweep(arguments):
         return list(arguments)
@@ -143,11 +133,8 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
 def _quoted(argument: str) -> str:
     path = _home(argument.removeprefix(_IMAGE))
     if not _exists(path):
-        try:
+        with suppress(HydraException):
             OverridesParser.create().parse_override(argument)
-        except HydraException:
-            pass
-        else:
             return argument
     return _IMAGE + quote(path)
 

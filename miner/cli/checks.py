@@ -29,7 +29,7 @@ _LOG = logging.getLogger("miner")
 
 
 def check_run(config: DictConfig) -> None:
-    """Check a single run, or one process of it; `config` is all of Hydra's.
+    """Check a single run, or one process of it; `config` includes Hydra's own settings.
 
     Raises:
         ConfigError: a setting, the folder, what an earlier start left in it, or the devices.
@@ -68,10 +68,9 @@ def check_settings(config: DictConfig) -> None:
 
 
 def check_devices(checked: RunConfig) -> None:
-    """Check what the `trainer` group requests of this machine. Imports torch for CUDA alone.
+    """Refuse, by a `ConfigError`, several devices without `trainer=ddp`, or too many GPUs.
 
-    Raises:
-        ConfigError: several devices without `trainer=ddp`, or more GPUs than there are.
+    Imports torch for CUDA alone.
     """
     trainer = checked.trainer
     for name, number in (("devices", trainer.devices), ("num_nodes", trainer.num_nodes)):
@@ -79,24 +78,20 @@ def check_devices(checked: RunConfig) -> None:
             raise ConfigError(
                 f"trainer.{name}={number}: a process uses one device; for several add trainer=ddp"
             )
-    if trainer.devices > 1 and device_type(trainer.accelerator) == "cuda":
-        import torch
+    if trainer.devices == 1 or device_type(trainer.accelerator) == "cpu":
+        return
+    import torch
 
-        n_gpus = torch.cuda.device_count()
-        if trainer.devices > n_gpus:
-            raise ConfigError(
-                f"trainer.devices={trainer.devices}: this process sees {n_gpus} GPUs of its "
-                "machine; use no more, let every process see all of them, or use "
-                "trainer.accelerator=cpu"
-            )
+    n_gpus = torch.cuda.device_count()
+    if trainer.devices > n_gpus:
+        raise ConfigError(
+            f"trainer.devices={trainer.devices}: this process sees {n_gpus} GPUs of its machine; "
+            "use no more, let every process see all of them, or use trainer.accelerator=cpu"
+        )
 
 
 def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -> None:
-    """Check that the processes that were started are those of one run in one folder.
-
-    Raises:
-        ConfigError: their number, a folder for each of them, or a machine without a number.
-    """
+    """Refuse, by a `ConfigError`, processes that would not be one run in one folder."""
     trainer = checked.trainer
     world_size = trainer.devices * trainer.num_nodes
     if trainer.strategy == "auto":
@@ -149,11 +144,7 @@ def _warn_of_few_cores(devices: int) -> None:
 
 
 def check_writable(setting: str, folder: Path) -> None:
-    """Check that files can be written into a folder, which need not exist yet.
-
-    Raises:
-        ConfigError: they cannot.
-    """
+    """Refuse, by a `ConfigError`, a folder that cannot be written; it need not exist yet."""
     existing = folder.absolute()
     while not existing.exists():
         existing = existing.parent

@@ -48,11 +48,7 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
-    """Refuse to resume a run whose representation was made with other settings.
-
-    Raises:
-        ConfigError: what differs, or a damaged manifest.
-    """
+    """Refuse, by a `ConfigError`, a run with other settings or a damaged manifest."""
     manifest = _read_manifest(folder)
     if manifest is None:
         return
@@ -67,11 +63,7 @@ def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
 
 
 def _stored_settings(folder: Path) -> list[str]:
-    """The overrides of the run in a folder.
-
-    Raises:
-        ConfigError: one of them names a class: only who types a command chooses what is called.
-    """
+    """The overrides of the run in a folder; none may name a class, which would be called."""
     if (folder / PLAN).exists():
         raise ConfigError(
             f"{_RESUME}{folder}: is a sweep; start it again with hydra.sweep.dir={folder}"

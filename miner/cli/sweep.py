@@ -32,10 +32,9 @@ class JobGrid:
     """
 
     def __init__(self, config_name: str, overrides: Sequence[str]) -> None:
-        """Parse overrides such as `seed=0,1`; intervals are left to the sweeper that knows them.
+        """Parse overrides such as `seed=0,1`; `ConfigError` if Hydra cannot read one.
 
-        Raises:
-            ConfigError: an override that Hydra cannot read.
+        Intervals are left to the sweeper that knows them.
         """
         self._config_name = config_name
         self._loader = GlobalHydra.instance().config_loader()
@@ -54,11 +53,7 @@ class JobGrid:
                 self.choices[key] = [str(override.input_line)]
 
     def jobs(self) -> Iterator[tuple[list[str], DictConfig]]:
-        """Every job's overrides and configuration.
-
-        Raises:
-            ConfigError: one that cannot be composed.
-        """
+        """Every job's overrides and configuration; `ConfigError` if it cannot be composed."""
         for combination in product(*self.choices.values()):
             yield list(combination), self._compose(combination)
 
@@ -88,7 +83,11 @@ class JobGrid:
                 OmegaConf.update(config, override.key_or_group, override.value())
             return config
         except (HydraException, OmegaConfBaseException, ValueError):
-            return self._compose_all(overrides)
+            pass
+        try:  # let Hydra compose everything, for its own message about what is wrong
+            return hydra.compose(self._config_name, list(overrides))
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise ConfigError(_one_line(error)) from error
 
     def _split(self, parsed: Sequence[Override]) -> tuple[tuple[str, ...], list[Override]]:
         """What has to be composed, and the values to set after it.
@@ -104,13 +103,6 @@ class JobGrid:
         is_plain = override.type == OverrideType.CHANGE and override.package is None
         key = override.key_or_group
         return is_plain and key not in self._groups and "/" not in key and key[:6] != "hydra."
-
-    def _compose_all(self, overrides: Sequence[str]) -> DictConfig:
-        """Let Hydra compose everything, for its own message about what is wrong."""
-        try:
-            return hydra.compose(self._config_name, list(overrides))
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(_one_line(error)) from error
 
 
 def check_sweep(config: DictConfig) -> Plan | None:

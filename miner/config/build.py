@@ -59,11 +59,7 @@ def build_settings(config: DictConfig) -> "FitSettings":
 
 
 def build_objective(config: DictConfig) -> Objective:
-    """What a search maximises.
-
-    Raises:
-        ConfigError: the class cannot be built, or is of the wrong kind.
-    """
+    """What a search maximises; `ConfigError` if it cannot be built or is of the wrong kind."""
     return cast(Objective, _component("objective", Objective, config.objective))
 
 
@@ -76,11 +72,7 @@ def device_type(accelerator: str) -> str:
 
 
 def check_cuda(setting: str, remedy: str) -> None:
-    """Refuse CUDA where there is none.
-
-    Raises:
-        ConfigError: PyTorch finds no device.
-    """
+    """Refuse CUDA, by a `ConfigError`, where PyTorch finds no device."""
     import torch
 
     if not torch.cuda.is_available():

@@ -92,6 +92,7 @@ def current_job(config: DictConfig) -> Job:
     running = HydraConfig.get()
     overrides: Any = OmegaConf.to_container(running.overrides.task, resolve=False)
     is_alone = running.mode == RunMode.RUN
+    is_local = not is_alone and running.launcher._target_ == LOCAL_LAUNCHER
     chosen = running.runtime.choices.items()
     return Job(
         folder=Path(running.runtime.output_dir),
@@ -101,7 +102,8 @@ def current_job(config: DictConfig) -> Job:
         # Hydra's own groups have a "/", and those with several options have no entry.
         choices={group: str(option) for group, option in chosen if "/" not in group and option},
         sweep=None if is_alone else _sweep_info(running, overrides),
-        n_parallel_jobs=1 if is_alone else _n_parallel_jobs(running),
+        # Submitit's local jobs share all cores; Joblib, Ray and Slurm give each job some of them.
+        n_parallel_jobs=running.sweeper.max_batch_size or 1 if is_local else 1,
         rank=rank_of(config),
     )
 
@@ -129,13 +131,6 @@ def finished_psnr_db(folder: Path) -> float | None:
         return math.inf
     is_number = type(quality) in (int, float) and abs(quality) < _MOST_DB
     return float(quality) if is_number else None
-
-
-def _n_parallel_jobs(running: HydraConf) -> int:
-    """Submitit's local jobs share all cores; Joblib, Ray and Slurm give each job some of them."""
-    if running.launcher._target_ != LOCAL_LAUNCHER:
-        return 1
-    return running.sweeper.max_batch_size or 1
 
 
 def _sweep_info(running: HydraConf, overrides: Sequence[str]) -> SweepInfo:

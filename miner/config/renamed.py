@@ -23,10 +23,8 @@ _FIELDS = {
 def refuse_old_name(name: str, value: Any) -> None:
     """Refuse an old group, option or field, such as `sizing=by_need` or `fitting.chunk_size=8`.
 
-    `value` may be a mapping of fields, or several options as `by_need,uniform`.
-
-    Raises:
-        ConfigError: the name that it has now.
+    The `ConfigError` gives the new name. `value` may be a mapping of fields, or several options as
+    `by_need,uniform`.
     """
     if isinstance(value, Mapping):
         for field, inner in value.items():

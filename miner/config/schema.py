@@ -236,11 +236,7 @@ def check_config(config: DictConfig) -> RunConfig:
 
 
 def check_lists(config: RunConfig, n_levels: int) -> None:
-    """Refuse lists with more entries than the pyramid has levels.
-
-    Raises:
-        ConfigError: the first entries of a list would do nothing.
-    """
+    """Refuse, by a `ConfigError`, lists with more entries than the pyramid has levels."""
     per_level = {"model.width": config.model.width, "fitting.max_steps": config.fitting.max_steps}
     for name, value in per_level.items():
         if isinstance(value, Sequence) and len(value) > n_levels:
@@ -260,8 +256,7 @@ def _messages(error: ValidationError) -> list[str]:
             name, rule = ".".join(path), "there is no such setting; see python -m miner.run --help"
         rule = rule or problem["msg"]
         value = problem["input"]
-        is_yaml = value is None or isinstance(value, bool)
-        typed = str(value).lower() if is_yaml else str(value)  # as people type it
+        typed = str(value).lower() if value is None or isinstance(value, bool) else str(value)
         is_missing = problem["type"] == "missing"
         line = f"{name}: is missing, and {rule}" if is_missing else f"{name}={typed}: {rule}"
         found.setdefault(name, line)

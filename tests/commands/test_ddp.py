@@ -1,4 +1,4 @@
-"""Several processes on one image: the bits of one process, and one end for all."""
+"""Several processes on one image: the bits of one process, and all end if one fails."""
 
 import os
 import signal
@@ -16,9 +16,9 @@ from runs import ROOT, TINY, Outcome, read_report, run_main, same, save_picture
 
 from miner.representation import read_manifest
 
-SETTINGS = (*TINY[:-1], "fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
+SETTINGS = (*TINY, "fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
 ODD = "odd (1) $é'x"
-FINEST_FIRST = 1  # a rank of two begins one chunk of the coarse level
+FINEST_FIRST = 1  # of two ranks, each writes one shard of the coarse level before
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Ended(Outcome):
     left: list[int]
 
 
-def start(folder: Path, *command: str, harm: str | None = None) -> "subprocess.Popen[str]":
+def start(folder: Path, *command: str, failure: str | None = None) -> "subprocess.Popen[str]":
     """Start a command in a session of its own."""
     own = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(Path(__file__).parent)))}
-    own |= {} if harm is None else {"HARM": harm}
+    own |= {} if failure is None else {"FAILURE": failure}
     return subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=folder,
@@ -52,7 +52,7 @@ def end(started: "subprocess.Popen[str]", timeout_s: float = 150) -> Ended:
 
 
 def members(session: int) -> list[int]:
-    """Processes of a session that are still at work."""
+    """Processes of a session that still run."""
     found = []
     for process in psutil.process_iter(["status"]):
         try:
@@ -69,11 +69,11 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def fit(folder: Path, *arguments: str, harm: str | None = None, devices: int = 2) -> Ended:
+def fit(folder: Path, *arguments: str, failure: str | None = None, devices: int = 2) -> Ended:
     ddp = ("trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}")
-    module = "miner.run" if harm is None else "failing_run"
-    memory = () if harm is None else ("fitting.in_memory_mib=0",)
-    return end(start(folder, module, *SETTINGS, *ddp, *memory, *arguments, harm=harm))
+    module = "miner.run" if failure is None else "failing_run"
+    memory = () if failure is None else ("fitting.in_memory_mib=0",)
+    return end(start(folder, module, *SETTINGS, *ddp, *memory, *arguments, failure=failure))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def killed(desk: Path) -> Iterator[Ended]:
         desk,
         "image.path=picture.png",
         f"hydra.run.dir='{name}'",
-        harm=f"1 {FINEST_FIRST} kill",
+        failure=f"1 {FINEST_FIRST} kill",
     )
 
 
@@ -140,7 +140,7 @@ def test_four_ranks_have_the_bits_of_one(desk: Path) -> None:
 def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, devices: int) -> None:
     save_picture(tmp_path / "picture.png")
     run = ("image.path=picture.png", "hydra.run.dir=run")
-    assert fit(tmp_path, *run, harm=f"0 {FINEST_FIRST} kill").status == -signal.SIGKILL
+    assert fit(tmp_path, *run, failure=f"0 {FINEST_FIRST} kill").status == -signal.SIGKILL
     trainer = ["trainer=cpu"] if devices == 1 else [f"trainer.devices={devices}"]
     ended = end(start(tmp_path, "miner.run", "resume=run", *trainer))
     assert (ended.status, ended.left) == (0, [])
@@ -149,12 +149,12 @@ def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, devices: int) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("harm", "words"), [("fill_disk", "the disk is full"), ("fault", "ValueError: a fault")]
+    ("failure", "words"), [("fill_disk", "the disk is full"), ("fault", "ValueError: a fault")]
 )
-def test_a_failed_rank_is_told_from_a_killed_one(tmp_path: Path, harm: str, words: str) -> None:
+def test_the_error_of_a_failed_rank_is_reported(tmp_path: Path, failure: str, words: str) -> None:
     save_picture(tmp_path / "picture.png")
     run = ("image.path=picture.png", "hydra.run.dir=run")
-    ended = fit(tmp_path, *run, harm=f"1 {FINEST_FIRST} {harm}")
+    ended = fit(tmp_path, *run, failure=f"1 {FINEST_FIRST} {failure}")
     assert (ended.status, ended.left) == (1, [])
     (line,) = [line for line in ended.lines if line.startswith(("error", "warning"))]
     assert "rank 1 on" in line and words in line and "resume=" in line
@@ -162,11 +162,11 @@ def test_a_failed_rank_is_told_from_a_killed_one(tmp_path: Path, harm: str, word
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("harm", ["interrupt", "terminate", "stop"])
-def test_an_interruption_is_told_once(tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize("failure", ["interrupt", "terminate", "stop"])
+def test_an_interruption_is_reported_once(tmp_path: Path, failure: str) -> None:
     save_picture(tmp_path / "picture.png")
     run = ("image.path=picture.png", "hydra.run.dir=run")
-    ended = fit(tmp_path, *run, harm=f"1 {FINEST_FIRST} {harm}")
+    ended = fit(tmp_path, *run, failure=f"1 {FINEST_FIRST} {failure}")
     assert (ended.status, ended.left) == (130, [])
     (line,) = [line for line in ended.lines if line.startswith(("error", "warning"))]
     assert line.startswith("warning: stopped; to go on: python -m miner.run resume=")
@@ -174,25 +174,25 @@ def test_an_interruption_is_told_once(tmp_path: Path, harm: str) -> None:
 
 @pytest.mark.slow
 def test_a_rank_that_is_lost_after_the_last_level_is_not_missed(desk: Path) -> None:
-    ended = fit(desk, "image.path=picture.png", "hydra.run.dir=late", harm="1 end kill")
+    ended = fit(desk, "image.path=picture.png", "hydra.run.dir=late", failure="1 end kill")
     assert (ended.status, ended.left) == (0, [])
     assert same(desk / "late", desk / "alone")
 
 
-def on_two_machines(folder: Path, harm: str | None = None) -> list[Ended]:
-    """Two starters, each with a working directory, an image and scratch files of its own."""
+def on_two_machines(folder: Path, failure: str | None = None) -> list[Ended]:
+    """Two machines with different working directories, images and scratch files."""
     started, port = [], free_port()
     for machine in (0, 1):
         own = folder / f"machine{machine}"
         own.mkdir()
         save_picture(own / "picture.png")
         launch = ("torch.distributed.run", "--nnodes=2", f"--node-rank={machine}")
-        module = "miner.run" if harm is None else "failing_run"
-        meeting = ("--master-addr=127.0.0.1", f"--master-port={port}", "-m", module)
+        module = "miner.run" if failure is None else "failing_run"
+        rendezvous = ("--master-addr=127.0.0.1", f"--master-port={port}", "-m", module)
         ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2")
         paths = ("image.path=picture.png", f"hydra.run.dir={folder}/run")
-        command = (*launch, *meeting, *SETTINGS, *ddp, *paths, "fitting.scratch_dir=scratch")
-        started.append(start(own, *command, harm=harm))
+        command = (*launch, *rendezvous, *SETTINGS, *ddp, *paths, "fitting.scratch_dir=scratch")
+        started.append(start(own, *command, failure=failure))
     return [end(one) for one in started]
 
 
@@ -206,8 +206,8 @@ def test_machines_share_nothing_but_the_runs_folder(desk: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_machines_that_have_to_leave_leave_nothing_on_their_disks(tmp_path: Path) -> None:
-    first, other = on_two_machines(tmp_path, harm=f"0 {FINEST_FIRST} fault")
+def test_machines_that_end_early_leave_no_files_on_their_disks(tmp_path: Path) -> None:
+    first, other = on_two_machines(tmp_path, failure=f"0 {FINEST_FIRST} fault")
     assert "ValueError: a fault" in first.output and first.status == other.status == 1
     for machine in ("machine0", "machine1"):
         left = (tmp_path / machine / "scratch").rglob("*")
@@ -215,10 +215,10 @@ def test_machines_that_have_to_leave_leave_nothing_on_their_disks(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_picture(tmp_path / "picture.png")
-    with socket.create_server(("", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("", 0)) as used:
+        port = used.getsockname()[1]
         monkeypatch.setenv("MASTER_PORT", str(port))
         ended = fit(tmp_path, "image.path=picture.png", "hydra.run.dir=run")
     assert (ended.status, ended.left) == (1, [])

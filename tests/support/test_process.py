@@ -1,29 +1,29 @@
-"""Runs where packages are missing that they do not need."""
+"""Versions of packages, and which modules import those that a run may lack."""
 
 import ast
-from importlib.metadata import PackageNotFoundError
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from miner.loggers.base import csv_logger, takes_sweep, tensorboard_logger
 from miner.loggers.wandb import WandbRun
-from miner.support import process as measurements
+from miner.support.process import package_versions
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_modules_around_wandb_are_imported_when_they_are_needed() -> None:
+def test_no_module_imports_wandb_with_itself() -> None:
     importing = {
         path.stem
         for path in (ROOT / "miner").rglob("*.py")
-        for node in ast.parse(path.read_text()).body  # what is imported with the module itself
+        for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.ImportFrom) and node.module == "miner.loggers.wandb"
     }
     assert importing == set()
 
 
-def test_only_wandb_is_told_of_the_sweep() -> None:
+def test_only_wandb_takes_the_sweep() -> None:
     assert takes_sweep(WandbRun)
     assert not takes_sweep(csv_logger)
     assert not takes_sweep(tensorboard_logger)
@@ -32,9 +32,9 @@ def test_only_wandb_is_told_of_the_sweep() -> None:
 def test_version_of_what_is_not_installed_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(package: str) -> str:
         if package in ("miner", "wandb"):
-            raise PackageNotFoundError(package)
+            raise metadata.PackageNotFoundError(package)
         return "1.0"
 
-    monkeypatch.setattr(measurements, "version", version)
-    found = measurements.package_versions()
+    monkeypatch.setattr(metadata, "version", version)
+    found = package_versions()
     assert (found["miner"], found["wandb"], found["torch"]) == (None, None, "1.0")
