@@ -12,7 +12,8 @@ from miner.support.errors import ConfigError
 if TYPE_CHECKING:
     from miner.fitting.settings import FitSettings
 
-CONF_FOLDER = Path(__file__).resolve().parents[2] / "conf"
+_PACKAGED = Path(__file__).resolve().parents[1] / "conf"  # only in an installed wheel
+CONF_FOLDER = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
 
 
 def build_settings(config: DictConfig) -> "FitSettings":
@@ -41,20 +42,16 @@ def build_settings(config: DictConfig) -> "FitSettings":
         probe(optimizer)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    fitting = checked.fitting
+    numbers = checked.model.model_dump()
+    numbers |= checked.fitting.model_dump(exclude={"in_memory_mib", "scratch_dir"})
+    if numbers["batch_pixels"] == "all":
+        numbers["batch_pixels"] = None
     return FitSettings(
         **{group: _component(group, kind, config[group]) for group, kind in components.items()},
+        **numbers,
         optimizer=optimizer,
         patch_size=checked.patch_size,
         seed=checked.seed,
-        width=checked.model.width,
-        depth=checked.model.depth,
-        max_mse=fitting.max_mse,
-        coarse_ratio=fitting.coarse_ratio,
-        max_steps=fitting.max_steps,
-        batch_pixels=None if fitting.batch_pixels == "all" else fitting.batch_pixels,
-        blocks_per_shard=fitting.blocks_per_shard,
-        max_memory_gib=fitting.max_memory_gib,
     )
 
 

@@ -21,18 +21,9 @@ def _whole(low: int, high: int, default: Any = ...) -> Any:
     return _rule(f"be a whole number from {low} to {high}", ge=low, le=high, default=default)
 
 
-def _above_0(default: Any = ...) -> Any:
-    return _rule("be a number above 0", gt=0, default=default)
-
-
-def _ratio(default: Any = ...) -> Any:
-    return _rule("be above 0 and at most 1", gt=0, le=1, default=default)
-
-
-def _count(default: Any = ...) -> Any:
-    return _rule("be a whole number of at least 1, at most 2^62", ge=1, le=2**62, default=default)
-
-
+_Positive = Annotated[float, _rule("be a number above 0", gt=0)]
+_Ratio = Annotated[float, _rule("be above 0 and at most 1", gt=0, le=1)]
+_Count = Annotated[int, _rule("be a whole number of at least 1, at most 2^62", ge=1, le=2**62)]
 _Natural = Annotated[int, Field(ge=1, le=2**31)]
 _Width = Annotated[int, Field(ge=1, le=1024)]
 
@@ -50,7 +41,7 @@ class _Component(BaseModel):
 
 class _Image(_Group):
     path: str = _rule("name an image file or sample:NAME", min_length=1)
-    max_pixels: int = _count()
+    max_pixels: _Count
     crop_px: Annotated[int, Field(ge=1)] | None = _rule(
         "be a whole number of at least 1, or null for the whole image"
     )
@@ -63,15 +54,15 @@ class _Pyramid(_Component):
 
 
 class _Activation(_Component):
-    a: float = _above_0(_ABSENT)
-    omega: float = _above_0(_ABSENT)
-    s: float = _above_0(_ABSENT)
-    bias_bound: float = _above_0(_ABSENT)
+    a: _Positive = _ABSENT
+    omega: _Positive = _ABSENT
+    s: _Positive = _ABSENT
+    bias_bound: _Positive = _ABSENT
 
 
 class _Encoding(_Component):
     n_frequencies: int = _whole(1, 64, _ABSENT)
-    scale: float = _above_0(_ABSENT)
+    scale: _Positive = _ABSENT
 
 
 class _Model(_Group):
@@ -83,21 +74,21 @@ class _Model(_Group):
 
 class _Capacity(_Component):
     max_refits: int = _whole(0, 8, _ABSENT)
-    probe_steps: int = _count(_ABSENT)
+    probe_steps: _Count = _ABSENT
     gain_db: float = _rule("be 0 or more", ge=0, default=_ABSENT)
-    features_per_db: float = _above_0(_ABSENT)
-    parameters_per_pixel: float = _above_0(_ABSENT)
+    features_per_db: _Positive = _ABSENT
+    parameters_per_pixel: _Positive = _ABSENT
     min_width: int = _whole(1, 1024, _ABSENT)
     max_width: int = _whole(1, 1024, _ABSENT)
 
 
 class _Readout(_Component):
-    ridge: float = _above_0(_ABSENT)
-    frequency: float = _above_0(_ABSENT)
+    ridge: _Positive = _ABSENT
+    frequency: _Positive = _ABSENT
 
 
 class _Weights(_Component):
-    gain: float = _above_0(_ABSENT)
+    gain: _Positive = _ABSENT
     max_generations: int = _whole(0, 16, _ABSENT)
 
 
@@ -106,28 +97,28 @@ class _Optimizer(_Component):
 
 
 class _Schedule(_Component):
-    final_ratio: float = _ratio(_ABSENT)
-    decay: float = _ratio(_ABSENT)
+    final_ratio: _Ratio = _ABSENT
+    decay: _Ratio = _ABSENT
 
 
 class _Loss(_Component):
-    floor: float = _above_0(_ABSENT)
+    floor: _Positive = _ABSENT
 
 
 class _Pruning(_Component):
-    every_n_steps: int = _count()
-    min_change: float = _above_0(_ABSENT)
+    every_n_steps: _Count
+    min_change: _Positive = _ABSENT
 
 
 class _Objective(_Component):
     quality: str = _ABSENT
     cost: str = _ABSENT
-    budget: float = _above_0(_ABSENT)
-    db_per_doubling: float = _above_0(_ABSENT)
+    budget: _Positive = _ABSENT
+    db_per_doubling: _Positive = _ABSENT
 
 
 class _Fitting(_Group):
-    max_mse: float = _above_0()
+    max_mse: _Positive
     coarse_ratio: float = _rule("be a number of at least 1", ge=1)
     max_steps: _Natural | Annotated[list[_Natural], Field(min_length=1)] = _rule(
         f"be a whole number of at least 1{_PER_LEVEL}"
@@ -135,7 +126,7 @@ class _Fitting(_Group):
     batch_pixels: Literal["all"] | Annotated[int, Field(ge=1)] = _rule(
         "be a whole number of at least 1, or all"
     )
-    blocks_per_shard: int = _count()
+    blocks_per_shard: _Count
     max_memory_gib: float = _rule("be above 0, at most 1e6", gt=0, le=1e6)
     in_memory_mib: int = _rule("be a whole number of at least 0", ge=0)
     scratch_dir: str | None = _rule("name a folder, or null for the run's own")
@@ -157,6 +148,12 @@ class _Logger(_Group):
     target: str = _rule("name a class", alias="_target_")
 
 
+class _FileLogger(_Logger):
+    name: str = _rule("be a folder's name", min_length=1, default=_ABSENT)
+    version: str = _rule("be a folder's name or empty", default=_ABSENT)
+    default_hp_metric: bool = _rule("be true or false", default=_ABSENT)
+
+
 class _WandB(_Logger):
     project: str = _rule("be a name", min_length=1)
     offline: bool = _rule("be true or false")
@@ -165,14 +162,15 @@ class _WandB(_Logger):
     log_representation: bool = _rule("be true or false")
     tags: list[str] = _rule("be a list of words, as [a,b]")
     notes: str | None = _rule("be a text or null")
+    init_timeout_s: _Positive = _ABSENT
 
 
 class _Loggers(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="allow")
     __pydantic_extra__: dict[str, _Component]
     wandb: _WandB = _ABSENT
-    csv: _Logger = _ABSENT
-    tensorboard: _Logger = _ABSENT
+    csv: _FileLogger = _ABSENT
+    tensorboard: _FileLogger = _ABSENT
 
 
 class RunConfig(_Group):

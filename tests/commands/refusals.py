@@ -5,7 +5,7 @@ REFUSED = {  # arguments: words of the line
     "optimizer.lr=fast": ["optimizer.lr=fast:", "above 0"],
     # no such setting
     "+extra=1": ["extra=1:", "--help"],
-    # impossible together
+    # settings that exclude each other
     "fitting.batch_pixels=65": ["fitting.batch_pixels=65:", "64 pixels", "all"],
     "trainer.strategy=ddp trainer.num_nodes=2": ["trainer.num_nodes=2:", "srun", "NODE_RANK"],
     # old names

@@ -113,7 +113,7 @@ def run_main(folder: Path, *arguments: str) -> int:
 
 
 def start_python(folder: Path, *arguments: str) -> Outcome:
-    """Start Python in a folder, in a process of its own."""
+    """Start Python in a folder, in another process."""
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=120
     )

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,7 @@ class Ended(Outcome):
 
 
 def start(folder: Path, *command: str, failure: str | None = None) -> "subprocess.Popen[str]":
-    """Start a command in a session of its own."""
+    """Start a command in a new session."""
     own = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(Path(__file__).parent)))}
     own |= {} if failure is None else {"FAILURE": failure}
     return subprocess.Popen(
@@ -69,11 +68,25 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def fit(folder: Path, *arguments: str, failure: str | None = None, devices: int = 2) -> Ended:
+def fit(
+    folder: Path, run: str, *arguments: str, failure: str | None = None, devices: int = 2
+) -> Ended:
+    """Run the command in a folder, where a picture is saved; a rank may fail, see `failing_run`."""
+    save_picture(folder / "picture.png")
     ddp = ("trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}")
-    module = "miner.run" if failure is None else "failing_run"
-    memory = () if failure is None else ("fitting.in_memory_mib=0",)
-    return end(start(folder, module, *SETTINGS, *ddp, *memory, *arguments, failure=failure))
+    own = ("image.path=picture.png", f"hydra.run.dir={run}", *arguments)
+    if failure is None:
+        return end(start(folder, "miner.run", *SETTINGS, *ddp, *own))
+    own += ("fitting.in_memory_mib=0",)
+    return end(start(folder, "failing_run", *SETTINGS, *ddp, *own, failure=failure))
+
+
+def check_line(ended: Ended, *words: str) -> str:
+    """The one line of a run that ended with an error or a warning; it holds these words."""
+    (line,) = [line for line in ended.lines if line.startswith(("error", "warning"))]
+    assert [word for word in words if word not in line] == []
+    assert ended.left == []
+    return line
 
 
 @pytest.fixture(scope="module")
@@ -87,29 +100,19 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def killed(desk: Path) -> Iterator[Ended]:
+def killed(desk: Path) -> Ended:
     """A run of which a rank was killed in mid-level, in a folder with an odd name."""
     name = ODD.replace("'", r"\'")
-    yield fit(
-        desk,
-        "image.path=picture.png",
-        f"hydra.run.dir='{name}'",
-        failure=f"1 {FINEST_FIRST} kill",
-    )
+    return fit(desk, f"'{name}'", failure=f"1 {FINEST_FIRST} kill")
 
 
 def test_a_killed_rank_ends_the_run_with_one_message(desk: Path, killed: Ended) -> None:
-    assert (killed.status, killed.left) == (1, [])
-    (line,) = [line for line in killed.lines if line.startswith(("error", "warning"))]
-    assert "rank 1 on" in line and "killed" in line and "resume=" in line
+    assert killed.status == 1
+    line = check_line(killed, "rank 1 on", "killed", "resume=")
     assert "Traceback" not in killed.output
     report = read_report(desk / ODD)
     assert report["status"] == "failed" and report["reason"] in line
-
-
-def test_finished_levels_of_a_killed_run_are_kept(desk: Path, killed: Ended) -> None:
-    assert killed.status == 1
-    assert list(read_manifest(desk / ODD / "representation").levels) == [1]
+    assert list(read_manifest(desk / ODD / "representation").levels) == [1]  # finished ones stay
 
 
 def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path, killed: Ended) -> None:
@@ -126,8 +129,7 @@ def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path, killed: Ended) -> 
 
 @pytest.mark.slow
 def test_four_ranks_have_the_bits_of_one(desk: Path) -> None:
-    path = ("image.path=picture.png", "hydra.run.dir=four")
-    ended = fit(desk, *path, "logger=[csv,tensorboard]", devices=4)
+    ended = fit(desk, "four", "logger=[csv,tensorboard]", devices=4)
     assert (ended.status, ended.left) == (0, [])
     assert same(desk / "four", desk / "alone")
     assert len(list((desk / "four").rglob("metrics.csv"))) == 1
@@ -138,9 +140,7 @@ def test_four_ranks_have_the_bits_of_one(desk: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 3])
 def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, devices: int) -> None:
-    save_picture(tmp_path / "picture.png")
-    run = ("image.path=picture.png", "hydra.run.dir=run")
-    assert fit(tmp_path, *run, failure=f"0 {FINEST_FIRST} kill").status == -signal.SIGKILL
+    assert fit(tmp_path, "run", failure=f"0 {FINEST_FIRST} kill").status == -signal.SIGKILL
     trainer = ["trainer=cpu"] if devices == 1 else [f"trainer.devices={devices}"]
     ended = end(start(tmp_path, "miner.run", "resume=run", *trainer))
     assert (ended.status, ended.left) == (0, [])
@@ -152,29 +152,23 @@ def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, devices: int) -
     ("failure", "words"), [("fill_disk", "the disk is full"), ("fault", "ValueError: a fault")]
 )
 def test_the_error_of_a_failed_rank_is_reported(tmp_path: Path, failure: str, words: str) -> None:
-    save_picture(tmp_path / "picture.png")
-    run = ("image.path=picture.png", "hydra.run.dir=run")
-    ended = fit(tmp_path, *run, failure=f"1 {FINEST_FIRST} {failure}")
-    assert (ended.status, ended.left) == (1, [])
-    (line,) = [line for line in ended.lines if line.startswith(("error", "warning"))]
-    assert "rank 1 on" in line and words in line and "resume=" in line
+    ended = fit(tmp_path, "run", failure=f"1 {FINEST_FIRST} {failure}")
+    assert ended.status == 1
+    check_line(ended, "rank 1 on", words, "resume=")
     assert words in read_report(tmp_path / "run")["reason"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("failure", ["interrupt", "terminate", "stop"])
 def test_an_interruption_is_reported_once(tmp_path: Path, failure: str) -> None:
-    save_picture(tmp_path / "picture.png")
-    run = ("image.path=picture.png", "hydra.run.dir=run")
-    ended = fit(tmp_path, *run, failure=f"1 {FINEST_FIRST} {failure}")
-    assert (ended.status, ended.left) == (130, [])
-    (line,) = [line for line in ended.lines if line.startswith(("error", "warning"))]
-    assert line.startswith("warning: stopped; to go on: python -m miner.run resume=")
+    ended = fit(tmp_path, "run", failure=f"1 {FINEST_FIRST} {failure}")
+    assert ended.status == 130
+    check_line(ended, "warning: stopped; to go on: python -m miner.run resume=")
 
 
 @pytest.mark.slow
 def test_a_rank_that_is_lost_after_the_last_level_is_not_missed(desk: Path) -> None:
-    ended = fit(desk, "image.path=picture.png", "hydra.run.dir=late", failure="1 end kill")
+    ended = fit(desk, "late", failure="1 end kill")
     assert (ended.status, ended.left) == (0, [])
     assert same(desk / "late", desk / "alone")
 
@@ -216,14 +210,12 @@ def test_machines_that_end_early_leave_no_files_on_their_disks(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_port_in_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_picture(tmp_path / "picture.png")
     with socket.create_server(("", 0)) as used:
         port = used.getsockname()[1]
         monkeypatch.setenv("MASTER_PORT", str(port))
-        ended = fit(tmp_path, "image.path=picture.png", "hydra.run.dir=run")
-    assert (ended.status, ended.left) == (1, [])
-    (line,) = [line for line in ended.lines if line.startswith("error")]
-    assert f"MASTER_PORT={port}: " in line and "a port that is free" in line
+        ended = fit(tmp_path, "run")
+    assert ended.status == 1
+    check_line(ended, f"MASTER_PORT={port}: ", "a port that is free")
     assert "Traceback" not in ended.output
 
 

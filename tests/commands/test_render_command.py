@@ -73,7 +73,7 @@ def test_wrong_arguments_get_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["there.png"]
 
 
-def test_file_that_is_there_is_replaced_when_asked(run: Path, tmp_path: Path) -> None:
+def test_overwrite_replaces_the_file(run: Path, tmp_path: Path) -> None:
     (tmp_path / "out.png").write_text("old")
     assert main([str(run), str(tmp_path / "out.png"), "--overwrite"]) == 0
     assert pixels(tmp_path / "out.png").shape == (20, 24, 3)

@@ -241,9 +241,7 @@ def test_shard_of_another_fit_is_refused(
     assert same(copy, finished / "run")
 
 
-def test_strange_file_among_the_shards_is_named_and_left_alone(
-    copy: Path, command: Command
-) -> None:
+def test_foreign_file_among_the_shards_is_named_and_kept(copy: Path, command: Command) -> None:
     stray = copy / "representation" / "level00-chunk00099.safetensors"
     stray.write_text("mine")
     assert f"{stray.name}: is no shard of this fit" in command(*RUN).output

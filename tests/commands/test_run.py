@@ -125,7 +125,7 @@ def test_report_holds_the_settings_and_digests_of_image_and_job(
     assert report["hash"] == job_hash(OmegaConf.create(stored))
 
 
-def test_objective_counts_the_cost_that_was_asked_for(fit: Fit) -> None:
+def test_objective_counts_its_cost(fit: Fit) -> None:
     report = read_report(fit("objective=psnr_at_parameters", "objective.budget=1e-3"))
     doublings = math.log2(report["parameters_per_pixel"] / 1e-3)
     assert report["objective"] == pytest.approx(report["psnr_db"] - 12 * doublings)
@@ -144,7 +144,7 @@ def test_curve_has_columns_of_one_length_and_ends_with_what_is_stored(
         assert curve[name] == sorted(curve[name])
 
 
-def test_only_the_middle_is_fitted_when_asked(tmp_path: Path, fit: Fit) -> None:
+def test_crop_fits_only_the_middle(tmp_path: Path, fit: Fit) -> None:
     folder = fit("image.crop_px=12")
     report = read_report(folder)
     assert (report["width_px"], report["height_px"]) == (12, 12)

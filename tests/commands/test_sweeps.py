@@ -74,20 +74,15 @@ def at_seed(seed: int, kind: type[ActingLogger], argument: str = "''") -> str:
     return acting(kind, value="${seed}", at=seed, argument=argument)
 
 
-def test_folders_are_named_by_number_and_hash(swept: Path) -> None:
-    expected = {f"{seed}-{read_report(folder)['hash']}" for seed, folder in seeds(swept).items()}
+def test_plan_and_folders_have_the_number_and_the_hash_of_each_job(swept: Path) -> None:
+    folders, listed = seeds(swept), planned(swept)
+    expected = {f"{seed}-{read_report(folder)['hash']}" for seed, folder in folders.items()}
     others = {*COMPARISON, "sweep.json", "multirun.yaml", ".lock"}
     assert {path.name for path in swept.iterdir()} == expected | others
-    assert len(expected) == 2
-
-
-def test_plan_lists_every_job_with_the_hash_of_its_folder(swept: Path) -> None:
-    listed = planned(swept)
-    assert [job["number"] for job in listed] == [0, 1]
-    assert {job["hash"] for job in listed} == set(jobs(swept))
+    assert [job["number"] for job in listed] == sorted(folders) == [0, 1]
     for seed, job in enumerate(listed):
         assert f"seed={seed}" in job["overrides"]
-        assert read_report(jobs(swept)[job["hash"]])["seed"] == seed
+        assert jobs(swept)[job["hash"]] == folders[seed]
 
 
 def test_job_leaves_what_a_single_run_leaves(swept: Path) -> None:
@@ -123,10 +118,23 @@ def test_terminal_shows_progress_and_no_logs_of_jobs(tmp_path: Path, command: Co
         assert "level 1" in log and "PSNR" in log
 
 
-def test_same_sweep_again_runs_nothing(again: Path, command: Command) -> None:
-    before = {name: traces(folder) for name, folder in jobs(again).items()}
-    assert command(*SWEEP, "seed=0,1").status == 0
-    assert {name: traces(folder) for name, folder in jobs(again).items()} == before
+@pytest.mark.parametrize(
+    ("folder", "seed", "progress"),
+    [
+        ("sweep", "seed=0,1", "2 of 2 jobs done, 0 running"),
+        ("sweep", "seed=1", "1 of 1 jobs done, 0 running"),
+        ("moved", "seed=0,1", "2 of 2 jobs done, 0 running"),
+    ],
+)
+def test_finished_jobs_are_not_run_again(
+    tmp_path: Path, again: Path, command: Command, folder: str, seed: str, progress: str
+) -> None:
+    again = again.rename(tmp_path / folder)
+    before = {name: traces(job) for name, job in jobs(again).items()}
+    outcome = command("-m", f"hydra.sweep.dir={folder}", seed)
+    assert outcome.status == 0
+    assert progress in outcome.lines
+    assert {name: traces(job) for name, job in jobs(again).items()} == before
 
 
 def test_larger_grid_runs_only_what_is_new(again: Path, command: Command) -> None:
@@ -137,21 +145,6 @@ def test_larger_grid_runs_only_what_is_new(again: Path, command: Command) -> Non
     numbers = {job["hash"]: job["number"] for job in planned(again)}
     old = [numbers[folder.name.partition("-")[2]] for folder in before]
     assert sorted(old) == [0, 2]  # no longer 0 and 1
-
-
-def test_smaller_grid_keeps_the_other_jobs(again: Path, command: Command) -> None:
-    before = {name: traces(folder) for name, folder in jobs(again).items()}
-    outcome = command(*SWEEP, "seed=1")
-    assert outcome.status == 0
-    assert "1 of 1 jobs done, 0 running" in outcome.lines
-    assert {name: traces(folder) for name, folder in jobs(again).items()} == before
-
-
-def test_moved_sweep_is_recognised(tmp_path: Path, again: Path, command: Command) -> None:
-    again.rename(tmp_path / "moved")
-    before = {name: traces(folder) for name, folder in jobs(tmp_path / "moved").items()}
-    assert command("-m", "hydra.sweep.dir=moved", "seed=0,1").status == 0
-    assert {n: traces(folder) for n, folder in jobs(tmp_path / "moved").items()} == before
 
 
 def test_changed_image_is_fitted_anew(again: Path, command: Command, picture: Path) -> None:
@@ -254,13 +247,6 @@ def test_warning_in_a_job_goes_to_its_log(tmp_path: Path, command: Command) -> N
     assert (outcome.status, "odd weather" in outcome.output) == (0, False)
     logs = {seed: (f / "run.log").read_text() for seed, f in seeds(tmp_path / "sweep").items()}
     assert [seed for seed, log in logs.items() if "odd weather" in log] == [1]
-
-
-def test_single_run_goes_into_no_sweep(again: Path, command: Command) -> None:
-    folder = seeds(again)[0]
-    outcome = command("-m", f"hydra.sweep.dir={folder.relative_to(again.parent)}", "seed=0,1")
-    assert outcome.status == 1
-    assert "holds a single run; name another folder" in outcome.output
 
 
 def in_sweep(folder: Path, config: DictConfig) -> float | None:

@@ -1,25 +1,24 @@
 """The W&B run that closes a sweep, read back from disk."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 import wandb
 from wandb_files import Record, history_of, of_type, read_wandb, run_of, summary_of
 
+from miner.loggers import wandb as wandb_summary
 from miner.loggers.wandb import SweepRun, log_comparison
 
-COLUMNS = ["run", "model.width", "psnr_db", "seed", "batch"]
-ROWS = [["0-a", "8", 31.5, 1, 1.5], ["1-b", "[4,8]", None, 2, "all"], ["2-c", None, 30, None, None]]
+COLUMNS = ["run", "model.width", "psnr_db", "seed"]
+ROWS = [["0-a", "8", 31.5, 1], ["1-b", "[4,8]", None, 2], ["2-c", None, 30, None]]
 PAGE = "<html><head><title>t</title></head><body><script>let a = 1</script></body></html>"
 
 
-def close_sweep(folder: Path, page_bytes: int = len(PAGE)) -> list[Record]:
+def close_sweep(folder: Path) -> list[Record]:
     """Log the comparison of a sweep in a folder; gives the run's records."""
     page = folder / "comparison.html"
     page.write_text(PAGE)
-    os.truncate(page, page_bytes)
     sweep = SweepRun(folder, project="quality", group="evening")
     log_comparison(COLUMNS, ROWS, sweep, {"finished": 2, "failed": 1}, page)
     return read_wandb(folder)
@@ -46,9 +45,17 @@ def test_table_holds_numbers_or_texts_by_column(folder: Path, records: list[Reco
     (files,) = folder.glob("wandb/offline-run-*/files")
     table = json.loads((files / row["comparison.path"]).read_text())
     assert table["columns"] == COLUMNS
-    mixed = [["1.5"], ["all"], [None]]  # numbers among texts become texts
-    assert table["data"] == [row[:-1] + last for row, last in zip(ROWS, mixed, strict=True)]
+    assert table["data"] == [
+        ["0-a", "8", 31.5, 1],
+        ["1-b", "[4,8]", None, 2],
+        ["2-c", None, 30, None],
+    ]
     assert of_type(records, "artifact")[0]["type"] == "run_table"
+
+
+def test_numbers_among_texts_become_texts() -> None:
+    rows = [["a", 1.5], ["b", "all"], ["c", None]]
+    assert wandb_summary._uniform(rows) == [["a", "1.5"], ["b", "all"], ["c", None]]
 
 
 def test_page_is_the_one_in_the_folder(folder: Path, records: list[Record]) -> None:
@@ -67,8 +74,9 @@ def test_closing_run_is_closed(records: list[Record]) -> None:
     assert wandb.run is None
 
 
-def test_a_large_page_stays_in_the_folder(tmp_path: Path) -> None:
-    records = close_sweep(tmp_path, page_bytes=20_000_001)
+def test_a_large_page_stays_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wandb_summary, "_MAX_PAGE_BYTES", len(PAGE) - 1)
+    records = close_sweep(tmp_path)
     assert history_of(records, "comparison.path")
     assert not history_of(records, "comparison_page.path")
 

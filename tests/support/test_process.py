@@ -5,8 +5,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from miner.loggers.base import csv_logger, takes_sweep, tensorboard_logger
+from miner.loggers.base import takes_sweep
 from miner.loggers.wandb import WandbRun
 from miner.support.process import package_versions
 
@@ -25,8 +26,8 @@ def test_no_module_imports_wandb_with_itself() -> None:
 
 def test_only_wandb_takes_the_sweep() -> None:
     assert takes_sweep(WandbRun)
-    assert not takes_sweep(csv_logger)
-    assert not takes_sweep(tensorboard_logger)
+    assert not takes_sweep(CSVLogger)
+    assert not takes_sweep(TensorBoardLogger)
 
 
 def test_version_of_what_is_not_installed_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
