@@ -3,6 +3,7 @@
 In a notebook: `representation = miner.fit(array)`, `miner.load("outputs/...").render(level=1)`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,13 +14,8 @@ __all__ = ["Representation", "fit", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    # torch takes seconds to import, and commands must answer mistakes before that.
-    if name == "fit":
-        from miner.api import fit
-
-        return fit
-    if name in __all__:
-        import miner.representation
-
-        return getattr(miner.representation, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # torch takes seconds to import, and commands must refuse wrong arguments before that
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module("miner.api" if name == "fit" else "miner.representation")
+    return getattr(module, name)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda
+from miner.config.renamed import refuse_old_name
 from miner.config.schema import check_config, check_lists
 from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.images import PixelFormat
@@ -57,6 +58,8 @@ def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
     Raises:
         ConfigError: no such group, option or setting.
     """
+    for name, value in settings.items():
+        refuse_old_name(name, value)
     idle = sorted({name.partition(".")[0] for name in settings} & set(_GROUPS_WITHOUT_EFFECT))
     if idle:
         raise ConfigError(f"{idle[0]}: has no effect on miner.fit; leave it out")

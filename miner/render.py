@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 from rich import get_console
 from rich.progress import track
 
-from miner.signals.regions import Region, sides_of, tiles, whole
-from miner.signals.scratch import IN_MEMORY_BYTES as _IN_MEMORY_BYTES
-from miner.signals.scratch import Scratch, n_bytes
-from miner.support.console import say
+from miner.signals.regions import TILE_SIDE, Region, sides_of, tiles, whole
+from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
+from miner.support.process import say
 
 if TYPE_CHECKING:
     from miner.representation import Representation
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Render a level of a representation, or a part of one, into a file; give the exit status."""
+    """Render a level of a representation, or a region of it, into a file; gives the exit status."""
     options = _parser().parse_args(arguments)
-    # below: so that --help and mistakes in the arguments are answered at once
+    # here: --help and wrong arguments are answered at once
     from miner.representation import load
     from miner.support.errors import ImageError, RepresentationError
 
@@ -30,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"{options.out}: is there already; name another file, or --overwrite")
         representation = load(options.run)
         region = _region(representation, options.level, options.region)
-        _render(representation, options.level, region, options.out)
+        render_to_file(representation, options.level, region, options.out)
     except (ImageError, RepresentationError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -43,38 +42,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _render(representation: "Representation", level: int, region: Region, path: Path) -> None:
+def render_to_file(
+    representation: "Representation",
+    level: int,
+    region: Region,
+    path: Path,
+    *,
+    tile_side: int = TILE_SIDE,
+    in_memory_bytes: int = IN_MEMORY_BYTES,
+) -> None:
+    """Render a region of a level into an image file, tile by tile.
+
+    An image of more than `in_memory_bytes` is assembled in a scratch file in the folder of `path`.
+
+    Raises:
+        ImageError: the suffix does not suit the image, or the file cannot be written.
+    """
     from miner.images import PixelCanvas, check_writable_format
 
     spec = representation.spec
     height_px, width_px = sides_of(region)
     check_writable_format(path, spec.pixel_format, height_px, width_px)
     size = n_bytes((height_px, width_px, spec.n_channels), spec.pixel_format.dtype)
-    place = None if size <= _IN_MEMORY_BYTES else path.with_name(f".{path.name}.scratch")
-    with Scratch(place) as scratch:
+    folder = None if size <= in_memory_bytes else path.with_name(f".{path.name}.scratch")
+    boxes = list(tiles((height_px, width_px), tile_side))
+    is_quiet = not get_console().is_terminal
+    with Scratch(folder) as scratch:
         canvas = PixelCanvas(spec.pixel_format, height_px, width_px, scratch)
-        for tile in track(
-            list(tiles((height_px, width_px))),
-            f"level {level}",
-            transient=True,
-            disable=not get_console().is_terminal,
-        ):
-            part = tuple(
-                (low + first, high + first)
-                for (low, high), (first, _) in zip(tile, region, strict=True)
-            )
-            canvas.fill(tile, representation.render(level, part))
+        for box in track(boxes, f"level {level}", transient=True, disable=is_quiet):
+            pairs = zip(box, region, strict=True)
+            of_level = tuple((low + first, high + first) for (low, high), (first, _) in pairs)
+            canvas.fill(box, representation.render(level, of_level))
         canvas.save(path)
     say(f"wrote {path}: {width_px} x {height_px} pixels of level {level}")
 
 
 def _region(
-    representation: "Representation", level: int, asked: Sequence[tuple[int, int]] | None
+    representation: "Representation", level: int, region: Sequence[tuple[int, int]] | None
 ) -> Region:
-    """The box to render.
+    """The box to render, all of the level if `region` is None.
 
     Raises:
-        ValueError: no such level or region, or nothing that could be shown.
+        ValueError: no such level or region, or nothing to render yet.
     """
     from miner.representation.render import check_region
 
@@ -88,10 +97,10 @@ def _region(
     finest = min(representation.shards)
     if finest > level:
         say(f"level {level} is not fitted yet: this is level {finest}, enlarged")
-    if asked is None:
+    if region is None:
         return whole(spec.level_sides[level])
-    check_region(tuple(asked), spec.level_sides[level])
-    return tuple(asked)
+    check_region(tuple(region), spec.level_sides[level])
+    return tuple(region)
 
 
 def _span(text: str) -> tuple[int, int]:
@@ -107,24 +116,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m miner.render",
         description="Write what a run has stored as an image of any size.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
-    parser.add_argument(
-        "out",
-        type=Path,
-        metavar="OUT",
-        help="the file to write: .tif, .png, .jpg, .webp, .avif, .exr or .npy",
-    )
-    parser.add_argument(
-        "--level", type=int, default=0, help="0 is full size, each further level half of it"
-    )
-    parser.add_argument(
-        "--region",
-        type=_span,
-        nargs=2,
-        metavar=("ROWS", "COLUMNS"),
-        help="a part, in that level's pixels, ends exclusive: --region 0:512 256:1024",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a run's folder")
+    formats = "the file to write: .tif, .png, .jpg, .webp, .avif, .exr or .npy"
+    add("out", type=Path, metavar="OUT", help=formats)
+    levels = "0 is full size, each further level half of it"
+    add("--level", type=int, default=0, help=levels)
+    pixels = "a region, in that level's pixels, ends exclusive: --region 0:512 256:1024"
+    add("--region", type=_span, nargs=2, metavar=("ROWS", "COLUMNS"), help=pixels)
+    add("--overwrite", action="store_true", help="replace OUT if it exists")
     return parser
 
 

@@ -1,6 +1,6 @@
 """`python -m miner.run`: fit an image and leave a folder with everything about the fit.
 
-The heavy imports wait until a run is certain, so that mistakes are answered at once.
+The heavy imports wait until a run is certain, so that refusals are printed at once.
 """
 
 import logging

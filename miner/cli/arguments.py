@@ -1,61 +1,75 @@
-"""Arguments as people type them, before Hydra's grammar sees them."""
+"""Arguments as people type them, before Hydra's grammar reads them."""
 
 import glob
+import importlib.util
 import logging
 import re
 from collections.abc import Sequence
-from importlib.util import find_spec
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from miner.config.build import CONF_FOLDER
+from miner.config.renamed import refuse_old_name
 from miner.images import inspect_image
 from miner.images.files import is_zarr
 from miner.support.errors import ConfigError, ImageError
 
 SWEEP_FLAGS = ("-m", "--multirun", "hydra.mode=MULTIRUN")
-
-_KEY = "image.path="
-
-
-_FOLDER = "hydra.run.dir="
-
-
-_ANY_SIZE = 2**63  # whether it is too large is for the checks to say
-
+_IMAGE, _FOLDER = "image.path=", "hydra.run.dir="
+_ANY_SIZE = 2**63  # the checks refuse images that are too large
+_PLUGINS = {
+    "hydra/launcher=ray": "hydra_plugins.hydra_ray_launcher",
+    "hydra/launcher=submitit_local": "hydra_plugins.hydra_submitit_launcher",
+    "hydra/launcher=submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
+    "hydra/sweeper=optuna": "hydra_plugins.hydra_optuna_sweeper",
+}
 _LOG = logging.getLogger(__name__)
 
 
-def expand_folders(arguments: Sequence[str]) -> list[str]:
-    """In a sweep, turn `image.path=FOLDER` or `image.path=PATTERN` into all images found there.
-
-    A folder is not searched below its own files. What is no image is left out, with a warning that
-    names it; hidden files are left out silently.
-
-    Raises:
-        ImageError: there is no image.
-    """
-    if not any(argument in SWEEP_FLAGS for argument in arguments):
-        return list(arguments)
-    return [_expanded(argument) for argument in arguments]
+def is_sweep(arguments: Sequence[str]) -> bool:
+    """Whether arguments start a sweep."""
+    return any(argument in SWEEP_FLAGS for argument in arguments)
 
 
-def quote_paths(arguments: Sequence[str]) -> list[str]:
-    """Quote `image.path=FILE` where FILE exists, so that its name may hold any characters.
+def refuse_arguments(arguments: Sequence[str]) -> None:
+    """Refuse, by a `ConfigError`, what Hydra would answer with a traceback or without a remedy."""
+    groups = {folder.name: folder for folder in CONF_FOLDER.iterdir() if folder.is_dir()}
+    for argument in arguments:
+        if not _is_utf8(argument):
+            raise ConfigError(f"{argument!r}: is not UTF-8; rename the file")
+        name, _, value = argument.partition("=")
+        refuse_old_name(name.lstrip("+~"), value)
+        if name in groups and {"null", "true", "false"} & set(value.lower().split(",")):
+            options = sorted(file.stem for file in groups[name].glob("*.yaml"))
+            raise ConfigError(f"{argument}: must be one of {', '.join(options)}")
+        if argument in _PLUGINS and importlib.util.find_spec(_PLUGINS[argument]) is None:
+            extra = value.partition("_")[0]
+            raise ConfigError(f"{argument}: is not installed; pip install -e '.[{extra}]'")
+        if is_sweep(arguments):
+            refuse_in_sweep(argument)
 
-    Hydra's grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. What it does read, such
-    as a sweep over several files, is left as it is unless a file has just that name.
-    """
-    return [_quoted(argument) for argument in arguments]
+
+def refuse_in_sweep(argument: str) -> None:
+    """Refuse, by a `ConfigError`, an argument that only a single run can have."""
+    name, _, value = argument.partition("=")
+    if name in ("trainer", "trainer.strategy") and "ddp" in value:
+        raise ConfigError(
+            f"{argument}: cannot be in a sweep, which every process of a job would start again; "
+            "start such jobs one by one, as python -m miner.run trainer=ddp trainer.devices=2 "
+            "seed=1"
+        )
+    if name in ("-c", "--cfg"):
+        raise ConfigError(f"{argument}: shows the configuration of one run; leave out -m")
 
 
 def as_launched(arguments: Sequence[str]) -> list[str]:
-    """Arguments as Lightning starts further processes with them, for Hydra to read.
+    """Arguments as Lightning starts further processes with them, in the form that Hydra reads.
 
     Lightning appends three: `hydra.run.dir="..."`, unescaped, a name for the process, and
-    `hydra.output_subdir=null`. Hydra takes no settings behind options such as `--config-dir`.
+    `hydra.output_subdir=null`. Hydra reads no settings behind options such as `--config-dir`.
     """
     if len(arguments) < 3 or arguments[-1] != "hydra.output_subdir=null":
         return list(arguments)
@@ -67,42 +81,36 @@ def as_launched(arguments: Sequence[str]) -> list[str]:
     return [*given[:first], f"{_FOLDER}{folder}", name, subdir, *given[first:]]
 
 
-def _parses(argument: str) -> bool:
-    try:
-        OverridesParser.create().parse_override(argument)
-    except HydraException:
-        return False
-    return True
+def expand_folders(arguments: Sequence[str]) -> list[str]:
+    """In a sweep, turn `image.path=FOLDER` or `image.path=PATTERN` into all images found there.
+
+    Subfolders are not searched. Files that are no images are left out with a warning that names
+    them, hidden files silently; without any image this raises an `ImageError`.
+    """
+    if not is_sweep(arguments):
+        return list(arguments)
+    return [_expanded(one) if one.startswith(_IMAGE) else one for one in arguments]
 
 
 def _expanded(argument: str) -> str:
-    if not argument.startswith(_KEY):
+    path = _home(argument.removeprefix(_IMAGE))
+    if not _exists(path):
+        found = [Path(name) for name in glob.glob(path)]  # noqa: PTH207, absolute patterns too
+        if not found:
+            return argument
+    elif Path(path).is_dir() and not is_zarr(Path(path)):
+        found = list(Path(path).iterdir())
+    else:
         return argument
-    path = _home(argument.removeprefix(_KEY))
-    files = _files(path)
-    if files is None:
-        return argument
-    images = [file for file in files if _is_image(file)]
+    files = [file for file in found if file.is_file() or is_zarr(file)]
+    images = sorted(file for file in files if not file.name.startswith(".") and _is_image(file))
     if not images:
         raise ImageError(f"{path!r} holds no image: name a folder or a pattern with images")
-    return _KEY + ",".join(quote(str(image)) for image in images)
-
-
-def _files(path: str) -> list[Path] | None:
-    """Visible files of a folder or a pattern, None where `path` is neither."""
-    if _exists(path):
-        is_folder = Path(path).is_dir() and not is_zarr(Path(path))
-        found = list(Path(path).iterdir()) if is_folder else None
-    else:
-        found = [Path(name) for name in glob.glob(path)] or None  # noqa: PTH207, absolute ones too
-    if found is None:
-        return None
-    found = [file for file in found if file.is_file() or is_zarr(file)]
-    return sorted(file for file in found if not file.name.startswith("."))
+    return _IMAGE + ",".join(quote(str(image)) for image in images)
 
 
 def _is_image(file: Path) -> bool:
-    if not is_text(str(file)):
+    if not _is_utf8(str(file)):
         _LOG.warning("left out: %r has a name that is not UTF-8; rename it", str(file))
         return False
     try:
@@ -113,29 +121,22 @@ def _is_image(file: Path) -> bool:
     return True
 
 
-def _home(name: str) -> str:
-    return str(Path(name).expanduser()) if name.startswith("~/") else name
+def quote_paths(arguments: Sequence[str]) -> list[str]:
+    """Quote `image.path=FILE` where FILE exists, so that its name may hold any characters.
 
-
-def is_text(argument: str) -> bool:
-    """Whether an argument is UTF-8; Python keeps other bytes as lone surrogates."""
-    return argument.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in argument)
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):  # too long, or no path at all: let the checks say so
-        return False
+    Hydra's grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. What it can read, such
+    as a sweep over several files, is left as it is unless a file has just that name.
+    """
+    return [_quoted(one) if one.startswith(_IMAGE) else one for one in arguments]
 
 
 def _quoted(argument: str) -> str:
-    if not argument.startswith(_KEY):
-        return argument
-    path = _home(argument.removeprefix(_KEY))
-    if not _exists(path) and _parses(argument):
-        return argument
-    return _KEY + quote(path)
+    path = _home(argument.removeprefix(_IMAGE))
+    if not _exists(path):
+        with suppress(HydraException):
+            OverridesParser.create().parse_override(argument)
+            return argument
+    return _IMAGE + quote(path)
 
 
 def quote(path: str) -> str:
@@ -147,40 +148,17 @@ def quote(path: str) -> str:
     return f"'{quoted}'"
 
 
-_PLUGINS = {
-    "hydra/launcher=ray": "hydra_plugins.hydra_ray_launcher",
-    "hydra/launcher=submitit_local": "hydra_plugins.hydra_submitit_launcher",
-    "hydra/launcher=submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
-    "hydra/sweeper=optuna": "hydra_plugins.hydra_optuna_sweeper",
-}
+def _home(name: str) -> str:
+    return str(Path(name).expanduser()) if name.startswith("~/") else name
 
 
-def refuse_arguments(arguments: Sequence[str]) -> None:
-    """Refuse what Hydra would answer with a traceback, or without saying what helps.
-
-    Raises:
-        ConfigError: an argument.
-    """
-    groups = {folder.name: folder for folder in CONF_FOLDER.iterdir() if folder.is_dir()}
-    is_sweep = any(argument in SWEEP_FLAGS for argument in arguments)
-    for argument in arguments:
-        if not is_text(argument):
-            raise ConfigError(f"{argument!r}: is not UTF-8; rename the file")
-        name, _, value = argument.partition("=")
-        if name in groups and {"null", "true", "false"} & set(value.lower().split(",")):
-            options = sorted(file.stem for file in groups[name].glob("*.yaml"))
-            raise ConfigError(f"{argument}: must be one of {', '.join(options)}")
-        if is_sweep and name in ("trainer", "trainer.strategy") and "ddp" in value:
-            raise _no_sweep(argument)
-        if is_sweep and argument.split("=")[0] in ("-c", "--cfg"):
-            raise ConfigError(f"{argument}: shows the configuration of one run; leave out -m")
-        if argument in _PLUGINS and find_spec(_PLUGINS[argument]) is None:
-            extra = value.partition("_")[0]
-            raise ConfigError(f"{argument}: is not installed; pip install -e '.[{extra}]'")
+def _is_utf8(argument: str) -> bool:
+    """Whether an argument is UTF-8; Python keeps other bytes as lone surrogates."""
+    return argument.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in argument)
 
 
-def _no_sweep(setting: str) -> ConfigError:
-    return ConfigError(
-        f"{setting}: cannot be in a sweep, which every process of a job would start again; start "
-        "such jobs one by one, as python -m miner.run trainer=ddp trainer.devices=2 seed=1"
-    )
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long, or no path at all: the checks refuse it
+        return False

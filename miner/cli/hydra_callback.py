@@ -12,69 +12,72 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from miner.cli.checks import check_run, check_sweep, exit_on_error
+from miner.cli.checks import check_run, exit_on_error
 from miner.cli.monitor import JobFolders, SweepMonitor
+from miner.cli.sweep import check_sweep
 from miner.config.job import RankInfo, finished_psnr_db, rank_of
-from miner.support.console import ConsoleHandler, say
-from miner.support.process import lock_folder
-from miner.support.run_files import PLAN, Plan, write_plan
+from miner.support.process import ConsoleHandler, lock_folder, say
+from miner.support.run_files import PLAN, write_plan
 
 
 class MinerCallback(Callback):
-    """Checks before anything starts; watches a sweep, and compares its jobs when it has ended.
+    """Checks before anything starts; monitors a sweep, and compares its jobs when it has ended.
 
-    Hydra calls `on_multirun_end` only when nothing was raised; after an interruption, what can be
-    done is said when Python leaves.
+    Hydra calls `on_multirun_end` only if nothing was raised; how to go on after an interruption is
+    printed when Python exits.
     """
 
     def __init__(self) -> None:
-        """Nothing to watch yet."""
-        self._overview: SweepMonitor | None = None
+        """Start without a monitor and a lock."""
+        self._monitor: SweepMonitor | None = None
         self._lock: AcquireReturnProxy[BaseFileLock] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What goes to the processes of other launchers: they have nothing to watch."""
-        return {"_overview": None, "_lock": None}
+        """Leave both out for the processes of other launchers."""
+        return {"_monitor": None, "_lock": None}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check a single run, and keep others out of its folder.
+        """Check a single run, and keep others out of its folder, which rank 0 locks.
 
-        Of a run's processes the first keeps the folder. Where all start at once, one speaks on each
-        machine, where something of its own may be wrong; those that Lightning starts come when the
-        first has found nothing, so what they find is news.
+        Where a launcher starts all processes at once, one of each machine prints what is wrong, as
+        that may be the machine. Lightning starts its processes when rank 0 has found nothing wrong,
+        so all of them print.
         """
-        folder, place = Path(config.hydra.run.dir), rank_of(config)
-        with exit_on_error(is_heard=place.local == 0 or place.starter is None):
+        folder, rank = Path(config.hydra.run.dir), rank_of(config)
+        with exit_on_error(is_shown=rank.local_rank == 0 or rank.launcher is None):
             check_run(config)
-            if place.is_first:
+            if rank.is_first:
                 self._lock = lock_folder(folder)
             psnr_db = finished_psnr_db(folder)
         if psnr_db is not None:
-            if place.is_first:
+            if rank.is_first:
                 say(f"{folder}: is finished ({psnr_db:.2f} dB); nothing to do")
             raise SystemExit(0)
-        if not place.is_first:
-            _leave_terminal_and_folder(config, place)
+        if not rank.is_first:
+            _log_to_rank_file(config, rank)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Let others into the folder."""
         self._unlock()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check every job of a sweep, write down what it is to do, and watch it."""
+        """Check every job of a sweep, write its plan, and monitor it."""
+        folder = Path(config.hydra.sweep.dir)
         with exit_on_error():
             plan = check_sweep(config)
-            folder = Path(config.hydra.sweep.dir)
             self._lock = lock_folder(folder)
         (folder / PLAN).unlink(missing_ok=True)  # of an earlier start
-        if plan is not None:
+        if plan is None:
+            jobs = JobFolders(folder, None, OmegaConf.select(config, "hydra.sweeper.n_trials"))
+        else:
             write_plan(folder, plan)
-        self._overview = SweepMonitor(_watched(config, folder, plan))
+            jobs = JobFolders(folder, {job.hash for job in plan.jobs}, len(plan.jobs))
+        self._monitor = SweepMonitor(jobs)
         say(f"sweep in {folder}")
         atexit.register(self._interrupted, folder)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Leave the terminal to the overview: a job's words go to its `run.log`."""
+        """Keep a job's messages out of the terminal of its sweep: they go to its `run.log`."""
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             logging.captureWarnings(True)
             root = logging.getLogger()
@@ -83,14 +86,14 @@ class MinerCallback(Callback):
                     root.removeHandler(handler)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Let warnings go where they went before."""
+        """Stop capturing warnings."""
         logging.captureWarnings(False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the jobs; leave with status 1 if one of them failed."""
         from miner.loggers.sweep import close_sweep
 
-        self._stop_watching()
+        self._stop_monitor()
         with exit_on_error():
             is_done = close_sweep(Path(config.hydra.sweep.dir), config)
         self._unlock()
@@ -101,31 +104,25 @@ class MinerCallback(Callback):
         if self._lock is not None:
             self._lock.lock.release()
 
-    def _stop_watching(self) -> bool:
-        if self._overview is None:
-            return False
-        self._overview.close()
-        self._overview = None
-        return True
+    def _stop_monitor(self) -> bool:
+        """Whether there was one to stop."""
+        monitor, self._monitor = self._monitor, None
+        if monitor is not None:
+            monitor.close()
+        return monitor is not None
 
     def _interrupted(self, folder: Path) -> None:
-        if self._stop_watching():
+        if self._stop_monitor():
             say(f"to go on, start it again with hydra.sweep.dir={folder}")
             say(f"to compare what there is, python -m miner.compare {folder}")
 
 
-def _leave_terminal_and_folder(config: DictConfig, place: RankInfo) -> None:
-    """A further process writes nothing but a log of its own, if it has something to say."""
+def _log_to_rank_file(config: DictConfig, rank: RankInfo) -> None:
+    """Let a rank other than 0 write only a log file of its warnings, if there are any."""
     with read_write(config), open_dict(config):
         config.hydra.output_subdir = None
         handler = OmegaConf.select(config, "hydra.job_logging.handlers.file")
         if handler is not None:
-            handler.filename = f"${{hydra.runtime.output_dir}}/{place.name}.log"
+            handler.filename = f"${{hydra.runtime.output_dir}}/{rank.name}.log"
             handler.level, handler.delay = "WARNING", True
             config.hydra.job_logging.root.handlers = ["file"]
-
-
-def _watched(config: DictConfig, folder: Path, plan: Plan | None) -> JobFolders:
-    if plan is None:
-        return JobFolders(folder, None, OmegaConf.select(config, "hydra.sweeper.n_trials"))
-    return JobFolders(folder, [job.hash for job in plan.jobs], len(plan.jobs))

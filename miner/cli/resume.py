@@ -1,4 +1,4 @@
-"""Taking up a run that was interrupted, or refusing to."""
+"""Resuming a run that was interrupted, or refusing to."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from omegaconf import DictConfig
 
-from miner.cli.arguments import SWEEP_FLAGS, quote
+from miner.cli.arguments import is_sweep, quote
 from miner.config.fingerprint import differences, fit_identity
 from miner.images import SAMPLE_PREFIX, file_digest
 from miner.images.files import find_file
@@ -17,43 +17,39 @@ from miner.support.run_files import PLAN
 if TYPE_CHECKING:
     from miner.representation import Manifest
 
-_KEY = "resume="
+_RESUME = "resume="
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
     """Replace `resume=FOLDER` by the settings of the run in that folder.
 
-    What is given beside it comes on top: `trainer=cpu` also in the place of `trainer.devices=4`.
+    The other arguments replace these settings: `trainer=cpu` also replaces `trainer.devices=4`.
 
     Raises:
         ConfigError: no run was begun there, or the folder is named twice.
     """
-    asked = [argument for argument in arguments if argument.startswith(_KEY)]
-    if not asked or any(argument in SWEEP_FLAGS for argument in arguments):
+    resumes = [argument for argument in arguments if argument.startswith(_RESUME)]
+    if not resumes or is_sweep(arguments):
         return list(arguments)
-    given = [argument for argument in arguments if argument not in asked]
-    if len(asked) > 1 or any(argument.startswith("hydra.run.dir=") for argument in given):
-        raise ConfigError(f"{asked[-1]}: names the run's folder; leave out the other folder")
-    folder = Path(asked[0].removeprefix(_KEY)).expanduser()
-    taken = {_key(argument) for argument in given}
+    given = [argument for argument in arguments if argument not in resumes]
+    if len(resumes) > 1 or any(argument.startswith("hydra.run.dir=") for argument in given):
+        raise ConfigError(f"{resumes[-1]}: names the run's folder; leave out the other folder")
+    folder = Path(resumes[0].removeprefix(_RESUME)).expanduser()
+    replaced = {_key(argument) for argument in given}
     settings = [
         setting
-        for setting in _plain_settings(folder)
-        if not {_key(setting), _key(setting).partition(".")[0]} & taken
+        for setting in _stored_settings(folder)
+        if not {_key(setting), _key(setting).partition(".")[0]} & replaced
     ]
-    # in the place of what was asked: options such as --cfg must not come between overrides
-    place = arguments.index(asked[0])
-    run = [*settings, f"hydra.run.dir={quote(str(folder))}"]
-    return [*arguments[:place], *run, *arguments[place + 1 :]]
+    # where `resume=` stood: options such as --cfg must not come between overrides
+    index = arguments.index(resumes[0])
+    run_dir = f"hydra.run.dir={quote(str(folder))}"
+    return [*arguments[:index], *settings, run_dir, *arguments[index + 1 :]]
 
 
 def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
-    """Refuse to go on in a folder whose representation was made with other settings.
-
-    Raises:
-        ConfigError: what differs, or a damaged manifest.
-    """
-    manifest = _manifest(folder)
+    """Refuse, by a `ConfigError`, a run with other settings or a damaged manifest."""
+    manifest = _read_manifest(folder)
     if manifest is None:
         return
     path = config.image.path
@@ -66,53 +62,47 @@ def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
         )
 
 
-def _settings_of(folder: Path) -> list[str]:
-    """The overrides of the run in a folder; its image as an absolute path."""
+def _stored_settings(folder: Path) -> list[str]:
+    """The overrides of the run in a folder; none may name a class, which would be called."""
     if (folder / PLAN).exists():
         raise ConfigError(
-            f"{_KEY}{folder}: is a sweep; start it again with hydra.sweep.dir={folder}"
+            f"{_RESUME}{folder}: is a sweep; start it again with hydra.sweep.dir={folder}"
         )
-    manifest = _manifest(folder)
-    if manifest is not None:
-        overrides: list[str] = manifest.fit["overrides"]
-        path = manifest.fit["image"]["path"]
-        if path.startswith(SAMPLE_PREFIX):
-            return overrides
-        others = [override for override in overrides if _key(override) != "image.path"]
-        return [*others, f"image.path={quote(path)}"]
-    return _first_overrides(folder)
-
-
-def _plain_settings(folder: Path) -> list[str]:
-    """A file names no class: only who types a command says what is called.
-
-    Raises:
-        ConfigError: a setting does.
-    """
-    settings = _settings_of(folder)
+    manifest = _read_manifest(folder)
+    settings = _hydra_overrides(folder) if manifest is None else _fit_overrides(manifest.fit)
     for setting in settings:
         if "_target_" in setting or _key(setting).startswith("hydra"):
             raise ConfigError(
-                f"{_KEY}{folder}: its setting {setting!r} is not taken from a file; start it as it "
-                f"was started, with hydra.run.dir={folder}"
+                f"{_RESUME}{folder}: its setting {setting!r} is not read from a file; start it as "
+                f"it was started, with hydra.run.dir={folder}"
             )
     return settings
 
 
-def _first_overrides(folder: Path) -> list[str]:
-    """What Hydra wrote down, of a run that was stopped before it had a manifest."""
+def _fit_overrides(fit: Mapping[str, Any]) -> list[str]:
+    """The overrides of a fit, with the absolute path of its image."""
+    overrides: list[str] = fit["overrides"]
+    path = fit["image"]["path"]
+    if path.startswith(SAMPLE_PREFIX):
+        return overrides
+    others = [override for override in overrides if _key(override) != "image.path"]
+    return [*others, f"image.path={quote(path)}"]
+
+
+def _hydra_overrides(folder: Path) -> list[str]:
+    """The overrides as Hydra stored them, for a run that was stopped before it had a manifest."""
     try:
         overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
     except (OSError, ValueError, yaml.YAMLError):
         overrides = None
     if not isinstance(overrides, list):
         raise ConfigError(
-            f"{_KEY}{folder}: no run was begun there; start one with hydra.run.dir={folder}"
+            f"{_RESUME}{folder}: no run was begun there; start one with hydra.run.dir={folder}"
         )
     return [str(override) for override in overrides]
 
 
-def _manifest(folder: Path) -> "Manifest | None":
+def _read_manifest(folder: Path) -> "Manifest | None":
     from miner.representation import MANIFEST, REPRESENTATION_FOLDER, read_manifest
     from miner.support.errors import RepresentationError
 
@@ -125,7 +115,7 @@ def _manifest(folder: Path) -> "Manifest | None":
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another") from None
     except RepresentationError as error:
         raise ConfigError(
-            f"{error}; delete this file: the shards beside it are taken up again"
+            f"{error}; delete this file: the other files in its folder are used again"
         ) from None
     if not _is_of_a_run(manifest.fit):
         raise ConfigError(f"{path}: was saved by hand and not by a run; name another folder")
@@ -134,10 +124,10 @@ def _manifest(folder: Path) -> "Manifest | None":
 
 def _is_of_a_run(fit: Mapping[str, Any]) -> bool:
     kinds = {"settings": dict, "image": dict, "device": str, "overrides": list}
-    return all(isinstance(fit.get(name), kind) for name, kind in kinds.items()) and all(
-        isinstance(text, str)
-        for text in (fit["image"].get("path"), fit["image"].get("sha256"), *fit["overrides"])
-    )
+    if not all(isinstance(fit.get(name), kind) for name, kind in kinds.items()):
+        return False
+    texts = (fit["image"].get("path"), fit["image"].get("sha256"), *fit["overrides"])
+    return all(isinstance(text, str) for text in texts)
 
 
 def _key(override: str) -> str:

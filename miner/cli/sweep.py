@@ -1,9 +1,12 @@
-"""The jobs of a sweep, composed before any of them starts."""
+"""The jobs of a sweep, composed and checked before any of them starts."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from itertools import product
+from pathlib import Path
+from typing import Any
 
-from hydra import compose
+import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -11,7 +14,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from miner.cli.arguments import refuse_in_sweep
+from miner.cli.checks import check_settings, check_writable
+from miner.config.fingerprint import job_hash
+from miner.config.job import LOCAL_LAUNCHER
 from miner.support.errors import ConfigError
+from miner.support.run_files import REPORT, Plan, PlannedJob
+
+_GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+_SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 
 
 class JobGrid:
@@ -21,10 +32,9 @@ class JobGrid:
     """
 
     def __init__(self, config_name: str, overrides: Sequence[str]) -> None:
-        """Parse overrides such as `seed=0,1`; intervals are left to the sweeper that knows them.
+        """Parse overrides such as `seed=0,1`; `ConfigError` if Hydra cannot read one.
 
-        Raises:
-            ConfigError: an override that Hydra cannot read.
+        Intervals are left to the sweeper that knows them.
         """
         self._config_name = config_name
         self._loader = GlobalHydra.instance().config_loader()
@@ -43,16 +53,12 @@ class JobGrid:
                 self.choices[key] = [str(override.input_line)]
 
     def jobs(self) -> Iterator[tuple[list[str], DictConfig]]:
-        """Every job's overrides and configuration.
-
-        Raises:
-            ConfigError: one that cannot be composed.
-        """
+        """Every job's overrides and configuration; `ConfigError` if it cannot be composed."""
         for combination in product(*self.choices.values()):
             yield list(combination), self._compose(combination)
 
     def single_changes(self) -> Iterator[tuple[list[str], DictConfig]]:
-        """The first job, and each value once in its place: a search may go anywhere between."""
+        """The first job, and jobs that differ from it in one value: each value occurs once."""
         first = [values[0] for values in self.choices.values()]
         yield first, self._compose(first)
         for index, values in enumerate(self.choices.values()):
@@ -68,17 +74,20 @@ class JobGrid:
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         """Compose once for each choice of options, which takes long, and set values in a copy."""
-        parsed = self._parse(overrides)
-        chosen, values = self._split(parsed)
+        chosen, values = self._split(self._parse(overrides))
         try:
             if chosen not in self._composed:
-                self._composed[chosen] = compose(self._config_name, list(chosen))
+                self._composed[chosen] = hydra.compose(self._config_name, list(chosen))
             config = self._composed[chosen].copy()
             for override in values:
                 OmegaConf.update(config, override.key_or_group, override.value())
             return config
         except (HydraException, OmegaConfBaseException, ValueError):
-            return self._explain(overrides)
+            pass
+        try:  # let Hydra compose everything, for its own message about what is wrong
+            return hydra.compose(self._config_name, list(overrides))
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise ConfigError(_one_line(error)) from error
 
     def _split(self, parsed: Sequence[Override]) -> tuple[tuple[str, ...], list[Override]]:
         """What has to be composed, and the values to set after it.
@@ -95,12 +104,86 @@ class JobGrid:
         key = override.key_or_group
         return is_plain and key not in self._groups and "/" not in key and key[:6] != "hydra."
 
-    def _explain(self, overrides: Sequence[str]) -> DictConfig:
-        """Let Hydra compose it all, for its own words about what is wrong."""
-        try:
-            return compose(self._config_name, list(overrides))
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(_one_line(error)) from error
+
+def check_sweep(config: DictConfig) -> Plan | None:
+    """Check every job of a sweep; None where a search chooses them while it runs.
+
+    Raises:
+        ConfigError: a setting, the folder or the device.
+        ImageError: an image file.
+    """
+    _check_folders(config)
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    swept = [f"{key}={value}" for key, value in params.items()]
+    grid = JobGrid(config.hydra.job.config_name, swept + given)
+    is_grid = config.hydra.sweeper._target_ == _GRID_SWEEPER
+    _check_sweeper(grid, is_grid)
+    for _, job in grid.single_changes():  # finds most errors before a large grid is composed
+        check_settings(job)
+        refuse_in_sweep(f"trainer.strategy={job.trainer.strategy}")
+    if not is_grid:
+        return None
+    plan = _plan(grid)
+    _check_launcher(config, len(plan.jobs))
+    return plan
+
+
+def _check_folders(config: DictConfig) -> None:
+    folder = Path(config.hydra.sweep.dir)
+    if (folder / REPORT).exists() or (folder / "representation").exists():
+        raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")
+    check_writable("hydra.sweep.dir", folder)
+    sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    if "${job_folder:" not in sweep["subdir"]:
+        raise ConfigError(
+            f"hydra.sweep.subdir={sweep['subdir']}: finished jobs are found by their folders' "
+            "names; leave it out, and name the sweep's folder with hydra.sweep.dir"
+        )
+
+
+def _plan(grid: JobGrid) -> Plan:
+    jobs: dict[str, PlannedJob] = {}
+    for number, (overrides, config) in enumerate(grid.jobs()):
+        check_settings(config)
+        job = PlannedJob(number, job_hash(config), overrides)
+        twin = jobs.setdefault(job.hash, job)
+        if twin is not job:
+            pairs = zip(twin.overrides, overrides, strict=True)
+            changed = [f"{one} or {other}" for one, other in pairs if one != other]
+            raise ConfigError(
+                f"{', '.join(changed) or ' '.join(overrides)}: jobs {twin.number} and {number} are "
+                "the same; leave one of them out"
+            )
+    return Plan(list(jobs.values()))
+
+
+def _check_sweeper(grid: JobGrid, is_grid: bool) -> None:
+    if is_grid and grid.intervals:
+        raise ConfigError(
+            f"{grid.intervals[0]}: takes a search (hydra/sweeper=optuna, or experiment=search); "
+            "or give values, as 0.1,0.2"
+        )
+    for key in ("image", "image.path", "seed"):
+        if not is_grid and len(grid.choices.get(key, ())) > 1:
+            raise ConfigError(
+                f"{key}: a search would choose the easiest of {len(grid.choices[key])}; "
+                "search with one at a time"
+            )
+
+
+def _check_launcher(config: DictConfig, n_jobs: int) -> None:
+    sweeper, launcher = config.hydra.sweeper, config.hydra.launcher
+    if launcher._target_ == _SLURM_LAUNCHER and shutil.which("srun") is None:
+        raise ConfigError(
+            "hydra/launcher=submitit_slurm: there is no srun here; start the sweep on a machine of "
+            "the cluster, or use hydra/launcher=joblib"
+        )
+    if launcher._target_ == LOCAL_LAUNCHER and sweeper.max_batch_size is None and n_jobs > 1:
+        raise ConfigError(
+            f"hydra/launcher=submitit_local: starts all {n_jobs} jobs at once; bound them with "
+            "hydra.sweeper.max_batch_size=2, or use hydra/launcher=joblib"
+        )
 
 
 def _one_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The objects that a composed configuration stands for."""
+"""The objects that a composed configuration describes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -12,7 +12,8 @@ from miner.support.errors import ConfigError
 if TYPE_CHECKING:
     from miner.fitting.settings import FitSettings
 
-CONF_FOLDER = Path(__file__).resolve().parents[2] / "conf"
+_PACKAGED = Path(__file__).resolve().parents[1] / "conf"  # only in an installed wheel
+CONF_FOLDER = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
 
 
 def build_settings(config: DictConfig) -> "FitSettings":
@@ -34,52 +35,33 @@ def build_settings(config: DictConfig) -> "FitSettings":
     from miner.representation.storage import Storage
 
     checked = check_config(config)
-    kinds = {
-        "pyramid": Pyramid,
-        "activation": Activation,
-        "encoding": Encoding,
-        "readout": Readout,
-        "weights": Weights,
-        "schedule": Schedule,
-        "loss": Loss,
-        "pruning": Pruning,
-        "storage": Storage,
-        "backend": Backend,
-        "capacity": Capacity,
-    }
+    kinds = (Pyramid, Activation, Encoding, Readout, Weights, Schedule, Loss, Pruning, Storage)
+    components = {kind.__name__.lower(): kind for kind in (*kinds, Backend, Capacity)}
     optimizer = _instantiate("optimizer", config.optimizer)
     try:
         probe(optimizer)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    fitting = checked.fitting
+    numbers = checked.model.model_dump()
+    numbers |= checked.fitting.model_dump(exclude={"in_memory_mib", "scratch_dir"})
+    if numbers["batch_pixels"] == "all":
+        numbers["batch_pixels"] = None
     return FitSettings(
-        **{group: _component(group, kind, config[group]) for group, kind in kinds.items()},
+        **{group: _component(group, kind, config[group]) for group, kind in components.items()},
+        **numbers,
         optimizer=optimizer,
         patch_size=checked.patch_size,
         seed=checked.seed,
-        width=checked.model.width,
-        depth=checked.model.depth,
-        max_mse=fitting.max_mse,
-        coarse_ratio=fitting.coarse_ratio,
-        max_steps=fitting.max_steps,
-        batch_pixels=None if fitting.batch_pixels == "all" else fitting.batch_pixels,
-        blocks_per_shard=fitting.blocks_per_shard,
-        max_memory_gib=fitting.max_memory_gib,
     )
 
 
 def build_objective(config: DictConfig) -> Objective:
-    """What a search maximises.
-
-    Raises:
-        ConfigError: the class cannot be built, or is of the wrong kind.
-    """
+    """What a search maximises; `ConfigError` if it cannot be built or is of the wrong kind."""
     return cast(Objective, _component("objective", Objective, config.objective))
 
 
 def device_type(accelerator: str) -> str:
-    """The kind of device that a trainer's accelerator stands for here: cpu or cuda."""
+    """The kind of device that a trainer's accelerator selects here: cpu or cuda."""
     import torch
 
     is_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
@@ -87,11 +69,7 @@ def device_type(accelerator: str) -> str:
 
 
 def check_cuda(setting: str, remedy: str) -> None:
-    """Refuse CUDA where there is none.
-
-    Raises:
-        ConfigError: PyTorch finds no device.
-    """
+    """Refuse CUDA, by a `ConfigError`, where PyTorch finds no device."""
     import torch
 
     if not torch.cuda.is_available():
@@ -99,27 +77,21 @@ def check_cuda(setting: str, remedy: str) -> None:
 
 
 def _component(group: str, kind: type, config: DictConfig) -> Any:
-    wrong = ConfigError(
-        f"{group}._target_={config._target_}: must be a subclass of "
-        f"{kind.__module__}.{kind.__name__}"
-    )
-    if not _may_give(config._target_, kind):  # before anything is called
-        raise wrong
-    built = _instantiate(group, config)
-    if not isinstance(built, kind):
-        raise wrong
-    return built
-
-
-def _may_give(target: str, kind: type) -> bool:
-    """Whether a name is that of a subclass, or of nothing: that is for `_instantiate` to say."""
+    """Build a group's object; a class of another kind is refused before anything is called."""
     from hydra.utils import get_object
 
     try:
-        found = get_object(target)
-    except Exception:  # whatever a module raises when it is imported
-        return True
-    return isinstance(found, type) and issubclass(found, kind)
+        found = get_object(config._target_)
+    except Exception:  # whatever a module raises on import: `_instantiate` says what is wrong
+        found = kind
+    is_right = isinstance(found, type) and issubclass(found, kind)
+    built = _instantiate(group, config) if is_right else None
+    if not isinstance(built, kind):
+        raise ConfigError(
+            f"{group}._target_={config._target_}: must be a subclass of "
+            f"{kind.__module__}.{kind.__name__}"
+        )
+    return built
 
 
 def _instantiate(group: str, config: DictConfig) -> Any:

@@ -4,30 +4,19 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from miner.images import SAMPLE_PREFIX, file_digest
 
 HASH_LENGTH = 8
-
-
-_NO_PART = (
-    "hydra",
-    "logger",
-    "objective",
-    "pictures",
-    "resume",
-)  # what is told of a job does not change it
-
-
-_DEVICES = "trainer"  # where a fit runs is compared by the device alone
+_WITHOUT_EFFECT = ("hydra", "logger", "objective", "pictures", "resume")
 
 
 def job_hash(config: DictConfig) -> str:
     """Eight hexadecimal digits of the resolved configuration and the image's content."""
-    settings = _settings(config, _NO_PART)
+    settings = _settings(config, _WITHOUT_EFFECT)
     settings["image"]["path"] = _content(settings["image"]["path"])
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
@@ -36,36 +25,46 @@ def job_hash(config: DictConfig) -> str:
 def fit_identity(config: DictConfig, image_sha256: str, device: str) -> dict[str, Any]:
     """What a fit's result depends on, in plain data: settings, image and kind of device.
 
-    A sample is known by its name.
+    A sample is identified by its name.
     """
-    settings = _settings(config, (*_NO_PART, _DEVICES))
-    del settings["fitting"]["max_memory_gib"]  # what is in computation at once
+    settings = _settings(config, (*_WITHOUT_EFFECT, "trainer"))  # `device` is compared instead
+    del settings["fitting"]["max_memory_gib"]
     path = settings["image"].pop("path")
     del settings["image"]["max_pixels"]
-    is_sample = path.startswith(SAMPLE_PREFIX)
-    place = path if is_sample else str(_home(path).absolute())
-    image = {"path": place, "sha256": path if is_sample else image_sha256}
+    if path.startswith(SAMPLE_PREFIX):
+        image = {"path": path, "sha256": path}
+    else:
+        image = {"path": str(_home(path).absolute()), "sha256": image_sha256}
     return {"settings": settings, "image": image, "device": device}
 
 
 def fit_digest(fit: Mapping[str, Any]) -> str:
-    """One number for what `fit_identity` gives; where the image lies makes no difference."""
+    """A digest of what `fit_identity` returns; the folder of the image does not count."""
     parts = [fit["settings"], fit["image"]["sha256"], fit["device"]]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two fits, one line each, as `pyramid.n_levels: 4, now 3`."""
-    lines = []
-    old, new = (dict(_leaves(fit["settings"])) for fit in (before, now))
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
-            lines.append(f"{name}: {old.get(name)}, now {new.get(name)}")
+    old, new = (dict(_leaves(fit["settings"])) | {"device": fit["device"]} for fit in (before, now))
+    lines = [
+        f"{name}: {old.get(name)}, now {new.get(name)}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
     if before["image"]["sha256"] != now["image"]["sha256"]:
         lines.append(f"the content of the image {now['image']['path']} is another")
-    if before["device"] != now["device"]:
-        lines.append(f"device: {before['device']}, now {now['device']}")
     return lines
+
+
+def job_folder(sweep_folder: str, number: int, *, _root_: DictConfig) -> str:
+    """The name of a job's folder: that of an earlier start, or `<number>-<hash>`.
+
+    Resolver of `hydra.sweep.subdir`; OmegaConf passes it the job's configuration as `_root_`.
+    """
+    digest = job_hash(_root_)
+    earlier = sorted(Path(sweep_folder).glob(f"*-{digest}"))
+    return earlier[0].name if earlier else f"{number}-{digest}"
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -77,32 +76,22 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def _settings(config: DictConfig, without: Sequence[str]) -> dict[str, Any]:
-    """The resolved configuration less some groups, and less what scratch files need."""
+    """The resolved configuration without some groups and without the scratch files' settings."""
     keys = [str(key) for key in config if key not in without]
     settings: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
     for name in ("in_memory_mib", "scratch_dir"):
         settings["fitting"].pop(name, None)
-    return cast(dict[str, Any], settings)
-
-
-def job_folder(sweep_folder: str, number: int, *, _root_: DictConfig) -> str:
-    """The name of a job's folder: that of an earlier start, or `<number>-<hash>`.
-
-    Resolver of `hydra.sweep.subdir`; OmegaConf hands it the job's configuration as `_root_`.
-    """
-    digest = job_hash(_root_)
-    earlier = sorted(Path(sweep_folder).glob(f"*-{digest}"))
-    return earlier[0].name if earlier else f"{number}-{digest}"
+    return dict(settings)
 
 
 def _content(path: str) -> str:
-    """A file's name and the digest of its bytes: where it lies makes no difference."""
+    """A file's name and the digest of its bytes: its folder does not count."""
     if path.startswith(SAMPLE_PREFIX):
         return path
     file = _home(path)
     try:
         return f"{file.stem} {file_digest(file)}"
-    except OSError:  # it went away since it was checked; its job will say so
+    except OSError:  # it was removed after it was checked; its job reports that
         return path
 
 
@@ -110,5 +99,5 @@ def _home(path: str) -> Path:
     return Path(path).expanduser() if path.startswith("~/") else Path(path)
 
 
-# On import, since a launcher's worker knows this module only as something that its task needs.
+# On import, since a launcher's worker imports this module only because its task needs it.
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)

@@ -102,7 +102,7 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
     if checked.trainer.strategy == "ddp":
         share_cores(checked.trainer.devices)
     else:
-        use_available_cores(job.n_side_by_side)
+        use_available_cores(job.n_parallel_jobs)
     loggers: list[Logger] = []
     report: dict[str, Any] = {}
     own = scratch_for(checked, job.folder, job.rank)

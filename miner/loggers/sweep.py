@@ -14,7 +14,7 @@ from miner.config.build import build_objective
 from miner.config.fingerprint import HASH_LENGTH
 from miner.config.job import sweep_name
 from miner.metrics.objective import Objective
-from miner.support.console import say
+from miner.support.process import say
 from miner.support.run_files import PLAN, read_plan
 
 

@@ -1,1 +1,1 @@
-"""What all packages use: errors, files, locks, the console, communication between processes."""
+"""What all packages use: errors, files, this process, communication between processes."""

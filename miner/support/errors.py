@@ -19,10 +19,10 @@ class DivergenceError(UserError, ValueError):
 
 
 class RepresentationError(ValueError):
-    """A representation's files are damaged, foreign or incomplete; said in one line."""
+    """A representation's files are damaged, foreign or incomplete; one line."""
 
     def __init__(self, message: str) -> None:
-        """Take a message, which may quote names of any kind."""
+        """Join the lines of a message, which may quote names of any kind."""
         super().__init__(" ".join(message.splitlines()))
 
 
@@ -31,11 +31,11 @@ class ImageError(UserError, ValueError):
 
 
 class NoSpaceError(ImageError):
-    """The disk has no room for an image."""
+    """The disk has no space for an image."""
 
 
 class StorageError(UserError, RuntimeError):
-    """The disk is full, or will not take a file; what is finished is kept."""
+    """The disk is full or refuses a file; what is finished is kept."""
 
 
 class RankError(UserError, RuntimeError):
@@ -54,18 +54,18 @@ def to_user_error(error: Exception, folder: Path) -> Exception:
 
 
 def error_summary(error: Exception, folder: Path) -> str:
-    """What an error says, on one line; with its kind where the message does not say all."""
-    is_told = isinstance(error, UserError)
-    text = str(error) if is_told else f"{type(error).__name__}: {error}"
+    """An error's message on one line, with its class if it is not one for users."""
+    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     return " ".join((_storage_reason(error, folder) or text).split())
 
 
 def _storage_reason(error: Exception, folder: Path) -> str | None:
-    """What the disk did not do; None for an error about something else."""
+    """Which file the disk refused and why; None for an error about something else."""
     if isinstance(error, NoSpaceError):
         return f"{folder}: the disk is full"
-    if isinstance(error, OSError) and is_disk_full(error):
+    if not isinstance(error, OSError):
+        return None
+    if is_disk_full(error):
         return f"{error.filename or folder}: the disk is full"
-    if isinstance(error, OSError) and str(error.filename).startswith(str(folder)):
-        return f"{error.filename}: {error.strerror}"
-    return None
+    is_below = str(error.filename).startswith(str(folder))
+    return f"{error.filename}: {error.strerror}" if is_below else None

@@ -12,14 +12,9 @@ from miner.support.files import atomic_write, read_regular_file
 
 REPORT = "report.json"
 REPORT_VERSION = 2
-
-
+PLAN = "sweep.json"
 _MOST_BYTES = 2**26
-
-
 _NUMBERS = re.compile(r"\[[-+.\deulns\s,]+\]")  # lists of numbers and null go on one line
-
-
 _UNDEFINED = {
     "ssim": "it takes an image of at least 11 pixels a side",
     "seam_ratio": "it takes borders between patches, and an error inside them",
@@ -28,30 +23,28 @@ _UNDEFINED = {
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
-    """Write the report whole or not at all.
+    """Write the report atomically.
 
     Infinite and undefined numbers become null, with a note that says why.
     """
     notes: list[str] = []
-    content = {
+    content = {"report_version": REPORT_VERSION} | {
         name: value if name == "settings" else _finite(value, name, notes)
         for name, value in report.items()
     }
-    content = {"report_version": REPORT_VERSION} | content
     if notes:
         content["notes"] = notes
-    path = folder / REPORT
-    with atomic_write(path) as scratch:
-        text = json.dumps(content, indent=1, allow_nan=False)
+    text = json.dumps(content, indent=1, allow_nan=False)
+    with atomic_write(folder / REPORT) as scratch:
         scratch.write_text(_NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
-    return path
+    return folder / REPORT
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:
     """Read a folder's report; None where there is none.
 
     Raises:
-        ValueError: what is there is no report.
+        ValueError: the file is no report of this version.
     """
     path = folder / REPORT
     try:
@@ -72,8 +65,7 @@ def read_report(folder: Path) -> dict[str, Any] | None:
 
 def _finite(value: Any, name: str, notes: list[str]) -> Any:
     if isinstance(value, Mapping):
-        prefix = f"{name}." if name else ""
-        return {key: _finite(item, prefix + key, notes) for key, item in value.items()}
+        return {key: _finite(item, f"{name}.{key}", notes) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_finite(item, f"{name}[{i}]", notes) for i, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
@@ -84,12 +76,9 @@ def _finite(value: Any, name: str, notes: list[str]) -> Any:
     return value
 
 
-PLAN = "sweep.json"
-
-
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job of a sweep; `hash` tells what it is, `number` only its place in this grid."""
+    """One job of a sweep: `hash` identifies it, `number` is its position in this grid."""
 
     number: int
     hash: str
@@ -97,7 +86,7 @@ class PlannedJob:
 
     @property
     def folder_name(self) -> str:
-        """Where it goes, unless a folder of an earlier start has the same hash."""
+        """Its folder, unless one of an earlier start has the same hash."""
         return f"{self.number}-{self.hash}"
 
 
@@ -119,14 +108,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class SweepInfo:
-    """The sweep that a job belongs to, and the job's overrides that differ between its jobs."""
+    """The sweep that a job is part of, and the job's overrides that differ between its jobs."""
 
     name: str
     differing: Sequence[str]
 
 
 def write_plan(folder: Path, plan: Plan) -> None:
-    """Write `sweep.json`, whole or not at all."""
+    """Write `sweep.json` atomically."""
     with atomic_write(folder / PLAN) as scratch:
         scratch.write_text(json.dumps(asdict(plan), indent=1) + "\n")
 

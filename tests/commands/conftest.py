@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from runs import TINY, Command, Compose, Fit, Outcome, leave_out_pictures, run_main, save_picture
+from runs import TINY, Command, Compose, Fit, Outcome, run_main, save_picture
 
 from miner.config.build import CONF_FOLDER
 from miner.config.job import Job
@@ -70,17 +70,11 @@ def command(tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]) -
     return call
 
 
-@pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of one test without their pictures."""
-    leave_out_pictures(monkeypatch)
-
-
 @pytest.fixture(scope="session")
 def logged_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one run of the command, with every logger."""
+    """The folder of one run of the command, with every logger and all pictures."""
     folder = tmp_path_factory.mktemp("logged")
     picture = save_picture(folder / "picture.png")
-    loggers = "logger=[wandb,csv,tensorboard]"
-    assert run_main(folder, *TINY, f"image.path={picture}", loggers, "hydra.run.dir=run") == 0
+    own = ("logger=[wandb,csv,tensorboard]", "pictures=true", "hydra.run.dir=run")
+    assert run_main(folder, *TINY, f"image.path={picture}", *own) == 0
     return folder / "run"

@@ -2,13 +2,14 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -28,7 +29,10 @@ TINY = (
     "model.width=4",
     "logger=none",
     "trainer=cpu",
+    "pictures=false",
 )
+BeforeShard = Callable[[int, Path], None]
+"""Called before a file of a shard is complete, with the number of those before it and its path."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,14 @@ class Outcome:
     def lines(self) -> list[str]:
         """What it said, without empty lines."""
         return [line for line in self.output.splitlines() if line.strip()]
+
+
+class DiskUsage(NamedTuple):
+    """What `shutil.disk_usage` returns."""
+
+    total: int
+    used: int
+    free: int
 
 
 Compose = Callable[..., DictConfig]
@@ -101,17 +113,42 @@ def run_main(folder: Path, *arguments: str) -> int:
 
 
 def start_python(folder: Path, *arguments: str) -> Outcome:
-    """Start Python in a folder, in a process of its own."""
+    """Start Python in a folder, in another process."""
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=120
     )
     return Outcome(done.returncode, done.stdout + done.stderr)
 
 
-def leave_out_pictures(patch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes most of a tiny run, for tests that do not look at it."""
-    patch.setattr("miner.engine.train.draw_pictures", lambda *arguments: None)
-    patch.setattr("miner.engine.train.logged_pictures", lambda *arguments: {})
+def before_shards(patch: pytest.MonkeyPatch, act: BeforeShard) -> list[Path]:
+    """Call `act` before each shard's file is complete; gives the files that were completed."""
+    complete, written = os.replace, []
+
+    def replace(source: Path, target: Path) -> None:
+        is_shard = Path(target).suffix == ".safetensors"
+        if is_shard:
+            act(len(written), Path(target))
+        complete(source, target)
+        if is_shard:
+            written.append(Path(target))
+
+    patch.setattr(os, "replace", replace)
+    return written
+
+
+def count_shards(patch: pytest.MonkeyPatch) -> list[Path]:
+    """The files of the shards that are written from now on."""
+    return before_shards(patch, lambda n_before, path: None)
+
+
+def stop_at_shard(patch: pytest.MonkeyPatch, number: int) -> None:
+    """Press Ctrl-C before the shard of this number is complete."""
+
+    def act(n_before: int, path: Path) -> None:
+        if n_before == number:
+            raise KeyboardInterrupt
+
+    before_shards(patch, act)
 
 
 @contextmanager

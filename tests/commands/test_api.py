@@ -39,21 +39,21 @@ def fitted() -> Representation:
 
 
 @pytest.mark.parametrize("shape", [(3, 20, 24), (1, 1, 1), (2, 9, 5), (2, 6, 11, 9)])
-def test_shape_comes_back(shape: tuple[int, ...]) -> None:
+def test_rendering_has_the_shape_of_the_array(shape: tuple[int, ...]) -> None:
     assert fit(noise(*shape)).render().shape == shape
 
 
-def test_channel_may_be_left_out() -> None:
+def test_grey_image_may_lack_its_channel() -> None:
     grey = noise(20, 24)
     assert np.array_equal(fit(grey).render(), fit(grey[None]).render())
 
 
 @pytest.mark.parametrize("convert", [np.float32, np.ndarray.tolist, torch.from_numpy, np.fliplr])
-def test_anything_array_like_is_taken(convert: Callable[[np.ndarray], Any]) -> None:
+def test_all_kinds_of_arrays_are_fitted(convert: Callable[[np.ndarray], Any]) -> None:
     assert fit(convert(noise(20, 24))).render().shape == (1, 20, 24)
 
 
-def test_array_is_left_alone() -> None:
+def test_array_is_not_changed() -> None:
     array = noise(3, 20, 24).astype(np.float32)
     before = array.copy()
     fit(array).render()[:] = 0
@@ -84,7 +84,7 @@ def test_option_is_chosen_by_name() -> None:
     assert isinstance(spec.storage, Float16Storage)
 
 
-def test_recipe_is_chosen_by_name() -> None:
+def test_experiment_is_chosen_by_name() -> None:
     config = compose_settings({"experiment": "paper", "weights": {"gain": 0.7}})
     assert (config.activation.omega, config.weights.gain) == (30, 0.7)
 
@@ -167,12 +167,11 @@ def test_saved_representation_renders_the_same(tmp_path: Path, fitted: Represent
         assert np.array_equal(miner.load(folder).render(level), fitted.render(level))
 
 
-def test_run_folder_and_its_representation_load_alike(
+def test_folder_above_the_representation_loads_it_too(
     tmp_path: Path, fitted: Representation
 ) -> None:
     folder = fitted.save(tmp_path / "representation")
-    whole, part = miner.load(tmp_path), miner.load(str(folder))
-    assert np.array_equal(whole.render(), part.render())
+    assert np.array_equal(miner.load(tmp_path).render(), miner.load(str(folder)).render())
 
 
 def test_folder_without_a_representation_is_refused(tmp_path: Path) -> None:
@@ -196,7 +195,7 @@ def test_rendering_is_within_the_unit_range(fitted: Representation) -> None:
     assert rendered.min() >= 0 and rendered.max() <= 1
 
 
-def test_module_lists_what_it_offers() -> None:
+def test_module_lists_its_public_names() -> None:
     assert miner.__all__ == ["Representation", "fit", "load"]
     with pytest.raises(AttributeError, match="'train'"):
         miner.train  # noqa: B018

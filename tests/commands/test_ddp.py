@@ -1,4 +1,4 @@
-"""Several processes on one image: the bits of one process, and one end for all."""
+"""Several processes on one image: the bits of one process, and all end if one fails."""
 
 import os
 import signal
@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from runs import ROOT, TINY, Outcome, read_report, run_main, same, save_picture
 
 from miner.representation import read_manifest
 
-SETTINGS = (*TINY[:-1], "fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
+SETTINGS = (*TINY, "fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
 ODD = "odd (1) $é'x"
-FINEST_FIRST = 1  # a rank of two begins one chunk of the coarse level
+FINEST_FIRST = 1  # of two ranks, each writes one shard of the coarse level before
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,10 @@ class Ended(Outcome):
     left: list[int]
 
 
-def start(folder: Path, *command: str, harm: str | None = None) -> "subprocess.Popen[str]":
-    """Start a command in a session of its own."""
+def start(folder: Path, *command: str, failure: str | None = None) -> "subprocess.Popen[str]":
+    """Start a command in a new session."""
     own = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(Path(__file__).parent)))}
-    own |= {} if harm is None else {"HARM": harm}
+    own |= {} if failure is None else {"FAILURE": failure}
     return subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=folder,
@@ -52,7 +51,7 @@ def end(started: "subprocess.Popen[str]", timeout_s: float = 150) -> Ended:
 
 
 def members(session: int) -> list[int]:
-    """Processes of a session that are still at work."""
+    """Processes of a session that still run."""
     found = []
     for process in psutil.process_iter(["status"]):
         try:
@@ -69,11 +68,25 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def fit(folder: Path, *arguments: str, harm: str | None = None, devices: int = 2) -> Ended:
+def fit(
+    folder: Path, run: str, *arguments: str, failure: str | None = None, devices: int = 2
+) -> Ended:
+    """Run the command in a folder, where a picture is saved; a rank may fail, see `failing_run`."""
+    save_picture(folder / "picture.png")
     ddp = ("trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}")
-    module = "miner.run" if harm is None else "harmed_run"
-    memory = () if harm is None else ("fitting.in_memory_mib=0",)
-    return end(start(folder, module, *SETTINGS, *ddp, *memory, *arguments, harm=harm))
+    own = ("image.path=picture.png", f"hydra.run.dir={run}", *arguments)
+    if failure is None:
+        return end(start(folder, "miner.run", *SETTINGS, *ddp, *own))
+    own += ("fitting.in_memory_mib=0",)
+    return end(start(folder, "failing_run", *SETTINGS, *ddp, *own, failure=failure))
+
+
+def check_line(ended: Ended, *words: str) -> str:
+    """The one line of a run that ended with an error or a warning; it holds these words."""
+    (line,) = [line for line in ended.lines if line.startswith(("error", "warning"))]
+    assert [word for word in words if word not in line] == []
+    assert ended.left == []
+    return line
 
 
 @pytest.fixture(scope="module")
@@ -87,29 +100,19 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def killed(desk: Path) -> Iterator[Ended]:
+def killed(desk: Path) -> Ended:
     """A run of which a rank was killed in mid-level, in a folder with an odd name."""
     name = ODD.replace("'", r"\'")
-    yield fit(
-        desk,
-        "image.path=picture.png",
-        f"hydra.run.dir='{name}'",
-        harm=f"1 {FINEST_FIRST} kill",
-    )
+    return fit(desk, f"'{name}'", failure=f"1 {FINEST_FIRST} kill")
 
 
 def test_a_killed_rank_ends_the_run_with_one_message(desk: Path, killed: Ended) -> None:
-    assert (killed.status, killed.left) == (1, [])
-    (line,) = [line for line in killed.lines if line.startswith(("error", "warning"))]
-    assert "rank 1 on" in line and "killed" in line and "resume=" in line
+    assert killed.status == 1
+    line = check_line(killed, "rank 1 on", "killed", "resume=")
     assert "Traceback" not in killed.output
     report = read_report(desk / ODD)
     assert report["status"] == "failed" and report["reason"] in line
-
-
-def test_finished_levels_of_a_killed_run_are_kept(desk: Path, killed: Ended) -> None:
-    assert killed.status == 1
-    assert list(read_manifest(desk / ODD / "representation").levels) == [1]
+    assert list(read_manifest(desk / ODD / "representation").levels) == [1]  # finished ones stay
 
 
 def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path, killed: Ended) -> None:
@@ -126,8 +129,7 @@ def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path, killed: Ended) -> 
 
 @pytest.mark.slow
 def test_four_ranks_have_the_bits_of_one(desk: Path) -> None:
-    path = ("image.path=picture.png", "hydra.run.dir=four")
-    ended = fit(desk, *path, "logger=[csv,tensorboard]", devices=4)
+    ended = fit(desk, "four", "logger=[csv,tensorboard]", devices=4)
     assert (ended.status, ended.left) == (0, [])
     assert same(desk / "four", desk / "alone")
     assert len(list((desk / "four").rglob("metrics.csv"))) == 1
@@ -138,9 +140,7 @@ def test_four_ranks_have_the_bits_of_one(desk: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 3])
 def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, devices: int) -> None:
-    save_picture(tmp_path / "picture.png")
-    run = ("image.path=picture.png", "hydra.run.dir=run")
-    assert fit(tmp_path, *run, harm=f"0 {FINEST_FIRST} kill").status == -signal.SIGKILL
+    assert fit(tmp_path, "run", failure=f"0 {FINEST_FIRST} kill").status == -signal.SIGKILL
     trainer = ["trainer=cpu"] if devices == 1 else [f"trainer.devices={devices}"]
     ended = end(start(tmp_path, "miner.run", "resume=run", *trainer))
     assert (ended.status, ended.left) == (0, [])
@@ -149,50 +149,44 @@ def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, devices: int) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("harm", "words"), [("fill_disk", "the disk is full"), ("fault", "ValueError: a fault")]
+    ("failure", "words"), [("fill_disk", "the disk is full"), ("fault", "ValueError: a fault")]
 )
-def test_a_failed_rank_is_told_from_a_killed_one(tmp_path: Path, harm: str, words: str) -> None:
-    save_picture(tmp_path / "picture.png")
-    run = ("image.path=picture.png", "hydra.run.dir=run")
-    ended = fit(tmp_path, *run, harm=f"1 {FINEST_FIRST} {harm}")
-    assert (ended.status, ended.left) == (1, [])
-    (line,) = [line for line in ended.lines if line.startswith(("error", "warning"))]
-    assert "rank 1 on" in line and words in line and "resume=" in line
+def test_the_error_of_a_failed_rank_is_reported(tmp_path: Path, failure: str, words: str) -> None:
+    ended = fit(tmp_path, "run", failure=f"1 {FINEST_FIRST} {failure}")
+    assert ended.status == 1
+    check_line(ended, "rank 1 on", words, "resume=")
     assert words in read_report(tmp_path / "run")["reason"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("harm", ["interrupt", "terminate", "stop"])
-def test_an_interruption_is_told_once(tmp_path: Path, harm: str) -> None:
-    save_picture(tmp_path / "picture.png")
-    run = ("image.path=picture.png", "hydra.run.dir=run")
-    ended = fit(tmp_path, *run, harm=f"1 {FINEST_FIRST} {harm}")
-    assert (ended.status, ended.left) == (130, [])
-    (line,) = [line for line in ended.lines if line.startswith(("error", "warning"))]
-    assert line.startswith("warning: stopped; to go on: python -m miner.run resume=")
+@pytest.mark.parametrize("failure", ["interrupt", "terminate", "stop"])
+def test_an_interruption_is_reported_once(tmp_path: Path, failure: str) -> None:
+    ended = fit(tmp_path, "run", failure=f"1 {FINEST_FIRST} {failure}")
+    assert ended.status == 130
+    check_line(ended, "warning: stopped; to go on: python -m miner.run resume=")
 
 
 @pytest.mark.slow
 def test_a_rank_that_is_lost_after_the_last_level_is_not_missed(desk: Path) -> None:
-    ended = fit(desk, "image.path=picture.png", "hydra.run.dir=late", harm="1 end kill")
+    ended = fit(desk, "late", failure="1 end kill")
     assert (ended.status, ended.left) == (0, [])
     assert same(desk / "late", desk / "alone")
 
 
-def on_two_machines(folder: Path, harm: str | None = None) -> list[Ended]:
-    """Two starters, each with a working directory, an image and scratch files of its own."""
+def on_two_machines(folder: Path, failure: str | None = None) -> list[Ended]:
+    """Two machines with different working directories, images and scratch files."""
     started, port = [], free_port()
     for machine in (0, 1):
         own = folder / f"machine{machine}"
         own.mkdir()
         save_picture(own / "picture.png")
         launch = ("torch.distributed.run", "--nnodes=2", f"--node-rank={machine}")
-        module = "miner.run" if harm is None else "harmed_run"
-        meeting = ("--master-addr=127.0.0.1", f"--master-port={port}", "-m", module)
+        module = "miner.run" if failure is None else "failing_run"
+        rendezvous = ("--master-addr=127.0.0.1", f"--master-port={port}", "-m", module)
         ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2")
         paths = ("image.path=picture.png", f"hydra.run.dir={folder}/run")
-        command = (*launch, *meeting, *SETTINGS, *ddp, *paths, "fitting.scratch_dir=scratch")
-        started.append(start(own, *command, harm=harm))
+        command = (*launch, *rendezvous, *SETTINGS, *ddp, *paths, "fitting.scratch_dir=scratch")
+        started.append(start(own, *command, failure=failure))
     return [end(one) for one in started]
 
 
@@ -206,8 +200,8 @@ def test_machines_share_nothing_but_the_runs_folder(desk: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_machines_that_have_to_leave_leave_nothing_on_their_disks(tmp_path: Path) -> None:
-    first, other = on_two_machines(tmp_path, harm=f"0 {FINEST_FIRST} fault")
+def test_machines_that_end_early_leave_no_files_on_their_disks(tmp_path: Path) -> None:
+    first, other = on_two_machines(tmp_path, failure=f"0 {FINEST_FIRST} fault")
     assert "ValueError: a fault" in first.output and first.status == other.status == 1
     for machine in ("machine0", "machine1"):
         left = (tmp_path / machine / "scratch").rglob("*")
@@ -215,15 +209,13 @@ def test_machines_that_have_to_leave_leave_nothing_on_their_disks(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_picture(tmp_path / "picture.png")
-    with socket.create_server(("", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_port_in_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("", 0)) as used:
+        port = used.getsockname()[1]
         monkeypatch.setenv("MASTER_PORT", str(port))
-        ended = fit(tmp_path, "image.path=picture.png", "hydra.run.dir=run")
-    assert (ended.status, ended.left) == (1, [])
-    (line,) = [line for line in ended.lines if line.startswith("error")]
-    assert f"MASTER_PORT={port}: " in line and "a port that is free" in line
+        ended = fit(tmp_path, "run")
+    assert ended.status == 1
+    check_line(ended, f"MASTER_PORT={port}: ", "a port that is free")
     assert "Traceback" not in ended.output
 
 

@@ -1,4 +1,4 @@
-"""Every option file of every group composes and runs, and so does every whole recipe."""
+"""Every option file of every group composes and runs, and so does every experiment."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -18,11 +18,9 @@ from miner.config.schema import check_config
 from miner.fitting.capacity import UniformCapacity
 from miner.images import inspect_image
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 FILES = sorted((file.parent.name, file.stem) for file in CONF_FOLDER.glob("*/*.yaml"))
 IMAGES = [name for group, name in FILES if group == "image"]
-RECIPES = [name for group, name in FILES if group == "experiment"]
+EXPERIMENTS = [name for group, name in FILES if group == "experiment"]
 ABLATIONS = sorted(file.stem for file in (CONF_FOLDER / "experiment" / "ablation").glob("*.yaml"))
 ABLATIONS.remove("base")  # what the others share
 _LISTED = yaml.safe_load((CONF_FOLDER / "config.yaml").read_text())["defaults"]
@@ -37,7 +35,7 @@ OTHERS = [
     for group, name in FILES
     if group not in ("image", "experiment") and name not in DEFAULTS[group]
 ]
-OTHERS.remove("trainer=ddp")  # starts processes of its own: test_ddp.py
+OTHERS.remove("trainer=ddp")  # starts further processes: test_ddp.py
 QUESTIONS = {  # an ablation: what it compares
     "activation": ["activation", "encoding"],
     "optimizer": ["fitting.max_mse", "optimizer", "pruning"],
@@ -56,7 +54,7 @@ def test_every_default_is_a_file() -> None:
     assert {(group, name) for group in groups for name in DEFAULTS[group]} <= set(FILES)
 
 
-def test_all_defaults_run_together(fit: Fit) -> None:
+def test_all_defaults_run_in_one_configuration(fit: Fit) -> None:
     groups = [f"{group}=[{','.join(names)}]" for group, names in DEFAULTS.items() if names[1:]]
     report = read_report(fit(f"trainer={DEFAULTS['trainer'][0]}", *groups))
     assert math.isfinite(report["psnr_db"])
@@ -74,22 +72,22 @@ def test_option_runs(fit: Fit, option: str) -> None:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_image_is_there(name: str) -> None:
+def test_image_exists(name: str) -> None:
     image = read_yaml("image", name)
     assert inspect_image(image["path"], image["max_pixels"]).name == name
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_recipe_runs_with_overrides_on_top(fit: Fit, recipe: str) -> None:
-    folder = fit(f"experiment={recipe}", "fitting.batch_pixels=20")
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_runs_with_overrides_on_top(fit: Fit, experiment: str) -> None:
+    folder = fit(f"experiment={experiment}", "fitting.batch_pixels=20")
     assert math.isfinite(read_report(folder)["psnr_db"])
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_recipe_decides_over_the_defaults(recipe: str) -> None:
-    composed = compose_settings({"experiment": recipe})
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_overrides_the_defaults(experiment: str) -> None:
+    composed = compose_settings({"experiment": experiment})
     build_settings(composed)
-    for group, fields in read_yaml("experiment", recipe).items():
+    for group, fields in read_yaml("experiment", experiment).items():
         if group in ("defaults", "hydra"):
             continue
         if isinstance(fields, dict):
@@ -98,9 +96,9 @@ def test_recipe_decides_over_the_defaults(recipe: str) -> None:
             assert composed[group] == fields
 
 
-@pytest.mark.parametrize("recipe", ["miner_pl", "miner_pl_pluto", "paper"])
-def test_recipe_of_others_has_networks_of_one_width_and_one_bound(recipe: str) -> None:
-    settings = build_settings(compose_settings({"experiment": recipe}))
+@pytest.mark.parametrize("experiment", ["miner_pl", "miner_pl_pluto", "paper"])
+def test_experiment_of_others_has_networks_of_one_width_and_one_bound(experiment: str) -> None:
+    settings = build_settings(compose_settings({"experiment": experiment}))
     assert settings.capacity == UniformCapacity()
     assert settings.max_mse_at(0) == settings.max_mse_at(3)
 
@@ -110,22 +108,22 @@ def ablation_grid() -> Iterator[Callable[[str], JobGrid]]:
     """The grid that Hydra's sweeper would run for an ablation."""
 
     def grid(name: str) -> JobGrid:
-        recipe = f"experiment=ablation/{name}"
-        composed = compose("config", [recipe], return_hydra_config=True).hydra
+        experiment = f"experiment=ablation/{name}"
+        composed = compose("config", [experiment], return_hydra_config=True).hydra
         assert composed.mode == RunMode.MULTIRUN
         swept = [f"{key}={values}" for key, values in composed.sweeper.params.items()]
-        return JobGrid("config", [*swept, recipe])
+        return JobGrid("config", [*swept, experiment])
 
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
         yield grid
 
 
-def test_every_ablation_asks_its_question() -> None:
+def test_every_ablation_has_a_question() -> None:
     assert sorted(QUESTIONS) == ABLATIONS
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_ablation_sees_enough_to_tell_a_difference_from_chance(
+def test_ablation_has_enough_images_seeds_and_widths(
     ablation_grid: Callable[[str], JobGrid], name: str
 ) -> None:
     values = {key: len(set(listed)) for key, listed in ablation_grid(name).choices.items()}
@@ -136,28 +134,16 @@ def test_ablation_sees_enough_to_tell_a_difference_from_chance(
     assert values.keys() == {*shared, *QUESTIONS[name]}
 
 
+@pytest.mark.parametrize("is_all", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_every_value_of_an_ablation_composes(
-    ablation_grid: Callable[[str], JobGrid], name: str
+def test_jobs_of_an_ablation_compose_and_differ(
+    ablation_grid: Callable[[str], JobGrid], name: str, is_all: bool
 ) -> None:
     grid = ablation_grid(name)
     hashes = []
-    for _, config in grid.single_changes():
+    for _, config in grid.jobs() if is_all else grid.single_changes():
         check_config(config)
         hashes.append(job_hash(config))
-    n_changes = 1 + sum(len(values) - 1 for values in grid.choices.values())
-    assert len(set(hashes)) == len(hashes) == n_changes
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ABLATIONS)
-def test_every_job_of_an_ablation_composes_and_is_one_of_a_kind(
-    ablation_grid: Callable[[str], JobGrid], name: str
-) -> None:
-    grid = ablation_grid(name)
-    hashes = []
-    for _, config in grid.jobs():
-        check_config(config)
-        hashes.append(job_hash(config))
-    n_jobs = math.prod(len(values) for values in grid.choices.values())
+    n_values = [len(values) for values in grid.choices.values()]
+    n_jobs = math.prod(n_values) if is_all else 1 + sum(n - 1 for n in n_values)
     assert len(set(hashes)) == len(hashes) == n_jobs

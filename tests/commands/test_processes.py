@@ -1,12 +1,13 @@
-"""Which process this is, what it may ask for, and how its command reaches it."""
+"""Ranks: where their numbers come from, what they may use, and how their arguments are read."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from runs import Compose
+from runs import Compose, DiskUsage
 
 from miner.cli.arguments import as_launched
 from miner.cli.checks import check_devices, check_processes
@@ -15,7 +16,6 @@ from miner.config.job import MAIN_PROCESS, RankInfo, detect_rank
 from miner.config.schema import RunConfig, check_config
 from miner.engine.disk_space import scratch_for
 from miner.engine.trainer import make_trainer
-from miner.signals.scratch import Scratch
 from miner.support.errors import ConfigError
 
 Checked = Callable[..., RunConfig]
@@ -24,7 +24,7 @@ SLURM = {"SLURM_NTASKS": "8", "SLURM_NODEID": "1", "SLURM_LOCALID": "3", "SLURM_
 
 
 @pytest.mark.parametrize(
-    ("environment", "place"),
+    ("environment", "rank"),
     [
         ({}, MAIN_PROCESS),
         (TORCHRUN, RankInfo(1, 3, "torchrun", 8)),
@@ -35,9 +35,11 @@ SLURM = {"SLURM_NTASKS": "8", "SLURM_NODEID": "1", "SLURM_LOCALID": "3", "SLURM_
         ({"NODE_RANK": "1"}, RankInfo(1, 0)),
     ],
 )
-def test_place_is_what_the_starter_says(environment: Mapping[str, str], place: RankInfo) -> None:
-    assert detect_rank(environment) == place
-    assert place.is_first == (place == MAIN_PROCESS)
+def test_rank_is_read_from_the_launchers_variables(
+    environment: Mapping[str, str], rank: RankInfo
+) -> None:
+    assert detect_rank(environment) == rank
+    assert rank.is_first == (rank == MAIN_PROCESS)
 
 
 @pytest.fixture
@@ -52,70 +54,26 @@ def checked(tiny_config: Compose) -> Checked:
     return check
 
 
-PROCESSES = {  # who has started how many, and what must be said
-    RankInfo(0, 0, "torchrun", 4): ["trainer.devices=2 trainer.num_nodes=1:", "4 processes"],
-    RankInfo(0, 0, "Slurm", 1): ["trainer.devices=2 trainer.num_nodes=1:", "1 processes"],
-    RankInfo(0, 0, "torchrun", 2): ["hydra.run.dir", "2 processes", "share"],
-}
-
-
-@pytest.mark.parametrize("place", PROCESSES)
-def test_processes_that_are_no_run_are_refused(checked: Checked, place: RankInfo) -> None:
+@pytest.mark.parametrize(
+    ("rank", "words"),
+    [
+        (RankInfo(0, 0, "torchrun", 4), ["devices=2 trainer.num_nodes=1:", "4 processes"]),
+        (RankInfo(0, 0, "Slurm", 1), ["devices=2 trainer.num_nodes=1:", "1 processes"]),
+        (RankInfo(0, 0, "torchrun", 2), ["hydra.run.dir", "2 processes", "share"]),
+    ],
+)
+def test_processes_that_are_no_run_are_refused(
+    checked: Checked, rank: RankInfo, words: list[str]
+) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_processes(checked(strategy="ddp", devices=2), place, is_folder_named=False)
-    assert [words for words in PROCESSES[place] if words not in str(caught.value)] == []
+        check_processes(checked(strategy="ddp", devices=2), rank, is_folder_named=False)
+    assert [word for word in words if word not in str(caught.value)] == []
 
 
-def test_more_processes_than_cores_are_told_of_once(
-    checked: Checked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("joblib.cpu_count", lambda only_physical_cores: 2)
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    settings = checked(strategy="ddp", devices=3)
-    for local in (0, 1):
-        check_processes(settings, RankInfo(0, local), is_folder_named=False)
-    assert [record.getMessage() for record in caplog.records] == [
-        "3 processes share the 2 cores of this machine"
-    ]
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # somebody has thought of it
+def test_processes_in_one_named_folder_are_a_run(checked: Checked) -> None:
+    settings = checked(strategy="ddp", devices=2)
+    check_processes(settings, RankInfo(0, 1, "torchrun", 2), is_folder_named=True)
     check_processes(settings, MAIN_PROCESS, is_folder_named=False)
-    assert len(caplog.records) == 1
-
-
-@pytest.mark.parametrize("absent", ["NODE_RANK", "MASTER_ADDR", "MASTER_PORT"])
-def test_machine_that_is_not_told_its_place_is_refused(
-    checked: Checked, monkeypatch: pytest.MonkeyPatch, absent: str
-) -> None:
-    for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.setenv(name, "1")
-    settings = checked(strategy="ddp", num_nodes=2)
-    check_processes(settings, MAIN_PROCESS, is_folder_named=True)
-    monkeypatch.delenv(absent)
-    with pytest.raises(ConfigError, match=f"num_nodes=2: this machine is not told {absent};"):
-        check_processes(settings, MAIN_PROCESS, is_folder_named=True)
-
-
-def test_slurm_that_does_not_tell_tasks_of_a_machine_is_refused(
-    checked: Checked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings, place = checked(strategy="ddp", devices=2), RankInfo(0, 0, "Slurm", 2)
-    monkeypatch.setenv("SLURM_NNODES", "1")
-    with pytest.raises(ConfigError, match=r"devices=2: .* not set; .*--ntasks-per-node=2"):
-        check_processes(settings, place, is_folder_named=True)
-    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
-    check_processes(settings, place, is_folder_named=True)
-    monkeypatch.setenv("SLURM_NNODES", "2")
-    with pytest.raises(ConfigError, match=r"num_nodes=1: SLURM_NNODES is 2; .*--nodes=1"):
-        check_processes(settings, place, is_folder_named=True)
-
-
-def test_one_process_in_a_slurm_job_asks_slurm_nothing(
-    tmp_path: Path, checked: Checked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in SLURM.items():
-        monkeypatch.setenv(name, value)
-    trainer = make_trainer(1, checked().trainer.model_dump(), [], tmp_path)
-    assert (trainer.world_size, trainer.global_rank) == (1, 0)
 
 
 def test_torchrun_without_ddp_is_refused(checked: Checked) -> None:
@@ -123,10 +81,56 @@ def test_torchrun_without_ddp_is_refused(checked: Checked) -> None:
         check_processes(checked(), RankInfo(0, 1, "torchrun", 2), is_folder_named=True)
 
 
-def test_processes_in_one_named_folder_are_a_run(checked: Checked) -> None:
-    settings = checked(strategy="ddp", devices=2)
-    check_processes(settings, RankInfo(0, 1, "torchrun", 2), is_folder_named=True)
+def test_rank_0_warns_of_more_processes_than_cores(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("joblib.cpu_count", lambda only_physical_cores: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    settings = checked(strategy="ddp", devices=3)
+    for local_rank in (0, 1):
+        check_processes(settings, RankInfo(0, local_rank), is_folder_named=False)
+    assert [record.getMessage() for record in caplog.records] == [
+        "3 processes share the 2 cores of this machine"
+    ]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # chosen on purpose
     check_processes(settings, MAIN_PROCESS, is_folder_named=False)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("absent", ["NODE_RANK", "MASTER_ADDR", "MASTER_PORT"])
+def test_machine_without_its_variables_is_refused(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch, absent: str
+) -> None:
+    for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "1")
+    settings = checked(strategy="ddp", num_nodes=2)
+    check_processes(settings, MAIN_PROCESS, is_folder_named=True)
+    monkeypatch.delenv(absent)
+    with pytest.raises(ConfigError, match=f"num_nodes=2: {absent} not set on this machine;"):
+        check_processes(settings, MAIN_PROCESS, is_folder_named=True)
+
+
+def test_slurm_job_with_other_numbers_is_refused(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, rank = checked(strategy="ddp", devices=2), RankInfo(0, 0, "Slurm", 2)
+    monkeypatch.setenv("SLURM_NNODES", "1")
+    with pytest.raises(ConfigError, match=r"devices=2: .* not set; .*--ntasks-per-node=2"):
+        check_processes(settings, rank, is_folder_named=True)
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
+    check_processes(settings, rank, is_folder_named=True)
+    monkeypatch.setenv("SLURM_NNODES", "2")
+    with pytest.raises(ConfigError, match=r"num_nodes=1: SLURM_NNODES is 2; .*--nodes=1"):
+        check_processes(settings, rank, is_folder_named=True)
+
+
+def test_one_process_in_a_slurm_job_ignores_slurm(
+    tmp_path: Path, checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    trainer = make_trainer(1, checked().trainer.model_dump(), [], tmp_path)
+    assert (trainer.world_size, trainer.global_rank) == (1, 0)
 
 
 def test_more_gpus_than_there_are_is_refused(
@@ -167,31 +171,28 @@ def test_other_arguments_are_left_as_they_are() -> None:
     assert as_launched(["seed=1", "hydra.run.dir=x"]) == ["seed=1", "hydra.run.dir=x"]
 
 
-def test_another_trainer_takes_the_place_of_the_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("trainer=cpu", ["seed=1"]),
+        ("trainer.devices=2", ["seed=1", "trainer=ddp"]),
+        ("seed=2", ["trainer=ddp", "trainer.devices=4"]),
+    ],
+)
+def test_given_settings_replace_those_of_the_resumed_run(
+    tmp_path: Path, given: str, kept: list[str]
 ) -> None:
-    settings = ["seed=1", "trainer=ddp", "trainer.devices=4"]
-    monkeypatch.setattr("miner.cli.resume._settings_of", lambda folder: settings)
-    folder = f"hydra.run.dir='{tmp_path}'"
-    assert resume_arguments([f"resume={tmp_path}", "trainer=cpu"]) == [
-        "seed=1",
-        folder,
-        "trainer=cpu",
-    ]
-    assert resume_arguments([f"resume={tmp_path}", "trainer.devices=2"]) == [
-        "seed=1",
-        "trainer=ddp",
-        folder,
-        "trainer.devices=2",
-    ]
+    (tmp_path / ".hydra").mkdir()
+    stored = "[seed=1, trainer=ddp, trainer.devices=4]"
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(stored)
+    arguments = resume_arguments([f"resume={tmp_path}", given])
+    assert arguments == [*kept, f"hydra.run.dir='{tmp_path}'", given]
 
 
-def test_ranks_have_scratch_folders_of_their_own_and_the_first_clears_all(
-    checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rank_0_clears_the_scratch_folders_of_all_ranks(checked: Checked, tmp_path: Path) -> None:
     settings = checked(strategy="ddp", devices=2)
     first, other = (
-        scratch_for(settings, tmp_path, place) for place in (MAIN_PROCESS, RankInfo(0, 1))
+        scratch_for(settings, tmp_path, rank) for rank in (MAIN_PROCESS, RankInfo(0, 1))
     )
     for scratch in (first, other):
         scratch.array("signal", (1, 2, 3), "float32")
@@ -201,36 +202,41 @@ def test_ranks_have_scratch_folders_of_their_own_and_the_first_clears_all(
         assert not (tmp_path / ".miner-scratch").exists()
 
 
-def test_room_for_all_ranks_is_looked_for(
+def test_rank_0_checks_the_disk_space_of_all_ranks(
     checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needed: list[int] = []
-    monkeypatch.setattr(
-        "miner.engine.disk_space._free_bytes", lambda place: needed.append(1) or 10_000
-    )
-    assert isinstance(scratch_for(checked(), tmp_path), Scratch)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(99_999, 89_999, 10_000))
+    scratch_for(checked(), tmp_path)
     many = checked(strategy="ddp", devices=8)
     with pytest.raises(ConfigError, match=r"this image takes 0\.0 GiB"):
         scratch_for(many, tmp_path)
-    scratch_for(many, tmp_path, RankInfo(0, 1))  # the first has looked
-    assert len(needed) == 2
+    scratch_for(many, tmp_path, RankInfo(0, 1))
+
+
+def test_files_of_an_interrupted_run_count_as_free_space(
+    checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(99, 98, 1))
+    (tmp_path / ".miner-scratch").mkdir()
+    (tmp_path / ".miner-scratch" / "old.npy").write_bytes(bytes(10_000))
+    scratch_for(checked(), tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("num_nodes", "where", "setting"),
+    ("num_nodes", "disk", "setting"),
     [(1, "local", "fitting.scratch_dir"), (2, "run", "hydra.run.dir")],
 )
-def test_room_for_tiles_is_looked_for_where_they_lie(
+def test_disk_space_of_tiles_is_checked_on_their_disk(
     tiny_config: Compose,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     num_nodes: int,
-    where: str,
+    disk: str,
     setting: str,
 ) -> None:
-    """An image that is held in memory has its levels in tile files all the same."""
+    """Several ranks store levels in tile files even if the image is held in memory."""
     trainer = ("trainer.strategy=ddp", "trainer.devices=2", f"trainer.num_nodes={num_nodes}")
     config = tiny_config(*trainer, f"fitting.scratch_dir={tmp_path}/local")
-    monkeypatch.setattr("miner.engine.disk_space._free_bytes", lambda place: 1)
-    with pytest.raises(ConfigError, match=f"{tmp_path}/{where}/.*with {setting}"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(99, 98, 1))
+    with pytest.raises(ConfigError, match=f"{tmp_path}/{disk}/.*with {setting}"):
         scratch_for(check_config(config), tmp_path / "run")

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from runs import TINY, run_main, save_picture
+from runs import TINY, run_main, save_picture, stop_at_shard
 
 import miner
-from miner.fitting.level_fit import LevelFit
-from miner.render import main
+from miner.render import main, render_to_file
+from miner.signals.regions import whole
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +42,11 @@ def test_any_part_of_any_level(run: Path, tmp_path: Path, level: int) -> None:
     np.testing.assert_array_equal(pixels(tmp_path / "out.png"), bytes_of(expected))
 
 
-def test_tiles_and_a_file_for_scratch_do_not_show(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("miner.render._IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr("miner.signals.regions.tiles.__defaults__", (8,))
-    assert main([str(run), str(tmp_path / "out.png")]) == 0
-    np.testing.assert_array_equal(pixels(tmp_path / "out.png"), pixels(run / "reconstruction.png"))
-    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+def test_tiles_and_a_scratch_file_give_the_same_pixels(run: Path, tmp_path: Path) -> None:
+    path, stored = tmp_path / "out.png", miner.load(run)
+    render_to_file(stored, 0, whole((20, 24)), path, tile_side=8, in_memory_bytes=0)
+    np.testing.assert_array_equal(pixels(path), pixels(run / "reconstruction.png"))
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +59,7 @@ def test_tiles_and_a_file_for_scratch_do_not_show(
         (["there.png"], "there already"),
     ],
 )
-def test_mistakes_get_one_line(
+def test_wrong_arguments_get_one_line(
     run: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -76,7 +73,7 @@ def test_mistakes_get_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["there.png"]
 
 
-def test_file_that_is_there_is_replaced_when_asked(run: Path, tmp_path: Path) -> None:
+def test_overwrite_replaces_the_file(run: Path, tmp_path: Path) -> None:
     (tmp_path / "out.png").write_text("old")
     assert main([str(run), str(tmp_path / "out.png"), "--overwrite"]) == 0
     assert pixels(tmp_path / "out.png").shape == (20, 24, 3)
@@ -89,33 +86,25 @@ def test_folder_without_a_run_is_refused(
     assert "no representation here" in capsys.readouterr().err
 
 
-def stop_at(n_chunks: int, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """A run that is stopped by Ctrl-C after so many chunks, of one level each."""
-    done, fit_chunk = [], LevelFit.fit_chunk
-
-    def stopping(self: LevelFit, *arguments: object) -> object:
-        if len(done) == n_chunks:
-            raise KeyboardInterrupt
-        done.append(arguments)
-        return fit_chunk(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(LevelFit, "fit_chunk", stopping)
-    save_picture(folder / "picture.png")
-    assert run_main(folder, *TINY, "image.path=picture.png", "hydra.run.dir=run") == 130
-
-
+@pytest.mark.parametrize(
+    ("n_levels", "status", "message"),
+    [
+        (1, 0, "level 0 is not fitted yet: this is level 1, enlarged"),
+        (0, 1, "no level is finished yet"),
+    ],
+)
 def test_stopped_run_shows_its_finished_levels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    n_levels: int,
+    status: int,
+    message: str,
 ) -> None:
-    stop_at(1, monkeypatch, tmp_path)
-    assert main([str(tmp_path / "run"), str(tmp_path / "out.png")]) == 0
-    assert "level 0 is not fitted yet: this is level 1, enlarged" in capsys.readouterr().out
-    assert pixels(tmp_path / "out.png").std() > 10
-
-
-def test_run_without_a_finished_level_has_nothing_to_show(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stop_at(0, monkeypatch, tmp_path)
-    assert main([str(tmp_path / "run"), str(tmp_path / "out.png")]) == 1
-    assert "no level is finished yet" in capsys.readouterr().err
+    stop_at_shard(monkeypatch, n_levels)  # a level has one shard
+    save_picture(tmp_path / "picture.png")
+    assert run_main(tmp_path, *TINY, "image.path=picture.png", "hydra.run.dir=run") == 130
+    assert main([str(tmp_path / "run"), str(tmp_path / "out.png")]) == status
+    assert message in "".join(capsys.readouterr())
+    assert (tmp_path / "out.png").exists() == (n_levels > 0)
+    assert n_levels == 0 or pixels(tmp_path / "out.png").std() > 10

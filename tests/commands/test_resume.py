@@ -1,9 +1,10 @@
-"""A run that was stopped goes on where it was, and ends with the bits it would have had."""
+"""A resumed run goes on where it was stopped, and ends with the bits that it would have had."""
 
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,24 +12,20 @@ from PIL import Image
 from runs import (
     TINY,
     Command,
-    leave_out_pictures,
+    count_shards,
     read_report,
     run_main,
     same,
     save_picture,
+    stop_at_shard,
 )
 
 import miner
 from miner.cli.resume import resume_arguments
 from miner.config.job import finished_psnr_db
-from miner.fitting.backend import EagerBackend
-from miner.fitting.level_fit import LevelFit
-from miner.kernels.backend import CompiledBackend
-from miner.representation import Shard, read_manifest, write_manifest
+from miner.representation import read_manifest, write_manifest
 from miner.support.errors import ConfigError
 from miner.support.process import lock_folder
-
-pytestmark = pytest.mark.usefixtures("no_pictures")
 
 SMALL_CHUNKS = ("fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
 RUN = ("hydra.run.dir=run", *SMALL_CHUNKS)
@@ -36,13 +33,18 @@ RUN = ("hydra.run.dir=run", *SMALL_CHUNKS)
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which a run was never stopped, with its picture beside it."""
+    """A folder with a picture and, in `run`, a run of it that was never stopped."""
     folder = tmp_path_factory.mktemp("finished")
     save_picture(folder / "picture.png")
-    with pytest.MonkeyPatch.context() as patch:
-        leave_out_pictures(patch)
-        assert run_main(folder, *TINY, "image.path=picture.png", *RUN) == 0
+    assert run_main(folder, *TINY, "image.path=picture.png", *RUN) == 0
     return folder
+
+
+def change_fit(folder: Path, **changes: Any) -> None:
+    """Change what the manifest of a run stores of its fit."""
+    manifest = read_manifest(folder / "representation")
+    fit = dict(manifest.fit) | changes
+    write_manifest(folder / "representation", replace(manifest, fit=fit))
 
 
 @pytest.fixture
@@ -54,45 +56,29 @@ def copy(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def count_fits(monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None) -> list[int]:
-    """Count the chunks that are fitted, and press Ctrl-C at one of them."""
-    fitted: list[int] = []
-    fit_chunk = LevelFit.fit_chunk
-
-    def counting(self: LevelFit, chunk: int, on_steps: Callable[[int], None]) -> Shard:
-        if len(fitted) == stop_at:
-            raise KeyboardInterrupt
-        fitted.append(chunk)
-        return fit_chunk(self, chunk, on_steps)
-
-    monkeypatch.setattr(LevelFit, "fit_chunk", counting)
-    return fitted
-
-
 @pytest.mark.parametrize("n_fitted", [0, 1, 3, 5])
-def test_stopped_run_is_taken_up(
-    finished: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, n_fitted: int
+def test_stopped_run_is_resumed(
+    finished: Path, tmp_path: Path, command: Command, n_fitted: int
 ) -> None:
-    with monkeypatch.context() as patch:
-        count_fits(patch, stop_at=n_fitted)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at_shard(patch, n_fitted)
         stopped = command(*RUN)
     assert stopped.status == 130
     assert "python -m miner.run resume=" in stopped.lines[-1]
     assert "Traceback" not in stopped.output
-    again = count_fits(monkeypatch)
-    assert run_main(tmp_path, "resume=run") == 0
-    total = sum(len(shards) for shards in miner.load(tmp_path / "run").shards.values())
-    assert (len(again), read_report(tmp_path / "run")["n_resumed_shards"]) == (
-        total - n_fitted,
-        n_fitted,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        written = count_shards(patch)
+        assert run_main(tmp_path, "resume=run") == 0
+    n_shards = sum(len(shards) for shards in miner.load(tmp_path / "run").shards.values())
+    assert len(written) == n_shards - n_fitted
+    assert read_report(tmp_path / "run")["n_resumed_shards"] == n_fitted
     assert same(tmp_path / "run", finished / "run")
 
 
 def test_finished_levels_of_a_stopped_run_render(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count_fits(monkeypatch, stop_at=3)  # the coarser level has two chunks
+    stop_at_shard(monkeypatch, 3)  # the coarser level has two shards
     command(*RUN)
     partial = miner.load(tmp_path / "run")
     assert list(partial.shards) == [1]
@@ -121,7 +107,7 @@ def test_moved_image_is_the_same(finished: Path, copy: Path) -> None:
     assert same(copy, finished / "run")
 
 
-def test_resume_alone_takes_the_folders_settings(finished: Path, copy: Path) -> None:
+def test_resume_alone_uses_the_settings_of_the_folder(finished: Path, copy: Path) -> None:
     elsewhere = copy.parent / "elsewhere"
     elsewhere.mkdir()
     assert run_main(elsewhere, f"resume={copy}", "logger=csv") == 0
@@ -149,7 +135,9 @@ def swap(path: Path) -> None:
     shutil.copy(path.with_name("level00-chunk00001.safetensors"), path)
 
 
-@pytest.mark.parametrize("harm", [cut, flip, swap, Path.unlink], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize(
+    "damage", [cut, flip, swap, Path.unlink], ids=lambda damage: damage.__name__
+)
 @pytest.mark.parametrize(
     "name", ["level00-chunk00002.safetensors", "level01-chunk00000.safetensors"]
 )
@@ -158,15 +146,15 @@ def test_damaged_shard_is_named_and_fitted_again(
     copy: Path,
     command: Command,
     monkeypatch: pytest.MonkeyPatch,
-    harm: Callable[[Path], None],
+    damage: Callable[[Path], None],
     name: str,
 ) -> None:
-    harm(copy / "representation" / name)
-    fitted = count_fits(monkeypatch)
+    damage(copy / "representation" / name)
+    written = count_shards(monkeypatch)
     outcome = command(*RUN)
     assert outcome.status == 0
     assert name in outcome.output
-    assert len(fitted) == 1
+    assert len(written) == 1
     assert same(copy, finished / "run")
 
 
@@ -180,12 +168,12 @@ def test_damaged_shard_of_a_finished_run_is_fitted_again(
 
 
 def test_refit_that_is_stopped_is_not_finished(
-    finished: Path, copy: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    finished: Path, copy: Path, command: Command
 ) -> None:
     shutil.copy(finished / "run" / "report.json", copy)
     flip(copy / "representation" / "level01-chunk00000.safetensors")
-    with monkeypatch.context() as patch:
-        count_fits(patch, stop_at=0)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at_shard(patch, 0)
         assert command(*RUN).status == 130
     assert not (copy / "report.json").exists()
     assert command(*RUN).status == 0
@@ -220,21 +208,17 @@ def test_run_whose_report_has_no_quality_is_scored_again(
     assert same(copy, finished / "run")
 
 
-def test_other_kernel_is_refused(
-    copy: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(CompiledBackend, "prepare", lambda self, *arguments: EagerBackend())
+def test_other_backend_is_refused(copy: Path, command: Command) -> None:
+    change_fit(copy, backend="EagerBackend")
     outcome = command(*RUN)
     assert outcome.status == 1
-    assert "was begun with CompiledBackend, and here EagerBackend" in outcome.lines[-1]
+    assert "was begun with EagerBackend, and here CompiledBackend" in outcome.lines[-1]
 
 
 @pytest.mark.parametrize("override", ["activation._target_=os.mkdir", "hydra.run.dir=/"])
-def test_class_that_a_file_names_is_not_called(copy: Path, tmp_path: Path, override: str) -> None:
-    manifest = read_manifest(copy / "representation")
-    fit = dict(manifest.fit) | {"overrides": [*manifest.fit["overrides"], override]}
-    write_manifest(copy / "representation", replace(manifest, fit=fit))
-    with pytest.raises(ConfigError, match="is not taken from a file"):
+def test_class_that_a_file_names_is_not_called(copy: Path, override: str) -> None:
+    change_fit(copy, overrides=["seed=0", override])
+    with pytest.raises(ConfigError, match="is not read from a file"):
         resume_arguments([f"resume={copy}"])
 
 
@@ -257,9 +241,7 @@ def test_shard_of_another_fit_is_refused(
     assert same(copy, finished / "run")
 
 
-def test_strange_file_among_the_shards_is_named_and_left_alone(
-    copy: Path, command: Command
-) -> None:
+def test_foreign_file_among_the_shards_is_named_and_kept(copy: Path, command: Command) -> None:
     stray = copy / "representation" / "level00-chunk00099.safetensors"
     stray.write_text("mine")
     assert f"{stray.name}: is no shard of this fit" in command(*RUN).output
@@ -270,5 +252,5 @@ def test_second_run_in_a_folder_is_refused(tmp_path: Path, command: Command) -> 
     with lock_folder(tmp_path / "run"):
         outcome = command(*RUN)
     assert outcome.status == 1
-    assert "another run is at work" in outcome.lines[-1]
+    assert "another run uses this folder" in outcome.lines[-1]
     assert not (tmp_path / "run" / ".hydra").exists()

@@ -1,56 +1,42 @@
-"""Large arrays go to a disk that has room for them; a full disk costs nothing that is finished."""
+"""Large arrays go to a disk with enough space; a full disk costs nothing that is finished."""
 
 import errno
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from runs import Command, read_report, run_main
+from runs import Command, DiskUsage, before_shards, read_report, run_main
 
 import miner
-from miner.representation import FolderStore, Shard
-from miner.signals.scratch import Scratch
-
-pytestmark = pytest.mark.usefixtures("no_pictures")
 
 ON_DISK = "fitting.in_memory_mib=0"
 RUN = ("hydra.run.dir=run", "fitting.coarse_ratio=1")
 
 
-class Usage(NamedTuple):
-    total: int
-    used: int
-    free: int
-
-
 @pytest.fixture
-def arrays(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
-    """Folders of the scratch arrays that are made."""
-    made: list[Path | None] = []
-    array = Scratch.array
+def folders(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """Folders in which scratch arrays are made."""
+    found: set[Path] = set()
+    make = np.lib.format.open_memmap
 
-    def watched(self: Scratch, *arguments: Any) -> Any:
-        made.append(self._folder)
-        return array(self, *arguments)
+    def watched(path: Path, *arguments: Any, **options: Any) -> Any:
+        found.add(Path(path).parent)
+        return make(path, *arguments, **options)
 
-    monkeypatch.setattr(Scratch, "array", watched)
-    return made
-
-
-def test_small_image_stays_in_memory(command: Command, arrays: list[Path | None]) -> None:
-    assert command(*RUN).status == 0
-    assert set(arrays) == {None}
+    monkeypatch.setattr(np.lib.format, "open_memmap", watched)
+    return found
 
 
 def test_run_on_disk_has_the_bits_of_one_in_memory(
-    tmp_path: Path, command: Command, arrays: list[Path | None]
+    tmp_path: Path, command: Command, folders: set[Path]
 ) -> None:
     assert command("hydra.run.dir=memory", *RUN[1:]).status == 0
-    del arrays[:]
+    assert folders == set()
     assert command(*RUN, ON_DISK).status == 0
-    assert set(arrays) == {tmp_path / "run" / ".miner-scratch"}
+    assert folders == {tmp_path / "run" / ".miner-scratch"}
     assert not (tmp_path / "run" / ".miner-scratch").exists()
     one, other = (miner.load(tmp_path / name) for name in ("run", "memory"))
     assert torch.equal(one.reconstruct(), other.reconstruct())
@@ -60,36 +46,33 @@ def test_run_on_disk_has_the_bits_of_one_in_memory(
     assert pictures[0] == pictures[1]
 
 
-def test_scratch_goes_where_it_is_told(
-    tmp_path: Path, command: Command, arrays: list[Path | None]
+def test_scratch_files_are_below_the_folder_that_is_set(
+    tmp_path: Path, command: Command, folders: set[Path]
 ) -> None:
     assert command(*RUN, ON_DISK, "fitting.scratch_dir=elsewhere").status == 0
-    (folder,) = set(arrays)
-    assert folder is not None and folder.parent == Path("elsewhere")
+    assert {folder.parent for folder in folders} == {Path("elsewhere")}
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_disk_without_room_is_refused_before_anything_is_written(
+def test_too_small_disk_is_refused_before_anything_is_written(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(99, 98, 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(99, 98, 1))
     (line,) = command(*RUN, ON_DISK).lines
+    assert "run: " in line and "cannot be written (no space left)" in line
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(2**21, 2**20, 2**20))
+    (line,) = command(*RUN, ON_DISK, "image.path=sample:astronaut").lines
     assert "run/.miner-scratch: the disk has 0.0 GiB free" in line and "fitting.scratch_dir" in line
     assert not (tmp_path / "run").exists()
 
 
-def test_disk_that_fills_up_costs_nothing_that_is_finished(
-    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add = FolderStore.add
-
-    def full(self: FolderStore, shard: Shard) -> None:
-        if shard.level == 0:
+def test_full_disk_costs_nothing_that_is_finished(tmp_path: Path, command: Command) -> None:
+    def fill(n_before: int, path: Path) -> None:
+        if path.name.startswith("level00"):
             raise OSError(errno.ENOSPC, "No space left on device", "level00.safetensors")
-        add(self, shard)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(FolderStore, "add", full)
+    with pytest.MonkeyPatch.context() as patch:
+        before_shards(patch, fill)
         outcome = command(*RUN)
     assert outcome.status == 1
     assert "Traceback" not in outcome.output

@@ -1,4 +1,4 @@
-"""Sweeps as processes of their own: stopped, killed, spread by launchers, searched."""
+"""Sweeps in separate processes: stopped, killed, spread by launchers, searched."""
 
 import json
 import signal
@@ -7,15 +7,13 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import joblib
 import pytest
-from omegaconf import DictConfig
+from acting_loggers import Raising, acting
 from runs import TINY, Command, Outcome, read_report, start_python
 
 import miner
-from miner.engine import train as session
 
 pytestmark = pytest.mark.slow
 
@@ -144,27 +142,20 @@ def test_submitit_runs_no_more_jobs_than_its_bound(tmp_path: Path, cut: Path) ->
 
 @pytest.mark.filterwarnings("ignore")  # Optuna 2 warns of the libraries that it imports
 def test_failing_trial_does_not_end_a_search(
-    tmp_path: Path, picture: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, picture: Path, command: Command
 ) -> None:
     need("optuna")
-    fit = session._fit
-
-    def fit_coarse(config: DictConfig, *arguments: Any) -> Any:
-        if config.encoding.n_frequencies == 5:
-            raise MemoryError("full")
-        return fit(config, *arguments)
-
-    monkeypatch.setattr(session, "_fit", fit_coarse)
+    failing = {"value": "${encoding.n_frequencies}", "at": 5, "argument": "builtins.MemoryError"}
     fixed = ["optimizer.lr=0.02", "hydra.sweep.dir=sweep"]
     searched = [
         "experiment=search",
         "encoding.n_frequencies=choice(4,5)",
         "hydra.sweeper.n_trials=6",
     ]
-    outcome = command("-m", *fixed, *searched)
+    outcome = command("-m", *fixed, *searched, acting(Raising, **failing))
     assert outcome.status == 1
     assert statuses(tmp_path) == ["failed", "finished"]
-    assert "MemoryError: full" in outcome.output
+    assert "MemoryError: out of paper" in outcome.output
     found = [read_report(path.parent) for path in reports(tmp_path)]
     (best,) = [report["objective"] for report in found if report["status"] == "finished"]
     assert f"best_value: {best}" in (tmp_path / "sweep/optimization_results.yaml").read_text()

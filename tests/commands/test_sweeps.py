@@ -1,4 +1,4 @@
-"""Sweeps: jobs known by their hash, run once, told of in one place, whatever happens to them."""
+"""Sweeps: jobs are identified by their hash, run once and compared, even if some fail."""
 
 import csv
 import json
@@ -9,25 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from acting_loggers import ActingLogger, Raising, Removing, Warning, acting
 from omegaconf import DictConfig
 from runs import (
     TINY,
     Command,
     Compose,
-    leave_out_pictures,
     read_report,
     run_main,
     save_picture,
 )
 
 import miner
-from miner.config.build import build_settings
 from miner.config.job import Job, finished_psnr_db
 from miner.engine.train import run_in_sweep
-from miner.fitting.settings import FitSettings
-from miner.support.errors import ConfigError, ImageError
-
-pytestmark = pytest.mark.usefixtures("no_pictures")
 
 SWEEP = ("-m", "hydra.sweep.dir=sweep")
 COMPARISON = {"comparison.html", "comparison.md", "comparison.tsv"}
@@ -38,15 +33,13 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep over two seeds that has ended."""
     folder = tmp_path_factory.mktemp("swept")
     save_picture(folder / "picture.png")
-    with pytest.MonkeyPatch.context() as patch:
-        leave_out_pictures(patch)
-        assert run_main(folder, *SWEEP, *TINY, "image.path=picture.png", "seed=0,1") == 0
+    assert run_main(folder, *SWEEP, *TINY, "image.path=picture.png", "seed=0,1") == 0
     return folder / "sweep"
 
 
 @pytest.fixture
 def again(tmp_path: Path, swept: Path) -> Path:
-    """The same sweep in the folder of this test, to be gone on with."""
+    """A copy of that sweep in the folder of this test."""
     return Path(shutil.copytree(swept, tmp_path / "sweep"))
 
 
@@ -76,41 +69,26 @@ def compared(sweep: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def at_seed(monkeypatch: pytest.MonkeyPatch, seed: int, misfortune: Any) -> None:
-    """Let something happen in the job of a seed, before it fits."""
-
-    def build(config: DictConfig) -> FitSettings:
-        if config.seed == seed:
-            misfortune()
-        return build_settings(config)
-
-    monkeypatch.setattr("miner.engine.setup.build_settings", build)
+def at_seed(seed: int, kind: type[ActingLogger], argument: str = "''") -> str:
+    """The override that lets a logger act in the job of a seed, before it fits."""
+    return acting(kind, value="${seed}", at=seed, argument=argument)
 
 
-def fail() -> None:
-    raise RuntimeError("out of\npaper")
-
-
-def test_folders_are_named_by_number_and_hash(swept: Path) -> None:
-    expected = {f"{seed}-{read_report(folder)['hash']}" for seed, folder in seeds(swept).items()}
+def test_plan_and_folders_have_the_number_and_the_hash_of_each_job(swept: Path) -> None:
+    folders, listed = seeds(swept), planned(swept)
+    expected = {f"{seed}-{read_report(folder)['hash']}" for seed, folder in folders.items()}
     others = {*COMPARISON, "sweep.json", "multirun.yaml", ".lock"}
     assert {path.name for path in swept.iterdir()} == expected | others
-    assert len(expected) == 2
-
-
-def test_plan_lists_every_job_with_the_hash_of_its_folder(swept: Path) -> None:
-    listed = planned(swept)
-    assert [job["number"] for job in listed] == [0, 1]
-    assert {job["hash"] for job in listed} == set(jobs(swept))
+    assert [job["number"] for job in listed] == sorted(folders) == [0, 1]
     for seed, job in enumerate(listed):
         assert f"seed={seed}" in job["overrides"]
-        assert read_report(jobs(swept)[job["hash"]])["seed"] == seed
+        assert jobs(swept)[job["hash"]] == folders[seed]
 
 
 def test_job_leaves_what_a_single_run_leaves(swept: Path) -> None:
     (first, second) = jobs(swept).values()
     names = {path.name for path in first.iterdir()}
-    assert {".hydra", "report.json", "representation", "run.log", "thumbnails"} <= names
+    assert {".hydra", "report.json", "representation", "run.log"} <= names
     assert names == {path.name for path in second.iterdir()}
     assert miner.load(first).render().shape == (3, 20, 24)
 
@@ -129,7 +107,7 @@ def test_hash_is_that_of_the_command_alone(tmp_path: Path, command: Command, swe
     assert read_report(tmp_path / "run")["hash"] == read_report(seeds(swept)[1])["hash"]
 
 
-def test_terminal_has_an_overview_and_no_wall_of_logs(tmp_path: Path, command: Command) -> None:
+def test_terminal_shows_progress_and_no_logs_of_jobs(tmp_path: Path, command: Command) -> None:
     outcome = command(*SWEEP, "seed=0,1")
     assert outcome.status == 0
     assert "2 of 2 jobs done, 0 running" in outcome.lines
@@ -140,10 +118,23 @@ def test_terminal_has_an_overview_and_no_wall_of_logs(tmp_path: Path, command: C
         assert "level 1" in log and "PSNR" in log
 
 
-def test_same_sweep_again_runs_nothing(again: Path, command: Command) -> None:
-    before = {name: traces(folder) for name, folder in jobs(again).items()}
-    assert command(*SWEEP, "seed=0,1").status == 0
-    assert {name: traces(folder) for name, folder in jobs(again).items()} == before
+@pytest.mark.parametrize(
+    ("folder", "seed", "progress"),
+    [
+        ("sweep", "seed=0,1", "2 of 2 jobs done, 0 running"),
+        ("sweep", "seed=1", "1 of 1 jobs done, 0 running"),
+        ("moved", "seed=0,1", "2 of 2 jobs done, 0 running"),
+    ],
+)
+def test_finished_jobs_are_not_run_again(
+    tmp_path: Path, again: Path, command: Command, folder: str, seed: str, progress: str
+) -> None:
+    again = again.rename(tmp_path / folder)
+    before = {name: traces(job) for name, job in jobs(again).items()}
+    outcome = command("-m", f"hydra.sweep.dir={folder}", seed)
+    assert outcome.status == 0
+    assert progress in outcome.lines
+    assert {name: traces(job) for name, job in jobs(again).items()} == before
 
 
 def test_larger_grid_runs_only_what_is_new(again: Path, command: Command) -> None:
@@ -156,21 +147,6 @@ def test_larger_grid_runs_only_what_is_new(again: Path, command: Command) -> Non
     assert sorted(old) == [0, 2]  # no longer 0 and 1
 
 
-def test_smaller_grid_keeps_the_other_jobs(again: Path, command: Command) -> None:
-    before = {name: traces(folder) for name, folder in jobs(again).items()}
-    outcome = command(*SWEEP, "seed=1")
-    assert outcome.status == 0
-    assert "1 of 1 jobs done, 0 running" in outcome.lines
-    assert {name: traces(folder) for name, folder in jobs(again).items()} == before
-
-
-def test_moved_sweep_is_recognised(tmp_path: Path, again: Path, command: Command) -> None:
-    again.rename(tmp_path / "moved")
-    before = {name: traces(folder) for name, folder in jobs(tmp_path / "moved").items()}
-    assert command("-m", "hydra.sweep.dir=moved", "seed=0,1").status == 0
-    assert {n: traces(folder) for n, folder in jobs(tmp_path / "moved").items()} == before
-
-
 def test_changed_image_is_fitted_anew(again: Path, command: Command, picture: Path) -> None:
     picture.write_bytes(picture.read_bytes() + b"trailer")
     assert command(*SWEEP, "seed=0,1").status == 0
@@ -178,12 +154,10 @@ def test_changed_image_is_fitted_anew(again: Path, command: Command, picture: Pa
 
 
 def test_failed_job_stops_no_other_and_hides_nothing_and_is_run_again_alone(
-    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, command: Command
 ) -> None:
     one_failed = tmp_path / "sweep"
-    with monkeypatch.context() as patch:
-        at_seed(patch, 1, fail)
-        outcome = command(*SWEEP, "seed=0,1,2")
+    outcome = command(*SWEEP, "seed=0,1,2", at_seed(1, Raising))
     assert outcome.status == 1
     assert "2 of 3 jobs done, 0 running, 1 failed" in outcome.lines
     assert "RuntimeError: out of paper" in outcome.output
@@ -212,27 +186,21 @@ def check_what_a_failure_leaves(one_failed: Path) -> None:
     assert "Traceback" in (seeds(one_failed)[1] / "run.log").read_text()
 
 
-def test_sweep_whose_comparison_cannot_be_written_fails(
-    again: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*arguments: Any) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr("miner.loggers.sweep.write_comparison", full)
+def test_sweep_whose_comparison_cannot_be_written_fails(again: Path, command: Command) -> None:
+    (again / "comparison.md").unlink()
+    (again / "comparison.md").mkdir()
     outcome = command(*SWEEP, "seed=0,1")
     assert outcome.status == 1
-    assert "no space left" in outcome.output
+    assert "IsADirectoryError" in outcome.output and "comparison.md" in outcome.output
 
 
-def test_image_that_goes_away_during_the_sweep_fails_its_jobs(
-    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, picture: Path
+def test_image_that_is_removed_during_the_sweep_fails_later_jobs(
+    tmp_path: Path, command: Command
 ) -> None:
-    at_seed(monkeypatch, 0, picture.unlink)
-    assert command(*SWEEP, "seed=0,1").status == 1
-    found = [read_report(folder) for folder in jobs(tmp_path / "sweep").values()]
-    assert sorted(report["status"] for report in found) == ["failed", "finished"]
-    (failed,) = [report for report in found if report["status"] == "failed"]
-    assert "'picture.png' does not exist" in failed["reason"]
+    assert command(*SWEEP, "seed=0,1", at_seed(1, Removing, "picture.png")).status == 1
+    found = {seed: read_report(folder) for seed, folder in seeds(tmp_path / "sweep").items()}
+    assert [found[seed]["status"] for seed in (0, 1)] == ["finished", "failed"]
+    assert "'picture.png' does not exist" in found[1]["reason"]
 
 
 @pytest.mark.parametrize("report", ["", '{"status": "finished"', "[]", '{"status": 1}'])
@@ -244,9 +212,7 @@ def test_report_that_is_none_is_of_no_finished_job(again: Path, report: str) -> 
 
 
 @pytest.mark.parametrize("report", [None, '{"status": "finished"'])
-def test_job_that_was_cut_short_is_taken_up(
-    again: Path, command: Command, report: str | None
-) -> None:
+def test_interrupted_job_is_resumed(again: Path, command: Command, report: str | None) -> None:
     folder, other = seeds(again)[0], seeds(again)[1]
     before = traces(other)
     (folder / "report.json").unlink()
@@ -274,23 +240,13 @@ def test_leftovers_that_are_links_are_removed_and_not_followed(
     assert not (folder / "link").exists()
 
 
-def test_warning_in_a_job_goes_to_its_log(
-    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at_seed(monkeypatch, 1, lambda: warnings.warn("odd weather", stacklevel=1))
+def test_warning_in_a_job_goes_to_its_log(tmp_path: Path, command: Command) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        outcome = command(*SWEEP, "seed=0,1")
+        outcome = command(*SWEEP, "seed=0,1", at_seed(1, Warning))
     assert (outcome.status, "odd weather" in outcome.output) == (0, False)
     logs = {seed: (f / "run.log").read_text() for seed, f in seeds(tmp_path / "sweep").items()}
     assert [seed for seed, log in logs.items() if "odd weather" in log] == [1]
-
-
-def test_single_run_goes_into_no_sweep(again: Path, command: Command) -> None:
-    folder = seeds(again)[0]
-    outcome = command("-m", f"hydra.sweep.dir={folder.relative_to(again.parent)}", "seed=0,1")
-    assert outcome.status == 1
-    assert "holds a single run; name another folder" in outcome.output
 
 
 def in_sweep(folder: Path, config: DictConfig) -> float | None:
@@ -309,14 +265,20 @@ def test_job_gives_its_objective_even_when_it_was_done_before(
     assert traces(tmp_path / "job") == before
 
 
-@pytest.mark.parametrize("error", [RuntimeError, OSError, MemoryError, ConfigError, ImageError])
-def test_failing_job_gives_nothing_and_raises_nothing(
-    tmp_path: Path, tiny_config: Compose, monkeypatch: pytest.MonkeyPatch, error: type
+@pytest.mark.parametrize(
+    "error",
+    [
+        "builtins.RuntimeError",
+        "builtins.OSError",
+        "builtins.MemoryError",
+        "miner.support.errors.ConfigError",
+        "miner.support.errors.ImageError",
+    ],
+)
+def test_failing_job_returns_none_and_raises_nothing(
+    tmp_path: Path, tiny_config: Compose, error: str
 ) -> None:
-    def raise_it() -> None:
-        raise error("out of paper")
-
-    at_seed(monkeypatch, 0, raise_it)
     # Optuna's sweeper counts None as a failed trial; a NaN would end its whole search.
-    assert in_sweep(tmp_path / "job", tiny_config()) is None
+    config = tiny_config(acting(Raising, argument=error))
+    assert in_sweep(tmp_path / "job", config) is None
     assert read_report(tmp_path / "job")["reason"].endswith("out of paper")

@@ -1,4 +1,4 @@
-"""An activation and a pyramid of somebody else's, in a package and a folder of their own."""
+"""An activation and a pyramid of somebody else's, in another package and folder."""
 
 import gc
 import importlib
@@ -51,7 +51,7 @@ class HalfLaplacian(Pyramid):
     def has_signed_target(self, is_coarsest: bool) -> bool:
         return not is_coarsest
 """
-ACTIVATION = "_target_: their_miner.Tanh\nsteepness: 2.0 # of the slope at zero\n"
+ACTIVATION = "_target_: their_miner.Tanh\nsteepness: 2.0 # of the derivative at zero\n"
 PYRAMID = "_target_: their_miner.HalfLaplacian\nn_levels: auto\n"
 
 

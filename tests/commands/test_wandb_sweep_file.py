@@ -17,7 +17,7 @@ Draw = dict[str, Any]
 
 
 def draws() -> list[Draw]:
-    """Draws that together have every listed value and both ends of every range."""
+    """Draws that have, between them, every listed value and both ends of every range."""
     listed = [
         parameter.get("values") or [parameter["min"], parameter["max"]]
         for parameter in SWEEP["parameters"].values()

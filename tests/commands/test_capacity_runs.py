@@ -7,27 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import TINY, Command, Fit, leave_out_pictures, read_report, run_main, save_picture
+from runs import TINY, Command, Fit, read_report, run_main, save_picture
 
 import miner
 from miner.images import open_image
 from miner.metrics.squared_error import psnr_db
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
-BY_NEED = ("capacity=target_error", "storage=int8", "fitting.coarse_ratio=1")
+TARGET = ("capacity=target_error", "storage=int8", "fitting.coarse_ratio=1")
 EVERY_STEP = ("capacity=uniform", "fitting.max_mse=1e-9", "pruning.every_n_steps=1")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run by need, with its picture beside it."""
-    folder = tmp_path_factory.mktemp("by-need")
+    """The folder of a run with capacity=target_error, next to its picture."""
+    folder = tmp_path_factory.mktemp("target-error")
     save_picture(folder / "picture.png")
-    own = (*BY_NEED, "logger=csv", "image.path=picture.png", "hydra.run.dir=run")
-    with pytest.MonkeyPatch.context() as patch:
-        leave_out_pictures(patch)
-        assert run_main(folder, *TINY, *own) == 0
+    own = (*TARGET, "logger=csv", "image.path=picture.png", "hydra.run.dir=run")
+    assert run_main(folder, *TINY, *own) == 0
     return folder / "run"
 
 
@@ -78,13 +74,13 @@ def test_coarser_levels_may_miss_more(fit: Fit) -> None:
 
 def test_tighter_bound_takes_more_parameters(fit: Fit) -> None:
     sizes = [
-        read_report(fit(*BY_NEED, f"fitting.max_mse={bound}", into=bound))["n_parameters"]
+        read_report(fit(*TARGET, f"fitting.max_mse={bound}", into=bound))["n_parameters"]
         for bound in ("1e-2", "1e-3", "1e-4")
     ]
     assert sizes == sorted(set(sizes))
 
 
-def test_by_need_is_swept_like_any_option(tmp_path: Path, command: Command) -> None:
+def test_capacity_is_swept_like_any_option(tmp_path: Path, command: Command) -> None:
     outcome = command("-m", "capacity=uniform,target_error", "hydra.sweep.dir=sweep")
     assert outcome.status == 0
     folders = sorted((tmp_path / "sweep").glob("[01]-*"))

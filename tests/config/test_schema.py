@@ -10,7 +10,7 @@ from miner.config.schema import check_config
 from miner.support.errors import ConfigError
 
 LISTS = "or a list of them coarse to fine"
-WRONG_VALUES = {  # a setting: the rule that its message must tell
+WRONG_VALUES = {  # a setting: words of its rule
     "patch_size=0": "2 to 512",
     "patch_size=513": "2 to 512",
     "patch_size=abc": "2 to 512",
@@ -94,7 +94,9 @@ def composed() -> DictConfig:
     ("setting", "rule"),
     WRONG_VALUES.items(),
 )
-def test_wrong_value_is_told_with_its_rule(composed: DictConfig, setting: str, rule: str) -> None:
+def test_wrong_value_is_refused_with_its_rule(
+    composed: DictConfig, setting: str, rule: str
+) -> None:
     (override,) = OverridesParser.create().parse_overrides([setting])
     config = composed.copy()
     OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)

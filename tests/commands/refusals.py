@@ -1,13 +1,16 @@
-"""Arguments that are mistakes, and what is said of them."""
+"""Wrong arguments, and words of the lines that refuse them."""
 
-REFUSED = {  # arguments: what the one line must say
+REFUSED = {  # arguments: words of the line
     "patch_size=0": ["patch_size=0:", "2 to 512"],
     "optimizer.lr=fast": ["optimizer.lr=fast:", "above 0"],
     # no such setting
     "+extra=1": ["extra=1:", "--help"],
-    # impossible together
+    # settings that exclude each other
     "fitting.batch_pixels=65": ["fitting.batch_pixels=65:", "64 pixels", "all"],
     "trainer.strategy=ddp trainer.num_nodes=2": ["trainer.num_nodes=2:", "srun", "NODE_RANK"],
+    # old names
+    "sizing=by_need": ["sizing=by_need: is now capacity=target_error"],
+    "-m fitting.chunk_size=4,8": ["fitting.chunk_size=4,8: is now fitting.blocks_per_shard=4,8"],
     # the image
     "image.path=missing.png": ["'missing.png'", "does not exist", "sample:astronaut"],
     "image.path=folder.png": ["'folder.png'", "folder", "one image file", "-m"],
@@ -16,6 +19,8 @@ REFUSED = {  # arguments: what the one line must say
     "image.path=*.png": ["'*.png'", "does not exist"],
     "image.path=sample:mars": ["'mars'", "astronaut"],
     "image.path=''": ["image.path=:", "sample:NAME"],
+    "image.path=été.png": ["'été.png' does not exist"],
+    f"image.path={300 * 'x'}": ["cannot be read", "check its name"],
     "image.max_pixels=479": ["'picture.png'", "24 x 20", "image.max_pixels to 480"],
     # the output folder
     "hydra.run.dir=text.png/run": ["hydra.run.dir=text.png/run", "cannot be written", "another"],
@@ -58,7 +63,10 @@ REFUSED = {  # arguments: what the one line must say
     "-m seed=0,1 hydra.sweep.dir=text.png/sweep": ["text.png/sweep", "cannot be written"],
     "logger=null": ["logger=null:", "csv, none, tensorboard, wandb"],
     "pyramid=false": ["pyramid=false:", "gaussian, laplacian"],
-    # read in detail
+    "-m pyramid=glob(*) patch_size=0": ["patch_size=0:"],
+    "-m seed=0,1 patch_size=${nowhere}": ["patch_size", "nowhere"],
+    "logger=csv +logger.csv.nonsense=1": ["nonsense"],
+    # what is missing, or depends on other settings
     "~patch_size": ["patch_size:", "2 to 512"],
     "patch_size=${nowhere}": ["patch_size", "nowhere"],
     "patch_size=???": ["patch_size=???:", "2 to 512"],
@@ -81,7 +89,7 @@ BY_HYDRA = {
     "-m seed=0,1 hydra/launcher=slurm": ["'hydra/launcher/slurm'", "joblib"],
 }
 
-OF_SETTINGS = {  # found by what the settings are, whoever composed them
+OF_SETTINGS = {  # wrong whoever composed the settings
     "trainer.devices=2": ["trainer.devices=2:", "trainer=ddp"],
     "trainer.num_nodes=2": ["trainer.num_nodes=2:", "trainer=ddp"],
     "+model.depht=2": ["model.depht=2:", "--help"],

@@ -1,0 +1,226 @@
+"""Names of images as people type them: any characters, folders and patterns."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from runs import Command, read_report, save_picture, start_python
+
+from miner.cli.arguments import expand_folders, quote_paths
+from miner.support.errors import ImageError
+
+ODD_NAMES = ["two words", "a(1)", "it's", 'say "x"', "été 日本", "[x]", "a=b", "a,b", "${seed}"]
+ODDER_NAMES = [*ODD_NAMES, "{a}", "null", "5", "true", "a\nb", " a ", "#%&;$*?", "~draft", "a:b"]
+ODDER_NAMES += ["$", "''", "'", "a'b'", "${x}", "${", "${a:b,c}", "'${x}'", "${image.path}", "a\\"]
+ODDER_NAMES += ["\\'", "\\${x}", "???", "a\\\n", os.fsdecode(b"\xff")]
+ANY_NAME = st.text(
+    st.one_of(
+        st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]),
+        st.sampled_from("\\'\"${}[]()=,~: \n"),
+    ),
+    min_size=1,
+    max_size=12,
+).filter(lambda name: name not in (".", ".."))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Make an empty folder the current one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("names"))
+        yield Path.cwd()
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """A folder with two images."""
+    (tmp_path / "album").mkdir()
+    for name in ("b.png", "a.png"):
+        save_picture(tmp_path / "album" / name)
+    return tmp_path / "album"
+
+
+def as_hydra_reads(argument: str) -> list[str]:
+    """The values of `image.path`, parsed, merged into a configuration and resolved."""
+    (override,) = OverridesParser.create().parse_overrides([argument])
+    if override.is_sweep_override():
+        lines = [f"image.path={value}" for value in override.sweep_string_iterator()]
+        return [value for line in lines for value in as_hydra_reads(line)]
+    config = OmegaConf.create({"image": {"path": "none"}, "seed": 5})
+    OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+    return [OmegaConf.to_container(config, resolve=True)["image"]["path"]]
+
+
+def expand(argument: str) -> str:
+    _, expanded = expand_folders(["-m", f"image.path={argument}"])
+    return expanded
+
+
+def found(argument: str) -> list[str]:
+    """The paths of the images of an argument, quoted for Hydra as the command does."""
+    (quoted,) = quote_paths([expand(argument)])
+    return as_hydra_reads(quoted)
+
+
+def in_folder(folder: Path, names: Sequence[str]) -> list[str]:
+    return [str(folder / name) for name in names]
+
+
+def check_round_trip(name: str) -> None:
+    """Quote the name of a file that exists, and read it as Hydra does."""
+    try:
+        Path(name).touch()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    try:
+        (argument,) = quote_paths([f"image.path={name}"])
+        assert as_hydra_reads(argument) == [name]
+    finally:
+        Path(name).unlink()
+
+
+@pytest.mark.parametrize("name", ODDER_NAMES)
+def test_odd_name_of_a_file_is_read_as_it_is(folder: Path, name: str) -> None:
+    check_round_trip(name)
+
+
+@given(name=ANY_NAME)
+@example("a\\b")
+@example("$\\{")
+@example("\\???")
+def test_any_name_of_a_file_is_read_as_it_is(folder: Path, name: str) -> None:
+    check_round_trip(name)
+
+
+def test_home_is_expanded(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(album.parent))
+    for typed in ("~/album", "~/album/*"):
+        assert found(typed) == in_folder(album, ["a.png", "b.png"])
+    (argument,) = quote_paths(["image.path=~/album/a.png"])
+    assert as_hydra_reads(argument) == in_folder(album, ["a.png"])
+
+
+@pytest.mark.parametrize(
+    "argument", ["image.path=a.png,b.png", "image.path=" + 5000 * "x", "image=moon", "-m"]
+)
+def test_other_arguments_are_not_quoted(folder: Path, argument: str) -> None:
+    assert quote_paths([argument]) == [argument]
+
+
+@pytest.mark.parametrize("flag", ["-m", "--multirun", "hydra.mode=MULTIRUN"])
+def test_folder_is_all_its_images_in_order(album: Path, flag: str) -> None:
+    kept, expanded, last = expand_folders([flag, f"image.path={album}", "seed=0"])
+    assert (kept, last) == (flag, "seed=0")
+    assert as_hydra_reads(expanded) == in_folder(album, ["a.png", "b.png"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        *((pattern, ["a.png", "b.png"]) for pattern in ("*.png", "[ab].*", "?.png", "*")),
+        ("a*", ["a.png"]),
+        ("../*/a.png", ["a.png"]),
+    ],
+)
+def test_pattern_is_all_images_that_it_matches(album: Path, pattern: str, names: list[str]) -> None:
+    assert [Path(path).resolve() for path in found(f"{album}/{pattern}")] == [
+        (album / name).resolve() for name in names
+    ]
+
+
+def test_folder_of_one_image_is_that_image(album: Path) -> None:
+    (album / "b.png").unlink()
+    assert found(str(album)) == in_folder(album, ["a.png"])
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_of_folder_and_image_are_read_as_they_are(album: Path, name: str) -> None:
+    (album / "b.png").rename(album / f"{name}.png")
+    odd = album.rename(album.with_name(name))
+    assert sorted(found(str(odd))) == sorted(in_folder(odd, ["a.png", f"{name}.png"]))
+
+
+def test_file_that_looks_like_a_pattern_is_that_file(album: Path) -> None:
+    (album / "a.png").rename(album / "[b].png")
+    assert found(f"{album}/[b].png") == in_folder(album, ["[b].png"])
+
+
+def test_files_that_are_no_images_are_left_out_with_a_warning(
+    album: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (album / "notes.txt").write_text("no image")
+    (album / "empty.png").touch()
+    save_picture(album / ".hidden.png")  # silently
+    (album / "deeper").mkdir()
+    save_picture(album / "deeper" / "c.png")
+    with caplog.at_level(logging.WARNING):
+        assert found(str(album)) == in_folder(album, ["a.png", "b.png"])
+    first, second = sorted(record.getMessage() for record in caplog.records)
+    assert "empty.png' is empty" in first and "notes.txt' is not an image" in second
+
+
+def test_warning_reaches_the_terminal(album: Path) -> None:
+    (album / "notes.txt").write_text("no image")
+    program = "from miner.cli.arguments import expand_folders as e; e(['-m', 'image.path=album'])"
+    (line,) = start_python(album.parent, "-c", program).lines
+    assert "left out: 'album/notes.txt'" in line
+
+
+@pytest.mark.parametrize("pattern", ["", "/*.txt"])
+def test_no_image_is_refused(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(ImageError, match="holds no image: name a folder or a pattern"):
+        expand(f"{tmp_path}{pattern}")
+
+
+def test_only_a_sweep_takes_folders(album: Path) -> None:
+    arguments = [f"image.path={album}", "seed=0"]
+    assert expand_folders(arguments) == arguments
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "image.path=a.png,b.png",
+        "image.path=sample:moon,sample:camera",
+        "image.path=missing/*.png",
+        "image.path=" + 5000 * "x",
+        "image.path=a\0b",
+        "image=moon,camera",
+        "seed=0,1",
+    ],
+)
+def test_other_arguments_are_not_expanded(argument: str) -> None:
+    assert expand_folders(["-m", argument]) == ["-m", argument]
+
+
+def test_run_finds_a_file_with_an_odd_name(tmp_path: Path, command: Command) -> None:
+    name = "it's (1), été = [x] ${seed}"
+    save_picture(tmp_path / f"{name}.png")
+    assert command(f"image.path={name}.png", "hydra.run.dir=run").status == 0
+    assert read_report(tmp_path / "run")["image"] == name
+
+
+def test_folder_is_one_sweep_with_a_job_for_each_name(
+    album: Path, tmp_path: Path, command: Command
+) -> None:
+    odd = "it's a, ${seed} (1)"
+    (album / "b.png").rename(album / f"{odd}.png")
+    (album / "notes.txt").write_text("no image")
+    assert (album / "a.png").read_bytes() == (album / f"{odd}.png").read_bytes()
+    assert command("-m", "image.path=album", "hydra.sweep.dir=sweep").status == 0
+    reports = [read_report(path) for path in (tmp_path / "sweep").glob("[01]-*")]
+    assert sorted(report["image"] for report in reports) == ["a", odd]
+    assert len(json.loads((tmp_path / "sweep" / "sweep.json").read_text())["jobs"]) == 2
+
+
+def test_sweep_finds_a_file_with_an_odd_name(tmp_path: Path, command: Command) -> None:
+    save_picture(tmp_path / "${seed}.png")
+    assert command("-m", "seed=0,1", "image.path=${seed}.png", "hydra.sweep.dir=sweep").status == 0
