@@ -24,10 +24,10 @@ def prepare() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def use_available_cores(n_side_by_side: int = 1) -> None:
+def use_available_cores(n_parallel_jobs: int = 1) -> None:
     """Give PyTorch, and the compiled steps with it, one thread for each core that is ours.
 
-    Of `n_side_by_side` jobs on these cores, each takes its share.
+    Of `n_parallel_jobs` jobs on these cores, each takes its share.
 
     Those of a container or a batch system may be fewer than the machine has. OMP_NUM_THREADS, where
     it is set, decides instead.
@@ -37,7 +37,7 @@ def use_available_cores(n_side_by_side: int = 1) -> None:
 
     if "OMP_NUM_THREADS" not in os.environ:
         n_cores = joblib.cpu_count(only_physical_cores=True)
-        torch.set_num_threads(max(1, n_cores // n_side_by_side))
+        torch.set_num_threads(max(1, n_cores // n_parallel_jobs))
 
 
 def share_cores(world_size: int) -> None:

@@ -67,7 +67,7 @@ class Job:
     """Where a run's results go, what was asked for, and when it began (`time.time`).
 
     `choices` are the options of the groups; `sweep` is None for a run of its own;
-    `n_side_by_side` jobs share the cores that this process sees; `rank` is this process's among
+    `n_parallel_jobs` jobs share the cores that this process sees; `rank` is this process's among
     those of a run on several devices.
     """
 
@@ -76,7 +76,7 @@ class Job:
     began: float
     choices: Mapping[str, str] = field(default_factory=dict)
     sweep: SweepInfo | None = None
-    n_side_by_side: int = 1
+    n_parallel_jobs: int = 1
     rank: RankInfo = MAIN_PROCESS
 
 
@@ -98,7 +98,7 @@ def current_job(config: DictConfig) -> Job:
         began=psutil.Process().create_time() if is_alone else time.time(),
         choices=_choices(running),
         sweep=None if is_alone else _place(running, overrides),
-        n_side_by_side=1 if is_alone else _n_side_by_side(running),
+        n_parallel_jobs=1 if is_alone else _n_parallel_jobs(running),
         rank=rank_of(config),
     )
 
@@ -108,7 +108,7 @@ def sweep_name(folder: Path) -> str:
     return "/".join(folder.parts[-2:])
 
 
-def _n_side_by_side(running: HydraConf) -> int:
+def _n_parallel_jobs(running: HydraConf) -> int:
     """Joblib, Ray and Slurm give each job cores of its own; submitit's local jobs share all."""
     if running.launcher._target_ != LOCAL_LAUNCHER:
         return 1

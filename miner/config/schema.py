@@ -225,10 +225,14 @@ class _WandB(_Group):
     log_representation: Annotated[bool, Field(description="must be true or false")]
     tags: Annotated[list[str], Field(description="must be a list of words, as [a,b]")]
     notes: Annotated[str | None, Field(description="must be a text or null")]
+    init_timeout_s: _Positive
 
 
 class _Plain(_Group):
     target: Annotated[str, Field(alias="_target_", description="must name a class")]
+    name: Annotated[str, Field(description="must be a folder's name", min_length=1)]
+    version: Annotated[str, Field(description="must be a folder's name or empty")]
+    default_hp_metric: Annotated[bool, Field(description="must be true or false")] = _UNSET
 
 
 class _Loggers(BaseModel):

@@ -50,7 +50,7 @@ def stop() -> None:
 
 
 def ending_harmed(rank: int, harm: Callable[[], None]) -> Callable[..., Any]:
-    part = meeting.Ranks.part
+    part = meeting.Ranks.close
 
     def end(self: meeting.Ranks) -> None:
         if self.rank == rank:
@@ -79,8 +79,8 @@ if __name__ == "__main__":
     rank, at, name = os.environ["HARM"].split()
     harm = globals()[name]
     if at == "end":
-        meeting.Ranks.part = ending_harmed(int(rank), harm)  # type: ignore[method-assign]
+        meeting.Ranks.close = ending_harmed(int(rank), harm)  # type: ignore[method-assign]
     else:
         LevelFit.fit_chunk = harmed(int(rank), int(at), harm)  # type: ignore[method-assign]
-    meeting._FAREWELL_S = 5.0
+    meeting.Ranks.__init__.__defaults__ = (5.0,)  # farewell_s
     main()

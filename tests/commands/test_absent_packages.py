@@ -5,8 +5,9 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from miner.loggers.base import csv_logger, takes_sweep, tensorboard_logger
+from miner.loggers.base import takes_sweep
 from miner.loggers.wandb import WandbRun
 from miner.support import process as measurements
 
@@ -25,8 +26,8 @@ def test_modules_around_wandb_are_imported_when_they_are_needed() -> None:
 
 def test_only_wandb_is_told_of_the_sweep() -> None:
     assert takes_sweep(WandbRun)
-    assert not takes_sweep(csv_logger)
-    assert not takes_sweep(tensorboard_logger)
+    assert not takes_sweep(CSVLogger)
+    assert not takes_sweep(TensorBoardLogger)
 
 
 def test_version_of_what_is_not_installed_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

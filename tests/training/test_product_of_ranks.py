@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import miner
-from miner.engine.setup import refuse_differences
+from miner.engine.module import refuse_differences
 from miner.representation import MANIFEST, Representation, Shard, read_manifest
 from miner.representation.store import FolderStore
 from miner.support.communication import SingleProcess
