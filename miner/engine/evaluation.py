@@ -17,16 +17,8 @@ from miner.metrics.tile_metrics import TileMetrics, extended
 from miner.representation import Representation
 from miner.signals.regions import TILE_SIDE, Region, sides_of, tiles
 from miner.signals.signal import CPU, Signal
-from miner.visual.blocks import blocks_picture, draw_blocks
-from miner.visual.display import (
-    Preview,
-    RGBImage,
-    reduce_to_side,
-    shown_channels,
-    to_display,
-    write_picture,
-)
-from miner.visual.plots import draw_curves, draw_error, error_picture
+from miner.visual import display, pictures
+from miner.visual.display import Preview, reduce_to_side, shown_channels, to_display
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +57,8 @@ def evaluate(
             f"{(spec.n_channels, *spec.sides)}, give that one"
         )
     metrics = TileMetrics(spec.sides, spec.n_channels, spec.patch_size)
-    shown = shown_channels(spec.n_channels)
-    originals, renderings, errors = (Preview(spec.sides, n) for n in (len(shown), len(shown), 1))
+    n_shown = shown_channels(spec.n_channels)
+    originals, renderings, errors = (Preview(spec.sides, n) for n in (n_shown, n_shown, 1))
     seconds = 0.0
     for tile in tiles(spec.sides, tile_side):
         around = extended(tile, spec.sides)
@@ -77,8 +69,8 @@ def evaluate(
         errors.add(tile, metrics.add(tile, original, rendered)[None] / spec.n_channels)
         inner = (slice(None), *map(slice, sides_of(tile)))
         on_tile(tile, rendered[inner])
-        originals.add(tile, original[inner][shown])
-        renderings.add(tile, rendered[inner][shown])
+        originals.add(tile, original[inner])
+        renderings.add(tile, rendered[inner])
     scores = {
         "psnr_db": metrics.psnr_db,
         "ssim": metrics.ssim,
@@ -100,22 +92,21 @@ def draw_pictures(
     """
     sides, levels = representation.spec.sides, range(representation.spec.n_levels)
     boxes = {level: _boxes(representation, level) for level in levels}
-    draw_blocks(evaluation.source, boxes, folder / "blocks.png", sides)
-    draw_error(evaluation.squared_error, folder / "error.png", evaluation.scores["psnr_db"])
-    draw_curves(curve, folder / "curves.png")
-    source, rendered = (
-        reduce_to_side(to_display(image), THUMBNAIL_SIDE)
-        for image in (evaluation.source, evaluation.rendered)
+    pictures.draw_blocks(evaluation.source, boxes, folder / "blocks.png", sides)
+    pictures.draw_error(
+        evaluation.squared_error, folder / "error.png", evaluation.scores["psnr_db"]
     )
+    pictures.draw_curves(curve, folder / "curves.png")
+    source = reduce_to_side(to_display(evaluation.source), THUMBNAIL_SIDE)
     thumbnails = {
-        "reconstruction": rendered,
-        "blocks": blocks_picture(source, boxes, sides),
-        "error": error_picture(evaluation.squared_error, THUMBNAIL_SIDE),
+        "reconstruction": reduce_to_side(to_display(evaluation.rendered), THUMBNAIL_SIDE),
+        "blocks": pictures.blocks_picture(source, boxes, sides),
+        "error": pictures.error_picture(evaluation.squared_error, THUMBNAIL_SIDE),
     }
     (folder / "thumbnails").mkdir(exist_ok=True)
     for name, picture in thumbnails.items():
         path = folder / "thumbnails" / f"{name}.webp"
-        write_picture(path, picture, [cv2.IMWRITE_WEBP_QUALITY, 80])
+        display.write_picture(path, picture, [cv2.IMWRITE_WEBP_QUALITY, 80])
 
 
 def _boxes(representation: Representation, level: int) -> NDArray[np.integer]:
@@ -128,19 +119,18 @@ def _boxes(representation: Representation, level: int) -> NDArray[np.integer]:
 
 def logged_pictures(
     folder: Path, evaluation: Evaluation, representation: Representation
-) -> dict[str, RGBImage]:
+) -> dict[str, display.RGBImage]:
     """Pictures for loggers: every level's reconstruction, and what `draw_pictures` has written.
 
     No picture of a level has more than 2048 pixels along a side.
     """
-    pictures = {"reconstruction/level_0": to_display(evaluation.rendered)}
+    found = {"reconstruction/level_0": to_display(evaluation.rendered)}
     for level in range(1, representation.spec.n_levels):
-        preview = level_preview(representation, level)
-        pictures[f"reconstruction/level_{level}"] = to_display(preview)
+        found[f"reconstruction/level_{level}"] = to_display(level_preview(representation, level))
     for name in ("blocks", "error"):
         picture = cv2.imread(str(folder / f"{name}.png"), cv2.IMREAD_COLOR_RGB)
-        pictures[name] = np.asarray(picture, dtype=np.uint8)
-    return pictures
+        found[name] = np.asarray(picture, dtype=np.uint8)
+    return found
 
 
 def level_preview(
@@ -148,8 +138,7 @@ def level_preview(
 ) -> NDArray[np.float32]:
     """A preview of a level, `(C, h, w)` in the unit range, rendered tile by tile."""
     sides = representation.spec.level_sides[level]
-    shown = shown_channels(representation.spec.n_channels)
-    preview = Preview(sides, len(shown))
+    preview = Preview(sides, shown_channels(representation.spec.n_channels))
     for tile in tiles(sides, tile_side):
-        preview.add(tile, representation.reconstruct(level, tile)[shown].clamp_(0, 1))
+        preview.add(tile, representation.reconstruct(level, tile).clamp_(0, 1))
     return preview.pixels

@@ -1,9 +1,8 @@
 """The processes of one run: what they exchange, and what happens when one of them ends.
 
 Each rank has a connection to rank 0, which both ends watch in a thread: the system closes it when
-a process ends in any way. A process that is stopped and a machine that vanishes close nothing:
-they are waited for. All goes through gloo, on the CPU: what is exchanged is small, and several
-ranks may share a GPU.
+a process ends in any way. Ranks wait for a process that is stopped or whose machine vanishes, as
+that closes nothing. All goes through gloo, on the CPU: several ranks may share a GPU.
 """
 
 import logging
@@ -133,10 +132,7 @@ class Ranks:
         )
 
     def _wait(self) -> None:
-        """Wait until the processes that this one started have ended, and all connections closed.
-
-        Python must not end before its threads in a process group have.
-        """
+        """Wait for processes that were started, and for all threads in a process group."""
         until = time.monotonic() + self._farewell_s
         for process in self._started:
             try:

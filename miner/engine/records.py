@@ -114,8 +114,8 @@ class FitProgress(Progress):
 
     def start_level(self, level: int, n_block_steps: int) -> None:
         """Start a level's bar."""
-        shown = {"description": f"level {level}", "visible": True, "note": ""}
-        self.reset(self._blocks, total=n_block_steps, **shown)
+        name = f"level {level}"
+        self.reset(self._blocks, total=n_block_steps, description=name, visible=True, note="")
 
     def start_chunk(self, done: int, total: int) -> None:
         """Show how many chunks are done."""

@@ -17,7 +17,6 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
-from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from miner.engine.ranks import Ranks
 from miner.support.communication import SINGLE_PROCESS, Communicator
@@ -26,7 +25,7 @@ from miner.support.errors import ConfigError
 if TYPE_CHECKING:
     from miner.engine.module import MinerModule
 
-_RENDEZVOUS = timedelta(minutes=5)  # `Ranks` has process groups of its own
+_RENDEZVOUS = timedelta(minutes=5)  # until all are there; `Ranks` makes process groups of its own
 _NOISY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed")
 _ADVICE = (  # which does not apply here
     ".*LeafSpec.*",
@@ -36,14 +35,10 @@ _ADVICE = (  # which does not apply here
 
 
 class UnwrappedDDP(DDPStrategy):
-    """Processes that share no parameter: Lightning starts and joins them, and wraps nothing."""
-
-    def __init__(self) -> None:
-        """Processes of this machine and others; see `Ranks` for what they exchange."""
-        super().__init__(process_group_backend="gloo", timeout=_RENDEZVOUS)
+    """Lightning starts and joins the processes; see `Ranks` for what they exchange."""
 
     def configure_ddp(self) -> None:
-        """Wrap nothing: no gradient is exchanged."""
+        """Wrap nothing: the processes share no parameter."""
 
 
 def make_trainer(
@@ -57,7 +52,8 @@ def make_trainer(
     environment: Any = LightningEnvironment()
     strategy: Any = settings["strategy"]
     if strategy == "ddp":
-        strategy, environment = UnwrappedDDP(), None  # None: Lightning finds it
+        strategy = UnwrappedDDP(process_group_backend="gloo", timeout=_RENDEZVOUS)
+        environment = None  # Lightning finds it
         if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
             # a run that is started again resumes: Lightning has no checkpoint to requeue
             environment = SLURMEnvironment(auto_requeue=False)
@@ -78,17 +74,21 @@ def make_trainer(
 
 
 def rendezvous(trainer: pl.Trainer, clear: Callable[[], None]) -> Communicator:
-    """The ranks of a trainer whose process group exists; see `Ranks` for `clear`.
-
-    From here on `Ranks` notices the end of a process: Lightning's own observer would kill this one
-    too, before it could report why.
-
-    Raises:
-        RuntimeError: one of them is gone.
-    """
+    """The ranks of a trainer whose process group exists; see `Ranks` for `clear`."""
     if trainer.world_size == 1:
         return SINGLE_PROCESS
     return Ranks(Path(trainer.default_root_dir), _release_started(trainer), clear)
+
+
+def _release_started(trainer: pl.Trainer) -> "list[Popen[bytes]]":
+    """The processes that a trainer has started.
+
+    Lightning's observer, which forgets them, would end this process with them, without a reason.
+    """
+    observed = getattr(trainer.strategy.launcher, "procs", [])
+    started = list(observed)
+    observed.clear()
+    return started
 
 
 def run_until_all_end(trainer: pl.Trainer, module: "MinerModule") -> None:
@@ -105,10 +105,8 @@ def run_until_all_end(trainer: pl.Trainer, module: "MinerModule") -> None:
             module.ranks.close()
     except BaseException as error:
         cause = KeyboardInterrupt() if isinstance(error, SystemExit) else error
-        if isinstance(module.ranks, Ranks):
-            cause = module.ranks.abort(cause)
-        else:
-            cause = _abort_start(trainer, cause)
+        ranks = module.ranks
+        cause = ranks.abort(cause) if isinstance(ranks, Ranks) else _abort_start(trainer, cause)
         if cause is error:
             raise
         raise cause from None
@@ -122,33 +120,18 @@ def _abort_start(trainer: pl.Trainer, error: BaseException) -> BaseException:
         return error
     address, port = (os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
     return ConfigError(
-        f"MASTER_PORT={port}: the processes of this run did not meet at {address} ({error}); set "
-        "MASTER_ADDR to the first machine and MASTER_PORT to a port that is free there"
+        f"MASTER_PORT={port}: the processes of this run found no connection at {address} "
+        f"({error}); set MASTER_ADDR to the first machine and MASTER_PORT to a port that is free "
+        "there"
     )
-
-
-def _release_started(trainer: pl.Trainer) -> "list[Popen[bytes]]":
-    """The processes that a trainer has started, which its observer forgets."""
-    launcher = trainer.strategy.launcher
-    if not isinstance(launcher, _SubprocessScriptLauncher):
-        return []
-    started = list(launcher.procs)
-    launcher.procs.clear()
-    return started
 
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Hold back Lightning's advice that does not apply here."""
-    loggers = [logging.getLogger(name) for name in _NOISY]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in _ADVICE:
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    """Hold back Lightning's advice, which does not apply here; its log stays at warnings."""
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for message in _ADVICE:
+            warnings.filterwarnings("ignore", message=message)
+        yield

@@ -32,7 +32,7 @@ def start_run(
         if not any(run.glob("*.synced")):
             shutil.rmtree(run)
     settings = wandb.Settings(silent=True, init_timeout=init_timeout_s)
-    arguments = {"dir": str(folder), "settings": settings} | arguments
+    arguments |= {"dir": str(folder), "settings": settings}
     # Without credentials wandb.init would ask for them at the terminal.
     if not offline and not wandb.login(prompt=False, verify=False):
         _LOG.warning("logger.wandb.offline=false: no W&B account is set up (wandb login); offline")
@@ -123,7 +123,11 @@ class WandbRun(WandbLogger):
         kept = {name: value for name, value in report.items() if name not in _NOT_IN_SUMMARY}
         self.experiment.summary.update(dict(_scalars(kept)))
         if self._representation is not None:
-            self._log_representation(self._representation)
+            artifact = wandb.Artifact(f"representation-{self.experiment.id}", type="representation")
+            # Immutable: the upload reads the run's folder itself, no copy in W&B's own.
+            folder = str(self._representation.resolve())
+            artifact.add_dir(folder, policy="immutable", skip_cache=True)
+            self.experiment.log_artifact(artifact)
 
     def finalize(self, status: str) -> None:
         """Nothing: results are still to come when the fit ends; `finish` closes the run."""
@@ -131,14 +135,6 @@ class WandbRun(WandbLogger):
     def finish(self, succeeded: bool) -> None:
         """Close the run, so that the next job of a sweep gets its own."""
         self.experiment.finish(exit_code=0 if succeeded else 1)
-
-    def _log_representation(self, folder: Path) -> None:
-        artifact = wandb.Artifact(f"representation-{self.experiment.id}", type="representation")
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            # Immutable: the upload reads the run's folder itself, no copy in W&B's own.
-            name = path.relative_to(folder).as_posix()
-            artifact.add_file(str(path.resolve()), name, policy="immutable", skip_cache=True)
-        self.experiment.log_artifact(artifact)
 
 
 def _scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -168,8 +164,8 @@ def log_comparison(
     The page in the sweep's folder is left out if it is missing, or too large to upload and open
     quickly.
     """
-    filed = {"project": project, "group": group, "job_type": "summary", "name": "comparison"}
-    run = start_run(folder, offline, **filed)
+    filed: dict[str, Any] = {"project": project, "group": group, "name": "comparison"}
+    run = start_run(folder, offline, job_type="summary", **filed)
     page = folder / "comparison.html"
     try:
         run.log({"comparison": wandb.Table(columns=list(columns), data=_of_one_type(rows))})

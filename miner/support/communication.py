@@ -9,15 +9,13 @@ T = TypeVar("T")
 
 
 class Communicator(Protocol):
-    """The ranks of a run, numbered from 0. All of them make the same calls in the same order."""
+    """The ranks of a run, `world_size` processes of which this one has the number `rank`, from 0.
 
-    @property
-    def rank(self) -> int:
-        """This process's number."""
+    All of them make the same calls in the same order.
+    """
 
-    @property
-    def world_size(self) -> int:
-        """Number of processes."""
+    rank: int
+    world_size: int
 
     def gather(self, value: T) -> list[T]:
         """Wait for all ranks; gives the values of all, in the order of ranks."""
@@ -26,7 +24,8 @@ class Communicator(Protocol):
 class SingleProcess:
     """The communicator of a run with one process."""
 
-    rank, world_size = 0, 1
+    rank = 0
+    world_size = 1
 
     def gather(self, value: T) -> list[T]:
         """The value of this process."""

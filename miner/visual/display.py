@@ -40,9 +40,9 @@ def describe_level(level: int) -> str:
     return f"level {level} ({f'1/{2**level}' if level else 'full'} resolution)"
 
 
-def shown_channels(n_channels: int) -> list[int]:
-    """Which channels of an image `to_display` shows: all of up to four, else the first three."""
-    return list(range(n_channels if n_channels <= 4 else 3))
+def shown_channels(n_channels: int) -> int:
+    """How many channels of an image `to_display` shows: all of up to four, else the first three."""
+    return n_channels if n_channels <= 4 else 3
 
 
 def to_display(image: NDArray[np.float32]) -> RGBImage:
@@ -139,10 +139,13 @@ class Preview:
         self.pixels: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
 
     def add(self, tile: Region, values: Tensor) -> None:
-        """Add a tile `(C, H, W)` of the image that begins at multiples of `factor`."""
+        """Add a tile `(C, H, W)` of the image that begins at multiples of `factor`.
+
+        Channels beyond those of the preview are left out.
+        """
         rows, columns = (
             slice(first // self.factor, math.ceil(end / self.factor)) for first, end in tile
         )
-        for plane, channel in zip(self.pixels, values, strict=True):  # temporaries stay small
+        for plane, channel in zip(self.pixels, values, strict=False):  # temporaries stay small
             means = F.avg_pool2d(channel.double()[None], self.factor, ceil_mode=True)
             plane[rows, columns] = means[0].float().numpy()

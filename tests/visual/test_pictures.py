@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from miner.visual.blocks import blocks_picture, draw_blocks
 from miner.visual.display import (
     enlarge_to_screen,
     level_colour,
@@ -17,7 +16,13 @@ from miner.visual.display import (
     with_legend,
     write_picture,
 )
-from miner.visual.plots import draw_curves, draw_error, error_picture
+from miner.visual.pictures import (
+    blocks_picture,
+    draw_blocks,
+    draw_curves,
+    draw_error,
+    error_picture,
+)
 
 SQUARE = (64, 64)
 BLACK = np.zeros((64, 64, 3), dtype=np.uint8)
