@@ -39,37 +39,35 @@ def test_squared_error_is_the_sum_over_channels(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(found, expected.sum(axis=0), rtol=1e-12)
 
 
-def test_small_errors_survive_the_sum() -> None:
-    source = torch.zeros(1, 2000, 2000)
-    assert psnr_db(source, source + 1e-4) == pytest.approx(80, abs=1e-5)
+@pytest.mark.parametrize(
+    ("shape", "value", "error", "psnr"),
+    [
+        ((3, 4, 4), 0.5, 0.1, 20),
+        ((1, 2000, 2000), 0.0, 1e-4, 80),  # small errors survive the sum
+        ((1, 4, 4), 1.0, 6.0, math.inf),  # the reconstruction is clipped
+        ((1, 4, 4), 1.0, math.nan, math.nan),
+    ],
+)
+def test_psnr_of_a_known_error(
+    shape: tuple[int, ...], value: float, error: float, psnr: float
+) -> None:
+    source = torch.full(shape, value)
+    assert psnr_db(source, source + error) == pytest.approx(psnr, abs=1e-5, nan_ok=True)
 
 
-def test_psnr_of_a_known_error() -> None:
-    source = torch.full((3, 4, 4), 0.5)
-    assert psnr_db(source, source + 0.1) == pytest.approx(20, abs=1e-5)
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [((3, 4, 4), r"\(1, 0, 4\).*\(3, 4, 4\)"), ((1, 0, 4), "at least one pixel")],
+)
+def test_images_that_cannot_be_compared_are_rejected(other: tuple[int, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        psnr_db(torch.zeros(1, 0, 4), torch.zeros(other))
 
 
-def test_psnr_clips_the_reconstruction() -> None:
-    assert psnr_db(torch.ones(1, 4, 4), torch.full((1, 4, 4), 7.0)) == math.inf
-
-
-def test_psnr_of_nan_is_nan() -> None:
-    assert math.isnan(psnr_db(torch.ones(1, 4, 4), torch.full((1, 4, 4), math.nan)))
-
-
-def test_differing_shapes_are_rejected() -> None:
-    with pytest.raises(ValueError, match=r"\(1, 4, 4\).*\(3, 4, 4\)"):
-        psnr_db(torch.zeros(1, 4, 4), torch.zeros(3, 4, 4))
-
-
-def test_an_empty_image_is_rejected() -> None:
-    with pytest.raises(ValueError, match="at least one pixel"):
-        psnr_db(torch.zeros(1, 0, 4), torch.zeros(1, 0, 4))
-
-
-def test_psnr_over_tiles_is_that_of_the_whole() -> None:
-    pair = noisy_pair(3, 40, 55)
-    assert metrics_of(*pair, 16).psnr_db == pytest.approx(psnr_db(*pair), rel=1e-12)
+@pytest.mark.parametrize("shape", [(3, 40, 55), (1, 9, 10, 11)])
+def test_psnr_over_tiles_is_that_of_the_whole(shape: tuple[int, ...]) -> None:
+    pair = noisy_pair(*shape)
+    assert metrics_of(*pair, 6).psnr_db == pytest.approx(psnr_db(*pair), rel=1e-12)
 
 
 def slow_seam_ratio(source: Tensor, reconstruction: Tensor, patch_size: int) -> float:
@@ -108,19 +106,13 @@ def test_seam_ratio_ignores_the_outer_border() -> None:
     assert metrics_of(source, reconstruction, patch_size=4).seam_ratio == 0
 
 
-@pytest.mark.parametrize(
-    ("side", "patch_size", "why"),
-    [
-        (8, 8, "no inner border"),
-        (8, 2, "only corners inside, and no error there"),
-        (8, 1, "nothing inside"),
-    ],
-)
-def test_seam_ratio_is_undefined(side: int, patch_size: int, why: str) -> None:
-    source = torch.full((1, side, side), 0.5)
+# no inner border; only corners inside, and no error there; nothing inside
+@pytest.mark.parametrize("patch_size", [8, 2, 1])
+def test_seam_ratio_is_undefined(patch_size: int) -> None:
+    source = torch.full((1, 8, 8), 0.5)
     reconstruction = source.clone()
     reconstruction[:, 1:-1, 1:-1] += 0.1
-    assert metrics_of(source, reconstruction, patch_size=patch_size).seam_ratio is None, why
+    assert metrics_of(source, reconstruction, patch_size=patch_size).seam_ratio is None
 
 
 def test_an_empty_patch_is_rejected() -> None:
@@ -144,11 +136,6 @@ def test_scores_do_not_depend_on_the_tiles(
 @pytest.mark.parametrize("shape", [(3, 10, 50), (3, 50, 10), (1, 20, 20, 20)])
 def test_ssim_is_undefined_without_a_full_window(shape: tuple[int, ...]) -> None:
     assert metrics_of(*noisy_pair(*shape), 16).ssim is None
-
-
-def test_a_volume_has_a_psnr() -> None:
-    pair = noisy_pair(1, 9, 10, 11)
-    assert metrics_of(*pair, 4).psnr_db == pytest.approx(psnr_db(*pair), rel=1e-12)
 
 
 def test_a_tile_without_what_follows_it_is_rejected() -> None:
