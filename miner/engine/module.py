@@ -91,11 +91,12 @@ class MinerModule(pl.LightningModule):
         """
         self.ranks = ranks = rendezvous(self.trainer, self._scratch.clear)
         device, folder = self.trainer.strategy.root_device, self._job.folder
-        checked, settings = check_config(self._config), build_settings(self._config)
-        where = checked.image
-        image = open_image(where.path, where.max_pixels, where.crop_px, self._scratch)
+        checked = check_config(self._config)
+        named = checked.image
+        image = open_image(named.path, named.max_pixels, named.crop_px, self._scratch)
         self.image = image
         self.source = SourceSignal(image.read, image.n_channels, image.sides)
+        settings = build_settings(self._config)
         spec = make_spec(image.sides, image.format, settings)
         fit = fit_identity(self._config, image.sha256, device_type(checked.trainer.accelerator))
         backend = settings.backend.prepare(

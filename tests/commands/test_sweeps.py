@@ -84,7 +84,7 @@ def at_seed(monkeypatch: pytest.MonkeyPatch, seed: int, misfortune: Any) -> None
             misfortune()
         return build_settings(config)
 
-    monkeypatch.setattr("miner.engine.setup.build_settings", build)
+    monkeypatch.setattr("miner.engine.module.build_settings", build)
 
 
 def fail() -> None:
@@ -110,7 +110,7 @@ def test_plan_lists_every_job_with_the_hash_of_its_folder(swept: Path) -> None:
 def test_job_leaves_what_a_single_run_leaves(swept: Path) -> None:
     (first, second) = jobs(swept).values()
     names = {path.name for path in first.iterdir()}
-    assert {".hydra", "report.json", "representation", "run.log", "thumbnails"} <= names
+    assert {".hydra", "report.json", "representation", "run.log"} <= names
     assert names == {path.name for path in second.iterdir()}
     assert miner.load(first).render().shape == (3, 20, 24)
 
