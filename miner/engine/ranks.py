@@ -109,8 +109,8 @@ class Ranks:
         if self.rank > 0 and isinstance(cause, Exception) and not isinstance(cause, UserError):
             _LOG.error("this rank failed", exc_info=cause)
         self.detach()
-        is_failure = isinstance(cause, Exception)  # and no interruption
-        self._send_all(error_summary(cause, self._folder) if is_failure else _STOP)
+        reason = error_summary(cause, self._folder) if isinstance(cause, Exception) else _STOP
+        self._send_all(reason)
         if self.rank > 0:
             self._leave()
         self._wait()
