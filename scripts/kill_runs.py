@@ -34,7 +34,7 @@ SETTINGS = (
     "trainer=cpu",
 )
 PLACES = {  # what is called when the process kills itself: module, then the name in it
-    "image": ("miner.engine.setup", "open_image"),
+    "image": ("miner.engine.module", "open_image"),
     "pyramid": ("miner.fitting.pyramid_fit", "_reduce"),
     "fit": ("miner.fitting.level_fit", "gather"),
     "write": ("miner.representation.shard", "save"),

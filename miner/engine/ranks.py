@@ -1,20 +1,19 @@
-"""The processes of one run: what they tell each other, and what happens when one of them ends.
+"""The processes of one run: what they exchange, and what happens when one of them ends.
 
-Every rank has a line to rank 0, on which it listens in a thread: the system closes it when a
-process ends in any way, so nobody has to be asked whether he is alive. A process that is stopped
-and a machine that vanishes close nothing: they are waited for. All goes through gloo, on the CPU:
-what is exchanged is small, and several ranks may share a GPU.
+Each rank has a connection to rank 0, which both ends watch in a thread: the system closes it when
+a process ends in any way. Ranks wait for a process that is stopped or whose machine vanishes, as
+that closes nothing. All goes through gloo, on the CPU: several ranks may share a GPU.
 """
 
 import logging
 import os
 import shlex
+import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from signal import SIGTERM, pthread_kill
 from subprocess import Popen, TimeoutExpired
 from threading import Event, Lock, Thread, main_thread
 from typing import Any, TypeVar
@@ -22,50 +21,43 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from miner.support.errors import RankError
+from miner.support.errors import RankError, UserError, error_summary
 
 T = TypeVar("T")
 
-
-_ALWAYS = timedelta(days=1000)  # how long a level takes is not known; deaths are noticed at once
-
-
-_LENGTH = 2048  # bytes of a message
-
-
+_NO_TIMEOUT = timedelta(days=1000)  # the time of a level is unknown; deaths are noticed at once
+_MESSAGE_BYTES = 2048
 _DONE, _STOP = "done", "stop"
-
-
 _LOST = "this process was killed, ran out of memory, or lost its machine"
-
-
-_FAREWELL_S, _TELL_S = 30.0, 5.0
-
-
-_SIGNALS_S = 0.2  # between two looks for signals
+_SEND_S = 5.0
+_POLL_S = 0.2
 
 _LOG = logging.getLogger("miner")
 
 
 class Ranks:
-    """The ranks of a run whose process group is there; an `Exchange`."""
+    """The ranks of a run whose process group exists; a `Communicator`."""
 
     def __init__(
-        self, folder: Path, started: Sequence["Popen[bytes]"], clear: Callable[[], None]
+        self,
+        folder: Path,
+        started: Sequence["Popen[bytes]"],
+        clear: Callable[[], None],
+        farewell_s: float = 30.0,
     ) -> None:
-        """Meet the others.
+        """Wait for all ranks, and watch them.
 
-        `folder` is the run's, `started` are those that this process started, and `clear` removes
-        what it would leave behind.
+        `folder` is the run's, `started` are the processes that this one has started: at the end
+        they have `farewell_s` to end before they are killed. `clear` removes scratch files.
         """
-        self._clear = clear
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
-        self._folder, self._started = folder, started
-        self._group = dist.new_group(backend="gloo", timeout=_ALWAYS)
-        self._lines = dist.new_group(backend="gloo", timeout=_ALWAYS)
+        self._folder, self._started, self._clear = folder, started, clear
+        self._farewell_s = farewell_s
+        self._group = dist.new_group(backend="gloo", timeout=_NO_TIMEOUT)
+        self._connections = dist.new_group(backend="gloo", timeout=_NO_TIMEOUT)
         self._failure: str | None = None
         self._is_ending, self._lock = Event(), Lock()
-        self._waiting: Thread | None = None
+        self._waiting: list[Thread] = []
         self._names = self.gather(f"rank {self.rank} on {socket.gethostname()}")
         peers = range(1, self.world_size) if self.rank == 0 else range(1)
         self._listeners = {
@@ -75,9 +67,9 @@ class Ranks:
             listener.start()
 
     def gather(self, value: T) -> list[T]:
-        """Everybody's values in the order of ranks, when the last has come.
+        """Wait for all ranks; gives the values of all, in the order of ranks.
 
-        A thread waits for them: in the process group nothing would hear a signal.
+        A thread waits, as this one could not react to signals within the process group.
 
         Raises:
             RankError: another rank has failed or was killed.
@@ -91,16 +83,42 @@ class Ranks:
             except RuntimeError as error:
                 errors.append(error)
 
-        self._waiting = Thread(target=exchange, daemon=True)
-        self._waiting.start()
-        while self._waiting.is_alive():
-            self._waiting.join(_SIGNALS_S)
+        thread = Thread(target=exchange, daemon=True)
+        self._waiting = [thread]
+        thread.start()
+        while thread.is_alive():
+            thread.join(_POLL_S)
         if errors:
-            raise self.failure(errors[0]) from errors[0]
+            raise self._cause(errors[0]) from errors[0]
         return values
 
-    def failure(self, error: BaseException) -> BaseException:
-        """Why rank 0 has to end: what became of another rank, else the error itself.
+    def detach(self) -> None:
+        """Let the others end in any way: the rest of the run is this rank's alone."""
+        with self._lock:
+            self._is_ending.set()
+
+    def close(self) -> None:
+        """Tell the others that this rank has finished, and wait for those it has started."""
+        self._send_all(_DONE)
+        self._wait()
+
+    def abort(self, error: BaseException) -> BaseException:
+        """End all ranks after an error; gives its cause. Only rank 0 returns."""
+        handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which `_listen` sends
+        cause = self._cause(error)
+        if self.rank > 0 and isinstance(cause, Exception) and not isinstance(cause, UserError):
+            _LOG.error("this rank failed", exc_info=cause)
+        self.detach()
+        reason = error_summary(cause, self._folder) if isinstance(cause, Exception) else _STOP
+        self._send_all(reason)
+        if self.rank > 0:
+            self._leave()
+        self._wait()
+        signal.signal(signal.SIGTERM, handler)
+        return cause
+
+    def _cause(self, error: BaseException) -> BaseException:
+        """The failure of another rank, else the error itself.
 
         An error of the process group may come a moment before its reason.
         """
@@ -113,78 +131,53 @@ class Ranks:
             f"resume={shlex.quote(str(self._folder))}, on any number of devices"
         )
 
-    def detach(self) -> None:
-        """Let the others end as they may: what is left to do is this rank's alone."""
-        with self._lock:
-            self._is_ending.set()
-
-    def close(self) -> None:
-        """Take leave of the others at the end of a fit."""
-        for peer in self._listeners:
-            self._tell(peer, _DONE)
-        self._wait()
-
-    def abort(self, reason: str | None) -> None:
-        """End the others, None for an interruption; does not return on other ranks than 0."""
-        with self._lock:
-            self._is_ending.set()
-        for peer in self._listeners:
-            self._tell(peer, _STOP if reason is None else reason)
-        if self.rank > 0:
-            self._leave()
-        self._wait()
-
     def _wait(self) -> None:
-        """Until the processes that this one started have ended, and all lines are closed.
-
-        Python must not end before its threads in a process group have.
-        """
-        until = time.monotonic() + _FAREWELL_S
+        """Wait for processes that were started, and for all threads in a process group."""
+        until = time.monotonic() + self._farewell_s
         for process in self._started:
             try:
                 process.wait(max(0.0, until - time.monotonic()))
             except TimeoutExpired:
                 process.kill()
-        waiting = [] if self._waiting is None else [self._waiting]
-        for thread in (*self._listeners.values(), *waiting):
-            thread.join(max(_TELL_S, until - time.monotonic()))
+        for thread in (*self._listeners.values(), *self._waiting):
+            thread.join(max(_SEND_S, until - time.monotonic()))
 
     def _listen(self, peer: int) -> None:
-        words = torch.zeros(_LENGTH, dtype=torch.uint8)
+        received = torch.zeros(_MESSAGE_BYTES, dtype=torch.uint8)
         try:
-            dist.recv(words, src=peer, group=self._lines)
-            said = bytes(words.tolist()).rstrip(b"\0").decode(errors="replace")
+            dist.recv(received, src=peer, group=self._connections)
+            message = bytes(received.tolist()).rstrip(b"\0").decode(errors="replace")
         except RuntimeError:
-            said = _LOST
-        if said == _DONE:
+            message = _LOST
+        if message == _DONE:
             return
         if self.rank > 0:
-            self._leave()  # rank 0 says why
-        if said == _STOP:
+            self._leave()  # rank 0 reports the reason
+        if message == _STOP:
             self._is_ending.wait(1.0)  # Ctrl-C in a terminal is for all; this rank's own comes now
         with self._lock:
             if self._is_ending.is_set():
                 return
-            if said != _STOP:
-                self._failure = f"{self._names[peer]}: {said}"
-            for other in self._listeners:
-                self._tell(other, _STOP)
+            if message != _STOP:
+                self._failure = f"{self._names[peer]}: {message}"
+            self._send_all(_STOP)
             # wherever the main thread is, but within a process group
-            pthread_kill(main_thread().ident or 0, SIGTERM)
+            signal.pthread_kill(main_thread().ident or 0, signal.SIGTERM)
             self._is_ending.set()
 
-    def _tell(self, peer: int, text: str) -> None:
-        words = text.encode()[:_LENGTH].ljust(_LENGTH, b"\0")
-        try:
-            message = torch.tensor(list(words), dtype=torch.uint8)
-            sent = dist.isend(message, peer, group=self._lines)
-            if sent is not None:
-                sent.wait(timedelta(seconds=_TELL_S))  # a stopped process does not listen
-        except RuntimeError:
-            _LOG.debug("%s has ended before", self._names[peer])
+    def _send_all(self, text: str) -> None:
+        message = text.encode()[:_MESSAGE_BYTES].ljust(_MESSAGE_BYTES, b"\0")
+        for peer in self._listeners:
+            try:
+                content = torch.tensor(list(message), dtype=torch.uint8)
+                sent = dist.isend(content, peer, group=self._connections)
+                if sent is not None:
+                    sent.wait(timedelta(seconds=_SEND_S))  # a stopped process does not receive
+            except RuntimeError:
+                _LOG.debug("%s has ended before", self._names[peer])
 
     def _leave(self) -> None:
-        """End at once: what is finished is in files, and nothing else is of use."""
+        """End at once: what is finished is in files."""
         try:
             self._clear()
         finally:

@@ -1,21 +1,21 @@
-"""What is known of a level after its fit."""
+"""What is known of a level after its fit, and how it is shown in a terminal."""
 
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple
 
 from rich import get_console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from miner.fitting.block_fit import merge_curves, no_longer_than
 from miner.fitting.level_fit import LevelFit
 from miner.representation import Representation, Shard
 
+_LOG = logging.getLogger("miner")
 
-@dataclass(frozen=True)
-class LevelRecord:
+
+class LevelRecord(NamedTuple):
     """One level of a report; `n_active` blocks have a network, `n_converged` of them left early."""
 
     level: int
@@ -31,9 +31,8 @@ class LevelRecord:
     wall_time_s: float
 
 
-@dataclass(frozen=True)
-class CurvePoint:
-    """Quality of a level part-way, its axes counted over all levels so far."""
+class CurvePoint(NamedTuple):
+    """Quality of a level part-way; steps, seconds and parameters are counted over all levels."""
 
     level: int
     step: int
@@ -42,16 +41,10 @@ class CurvePoint:
     psnr_db: float
 
 
-def psnr_of_sse(sse: float, n_values: int) -> float:
-    """PSNR in dB of a summed squared error over `n_values` values, peak 1; infinite for 0."""
-    return math.inf if sse == 0 else 10 * math.log10(n_values / sse)
-
-
 def record_level(
-    fit: LevelFit, shards: Sequence[Shard], psnr_db: float, wall_time_s: float
+    fit: LevelFit, shards: Sequence[Shard], sse: float, wall_time_s: float
 ) -> LevelRecord:
-    """Sum up a level's shards."""
-    representation = Representation(fit.spec, {fit.level: shards})
+    """Sum up a level's shards; `sse` is the squared error of what was stored."""
     height, width = fit.spec.level_sides[fit.level]
     return LevelRecord(
         level=fit.level,
@@ -62,52 +55,52 @@ def record_level(
         n_converged=sum(shard.stats.n_converged for shard in shards),
         n_fresh=sum(shard.stats.n_fresh for shard in shards),
         n_diverged=sum(shard.stats.n_diverged for shard in shards),
-        n_parameters=representation.n_parameters,
-        psnr_db=psnr_db,
+        n_parameters=Representation(fit.spec, {fit.level: shards}).n_parameters,
+        psnr_db=_psnr_db(fit, sse),
         wall_time_s=wall_time_s,
     )
 
 
 def level_curve(
-    fit: LevelFit, shards: Sequence[Shard], before: CurvePoint, after: LevelRecord
+    fit: LevelFit,
+    shards: Sequence[Shard],
+    record: LevelRecord,
+    last: CurvePoint | None,
+    seconds: float,
 ) -> list[CurvePoint]:
-    """The level's quality over its steps, as if its chunks ran side by side.
+    """The level's quality over its steps, as if its chunks were fitted in parallel.
 
-    From the prediction, the point `before` the level, to what was stored, the record `after` it.
-    The points between are measured in training, unclipped and before anything is rounded.
+    From the prediction, at `seconds` after the end of the coarser levels in the point `last`, to
+    what was stored, the record. The points between are measured in training, unclipped and before
+    anything is rounded.
     """
-    n_values = fit.n_values
+    step, n_parameters = (last.step, last.parameters) if last else (0, 0)
+    points = [CurvePoint(fit.level, step, seconds, n_parameters, _psnr_db(fit, fit.clipped_sse))]
+    n_parameters += record.n_parameters
     inactive_sse = max(0.0, fit.predicted_sse - fit.active_sse)
-    stored = before.parameters + after.n_parameters
-    points = [before]
     chunks = merge_curves([shard.stats.curve for shard in shards])
-    for step, seconds, sse in no_longer_than(chunks, after.wall_time_s):  # ranks work side by side
-        point = CurvePoint(
-            level=fit.level,
-            step=before.step + step,
-            seconds=before.seconds + seconds,
-            parameters=stored,
-            psnr_db=psnr_of_sse(inactive_sse + sse, n_values),
-        )
-        points.append(point)
-    last = replace(
-        points[-1],
-        seconds=before.seconds + after.wall_time_s,
-        parameters=stored,
-        psnr_db=after.psnr_db,
-    )
-    return [*points, last]
+    for done, later, sse in no_longer_than(chunks, record.wall_time_s):  # ranks run in parallel
+        quality = _psnr_db(fit, inactive_sse + sse)
+        points.append(CurvePoint(fit.level, step + done, seconds + later, n_parameters, quality))
+    end = seconds + record.wall_time_s
+    points.append(CurvePoint(fit.level, points[-1].step, end, n_parameters, record.psnr_db))
+    return points
 
 
-_LOG = logging.getLogger("miner")
+def _psnr_db(fit: LevelFit, sse: float) -> float:
+    """PSNR of a level's summed squared error, peak 1; infinite for 0."""
+    return math.inf if sse == 0 else 10 * math.log10(fit.n_values / sse)
 
 
-class FitProgress:
-    """Two bars: levels, and block steps of the present level with its chunks."""
+class FitProgress(Progress):
+    """Two bars: levels, and block steps of the present level with its chunks.
+
+    They are shown inside a `with` statement, in a terminal.
+    """
 
     def __init__(self, n_levels: int, is_shown: bool = True) -> None:
-        """Prepare the bars; they are shown inside a `with` statement, in a terminal."""
-        self._bars = Progress(
+        """Prepare the bars of a pyramid."""
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
@@ -116,54 +109,35 @@ class FitProgress:
             transient=True,
             disable=not (is_shown and get_console().is_terminal),
         )
-        self._levels = self._bars.add_task("levels", total=n_levels, note="")
-        self._blocks: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        """Show the bars."""
-        self._bars.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Take the bars away."""
-        self._bars.stop()
+        self._levels = self.add_task("levels", total=n_levels, note="")
+        self._blocks = self.add_task("blocks", note="", visible=False)
 
     def start_level(self, level: int, n_block_steps: int) -> None:
-        """Begin a level's bar."""
-        self._blocks = self._bars.add_task(f"level {level}", total=n_block_steps, note="")
+        """Start a level's bar."""
+        name = f"level {level}"
+        self.reset(self._blocks, total=n_block_steps, description=name, visible=True, note="")
 
     def start_chunk(self, done: int, total: int) -> None:
-        """Say how many chunks are done."""
-        if self._blocks is not None:
-            self._bars.update(self._blocks, note=f"chunk {done + 1} of {total}")
+        """Show how many chunks are done."""
+        self.update(self._blocks, note=f"chunk {done + 1} of {total}")
 
-    def advance(self, n_block_steps: int) -> None:
+    def advance_blocks(self, n_block_steps: int) -> None:
         """Count block steps that were done or spared."""
-        if self._blocks is not None:
-            self._bars.advance(self._blocks, n_block_steps)
+        self.advance(self._blocks, n_block_steps)
 
     def finish_level(self, record: LevelRecord) -> None:
-        """Print the level's line."""
-        if self._blocks is not None:
-            self._bars.remove_task(self._blocks)
-        self._bars.advance(self._levels)
+        """Log the level's line."""
+        self.update(self._blocks, visible=False)
+        self.advance(self._levels)
         _LOG.info(
-            "level %d  %dx%d  %d of %d blocks active, %d converged, %d started fresh  "
-            "%.2f dB  %.1f s",
-            record.level,
-            record.width_px,
-            record.height_px,
-            record.n_active,
-            record.n_blocks,
-            record.n_converged,
-            record.n_fresh,
-            record.psnr_db,
-            record.wall_time_s,
+            "level %(level)d  %(width_px)dx%(height_px)d  %(n_active)d of %(n_blocks)d blocks "
+            "active, %(n_converged)d converged, %(n_fresh)d started fresh  %(psnr_db).2f dB  "
+            "%(wall_time_s).1f s",
+            record._asdict(),
         )
         if record.n_diverged:
             _LOG.warning(
-                "level %d: %d blocks diverged and were fitted again at a tenth of optimizer.lr, "
-                "which is too high for them",
-                record.level,
-                record.n_diverged,
+                "level %(level)d: %(n_diverged)d blocks diverged and were fitted again at a tenth "
+                "of optimizer.lr, which is too high for them",
+                record._asdict(),
             )

@@ -1,41 +1,44 @@
-"""The Lightning trainer of a run."""
+"""The Lightning trainer of a run, and the end of all its processes."""
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+import torch.distributed as dist
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
-from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from miner.engine.ranks import Ranks
-from miner.support.communication import SINGLE_PROCESS, SingleProcess
+from miner.support.communication import SINGLE_PROCESS, Communicator
+from miner.support.errors import ConfigError
 
-_MEETING = timedelta(minutes=5)  # until all are there; what comes then has groups of its own
+if TYPE_CHECKING:
+    from miner.engine.module import MinerModule
 
-
+_RENDEZVOUS = timedelta(minutes=5)  # until all are there; `Ranks` makes process groups of its own
 _NOISY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed")
+_ADVICE = (  # which does not apply here
+    ".*LeafSpec.*",
+    ".*does not have many workers.*",  # loaders of one batch
+    ".*Experiment logs directory.*",  # of a resumed run; the curve is logged anew
+)
 
 
-class BlocksApart(DDPStrategy):
-    """Processes that share no parameter: Lightning starts and joins them, and wraps nothing."""
-
-    def __init__(self) -> None:
-        """Processes of this machine and others; see `Ranks` for what they exchange."""
-        super().__init__(process_group_backend="gloo", timeout=_MEETING)
+class UnwrappedDDP(DDPStrategy):
+    """Lightning starts and joins the processes; see `Ranks` for what they exchange."""
 
     def configure_ddp(self) -> None:
-        """No gradient is exchanged, so there is nothing to wrap."""
+        """Wrap nothing: the processes share no parameter."""
 
 
 def make_trainer(
@@ -43,14 +46,20 @@ def make_trainer(
 ) -> pl.Trainer:
     """A trainer whose epochs are pyramid levels; `settings` are those of the `trainer` group.
 
-    The loader is asked for anew at every epoch, because only then is a level's deal known. Its
-    own bars, checkpoints and sanity check have nothing to do here.
+    Every epoch has a new loader, because the partition of a level is known only then. Lightning's
+    own bars, checkpoints and sanity check are not used.
     """
-    is_ddp = settings["strategy"] == "ddp"
-    strategy = BlocksApart() if is_ddp else settings["strategy"]
+    environment: Any = LightningEnvironment()
+    strategy: Any = settings["strategy"]
+    if strategy == "ddp":
+        strategy = UnwrappedDDP(process_group_backend="gloo", timeout=_RENDEZVOUS)
+        environment = None  # Lightning finds it
+        if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
+            # a run that is started again resumes: Lightning has no checkpoint to requeue
+            environment = SLURMEnvironment(auto_requeue=False)
     return pl.Trainer(
         **{**settings, "strategy": strategy},
-        plugins=_starter() if is_ddp else LightningEnvironment(),
+        plugins=environment,
         logger=list(loggers),
         max_epochs=n_levels,
         reload_dataloaders_every_n_epochs=1,
@@ -64,52 +73,65 @@ def make_trainer(
     )
 
 
-def _starter() -> ClusterEnvironment | None:
-    """Who has started the processes; None for what Lightning finds by itself."""
-    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
-        return None
-    # a run that is started again goes on by itself: Lightning has no checkpoint to requeue
-    return SLURMEnvironment(auto_requeue=False)
-
-
-def rendezvous(trainer: pl.Trainer, clear: Callable[[], None]) -> SingleProcess | Ranks:
-    """The ranks of a trainer whose process group is there; see `Ranks` for `clear`.
-
-    From here on it is `Ranks` that notices the end of a process: Lightning's own observer would
-    kill this one too, before it could say why.
-
-    Raises:
-        RuntimeError: one of them is gone.
-    """
+def rendezvous(trainer: pl.Trainer, clear: Callable[[], None]) -> Communicator:
+    """The ranks of a trainer whose process group exists; see `Ranks` for `clear`."""
     if trainer.world_size == 1:
         return SINGLE_PROCESS
-    return Ranks(Path(trainer.default_root_dir), take_started(trainer), clear)
+    return Ranks(Path(trainer.default_root_dir), _release_started(trainer), clear)
 
 
-def take_started(trainer: pl.Trainer) -> "list[Popen[bytes]]":
-    """The processes that a trainer has started, which its observer forgets."""
-    launcher = trainer.strategy.launcher
-    if not isinstance(launcher, _SubprocessScriptLauncher):
-        return []
-    started = list(launcher.procs)
-    launcher.procs.clear()
+def _release_started(trainer: pl.Trainer) -> "list[Popen[bytes]]":
+    """The processes that a trainer has started.
+
+    Lightning's observer, which forgets them, would end this process with them, without a reason.
+    """
+    observed = getattr(trainer.strategy.launcher, "procs", [])
+    started = list(observed)
+    observed.clear()
     return started
+
+
+def run_until_all_end(trainer: pl.Trainer, module: "MinerModule") -> None:
+    """Fit; an error of one rank ends all.
+
+    Raises:
+        ConfigError: the ranks have not found each other.
+        RankError: another rank has failed or was killed.
+        KeyboardInterrupt: where Lightning would leave.
+    """
+    try:
+        trainer.fit(module)
+        if isinstance(module.ranks, Ranks):
+            module.ranks.close()
+    except BaseException as error:
+        cause = KeyboardInterrupt() if isinstance(error, SystemExit) else error
+        ranks = module.ranks
+        cause = ranks.abort(cause) if isinstance(ranks, Ranks) else _abort_start(trainer, cause)
+        if cause is error:
+            raise
+        raise cause from None
+
+
+def _abort_start(trainer: pl.Trainer, error: BaseException) -> BaseException:
+    """End the processes that were started; gives the cause of an error."""
+    for process in _release_started(trainer):
+        process.kill()  # in a process group it does not react to other signals
+    if not isinstance(error, dist.DistError):
+        return error
+    address, port = (os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
+    return ConfigError(
+        f"MASTER_PORT={port}: the processes of this run found no connection at {address} "
+        f"({error}); set MASTER_ADDR to the first machine and MASTER_PORT to a port that is free "
+        "there"
+    )
 
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Hold back Lightning's advice that does not apply here: loaders of one batch."""
-    loggers = [logging.getLogger(name) for name in _NOISY]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            # of a run that is taken up; the curve is logged anew
-            warnings.filterwarnings("ignore", message=".*Experiment logs directory.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    """Hold back Lightning's advice, which does not apply here; its log stays at warnings."""
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for message in _ADVICE:
+            warnings.filterwarnings("ignore", message=message)
+        yield

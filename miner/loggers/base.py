@@ -1,36 +1,36 @@
-"""Lightning's own loggers, writing into the run's folder, and what is logged after a fit."""
+"""What a run's loggers get beyond the metrics of its levels: pictures, the report, the sweep."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-RGBImage = NDArray[np.uint8]
+from miner.visual.display import RGBImage
 
 
 @runtime_checkable
-class TakesResults(Protocol):
-    """A logger that shows pictures and the final report."""
+class ResultLogger(Protocol):
+    """A logger that shows the final report and pictures, and stays open for them after the fit."""
 
     def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, RGBImage]) -> None:
-        """Take the report's numbers and pictures `(H, W, 3)` by name."""
-
-
-@runtime_checkable
-class Finishes(Protocol):
-    """A logger that stays open for what is logged after the fit."""
+        """Log the report's numbers, and pictures by name."""
 
     def finish(self, succeeded: bool) -> None:
         """Close it."""
 
 
 def takes_sweep(logger: Callable[..., Logger]) -> bool:
-    """Whether a logger is told which sweep the run is part of, by an argument `sweep`."""
+    """Whether a logger has an argument `sweep`: the sweep that the run is part of."""
     return "sweep" in inspect.signature(logger).parameters
+
+
+def remove_earlier_events(logger: Logger) -> None:
+    """Remove TensorBoard's files of an earlier start of the run, whose curve is logged anew."""
+    if isinstance(logger, TensorBoardLogger):
+        for events in Path(logger.log_dir).glob("events.out.tfevents.*"):
+            events.unlink()
 
 
 def log_results(
@@ -38,32 +38,18 @@ def log_results(
     report: Mapping[str, Any],
     draw: Callable[[], Mapping[str, RGBImage]],
 ) -> None:
-    """Send a report to the loggers that take one, with pictures, drawn only if there are any."""
-    takers = [logger for logger in loggers if isinstance(logger, TakesResults)]
-    pictures = draw() if takers else {}
-    for taker in takers:
-        taker.log_results(report, pictures)
+    """Log a report, and pictures, which are drawn only if a logger can show them.
 
-
-class TensorBoardRun(TensorBoardLogger):
-    """TensorBoard with pictures and final numbers."""
-
-    def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, RGBImage]) -> None:
-        """Add pictures, and final numbers under `report/`."""
+    In TensorBoard the final numbers are scalars named `report/...`.
+    """
+    shown = [one for one in loggers if isinstance(one, ResultLogger | TensorBoardLogger)]
+    pictures = draw() if shown else {}
+    for logger in shown:
+        if isinstance(logger, ResultLogger):
+            logger.log_results(report, pictures)
+            continue
         for name, picture in pictures.items():
-            self.experiment.add_image(name, picture, dataformats="HWC")
+            logger.experiment.add_image(name, picture, dataformats="HWC")
         for name, value in report.items():
             if isinstance(value, int | float):
-                self.experiment.add_scalar(f"report/{name}", value)
-
-
-def csv_logger(save_dir: Path) -> Logger:
-    """Metrics in `csv/metrics.csv`."""
-    return CSVLogger(save_dir, name="csv", version="")
-
-
-def tensorboard_logger(save_dir: Path) -> Logger:
-    """Event files in `tensorboard/`; those of an earlier start go."""
-    for events in (save_dir / "tensorboard").glob("events.out.tfevents.*"):
-        events.unlink()
-    return TensorBoardRun(save_dir, name="tensorboard", version="", default_hp_metric=False)
+                logger.experiment.add_scalar(f"report/{name}", value)

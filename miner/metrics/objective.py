@@ -15,7 +15,7 @@ class Objective(ABC):
 
     @abstractmethod
     def value(self, report: Mapping[str, Any]) -> float:
-        """The number of a finished run; infinite for a perfect one."""
+        """The number of a finished run; infinite for a perfect reconstruction."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class QualityAtBudget(Objective):
     """PSNR in dB at a budget of some cost, a number of the report.
 
     A run over the budget loses `db_per_doubling` for every doubling, so that overspending never
-    pays; one below gains nothing, since what is left could have bought quality.
+    pays; one below it gains nothing. Raises `ValueError` for a cost that reports do not hold.
     """
 
     cost: str
@@ -41,7 +41,6 @@ class QualityAtBudget(Objective):
     db_per_doubling: float = 12.0
 
     def __post_init__(self) -> None:
-        """Refuse a cost that reports do not hold."""
         if self.cost not in _COSTS:
             raise ValueError(f"objective.cost={self.cost}: must be one of {', '.join(_COSTS)}")
 

@@ -12,19 +12,15 @@ WINDOW = 11
 """Pixels along a side of a window."""
 
 _SIGMA = 1.5
-
-
 _BAND = 128  # rows of windows at once: temporaries stay small, and in the cache
-
-
 _C1, _C2 = 0.01**2, 0.03**2
 
 
 def ssim_sum(source: NDArray[np.float32], reconstruction: NDArray[np.float32]) -> float:
     """Sum of the similarity over the full windows and channels of two `(C, H, W)` images.
 
-    Both in the unit range. There is one window for each pixel that has 10 more below it and 10
-    to its right; gives 0 where there is none.
+    Both in the unit range. Each pixel with 10 more below it and 10 to its right has a window; gives
+    0 where there is none.
     """
     if min(source.shape[1:]) < WINDOW:
         return 0.0

@@ -1,48 +1,43 @@
-"""Scores of a representation, tile by tile."""
+"""PSNR, SSIM and seam ratio of an image that is compared tile by tile."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from miner.metrics.squared_error import Seams, SquaredError
+from miner.metrics.squared_error import psnr_of_sse, squared_error
 from miner.metrics.ssim import WINDOW, ssim_sum
-from miner.representation import Representation
-from miner.signals.regions import Region, sides_of, tiles
-from miner.signals.signal import CPU, Signal
+from miner.signals.regions import Region, sides_of
 
 OVERLAP = WINDOW - 1
-"""Pixels beyond a tile that the windows reach which begin in it."""
+"""Pixels beyond a tile that are reached by the windows of SSIM that begin in it."""
 
 
 def extended(tile: Region, sides: Sequence[int]) -> Region:
-    """A tile and what lies up to `OVERLAP` pixels after it, within the image."""
+    """A tile and up to `OVERLAP` pixels after it, within the image."""
     return tuple(
         (first, min(end + OVERLAP, side)) for (first, end), side in zip(tile, sides, strict=True)
     )
 
 
 class TileMetrics:
-    """Sums over the tiles of an image, each of which is added once."""
+    """Sums over the tiles of an image, each of which is added once, in float64."""
 
     def __init__(self, sides: Sequence[int], n_channels: int, patch_size: int) -> None:
-        """Take the image's shape and the side of its patches.
-
-        Raises:
-            ValueError: `patch_size` is below 1.
-        """
+        """Take the image's shape and the side of its patches; `ValueError` if that is below 1."""
+        if patch_size < 1:
+            raise ValueError(f"patch_size={patch_size}: a patch needs at least 1 pixel a side")
         self._sides, self._n_channels = tuple(sides), n_channels
-        self._squared_error, self._seams = SquaredError(), Seams(sides, patch_size)
-        self._similarity = 0.0
+        self._n_pixels = math.prod(sides)
+        self._at_seam = [_faces_a_patch(side, patch_size) for side in sides]
+        self._sse = self._seam_sse = self._inner_sse = self._similarity = 0.0
 
-    def add(self, tile: Region, source: Tensor, reconstruction: Tensor) -> None:
-        """Add a tile, of which `(C, *S)` in the unit range are given as far as `extended` says.
+    def add(self, tile: Region, source: Tensor, reconstruction: Tensor) -> Tensor:
+        """Add a tile: two `(C, *S)` tensors in the unit range of the box that `extended` gives.
 
-        Raises:
-            ValueError: the tensors have another shape.
+        Gives the squared error of each pixel of the tile itself, summed over channels, in float64.
+        Raises `ValueError` if the tensors have another shape.
         """
         shape = (self._n_channels, *sides_of(extended(tile, self._sides)))
         for given in (source, reconstruction):
@@ -51,15 +46,22 @@ class TileMetrics:
                     f"shape {tuple(given.shape)}: the tile {tile} and the pixels after it, as "
                     f"far as `extended` says, are {shape}"
                 )
-        own = (slice(None), *(slice(0, end - first) for first, end in tile))
-        self._seams.add(tile, self._squared_error.add(source[own], reconstruction[own]))
+        inner = (slice(None), *map(slice, sides_of(tile)))
+        per_pixel = squared_error(source[inner], reconstruction[inner])
+        at_seam = torch.zeros((), dtype=torch.bool)
+        for marks, (first, end) in zip(self._at_seam, tile, strict=True):
+            at_seam = at_seam.unsqueeze(-1) | marks[first:end]
+        self._sse += float(per_pixel.sum())
+        self._seam_sse += float(per_pixel[at_seam].sum())
+        self._inner_sse += float(per_pixel[~at_seam].sum())
         if len(self._sides) == 2:
             self._similarity += ssim_sum(source.numpy(), reconstruction.numpy())
+        return per_pixel
 
     @property
     def psnr_db(self) -> float:
         """Peak signal-to-noise ratio over all pixels and channels; infinite if all are equal."""
-        return self._squared_error.psnr_db
+        return psnr_of_sse(self._sse, self._n_channels * self._n_pixels)
 
     @property
     def ssim(self) -> float | None:
@@ -71,51 +73,19 @@ class TileMetrics:
 
     @property
     def seam_ratio(self) -> float | None:
-        """Error at the borders of patches over error elsewhere; see `Seams.ratio`."""
-        return self._seams.ratio
+        """Mean squared error at the borders of patches that face another, over that elsewhere.
+
+        About 1 means no visible seams; None without such a border, other pixels or error.
+        """
+        n_inner = math.prod(int((~marks).sum()) for marks in self._at_seam)
+        if n_inner in (0, self._n_pixels) or self._inner_sse == 0:
+            return None
+        return (self._seam_sse / (self._n_pixels - n_inner)) / (self._inner_sse / n_inner)
 
 
-OnTile = Callable[[Region, Tensor, Tensor], None]
-"""Takes a tile, the source in it and the rendering of it: `(C, *S)`, the latter clipped."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Quality over all real pixels, and how long rendering took."""
-
-    psnr_db: float
-    ssim: float | None
-    seam_ratio: float | None
-    render_time_s: float
-
-
-def score(
-    representation: Representation,
-    source: Signal,
-    on_tile: OnTile,
-    device: torch.device = CPU,
-) -> Scores:
-    """Render level 0 tile by tile and compare it with the source; the tiles come row-major.
-
-    Rendering is plain PyTorch on the device, whatever program has fitted.
-
-    Raises:
-        ValueError: the source has another shape than the representation.
-    """
-    spec = representation.spec
-    if (source.n_channels, *source.sides) != (spec.n_channels, *spec.sides):
-        raise ValueError(
-            f"source {(source.n_channels, *source.sides)}: the representation is of an image "
-            f"{(spec.n_channels, *spec.sides)}, give that one"
-        )
-    tally, seconds = TileMetrics(spec.sides, spec.n_channels, spec.patch_size), 0.0
-    for tile in tiles(spec.sides):
-        around = extended(tile, spec.sides)
-        began = time.perf_counter()
-        rendered = representation.reconstruct(0, around, device).clamp_(0, 1).cpu()
-        seconds += time.perf_counter() - began
-        wanted = source.read(around)
-        tally.add(tile, wanted, rendered)
-        own = (slice(None), *(slice(0, end - first) for first, end in tile))
-        on_tile(tile, wanted[own], rendered[own])
-    return Scores(tally.psnr_db, tally.ssim, tally.seam_ratio, seconds)
+def _faces_a_patch(side: int, patch_size: int) -> Tensor:
+    """Mark (bool, (side,)) the positions along an axis whose neighbour is in another patch."""
+    position = torch.arange(side)
+    first = (position % patch_size == 0) & (position > 0)
+    last = (position % patch_size == patch_size - 1) & (position < side - 1)
+    return first | last

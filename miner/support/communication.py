@@ -9,27 +9,26 @@ T = TypeVar("T")
 
 
 class Communicator(Protocol):
-    """The ranks of a run, numbered from 0. Every rank takes part in every call, in one order."""
+    """The ranks of a run, `world_size` processes of which this one has the number `rank`, from 0.
 
-    @property
-    def rank(self) -> int:
-        """This process's number."""
+    All of them make the same calls in the same order.
+    """
 
-    @property
-    def world_size(self) -> int:
-        """Processes in all."""
+    rank: int
+    world_size: int
 
     def gather(self, value: T) -> list[T]:
-        """Everybody's values in the order of ranks, when the last has come."""
+        """Wait for all ranks; gives the values of all, in the order of ranks."""
 
 
 class SingleProcess:
-    """One process, which has nobody to wait for."""
+    """The communicator of a run with one process."""
 
-    rank, world_size = 0, 1
+    rank = 0
+    world_size = 1
 
     def gather(self, value: T) -> list[T]:
-        """Its own value."""
+        """The value of this process."""
         return [value]
 
 
@@ -42,48 +41,40 @@ def items_of_rank(ranks: Communicator, items: Sequence[T]) -> list[T]:
 
 
 def gather_items(ranks: Communicator, found: Sequence[T]) -> list[T]:
-    """What all ranks have found for their shares, in the order of the items."""
+    """What all ranks have found for `items_of_rank`, in the order of the items."""
     gathered = ranks.gather(list(found))
     n_items = sum(map(len, gathered))
     return [gathered[item % ranks.world_size][item // ranks.world_size] for item in range(n_items)]
 
 
 def partition(loads: Sequence[int], world_size: int) -> list[range]:
-    """Share out neighbouring items so that the largest sum of loads is as small as can be.
+    """Share out neighbouring items so that the largest sum of loads is as small as possible.
 
-    Gives a range of items for each rank, in order; some may be empty. Chunks lie along a curve, so
-    each rank works in a part of the level. Within the smallest largest sum, shares are as even as
-    neighbours allow. `loads` are whole numbers of at least 0.
+    Gives a range of items for each rank, in order; some may be empty. Chunks are ordered along a
+    curve, so each rank works in a part of the level. Within the smallest largest sum, shares are
+    as even as neighbours allow. `loads` are whole numbers of at least 0.
     """
     before = [0, *accumulate(loads)]
-    most = _least_share(before, world_size)
-    needed = [len(loads)]  # the ranks after this one can take all from here on
+
+    def end_of(first: int, most: int) -> int:
+        """Where a rank ends that starts here and gets as much as `most` allows."""
+        return bisect_right(before, before[first] + most) - 1
+
+    def is_enough(most: int) -> bool:
+        first = 0
+        for _ in range(world_size):
+            first = end_of(first, most)
+        return first == len(loads)
+
+    most = bisect_left(range(before[-1]), True, key=is_enough)
+    starts = [len(loads)]  # from the last rank on: where it must start, at the earliest
     for _ in range(world_size - 1):
-        needed.append(bisect_left(before, before[needed[-1]] - most))
+        starts.append(bisect_left(before, before[starts[-1]] - most))
     shares: list[range] = []
     first = 0
-    for rank, least in enumerate(reversed(needed), start=1):
+    for rank, least in enumerate(reversed(starts), start=1):
         even = bisect_left(before, before[-1] * rank / world_size)
-        end = min(max(even, least), _end(before, first, most))
+        end = min(max(even, least), end_of(first, most))
         shares.append(range(first, end))
         first = end
     return shares
-
-
-def _least_share(before: Sequence[int], world_size: int) -> int:
-    low, high = 0, before[-1]
-    while low < high:
-        middle = (low + high) // 2
-        first = 0
-        for _ in range(world_size):
-            first = _end(before, first, middle)
-        if first == len(before) - 1:
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
-def _end(before: Sequence[int], first: int, most: int) -> int:
-    """Where a rank ends that begins here and takes all that it may."""
-    return bisect_right(before, before[first] + most) - 1

@@ -1,34 +1,29 @@
-"""Pictures for people: RGB, text, previews, PNG files."""
+"""Pictures for people: RGB, previews of large images, legends, PNG files."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miner.signals.regions import Region
+from miner.signals.regions import TILE_SIDE, Region
 from miner.support.files import atomic_write
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+RGBImage = NDArray[np.uint8]
+"""A picture `(H, W, 3)`."""
 
 Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.float32])
 
-LEGEND_ROW_INCHES = 0.24
-"""Height of a row of a legend below a figure."""
+MAX_SIDE = 2048
+"""Longest side of a preview in pixels."""
 
-_LEAST_SIDE = 1024  # pixels along the longer side of a drawn picture
-
-
-_LONG_SIDE_INCHES = 10.0
-
-
-_MARGIN_INCHES = 0.15
+_MIN_SIDE = 1024  # pixels along the longer side of a picture that is shown on a screen
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 # Okabe and Ito 2008, told apart under all common colour-vision deficiencies. Yellow is left
 # out, as it vanishes on white.
@@ -36,25 +31,22 @@ _LEVEL_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B
 
 
 def level_colour(level: int) -> str:
-    """Give the colour of a pyramid level as `#RRGGBB`, the same in every figure.
-
-    Six colours, repeated from level 6 on.
-    """
+    """The colour of a pyramid level as `#RRGGBB`: one of six, repeated from level 6 on."""
     return _LEVEL_COLOURS[level % len(_LEVEL_COLOURS)]
 
 
 def describe_level(level: int) -> str:
     """Name a pyramid level and its resolution, 1/2^level."""
-    return f"level {level} · " + (f"1/{2**level} resolution" if level else "full resolution")
+    return f"level {level} ({f'1/{2**level}' if level else 'full'} resolution)"
 
 
-def shown_channels(n_channels: int) -> list[int]:
-    """Which channels of an image `to_display` shows: all of up to four, else the first three."""
-    return list(range(n_channels if n_channels <= 4 else 3))
+def shown_channels(n_channels: int) -> int:
+    """How many channels of an image `to_display` shows: all of up to four, else the first three."""
+    return n_channels if n_channels <= 4 else 3
 
 
-def to_display(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Turn a `(C, H, W)` image in the unit range into `(H, W, 3)` RGB of the same size.
+def to_display(image: NDArray[np.float32]) -> RGBImage:
+    """Turn a `(C, H, W)` image in the unit range into RGB of the same size.
 
     One channel is grey and three are RGB. With two (grey, alpha) or four (RGB, alpha; straight,
     not premultiplied) transparency shows a light checker. Of five or more the first three are
@@ -62,17 +54,23 @@ def to_display(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(f"image of shape {image.shape}: expected (C, H, W), no side empty")
-    n_channels = image.shape[0]
-    colour = image[:1] if n_channels <= 2 else image[:3]
-    picture = np.empty((*image.shape[1:], 3), dtype=np.uint8)
-    backdrop = _checker(*image.shape[1:]) if n_channels in (2, 4) else None
+    n_channels, height, width = image.shape
+    picture = np.empty((height, width, 3), dtype=np.uint8)
     for index in range(3):  # channel by channel: temporaries stay at a third of the image
-        plane = _unit(colour[min(index, len(colour) - 1)])
-        if backdrop is not None:
-            alpha = _unit(image[-1])
-            plane = plane * alpha + backdrop * (1 - alpha)
+        plane = np.nan_to_num(image[index if n_channels > 2 else 0]).clip(0, 1)
+        if n_channels in (2, 4):
+            alpha = np.nan_to_num(image[-1]).clip(0, 1)
+            plane = plane * alpha + _checker(height, width) * (1 - alpha)
         picture[..., index] = np.rint(plane * 255).astype(np.uint8)
     return picture
+
+
+def _checker(height: int, width: int) -> NDArray[np.float32]:
+    """Draw a checker of white and light grey, (H, W), some 64 cells along the longer side."""
+    cell = max(1, max(height, width) // 64)
+    rows, columns = np.arange(height) // cell, np.arange(width) // cell
+    odd = (rows[:, None] + columns) % 2 == 1
+    return np.where(odd, np.float32(0.8), np.float32(1.0))
 
 
 def enlarge_to_screen(picture: Picture) -> Picture:
@@ -80,7 +78,7 @@ def enlarge_to_screen(picture: Picture) -> Picture:
 
     Of the longer side; pixels stay square and sharp. Larger pictures stay as they are.
     """
-    factor = math.ceil(_LEAST_SIDE / max(picture.shape[:2]))
+    factor = math.ceil(_MIN_SIDE / max(picture.shape[:2]))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
@@ -93,89 +91,61 @@ def reduce_to_side(picture: Picture, side: int) -> Picture:
     return cast(Picture, cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def picture_figure(
-    picture: NDArray[np.uint8], *, head_inches: float, foot_inches: float, min_width_inches: float
-) -> "Figure":
-    """Place `(H, W, 3)` pixel for pixel in a figure, with room above and below it.
+def with_legend(picture: RGBImage, rows: Sequence[tuple[RGBImage, str]]) -> RGBImage:
+    """Add rows of ASCII text below a picture, on white, each after its colours `(1, n, 3)`.
 
-    The longer side counts as 10 inches, so that text keeps its size relative to the picture.
-    `min_width_inches` keeps room for the text about a narrow picture, which is then centred.
+    The rows' height follows the picture's longer side; a narrow picture is centred.
     """
-    from matplotlib.figure import Figure
+    height = max(_MIN_SIDE, *picture.shape[:2]) // 36
+    margin, scale, thickness = height // 2, height / 42, max(1, height // 25)
+    sizes = [cv2.getTextSize(text, _FONT, scale, thickness)[0] for _, text in rows]
+    bar_width = height * max(min(8, colours.shape[1]) for colours, _ in rows)
+    text_left = bar_width + 2 * margin
+    width = max(picture.shape[1], text_left + max(size[0] for size in sizes) + margin)
+    legend = np.full((height * len(rows) + 2 * margin, width, 3), 255, dtype=np.uint8)
+    for row, (colours, text) in enumerate(rows):
+        middle = 2 * margin + row * height
+        bar = cv2.resize(colours, (bar_width, margin), interpolation=cv2.INTER_NEAREST)
+        legend[middle - margin // 2 :][:margin, margin : margin + bar_width] = bar
+        base = (text_left, middle + sizes[row][1] // 2)
+        cv2.putText(legend, text, base, _FONT, scale, (0, 0, 0), thickness, cv2.LINE_AA)
+    left = (width - picture.shape[1]) // 2
+    sides = ((0, 0), (left, width - picture.shape[1] - left), (0, 0))
+    return np.concatenate([np.pad(picture, sides, constant_values=255), legend])
 
-    height, width = picture.shape[:2]
-    dpi = max(height, width) / _LONG_SIDE_INCHES
-    total_width = max(width, round(min_width_inches * dpi)) + 2 * round(_MARGIN_INCHES * dpi)
-    foot, head = round(foot_inches * dpi), round(head_inches * dpi)
-    # Half a pixel more, as the size in inches is cut, not rounded, when it becomes pixels again.
-    size = ((total_width + 0.5) / dpi, (foot + height + head + 0.5) / dpi)
-    figure = Figure(figsize=size, dpi=dpi, facecolor="white")
-    figure.figimage(picture, xo=(total_width - width) // 2, yo=foot, origin="upper")
-    return figure
 
-
-def save_png(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG at its own resolution; `path` never holds half a file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
+def write_picture(path: Path, picture: RGBImage, options: Sequence[int] = ()) -> None:
+    """Write a PNG or WebP file, whole or not at all; `options` are those of `cv2.imwrite`."""
+    encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
     with atomic_write(path) as scratch:
-        figure.savefig(scratch, format="png", dpi=figure.dpi, bbox_inches=None)
-
-
-def _unit(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.fmin(np.fmax(plane, np.float32(0)), np.float32(1))  # fmax prefers 0 to NaN
-
-
-def _checker(height: int, width: int) -> NDArray[np.float32]:
-    """Draw a checker of white and light grey, (H, W), some 64 cells along the longer side."""
-    cell = max(1, max(height, width) // 64)
-    rows, columns = np.arange(height) // cell, np.arange(width) // cell
-    odd = (rows[:, None] + columns) % 2 == 1
-    return np.where(odd, np.float32(0.8), np.float32(1.0))
-
-
-MAX_SIDE = 2048
-"""Longest side of a picture in pixels."""
+        scratch.write_bytes(encoded.tobytes())
 
 
 class Preview:
     """A picture `(C, h, w)`, smaller than the image by the least power of two that fits.
 
     Each of its pixels is the mean over those of the image that it stands for. An image that fits
-    is its own preview.
+    is its own preview; pixels never stand for more than a tile.
     """
 
     def __init__(self, sides: tuple[int, ...], n_channels: int, side: int = MAX_SIDE) -> None:
-        """Take the image's height and width, its channels, and the preview's longest side.
-
-        Raises:
-            ValueError: these are not the sides of an image.
-        """
+        """Take the image's height and width, its channels, and the preview's longest side."""
         if len(sides) != 2 or min(sides) < 1 or side < 1:
             raise ValueError(f"sides={sides} within {side}: give a height and a width, 1 or more")
         self.factor = 1
-        while math.ceil(max(sides) / self.factor) > side:
+        while math.ceil(max(sides) / self.factor) > side and self.factor < TILE_SIDE:
             self.factor *= 2
-        self._sides = sides
-        small = (math.ceil(length / self.factor) for length in sides)
-        self.pixels: NDArray[np.float32] = np.zeros((n_channels, *small), dtype=np.float32)
+        shape = (n_channels, *(math.ceil(length / self.factor) for length in sides))
+        self.pixels: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
 
     def add(self, tile: Region, values: Tensor) -> None:
-        """Add a tile `(C, H, W)` of the image; tiles must cover it and not overlap."""
-        lead = [first % self.factor for first, _ in tile]
-        rows, columns = (self._cells(*ends) for ends in tile)
-        counts = torch.outer(self._counts(0)[rows], self._counts(1)[columns])
-        for plane, channel in zip(self.pixels, values, strict=True):  # temporaries stay small
-            padded = F.pad(channel.double()[None], (lead[1], 0, lead[0], 0))
-            # Sums, to which other tiles may add: a pixel may lie across several.
-            sums = F.avg_pool2d(padded, self.factor, ceil_mode=True, divisor_override=1)
-            plane[rows, columns] += (sums[0] / counts).float().numpy()
+        """Add a tile `(C, H, W)` of the image that begins at multiples of `factor`.
 
-    def _cells(self, first: int, end: int) -> slice:
-        return slice(first // self.factor, math.ceil(end / self.factor))
-
-    def _counts(self, axis: int) -> Tensor:
-        """Real pixels that each pixel of the preview stands for along an axis."""
-        starts = torch.arange(0, self._sides[axis], self.factor)
-        return (self._sides[axis] - starts).clamp(max=self.factor)
+        Channels beyond those of the preview are left out.
+        """
+        rows, columns = (
+            slice(first // self.factor, math.ceil(end / self.factor)) for first, end in tile
+        )
+        for plane, channel in zip(self.pixels, values, strict=False):  # temporaries stay small
+            means = F.avg_pool2d(channel.double()[None], self.factor, ceil_mode=True)
+            plane[rows, columns] = means[0].float().numpy()

@@ -177,7 +177,7 @@ def test_failed_job_leaves_a_failed_run_and_no_open_one(tmp_path: Path, fit: Fit
 
 def check_goes_offline(folder: Path, caplog: pytest.LogCaptureFixture, *words: str) -> None:
     """Start an online run that cannot be; a warning with these words says so."""
-    logger = WandbRun(folder, offline=False)
+    logger = WandbRun(folder, offline=False, init_timeout_s=0.5)
     assert logger.experiment.offline
     logger.finish(succeeded=True)
     assert read_wandb(folder)

@@ -7,20 +7,19 @@ import pytest
 import wandb
 from wandb_files import Record, history_of, of_type, read_wandb, run_of, summary_of
 
-from miner.loggers import wandb as wandb_summary
-from miner.loggers.wandb import SweepRun, log_comparison
+from miner.loggers.wandb import log_comparison
 
-COLUMNS = ["run", "model.width", "psnr_db", "seed"]
-ROWS = [["0-a", "8", 31.5, 1], ["1-b", "[4,8]", None, 2], ["2-c", None, 30, None]]
+COLUMNS = ["run", "model.width", "psnr_db", "seed", "mixed"]
+ROWS = [["0-a", "8", 31.5, 1, 1.5], ["1-b", "[4,8]", None, 2, "all"], ["2-c", None, 30, None, None]]
 PAGE = "<html><head><title>t</title></head><body><script>let a = 1</script></body></html>"
 
 
-def close_sweep(folder: Path) -> list[Record]:
+def close_sweep(folder: Path, **limit: int) -> list[Record]:
     """Log the comparison of a sweep in a folder; gives the run's records."""
     page = folder / "comparison.html"
     page.write_text(PAGE)
-    sweep = SweepRun(folder, project="quality", group="evening")
-    log_comparison(COLUMNS, ROWS, sweep, {"finished": 2, "failed": 1}, page)
+    counts = {"finished": 2, "failed": 1}
+    log_comparison(folder, COLUMNS, ROWS, counts, project="quality", group="evening", **limit)
     return read_wandb(folder)
 
 
@@ -46,16 +45,11 @@ def test_table_holds_numbers_or_texts_by_column(folder: Path, records: list[Reco
     table = json.loads((files / row["comparison.path"]).read_text())
     assert table["columns"] == COLUMNS
     assert table["data"] == [
-        ["0-a", "8", 31.5, 1],
-        ["1-b", "[4,8]", None, 2],
-        ["2-c", None, 30, None],
+        ["0-a", "8", 31.5, 1, "1.5"],
+        ["1-b", "[4,8]", None, 2, "all"],
+        ["2-c", None, 30, None, None],
     ]
     assert of_type(records, "artifact")[0]["type"] == "run_table"
-
-
-def test_numbers_among_texts_become_texts() -> None:
-    rows = [["a", 1.5], ["b", "all"], ["c", None]]
-    assert wandb_summary._uniform(rows) == [["a", "1.5"], ["b", "all"], ["c", None]]
 
 
 def test_page_is_the_one_in_the_folder(folder: Path, records: list[Record]) -> None:
@@ -74,9 +68,8 @@ def test_closing_run_is_closed(records: list[Record]) -> None:
     assert wandb.run is None
 
 
-def test_a_large_page_stays_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wandb_summary, "_MAX_PAGE_BYTES", len(PAGE) - 1)
-    records = close_sweep(tmp_path)
+def test_a_large_page_stays_in_the_folder(tmp_path: Path) -> None:
+    records = close_sweep(tmp_path, max_page_bytes=len(PAGE) - 1)
     assert history_of(records, "comparison.path")
     assert not history_of(records, "comparison_page.path")
 

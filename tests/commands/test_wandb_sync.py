@@ -15,7 +15,7 @@ import wandb
 from runs import ROOT
 from wandb_files import read_wandb, run_of
 
-from miner.loggers.wandb import RunPlace, start_run
+from miner.loggers.wandb import start_run
 
 Sync = Callable[..., int]
 
@@ -184,8 +184,8 @@ def test_a_folder_that_is_not_there_is_refused(
 
 
 def test_the_file_that_is_uploaded_holds_group_and_tags(tmp_path: Path, script: ModuleType) -> None:
-    place = RunPlace(str(tmp_path), "miner", "fit", "evening", "seed=1", "why", ["seed=1"])
-    start_run(place, offline=True).finish()
+    filed = {"job_type": "fit", "group": "evening", "name": "seed=1", "notes": "why"}
+    start_run(tmp_path, True, project="miner", tags=["seed=1"], **filed).finish()
     (file,) = script.find_runs([tmp_path])
     assert file.parent.name.startswith("offline-run-")
     run = run_of(read_wandb(tmp_path))
@@ -194,8 +194,7 @@ def test_the_file_that_is_uploaded_holds_group_and_tags(tmp_path: Path, script: 
 
 
 def test_wandb_itself_finds_the_run(tmp_path: Path, script: ModuleType) -> None:
-    place = RunPlace(str(tmp_path), "miner", "fit")
-    start_run(place, offline=True).finish()
+    start_run(tmp_path, True, project="miner", job_type="fit").finish()
     files = list(map(str, script.find_runs([tmp_path])))
     command = [sys.executable, "-m", "wandb", "sync", "--dry-run", "--", *files]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)

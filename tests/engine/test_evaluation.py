@@ -1,4 +1,4 @@
-"""One pass over tiles: scores, previews and what the pass hands on."""
+"""One pass over tiles: scores, previews and the tiles that are passed on."""
 
 from types import SimpleNamespace
 
@@ -7,16 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from miner.engine import evaluation as evaluate_module
-from miner.engine.evaluation import evaluate, level_preview
-from miner.metrics import tile_metrics as scores_module
-from miner.metrics.squared_error import psnr_db
-from miner.metrics.tile_metrics import score
+from miner.engine.evaluation import Evaluation, evaluate, level_preview
+from miner.metrics.squared_error import psnr_db, squared_error
 from miner.pyramids.resample import reduce
-from miner.signals.regions import Region, slices, tiles
+from miner.signals.regions import Region, slices
 from miner.signals.signal import CPU, ArraySignal
 from miner.visual.display import to_display
-from miner.visual.plots import square_error
 
 
 class Known:
@@ -33,60 +29,59 @@ class Known:
         return self.levels[level][(slice(None), *slices(region))].clone()
 
 
-@pytest.fixture(autouse=True)
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (scores_module, evaluate_module):
-        monkeypatch.setattr(module, "tiles", lambda sides: tiles(sides, 16))
-
-
 def pair(*shape: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     source = torch.rand(shape, generator=generator)
     return source, source + 0.1 * torch.randn(shape, generator=generator)
 
 
-def image_signal(values: Tensor) -> ArraySignal:
-    return ArraySignal(values.numpy())
+def evaluated(source: Tensor, values: Tensor, written: Tensor | None = None) -> Evaluation:
+    """Evaluate in tiles of 16 x 16 pixels, which are written to a tensor."""
+    written = torch.empty_like(values) if written is None else written
+
+    def write(tile: Region, rendered: Tensor) -> None:
+        written[(slice(None), *slices(tile))] = rendered
+
+    return evaluate(Known(values), ArraySignal(source.numpy()), write, tile_side=16)
 
 
 def test_psnr_is_that_of_the_whole() -> None:
     source, values = pair(3, 40, 55)
-    scores = score(Known(values), image_signal(source), lambda *tile: None)
-    assert scores.psnr_db == pytest.approx(psnr_db(source, values), rel=1e-12)
+    scores = evaluated(source, values).scores
+    assert scores["psnr_db"] == pytest.approx(psnr_db(source, values), rel=1e-12)
+    assert set(scores) == {"psnr_db", "ssim", "seam_ratio", "render_time_s"}
 
 
 def test_tiles_make_up_the_clipped_image() -> None:
     source, values = pair(2, 40, 55)
     written = torch.full_like(values, -1)
-
-    def write(tile: Region, rendered: Tensor) -> None:
-        written[(slice(None), *slices(tile))] = rendered
-
-    evaluate(Known(values), image_signal(source), write)
+    evaluated(source, values, written)
     assert torch.equal(written, values.clamp(0, 1))
 
 
-def test_small_image_is_evaluated_as_it_is() -> None:
+def test_previews_of_a_small_image_are_its_pixels() -> None:
     source, values = pair(4, 40, 55)
-    found = evaluate(Known(values), image_signal(source), lambda *tile: None)
+    found = evaluated(source, values)
     assert np.array_equal(found.source, source.numpy())
     assert np.array_equal(found.rendered, values.clamp(0, 1).numpy())
-    assert np.array_equal(found.squared_error, square_error(source.numpy(), values.numpy()))
+    expected = squared_error(source, values) / 4
+    np.testing.assert_allclose(found.squared_error, expected, rtol=1e-6)
 
 
 def test_channels_that_cannot_be_shown_are_left_out_of_previews() -> None:
     source, values = pair(6, 20, 20)
-    found = evaluate(Known(values), image_signal(source), lambda *tile: None)
+    found = evaluated(source, values)
     assert np.array_equal(to_display(found.rendered), to_display(values.numpy()))
     assert len(found.source) == 3
 
 
-def test_level_is_shown_clipped() -> None:
+def test_preview_of_a_level_is_clipped() -> None:
     _, values = pair(3, 40, 55)
-    assert np.array_equal(level_preview(Known(values), 1), reduce(values).clamp(0, 1).numpy())
+    expected = reduce(values).clamp(0, 1).numpy()
+    assert np.array_equal(level_preview(Known(values), 1, tile_side=16), expected)
 
 
 def test_source_of_another_shape_is_rejected() -> None:
     source, values = pair(3, 20, 20)
     with pytest.raises(ValueError, match=r"source \(1, 20, 20\).*\(3, 20, 20\)"):
-        score(Known(values), image_signal(source[:1]), lambda *tile: None)
+        evaluated(source[:1], values)

@@ -1,0 +1,160 @@
+"""The pictures of a fit: its blocks, its error, and its quality over steps and time."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from miner.support.files import atomic_write
+from miner.visual import display
+from miner.visual.display import RGBImage, describe_level, level_colour
+
+Boxes = NDArray[np.integer]
+"""`(n, 4)`: x0, y0, x1, y1 in full-resolution pixels, ends exclusive; the image cuts them."""
+
+_BOXES_AT_ONCE = 2**16
+_SIDE_PER_LINE = 340  # a picture of so many pixels has outlines of one
+_PERCENTILE = 99.9
+_COMMON_RANGE = (0.25, 32.0)  # of errors in 1/255
+
+
+def draw_blocks(
+    image: NDArray[np.float32], levels: Mapping[int, Boxes], path: Path, sides: Sequence[int]
+) -> None:
+    """Draw which blocks each level needed over the dimmed image, as in the MINER paper.
+
+    After figure 4 of arXiv 2202.03532. Takes a `(C, H, W)` image of `sides` in the unit range, or a
+    preview of it.
+    """
+    picture = display.enlarge_to_screen(display.to_display(image))
+    rows = []
+    for level in sorted(levels, reverse=True):
+        count = len(levels[level])
+        text = f"{describe_level(level)}: {count:,} block{'' if count == 1 else 's'}"
+        rows.append((np.array([[_rgb(level)]], dtype=np.uint8), text))
+    outlined = blocks_picture(picture, levels, sides)
+    display.write_picture(path, display.with_legend(outlined, rows))
+
+
+def blocks_picture(
+    picture: RGBImage, levels: Mapping[int, Boxes], sides: Sequence[int]
+) -> RGBImage:
+    """Dim a picture of an image of `sides` (H, W) and outline in it the blocks of each level.
+
+    Outlines are drawn inside their block, and each level is inset by the width of all coarser
+    ones: as borders of coarse blocks are borders of fine ones too, no outline covers another.
+    """
+    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    canvas = cv2.addWeighted(picture, 0.2, grey, 0.3, 0).astype(np.uint8)
+    height, width = canvas.shape[:2]
+    scale = np.array([width / sides[1], height / sides[0]] * 2)
+    placed = {
+        level: np.rint(levels[level] * scale).astype(np.int32).clip(0, [width, height] * 2)
+        for level in sorted(levels, reverse=True)
+    }
+    largest = [int((b[:, 2:] - b[:, :2]).max()) for b in placed.values() if len(b)]
+    fitting = min(largest, default=0) // (4 * len(placed))
+    line = max(1, min(max(height, width) // _SIDE_PER_LINE, fitting))
+    for rank, (level, boxes) in enumerate(placed.items()):
+        for part in np.array_split(boxes, len(boxes) // _BOXES_AT_ONCE + 1):
+            _outline(canvas, part, rank * line, line, _rgb(level))
+    return canvas
+
+
+def _outline(
+    canvas: RGBImage, boxes: Boxes, inset: int, line: int, colour: tuple[int, ...]
+) -> None:
+    """Outline boxes of the canvas; small boxes have a smaller inset."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    start = np.minimum(inset, (sides.min(axis=1, keepdims=True) - 1) // 3)
+    for ring in range(line):
+        low, high = boxes[:, :2] + start + ring, boxes[:, 2:] - start - ring - 1
+        is_visible = (low <= high).all(axis=1)
+        (x0, y0), (x1, y1) = low[is_visible].T, high[is_visible].T
+        corners = np.stack([x0, y0, x1, y0, x1, y1, x0, y1], axis=1).reshape(-1, 4, 2)
+        cv2.polylines(canvas, list(corners), isClosed=True, color=colour)
+
+
+def _rgb(level: int) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(level_colour(level)[1:]))
+
+
+def draw_error(squared_error: NDArray[np.float32], path: Path, psnr_db: float) -> None:
+    """Draw the absolute error, RMS over channels, with a colour bar in 1/255 of full range.
+
+    Takes the squared error of each pixel `(H, W)`, mean over channels, or a preview of it; NaN
+    counts as full error. Colours end at the 99.9th percentile, and the largest error is stated.
+    """
+    error = display.enlarge_to_screen(_root(squared_error))
+    largest = float(error.max())
+    limit = float(np.percentile(error, _PERCENTILE)) or largest or 1.0
+    bar = _inferno(np.linspace(0, 1, 256, dtype=np.float32)[None])
+    white = np.full((1, 1, 3), 255, dtype=np.uint8)
+    rows = [
+        (white, f"absolute error in 1/255 of full range, RMS over channels; PSNR {psnr_db:.2f} dB"),
+        (bar, f"0 to {limit:.3g} ({_PERCENTILE}th percentile); largest {largest:.3g}"),
+    ]
+    picture = _inferno(error / np.float32(limit))
+    display.write_picture(path, display.with_legend(picture, rows))
+
+
+def error_picture(squared_error: NDArray[np.float32], side: int) -> RGBImage:
+    """Draw the RMS of `(H, W)` squared errors, at most `side` pixels a side.
+
+    Colours are the same for every image, so that pictures can be compared: black for a quarter of
+    1/255 of full range or less, the brightest for 32/255 or more, logarithmic between.
+    """
+    error = _root(display.reduce_to_side(squared_error, side))
+    low, high = np.log(_COMMON_RANGE)
+    return _inferno((np.log(np.maximum(error, _COMMON_RANGE[0])) - low) / (high - low))
+
+
+def _root(squared_error: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The error in 1/255 of full range."""
+    return cast(NDArray[np.float32], 255 * np.sqrt(np.nan_to_num(squared_error, nan=1)))
+
+
+def _inferno(values: NDArray[np.floating]) -> RGBImage:
+    """Colour `(H, W)` values from 0, black, to 1 and above, light yellow."""
+    grey = np.rint(255 * values.clip(0, 1)).astype(np.uint8)
+    return np.asarray(cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)[..., ::-1], dtype=np.uint8)
+
+
+def draw_curves(curve: Mapping[str, Sequence[float]], path: Path) -> None:
+    """Draw PSNR against steps and against seconds, one colour per level, coarse to fine.
+
+    Takes the columns `level`, `step`, `seconds`, `parameters` and `psnr_db` of a report, of one
+    length; points whose PSNR is not finite are left out.
+    """
+    from matplotlib.figure import Figure
+
+    columns = {name: np.asarray(column) for name, column in curve.items()}
+    levels = sorted({int(level) for level in curve["level"]}, reverse=True)
+    height = 4.0 + 0.24 * math.ceil(len(levels) / 2)
+    figure = Figure(figsize=(10, height), dpi=150, layout="constrained", facecolor="white")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, name, label in zip(panels, ("step", "seconds"), ("steps", "time (s)"), strict=True):
+        for level in levels:
+            is_level = columns["level"] == level
+            is_shown = is_level & np.isfinite(columns["psnr_db"])
+            n_parameters = int(columns["parameters"][is_level][-1])
+            axes.plot(
+                columns[name][is_shown],
+                columns["psnr_db"][is_shown],
+                color=level_colour(level),
+                marker="o" if is_shown.sum() == 1 else None,  # a line of one point is invisible
+                label=f"{describe_level(level)}: {n_parameters:,} parameters so far",
+            )
+        axes.set(xlabel=label)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set(ylabel="PSNR (dB)")
+    if levels:
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    with atomic_write(path) as scratch:
+        figure.savefig(scratch, format="png")

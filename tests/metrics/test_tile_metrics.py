@@ -1,0 +1,144 @@
+"""PSNR, seam ratio and their sums over tiles against closed forms and whole images."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from miner.metrics.squared_error import psnr_db, squared_error
+from miner.metrics.tile_metrics import TileMetrics, extended
+from miner.signals.regions import slices, tiles
+
+
+def noisy_pair(*shape: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    source = torch.rand(shape, generator=generator)
+    return source, source + 0.1 * torch.randn(shape, generator=generator)
+
+
+def metrics_of(
+    source: Tensor, reconstruction: Tensor, tile_side: int = 64, patch_size: int = 4
+) -> TileMetrics:
+    sides = tuple(source.shape[1:])
+    metrics = TileMetrics(sides, len(source), patch_size)
+    for tile in tiles(sides, tile_side):
+        box = (slice(None), *slices(extended(tile, sides)))
+        metrics.add(tile, source[box], reconstruction.clamp(0, 1)[box])
+    return metrics
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 20, 7), (2, 5, 6, 7)])
+def test_squared_error_is_the_sum_over_channels(shape: tuple[int, ...]) -> None:
+    source, reconstruction = noisy_pair(*shape)
+    expected = np.square(source.double().numpy() - reconstruction.double().clamp(0, 1).numpy())
+    found = squared_error(source, reconstruction).numpy()
+    np.testing.assert_allclose(found, expected.sum(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "error", "psnr"),
+    [
+        ((3, 4, 4), 0.5, 0.1, 20),
+        ((1, 2000, 2000), 0.0, 1e-4, 80),  # small errors survive the sum
+        ((1, 4, 4), 1.0, 6.0, math.inf),  # the reconstruction is clipped
+        ((1, 4, 4), 1.0, math.nan, math.nan),
+    ],
+)
+def test_psnr_of_a_known_error(
+    shape: tuple[int, ...], value: float, error: float, psnr: float
+) -> None:
+    source = torch.full(shape, value)
+    assert psnr_db(source, source + error) == pytest.approx(psnr, abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [((3, 4, 4), r"\(1, 0, 4\).*\(3, 4, 4\)"), ((1, 0, 4), "at least one pixel")],
+)
+def test_images_that_cannot_be_compared_are_rejected(other: tuple[int, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        psnr_db(torch.zeros(1, 0, 4), torch.zeros(other))
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 55), (1, 9, 10, 11)])
+def test_psnr_over_tiles_is_that_of_the_whole(shape: tuple[int, ...]) -> None:
+    pair = noisy_pair(*shape)
+    assert metrics_of(*pair, 6).psnr_db == pytest.approx(psnr_db(*pair), rel=1e-12)
+
+
+def slow_seam_ratio(source: Tensor, reconstruction: Tensor, patch_size: int) -> float:
+    """Look at each pixel: does a neighbour along an axis belong to another patch?"""
+    error = (source - reconstruction.clamp(0, 1)).double().square()
+    at_seam: list[float] = []
+    inside: list[float] = []
+    for index in np.ndindex(*source.shape[1:]):
+        touches = any(
+            0 <= i + step < side and (i + step) // patch_size != i // patch_size
+            for i, side in zip(index, source.shape[1:], strict=True)
+            for step in (-1, 1)
+        )
+        (at_seam if touches else inside).append(error[(slice(None), *index)].mean().item())
+    return float(np.mean(at_seam) / np.mean(inside))
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch_size"),
+    [((3, 16, 16), 4), ((1, 13, 22), 5), ((2, 1, 20), 4), ((1, 7, 8, 9), 3)],
+)
+@pytest.mark.parametrize("tile_side", [6, 64])
+def test_seam_ratio_agrees_with_a_walk_over_pixels(
+    shape: tuple[int, ...], patch_size: int, tile_side: int
+) -> None:
+    pair = noisy_pair(*shape)
+    expected = slow_seam_ratio(*pair, patch_size)
+    assert metrics_of(*pair, tile_side, patch_size).seam_ratio == pytest.approx(expected, rel=1e-6)
+
+
+def test_seam_ratio_ignores_the_outer_border() -> None:
+    source = torch.full((1, 8, 8), 0.5)
+    reconstruction = source + 0.1
+    reconstruction[:, 0] = reconstruction[:, -1] = 1.0
+    reconstruction[:, 3:5] = reconstruction[:, :, 3:5] = 0.5  # the only inner borders
+    assert metrics_of(source, reconstruction, patch_size=4).seam_ratio == 0
+
+
+# no inner border; only corners inside, and no error there; nothing inside
+@pytest.mark.parametrize("patch_size", [8, 2, 1])
+def test_seam_ratio_is_undefined(patch_size: int) -> None:
+    source = torch.full((1, 8, 8), 0.5)
+    reconstruction = source.clone()
+    reconstruction[:, 1:-1, 1:-1] += 0.1
+    assert metrics_of(source, reconstruction, patch_size=patch_size).seam_ratio is None
+
+
+def test_an_empty_patch_is_rejected() -> None:
+    with pytest.raises(ValueError, match="patch_size=0"):
+        TileMetrics((4, 4), 1, 0)
+
+
+@given(
+    st.integers(1, 3), st.integers(1, 40), st.integers(1, 40), st.integers(1, 45), st.integers(1, 9)
+)
+def test_scores_do_not_depend_on_the_tiles(
+    channels: int, height: int, width: int, tile_side: int, patch_size: int
+) -> None:
+    pair = noisy_pair(channels, height, width)
+    tiled, at_once = (metrics_of(*pair, side, patch_size) for side in (tile_side, 40))
+    expected = [at_once.psnr_db, at_once.ssim or 0, at_once.seam_ratio or 0]
+    found = [tiled.psnr_db, tiled.ssim or 0, tiled.seam_ratio or 0]
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(3, 10, 50), (3, 50, 10), (1, 20, 20, 20)])
+def test_ssim_is_undefined_without_a_full_window(shape: tuple[int, ...]) -> None:
+    assert metrics_of(*noisy_pair(*shape), 16).ssim is None
+
+
+def test_a_tile_without_what_follows_it_is_rejected() -> None:
+    tile = torch.zeros(1, 8, 8)
+    with pytest.raises(ValueError, match=r"shape \(1, 8, 8\).*\(1, 16, 18\)"):
+        TileMetrics((16, 20), 1, 4).add(((0, 8), (0, 8)), tile, tile)

@@ -1,0 +1,249 @@
+"""Pictures, judged by the pixels of the files."""
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from miner.visual.display import (
+    enlarge_to_screen,
+    level_colour,
+    reduce_to_side,
+    to_display,
+    with_legend,
+    write_picture,
+)
+from miner.visual.pictures import (
+    blocks_picture,
+    draw_blocks,
+    draw_curves,
+    draw_error,
+    error_picture,
+)
+
+SQUARE = (64, 64)
+BLACK = np.zeros((64, 64, 3), dtype=np.uint8)
+
+
+def grey_image(height: int, width: int, channels: int = 3) -> NDArray[np.float32]:
+    return np.full((channels, height, width), 0.5, dtype=np.float32)
+
+
+def read_png(path: Path) -> NDArray[np.uint8]:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    assert picture is not None
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def above_legend(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+    """Cut the picture out of a file with a legend."""
+    picture = read_png(path)
+    left = (picture.shape[1] - width) // 2
+    return picture[:height, left : left + width]
+
+
+def is_level(picture: NDArray[np.uint8], level: int) -> NDArray[np.bool_]:
+    return np.asarray((picture == tuple(bytes.fromhex(level_colour(level)[1:]))).all(axis=-1))
+
+
+def boxes(*corners: tuple[int, int, int, int]) -> NDArray[np.int64]:
+    return np.array(corners, dtype=np.int64).reshape(-1, 4)
+
+
+def curve(*points: tuple[int, float]) -> dict[str, list[float]]:
+    """The columns of a curve with these levels and qualities."""
+    counts = range(len(points))
+    columns = {"step": list(counts), "seconds": [n / 7 for n in counts]}
+    columns["parameters"] = [100 * n for n in counts]
+    return columns | {
+        "level": [level for level, _ in points],
+        "psnr_db": [psnr_db for _, psnr_db in points],
+    }
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_display_shows_grey_or_the_first_three_channels(channels: int) -> None:
+    image = np.linspace(0, 1, channels, dtype=np.float32).reshape(-1, 1, 1)
+    expected = np.rint(255 * image[:3, 0, 0]) if channels > 1 else np.zeros(3)
+    assert to_display(image)[0, 0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_display_shows_opaque_colour_and_hides_transparent_colour(channels: int) -> None:
+    image = np.zeros((channels, 128, 128), dtype=np.float32)
+    image[-1, :, 64:] = 1
+    picture = to_display(image)
+    assert set(np.unique(picture[:, :64])) == {204, 255}  # the checker
+    assert not picture[:, 64:].any()
+
+
+def test_display_clips_and_survives_nan() -> None:
+    image = np.array([[[-1.0, 2.0, math.nan, math.inf]]], dtype=np.float32)
+    assert to_display(image)[0, :, 0].tolist() == [0, 255, 0, 255]
+
+
+def test_display_rejects_other_shapes() -> None:
+    with pytest.raises(ValueError, match=r"\(4, 4\)"):
+        to_display(np.zeros((4, 4), dtype=np.float32))
+
+
+@pytest.mark.parametrize(("shape", "factor"), [((8, 8), 128), ((600, 300), 2), ((20, 2000), 1)])
+def test_small_pictures_are_enlarged_by_a_whole_factor(shape: tuple[int, int], factor: int) -> None:
+    enlarged = enlarge_to_screen(np.zeros(shape, dtype=np.float32))
+    assert enlarged.shape == (factor * shape[0], factor * shape[1])
+
+
+def test_large_pictures_are_reduced_by_area_means() -> None:
+    stripes = np.tile(np.array([0, 200], dtype=np.uint8), (4, 2048))
+    assert np.unique(reduce_to_side(stripes, 2048)).tolist() == [100]
+
+
+def test_legend_has_a_row_of_colour_and_text_for_each_entry() -> None:
+    red, blue = (np.array([[colour]], dtype=np.uint8) for colour in ((200, 0, 0), (0, 0, 200)))
+    picture = with_legend(BLACK, [(red, "first"), (blue, "second")])
+    assert not picture[:64, (picture.shape[1] - 64) // 2 :][:, :64].any()
+    rows = [np.nonzero((picture == colour).all(axis=-1))[0] for colour in (red[0], blue[0])]
+    assert 64 < rows[0].max() < rows[1].min()
+    for row in rows:
+        text = picture[row.min() : row.max(), 60:]
+        assert (text < 100).any() and (text == 255).any()
+
+
+def test_blocks_are_outlined_where_active_and_nowhere_else(tmp_path: Path) -> None:
+    levels = {1: boxes((0, 0, 32, 32)), 0: boxes((16, 0, 32, 16))}
+    draw_blocks(grey_image(64, 64), levels, tmp_path / "blocks.png", SQUARE)
+    picture = above_legend(tmp_path / "blocks.png", 1024, 1024)
+    coarse, fine = is_level(picture, 1), is_level(picture, 0)
+    assert coarse[0, :512].all()
+    assert coarse[:512, 511].all()
+    assert not coarse[512:].any()
+    assert not coarse[:, 512:].any()
+    assert fine.any()
+    assert not fine[:, :256].any()
+    assert not fine[256:].any()
+
+
+def test_untouched_picture_is_the_dimmed_image_pixel_for_pixel(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).random((1, 32, 32), dtype=np.float32)
+    draw_blocks(image, {0: boxes()}, tmp_path / "blocks.png", (32, 32))
+    picture = above_legend(tmp_path / "blocks.png", 1024, 1024)
+    expected = to_display(image).repeat(32, axis=0).repeat(32, axis=1) / 2
+    assert np.abs(picture - expected).max() <= 1
+
+
+def test_outlines_that_share_a_border_are_drawn_next_to_each_other(tmp_path: Path) -> None:
+    levels = {j: boxes((0, 0, 32 << j, 32 << j)) for j in range(4)}
+    draw_blocks(grey_image(256, 256), levels, tmp_path / "blocks.png", (256, 256))
+    row = above_legend(tmp_path / "blocks.png", 1024, 1024)[64:65]
+    starts = [int(np.argmax(is_level(row, level))) for level in (3, 2, 1, 0)]
+    assert starts == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (20, 2000), (2000, 20), (1, 1), (1, 300)])
+def test_blocks_of_odd_images(shape: tuple[int, int], tmp_path: Path) -> None:
+    levels = {1: boxes((0, 0, 64, 64)), 0: boxes((0, 0, 32, 32))}
+    draw_blocks(grey_image(*shape, 1), levels, tmp_path / "blocks.png", shape)
+    picture = read_png(tmp_path / "blocks.png")
+    assert is_level(picture, 1).any()
+    assert max(picture.shape) < 2400
+    assert min(picture.shape[:2]) > 60  # with the legend
+
+
+def test_blocks_beyond_the_image_are_cut(tmp_path: Path) -> None:
+    draw_blocks(grey_image(40, 40), {0: boxes((32, 32, 64, 64))}, tmp_path / "blocks.png", (40, 40))
+    drawn = is_level(above_legend(tmp_path / "blocks.png", 1040, 1040), 0)
+    assert drawn[-1, 32 * 26 :].all()
+    assert not drawn[: 32 * 26].any()
+
+
+def test_blocks_of_a_large_image_are_outlined_in_its_preview() -> None:
+    preview = np.zeros((100, 50, 3), dtype=np.uint8)
+    drawn = blocks_picture(preview, {0: boxes((80, 160, 160, 320))}, (1600, 800))
+    rows, columns = np.nonzero(is_level(drawn, 0))
+    assert [rows.min(), rows.max(), columns.min(), columns.max()] == [10, 19, 5, 9]
+    assert len(rows) == 2 * 10 + 2 * 3
+
+
+def test_boxes_are_outlined_as_opencv_draws_rectangles() -> None:
+    random = np.random.default_rng(0)
+    corners = random.integers(0, 60, (40, 2))
+    cut = np.concatenate([corners, corners + random.integers(1, 30, (40, 2))], axis=1).clip(0, 64)
+    expected = BLACK.copy()
+    for x0, y0, x1, y1 in cut.tolist():
+        cv2.rectangle(expected, (x0, y0), (x1 - 1, y1 - 1), bytes.fromhex(level_colour(0)[1:]))
+    assert np.array_equal(blocks_picture(BLACK, {0: cut}, SQUARE), expected)
+
+
+def test_error_is_bright_where_it_is_large_or_unknown(tmp_path: Path) -> None:
+    error = np.zeros(SQUARE, dtype=np.float32)
+    error[:32, :32] = 0.01
+    error[32:, 32:] = math.nan
+    draw_error(error, tmp_path / "error.png", 26.0)
+    brightness = above_legend(tmp_path / "error.png", 1024, 1024).sum(axis=-1, dtype=int)
+    assert brightness[800, 800] > 600  # NaN: the top of inferno is a light yellow
+    assert 40 < brightness[200, 200] < 300
+    assert brightness[200, 800] == brightness[800, 200] < 20
+
+
+@pytest.mark.parametrize("shape", [(100, 100), (20, 2000), (2000, 20)])
+def test_a_few_outliers_do_not_darken_the_map(tmp_path: Path, shape: tuple[int, int]) -> None:
+    error = np.full(shape, 1e-4, dtype=np.float32)
+    error[5, 5] = 1
+    draw_error(error, tmp_path / "error.png", math.inf)
+    picture = read_png(tmp_path / "error.png")
+    assert picture.sum(axis=-1, dtype=int)[0, picture.shape[1] // 2] > 600
+    assert max(picture.shape) < 2400
+
+
+def test_a_perfect_image_has_a_black_map(tmp_path: Path) -> None:
+    draw_error(np.zeros((1, 1), dtype=np.float32), tmp_path / "error.png", math.inf)
+    assert above_legend(tmp_path / "error.png", 1024, 1024).max() < 10
+
+
+def test_small_error_pictures_have_one_scale_of_colours() -> None:
+    errors = np.array([[0, 0.25, 32, 200]], dtype=np.float32) / 255
+    brightness = error_picture(errors**2, 320).sum(axis=-1, dtype=int)[0]
+    assert brightness[0] == brightness[1] < 20 < 600 < brightness[2] == brightness[3]
+    assert error_picture(np.zeros((400, 800), dtype=np.float32), 320).shape == (160, 320, 3)
+
+
+def test_every_level_has_its_curve_in_both_panels(tmp_path: Path) -> None:
+    points = [(1, 10), (1, 20), (1, 22), (0, 25), (0, 30), (0, 31)]
+    draw_curves(curve(*points), tmp_path / "curves.png")
+    panels = read_png(tmp_path / "curves.png")[:500]  # above the legend
+    for panel in np.array_split(panels, 2, axis=1):
+        assert is_level(panel, 0).any()
+        assert is_level(panel, 1).any()
+
+
+def test_a_single_point_is_marked(tmp_path: Path) -> None:
+    draw_curves(curve((2, 20.0)), tmp_path / "curves.png")
+    assert is_level(read_png(tmp_path / "curves.png")[:500], 2).any()  # above the legend
+
+
+@pytest.mark.parametrize("psnr", [[], [math.inf], [math.nan, 20, -math.inf, 21]])
+def test_curves_leave_out_what_is_not_finite(psnr: list[float], tmp_path: Path) -> None:
+    draw_curves(curve(*((0, value) for value in psnr)), tmp_path / "curves.png")
+    assert read_png(tmp_path / "curves.png").shape[1] == 1500
+
+
+def test_a_picture_replaces_the_old_file_at_once_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(scratch: Path, target: Path) -> None:
+        raise OSError("disk full")
+
+    path, points = tmp_path / "picture.png", curve((0, 20), (0, 21))
+    path.write_text("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        for draw in (lambda: write_picture(path, BLACK), lambda: draw_curves(points, path)):
+            with pytest.raises(OSError, match="disk full"):
+                draw()
+    assert path.read_text() == "old"
+    draw_curves(points, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.iterdir()) == [path]
