@@ -12,7 +12,8 @@ from miner.support.errors import ConfigError
 if TYPE_CHECKING:
     from miner.fitting.settings import FitSettings
 
-CONF_FOLDER = Path(__file__).resolve().parents[2] / "conf"
+_PACKAGED = Path(__file__).resolve().parents[1] / "conf"  # only in an installed wheel
+CONF_FOLDER = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
 
 
 def build_settings(config: DictConfig) -> "FitSettings":
