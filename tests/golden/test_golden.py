@@ -28,8 +28,8 @@ def recorded() -> dict[str, Any]:
     found = [entry["cases"] for entry in entries if entry["key"] == key]
     if not found:
         pytest.skip(
-            f"no digests were recorded for {key}: `python tests/golden/record_golden.py` adds them, on "
-            "a commit whose results are right; scripts/golden.py compares two commits anywhere"
+            f"no digests were recorded for {key}: `python tests/golden/record_golden.py` adds "
+            "them, on a commit whose results are right; scripts/golden.py compares two commits"
         )
     return found[0]
 
