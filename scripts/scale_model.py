@@ -1,37 +1,24 @@
 """What a very large image would take on many devices, from measured rows: a Markdown table.
 
-python scripts/model_scale.py [--gigapixels 100] [--ranks 64] [--per-machine 8] [--speed 1]
+python scripts/scale_model.py [--gigapixels 100] [--ranks 64] [--per-machine 8] [--speed 1]
 
-`--speed` is how many CPU cores one rank is worth in fitting and rendering: 1 where a rank is a
+`--speed` is how many CPU cores one process is worth in fitting and rendering: 1 where each has a
 core; for a GPU, a row of a GPU's microseconds per block over that of a core has to be measured.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 
 from rows import ROOT, read_rows
 
+Rows = Sequence[Mapping[str, str]]
 PATCH_SIDE = 16  # of experiment=fast, with which both files were measured
-ERROR_BYTES = 8  # of a block, which all ranks are told of when a level begins
-HEAD_BYTES = 16  # of an active block, when it ends: its number and its width
-NUMBER_BYTES = 4
+BLOCKS_PER_SHARD = 2048
+ERROR_BYTES = 8  # of a block, which all processes receive when a level begins
+HEADER_BYTES = 16  # of an active block, when it ends: its number and its width
+FLOAT_BYTES = 4
 LEVELS = 4 / 3  # pixels of all levels over those of the finest
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What rows say: seconds are of one core and a megapixel, `alone_s` of two cores."""
-
-    chunk_s: float
-    shared_s: float
-    alone_s: float
-    rank_gib: float
-    rank_gib_per_megapixel: float
-    scratch_bytes_per_pixel: float
-    parameters_per_pixel: float
-    active_blocks_per_chunk: int = 2048
 
 
 def main() -> None:
@@ -41,81 +28,81 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=64)
     parser.add_argument("--per-machine", type=int, default=8)
     parser.add_argument("--speed", type=float, default=1.0)
-    arguments = parser.parse_args()
-    measured = read_measured(
-        read_rows(ROOT / "results" / "ranks.tsv"), read_rows(ROOT / "results" / "memory.tsv")
-    )
-    settings = arguments.gigapixels, arguments.ranks, arguments.per_machine, arguments.speed
+    options = parser.parse_args()
+    results = ROOT / "results"
+    settings = options.gigapixels, options.ranks, options.per_machine, options.speed
     print("| quantity | formula | value |\n|---|---|---|")
-    for line in model(measured, *settings):
+    for line in model(
+        read_rows(results / "ranks.tsv"), read_rows(results / "memory.tsv"), *settings
+    ):
         print("| " + " | ".join(line) + " |")
 
 
-def read_measured(
-    ranks: Sequence[Mapping[str, str]], memory: Sequence[Mapping[str, str]]
-) -> Measured:
-    """Medians over the runs of one process with one thread, and the two largest images."""
-    alone = [row for row in ranks if (row["world_size"], row["threads"]) == ("1", "1")]
-    chunk_s = median(float(r["chunk_time_s"]) / float(r["megapixels"]) for r in alone)
-    fit_s = median(float(r["fit_time_s"]) / float(r["megapixels"]) for r in alone)
-    one, two = sorted(memory, key=lambda row: float(row["megapixels"]))[-2:]
-    larger, size = float(two["megapixels"]), float(two["peak_memory_gib"])
-    slope = (size - float(one["peak_memory_gib"])) / (larger - float(one["megapixels"]))
-    return Measured(
-        chunk_s=chunk_s,
-        shared_s=fit_s - chunk_s,
-        alone_s=(float(two["wall_time_s"]) - float(two["fit_time_s"])) / larger,
-        rank_gib=size - slope * larger,
-        rank_gib_per_megapixel=slope,
-        scratch_bytes_per_pixel=float(two["scratch_gib"]) * 2**30 / (1e6 * larger),
-        parameters_per_pixel=float(two["parameters_per_pixel"]),
-    )
+def per_megapixel(row: Mapping[str, str], name: str) -> float:
+    """A value of a row over the image's size."""
+    return float(row[name]) / float(row["megapixels"])
 
 
 def model(
-    m: Measured, gigapixels: float, world_size: int, per_machine: int, speed: float
+    ranks: Rows, memory: Rows, gigapixels: float, n_ranks: int, per_machine: int, speed: float
 ) -> list[tuple[str, str, str]]:
-    """Rows of quantity, formula and value."""
+    """Rows of quantity, formula and value.
+
+    Medians over the runs of one process with one thread, and the two largest images.
+    """
+    alone = [row for row in ranks if (row["ranks"], row["threads"]) == ("1", "1")]
+    chunk_s = median(per_megapixel(row, "chunk_time_s") for row in alone)
+    level_s = median(per_megapixel(row, "fit_time_s") for row in alone) - chunk_s
+    one, two = sorted(memory, key=lambda row: float(row["megapixels"]))[-2:]
+    grown = float(two["peak_memory_gib"]) - float(one["peak_memory_gib"])
+    gib = 1000 * grown / (float(two["megapixels"]) - float(one["megapixels"]))  # a gigapixel
+    base_gib = float(two["peak_memory_gib"]) - gib * float(two["megapixels"]) / 1000
+    first_rank_s = per_megapixel(two, "wall_time_s") - per_megapixel(two, "fit_time_s")
+    scratch_bytes = per_megapixel(two, "scratch_gib") * 2**30 / 1e6  # a pixel
+    density = float(two["parameters_per_pixel"])
+
     megapixels = 1000 * gigapixels
-    fit_s = megapixels * m.chunk_s / (world_size * speed)
-    shared_s = megapixels * m.shared_s / (world_size * speed)
-    chunk_s = m.chunk_s * PATCH_SIDE**2 * m.active_blocks_per_chunk / 1e6 / speed
-    blocks = 1e6 * megapixels / PATCH_SIDE**2
-    rank_gib = m.rank_gib + m.rank_gib_per_megapixel * megapixels
-    stored_gb = 1e-3 * megapixels * m.parameters_per_pixel * NUMBER_BYTES
-    told_gb = 1e-9 * blocks * (ERROR_BYTES + HEAD_BYTES)
-    scratch_gb = 1e-3 * megapixels * m.scratch_bytes_per_pixel
-    chunks = f"{m.chunk_s:.2f} s x {megapixels:,.0f} Mpx / ({world_size} x {speed:g})"
-    shared = f"{m.shared_s:.2f} s x {megapixels:,.0f} Mpx / ({world_size} x {speed:g})"
-    exchange = f"{blocks:,.0f} blocks x ({ERROR_BYTES} + {HEAD_BYTES}) bytes"
-    stored = f"{m.parameters_per_pixel:.2f} parameters per pixel x {NUMBER_BYTES} bytes"
+    shared = f"s x {megapixels:,.0f} Mpx / ({n_ranks} x {speed:g})"
+    share = megapixels / (n_ranks * speed)
+    last_s = chunk_s * PATCH_SIDE**2 * BLOCKS_PER_SHARD / 1e6 / speed
+    rank_gib = base_gib + gib * gigapixels
+    blocks = 1e9 * gigapixels / PATCH_SIDE**2
+    sent_gb = 1e-9 * blocks * (ERROR_BYTES + HEADER_BYTES)
     return [
-        ("fitting the chunks", chunks, hours(fit_s)),
-        ("scoring and rendering levels", shared, hours(shared_s)),
-        ("waiting for the last chunk", f"at most {chunk_s:.2f} s a level", hours(8 * chunk_s)),
+        ("fitting the chunks", f"{chunk_s:.2f} {shared}", duration(chunk_s * share)),
+        ("scoring and rendering levels", f"{level_s:.2f} {shared}", duration(level_s * share)),
+        ("waiting for the last chunk", f"at most {last_s:.2f} s a level", duration(8 * last_s)),
         (
             "reading, scoring, pictures: one process",
-            f"{m.alone_s:.2f} s x {megapixels:,.0f} Mpx",
-            hours(megapixels * m.alone_s),
+            f"{first_rank_s:.2f} s x {megapixels:,.0f} Mpx",
+            duration(megapixels * first_rank_s),
         ),
         (
-            "memory of a rank",
-            f"{m.rank_gib:.2f} GiB + {1000 * m.rank_gib_per_megapixel:.2f} GiB per gigapixel",
+            "memory of a process",
+            f"{base_gib:.2f} GiB + {gib:.2f} GiB per gigapixel",
             f"{rank_gib:,.0f} GiB, {per_machine * rank_gib:,.0f} a machine",
         ),
-        ("representation", stored, f"{stored_gb:,.0f} GB"),
+        (
+            "representation",
+            f"{density:.2f} parameters per pixel x {FLOAT_BYTES} bytes",
+            f"{gigapixels * density * FLOAT_BYTES:,.0f} GB",
+        ),
         (
             "scratch files",
-            f"{m.scratch_bytes_per_pixel:.1f} bytes per pixel",
-            f"{scratch_gb:,.0f} GB",
+            f"{scratch_bytes:.1f} bytes per pixel",
+            f"{gigapixels * scratch_bytes:,.0f} GB",
         ),
-        ("told to every rank, finest level", exchange, f"{told_gb:.1f} GB"),
-        ("the same, all levels", f"x {LEVELS:.2f}", f"{LEVELS * told_gb:.1f} GB"),
+        (
+            "sent to every process, finest level",
+            f"{blocks:,.0f} blocks x ({ERROR_BYTES} + {HEADER_BYTES}) bytes",
+            f"{sent_gb:.1f} GB",
+        ),
+        ("the same, all levels", f"x {LEVELS:.2f}", f"{LEVELS * sent_gb:.1f} GB"),
     ]
 
 
-def hours(seconds: float) -> str:
-    """Seconds as people say them."""
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

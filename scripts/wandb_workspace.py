@@ -1,8 +1,8 @@
-"""Make a W&B workspace, a saved view of a project, that shows sweeps as docs/dashboards.md says.
+"""Make a W&B workspace, a saved view of a project, that shows sweeps as the docs describe.
 
 pip install -e '.[workspace]'
-python scripts/make_workspace.py ENTITY/PROJECT              makes it and prints its address
-python scripts/make_workspace.py ENTITY/PROJECT --dry-run    prints its layout; needs no account
+python scripts/wandb_workspace.py ENTITY/PROJECT              makes it and prints its address
+python scripts/wandb_workspace.py ENTITY/PROJECT --dry-run    prints its layout; needs no account
 """
 
 import argparse
@@ -31,10 +31,15 @@ COLUMNS = ("psnr_db", "ssim", "n_parameters", "bits_per_pixel", "fit_time_s", "o
 
 def main() -> int:
     """Make the workspace, or print what it would hold."""
-    arguments = read_arguments()
-    entity, project = arguments.place
-    workspace = build(entity, project)
-    if arguments.dry_run:
+    summary, _, rest = __doc__.partition("\n")
+    parser = argparse.ArgumentParser(
+        description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("project", metavar="ENTITY/PROJECT", type=entity_and_project)
+    parser.add_argument("--dry-run", action="store_true", help="print the layout, save nothing")
+    options = parser.parse_args()
+    workspace = build(*options.project)
+    if options.dry_run:
         for section in workspace.sections:
             print(section.name)
             for panel in section.panels:
@@ -43,24 +48,13 @@ def main() -> int:
     try:
         workspace.save()  # type: ignore[no-untyped-call] # prints the address
     except wandb.errors.Error as error:
-        print(f"{entity}/{project}: no workspace is made: {error}", file=sys.stderr)
+        print(f"{'/'.join(options.project)}: no workspace is made: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def read_arguments() -> argparse.Namespace:
-    """The project and what to do."""
-    summary, _, rest = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("place", metavar="ENTITY/PROJECT", type=entity_and_project)
-    parser.add_argument("--dry-run", action="store_true", help="print the layout, save nothing")
-    return parser.parse_args()
-
-
 def entity_and_project(text: str) -> tuple[str, str]:
-    """Split the name of a project, which has to say whose it is."""
+    """Split the name of a project, which must name its owner."""
     entity, _, project = text.partition("/")
     if not entity or not project or "/" in project:
         raise argparse.ArgumentTypeError(f"{text}: must be ENTITY/PROJECT, as my-team/miner")
@@ -69,31 +63,11 @@ def entity_and_project(text: str) -> tuple[str, str]:
 
 def build(entity: str, project: str) -> workspaces.Workspace:
     """The workspace, not saved yet: runs grouped by sweep, best first."""
-    return workspaces.Workspace(
-        entity=entity,
-        project=project,
-        name=NAME,
-        sections=[curves(), costs(), pictures(), comparison()],
-        runset_settings=workspaces.RunsetSettings(
-            groupby=[expr.Metric("Group")],
-            order=[expr.Ordering(expr.Summary("psnr_db"), ascending=False)],
-            pinned_columns=[f"summary:{name}" for name in COLUMNS],
-        ),
-    )
-
-
-def curves() -> workspaces.Section:
-    """PSNR while the runs fit, over each of their axes."""
-    plots: list[panels.PanelTypes] = [
+    curves: list[panels.PanelTypes] = [
         panels.LinePlot(title=f"PSNR against {axis}", x=x, y=[y], title_x=axis, title_y=PSNR)
         for x, (y, axis) in CURVES.items()
     ]
-    return workspaces.Section(name="Fit", panels=plots, is_open=True)
-
-
-def costs() -> workspaces.Section:
-    """Where the runs ended: quality against what it cost."""
-    plots: list[panels.PanelTypes] = [
+    costs: list[panels.PanelTypes] = [
         panels.ScatterPlot(
             title=f"PSNR against {axis}",
             x=panels.SummaryMetric(name),
@@ -102,22 +76,29 @@ def costs() -> workspaces.Section:
         )
         for name, axis in COSTS.items()
     ]
-    return workspaces.Section(name="Quality and cost", panels=plots, is_open=True)
-
-
-def pictures() -> workspaces.Section:
-    """What the runs made of the image."""
-    browsers: list[panels.PanelTypes] = [
+    pictures: list[panels.PanelTypes] = [
         panels.MediaBrowser(title=key, media_keys=[key], num_columns=4) for key in MEDIA
     ]
-    return workspaces.Section(name="Pictures", panels=browsers)
-
-
-def comparison() -> workspaces.Section:
-    """The tables and pages of the closing runs."""
-    table = panels.WeavePanelSummaryTable(table_name="comparison")
-    page = panels.MediaBrowser(title="comparison page", media_keys=["comparison_page"])
-    return workspaces.Section(name="Comparison", panels=[table, page])
+    comparison: list[panels.PanelTypes] = [
+        panels.WeavePanelSummaryTable(table_name="comparison"),
+        panels.MediaBrowser(title="comparison page", media_keys=["comparison_page"]),
+    ]
+    return workspaces.Workspace(
+        entity=entity,
+        project=project,
+        name=NAME,
+        sections=[
+            workspaces.Section(name="Fit", panels=curves, is_open=True),
+            workspaces.Section(name="Quality and cost", panels=costs, is_open=True),
+            workspaces.Section(name="Pictures", panels=pictures),
+            workspaces.Section(name="Comparison", panels=comparison),
+        ],
+        runset_settings=workspaces.RunsetSettings(
+            groupby=[expr.Metric("Group")],
+            order=[expr.Ordering(expr.Summary("psnr_db"), ascending=False)],
+            pinned_columns=[f"summary:{name}" for name in COLUMNS],
+        ),
+    )
 
 
 if __name__ == "__main__":
