@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from bench_precision import Float64Readout, mean_block_psnr
-from bench_quality import reduce_pluto
+from bench import reduce_pluto
 from rows import ROOT, Value, append_row, provenance
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
