@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_precision import Float64Readout, mean_block_psnr
 from bench import reduce_pluto
+from bench_precision import Float64Readout, mean_block_psnr
 from rows import ROOT, Value, append_row, provenance
 from torch import Tensor
 from torch.autograd.function import FunctionCtx

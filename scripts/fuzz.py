@@ -2,11 +2,11 @@
 
     python scripts/fuzz.py images                   images of nine kinds: fuzz.tsv
     python scripts/fuzz.py representations          stored fits: fuzz_representation.tsv
-    python scripts/fuzz.py TARGET --first N --inputs 1 --keep FOLDER    one input again
+    python scripts/fuzz.py TARGET --first N --inputs 1 --results /tmp/row.tsv    one input again
 
 Whatever a file holds, it opens or is refused by an error of one line. Anything else is a crash:
 another error, a process that dies, too much memory. What takes too long hangs. An input follows
-from its number; `--keep` leaves in a folder the files that crash or hang.
+from its number.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import resource
-import shutil
 import signal
 import struct
 import tempfile
@@ -284,23 +283,30 @@ def resigned(
     return {**files, name: content, MANIFEST: signed(manifest)}
 
 
-def shard_metadata(random: Random, files: Files, other: Files) -> Files:
-    """Other metadata of a shard; all checksums fit."""
-    name = random.choice(shards(files))
-    tensors, metadata = opened(files[name])
+def in_some_shard(change: Callable[[Random, dict[str, Tensor], dict[str, str]], None]) -> Damage:
+    """A change of a shard's tensors and metadata, after which all checksums fit."""
+
+    def damage(random: Random, files: Files, other: Files) -> Files:
+        name = random.choice(shards(files))
+        tensors, metadata = opened(files[name])
+        change(random, tensors, metadata)
+        return resigned(files, name, tensors, metadata)
+
+    return damage
+
+
+def shard_metadata(random: Random, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Other metadata."""
     key = random.choice(sorted(set(metadata) - {"sha256", "tensors_sha256"}))
     if key == "stats" and random.random() < 0.8:
-        value = json.dumps(edited(random, json.loads(metadata[key])))
-        value = value.replace(f'"{NESTED}"', "[" * 100_000)
+        stats = json.dumps(edited(random, json.loads(metadata[key])))
+        metadata[key] = stats.replace(f'"{NESTED}"', "[" * 100_000)
     else:
-        value = str(random.choice([*NUMBERS, *VALUES, "[" * 100_000, "9" * 5000]))
-    return resigned(files, name, tensors, {**metadata, key: value})
+        metadata[key] = str(random.choice([*NUMBERS, *VALUES, "[" * 100_000, "9" * 5000]))
 
 
-def shard_tensors(random: Random, files: Files, other: Files) -> Files:
-    """Tensors of other types, shapes and names; all checksums fit."""
-    name = random.choice(shards(files))
-    tensors, metadata = opened(files[name])
+def shard_tensors(random: Random, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Tensors of other types, shapes and names."""
     key = random.choice(sorted(tensors))
     tensor, kind = tensors.pop(key), random.choice(TYPES)
     flat = tensor.flatten()
@@ -314,13 +320,11 @@ def shard_tensors(random: Random, files: Files, other: Files) -> Files:
         {random.choice(["x", "", "float64", "int8", "frames"]): tensor},
         {key: tensor, str(kind).removeprefix("torch."): more},
     ]
-    return resigned(files, name, tensors | random.choice(changes), metadata)
+    tensors.update(random.choice(changes))
 
 
-def shard_numbers(random: Random, files: Files, other: Files) -> Files:
-    """Block numbers, widths, frames and parameters out of range; all checksums fit."""
-    name = random.choice(shards(files))
-    tensors, metadata = opened(files[name])
+def shard_numbers(random: Random, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Block numbers, widths, frames and parameters out of range."""
     key = random.choice(sorted(tensors))
     flat = tensors[key].flatten().clone()
     for _ in range(min(len(flat), random.choice((1, 5, 10**6)))):
@@ -330,7 +334,7 @@ def shard_numbers(random: Random, files: Files, other: Files) -> Files:
             limits = torch.iinfo(flat.dtype)
             extremes = [limits.min, limits.max, -1, 0, 1, 2, 100, int(flat[at]) + 1 & 63]
         flat[at] = random.choice(extremes)
-    return resigned(files, name, {**tensors, key: flat.reshape(tensors[key].shape)}, metadata)
+    tensors[key] = flat.reshape(tensors[key].shape)
 
 
 def shard_header(random: Random, files: Files, other: Files) -> Files:
@@ -347,7 +351,8 @@ REPRESENTATION_DAMAGE: dict[str, Damage] = {
     **{one.__name__: in_some_file(one) for one in (flipped, cut, inserted, spliced)},
     **{one.__name__: one for one in (swapped, missing, foreign)},
     **{one.__name__: one for one in (manifest_value, manifest_sizes, manifest_names)},
-    **{one.__name__: one for one in (shard_metadata, shard_tensors, shard_numbers, shard_header)},
+    **{one.__name__: in_some_shard(one) for one in (shard_metadata, shard_tensors, shard_numbers)},
+    "shard_header": shard_header,
 }
 
 
@@ -377,6 +382,7 @@ def open_damaged_representation(path: Path, number: int) -> None:
 class Target(NamedTuple):
     """What is fuzzed; input n has the kind `kinds[n % len(kinds)]`."""
 
+    name: str
     kinds: Sequence[str]
     make_corpus: Callable[[], Any]
     damage: Callable[[int, Any], Files]
@@ -384,6 +390,7 @@ class Target(NamedTuple):
     refused_by: type[Exception]
     n_inputs: int
     seconds: int
+    columns: tuple[str, str, str] = ("", "", "")  # the file, its columns of kind and opened inputs
 
     def kind(self, number: int) -> str:
         """The kind of an input."""
@@ -392,11 +399,13 @@ class Target(NamedTuple):
 
 TARGETS = {
     "images": Target(
-        *(IMAGE_KINDS, make_images, damage_image, open_damaged_image, ImageError, 36_000, 30)
+        *("image opener", IMAGE_KINDS, make_images, damage_image, open_damaged_image),
+        *(ImageError, 36_000, 30, ("fuzz.tsv", "format", "images")),
     ),
     "representations": Target(
-        *(list(REPRESENTATION_DAMAGE), make_representations, damage_representation),
-        *(open_damaged_representation, RepresentationError, 14_000, 10),
+        *("representation", list(REPRESENTATION_DAMAGE), make_representations),
+        *(damage_representation, open_damaged_representation, RepresentationError),
+        *(14_000, 10, ("fuzz_representation.tsv", "mutation", "loaded")),
     ),
 }
 
@@ -420,8 +429,8 @@ def outcome(target: Target, path: Path, number: int = 0) -> str:
 
 
 def run(target: Target, number: int, corpus: Any, folder: Path) -> str:
-    """The outcome of an input in a process of its own; the files stay if it is no good one."""
-    path = write(target.damage(number, corpus), folder / str(number))
+    """The outcome of an input in a process of its own."""
+    path = write(target.damage(number, corpus), folder / "input")
     child = os.fork()
     if child == 0:
         code = 2
@@ -437,9 +446,7 @@ def run(target: Target, number: int, corpus: Any, folder: Path) -> str:
         os._exit(code)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     how = {0: "opened", 1: "refused", -signal.SIGALRM: "hangs"}.get(status, "crashes")
-    if status in (0, 1):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    else:
+    if status not in (0, 1):
         print(f"input {number} ({target.kind(number)}): {how}, exit code {status}", flush=True)
     return how
 
@@ -451,7 +458,6 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, help="36,000 images or 14,000 representations")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--results", type=Path, help="instead of the file in results/")
-    parser.add_argument("--keep", type=Path, help="folder for the files that crash or hang")
     options = parser.parse_args()
     target = TARGETS[options.target]
     n_inputs = options.inputs or target.n_inputs
@@ -459,26 +465,18 @@ def main() -> None:
     with ProcessPoolExecutor(1) as pool:
         corpus = pool.submit(target.make_corpus).result()
     outcomes: Counter[tuple[str, str]] = Counter()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = options.keep or Path(scratch)
-        folder.mkdir(exist_ok=True)
-        for number in range(options.first, options.first + n_inputs):
-            outcomes[target.kind(number), run(target, number, corpus, folder)] += 1
+    for number in range(options.first, options.first + n_inputs):
+        with tempfile.TemporaryDirectory() as folder:
+            outcomes[target.kind(number), run(target, number, corpus, Path(folder))] += 1
     origin = provenance(f"python scripts/fuzz.py {options.target} --inputs {n_inputs}")
+    file, kind_column, opened_column = target.columns
     for kind in target.kinds:
-        inputs = sum(count for (other, _), count in outcomes.items() if other == kind)
-        bad = {how: outcomes[kind, how] for how in ("refused", "crashes", "hangs")}
-        opened = outcomes[kind, "opened"]
-        row: dict[str, Value]
-        if options.target == "images":
-            row = {"target": "image opener", "format": kind, "inputs": inputs, "images": opened}
-            append_row(options.results or ROOT / "results/fuzz.tsv", origin | row | bad)
-        else:
-            row = {"target": "representation", "mutation": kind}
-            row |= {"inputs": inputs, "loaded": opened}
-            file = options.results or ROOT / "results/fuzz_representation.tsv"
-            append_row(file, row | bad | origin)
-        print(*row.values(), *bad.values(), sep="\t")
+        hows = {how: outcomes[kind, how] for how in ("opened", "refused", "crashes", "hangs")}
+        row: dict[str, Value] = {"target": target.name, kind_column: kind}
+        row |= {"inputs": sum(hows.values()), opened_column: hows.pop("opened")} | hows
+        row = origin | row if target is TARGETS["images"] else row | origin  # as in results/
+        append_row(options.results or ROOT / "results" / file, row)
+        print(*row.values(), sep="\t")
 
 
 if __name__ == "__main__":
