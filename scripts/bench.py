@@ -8,7 +8,7 @@
     python scripts/bench.py startup                          seconds until a command answers
 
 IMAGES is a folder with the images that the README names. What is compared runs in turn, so that
-ratios survive a machine whose speed drifts.
+ratios survive a machine whose speed drifts. The columns are those of the file in results/.
 """
 
 import argparse
@@ -23,43 +23,32 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-from rows import ROOT, Value, append_row, provenance
+from rows import ROOT, append_row, provenance, read_header
 
-Row = dict[str, Value]
+Row = dict[str, Any]
 Options = argparse.Namespace
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-_BLOCK = 512  # of st_blocks, in bytes
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+BLOCK = 512  # of st_blocks, in bytes
 MAX_PIXELS = 2**33
 
 
 class Fit(NamedTuple):
-    """A run that has ended: its folder, report, provenance, seconds, and peak memory in bytes."""
+    """A run that has ended: its folder; its report and all that is measured of every run."""
 
     folder: Path
-    report: dict[str, Any]
-    origin: Row
-    seconds: float
-    peak_bytes: int
-
-    def pick(self, *names: str) -> Row:
-        """Some values of the report."""
-        return {name: self.report[name] for name in names}
-
-    @property
-    def megapixels(self) -> float:
-        """Size of the image."""
-        return float(self.report["width_px"] * self.report["height_px"] / 1e6)
+    row: Row
 
 
 @contextmanager
 def fit(
     image: Path, settings: Sequence[str], parent: Path | None = None, n_threads: int | None = None
 ) -> Iterator[Fit]:
-    """Fit an image in a process of its own; the folder, in `parent`, is removed at the end."""
+    """Fit an image in another process; the run's folder, in `parent`, is removed at the end."""
     environment = {} if n_threads is None else {"OMP_NUM_THREADS": str(n_threads)}
     shown = [*(f"{name}={value}" for name, value in environment.items()), "python -m miner.run"]
     origin = provenance(" ".join([*shown, *settings, f"image.path={image.name}"]))
@@ -75,8 +64,10 @@ def fit(
         if process.returncode != 0:
             raise SystemExit(f"a fit ended with {process.returncode}: {origin['command']}")
         run = Path(folder) / "run"
-        report = json.loads((run / "report.json").read_text())
-        yield Fit(run, report, origin, seconds, usage.ru_maxrss * _RSS_UNIT)
+        row = json.loads((run / "report.json").read_text()) | origin
+        row |= {"image": image.name, "megapixels": row["width_px"] * row["height_px"] / 1e6}
+        row |= {"process_time_s": seconds, "process_gib": usage.ru_maxrss * RSS_UNIT / 2**30}
+        yield Fit(run, row)
 
 
 REFERENCE = ("experiment=miner_pl_pluto", "backend=eager")
@@ -98,30 +89,19 @@ JOBS: dict[str, tuple[Sequence[str], Sequence[Sequence[str]]]] = {  # images, re
 def quality(options: Options) -> Iterator[Row]:
     """Fits of each job; PSNR is measured again here, on what the run stored."""
     with tempfile.TemporaryDirectory() as scratch:
-        for name in options.job or JOBS:
-            images, recipes = JOBS[name]
-            for image in images:
+        for job in options.job or JOBS:
+            images, recipes = JOBS[job]
+            for image, seed, recipe in product(images, range(options.repeats), recipes):
                 path = options.images / image
                 if image.startswith("pluto"):
-                    path = reduce_pluto(options.images / "pluto.jpg", Path(scratch) / image)
-                for seed in range(options.repeats):
-                    for recipe in recipes:
-                        settings = [*recipe, f"seed={seed}", "logger=none"]
-                        with fit(path, settings) as done:
-                            check_psnr(path, done)
-                            row = {"job": name, "image": image, "recipe": " ".join(recipe)}
-                            yield (
-                                row
-                                | done.pick(
-                                    *("psnr_db", "ssim", "seam_ratio", "n_parameters"),
-                                    *("parameters_per_pixel", "bits_per_pixel", "fit_time_s"),
-                                    *("render_time_s", "wall_time_s", "peak_memory_gib", "seed"),
-                                )
-                                | done.origin
-                            )
+                    path = Path(scratch) / image
+                    reduce_pluto(options.images / "pluto.jpg", path)
+                with fit(path, [*recipe, f"seed={seed}", "logger=none"]) as run:
+                    check_psnr(path, run)
+                    yield run.row | {"job": job, "recipe": " ".join(recipe)}
 
 
-def reduce_pluto(source: Path, target: Path) -> Path:
+def reduce_pluto(source: Path, target: Path) -> None:
     """Write pluto.jpg reduced by area to 4096x4096 and then to 1024x1024, as grey or as RGB."""
     pixels = cv2.imread(str(source), cv2.IMREAD_GRAYSCALE)
     if pixels is None:
@@ -129,10 +109,9 @@ def reduce_pluto(source: Path, target: Path) -> Path:
     for side in (4096, 1024):
         pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(target), cv2.merge([pixels] * 3) if "rgb" in target.stem else pixels)
-    return target
 
 
-def check_psnr(image: Path, done: Fit) -> None:
+def check_psnr(image: Path, run: Fit) -> None:
     """Compare the reported PSNR with that of a rendering in this process."""
     import torch
 
@@ -141,11 +120,9 @@ def check_psnr(image: Path, done: Fit) -> None:
     from miner.metrics.squared_error import psnr_db
 
     source = torch.from_numpy(open_image(str(image), MAX_PIXELS).pixels)
-    measured = psnr_db(source, torch.from_numpy(miner.load(done.folder).render()))
-    if abs(measured - done.report["psnr_db"]) > 1e-6:
-        raise SystemExit(
-            f"{image.name}: reported {done.report['psnr_db']} dB, measured {measured} dB"
-        )
+    measured = psnr_db(source, torch.from_numpy(miner.load(run.folder).render()))
+    if abs(measured - run.row["psnr_db"]) > 1e-6:
+        raise SystemExit(f"{image.name}: reported {run.row['psnr_db']} dB, measured {measured} dB")
 
 
 def scaling(options: Options) -> Iterator[Row]:
@@ -165,16 +142,10 @@ def scaling(options: Options) -> Iterator[Row]:
             images.append(Path(scratch) / f"{side}.png")
             cv2.imwrite(str(images[-1]), whole[rows : rows + side, columns : columns + side])
         for image in options.repeats * images:
-            with fit(image, settings) as done:
-                n_active = sum(level["n_active"] for level in done.report["levels"])
-                microseconds = 1e6 * done.report["fit_time_s"] / n_active
-                yield (
-                    {"megapixels": done.megapixels, "n_active": n_active}
-                    | done.pick("fit_time_s")
-                    | {"microseconds_per_block": microseconds}
-                    | done.pick("wall_time_s", "peak_memory_gib")
-                    | done.origin
-                )
+            with fit(image, settings) as run:
+                n_active = sum(level["n_active"] for level in run.row["levels"])
+                microseconds = 1e6 * run.row["fit_time_s"] / n_active
+                yield run.row | {"n_active": n_active, "microseconds_per_block": microseconds}
 
 
 def ranks(options: Options) -> Iterator[Row]:
@@ -189,17 +160,12 @@ def ranks(options: Options) -> Iterator[Row]:
         if n_processes > 1:
             settings[-1:] = ["trainer=ddp", "trainer.accelerator=cpu"]
             settings.append(f"trainer.devices={n_processes}")
-        with fit(options.image, settings, n_threads=n_threads) as done:
-            digests, seconds = read_shards(done.folder / "representation")
+        with fit(options.image, settings, n_threads=n_threads) as run:
+            digests, seconds = read_shards(run.folder / "representation")
             expected = expected or digests
-            yield (
-                {"image": options.image.name, "megapixels": done.megapixels}
-                | {"ranks": done.report["world_size"], "threads": n_threads}
-                | {"n_chunks": len(digests), "chunk_time_s": seconds}
-                | done.pick("fit_time_s", "wall_time_s", "psnr_db")
-                | {"same_bits": str(digests == expected)}
-                | done.origin
-            )
+            row = run.row | {"ranks": run.row["world_size"], "threads": n_threads}
+            row |= {"n_chunks": len(digests), "chunk_time_s": seconds}
+            yield row | {"same_bits": str(digests == expected)}
 
 
 def read_shards(folder: Path) -> tuple[dict[str, str], float]:
@@ -222,19 +188,13 @@ def memory(options: Options) -> Iterator[Row]:
         with (
             tempfile.TemporaryDirectory(dir=options.folder) as folder,
             watch_scratch(Path(folder)) as sizes,
-            fit(image, settings, Path(folder)) as done,
+            fit(image, settings, Path(folder)) as run,
         ):
-            limit = 1 + done.report["settings"]["config"]["fitting"]["max_memory_gib"]
-            yield (
-                {"image": image.name, "megapixels": done.megapixels}
-                | {"settings": " ".join(settings), "peak_memory_gib": done.peak_bytes / 2**30}
-                | {"reported_gib": done.report["peak_memory_gib"], "limit_gib": limit}
-                | {"scratch_gib": max(sizes, default=0) / 2**30}
-                | done.pick("psnr_db", "ssim", "n_parameters", "parameters_per_pixel")
-                | done.pick("fit_time_s", "wall_time_s")
-                | {"process_time_s": done.seconds}
-                | done.origin
-            )
+            row = run.row | {"reported_gib": run.row["peak_memory_gib"]}
+            limit = 1 + row["settings"]["config"]["fitting"]["max_memory_gib"]
+            row |= {"limit_gib": limit, "settings": " ".join(settings)}
+            row |= {"scratch_gib": max(sizes, default=0) / 2**30}
+            yield row | {"peak_memory_gib": row["process_gib"]}
 
 
 @contextmanager
@@ -262,7 +222,7 @@ def scratch_bytes(folder: Path) -> int:
     for parent, _, names in os.walk(folder):
         for name in names if ".miner-scratch" in parent else ():
             with contextlib.suppress(FileNotFoundError):
-                total += (Path(parent) / name).stat().st_blocks * _BLOCK
+                total += (Path(parent) / name).stat().st_blocks * BLOCK
     return total
 
 
@@ -322,7 +282,7 @@ def ssim_of_runs(source: Any, other: Any) -> float:
     for tile in tiles(sides):
         around = (slice(None), *slices(extended(tile, sides)))
         metrics.add(tile, source[around], other[around])
-    return metrics.ssim or 0.0
+    return float(metrics.ssim or 0.0)
 
 
 TORCHMETRICS = "SSIM by torchmetrics"
@@ -379,8 +339,10 @@ def main() -> None:
     commands.choices["memory"].add_argument("--folder", type=Path, required=True)
     commands.choices["memory"].add_argument("--override", action="append", default=[])
     options = parser.parse_args()
-    for row in options.measure(options):
-        append_row(options.results or ROOT / "results" / f"{options.command}.tsv", row)
+    path = ROOT / "results" / f"{options.command}.tsv"
+    for values in options.measure(options):
+        row = {name: values[name] for name in read_header(path)}
+        append_row(options.results or path, row)
         print(*(f"{name}={value}" for name, value in row.items()), sep="  ", flush=True)
 
 

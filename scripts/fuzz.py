@@ -30,7 +30,7 @@ from typing import Any, Literal, NamedTuple
 import psutil
 import torch
 from fuzz_corpus import Files, make_images, make_representations
-from rows import ROOT, Value, append_row, provenance
+from rows import ROOT, Value, append_row, provenance, read_header
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -390,7 +390,7 @@ class Target(NamedTuple):
     refused_by: type[Exception]
     n_inputs: int
     seconds: int
-    columns: tuple[str, str, str] = ("", "", "")  # the file, its columns of kind and opened inputs
+    file: str = ""  # in results/
 
     def kind(self, number: int) -> str:
         """The kind of an input."""
@@ -400,12 +400,12 @@ class Target(NamedTuple):
 TARGETS = {
     "images": Target(
         *("image opener", IMAGE_KINDS, make_images, damage_image, open_damaged_image),
-        *(ImageError, 36_000, 30, ("fuzz.tsv", "format", "images")),
+        *(ImageError, 36_000, 30, "fuzz.tsv"),
     ),
     "representations": Target(
         *("representation", list(REPRESENTATION_DAMAGE), make_representations),
         *(damage_representation, open_damaged_representation, RepresentationError),
-        *(14_000, 10, ("fuzz_representation.tsv", "mutation", "loaded")),
+        *(14_000, 10, "fuzz_representation.tsv"),
     ),
 }
 
@@ -469,13 +469,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             outcomes[target.kind(number), run(target, number, corpus, Path(folder))] += 1
     origin = provenance(f"python scripts/fuzz.py {options.target} --inputs {n_inputs}")
-    file, kind_column, opened_column = target.columns
+    path = ROOT / "results" / target.file
     for kind in target.kinds:
         hows = {how: outcomes[kind, how] for how in ("opened", "refused", "crashes", "hangs")}
-        row: dict[str, Value] = {"target": target.name, kind_column: kind}
-        row |= {"inputs": sum(hows.values()), opened_column: hows.pop("opened")} | hows
-        row = origin | row if target is TARGETS["images"] else row | origin  # as in results/
-        append_row(options.results or ROOT / "results" / file, row)
+        columns = {"images": hows["opened"], "loaded": hows["opened"]}
+        known: dict[str, Value] = {"target": target.name, "format": kind, "mutation": kind}
+        known |= {"inputs": sum(hows.values())} | hows | columns | origin
+        row = {name: known[name] for name in read_header(path)}
+        append_row(options.results or path, row)
         print(*row.values(), sep="\t")
 
 
