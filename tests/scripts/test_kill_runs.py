@@ -10,7 +10,13 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from kill_runs import PLACES, SETTINGS, ends_like, find, phase, results, start, try_all
 
-SMALL = (*SETTINGS, "image.crop_px=64", "fitting.max_steps=20", "fitting.blocks_per_shard=1")
+SMALL = (
+    *SETTINGS,
+    "image.crop_px=64",
+    "fitting.max_steps=20",
+    "fitting.blocks_per_shard=1",
+    "pictures=false",
+)
 
 
 @pytest.mark.parametrize("place", PLACES)
