@@ -269,7 +269,7 @@ def ssim_by_torchmetrics(source: Any, other: Any) -> float:
             other[around], source[around], sigma=1.5, data_range=1.0, return_full_image=True
         )
         total += float(found[..., 5:-5, 5:-5].double().sum())
-    return total / (channels * (height - 10) * (width - 10))
+    return float(total / (channels * (height - 10) * (width - 10)))
 
 
 def ssim_of_runs(source: Any, other: Any) -> float:
