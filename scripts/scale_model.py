@@ -50,7 +50,7 @@ def model(
 
     Medians over the runs of one process with one thread, and the two largest images.
     """
-    alone = [row for row in ranks if (row["ranks"], row["threads"]) == ("1", "1")]
+    alone = [row for row in ranks if (row["world_size"], row["threads"]) == ("1", "1")]
     chunk_s = median(per_megapixel(row, "chunk_time_s") for row in alone)
     level_s = median(per_megapixel(row, "fit_time_s") for row in alone) - chunk_s
     one, two = sorted(memory, key=lambda row: float(row["megapixels"]))[-2:]
