@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"^(?P<indent> *)(?P<name>\w+): *(?P<value>[^#]*?)(?: *# (?P<comment>.*))?$")
 _HEAD = """# Settings
 
-`group=option` chooses a part, `group.setting=value` sets a number of it. The defaults are shown; the
-first option of a group is its default. `python -m miner.run --help` prints the same in a terminal, and
-`--cfg job` shows the configuration of a command without running it.
+`group=option` chooses a part, `group.setting=value` sets a number of it. The defaults are shown;
+the first option of a group is its default. `python -m miner.run --help` prints the same in a
+terminal, and `--cfg job` shows the configuration of a command without running it.
 """
 
 
