@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 INCOMPLETE := $(VENV)/.incomplete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint format types bench wheels clean
+.PHONY: help setup run test test-slow lint format types docs bench wheels clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -39,14 +39,17 @@ format: setup ## lay out the code and mend what can be mended
 types: setup ## check types
 	$(PY) -m mypy
 
+docs: setup ## build the documentation in site/; a broken reference is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
 bench: setup ## measure quality on a folder of images; IMAGES=folder
-	$(PY) scripts/bench_quality.py $(IMAGES)
+	$(PY) scripts/bench.py quality $(IMAGES)
 
 wheels: setup ## wheels for a GPU machine without a network; THERE=its `pip list`
 	$(PY) scripts/pack_wheels.py $(THERE)
 
 clean: ## remove caches; .venv and outputs stay
-	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site
 
 # .incomplete marks a set-up in progress, so what an interrupted one left is thrown away.
 # torch goes first, on its own, so that nothing else can bring in a newer one.
@@ -55,10 +58,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "MINER needs Python 3.11 or later, and '$(PYTHON)' is not;" \
 	       "name another one: make PYTHON=/path/to/python3.11"; exit 1; } >&2
-	@echo "Setting up $(VENV) (once, about two minutes) ..."
+	@echo "Setting up $(VENV) (once, about three minutes) ..."
 	@if [ -e $(INCOMPLETE) ]; then rm -rf $(VENV); fi
 	@mkdir -p $(VENV) && rm -f $@ && touch $(INCOMPLETE)
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install -c constraints.txt torch
-	@PIP_USE_PEP517=1 $(PIP) install -c constraints.txt -e '.[dev,optuna,submitit,workspace]'
+	@PIP_USE_PEP517=1 $(PIP) install -c constraints.txt -e '.[dev,docs,optuna,submitit,workspace]'
 	@mv $(INCOMPLETE) $@

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from bench_quality import reduce_pluto
+from bench import reduce_pluto
 from rows import ROOT, Value, append_row, provenance
 from torch import Tensor
 

@@ -17,10 +17,7 @@ from typing import Any
 
 import pyvips
 
-MOST_CUT = 1.5
-"""Pictures on one shelf are at most so many times as high as it is."""
-
-_OF_PHOTOGRAPHS = ("uchar", "ushort")
+MAX_HEIGHT_RATIO = 1.5  # of two pictures on one shelf
 
 
 def main() -> None:
@@ -31,32 +28,28 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=32768)
     parser.add_argument("--height", type=int, default=32768)
     parser.add_argument("--compression", choices=["deflate", "none"], default="deflate")
-    arguments = parser.parse_args()
-    if min(arguments.width, arguments.height) < 1:
-        parser.error(f"{arguments.width}x{arguments.height}: give sides of 1 pixel or more")
+    options = parser.parse_args()
+    if min(options.width, options.height) < 1:
+        parser.error(f"{options.width}x{options.height}: give sides of 1 pixel or more")
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=arguments.target.parent) as scratch:
-        pictures = decoded(arguments.folder, Path(scratch))
-        image = composed(pictures, arguments.width, arguments.height)
-        write(image, arguments.target, arguments.compression)
-    seconds, size = time.perf_counter() - began, arguments.target.stat().st_size
-    print(f"{arguments.target}: {size / 2**30:.2f} GiB in {seconds:.0f} s")
+    with tempfile.TemporaryDirectory(dir=options.target.parent) as scratch:
+        image = composed(decoded(options.folder, Path(scratch)), options.width, options.height)
+        write(image, options.target, options.compression)
+    seconds, size = time.perf_counter() - began, options.target.stat().st_size
+    print(f"{options.target}: {size / 2**30:.2f} GiB in {seconds:.0f} s")
 
 
 def decoded(folder: Path, scratch: Path) -> list[Any]:
-    """The folder's 8- and 16-bit pictures as 8-bit RGB, uncompressed in files of their own.
-
-    Parts of such files are read without holding the rest in memory.
-    """
+    """The folder's 8- and 16-bit pictures as 8-bit RGB, in files of which regions can be read."""
     pictures = []
     for path in sorted(folder.iterdir()):
         try:
             image = pyvips.Image.new_from_file(str(path), access="sequential")
         except pyvips.Error:
-            print(f"{path.name}: passed over, not an image that libvips opens")
+            print(f"{path.name}: skipped, not an image that libvips opens")
             continue
-        if image.format not in _OF_PHOTOGRAPHS:
-            print(f"{path.name}: passed over, its values are {image.format}")
+        if image.format not in ("uchar", "ushort"):
+            print(f"{path.name}: skipped, its values are {image.format}")
             continue
         plain = scratch / f"{path.stem}.v"
         image.autorot().colourspace("srgb")[:3].cast("uchar").write_to_file(str(plain))
@@ -70,7 +63,7 @@ def shelves(pictures: list[Any]) -> list[list[Any]]:
     """The pictures in groups of similar height, low ones first."""
     groups: list[list[Any]] = []
     for picture in sorted(pictures, key=lambda picture: picture.height):
-        if groups and picture.height <= MOST_CUT * groups[-1][0].height:
+        if groups and picture.height <= MAX_HEIGHT_RATIO * groups[-1][0].height:
             groups[-1].append(picture)
         else:
             groups.append([picture])
@@ -97,28 +90,21 @@ def filled_row(source: Iterator[Any], width: int, height: int) -> Any:
 
 
 def composed(pictures: list[Any], width: int, height: int) -> Any:
-    """An image of shelves in turn, computed part by part when it is written."""
+    """An image of shelves in turn, computed region by region when it is written."""
     stock = [(group[0].height, variants(group)) for group in shelves(pictures)]
     image = None
     for shelf_height, source in itertools.cycle(stock):
-        signal_store = height - (image.height if image else 0)
-        row = filled_row(source, width, min(shelf_height, signal_store))
+        rest = height - (image.height if image else 0)
+        row = filled_row(source, width, min(shelf_height, rest))
         image = image.join(row, "vertical") if image else row
         if image.height == height:
             return image
 
 
 def write(image: Any, target: Path, compression: str) -> None:
-    """Write a tiled BigTIFF, in tiles of 512 pixels a side."""
-    image.tiffsave(
-        str(target),
-        tile=True,
-        tile_width=512,
-        tile_height=512,
-        bigtiff=True,
-        compression=compression,
-        predictor="horizontal",
-    )
+    """Write a tiled BigTIFF."""
+    tiles = {"tile": True, "tile_width": 512, "tile_height": 512, "bigtiff": True}
+    image.tiffsave(str(target), **tiles, compression=compression, predictor="horizontal")
 
 
 if __name__ == "__main__":

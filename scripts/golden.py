@@ -3,8 +3,9 @@
     python scripts/golden.py record TREE OUT.json [CASE ...]    run the cases in a checkout
     python scripts/golden.py compare A.json B.json              name the cases that differ
 
-Bits depend on the processor, its threads, the compiler and the versions of the libraries, so record
-both commits on one machine, each with its own copy of this script.
+Bits depend on the processor, the threads, the compiler and the versions of the libraries, so record
+both commits on one machine, each with its own copy of this script. tests/golden compares a few fits
+with digests that are kept in the repository.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ import cv2
 import numpy as np
 import OpenEXR
 from safetensors import safe_open
+
+Result = dict[str, Any]
+Settings = Mapping[str, Any]
 
 BASE = {
     "image": "astronaut",
@@ -77,39 +81,27 @@ RUNS = {
 FILES = {"alpha": "alpha.png", "sixteen_bit": "sixteen_bit.png", "exr": "float.exr"}
 SCORES = ("psnr_db", "ssim", "seam_ratio")
 EXACT = ("n_parameters", "image_sha256")
+TOLERANCE = 1e-9  # of scores
 
-VOLUME = """
-import sys, numpy as np, torch, miner
+SHORT = {"patch_size": 8, "capacity": "uniform", "model.width": 3, "fitting.max_steps": 3}
+BY_TRITON = SHORT | {"backend._target_": "miner.kernels.backend.TritonBackend"}
+FITS: dict[str, tuple[str, dict[str, Settings]]] = {  # array, and folder of each fit: its settings
+    "volume": ("volume.npy", {".": {"patch_size": 8, "fitting.max_steps": 30}}),
+    "triton": (
+        "noise.npy",
+        {"0": BY_TRITON, "1": BY_TRITON | {"readout": "learned", "fitting.batch_pixels": 20}},
+    ),
+}
+FIT = """
+import json, sys, numpy, torch, miner
 torch.set_num_threads(1)
-axes = np.meshgrid(*(np.linspace(0, 3, n) for n in (20, 17, 9)), indexing="ij")
-volume = (0.5 + 0.3 * np.sin(4 * axes[0] + axes[1] ** 2) * np.cos(axes[2]))[None]
-miner.fit(volume.astype("float32"), patch_size=8, fitting={"max_steps": 30}).save(sys.argv[1])
-"""
-TRITON = """
-import sys, numpy as np, torch
-torch.set_num_threads(1)
-from miner.api import compose_settings
-from miner.config.build import build_settings
-from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
-from miner.kernels.backend import TritonBackend
-from miner.images import PixelFormat
-from miner.signals.scratch import Scratch
-from miner.signals.signal import ArraySignal
-from miner.signals.store import LocalSignalStore
-from dataclasses import replace
-image = np.random.default_rng(0).random((1, 8, 11), dtype=np.float32)
-chosen = {"patch_size": 8, "capacity": "uniform", "model.width": 3, "fitting.max_steps": 3}
-for number, more in enumerate(({}, {"readout": "learned", "fitting.batch_pixels": 20})):
-    settings = replace(build_settings(compose_settings(chosen | more)), backend=TritonBackend())
-    spec = make_spec(image.shape[1:], PixelFormat.of_values("float32", 1), settings)
-    store = LocalSignalStore(torch.device("cpu"), Scratch(None))
-    fit = PyramidFit(ArraySignal(image), spec, settings, store)
-    fit_pyramid(fit).save(f"{sys.argv[1]}/{number}")
+for folder, settings in json.loads(sys.argv[3]).items():
+    miner.fit(numpy.load(sys.argv[1]), **settings).save(f"{sys.argv[2]}/{folder}")
 """
 
 
-def write_images(folder: Path) -> None:
-    """A transparent, a 16 bit and a float picture, the same on every machine."""
+def write_inputs(folder: Path) -> None:
+    """A transparent, a 16 bit and a float picture, and arrays; the same on every machine."""
     rows, columns = np.meshgrid(np.linspace(0, 4, 90), np.linspace(0, 5, 110), indexing="ij")
     waves = [np.sin(k * rows + columns**2 / k) for k in (1, 2, 3, 4)]
     picture = 0.5 + 0.45 * np.stack(waves, axis=-1)
@@ -119,12 +111,11 @@ def write_images(folder: Path) -> None:
     channels = {"RGB": np.ascontiguousarray(4 * picture[..., :3]).astype(np.float32)}
     with OpenEXR.File({}, channels) as file:
         file.write(str(folder / "float.exr"))
-
-
-def arguments(settings: str, out: Path) -> list[str]:
-    """The arguments of a run: those of all cases, and a case's own."""
-    own = dict(word.split("=", 1) for word in settings.split())
-    return [f"{name}={value}" for name, value in (BASE | own).items()] + [f"hydra.run.dir={out}"]
+    x, y, z = np.meshgrid(*(np.linspace(0, 3, n) for n in (20, 17, 9)), indexing="ij")
+    volume = (0.5 + 0.3 * np.sin(4 * x + y**2) * np.cos(z))[None]
+    np.save(folder / "volume.npy", volume.astype("float32"))
+    np.save(folder / "noise.npy", np.random.default_rng(0).random((1, 8, 11), dtype=np.float32))
+    np.save(folder / "picture.npy", picture[:41, :50, :3].transpose(2, 0, 1).astype("float32"))
 
 
 def start(tree: Path, program: list[str], **environment: str) -> "subprocess.Popen[str]":
@@ -140,39 +131,43 @@ def start(tree: Path, program: list[str], **environment: str) -> "subprocess.Pop
 
 
 def run(tree: Path, settings: str, out: Path) -> "subprocess.Popen[str]":
-    """A run by the command."""
-    return start(tree, ["-m", "miner.run", *arguments(settings, out)])
+    """A run by the command, with the settings of all cases and those of this one."""
+    chosen = BASE | dict(setting.split("=", 1) for setting in settings.split())
+    arguments = [f"{name}={value}" for name, value in chosen.items()]
+    return start(tree, ["-m", "miner.run", *arguments, f"hydra.run.dir={out}"])
 
 
-def killed_and_resumed(tree: Path, out: Path) -> "subprocess.Popen[str]":
-    """A run that is killed when its second shard is there, then started again."""
-    program = ["-m", "miner.run", *arguments("fitting.blocks_per_shard=5", out)]
-    process = start(tree, program)
+def kill_and_resume(tree: Path, out: Path) -> "subprocess.Popen[str]":
+    """A run that is killed when its second shard is stored, then started again."""
+    process = run(tree, "fitting.blocks_per_shard=5", out)
     while process.poll() is None and len(list(out.glob("representation/*.safetensors"))) < 2:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     if process.returncode != -signal.SIGKILL:
         raise RuntimeError("the run ended before it could be killed")
-    return start(tree, program)
+    return run(tree, "fitting.blocks_per_shard=5", out)
 
 
-def cases(tree: Path, images: Path) -> dict[str, Callable[[Path], "subprocess.Popen[str]"]]:
+def fit(tree: Path, array: Path, fits: dict[str, Settings], out: Path) -> "subprocess.Popen[str]":
+    """Fits by `miner.fit`; Triton's programs are interpreted."""
+    program = ["-c", FIT, str(array), str(out), json.dumps(fits)]
+    return start(tree, program, TRITON_INTERPRET="1")
+
+
+def list_cases(tree: Path, inputs: Path) -> dict[str, Callable[[Path], "subprocess.Popen[str]"]]:
     """How each case is started in a checkout, by its name."""
-    settings = RUNS | {name: f"image.path={images / file}" for name, file in FILES.items()}
-    found: dict[str, Callable[[Path], subprocess.Popen[str]]] = {
-        name: partial(run, tree, own) for name, own in settings.items()
-    }
-    return found | {
-        "resumed": lambda out: killed_and_resumed(tree, out),
-        "volume": lambda out: start(tree, ["-c", VOLUME, str(out)]),
-        "triton": lambda out: start(tree, ["-c", TRITON, str(out)], TRITON_INTERPRET="1"),
+    settings = RUNS | {name: f"image.path={inputs / file}" for name, file in FILES.items()}
+    return {
+        **{name: partial(run, tree, chosen) for name, chosen in settings.items()},
+        "resumed": partial(kill_and_resume, tree),
+        **{name: partial(fit, tree, inputs / file, fits) for name, (file, fits) in FITS.items()},
     }
 
 
-def found_in(out: Path) -> dict[str, Any]:
+def read_result(out: Path) -> Result:
     """What is compared: digests of all stored tensors and of the reconstruction, the scores."""
-    found: dict[str, Any] = {}
+    found: Result = {}
     for path in sorted(out.rglob("*.safetensors")):
         with safe_open(path, "pt") as file:
             found[str(path.relative_to(out))] = file.metadata()["tensors_sha256"]
@@ -184,29 +179,41 @@ def found_in(out: Path) -> dict[str, Any]:
     return found
 
 
-def record(tree: Path, names: list[str]) -> dict[str, Any]:
-    """Run cases, all if none is named; a case that fails has its last words."""
-    results: dict[str, Any] = {}
+def record(tree: Path, names: list[str]) -> dict[str, Result]:
+    """Run cases, all if none is named; of one that fails, the last line is kept."""
+    results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory() as folder:
-        write_images(Path(folder))
-        known = cases(tree, Path(folder))
+        write_inputs(Path(folder))
+        known = list_cases(tree, Path(folder))
         for name in names or known:
             out = Path(folder) / name
             process = known[name](out)
-            _, words = process.communicate()
-            failed = {"failed": words.strip().splitlines()[-1:]}
-            results[name] = failed if process.returncode else found_in(out)
+            _, messages = process.communicate()
+            failed = {"failed": messages.strip().splitlines()[-1:]}
+            results[name] = failed if process.returncode else read_result(out)
             print(name, results[name].get("failed", ""), flush=True)
     return results
 
 
-def is_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether digests are the same, and scores within 1e-9."""
-    if one.keys() != other.keys() or not one or "failed" in one:
-        return False
-    scores = [(one[name], other[name]) for name in SCORES if name in one]
-    close = all(a == b or (a and b and abs(a - b) <= 1e-9) for a, b in scores)
-    return close and all(one[name] == other[name] for name in one if name not in SCORES)
+def difference(one: Result, other: Result) -> str:
+    """How two results differ: digests at all, scores by more than 1e-9; empty if they do not."""
+    for result in (one, other):
+        if not result or "failed" in result:
+            return " ".join(result.get("failed", ["missing"])) or "failed"
+    return " ".join(n for n in sorted(one | other) if not is_equal(n, one.get(n), other.get(n)))
+
+
+def is_equal(name: str, one: Any, other: Any) -> bool:
+    """Whether two values are the same; scores may differ by the tolerance."""
+    if name in SCORES and isinstance(one, float) and isinstance(other, float):
+        return one == other or abs(one - other) <= TOLERANCE
+    return bool(one == other)
+
+
+def compare(one: dict[str, Result], other: dict[str, Result]) -> dict[str, str]:
+    """The cases that differ, and how."""
+    found = {name: difference(one.get(name, {}), other.get(name, {})) for name in one | other}
+    return {name: how for name, how in found.items() if how}
 
 
 def main() -> int:
@@ -226,8 +233,10 @@ def main() -> int:
         options.out.write_text(json.dumps(found, indent=1) + "\n")
         return int(any("failed" in result for result in found.values()))
     one, other = (json.loads(path.read_text()) for path in options.files)
-    differing = sorted(n for n in one | other if not is_equal(one.get(n, {}), other.get(n, {})))
-    print(f"{len(one | other) - len(differing)} of {len(one | other)} cases equal", *differing)
+    differing = compare(one, other)
+    print(f"{len(one | other) - len(differing)} of {len(one | other)} cases equal")
+    for name, how in differing.items():
+        print(f"{name}: {how}")
     return int(bool(differing))
 
 

@@ -3,7 +3,6 @@
 import csv
 import os
 import platform
-import shutil
 import subprocess
 from collections.abc import Mapping
 from datetime import date
@@ -18,7 +17,7 @@ def provenance(command: str) -> dict[str, Value]:
     return {
         "date": date.today().isoformat(),
         "commit": _commit(),
-        "hardware": f"{len(os.sched_getaffinity(0))} cores of {_processor()}",
+        "hardware": f"{len(os.sched_getaffinity(0))} cores of {processor()}",
         "command": command,
     }
 
@@ -30,17 +29,20 @@ def append_row(path: Path, row: Mapping[str, Value]) -> None:
         ValueError: the file has other columns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    if not is_new:
-        with path.open(newline="") as file:
-            header = next(csv.reader(file, delimiter="\t"))
-        if header != list(row):
-            raise ValueError(f"{path}: has columns {header}, the new row has {list(row)}")
+    header = read_header(path) if path.exists() else None
+    if header not in (None, list(row)):
+        raise ValueError(f"{path}: has columns {header}, the new row has {list(row)}")
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n")
-        if is_new:
+        if header is None:
             writer.writeheader()
         writer.writerow({name: _short(value) for name, value in row.items()})
+
+
+def read_header(path: Path) -> list[str]:
+    """The columns of a file."""
+    with path.open(newline="") as file:
+        return next(csv.reader(file, delimiter="\t"))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -49,25 +51,26 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
+def processor() -> str:
+    """The name of this machine's processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
 def _short(value: Value) -> Value:
     return f"{value:.5g}" if isinstance(value, float) else value
 
 
 def _commit() -> str:
-    git = ["git", "-C", str(ROOT)]
-    if shutil.which("git") is None:
+    try:
+        head = _git("rev-parse", "--short", "HEAD")
+        return head + ("+changes" if _git("status", "--porcelain", "--", "miner", "conf") else "")
+    except FileNotFoundError:  # git is not installed
         return ""
-    head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run(
-        [*git, "status", "--porcelain", "--", "miner", "conf"], capture_output=True, text=True
-    )
-    return head.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
 
 
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()

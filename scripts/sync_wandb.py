@@ -4,9 +4,8 @@ python scripts/sync_wandb.py outputs/multirun/2026-01-31     all sweeps of a day
 python scripts/sync_wandb.py SWEEP --entity team --project miner
 python scripts/sync_wandb.py SWEEP --dry-run                 lists the runs
 
-Runs that were uploaded before are skipped, so that it can be called again. The exit status is 1
-when a run is left that was not uploaded. `wandb sync` does the work; group, job type, tags and
-notes are in the files that it reads.
+Runs that were uploaded before are skipped. The exit status is 1 if a run is left that was not
+uploaded. `wandb sync` does the work; group, job type, tags and notes are in the files it reads.
 """
 
 import argparse
@@ -23,21 +22,23 @@ _PATIENCE_S = 5.0
 
 
 def main() -> int:
-    """Upload what is still to be uploaded and say what became of each run."""
-    arguments = read_arguments()
-    found = find_runs(arguments.folders)
+    """Upload what is still to be uploaded, and print the outcome of each run."""
+    options = read_arguments()
+    found = find_runs(options.folders)
     waiting = [file for file in found if not is_uploaded(file)]
     print(f"{len(found)} offline runs, {len(found) - len(waiting)} of them uploaded before")
-    if arguments.dry_run:
+    if options.dry_run:
         print("\n".join(f"would upload  {file.parent}" for file in waiting))
         return 0
-    if not waiting:
-        return 0
-    obstacle = what_is_missing()
+    obstacle = what_is_missing() if waiting else None
     if obstacle:
         print(f"{obstacle}; {len(waiting)} runs are not uploaded", file=sys.stderr)
         return 1
-    upload(waiting, arguments.project, arguments.entity)
+    if waiting:
+        command = [sys.executable, "-m", "wandb", "sync"]
+        command += [f"--project={options.project}"] if options.project else []
+        command += [f"--entity={options.entity}"] if options.entity else []
+        subprocess.run([*command, "--", *map(str, waiting)], check=False)
     for file in waiting:
         print(f"{'uploaded     ' if is_uploaded(file) else 'NOT UPLOADED '} {file.parent}")
     left = sum(not is_uploaded(file) for file in waiting)
@@ -47,8 +48,8 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
-    """Folders and options of the command line; a folder that is not there is refused."""
-    summary, _, rest = (__doc__ or "").partition("\n")
+    """Folders and options of the command line; a folder that does not exist is refused."""
+    summary, _, rest = __doc__.partition("\n")
     parser = argparse.ArgumentParser(
         description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,11 +57,11 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--project", help="instead of the project that the runs name")
     parser.add_argument("--entity", help="team or user, instead of the account's default")
     parser.add_argument("--dry-run", action="store_true", help="only list the runs")
-    arguments = parser.parse_args()
-    for folder in arguments.folders:
+    options = parser.parse_args()
+    for folder in options.folders:
         if not folder.is_dir():
             parser.error(f"{folder}: no such folder; name the folder of a sweep or a run")
-    return arguments
+    return options
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
@@ -70,7 +71,7 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
 
 
 def is_uploaded(file: Path) -> bool:
-    """Whether `wandb sync` has left its mark."""
+    """Whether `wandb sync` has marked the file."""
     return file.with_name(f"{file.name}.synced").exists()
 
 
@@ -86,14 +87,6 @@ def what_is_missing() -> str | None:
     if not wandb.login(prompt=False, verify=False):
         return "no W&B account is set up; call `wandb login`, or set WANDB_API_KEY"
     return None
-
-
-def upload(files: Sequence[Path], project: str | None, entity: str | None) -> None:
-    """Call `wandb sync` once for all; its messages go to the terminal."""
-    options = [f"--project={project}"] if project else []
-    options += [f"--entity={entity}"] if entity else []
-    command = [sys.executable, "-m", "wandb", "sync", *options, "--", *map(str, files)]
-    subprocess.run(command, check=False)
 
 
 if __name__ == "__main__":

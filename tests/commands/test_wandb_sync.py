@@ -1,4 +1,4 @@
-"""`scripts/sync_wandb.py`: finds offline runs, uploads them once, says what it could not do."""
+"""`scripts/sync_wandb.py` finds offline runs, uploads them once and names those it could not."""
 
 import importlib
 import subprocess
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -44,17 +44,21 @@ def online(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def calls(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Stand in for `wandb sync`: it marks every file but those of a run named `bad`."""
     made: list[list[str]] = []
+    run = subprocess.run
 
-    def pretend(command: list[str], **options: Any) -> None:
+    def pretend(command: list[str], **options: Any) -> Any:
+        if "sync" not in command:
+            return run(command, **options)
         made.append(command)
         for file in map(Path, command[command.index("--") + 1 :]):
             if "bad" not in file.name:
                 file.with_name(f"{file.name}.synced").touch()
+        return None
 
-    monkeypatch.setattr(script, "subprocess", SimpleNamespace(run=pretend))
+    monkeypatch.setattr(subprocess, "run", pretend)
     return made
 
 
@@ -132,10 +136,10 @@ def test_what_failed_is_named_and_tried_again(
 ) -> None:
     save_file(sweep / "3-bad/wandb/offline-run-5-bad/run-bad.wandb")
     assert sync(sweep) == 1
-    said = capsys.readouterr()
-    assert f"NOT UPLOADED  {sweep}/3-bad/wandb/offline-run-5-bad" in said.out
-    assert said.out.count("NOT UPLOADED") == 1
-    assert "1 runs are not uploaded" in said.err
+    printed = capsys.readouterr()
+    assert f"NOT UPLOADED  {sweep}/3-bad/wandb/offline-run-5-bad" in printed.out
+    assert printed.out.count("NOT UPLOADED") == 1
+    assert "1 runs are not uploaded" in printed.err
     assert sync(sweep) == 1
     assert uploaded(calls[1]) == ["run-bad.wandb"]
 

@@ -1,14 +1,14 @@
-"""`scripts/make_workspace.py`: the layout that docs/dashboards.md tells of, without an account."""
+"""`scripts/wandb_workspace.py`: the layout of the workspace, without an account."""
 
 import importlib
 import importlib.util
 import sys
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from runs import ROOT
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("wandb_workspaces") is None,
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.skipif(
 def script() -> ModuleType:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package's own, of pydantic
-        patch.syspath_prepend(ROOT / "scripts")
-        return importlib.import_module("make_workspace")
+        patch.syspath_prepend(Path(__file__).parents[2] / "scripts")
+        return importlib.import_module("wandb_workspace")
 
 
 @pytest.fixture(scope="module")
@@ -74,19 +74,19 @@ def test_runs_are_grouped_by_sweep(view: dict[str, Any]) -> None:
 def test_without_an_account_the_layout_is_printed_and_nothing_saved(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["make_workspace.py", "team/miner", "--dry-run"])
+    monkeypatch.setattr(sys, "argv", ["wandb_workspace.py", "team/miner", "--dry-run"])
     assert script.main() == 0
     assert "PSNR against seconds of fit" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["make_workspace.py", "team/miner"])
+    monkeypatch.setattr(sys, "argv", ["wandb_workspace.py", "team/miner"])
     assert script.main() == 1
-    said = capsys.readouterr().err
-    assert "team/miner: no workspace is made" in said and "wandb login" in said
+    printed = capsys.readouterr().err
+    assert "team/miner: no workspace is made" in printed and "wandb login" in printed
 
 
-@pytest.mark.parametrize("place", ["miner", "team/", "/miner", "a/b/c"])
+@pytest.mark.parametrize("project", ["miner", "team/", "/miner", "a/b/c"])
 def test_a_project_without_its_owner_is_refused(
-    script: ModuleType, place: str, monkeypatch: pytest.MonkeyPatch
+    script: ModuleType, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["make_workspace.py", place])
+    monkeypatch.setattr(sys, "argv", ["wandb_workspace.py", project])
     with pytest.raises(SystemExit, match="2"):
         script.main()

@@ -1,0 +1,355 @@
+"""Measure whole runs; each command adds rows to the file in results/ that has its name.
+
+    python scripts/bench.py quality IMAGES [--job pluto]     fits by several recipes
+    python scripts/bench.py scaling IMAGES                   seconds against pixels
+    python scripts/bench.py ranks IMAGE                      seconds against processes
+    python scripts/bench.py memory IMAGE... --folder FOLDER  peak memory and scratch space
+    python scripts/bench.py scores IMAGE...                  seconds of scoring an image
+    python scripts/bench.py startup                          seconds until a command answers
+
+IMAGES is a folder with the images that the README names. What is compared runs in turn, so that
+ratios survive a machine whose speed drifts. The columns are those of the file in results/.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+from rows import ROOT, append_row, provenance, read_header
+
+Row = dict[str, Any]
+Options = argparse.Namespace
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+BLOCK = 512  # of st_blocks, in bytes
+MAX_PIXELS = 2**33
+
+
+class Fit(NamedTuple):
+    """A run that has ended: its folder; its report and all that is measured of every run."""
+
+    folder: Path
+    row: Row
+
+
+@contextmanager
+def fit(
+    image: Path, settings: Sequence[str], parent: Path | None = None, n_threads: int | None = None
+) -> Iterator[Fit]:
+    """Fit an image in another process; the run's folder, in `parent`, is removed at the end."""
+    environment = {} if n_threads is None else {"OMP_NUM_THREADS": str(n_threads)}
+    shown = [*(f"{name}={value}" for name, value in environment.items()), "python -m miner.run"]
+    origin = provenance(" ".join([*shown, *settings, f"image.path={image.name}"]))
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        paths = [f"image.path={image.resolve()}", f"hydra.run.dir={folder}/run"]
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "miner.run", *settings, *paths], env=os.environ | environment
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise SystemExit(f"a fit ended with {process.returncode}: {origin['command']}")
+        run = Path(folder) / "run"
+        row = json.loads((run / "report.json").read_text()) | origin
+        row |= {"image": image.name, "megapixels": row["width_px"] * row["height_px"] / 1e6}
+        row |= {"process_time_s": seconds, "process_gib": usage.ru_maxrss * RSS_UNIT / 2**30}
+        yield Fit(run, row)
+
+
+REFERENCE = ("experiment=miner_pl_pluto", "backend=eager")
+FAST, BALANCED, QUALITY = ((f"experiment={name}",) for name in ("fast", "balanced", "quality"))
+KODAK = ("kodim05.png", "kodim15.png", "kodim20.png", "kodim23.png")
+ALL_KODAK = [f"kodim{number:02}.png" for number in range(1, 25)]
+STORAGES = tuple((f"storage={name}",) for name in ("float32", "float16", "int8"))
+JOBS: dict[str, tuple[Sequence[str], Sequence[Sequence[str]]]] = {  # images, recipes
+    "pluto": (["pluto_1024.png"], [REFERENCE, BALANCED, FAST]),
+    "smallest": (["pluto_1024.png"], [("experiment=smallest",)]),
+    "kodak": (KODAK, [("experiment=budget",)]),
+    "kodak24": (ALL_KODAK, [("experiment=budget",)]),
+    "recipes": ([*KODAK, "tulips_alpha.png"], [FAST, BALANCED, QUALITY]),
+    "large": (["Road.jpg"], [FAST, BALANCED]),
+    "storage": (["pluto_1024.png", "kodim23.png"], STORAGES),
+    # MINER_pl's own code reads every image as RGB: this is what its figures are measured on.
+    "pluto_rgb": (["pluto_1024_rgb.png"], [REFERENCE]),
+}
+
+
+def quality(options: Options) -> Iterator[Row]:
+    """Fits of each job; PSNR is measured again here, on what the run stored."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for job in options.job or JOBS:
+            images, recipes = JOBS[job]
+            for image, seed, recipe in product(images, range(options.repeats), recipes):
+                path = options.images / image
+                if image.startswith("pluto"):
+                    path = Path(scratch) / image
+                    reduce_pluto(options.images / "pluto.jpg", path)
+                with fit(path, [*recipe, f"seed={seed}", "logger=none"]) as run:
+                    check_psnr(path, run)
+                    yield run.row | {"job": job, "recipe": " ".join(recipe)}
+
+
+def reduce_pluto(source: Path, target: Path) -> None:
+    """Write pluto.jpg reduced by area to 4096x4096 and then to 1024x1024, as grey or as RGB."""
+    pixels = cv2.imread(str(source), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise SystemExit(f"{source}: not found; give the folder that holds the test images")
+    for side in (4096, 1024):
+        pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(target), cv2.merge([pixels] * 3) if "rgb" in target.stem else pixels)
+
+
+def check_psnr(image: Path, run: Fit) -> None:
+    """Compare the reported PSNR with that of a rendering in this process."""
+    import torch
+
+    import miner
+    from miner.images import open_image
+    from miner.metrics.squared_error import psnr_db
+
+    source = torch.from_numpy(open_image(str(image), MAX_PIXELS).pixels)
+    measured = psnr_db(source, torch.from_numpy(miner.load(run.folder).render()))
+    if abs(measured - run.row["psnr_db"]) > 1e-6:
+        raise SystemExit(f"{image.name}: reported {run.row['psnr_db']} dB, measured {measured} dB")
+
+
+def scaling(options: Options) -> Iterator[Row]:
+    """Squares from the middle of SeaSunset.jpg (5760x3840), and all of it, in turn.
+
+    No block reaches the bound, so each takes every step: seconds per block then tell whether time
+    is linear in pixels.
+    """
+    settings = ("experiment=fast", "fitting.max_mse=1e-12", "logger=none")
+    whole = cv2.imread(str(options.images / "SeaSunset.jpg"), cv2.IMREAD_COLOR)
+    if whole is None:
+        raise SystemExit(f"{options.images}: holds no SeaSunset.jpg")
+    with tempfile.TemporaryDirectory() as scratch:
+        images = []
+        for side in (512, 1024, 2048, 3840, max(whole.shape)):
+            rows, columns = (max(0, (n - side) // 2) for n in whole.shape[:2])
+            images.append(Path(scratch) / f"{side}.png")
+            cv2.imwrite(str(images[-1]), whole[rows : rows + side, columns : columns + side])
+        for image in options.repeats * images:
+            with fit(image, settings) as run:
+                n_active = sum(level["n_active"] for level in run.row["levels"])
+                microseconds = 1e6 * run.row["fit_time_s"] / n_active
+                yield run.row | {"n_active": n_active, "microseconds_per_block": microseconds}
+
+
+def ranks(options: Options) -> Iterator[Row]:
+    """1, 2 and 4 processes with a thread each, and one with two threads, in turn.
+
+    `chunk_time_s` sums the seconds in which chunks were fitted, which is what any number of
+    processes has to do; `same_bits` says whether all shards hold the tensors of the first run.
+    """
+    expected: dict[str, str] = {}
+    for n_processes, n_threads in options.repeats * ((1, 1), (1, 2), (2, 1), (4, 1)):
+        settings = ["experiment=fast", "logger=none", "trainer=cpu"]
+        if n_processes > 1:
+            settings[-1:] = ["trainer=ddp", "trainer.accelerator=cpu"]
+            settings.append(f"trainer.devices={n_processes}")
+        with fit(options.image, settings, n_threads=n_threads) as run:
+            digests, seconds = read_shards(run.folder / "representation")
+            expected = expected or digests
+            row = run.row | {
+                "threads": n_threads,
+                "n_chunks": len(digests),
+                "chunk_time_s": seconds,
+            }
+            yield row | {"same_bits": str(digests == expected)}
+
+
+def read_shards(folder: Path) -> tuple[dict[str, str], float]:
+    """Digests of the shards' tensors by file, and the seconds that fitting them took in all."""
+    from safetensors import safe_open
+
+    digests, seconds = {}, 0.0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+        digests[path.name] = metadata["tensors_sha256"]
+        seconds += json.loads(metadata["stats"])["seconds"]
+    return digests, seconds
+
+
+def memory(options: Options) -> Iterator[Row]:
+    """`peak_memory_gib` is the kernel's figure for a run's largest process."""
+    settings = ["experiment=fast", "logger=csv", *options.override]
+    for image in options.images:
+        with (
+            tempfile.TemporaryDirectory(dir=options.folder) as folder,
+            watch_scratch(Path(folder)) as sizes,
+            fit(image, settings, Path(folder)) as run,
+        ):
+            row = run.row | {"reported_gib": run.row["peak_memory_gib"]}
+            limit = 1 + row["settings"]["config"]["fitting"]["max_memory_gib"]
+            row |= {"limit_gib": limit, "settings": " ".join(settings)}
+            row |= {"scratch_gib": max(sizes, default=0) / 2**30}
+            yield row | {"peak_memory_gib": row["process_gib"]}
+
+
+@contextmanager
+def watch_scratch(folder: Path, interval_s: float = 1.0) -> Iterator[list[int]]:
+    """Note how many bytes the scratch files of runs below a folder take, again and again."""
+    sizes: list[int] = []
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(interval_s):
+            sizes.append(scratch_bytes(folder))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield sizes
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def scratch_bytes(folder: Path) -> int:
+    """Space that scratch files take on the disk; files may come and go meanwhile."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names if ".miner-scratch" in parent else ():
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(parent) / name).stat().st_blocks * BLOCK
+    return total
+
+
+def scores(options: Options) -> Iterator[Row]:
+    """SSIM by torchmetrics, and all scores of a run; an image against noise.
+
+    From memory, so that neither reading nor rendering counts. torchmetrics computes in float32, in
+    tiles of the size that served it best, and its SSIM of flat areas is off by that.
+    """
+    import torch
+
+    from miner.images import open_image
+
+    for image in options.images:
+        source = torch.from_numpy(open_image(str(image), MAX_PIXELS).pixels)
+        generator = torch.Generator().manual_seed(0)
+        other = (source + 0.02 * torch.randn(source.shape, generator=generator)).clamp_(0, 1)
+        seconds: dict[str, list[float]] = {name: [] for name in WAYS}
+        ssim: dict[str, float] = {}
+        for name, way in options.repeats * list(WAYS.items()):
+            began = time.perf_counter()
+            ssim[name] = way(source, other)
+            seconds[name].append(time.perf_counter() - began)
+        best = {name: min(times) for name, times in seconds.items()}
+        for name in WAYS:
+            row: Row = {"image": image.name, "megapixels": source[0].numel() / 1e6}
+            row |= {"channels": len(source), "what": name, "ssim": f"{ssim[name]:.9f}"}
+            row |= {"seconds": best[name], "times_faster": best[TORCHMETRICS] / best[name]}
+            row |= {"repeats": options.repeats}
+            yield row | provenance(f"python scripts/bench.py scores {image.name}")
+
+
+def ssim_by_torchmetrics(source: Any, other: Any) -> float:
+    """The mean over full windows, of 11 pixels; torchmetrics pads its windows by reflection."""
+    from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+
+    from miner.signals.regions import tiles
+
+    channels, height, width = source.shape
+    total = 0.0
+    for (top, bottom), (left, right) in tiles((height - 10, width - 10), 182):
+        around = (None, slice(None), slice(top, bottom + 10), slice(left, right + 10))
+        _, found = ssim(
+            other[around], source[around], sigma=1.5, data_range=1.0, return_full_image=True
+        )
+        total += float(found[..., 5:-5, 5:-5].double().sum())
+    return float(total / (channels * (height - 10) * (width - 10)))
+
+
+def ssim_of_runs(source: Any, other: Any) -> float:
+    """SSIM, computed along with the other scores."""
+    from miner.metrics.tile_metrics import TileMetrics, extended
+    from miner.signals.regions import slices, tiles
+
+    sides = tuple(source.shape[1:])
+    metrics = TileMetrics(sides, len(source), 32)
+    for tile in tiles(sides):
+        around = (slice(None), *slices(extended(tile, sides)))
+        metrics.add(tile, source[around], other[around])
+    return float(metrics.ssim or 0.0)
+
+
+TORCHMETRICS = "SSIM by torchmetrics"
+WAYS: dict[str, Callable[[Any, Any], float]] = {
+    TORCHMETRICS: ssim_by_torchmetrics,
+    "PSNR, SSIM and seams": ssim_of_runs,
+}
+
+
+def startup(options: Options) -> Iterator[Row]:
+    """What a person waits for before a fit begins: help, and a refusal."""
+    commands = {
+        "help": "--help",
+        "composed configuration": "--cfg job",
+        "unknown option": "pyramid=wavelet",
+        "value out of range": "patch_size=0",
+        "missing image": "image.path=missing.jpg",
+        "refused optimizer": "optimizer._target_=torch.optim.LBFGS",
+    }
+    for name, arguments in commands.items():
+        command = [sys.executable, "-m", "miner.run", *arguments.split()]
+        seconds = []
+        for _ in range(options.repeats):
+            with tempfile.TemporaryDirectory() as folder:
+                began = time.perf_counter()
+                subprocess.run(command, cwd=folder, capture_output=True, check=False)
+                seconds.append(time.perf_counter() - began)
+        row: Row = {"what": name, "median_s": statistics.median(seconds), "worst_s": max(seconds)}
+        row |= {"repeats": options.repeats}
+        yield row | provenance(f"python -m miner.run {arguments}")
+
+
+def main() -> None:
+    """Measure, and write each row as soon as it is there."""
+    lines = __doc__.partition("\n")
+    parser = argparse.ArgumentParser(
+        description=lines[0], epilog=lines[2], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    measures = (quality, scaling, ranks, memory, scores, startup)
+    repeats = {quality: 1, scaling: 3, ranks: 3, scores: 3, startup: 5}
+    for measure in measures:
+        command = commands.add_parser(measure.__name__, description=measure.__doc__)
+        command.set_defaults(measure=measure)
+        command.add_argument("--results", type=Path, help="instead of the file in results/")
+        if measure in repeats:
+            command.add_argument("--repeats", type=int, default=repeats[measure])
+        if measure in (quality, scaling):
+            command.add_argument("images", type=Path, help="folder with the images")
+        if measure in (memory, scores):
+            command.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    commands.choices["quality"].add_argument("--job", choices=sorted(JOBS), action="append")
+    commands.choices["ranks"].add_argument("image", type=Path)
+    commands.choices["memory"].add_argument("--folder", type=Path, required=True)
+    commands.choices["memory"].add_argument("--override", action="append", default=[])
+    options = parser.parse_args()
+    path = ROOT / "results" / f"{options.command}.tsv"
+    for values in options.measure(options):
+        row = {name: values[name] for name in read_header(path)}
+        append_row(options.results or path, row)
+        print(*(f"{name}={value}" for name, value in row.items()), sep="  ", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Small fits have the bits that were recorded on this kind of machine; comparing two commits."""
+
+import json
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from golden import compare, main, write_inputs
+from record_golden import CASES, RECORDED, fit_case, machine_key
+
+RESULT = {
+    "representation/level00-chunk00000.safetensors": "ab",
+    "psnr_db": 40.0,
+    "ssim": None,
+    "n_parameters": 7,
+}
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, Any]:
+    key = machine_key()
+    entries = json.loads(RECORDED.read_text())
+    found = [entry["cases"] for entry in entries if entry["key"] == key]
+    if not found:
+        pytest.skip(
+            f"no digests were recorded for {key}: `python tests/golden/record_golden.py` adds "
+            "them, on a commit whose results are right; scripts/golden.py compares two commits"
+        )
+    return found[0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_fit_has_the_recorded_bits(case: str, recorded: dict[str, Any], tmp_path: Path) -> None:
+    differing = compare({case: recorded[case]}, {case: fit_case(case, tmp_path)})
+    assert not differing, "if the change of results is meant: python tests/golden/record_golden.py"
+
+
+def changed(**values: Any) -> dict[str, Any]:
+    return {"case": RESULT | values}
+
+
+def test_equal_results_are_equal() -> None:
+    assert compare(changed(), deepcopy(changed())) == {}
+
+
+@pytest.mark.parametrize(
+    ("other", "how"),
+    [
+        (changed(**{"representation/level00-chunk00000.safetensors": "cd"}), "representation/"),
+        (changed(**{"representation/level01-chunk00000.safetensors": "ab"}), "level01"),
+        (changed(n_parameters=8), "n_parameters"),
+        (changed(psnr_db=40.0 + 2e-9), "psnr_db"),
+        (changed(ssim=0.5), "ssim"),
+        ({}, "missing"),
+        ({"case": {}}, "missing"),
+        ({"case": {"failed": ["OSError: no space"]}}, "OSError: no space"),
+        ({"case": {"failed": []}}, "failed"),
+    ],
+)
+def test_a_difference_is_named(other: dict[str, Any], how: str) -> None:
+    for pair in [(changed(), other), (other, changed())]:
+        (found,) = compare(*pair).values()
+        assert how in found
+
+
+def test_scores_may_differ_by_rounding() -> None:
+    assert compare(changed(psnr_db=40.0 + 5e-10), changed()) == {}
+    assert compare(changed(psnr_db=float("inf")), changed(psnr_db=float("inf"))) == {}
+
+
+def test_a_case_that_failed_in_both_commits_is_not_equal() -> None:
+    failed = {"case": {"failed": ["OSError"]}}
+    assert compare(failed, failed) == {"case": "OSError"}
+
+
+def test_the_command_counts_equal_cases_and_names_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = tmp_path / "a.json", tmp_path / "b.json"
+    one.write_text(json.dumps(changed() | {"fast": RESULT}))
+    other.write_text(json.dumps(changed(n_parameters=8) | {"fast": RESULT}))
+    for second, status, printed in [
+        (one, 0, "2 of 2 cases equal\n"),
+        (other, 1, "1 of 2 cases equal\ncase: n_parameters\n"),
+    ]:
+        monkeypatch.setattr(sys, "argv", ["golden.py", "compare", str(one), str(second)])
+        assert main() == status
+        assert capsys.readouterr().out == printed
+
+
+def test_inputs_are_the_same_at_each_call(tmp_path: Path) -> None:
+    contents = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_inputs(tmp_path / name)
+        contents.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
+    assert contents[0] == contents[1]
