@@ -37,7 +37,6 @@ from miner.support.process import PeakMemory, peak_memory
 from miner.support.run_files import REPORT
 
 T = TypeVar("T")
-
 _LOG = logging.getLogger("miner")
 
 

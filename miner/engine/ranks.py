@@ -24,14 +24,12 @@ import torch.distributed as dist
 from miner.support.errors import RankError, UserError, error_summary
 
 T = TypeVar("T")
-
 _NO_TIMEOUT = timedelta(days=1000)  # the time of a level is unknown; deaths are noticed at once
 _MESSAGE_BYTES = 2048
 _DONE, _STOP = "done", "stop"
 _LOST = "this process was killed, ran out of memory, or lost its machine"
 _SEND_S = 5.0
 _POLL_S = 0.2
-
 _LOG = logging.getLogger("miner")
 
 

@@ -13,10 +13,8 @@ from miner.support.run_files import SweepInfo
 from miner.visual.display import RGBImage
 
 _LOG = logging.getLogger("miner")
-
 _TAG_LIMIT, _NAME_LIMIT = 64, 128  # W&B refuses longer ones
 _NOT_IN_SUMMARY = ("settings", "curve", "overrides")  # the configuration and the history hold them
-
 Cell = str | float | None
 
 

@@ -17,9 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from miner.config.schema import RunConfig
 
 T = TypeVar("T")
-
 TARGET = "_target_"
-
 _cached_validator: Any = lru_cache(TypeAdapter)  # takes a millisecond to build
 
 

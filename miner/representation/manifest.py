@@ -12,7 +12,6 @@ from miner.support.errors import RepresentationError
 from miner.support.files import atomic_write, json_sha256, read_regular_file
 
 MANIFEST = "manifest.json"
-
 _FORMAT, _VERSION = "miner-representation", 4
 _MAX_BYTES = 2**28  # some two million shards
 

@@ -12,7 +12,6 @@ from numpy.typing import DTypeLike, NDArray
 
 IN_MEMORY_BYTES = 2**28  # larger arrays go to files
 TILE = ".tile"  # suffix of files with one tile of a signal
-
 Index = tuple[slice, ...]
 
 

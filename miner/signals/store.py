@@ -23,7 +23,6 @@ from miner.signals.signal import (
 from miner.support.files import TIMEOUT_S, atomic_write, wait_for_file
 
 HELD_ON_DEVICE = 2**31  # bytes of signals that a GPU's memory may hold at once
-
 _HEADER, _VALUE = np.dtype("<i8"), np.dtype("<f4")
 
 
