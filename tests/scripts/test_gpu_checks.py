@@ -3,16 +3,14 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import blocks
-import checks
 import cv2
 import numpy as np
 import pytest
-import steps
 import torch
-from blocks import Case
-from journal import Journal
-from plans import CHECKED
+from gpu import blocks, checks, steps
+from gpu.blocks import Case
+from gpu.journal import Journal
+from gpu.plans import CHECKED
 
 from miner.fitting.backend import EagerBackend
 from miner.fitting.steps import BlockProblem, BlockTrainer
