@@ -46,7 +46,7 @@ bench: setup ## measure quality on a folder of images; IMAGES=folder
 	$(PY) scripts/bench.py quality $(IMAGES)
 
 wheels: setup ## wheels for a GPU machine without a network; THERE=its `pip list`
-	$(PY) scripts/pack_wheels.py $(THERE)
+	$(PY) scripts/gpu/wheels.py $(THERE)
 
 clean: ## remove caches; .venv and outputs stay
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site

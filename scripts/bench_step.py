@@ -2,10 +2,10 @@
 
 python scripts/bench_step.py                            rows in results/step.tsv
 
-Blocks have 1024 pixels, one channel, width 20 and depth 2. Every measurement runs in a process of
-its own, in turn with its rivals: with PyTorch's own memory allocation and with ours (machine.py),
-with one thread, with two and with many more than there are cores. The floor is the number of
-operations over the measured peak of as many cores.
+Blocks have 1024 pixels, one channel, width 20 and depth 2. Every measurement runs in a separate
+process, the cases in turn: with PyTorch's memory allocation and with ours (startup.py), with one
+thread, with two and with many more than there are cores. The floor is the number of operations over
+the measured peak of as many cores.
 """
 
 import argparse
@@ -28,10 +28,10 @@ N_BLOCKS, N_PIXELS, INPUTS, WIDTH, DEPTH = 64, 1024, 16, 20, 2
 SINE_COSINE = 29  # operations for a sine with its cosine: sine_cosine in vectors.h
 ADAM = 12
 PEAK_WIDTH = 8 * 16  # multiply-adds of a round in peak.c
-CASES = [  # kernel, memory, threads
+CASES = [  # backend, memory, threads
     *(("eager", memory, 2) for memory in ("default", "kept")),
-    *((backend, "kept", threads) for backend in ("eager", "fused") for threads in (1, 16)),
-    *(("fused", memory, 2) for memory in ("default", "kept")),
+    *((backend, "kept", threads) for backend in ("eager", "compiled") for threads in (1, 16)),
+    *(("compiled", memory, 2) for memory in ("default", "kept")),
 ]
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "step.tsv")
-    parser.add_argument("--case", nargs=3, metavar=("KERNEL", "MEMORY", "THREADS"))
+    parser.add_argument("--case", nargs=3, metavar=("BACKEND", "MEMORY", "THREADS"))
     arguments = parser.parse_args()
     if arguments.case:
         backend, memory, threads = arguments.case
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def in_a_process(case: tuple[str, str, int]) -> dict[str, float]:
-    """Milliseconds and page faults of a step, and the peak of a core, measured apart."""
+    """Milliseconds and page faults of a step, and the peak of a core, in a separate process."""
     command = [sys.executable, __file__, "--case", *map(str, case)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     measured: dict[str, float] = json.loads(done.stdout)
@@ -74,8 +74,8 @@ def write(
     peak = statistics.median(run["peak_gflops"] for run in runs)
     cores = min(threads, len(os.sched_getaffinity(0)))
     floor_ms = 1e3 * N_BLOCKS * operations() / (cores * peak * 1e9)
-    row: dict[str, Value] = {
-        "backend": backend,
+    row: dict[str, Value] = {  # columns and names of results/step.tsv
+        "kernel": "fused" if backend == "compiled" else backend,
         "memory": memory,
         "threads": threads,
         "step_ms": step_ms,
@@ -116,7 +116,7 @@ def evaluate(backend: str, memory: str, threads: int) -> dict[str, float]:
     torch.set_num_threads(threads)
     advance = make_steps(backend)
     advance(2)
-    n_steps = 40 if backend == "fused" else 15
+    n_steps = 40 if backend == "compiled" else 15
     faults, began = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
     advance(n_steps)
     seconds = time.perf_counter() - began
@@ -137,7 +137,7 @@ def make_steps(backend: str) -> Callable[[int], None]:
     from miner.fitting.backend import EagerBackend
     from miner.fitting.criteria import ConstantSchedule, LogMSELoss
     from miner.fitting.readout import ClosedFormReadout
-    from miner.fitting.steps import StepSettings
+    from miner.fitting.steps import BlockProblem, StepSettings
     from miner.kernels.backend import CompiledBackend
     from miner.models.activations import Sine
     from miner.models.encodings import CosineEncoding
@@ -146,18 +146,18 @@ def make_steps(backend: str) -> Callable[[int], None]:
     from miner.models.parameters import repeat
     from miner.signals.grid import CoordinateFrame, coordinates
 
-    model = BlockNetwork(
-        BlockMLP(CosineEncoding(INPUTS // 2), Sine(), WIDTH, DEPTH), LinearHead(), 1
-    )
+    mlp = BlockMLP(CosineEncoding(INPUTS // 2), Sine(), WIDTH, DEPTH)
     generator = torch.Generator().manual_seed(0)
     coarse = 0.1 * torch.randn(N_BLOCKS, 1, 8, 8, generator=generator)
     targets = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").flatten(2)
     adam = partial(torch.optim.Adam, lr=0.02, betas=(0.9, 0.99))
     settings = StepSettings(1000, adam, ConstantSchedule(), LogMSELoss(), None, (0,))
-    chosen = CompiledBackend() if backend == "fused" else EagerBackend()
-    encoded = model.mlp.encoding(coordinates(32, (32, 32), CoordinateFrame.own(2)))
-    start = repeat(model.mlp.draw(generator), N_BLOCKS)
-    return chosen.steps(model, ClosedFormReadout(), settings, encoded, targets, start).advance
+    encoded = mlp.encoding(coordinates(32, (32, 32), CoordinateFrame.own(2)))
+    start = repeat(mlp.draw(generator), N_BLOCKS)
+    network = BlockNetwork(mlp, LinearHead(), 1)
+    problem = BlockProblem(network, ClosedFormReadout(), settings, encoded, targets, start)
+    chosen = CompiledBackend() if backend == "compiled" else EagerBackend()
+    return chosen.trainer(problem).advance
 
 
 def peak_gflops() -> float:

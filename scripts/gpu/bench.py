@@ -23,12 +23,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from checks import check
-from fits import compose, reduced, run_job
-from journal import Journal
-from plans import CHECKED, COMPOSED, MOSAIC, PLUTO, Plan, full, rehearsal
+from gpu.checks import check
+from gpu.fits import compose, reduced, run_job
+from gpu.journal import Journal
+from gpu.plans import CHECKED, COMPOSED, MOSAIC, PLUTO, Plan, full, rehearsal
+from gpu.steps import measure_ceilings, note_resources, time_steps
 from rows import ROOT, Value, provenance
-from steps import measure_ceilings, note_resources, time_steps
 
 from miner.fitting.backend import Backend
 from miner.kernels.backend import TritonBackend

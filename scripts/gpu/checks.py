@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from blocks import Case, blocks_of, cast, fit, prepared, settings_of
-from journal import Journal
+from gpu.blocks import Case, blocks_of, cast, fit, prepared, settings_of
+from gpu.journal import Journal
 from rows import Value
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Whole fits by `python -m miner.run`, each in a separate process, as memory is measured per process."""
+"""Whole fits by `python -m miner.run`, each in a separate process, whose memory is measured."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from journal import Journal
+from gpu.journal import Journal
 from rows import ROOT, Value
 
 MOST_OUTPUT = 2000

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import checks
-import steps
-from blocks import Case
-from fits import Goal, Job
+from gpu import checks, steps
+from gpu.blocks import Case
+from gpu.fits import Goal, Job
 
 CHECKED = ("pluto.jpg", "Road.jpg")
 """Images whose patches are fitted for checks and for times of steps."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from blocks import Case, blocks_of, cast, prepared, settings_of
-from journal import Journal
+from gpu.blocks import Case, blocks_of, cast, prepared, settings_of
+from gpu.journal import Journal
 from rows import Value
 
 from miner.fitting.backend import Backend, EagerBackend

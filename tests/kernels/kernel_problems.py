@@ -40,6 +40,16 @@ OPTIMIZERS = {  # RAdam's first steps are as long as the gradient
         ("NAdam", 3e-3, 0.1),
     )
 }
+SETTINGS: dict[str, Any] = {  # of whole fits, at a low rate, as rounding grows with the steps
+    "patch_size": 8,
+    "pyramid": "laplacian",
+    "pyramid.n_levels": 2,
+    "model.width": 6,
+    "capacity": "uniform",
+    "optimizer.lr": 1e-3,
+    "pruning": "never",
+    "fitting.max_steps": 12,
+}
 PLAIN_ADAM = partial(torch.optim.Adam, lr=5e-3)
 NEVER = NoPruning(10)
 

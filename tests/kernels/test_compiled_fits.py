@@ -11,6 +11,7 @@ import torch
 from kernel_problems import (
     ACTIVATIONS,
     READOUTS,
+    SETTINGS,
     Kind,
     fit,
     kind_with,
@@ -181,18 +182,6 @@ def picture(*sides: int) -> Tensor:
     axes = torch.meshgrid(*(torch.arange(side) / 7 for side in sides), indexing="ij")
     smooth = 0.5 + 0.3 * torch.stack([sum(axes).sin(), (axes[0] * axes[-1]).cos()])
     return (smooth + 0.2 * (noise(2, *sides) - 0.5)).clamp(0, 1)
-
-
-SETTINGS: dict[str, Any] = {  # at a low rate: rounding grows with the steps as in any float32 fit
-    "patch_size": 8,
-    "pyramid": "laplacian",
-    "pyramid.n_levels": 2,
-    "model.width": 6,
-    "capacity": "uniform",
-    "optimizer.lr": 1e-3,
-    "pruning": "never",
-    "fitting.max_steps": 12,
-}
 
 
 def fitted(signal: Tensor, backend: str = "compiled", **changes: Any) -> Representation:

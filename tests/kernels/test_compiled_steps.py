@@ -1,5 +1,7 @@
 """Compiled steps against plain ones: the truth is float64, the bar what float32 costs PyTorch."""
 
+import platform
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from kernel_problems import (
     check_a_few_steps,
     check_errors,
     distance,
+    fit,
     gradients,
     kind_with,
     problem_of,
@@ -30,10 +33,14 @@ from miner.fitting.backend import EagerBackend
 from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.steps import BlockProblem
-from miner.kernels.cpu.trainer import CompiledTrainer
+from miner.kernels.backend import CompiledBackend
+from miner.kernels.cpu.compiler import FLAGS, build, describe_processor
+from miner.kernels.cpu.trainer import SOURCE, CompiledTrainer, Library
 from miner.models.activations import Finer, ReLU, Sine
 from miner.models.encodings import NoEncoding
+from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters
+from miner.models.parameters import select as select_parameters
 
 LOSSES = (MSELoss(), LogMSELoss(), LogMSELoss(floor=0.05))
 ANY_KIND = st.builds(
@@ -218,3 +225,49 @@ def test_blocks_that_stay_move_as_before(readout: str) -> None:
         trainer.evaluate()
     assert torch.equal(whole.best_mse, part.best_mse)
     torch.testing.assert_close(whole.best, part.best, rtol=0, atol=0)
+
+
+@pytest.fixture(params=["haswell", "nehalem"], scope="module")
+def narrow(request: pytest.FixtureRequest) -> Library:
+    """The steps compiled for vectors of 256 and of 128 bits."""
+    if platform.machine() != "x86_64" or "avx2" not in describe_processor():
+        pytest.skip("needs an x86-64 processor with AVX2")
+    others = [flag for flag in FLAGS if not flag.startswith("-march")]
+    return Library(build(SOURCE, flags=[*others, f"-march={request.param}"]))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_narrower_vectors_take_the_same_step(kind: Kind, narrow: Library) -> None:
+    problem = problem_of(kind, n_pixels=150)
+    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
+    compiled = CompiledTrainer(single(problem), narrow)
+    for trainer in (truth, plain, compiled):
+        trainer.advance(1)
+    usual = float((plain.mse - truth.mse).abs().max())
+    found = float((compiled.mse - truth.mse).abs().max())
+    assert found <= 30 * usual + 1e-5 * float(truth.mse.max())
+    assert bool(compiled.best_mse.isfinite().all())
+
+
+def stored(kind: Kind, n_pixels: int = 70) -> tuple[BlockNetwork, Parameters, Tensor]:
+    """A network, blocks with all their parameters, and encoded coordinates."""
+    problem = single(problem_of(kind, n_pixels))
+    return problem.network, fit(problem, backend=EagerBackend()).parameters, problem.encoded
+
+
+@pytest.mark.parametrize("n_pixels", [1, 64, 70])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_compiled_outputs_are_those_of_the_network(kind: Kind, n_pixels: int) -> None:
+    network, parameters, encoded = stored(kind, n_pixels)
+    found = CompiledBackend().outputs(network, parameters, encoded)
+    expected = network.outputs(parameters, encoded)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS[::4], ids=str)
+def test_a_block_alone_has_the_same_bits(kind: Kind) -> None:
+    network, parameters, encoded = stored(kind)
+    batch = CompiledBackend().outputs(network, parameters, encoded)
+    for block, expected in enumerate(batch):
+        alone = select_parameters(parameters, torch.tensor([block]))
+        assert torch.equal(CompiledBackend().outputs(network, alone, encoded)[0], expected)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from kernel_problems import noise
+from kernel_problems import SETTINGS, noise
 from torch import Tensor
 
 import miner
@@ -25,14 +25,6 @@ pytestmark = [
 ]
 
 GPU = torch.device("cuda")
-SETTINGS: dict[str, Any] = {
-    "patch_size": 8,
-    "pyramid": "laplacian",
-    "pyramid.n_levels": 2,
-    "model.width": 6,
-    "capacity": "uniform",
-    "fitting.max_steps": 12,
-}
 
 
 def fit_on_gpu(signal: Tensor, held_bytes: int = HELD_ON_DEVICE, **changes: Any) -> PyramidFit:

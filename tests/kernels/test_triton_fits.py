@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from kernel_problems import noise
+from kernel_problems import SETTINGS, noise
 
 import miner
 
@@ -13,19 +13,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 TRITON = {"_target_": "miner.kernels.backend.TritonBackend"}
-SMALL = {"patch_size": 8, "model.width": 3, "fitting.max_steps": 2, "pyramid.n_levels": 2}
+SMALL = SETTINGS | {"model.width": 3, "fitting.max_steps": 2}
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param(
-            {"storage": "int8", "weights": "shared", "capacity": "uniform"}, marks=pytest.mark.slow
-        ),
-        {"readout": "learned", "fitting.batch_pixels": 20, "capacity": "uniform"},
+        pytest.param({"storage": "int8", "weights": "shared"}, marks=pytest.mark.slow),
+        {"readout": "learned", "fitting.batch_pixels": 20},
         {
             "pyramid": "gaussian",
             "pyramid.n_levels": 1,
+            "capacity": "target_error",
             "capacity.probe_steps": 1,
             "capacity.max_width": 4,
         },

@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-sys.path[:0] = [str(SCRIPTS), str(SCRIPTS / "gpu")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 PICTURES = ("pluto.jpg", "Road.jpg", "caliterra_mosaic_8000x9000.jpg")
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import cast
 
-import bench
 import pytest
 import torch
-from checks import MAX_DIFFERENCE_DB
-from fits import Goal, Job, run_job
+from gpu import bench
+from gpu.checks import MAX_DIFFERENCE_DB
+from gpu.fits import Goal, Job, run_job
+from gpu.journal import Journal
+from gpu.plans import full
+from gpu.steps import compiled_kernels, median_ms
 from hydra import compose, initialize_config_dir
-from journal import Journal
-from plans import full
 from rows import read_rows
-from steps import compiled_kernels, median_ms
 
 from miner.config.build import CONF_FOLDER
 from miner.config.schema import check_config

@@ -3,16 +3,14 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import blocks
-import checks
 import cv2
 import numpy as np
 import pytest
-import steps
 import torch
-from blocks import Case
-from journal import Journal
-from plans import CHECKED
+from gpu import blocks, checks, steps
+from gpu.blocks import Case
+from gpu.journal import Journal
+from gpu.plans import CHECKED
 
 from miner.fitting.backend import EagerBackend
 from miner.fitting.steps import BlockProblem, BlockTrainer
@@ -79,18 +77,18 @@ def test_a_missing_image_is_refused(tmp_path: Path) -> None:
 class Wrong(EagerBackend):
     """Plain PyTorch with an error."""
 
-    mistake: str
+    fault: str
 
     def trainer(self, problem: BlockProblem) -> BlockTrainer:
         targets, settings = problem.targets, problem.steps
         if targets.dtype == torch.float32:
-            if self.mistake == "other targets":
+            if self.fault == "other targets":
                 targets = 0.5 * targets
-            elif self.mistake == "other rate":
+            elif self.fault == "other rate":
                 settings = replace(settings, rate=1.1)
-            elif self.mistake == "batch":
+            elif self.fault == "batch":
                 targets = targets * (1 + 1e-4 * len(targets))
-            elif self.mistake == "unwritten memory":
+            elif self.fault == "unwritten memory":
                 targets = targets + 0 * torch.empty(4096).mean()
         return super().trainer(problem._replace(targets=targets, steps=settings))
 
@@ -102,7 +100,7 @@ def test_plain_pytorch_passes_all_checks(problem: BlockProblem) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mistake", "said"),
+    ("fault", "said"),
     [
         ("other targets", "dB from float64"),
         ("other rate", "off after"),
@@ -110,8 +108,8 @@ def test_plain_pytorch_passes_all_checks(problem: BlockProblem) -> None:
         ("unwritten memory", "nothing wrote"),
     ],
 )
-def test_errors_are_found(problem: BlockProblem, mistake: str, said: str) -> None:
-    _, wrong = checks.checked(Wrong(mistake), problem)
+def test_errors_are_found(problem: BlockProblem, fault: str, said: str) -> None:
+    _, wrong = checks.checked(Wrong(fault), problem)
     assert any(said in each for each in wrong), wrong
 
 

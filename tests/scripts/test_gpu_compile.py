@@ -28,7 +28,7 @@ def test_the_default_network_has_a_program(tmp_path: Path) -> None:
     (row,) = compiled(tmp_path / "rows.tsv", "--only", "siren-closed_form-32").values()
     assert int(row["barriers"]) == 3  # between the threads that write a row and those that read it
     assert int(row["stack_bytes"]) < 1024
-    assert int(row["shared_bytes"]) < 227 * 1024 / 2  # two programs at least have room
+    assert int(row["shared_bytes"]) < 227 * 1024 / 2  # for two programs at least
 
 
 @pytest.mark.slow

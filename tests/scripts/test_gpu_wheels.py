@@ -1,7 +1,7 @@
 """Which wheels a machine lacks."""
 
 import pytest
-import wheels
+from gpu import wheels
 
 
 def test_names_are_read_from_any_listing() -> None:

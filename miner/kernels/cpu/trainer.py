@@ -117,8 +117,9 @@ class CompiledTrainer:
         self.step = 0
         self._n_pixels = targets.shape[-1]
         self._shapes = {n: s for n, s in network.shapes().items() if n != AMPLITUDE}
-        self._encoded, self._targets = _tiled(encoded), _tiled(targets)
-        self._amplitude = (readout.constants(targets, start) | start).get(AMPLITUDE)
+        self.encoded, self.targets = _tiled(encoded), _tiled(targets)
+        amplitude = (readout.constants(targets, start) | start).get(AMPLITUDE)
+        self.amplitude = None if amplitude is None else amplitude.contiguous()
         names = network.mlp.shapes() if self._numbers.solved else self._shapes
         self.trained = _rows(start, names)
         self.first, self.second = torch.zeros_like(self.trained), torch.zeros_like(self.trained)
@@ -136,7 +137,7 @@ class CompiledTrainer:
             name: part.reshape(len(part), *shape)
             for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
         }
-        return best if self._amplitude is None else best | {AMPLITUDE: self._amplitude}
+        return best if self.amplitude is None else best | {AMPLITUDE: self.amplitude}
 
     def advance(self, n_steps: int) -> None:
         """Take steps; each first evaluates the state that it changes."""
@@ -151,28 +152,15 @@ class CompiledTrainer:
 
     def compact(self, index: Tensor) -> None:
         """Leave all blocks but `index` out of the computation."""
-        self._targets, self.trained = self._targets[index], self.trained[index]
+        self.targets, self.trained = self.targets[index], self.trained[index]
         self.first, self.second = self.first[index], self.second[index]
         self.mse, self.best_mse = self.mse[index], self.best_mse[index]
         self._best = self._best[index]
-        if self._amplitude is not None:
-            self._amplitude = self._amplitude[index]
+        if self.amplitude is not None:
+            self.amplitude = self.amplitude[index]
 
     def _run(self, coefficients: Tensor, evaluates_last: bool = False) -> None:
         self.mse, self.best_mse = self.mse.clone(), self.best_mse.clone()  # callers hold the old
-        amplitude = self._targets[:0] if self._amplitude is None else self._amplitude
-        arrays = {
-            "encoded": self._encoded,
-            "targets": self._targets,
-            "coefficients": coefficients,
-            "amplitude": amplitude.contiguous(),
-            "trained": self.trained,
-            "first": self.first,
-            "second": self.second,
-            "best": self._best,
-            "mse": self.mse,
-            "best_mse": self.best_mse,
-        }
         loss = self._settings.loss
         work = Work(
             **self._numbers._asdict(),
@@ -182,8 +170,13 @@ class CompiledTrainer:
             evaluates_last=evaluates_last,
             log_loss=isinstance(loss, LogMSELoss),
             floor=loss.floor if isinstance(loss, LogMSELoss) else 0.0,
-            **{name: tensor.data_ptr() for name, tensor in arrays.items()},
+            coefficients=coefficients.data_ptr(),
+            best=self._best.data_ptr(),
         )
+        for name in ("encoded", "targets", "trained", "first", "second", "mse", "best_mse"):
+            setattr(work, name, getattr(self, name).data_ptr())
+        if self.amplitude is not None:
+            work.amplitude = self.amplitude.data_ptr()
         self._library.run(work)
 
 

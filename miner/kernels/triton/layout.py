@@ -66,7 +66,8 @@ class Layout:
                 raise UnsupportedError(f"{name}={side}: more than {_MAX_SIDE} do not fit a program")
         if mlp.depth > _MAX_DEPTH:
             raise UnsupportedError(f"model.depth={mlp.depth}: more than {_MAX_DEPTH} do not fit")
-        self._inputs, self._width, self._channels = map(_padded, sides.values())
+        self._sides = [_padded(side) for side in sides.values()]
+        _, self._width, n_channels = self._sides
         # Tensor cores of Hopper take 64 pixels or more from shared memory, but the widest networks
         # leave no registers for so many: scripts/gpu/compile.py.
         self._max_tile, n_warps = (64, 4) if self._width < 64 else (32, 8)
@@ -80,7 +81,7 @@ class Layout:
             self._offsets[name] = offset
             offset += math.prod(map(_padded, self._shapes[name]))
         self.readout_at = self._offsets[WEIGHT]
-        self.length = _rounded(self._offsets[BIAS] + self._channels + 1)
+        self.length = _rounded(self._offsets[BIAS] + n_channels + 1)
 
     def tile(self, n_pixels: int) -> int:
         """How many of a block's pixels a program processes at once."""
@@ -96,25 +97,13 @@ class Layout:
     ) -> Program:
         """What the programs of these blocks are compiled for."""
         biases_at = self._offsets["hidden.0.bias"]
-        fields = {
-            "activation": network.activation,
-            "head": network.head,
-            "depth": network.depth,
-            "inputs": self._inputs,
-            "width": self._width,
-            "channels": self._channels,
-            "n_numbers": sum(name.startswith("hidden.0.") for name in self._shapes) - 2,
-            "biases_at": biases_at,
-            "numbers_at": biases_at + network.depth * self._width,
-            "readout_at": self.readout_at,
-            "length": self.length,
-            "tile": tile,
-            "solved": network.solved,
-            "log_loss": log_loss,
-            "draws": draws,
-            "whole": whole,
-        }
-        return Program(**{name: tl.constexpr(value) for name, value in fields.items()})
+        values = (
+            *(network.activation, network.head, network.depth, *self._sides),
+            sum(name.startswith("hidden.0.") for name in self._shapes) - 2,
+            *(biases_at, biases_at + network.depth * self._width, self.readout_at, self.length),
+            *(tile, network.solved, log_loss, draws, whole),
+        )
+        return Program(*map(tl.constexpr, values))
 
     def rows(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Parameters `(B, ...)` as rows `(B, length)`; a readout may be missing."""

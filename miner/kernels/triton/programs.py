@@ -4,56 +4,17 @@ Sides are padded to powers of two, as in `Program` S; what is beyond the true si
 row and stays so.
 """
 
-from typing import Any, NamedTuple
+from collections import namedtuple
 
 import triton
 import triton.language as tl
 
-from miner.kernels.triton.math import (
-    GABOR,
-    GAUSSIAN,
-    SCALED_SINE,
-    SIGMOID,
-    activate,
-    copy,
-    gradient_product,
-    product,
-    respond,
-    ridge_solution,
-    scale_and_shape,
-    update,
-)
+from miner.kernels.triton import math
 
+Data = namedtuple("Data", "encoded targets order n_pixels n_inputs n_channels")  # of a block
+Layers = namedtuple("Layers", "weights biases scales shapes")  # weights and biases are scaled
+Readout = namedtuple("Readout", "weight bias amplitude frequency")
 _N_COEFFICIENTS = tl.constexpr(9)
-
-
-class Data(NamedTuple):
-    """A block's pixels; `order` holds those of a step that sees some only."""
-
-    encoded: Any
-    targets: Any
-    order: Any
-    n_pixels: Any
-    n_inputs: Any
-    n_channels: Any
-
-
-class Layers(NamedTuple):
-    """Scaled weights and biases of all layers, the scales, and the activations' shapes."""
-
-    weights: tuple[Any, ...]
-    biases: tuple[Any, ...]
-    scales: tuple[Any, ...]
-    shapes: tuple[Any, ...]
-
-
-class Readout(NamedTuple):
-    """Weight `(width, channels)`, bias `(channels,)`, and numbers of a scaled sine."""
-
-    weight: Any
-    bias: Any
-    amplitude: Any
-    frequency: Any
 
 
 @triton.jit
@@ -110,7 +71,7 @@ def load_layers(row, omega, S):
             first = tl.load(row + S.numbers_at + layer * S.n_numbers)
         if S.n_numbers > 1:
             second = tl.load(row + S.numbers_at + layer * S.n_numbers + 1)
-        scale, shape = scale_and_shape(first, second, omega, S)
+        scale, shape = math.scale_and_shape(first, second, omega, S)
         weights = weights + (scale * tl.load(weights_at(row, layer, S)),)
         biases = biases + (scale * tl.load(row + S.biases_at + layer * S.width + h),)
         scales = scales + (scale,)
@@ -127,9 +88,9 @@ def forward(inputs, layers, is_feature, S):
     for layer in tl.static_range(S.depth):
         weight = layers.weights[layer]
         start = tl.broadcast_to(layers.biases[layer][None, :], inputs.shape[0], weight.shape[1])
-        u = product(values[layer], weight, start)
-        value, dvalue, dshape = activate(u, layers.shapes[layer], S)
-        if S.activation == GAUSSIAN or S.activation == GABOR:  # one at zero
+        u = math.product(values[layer], weight, start)
+        value, dvalue, dshape = math.activate(u, layers.shapes[layer], S)
+        if S.activation == math.GAUSSIAN or S.activation == math.GABOR:  # one at zero
             value = tl.where(is_feature, value, 0.0)
         values = values + (value,)
         dvalues = dvalues + (dvalue,)
@@ -147,14 +108,14 @@ def backward(delta, sums, values, dvalues, dshapes, layers, S):
     added = ()
     for layer in tl.static_range(S.depth - 1, -1, -1):
         shape = sums[3 * layer + 2]
-        if S.activation == GABOR:
+        if S.activation == math.GABOR:
             shape += delta * dshapes[layer]
         delta = delta * dvalues[layer]
-        weight = gradient_product(tl.trans(values[layer]), delta, sums[3 * layer], S)
+        weight = math.gradient_product(tl.trans(values[layer]), delta, sums[3 * layer], S)
         added = (weight, sums[3 * layer + 1] + delta, shape) + added
         if layer > 0:
             below = tl.zeros_like(delta)
-            delta = gradient_product(delta, tl.trans(layers.weights[layer]), below, S)
+            delta = math.gradient_product(delta, tl.trans(layers.weights[layer]), below, S)
     return added
 
 
@@ -174,7 +135,7 @@ def store_gradients(grads, row, sums, layers, S):
             dscale += tl.sum(bias * tl.load(row + at_bias), axis=0)
             at_number = S.numbers_at + layer * S.n_numbers
             first = tl.load(row + at_number)
-            if S.activation == GABOR:
+            if S.activation == math.GABOR:
                 dshape = tl.sum(tl.sum(sums[3 * layer + 2], axis=1), axis=0) / first
                 tl.store(grads + at_number, dscale - dshape * layers.shapes[layer])
                 tl.store(grads + at_number + 1, dshape)
@@ -201,20 +162,20 @@ def gradients(data, layers, readout, is_feature, is_channel, S):
         x, t, is_pixel = load_tile(data, tile, S)
         values, dvalues, dshapes = forward(x, layers, is_feature, S)
         start = tl.broadcast_to(readout.bias[None, :], S.tile, S.channels)
-        z = product(values[S.depth], readout.weight, start)
-        y, dvalue, dfrequency = respond(z, readout.amplitude, readout.frequency, S)
+        z = math.product(values[S.depth], readout.weight, start)
+        y, dvalue, dfrequency = math.respond(z, readout.amplitude, readout.frequency, S)
         r = y - t
-        if not S.whole or S.head == SIGMOID:
+        if not S.whole or S.head == math.SIGMOID:
             r = tl.where(is_pixel & is_channel, r, 0.0)
         squares += r * r
-        if S.head == SCALED_SINE:
+        if S.head == math.SCALED_SINE:
             dfrequencies += r * dfrequency
         r = r * dvalue
         if not S.solved:
-            dweight = gradient_product(tl.trans(values[S.depth]), r, dweight, S)
+            dweight = math.gradient_product(tl.trans(values[S.depth]), r, dweight, S)
             residuals += r
         delta = tl.zeros((S.tile, S.width), tl.float32)
-        delta = gradient_product(r, tl.trans(readout.weight), delta, S)
+        delta = math.gradient_product(r, tl.trans(readout.weight), delta, S)
         sums = backward(delta, sums, values, dvalues, dshapes, layers, S)
     dbias = tl.sum(residuals, axis=0)
     dfrequency = tl.sum(tl.sum(dfrequencies, axis=1), axis=0)
@@ -244,15 +205,15 @@ def solve(data, mean, layers, is_feature, n_features, ridge, S):
         if not S.whole:
             f = tl.where(is_pixel, f, 0.0)
             t = tl.where(is_pixel, t, 0.0)
-        gram = product(tl.trans(f), f, gram)
-        moment = product(tl.trans(f), t, moment)
+        gram = math.product(tl.trans(f), f, gram)
+        moment = math.product(tl.trans(f), t, moment)
         f_sums += f
         t_sums += t
     f_mean = tl.sum(f_sums, axis=0) / data.n_pixels
     t_sum = tl.sum(t_sums, axis=0)
     gram = gram - data.n_pixels * f_mean[:, None] * f_mean[None, :]
     moment = moment - f_mean[:, None] * t_sum[None, :]
-    weight = ridge_solution(gram, moment, n_features, ridge, S.width)
+    weight = math.ridge_solution(gram, moment, n_features, ridge, S.width)
     t_mean = mean + t_sum / data.n_pixels
     bias = t_mean - tl.sum((shift + f_mean)[:, None] * weight, axis=0)
     bias = tl.where(tl.abs(bias) < float("inf"), bias, t_mean)
@@ -266,34 +227,11 @@ def solve(data, mean, layers, is_feature, n_features, ridge, S):
     ]
 )
 def train_blocks(
-    encoded,
-    targets,
-    order,
-    counts,
-    coefficients,
-    means,
-    amplitudes,
-    training,
-    trained,
-    first,
-    second,
-    grads,
-    best,
-    mse_of,
-    best_mse_of,
-    first_step,
-    n_steps,
-    moves,
-    n_all,
-    n_drawn,
-    n_inputs,
-    n_features,
-    n_channels,
-    omega,
-    ridge,
-    floor,
-    S,
-):
+    encoded, targets, order, counts, coefficients, means, amplitudes, training,
+    trained, first, second, grads, best, mse_of, best_mse_of,
+    first_step, n_steps, moves, n_all, n_drawn, n_inputs, n_features, n_channels,
+    omega, ridge, floor, S,
+):  # fmt: skip
     """Steps of each block that is in training, starting with number `first_step`.
 
     Without `moves` they only evaluate. A step evaluates the state that it changes, which becomes
@@ -321,7 +259,7 @@ def train_blocks(
     mean = tl.load(means + block * n_channels + c, mask=c < n_channels, other=0.0)
     amplitude = 1.0
     frequency = 1.0
-    if S.head == SCALED_SINE:
+    if S.head == math.SCALED_SINE:
         amplitude = tl.load(amplitudes + block)
     n_pixels = n_all
     order += first_step * n_drawn
@@ -337,7 +275,7 @@ def train_blocks(
         else:
             weight = tl.load(row + at_weight)
             bias = tl.load(row + at_bias)
-            if S.head == SCALED_SINE:
+            if S.head == math.SCALED_SINE:
                 frequency = tl.load(row + at_frequency)
         readout = Readout(weight, bias, amplitude, frequency)
         sums, dweight, dbias, dfrequency, squares = gradients(
@@ -347,7 +285,7 @@ def train_blocks(
         if not S.solved:
             tl.store(grads + at_weight, dweight)
             tl.store(grads + at_bias, dbias)
-            if S.head == SCALED_SINE:
+            if S.head == math.SCALED_SINE:
                 tl.store(grads + at_frequency, dfrequency)
         mse = squares / (n_pixels * n_channels)
         factor = 2.0 / (n_pixels * n_channels)
@@ -357,10 +295,10 @@ def train_blocks(
         if not S.draws:
             if mse < best_mse:  # false for NaN: a diverged state is never kept
                 best_mse = mse
-                copy(row, best + block * S.length, S.length)
+                math.copy(row, best + block * S.length, S.length)
                 tl.debug_barrier()
         if moves != 0:
-            update(
+            math.update(
                 row, first, second, grads, factor, coefficients + step * _N_COEFFICIENTS, TRAINED
             )
             tl.debug_barrier()
@@ -385,7 +323,7 @@ def render_blocks(
     bias = tl.load(row + S.readout_at + S.width * S.channels + c)[None, :]
     amplitude = 1.0
     frequency = 1.0
-    if S.head == SCALED_SINE:
+    if S.head == math.SCALED_SINE:
         amplitude = tl.load(amplitudes + block)
         frequency = tl.load(row + S.readout_at + S.width * S.channels + S.channels)
     is_feature = (h < n_features)[None, :]
@@ -395,7 +333,7 @@ def render_blocks(
         is_pixel = pixel < n_pixels
         x = tl.load(encoded + pixel * n_inputs + e, mask=is_pixel & (e < n_inputs), other=0.0)
         values, _dvalues, _dshapes = forward(x, layers, is_feature, S)
-        z = product(values[S.depth], readout, tl.broadcast_to(bias, S.tile, S.channels))
-        y, _dvalue, _dfrequency = respond(z, amplitude, frequency, S)
+        z = math.product(values[S.depth], readout, tl.broadcast_to(bias, S.tile, S.channels))
+        y, _dvalue, _dfrequency = math.respond(z, amplitude, frequency, S)
         at = (block * n_channels + c) * n_pixels + pixel
         tl.store(outputs + at, y, mask=is_pixel & (c < n_channels))

@@ -44,9 +44,9 @@ class TritonTrainer:
         self._training = targets.new_ones(len(targets), dtype=torch.int8)
         self.mse = targets.new_full((len(targets),), torch.inf)
         self.best_mse = self.mse.clone()
-        all_steps = range(self._settings.n_steps)
+        steps = range(self._settings.n_steps)
         coefficients = ops.coefficients_of(
-            self._settings, ops.make_optimizer(self._settings), all_steps
+            self._settings, ops.make_optimizer(self._settings), steps
         )
         self._coefficients = coefficients.to(targets.device)
 
@@ -89,35 +89,17 @@ class TritonTrainer:
         )
         with _LAUNCHING, torch.cuda.device_of(self.trained):
             train_blocks[(len(self.trained),)](
-                self._encoded,
-                self._targets,
-                order,
-                counts,
-                self._coefficients,
-                self._means,
-                unused if self._amplitude is None else self._amplitude,
-                self._training,
-                self.trained,
-                self.first,
-                self.second,
-                self._grads,
-                self._best,
-                self.mse,
-                self.best_mse,
-                first_step=self.step,
-                n_steps=n_steps,
-                moves=int(moves),
-                n_all=len(self._encoded),
-                n_drawn=0 if drawn is None else order.shape[1],
-                n_inputs=numbers.inputs,
-                n_features=numbers.width,
-                n_channels=numbers.channels,
-                omega=numbers.omega,
-                ridge=numbers.ridge,
+                self._encoded, self._targets, order, counts, self._coefficients, self._means,
+                unused if self._amplitude is None else self._amplitude, self._training,
+                self.trained, self.first, self.second, self._grads, self._best,
+                self.mse, self.best_mse,
+                first_step=self.step, n_steps=n_steps, moves=int(moves),
+                n_all=len(self._encoded), n_drawn=0 if drawn is None else order.shape[1],
+                n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
+                omega=numbers.omega, ridge=numbers.ridge,
                 floor=loss.floor if isinstance(loss, LogMSELoss) else 0.0,
-                S=program,
-                **self.layout.options,
-            )
+                S=program, **self.layout.options,
+            )  # fmt: skip
 
 
 def block_outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
@@ -127,18 +109,12 @@ def block_outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor
     outputs = rows.new_empty(len(rows), numbers.channels, len(points))
     with _LAUNCHING, torch.cuda.device_of(rows):
         render_blocks[(len(rows),)](
-            points,
-            rows,
-            parameters[AMPLITUDE].contiguous() if AMPLITUDE in parameters else rows,
-            outputs,
-            n_pixels=len(points),
-            n_inputs=numbers.inputs,
-            n_features=numbers.width,
-            n_channels=numbers.channels,
-            omega=numbers.omega,
-            S=layout.program(numbers, layout.tile(len(points))),
+            points, rows, parameters[AMPLITUDE].contiguous() if AMPLITUDE in parameters else rows,
+            outputs, n_pixels=len(points),
+            n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
+            omega=numbers.omega, S=layout.program(numbers, layout.tile(len(points))),
             **layout.options,
-        )
+        )  # fmt: skip
     return outputs
 
 
