@@ -32,7 +32,7 @@ lint: setup ## check style and layout
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 
-format: setup ## lay out the code and mend what can be mended
+format: setup ## format the code and apply the fixes of ruff
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
 
