@@ -1,6 +1,6 @@
 """Images in and out: any local file to (C, H, W) in [0, 1], and back in its own bit depth."""
 
-from miner.images.canvas import PixelCanvas, ReportImage, preview_factor
+from miner.images.canvas import PixelCanvas
 from miner.images.encode import check_writable_format
 from miner.images.files import SAMPLE_PREFIX, SAMPLES, file_digest, load_sample
 from miner.images.pixel_format import PixelFormat
@@ -14,12 +14,10 @@ __all__ = [
     "ImageInfo",
     "PixelCanvas",
     "PixelFormat",
-    "ReportImage",
     "SourceImage",
     "check_writable_format",
     "file_digest",
     "inspect_image",
     "load_sample",
     "open_image",
-    "preview_factor",
 ]

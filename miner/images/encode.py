@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, get_args
 
 import numpy as np
 
@@ -24,15 +24,13 @@ _BAND_VALUES = 2**22
 
 
 class _Kind(NamedTuple):
-    """What a kind of file holds."""
-
     dtypes: tuple[PixelType, ...]
     channels: tuple[int, ...] = ()  # none is any number
     side_px: int = 2**31 - 1
     options: Mapping[str, Any] = MappingProxyType({})  # of libvips
 
 
-_ANY: tuple[PixelType, ...] = ("uint8", "uint16", "float32")
+_ANY = get_args(PixelType)
 _JPEG = _Kind(("uint8",), (1, 3), 65500, {"Q": 95})
 _TILES = {"compression": "deflate", "tile": True, "tile_width": 256, "tile_height": 256}
 _TIFF = _Kind(_ANY, options=_TILES)
@@ -50,11 +48,7 @@ _KINDS = {
 
 
 def check_writable_format(path: Path, format: PixelFormat, height_px: int, width_px: int) -> None:
-    """Check, before anything is rendered, that a file with the suffix of `path` can hold an image.
-
-    Raises `ImageError` if the suffix is unknown, or such a file cannot hold the type of the values,
-    the channels or the size.
-    """
+    """Raise `ImageError` if a file with the suffix of `path` cannot hold such an image."""
     kind, name = _KINDS.get(path.suffix.lower()), path.suffix.lower().removeprefix(".")
     if kind is None:
         raise ImageError(f"{str(path)!r}: end the name with one of {', '.join(_KINDS)}")
@@ -161,7 +155,6 @@ class RawTiff:
     """
 
     def __init__(self, array: NpyFile, pixels: BinaryIO) -> None:
-        """Take an array and its opened file."""
         size = n_bytes(array.shape, array.dtype)
         self._descriptor = pixels.fileno()
         self._header = _tiff_header(array.shape, array.dtype)

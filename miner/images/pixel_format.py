@@ -18,7 +18,6 @@ from miner.support.errors import ImageError, NoSpaceError
 
 PixelType = Literal["uint8", "uint16", "float32"]
 DAMAGED = "it is damaged, cut short or of an unusual kind; export it again"
-
 _INTERPRETATIONS: dict[str, tuple[str, str]] = {  # 1 or 2 channels, 3 or 4 channels
     "uint8": ("b-w", "srgb"),
     "uint16": ("grey16", "rgb16"),
@@ -38,10 +37,9 @@ def pixel_type(dtype: np.dtype[Any]) -> PixelType | None:
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """A file's storage: `value = offset + scale * unit`, with `unit` in [0, 1].
+    """A file's storage, in plain values: `value = offset + scale * unit`, with `unit` in [0, 1].
 
-    Made of plain values, so `dataclasses.asdict` gives JSON and `PixelFormat(**json)` reads it
-    back. Raises `ImageError` if a field is out of range.
+    Raises `ImageError` if a field is out of range.
     """
 
     dtype: PixelType
@@ -51,7 +49,6 @@ class PixelFormat:
     offset: float  # 0, or for float32 the least value
 
     def __post_init__(self) -> None:
-        """Check each field."""
         known = {"multiband", *(name for pair in _INTERPRETATIONS.values() for name in pair)}
         rules = (
             ("dtype", self.dtype in get_args(PixelType), f"use one of {get_args(PixelType)}"),
@@ -68,10 +65,7 @@ class PixelFormat:
     def of_values(
         cls, dtype: PixelType, channels: int, low: float = 0.0, high: float = 1.0
     ) -> PixelFormat:
-        """Choose the format for values between `low` and `high`, which matter for float32 only.
-
-        Float values within [0, 1] are kept; others are mapped so that [low, high] is [0, 1].
-        """
+        """Keep integers, and floats if [`low`, `high`] is within [0, 1]; other floats are mapped."""
         grey, colour = _INTERPRETATIONS[dtype]
         interpretation = grey if channels <= 2 else colour if channels <= 4 else "multiband"
         scale, offset = _PEAKS.get(dtype, 1.0), 0.0
@@ -87,10 +81,7 @@ class PixelFormat:
         return unit.astype(np.float32, copy=False)
 
     def from_unit(self, unit: NDArray[Any]) -> NDArray[Any]:
-        """Map values of any shape, clipped to [0, 1], to a new array of `dtype`; integers rounded.
-
-        Raises `ImageError` if a value is NaN.
-        """
+        """Map values of any shape, clipped to [0, 1], to a new array of `dtype`; refuses NaN."""
         values = np.clip(np.asarray(unit, dtype=self._working_type), 0.0, 1.0)
         if np.isnan(values.max(initial=0.0)):
             count = int(np.isnan(values).sum())
@@ -103,6 +94,11 @@ class PixelFormat:
         if self.dtype != "float32":
             np.rint(values, out=values)
         return values.astype(self.dtype)
+
+    @property
+    def suffix(self) -> str:
+        """Of the files that reports are written to: .png, or .tif for what PNG cannot hold."""
+        return ".png" if self.dtype != "float32" and self.channels <= 4 else ".tif"
 
     @property
     def _working_type(self) -> type[np.floating[Any]]:

@@ -5,19 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miner.images.files import image_digest, open_file
-from miner.images.pixel_format import (
-    OpenedFile,
-    Orientation,
-    PixelFormat,
-    PixelType,
-    errors_about,
-)
+from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, errors_about
 from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import ArrayLike, Scratch
 from miner.support.errors import ImageError
@@ -29,15 +23,14 @@ _TILE_VALUES = 2**22
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ImageInfo:
+class ImageInfo(NamedTuple):
     """What a header contains: the size upright, channels and values as `open_image` gives them."""
 
     name: str  # the file's name without its suffix, or the sample's
     width_px: int
     height_px: int
     channels: int
-    dtype: PixelType
+    dtype: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +41,7 @@ class SourceImage:
     name: str  # the file's name without its suffix, or the sample's
     format: PixelFormat
     sha256: str  # of the file's bytes, of all of a Zarr folder's files, or of a sample's pixels
-    sides: tuple[int, int]  # height and width, upright and cropped
+    sides: tuple[int, ...]  # height and width, upright and cropped
     stored: ArrayLike  # (h, w, C) in the file's type, before it is turned upright
     orientation: Orientation
 
@@ -64,10 +57,7 @@ class SourceImage:
             return self.orientation.upright(self.stored[index])
 
     def read(self, region: Region) -> NDArray[np.float32]:
-        """Values in a region as a new C-contiguous array, (C, h, w) in [0, 1].
-
-        May be called from several threads at once.
-        """
+        """Values in a region as a new array, (C, h, w) in [0, 1]; threads may read at once."""
         return self.format.to_unit(self.read_stored(region).transpose(2, 0, 1))
 
     @property
@@ -77,11 +67,7 @@ class SourceImage:
 
 
 def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> ImageInfo:
-    """Read the header of a file, or of `sample:NAME`, without decoding its pixels.
-
-    The size is that of the image which `open_image` gives. Raises `ImageError` for a path or
-    content that `open_image` refuses, damage to the pixels excepted.
-    """
+    """Describe what `open_image` gives, and refuse what it refuses, without decoding pixels."""
     opened = _open(path, max_pixels)
     height, width = sides_of(_middle(opened, crop_px))
     return ImageInfo(opened.name, width, height, opened.n_channels, opened.dtype)
@@ -93,20 +79,17 @@ def open_image(
     """Open a file (`~` is expanded), a Zarr array's folder, or `sample:NAME`.
 
     The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
-    Values are kept as stored: ICC profiles are not applied and alpha is one more channel, not
-    multiplied in (the colours of a TIFF with associated alpha are divided by it). Palettes and
+    Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
     read as float32; CMYK and Lab are converted to sRGB. Of several pages or parts the first is
-    read. EXIF orientation is applied. Floats outside [0, 1] are mapped from their range. With
-    `crop_px` only the middle of the image is read, at most that many pixels a side.
+    read, upright. Floats outside [0, 1] are mapped from their range. With `crop_px` only the middle
+    of the image is read, at most that many pixels a side.
 
-    The decoded pixels are stored in the scratch folder, so that memory does not grow with the
-    image (but interlaced PNG, progressive JPEG, WebP, AVIF and GIF are decoded whole by their
-    libraries); a scratch without a folder keeps them in memory. Arrays are read where they are.
+    The decoded pixels are stored in the scratch folder, if it has one, so that memory does not grow
+    with the image (but interlaced PNG, progressive JPEG, WebP, AVIF and GIF are decoded whole).
 
-    Raises `ImageError` if the path names no readable local file, the content is damaged or of an
-    unknown format, has more than `max_pixels` pixels, holds NaN or infinite values, or there is no
-    space for its pixels.
+    Raises `ImageError` if the path names no readable local file, the content is damaged, unknown,
+    of more than `max_pixels` pixels or not finite, or there is no space for its pixels.
     """
     opened = _open(path, max_pixels)
     for remark in opened.remarks:
@@ -119,7 +102,7 @@ def open_image(
             opened.name,
             PixelFormat.of_values(opened.dtype, opened.n_channels),
             image_digest(path),
-            (box[0][1] - box[0][0], box[1][1] - box[1][0]),
+            sides_of(box),
             opened.load(opened.orientation.stored(box, upright_sides), scratch),
             opened.orientation,
         )
@@ -151,9 +134,10 @@ def _open(path: str, max_pixels: int) -> OpenedFile:
 def _middle(opened: OpenedFile, crop_px: int | None) -> Region:
     """The middle of the upright image, at most `crop_px` pixels a side; None is all of it."""
     sides = opened.orientation.upright_sides(opened.sides)
-    sizes = [side if crop_px is None else min(side, crop_px) for side in sides]
-    firsts = [(side - size) // 2 for side, size in zip(sides, sizes, strict=True)]
-    return tuple((first, first + size) for first, size in zip(firsts, sizes, strict=True))
+    if crop_px is None:
+        return whole(sides)
+    firsts = [max(0, side - crop_px) // 2 for side in sides]
+    return tuple((n, n + min(side, crop_px)) for n, side in zip(firsts, sides, strict=True))
 
 
 def _finite_range(image: SourceImage) -> tuple[float, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,17 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from miner.images.pixel_format import (
-    OpenedFile,
-    Orientation,
-    PixelType,
-    decoding,
-    new_array,
-    pixel_type,
-)
+from miner.images.pixel_format import OpenedFile, Orientation, decoding, new_array, pixel_type
 from miner.images.vips import open_vips_file
 from miner.signals.regions import Region, sides_of
-from miner.signals.scratch import ArrayLike, Scratch, WritableArray
+from miner.signals.scratch import ArrayLike, Scratch
 from miner.support.errors import ImageError
 
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -44,9 +36,10 @@ def open_tiff(file: Path) -> OpenedFile:
     try:
         with tifffile.TiffFile(file) as tiff:
             page: Any = tiff.pages.first
-            _check(page, file.stat().st_size)
+            is_planar = int(page.planarconfig) == _PLANAR and page.samplesperpixel > 1
+            _check(page, is_planar, file.stat().st_size)
             is_misread = page.dtype in (np.float64, np.int64, np.uint64) or (
-                _is_planar(page) and (page.is_tiled or int(page.photometric) != _RGB)
+                is_planar and (page.is_tiled or int(page.photometric) != _RGB)
             )
             is_divided = _ASSOCIATED in page.extrasamples and not is_misread
             n_missing = sum(count == 0 for count in page.databytecounts) if page.is_tiled else 0
@@ -63,33 +56,25 @@ def open_tiff(file: Path) -> OpenedFile:
     return replace(opened, remarks=tuple(remarks))
 
 
-def _check(page: Any, n_bytes: int) -> None:
+def _check(page: Any, is_planar: bool, n_bytes: int) -> None:
     """Refuse what libvips would read as other pixels than those meant."""
-    end, kind = _end(page), int(page.photometric)
+    kind, is_compressed = int(page.photometric), int(page.compression) != _NOT_COMPRESSED
+    counts = np.array(page.databytecounts, np.uint64)
+    if not is_compressed:  # too large a count is harmless, and not rare
+        counts = np.minimum(counts, np.uint64(_segment_bytes(page)))
+    offsets = np.array(page.dataoffsets[: len(counts)], np.uint64)
+    counts = counts[: len(offsets)]
+    end = int((offsets + counts)[counts > 0].max(initial=0))  # tiles left out have no bytes
     if end > n_bytes:
         sizes = f"it has {n_bytes} bytes and its pixels end at byte {end}"
         raise ImageError(f"is cut short: {sizes}; copy or export it again")
-    if _is_planar(page) and kind not in (_GREY, _RGB):
+    if is_planar and kind not in (_GREY, _RGB):
         remedy = "only grey and RGB planes are read; save it as an interleaved RGB TIFF"
         raise ImageError(f"holds one plane per channel, of photometric kind {kind}: {remedy}")
     if kind == _YCBCR and int(page.compression) not in _JPEGS:
         raise ImageError("is in YCbCr that is not compressed by JPEG: save it as an RGB TIFF")
     if kind == _CIELAB and np.max(page.bitspersample) <= 8:
         raise ImageError("is in CIELab of 8 bits, which is not read: save it as an RGB TIFF")
-
-
-def _is_planar(page: Any) -> bool:
-    return int(page.planarconfig) == _PLANAR and page.samplesperpixel > 1
-
-
-def _end(page: Any) -> int:
-    """Where the last strip or tile ends; those left out of the file have no bytes."""
-    counts = np.array(page.databytecounts, np.uint64)
-    if int(page.compression) == _NOT_COMPRESSED:  # too large a count is harmless, and not rare
-        counts = np.minimum(counts, np.uint64(_segment_bytes(page)))
-    offsets = np.array(page.dataoffsets[: len(counts)], np.uint64)
-    counts = counts[: len(offsets)]
-    return int((offsets + counts)[counts > 0].max(initial=0))
 
 
 def _segment_bytes(page: Any) -> int:
@@ -103,61 +88,50 @@ def _open_by_tifffile(file: Path) -> OpenedFile:
 
     with decoding(_REMEDY), tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages.first
-        n_pages, axes, bits = len(tiff.pages), str(page.axes), np.ravel(page.bitspersample)
+        n_pages, bits = len(tiff.pages), np.ravel(page.bitspersample)
         size, orientation = _segment_bytes(page), int(page.tags.valueof(_ORIENTATION_TAG, 1))
     dtype = None if page.dtype is None else pixel_type(page.dtype)
     if dtype is None or not np.isin(bits, (8, 16, 32, 64)).all():
         raise ImageError(f"has values of {bits.max()} bits: {_REMEDY}")
-    if axes not in ("YX", "YXS", "SYX"):
-        raise ImageError(f"has axes {axes}: {_REMEDY}")
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise ImageError(f"has axes {page.axes}: {_REMEDY}")
     if size > _MAX_SEGMENT_BYTES:
         raise ImageError(f"has strips or tiles of {size} bytes each: {_REMEDY}")
     remarks = [] if dtype == page.dtype else [f"holds {page.dtype} values: read as float32"]
     if n_pages > 1:
         remarks.append(f"has {n_pages} pages or frames: only the first is read")
-    n_channels = int(page.samplesperpixel)
     return OpenedFile(
         file.stem,
         (int(page.imagelength), int(page.imagewidth)),
-        n_channels,
+        int(page.samplesperpixel),
         dtype,
-        partial(_load, file, n_channels, dtype),
+        partial(_load, file),
         Orientation.of_exif(orientation),
         tuple(remarks),
     )
 
 
-def _load(
-    file: Path, n_channels: int, dtype: PixelType, box: Region, scratch: Scratch
-) -> ArrayLike:
+def _load(file: Path, box: Region, scratch: Scratch) -> ArrayLike:
     """Decode a part of the first page, a strip or tile at a time."""
     import tifffile
 
-    array = new_array(scratch, "image", (*sides_of(box), n_channels), dtype)
     with decoding(_REMEDY), tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages.first
+        shape = (*sides_of(box), int(page.samplesperpixel))
+        array = new_array(scratch, "image", shape, pixel_type(page.dtype))
         for values, corner, size in page.segments(maxworkers=1, buffersize=_READ_BYTES):
-            _copy(values, corner, size, array, box)
+            plane, _, y, x, channel = corner
+            first_channel = plane or channel
+            target, source = [], []
+            for first, n, (low, high) in zip((y, x), size[1:3], box, strict=True):
+                start = max(first, low)
+                end = max(start, min(first + n, high))
+                target.append(slice(start - low, end - low))
+                source.append(slice(start - first, end - first))
+            index = (*target, slice(first_channel, first_channel + size[3]))
+            if values is None:  # left out of the file
+                array[index] = 0
+                continue
+            with np.errstate(over="ignore"):  # infinities are refused later, as in other files
+                array[index] = values[(0, *source)].astype(array.dtype)
     return array
-
-
-def _copy(
-    values: Any, corner: Sequence[int], size: Sequence[int], array: WritableArray, box: Region
-) -> None:
-    """Write the part of a decoded strip or tile (1, h, w, C) that is inside the box."""
-    plane, _, y, x, channel = corner
-    (top, bottom), (left, right) = box
-    first_row, first_column = max(y, top), max(x, left)
-    end_row = max(first_row, min(y + size[1], bottom))
-    end_column = max(first_column, min(x + size[2], right))
-    target = (
-        slice(first_row - top, end_row - top),
-        slice(first_column - left, end_column - left),
-        slice(plane or channel, (plane or channel) + size[3]),
-    )
-    if values is None:  # left out of the file
-        array[target] = 0
-        return
-    part = values[0, first_row - y : end_row - y, first_column - x : end_column - x]
-    with np.errstate(over="ignore"):  # infinities are refused later, as in other files
-        array[target] = part.astype(array.dtype)

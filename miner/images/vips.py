@@ -42,45 +42,39 @@ def open_vips_file(file: Path) -> OpenedFile:
             image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
         if not image.get("vips-loader").startswith(_LOADERS):
             raise _explained(_UNKNOWN)
-        kept = image  # as uint8, uint16 or float32 values in grey, RGB or plain bands, lazily
-        if kept.interpretation not in _COLOURS_KEPT:
-            kept = kept.colourspace("rgb16" if kept.format == "ushort" else "srgb")
-        if kept.format not in _DTYPES:
-            kept = kept.cast("float")
+        loader, remarks = image.get("vips-loader"), []
         orientation = image.get("orientation") if image.get_typeof("orientation") else 1
-        return OpenedFile(
-            file.stem,
-            (image.height, image.width),
-            kept.bands,
-            _DTYPES[kept.format],
-            partial(_load, kept),
-            Orientation.of_exif(orientation),
-            _remarks(file, image),
-        )
+        n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+        if n_pages > 1:
+            remarks.append(f"has {n_pages} pages or frames: only the first is read")
+        if image.interpretation not in _COLOURS_KEPT:
+            remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
+            image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
+        elif image.format not in _DTYPES:
+            remarks.append(f"holds {image.format} values: read as float32")
+        if image.format not in _DTYPES:
+            image = image.cast("float")
     except pyvips.Error as error:
         raise _explained(error.detail) from None
-
-
-def _remarks(file: Path, image: pyvips.Image) -> tuple[str, ...]:
-    remarks = []
-    n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    if n_pages > 1:
-        remarks.append(f"has {n_pages} pages or frames: only the first is read")
-    if image.interpretation not in _COLOURS_KEPT:
-        remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
-    elif image.format not in _DTYPES:
-        remarks.append(f"holds {image.format} values: read as float32")
-    if image.get("vips-loader").startswith("gif"):
+    if loader.startswith("gif"):
         with file.open("rb") as stream:
             width, height = struct.unpack("<6xHH", stream.read(10))
         if (width, height) != (image.width, image.height):  # libvips replaces one above 2048 pixels
             frame = f"only the {image.width} x {image.height} of its first frame are read"
             remarks.append(f"claims {width} x {height} pixels: {frame}")
-    return tuple(remarks)
+    return OpenedFile(
+        file.stem,
+        (image.height, image.width),
+        image.bands,
+        _DTYPES[image.format],
+        partial(_load, image),
+        Orientation.of_exif(orientation),
+        tuple(remarks),
+    )
 
 
 def _load(image: pyvips.Image, box: Region, scratch: Scratch) -> ArrayLike:
-    """Decode a part of a lazy image; into a scratch file a few rows at a time."""
+    """Decode a part of an image; into a scratch file a few rows at a time."""
     import pyvips
 
     (top, _), (left, _) = box
@@ -105,7 +99,6 @@ def _load(image: pyvips.Image, box: Region, scratch: Scratch) -> ArrayLike:
 
 
 def _explained(detail: str) -> ImageError:
-    """Turn the several lines of a libvips error into one."""
     if _UNKNOWN in detail:
         known = "PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, .npy, Zarr"
         return ImageError(f"is not an image of a known format ({known}): convert it to PNG or TIFF")

@@ -19,8 +19,8 @@ from miner.images import (
     PixelFormat,
     check_writable_format,
     open_image,
-    preview_factor,
 )
+from miner.images.canvas import preview_factor
 from miner.signals.regions import slices, tiles
 from miner.signals.scratch import Scratch
 
