@@ -69,16 +69,14 @@ def open_array(name: str, array: ArrayLike) -> OpenedFile:
         raise ImageError(f"has axes of {shape}: an image has {known}; save one such part of it")
     if dtype is None:
         raise ImageError(f"holds values of type {array.dtype}: save real numbers, say float32")
-    height, width, n_channels = _sizes(shape)
+    *sides, n_channels = _sizes(shape)
     is_wide = dtype == "float32" and array.dtype != "float32"
-    return OpenedFile(
-        name,
-        (height, width),
-        n_channels,
-        dtype,
-        lambda box, _: ArrayView(array, box),
-        remarks=(f"holds {array.dtype} values: read as float32",) if is_wide else (),
-    )
+    remarks = (f"holds {array.dtype} values: read as float32",) if is_wide else ()
+
+    def load(box: Region, scratch: Scratch) -> ArrayLike:
+        return ArrayView(array, box)
+
+    return OpenedFile(name, tuple(sides), n_channels, dtype, load, remarks=remarks)
 
 
 def open_npy(file: Path) -> OpenedFile:

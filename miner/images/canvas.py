@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from pathlib import Path
 
@@ -32,12 +33,11 @@ class PixelCanvas:
         height_px: int,
         width_px: int,
         scratch: Scratch,
-        max_pixels: int | None = None,
+        max_pixels: float = math.inf,
     ) -> None:
         # raises ImageError if there is no space for the pixels or `max_pixels` is below 1
-        self._format, self._factor = format, 1
-        if max_pixels is not None:
-            self._factor = preview_factor(height_px, width_px, max_pixels)
+        self._format = format
+        self._factor = preview_factor(height_px, width_px, max_pixels)
         self._sides = max(1, height_px // self._factor), max(1, width_px // self._factor)
         with errors_about("the image to be written"):
             shape = (*self._sides, format.channels)
@@ -98,7 +98,7 @@ def _explained(error: Exception, path: Path, size: int) -> ImageError:
     )
 
 
-def preview_factor(height_px: int, width_px: int, max_pixels: int) -> int:
+def preview_factor(height_px: int, width_px: int, max_pixels: float) -> int:
     """Least power of two by which both sides are divided to leave `max_pixels` or fewer.
 
     Raises `ImageError` if `max_pixels` is below 1.

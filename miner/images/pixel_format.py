@@ -49,7 +49,7 @@ class PixelFormat:
     offset: float  # 0, or for float32 the least value
 
     def __post_init__(self) -> None:
-        known = {"multiband", *(name for pair in _INTERPRETATIONS.values() for name in pair)}
+        known = {"multiband"}.union(*_INTERPRETATIONS.values())
         rules = (
             ("dtype", self.dtype in get_args(PixelType), f"use one of {get_args(PixelType)}"),
             ("channels", self.channels >= 1, "use 1 or more"),
@@ -65,7 +65,7 @@ class PixelFormat:
     def of_values(
         cls, dtype: PixelType, channels: int, low: float = 0.0, high: float = 1.0
     ) -> PixelFormat:
-        """Keep integers, and floats if [`low`, `high`] is within [0, 1]; other floats are mapped."""
+        """Keep integers, and floats with `low` and `high` in [0, 1]; other floats are mapped."""
         grey, colour = _INTERPRETATIONS[dtype]
         interpretation = grey if channels <= 2 else colour if channels <= 4 else "multiband"
         scale, offset = _PEAKS.get(dtype, 1.0), 0.0
@@ -118,11 +118,11 @@ class Orientation:
         """One of EXIF's eight, 1 to 8; any other number leaves the image as it is."""
         return cls(number in (5, 6, 7, 8), (number in (3, 4, 7, 8), number in (2, 3, 6, 7)))
 
-    def upright_sides(self, stored: tuple[int, int]) -> tuple[int, int]:
+    def upright_sides(self, stored: tuple[int, ...]) -> tuple[int, ...]:
         """Height and width upright, from those stored."""
-        return (stored[1], stored[0]) if self.swaps else stored
+        return stored[::-1] if self.swaps else stored
 
-    def stored(self, region: Region, sides: tuple[int, int]) -> Region:
+    def stored(self, region: Region, sides: tuple[int, ...]) -> Region:
         """Where a region of the upright image, which has these sides, is stored."""
         box = tuple(
             (side - end, side - first) if is_reversed else (first, end)
@@ -143,7 +143,7 @@ class OpenedFile:
     """An image file whose header has been read; no pixel has been decoded yet."""
 
     name: str  # the file's without its suffix, or the sample's
-    sides: tuple[int, int]  # height and width as stored, before they are turned upright
+    sides: tuple[int, ...]  # height and width as stored, before they are turned upright
     n_channels: int
     dtype: PixelType  # of the values that `load` gives
     load: Callable[[Region, Scratch], ArrayLike]  # a stored region, once, as (h, w, C) of `dtype`

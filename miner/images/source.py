@@ -68,8 +68,8 @@ class SourceImage:
 
 def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> ImageInfo:
     """Describe what `open_image` gives, and refuse what it refuses, without decoding pixels."""
-    opened = _open(path, max_pixels)
-    height, width = sides_of(_middle(opened, crop_px))
+    opened, box = _open(path, max_pixels, crop_px)
+    height, width = sides_of(box)
     return ImageInfo(opened.name, width, height, opened.n_channels, opened.dtype)
 
 
@@ -91,10 +91,9 @@ def open_image(
     Raises `ImageError` if the path names no readable local file, the content is damaged, unknown,
     of more than `max_pixels` pixels or not finite, or there is no space for its pixels.
     """
-    opened = _open(path, max_pixels)
+    opened, box = _open(path, max_pixels, crop_px)
     for remark in opened.remarks:
         logger.warning("%r %s", path, remark)
-    box = _middle(opened, crop_px)
     upright_sides = opened.orientation.upright_sides(opened.sides)
     with errors_about(repr(path)):
         image = SourceImage(
@@ -112,8 +111,8 @@ def open_image(
     return replace(image, format=PixelFormat.of_values("float32", opened.n_channels, low, high))
 
 
-def _open(path: str, max_pixels: int) -> OpenedFile:
-    """Open a file, and refuse what is too large before anything is decoded."""
+def _open(path: str, max_pixels: int, crop_px: int | None) -> tuple[OpenedFile, Region]:
+    """Open a file, refuse what is too large, and find the upright region to be read."""
     opened = open_file(path)
     (height, width), n_channels = opened.sides, opened.n_channels
     n_pixels, sides = height * width, f"{width} x {height}"
@@ -127,17 +126,12 @@ def _open(path: str, max_pixels: int) -> OpenedFile:
     elif n_channels > _MAX_CHANNELS:
         problem = f"{n_channels} channels, more than {_MAX_CHANNELS}: keep those that matter"
     else:
-        return opened
+        upright = opened.orientation.upright_sides(opened.sides)
+        most = crop_px or max(upright)
+        firsts = [max(0, side - most) // 2 for side in upright]
+        box = tuple((n, n + min(side, most)) for n, side in zip(firsts, upright, strict=True))
+        return opened, box
     raise ImageError(f"{path!r} has {problem}")
-
-
-def _middle(opened: OpenedFile, crop_px: int | None) -> Region:
-    """The middle of the upright image, at most `crop_px` pixels a side; None is all of it."""
-    sides = opened.orientation.upright_sides(opened.sides)
-    if crop_px is None:
-        return whole(sides)
-    firsts = [max(0, side - crop_px) // 2 for side in sides]
-    return tuple((n, n + min(side, crop_px)) for n, side in zip(firsts, sides, strict=True))
 
 
 def _finite_range(image: SourceImage) -> tuple[float, float]:
@@ -146,12 +140,12 @@ def _finite_range(image: SourceImage) -> tuple[float, float]:
     first = (*image.sides, image.n_channels)
     for region in tiles(image.sides, max(1, math.isqrt(_TILE_VALUES // image.n_channels))):
         values = image.read_stored(region)
-        least, largest = float(values.min()), float(values.max())  # NaN if any value is NaN
-        low, high = min(low, least), max(high, largest)
-        if not (math.isfinite(least) and math.isfinite(largest)):
-            n_nan += int(np.count_nonzero(np.isnan(values)))
-            n_infinite += int(np.count_nonzero(np.isinf(values)))
-            row, column, channel = np.argwhere(~np.isfinite(values))[0].tolist()
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        bad = ~np.isfinite(values)
+        if bad.any():
+            n_nan += int(np.isnan(values).sum())
+            n_infinite += int(np.isinf(values).sum())
+            row, column, channel = np.argwhere(bad)[0].tolist()
             first = min(first, (region[0][0] + row, region[1][0] + column, channel))
     if n_nan or n_infinite:
         where = f"row {first[0]}, column {first[1]}, channel {first[2]} (from 0)"
