@@ -2,15 +2,12 @@
 
 from miner.images.canvas import PixelCanvas
 from miner.images.encode import check_writable_format
-from miner.images.files import SAMPLE_PREFIX, SAMPLES, file_digest, load_sample
+from miner.images.files import SAMPLE_PREFIX, file_digest
 from miner.images.pixel_format import PixelFormat
 from miner.images.source import ImageInfo, SourceImage, inspect_image, open_image
-from miner.support.errors import ImageError
 
 __all__ = [
-    "SAMPLES",
     "SAMPLE_PREFIX",
-    "ImageError",
     "ImageInfo",
     "PixelCanvas",
     "PixelFormat",
@@ -18,6 +15,5 @@ __all__ = [
     "check_writable_format",
     "file_digest",
     "inspect_image",
-    "load_sample",
     "open_image",
 ]

@@ -1,7 +1,5 @@
 """NumPy and Zarr arrays as images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

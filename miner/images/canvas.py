@@ -1,7 +1,5 @@
 """Images that are filled tile by tile and written whole, or as a preview."""
 
-from __future__ import annotations
-
 import logging
 import math
 import shutil
@@ -62,13 +60,11 @@ class PixelCanvas:
         self._array[slices(region)] = self._format.from_unit(unit.transpose(1, 2, 0))
 
     def save(self, path: Path) -> Path:
-        """Write the image in the format that the suffix names; returns the path.
+        """Write the image as its suffix demands, whole or not at all; makes the folder.
 
-        .png, .jpg, .webp, .avif, .tif (tiled), .exr or .npy; see `check_writable_format`. JPEG,
-        WebP and AVIF lose detail, and the libraries of the last two hold the whole image in
-        memory. The file appears whole or not at all; its folder is made.
-
-        Raises `ImageError` if the suffix does not suit the image or the file cannot be written.
+        .png, .jpg, .webp, .avif, .tif (tiled), .exr or .npy. JPEG, WebP and AVIF lose detail, and
+        the libraries of the last two hold the whole image in memory. Raises `ImageError` if the
+        suffix does not suit the image or the file cannot be written.
         """
         import pyvips
 
@@ -99,10 +95,7 @@ def _explained(error: Exception, path: Path, size: int) -> ImageError:
 
 
 def preview_factor(height_px: int, width_px: int, max_pixels: float) -> int:
-    """Least power of two by which both sides are divided to leave `max_pixels` or fewer.
-
-    Raises `ImageError` if `max_pixels` is below 1.
-    """
+    """Least power of two by which to divide both sides, to leave `max_pixels` pixels or fewer."""
     if max_pixels < 1:
         raise ImageError(f"max_pixels={max_pixels}: a preview needs 1 pixel or more")
     factor = 1
@@ -117,5 +110,4 @@ def _shrink(pixels: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     rows, columns = min(factor, height_px), min(factor, width_px)
     complete = pixels[:, : height_px // rows * rows, : width_px // columns * columns]
     squares = complete.reshape(channels, height_px // rows, rows, width_px // columns, columns)
-    mean: NDArray[np.float32] = squares.mean(axis=(2, 4))
-    return mean
+    return np.mean(squares, axis=(2, 4))

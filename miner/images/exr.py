@@ -1,7 +1,5 @@
 """OpenEXR files, read a band of scanlines at a time."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Finding, opening and hashing image files and samples."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import re
@@ -70,10 +68,7 @@ def _suggest(file: Path) -> str:
 
 
 def open_file(path: str) -> OpenedFile:
-    """Read the header of an image file, a Zarr folder, or `sample:NAME`.
-
-    Raises `ImageError` for what `find_file` refuses, and content that is no supported image.
-    """
+    """Read the header of a file, Zarr folder, or `sample:NAME`; `ImageError` if it is no image."""
     if path.startswith(SAMPLE_PREFIX):
         name = path.removeprefix(SAMPLE_PREFIX)
         return open_array(name, np.atleast_3d(load_sample(name)))
@@ -101,16 +96,16 @@ def image_digest(path: str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal; raises `OSError` if it cannot be read.
+    """SHA-256 of a file in hexadecimal; of a folder, that of its files' sorted names and digests.
 
-    For a folder, of the names of its files at any depth, in order, each with that file's digest.
+    Raises `OSError` if a file cannot be read.
     """
     path = path.absolute()
     if not path.is_dir():
         stat = path.stat()
         return _cached_digest(path, stat.st_mtime_ns, stat.st_size)
     digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+    for file in sorted(filter(Path.is_file, path.rglob("*"))):
         name = file.relative_to(path).as_posix().encode(errors="surrogateescape")
         digest.update(name + b"\0" + file_digest(file).encode() + b"\n")
     return digest.hexdigest()

@@ -1,13 +1,11 @@
 """How pixels are stored: their types, formats and orientation, and files opened for decoding."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -64,7 +62,7 @@ class PixelFormat:
     @classmethod
     def of_values(
         cls, dtype: PixelType, channels: int, low: float = 0.0, high: float = 1.0
-    ) -> PixelFormat:
+    ) -> Self:
         """Keep integers, and floats with `low` and `high` in [0, 1]; other floats are mapped."""
         grey, colour = _INTERPRETATIONS[dtype]
         interpretation = grey if channels <= 2 else colour if channels <= 4 else "multiband"
@@ -85,10 +83,9 @@ class PixelFormat:
         values = np.clip(np.asarray(unit, dtype=self._working_type), 0.0, 1.0)
         if np.isnan(values.max(initial=0.0)):
             count = int(np.isnan(values).sum())
-            raise ImageError(
-                f"{count} of {values.size} values are NaN: only numbers can be stored; "
-                "the fit has probably diverged, lower its learning rate"
-            )
+            remedy = "the fit has probably diverged, lower its learning rate"
+            problem = f"{count} of {values.size} values are NaN: only numbers can be stored"
+            raise ImageError(f"{problem}; {remedy}")
         values *= self.scale
         values += self.offset
         if self.dtype != "float32":
@@ -114,7 +111,7 @@ class Orientation:
     reverses: tuple[bool, bool] = (False, False)  # rows, columns
 
     @classmethod
-    def of_exif(cls, number: int) -> Orientation:
+    def of_exif(cls, number: int) -> Self:
         """One of EXIF's eight, 1 to 8; any other number leaves the image as it is."""
         return cls(number in (5, 6, 7, 8), (number in (3, 4, 7, 8), number in (2, 3, 6, 7)))
 

@@ -1,7 +1,5 @@
 """Any image file as a source of regions."""
 
-from __future__ import annotations
-
 import logging
 import math
 from dataclasses import dataclass, replace
@@ -85,8 +83,8 @@ def open_image(
     read, upright. Floats outside [0, 1] are mapped from their range. With `crop_px` only the middle
     of the image is read, at most that many pixels a side.
 
-    The decoded pixels are stored in the scratch folder, if it has one, so that memory does not grow
-    with the image (but interlaced PNG, progressive JPEG, WebP, AVIF and GIF are decoded whole).
+    With a scratch folder, memory does not grow with the image (but interlaced PNG, progressive
+    JPEG, WebP, AVIF and GIF are decoded whole).
 
     Raises `ImageError` if the path names no readable local file, the content is damaged, unknown,
     of more than `max_pixels` pixels or not finite, or there is no space for its pixels.
@@ -94,17 +92,11 @@ def open_image(
     opened, box = _open(path, max_pixels, crop_px)
     for remark in opened.remarks:
         logger.warning("%r %s", path, remark)
-    upright_sides = opened.orientation.upright_sides(opened.sides)
+    turn, format = opened.orientation, PixelFormat.of_values(opened.dtype, opened.n_channels)
     with errors_about(repr(path)):
-        image = SourceImage(
-            path,
-            opened.name,
-            PixelFormat.of_values(opened.dtype, opened.n_channels),
-            image_digest(path),
-            sides_of(box),
-            opened.load(opened.orientation.stored(box, upright_sides), scratch),
-            opened.orientation,
-        )
+        digest = image_digest(path)
+        stored = opened.load(turn.stored(box, turn.upright_sides(opened.sides)), scratch)
+    image = SourceImage(path, opened.name, format, digest, sides_of(box), stored, turn)
     if opened.dtype != "float32":
         return image
     low, high = _finite_range(image)
@@ -119,10 +111,8 @@ def _open(path: str, max_pixels: int, crop_px: int | None) -> tuple[OpenedFile, 
     if min(height, width, n_channels) < 1:
         problem = f"{sides} pixels of {n_channels} channels: it is empty; export it again"
     elif n_pixels > max_pixels:
-        problem = (
-            f"{sides} = {n_pixels} pixels, more than image.max_pixels={max_pixels}: "
-            f"raise image.max_pixels to {n_pixels} or more"
-        )
+        remedy = f"raise image.max_pixels to {n_pixels} or more"
+        problem = f"{sides} = {n_pixels} pixels, more than image.max_pixels={max_pixels}: {remedy}"
     elif n_channels > _MAX_CHANNELS:
         problem = f"{n_channels} channels, more than {_MAX_CHANNELS}: keep those that matter"
     else:

@@ -1,7 +1,5 @@
 """Files decoded by libvips, or by tifffile where libvips would misread a TIFF."""
 
-from __future__ import annotations
-
 import logging
 import math
 import os
@@ -85,7 +83,7 @@ def open_vips_file(file: Path) -> OpenedFile:
     return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, tuple(remarks))
 
 
-def _load(image: pyvips.Image, box: Region, scratch: Scratch) -> ArrayLike:
+def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> ArrayLike:
     """Decode a part of an image; into a scratch file a few rows at a time."""
     import pyvips
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from miner.images import ImageError, PixelCanvas, PixelFormat, SourceImage, open_image
+from miner.images import PixelCanvas, PixelFormat, SourceImage, open_image
 from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 LIMIT = 10**6
 

@@ -11,9 +11,10 @@ import pytest
 import zarr
 from image_files import LIMIT, complaint, integers, stored
 
-from miner.images import ImageError, inspect_image, open_image
+from miner.images import inspect_image, open_image
 from miner.images.arrays import unknown_codecs
 from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 TYPES = ["bool", "uint8", "int8", "uint16", ">u2", "int16", "int32", "uint32", "int64", "uint64"]
 TYPES += ["float16", "float32", ">f4", "float64"]

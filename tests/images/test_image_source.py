@@ -14,14 +14,8 @@ from image_files import LIMIT, complaint, integers
 from image_files import noise as floats
 from PIL import Image
 
-from miner.images import (
-    SAMPLES,
-    ImageInfo,
-    file_digest,
-    inspect_image,
-    load_sample,
-    open_image,
-)
+from miner.images import ImageInfo, file_digest, inspect_image, open_image
+from miner.images.files import SAMPLES, load_sample
 from miner.signals.scratch import Scratch
 
 BOTH = pytest.mark.parametrize("read", [inspect_image, open_image])

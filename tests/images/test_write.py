@@ -13,16 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_files import LIMIT, noise, report
 
-from miner.images import (
-    ImageError,
-    PixelCanvas,
-    PixelFormat,
-    check_writable_format,
-    open_image,
-)
+from miner.images import PixelCanvas, PixelFormat, check_writable_format, open_image
 from miner.images.canvas import preview_factor
 from miner.signals.regions import slices, tiles
 from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 RGB, GREY = PixelFormat.of_values("uint8", 3), PixelFormat.of_values("uint8", 1)
 FLOATS = PixelFormat.of_values("float32", 3)
