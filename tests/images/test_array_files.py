@@ -28,12 +28,8 @@ def save(path: Path, values: np.ndarray, zarr_format: int = 3) -> str:
     if path.suffix == ".npy":
         np.save(path, values)
     else:
-        options = {
-            "zarr_format": zarr_format,
-            "chunks": tuple(4 if n < 99 else 999 for n in values.shape),
-        }
-        array = zarr.create_array(path, shape=values.shape, dtype=values.dtype, **options)
-        array[...] = values
+        chunks = tuple(4 if n < 99 else 999 for n in values.shape)
+        zarr.create_array(path, data=values, chunks=chunks, zarr_format=zarr_format)
     return str(path)
 
 
