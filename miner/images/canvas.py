@@ -110,4 +110,5 @@ def _shrink(pixels: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     rows, columns = min(factor, height_px), min(factor, width_px)
     complete = pixels[:, : height_px // rows * rows, : width_px // columns * columns]
     squares = complete.reshape(channels, height_px // rows, rows, width_px // columns, columns)
-    return np.mean(squares, axis=(2, 4))
+    mean: NDArray[np.float32] = squares.mean(axis=(2, 4))
+    return mean

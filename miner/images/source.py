@@ -39,7 +39,7 @@ class SourceImage:
     name: str  # the file's name without its suffix, or the sample's
     format: PixelFormat
     sha256: str  # of the file's bytes, of all of a Zarr folder's files, or of a sample's pixels
-    sides: tuple[int, ...]  # height and width, upright and cropped
+    sides: tuple[int, int]  # height and width, upright and cropped
     stored: ArrayLike  # (h, w, C) in the file's type, before it is turned upright
     orientation: Orientation
 
@@ -92,11 +92,12 @@ def open_image(
     opened, box = _open(path, max_pixels, crop_px)
     for remark in opened.remarks:
         logger.warning("%r %s", path, remark)
+    height, width = sides_of(box)
     turn, format = opened.orientation, PixelFormat.of_values(opened.dtype, opened.n_channels)
     with errors_about(repr(path)):
         digest = image_digest(path)
         stored = opened.load(turn.stored(box, turn.upright_sides(opened.sides)), scratch)
-    image = SourceImage(path, opened.name, format, digest, sides_of(box), stored, turn)
+    image = SourceImage(path, opened.name, format, digest, (height, width), stored, turn)
     if opened.dtype != "float32":
         return image
     low, high = _finite_range(image)

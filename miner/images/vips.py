@@ -200,7 +200,7 @@ def _load_by_tifffile(file: Path, box: Region, scratch: Scratch) -> ArrayLike:
     with decoding(_REMEDY), tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages.first
         shape = (*sides_of(box), int(page.samplesperpixel))
-        array = new_array(scratch, "image", shape, pixel_type(page.dtype))
+        array = new_array(scratch, "image", shape, np.dtype(pixel_type(page.dtype)))
         for values, corner, size in page.segments(maxworkers=1, buffersize=_READ_BYTES):
             plane, _, y, x, channel = corner
             first_channel = plane or channel
