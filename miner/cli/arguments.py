@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from miner.config.build import CONF_FOLDER
 from miner.config.renamed import refuse_old_name
 from miner.images import inspect_image
-from miner.images.files import is_zarr
+from miner.images.arrays import is_zarr
 from miner.support.errors import ConfigError, ImageError
 
 SWEEP_FLAGS = ("-m", "--multirun", "hydra.mode=MULTIRUN")

@@ -22,7 +22,7 @@ from miner.engine.evaluation import draw_pictures, evaluate, logged_pictures
 from miner.engine.module import MinerModule
 from miner.engine.records import CurvePoint, FitProgress
 from miner.engine.trainer import make_trainer, quiet_lightning, run_until_all_end
-from miner.images import ReportImage, inspect_image
+from miner.images import PixelCanvas, inspect_image
 from miner.loggers.base import ResultLogger, log_results, remove_earlier_events, takes_sweep
 from miner.representation import REPRESENTATION_FOLDER, Representation, load
 from miner.signals.scratch import Scratch
@@ -32,6 +32,7 @@ from miner.support.process import LOCK, lock_folder, package_versions, peak_memo
 from miner.support.run_files import read_report, write_report
 
 _LOG = logging.getLogger("miner")
+_MAX_REPORT_PIXELS = 2**28  # a larger image is reported as a preview
 
 
 def run_in_sweep(config: DictConfig, job: Job) -> float | None:
@@ -157,15 +158,15 @@ def _finish(
     config: DictConfig, module: MinerModule, scratch: Scratch, job: Job, loggers: Sequence[Logger]
 ) -> dict[str, Any]:
     """Score what the folder holds and write everything that follows from it."""
-    representation, path = load(module.store.folder), job.folder / "reconstruction.png"
-    image = ReportImage(path, module.image.format, module.image.sides, scratch)
+    representation, format = load(module.store.folder), module.image.format
+    image = PixelCanvas(format, *module.image.sides, scratch, max_pixels=_MAX_REPORT_PIXELS)
     evaluation = evaluate(
         representation,
         module.source,
         lambda tile, values: image.fill(tile, values.numpy()),
         module.fitter.device,
     )
-    image.save()
+    image.save(job.folder / f"reconstruction{format.suffix}")
     report = _report(config, module, representation, evaluation.scores, job)
     if config.pictures:
         draw_pictures(job.folder, evaluation, representation, report["curve"])

@@ -1,25 +1,19 @@
 """Images in and out: any local file to (C, H, W) in [0, 1], and back in its own bit depth."""
 
-from miner.images.canvas import PixelCanvas, ReportImage, preview_factor
+from miner.images.canvas import PixelCanvas
 from miner.images.encode import check_writable_format
-from miner.images.files import SAMPLE_PREFIX, SAMPLES, file_digest, load_sample
+from miner.images.files import SAMPLE_PREFIX, file_digest
 from miner.images.pixel_format import PixelFormat
 from miner.images.source import ImageInfo, SourceImage, inspect_image, open_image
-from miner.support.errors import ImageError
 
 __all__ = [
-    "SAMPLES",
     "SAMPLE_PREFIX",
-    "ImageError",
     "ImageInfo",
     "PixelCanvas",
     "PixelFormat",
-    "ReportImage",
     "SourceImage",
     "check_writable_format",
     "file_digest",
     "inspect_image",
-    "load_sample",
     "open_image",
-    "preview_factor",
 ]

@@ -1,12 +1,10 @@
 """NumPy and Zarr arrays as images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +13,6 @@ from miner.images.pixel_format import OpenedFile, decoding, pixel_type
 from miner.signals.regions import Region, sides_of, slices, tiles
 from miner.signals.scratch import ArrayLike, NpyFile, Scratch
 from miner.support.errors import ImageError
-
-if TYPE_CHECKING:
-    pass
 
 NPY_MAGIC = b"\x93NUMPY"
 _MAX_PLANES = 4  # so many along the first axis are channels, if the last axis is longer
@@ -38,17 +33,14 @@ class ArrayView:
     """A box of a file's array as (h, w, C) of a pixel type, converted when it is read."""
 
     def __init__(self, array: ArrayLike, box: Region) -> None:
-        """Take an array of a type that `pixel_type` knows, and a box of its rows and columns."""
         self._array, self._box = array, box
         self.shape = (*sides_of(box), _sizes(array.shape)[2])
         self.dtype = np.dtype(pixel_type(array.dtype))
 
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        """The values in a slice of rows and one of columns, each with a start and a stop."""
-        rows, columns = (
-            slice(first + part.start, first + part.stop)
-            for part, (first, _) in zip(index, self._box, strict=True)
-        )
+        (top, _), (left, _) = self._box
+        rows = slice(top + index[0].start, top + index[0].stop)
+        columns = slice(left + index[1].start, left + index[1].stop)
         with decoding():
             if is_channels_first(self._array.shape):
                 values = np.moveaxis(self._array[slice(None), rows, columns], 0, -1)
@@ -75,16 +67,14 @@ def open_array(name: str, array: ArrayLike) -> OpenedFile:
         raise ImageError(f"has axes of {shape}: an image has {known}; save one such part of it")
     if dtype is None:
         raise ImageError(f"holds values of type {array.dtype}: save real numbers, say float32")
-    height, width, n_channels = _sizes(shape)
+    *sides, n_channels = _sizes(shape)
     is_wide = dtype == "float32" and array.dtype != "float32"
-    return OpenedFile(
-        name,
-        (height, width),
-        n_channels,
-        dtype,
-        lambda box, _: ArrayView(array, box),
-        remarks=(f"holds {array.dtype} values: read as float32",) if is_wide else (),
-    )
+    remarks = (f"holds {array.dtype} values: read as float32",) if is_wide else ()
+
+    def load(box: Region, scratch: Scratch) -> ArrayLike:
+        return ArrayView(array, box)
+
+    return OpenedFile(name, tuple(sides), n_channels, dtype, load, remarks=remarks)
 
 
 def open_npy(file: Path) -> OpenedFile:
@@ -94,20 +84,20 @@ def open_npy(file: Path) -> OpenedFile:
     return open_array(file.stem, array)
 
 
-def open_zarr(folder: Path) -> OpenedFile:
-    """Open a Zarr array, version 2 or 3.
+def is_zarr(folder: Path) -> bool:
+    """Whether a path is the folder of a Zarr array or of a group of them."""
+    return any((folder / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
 
-    Raises `ImageError` for a group, chunks too large to decode or in an encoding that is not safe,
-    and what `open_array` refuses.
-    """
+
+def open_zarr(folder: Path) -> OpenedFile:
+    """Open a Zarr array, version 2 or 3; refuses large chunks and encodings that are not safe."""
     import zarr
 
     with decoding():
         array = zarr.open(str(folder), mode="r")
     if isinstance(array, zarr.Group):
-        markers = (".zarray", "zarr.json")
-        names = sorted(entry.parent.name for name in markers for entry in folder.glob(f"*/{name}"))
-        example = f", such as {str(folder / names[0])!r}" if names else ""
+        arrays = [entry for entry in sorted(folder.iterdir()) if is_zarr(entry)]
+        example = f", such as {str(arrays[0])!r}" if arrays else ""
         raise ImageError(f"is a group of Zarr arrays: name one of them{example}")
     unknown = ", ".join(map(repr, unknown_codecs(array.metadata.to_dict())))
     if unknown:
@@ -133,10 +123,9 @@ def unknown_codecs(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _codecs(metadata: Mapping[str, Any]) -> Iterator[str]:
-    for codec in (metadata.get("compressor"), *(metadata.get("filters") or ())):
-        if codec is not None:
-            yield str(codec["id"])
-    for key in ("codecs", "index_codecs"):
+    if metadata.get("compressor"):
+        yield str(metadata["compressor"]["id"])
+    for key in ("filters", "codecs", "index_codecs"):
         for codec in metadata.get(key) or ():
-            yield str(codec["name"])
+            yield str(codec["id"] if key == "filters" else codec["name"])
             yield from _codecs(codec.get("configuration") or {})

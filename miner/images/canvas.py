@@ -1,8 +1,7 @@
-"""Images that are filled tile by tile and written whole."""
-
-from __future__ import annotations
+"""Images that are filled tile by tile and written whole, or as a preview."""
 
 import logging
+import math
 import shutil
 from pathlib import Path
 
@@ -20,41 +19,58 @@ logger = logging.getLogger(__name__)
 
 
 class PixelCanvas:
-    """The pixels of an image to be written, in the bit depth and channels of its format."""
+    """The pixels of an image to be written, in the bit depth and channels of its format.
+
+    Above `max_pixels` pixels it is a preview, smaller by a power of two in which each pixel is the
+    mean of those it replaces.
+    """
 
     def __init__(
-        self, format: PixelFormat, height_px: int, width_px: int, scratch: Scratch
+        self,
+        format: PixelFormat,
+        height_px: int,
+        width_px: int,
+        scratch: Scratch,
+        max_pixels: float = math.inf,
     ) -> None:
-        """Make an uninitialised array; raises `ImageError` if there is no space for it."""
-        self._format, self._sides = format, (height_px, width_px)
-        shape = (height_px, width_px, format.channels)
+        # raises ImageError if there is no space for the pixels or `max_pixels` is below 1
+        self._format = format
+        self._factor = preview_factor(height_px, width_px, max_pixels)
+        self._sides = max(1, height_px // self._factor), max(1, width_px // self._factor)
         with errors_about("the image to be written"):
+            shape = (*self._sides, format.channels)
             self._array = new_array(scratch, "rendered", shape, format.dtype)
 
     def fill(self, region: Region, unit: NDArray[np.float32]) -> None:
         """Set a region to (C, h, w), clipped to [0, 1]; regions may come in any order.
 
-        Raises `ImageError` if the shape does not fit or a value is NaN.
+        Those of a preview begin at multiples of its factor. Raises `ImageError` if the shape does
+        not fit or a value is NaN.
         """
         if unit.shape != (self._format.channels, *sides_of(region)):
             raise ImageError(
                 f"pixels of shape {unit.shape} for {region}: give (channels, height, width), "
                 f"with the {self._format.channels} channels of the format"
             )
+        if self._factor > 1:
+            top, left = (first // self._factor for first, _ in region)
+            height, width = self._sides
+            unit = _shrink(unit, self._factor)[:, : height - top, : width - left]
+            region = ((top, top + unit.shape[1]), (left, left + unit.shape[2]))
         self._array[slices(region)] = self._format.from_unit(unit.transpose(1, 2, 0))
 
     def save(self, path: Path) -> Path:
-        """Write the image in the format that the suffix names; gives the path.
+        """Write the image as its suffix demands, whole or not at all; makes the folder.
 
-        .png, .jpg, .webp, .avif, .tif (tiled), .exr or .npy; see `check_writable_format`. JPEG,
-        WebP and AVIF lose detail, and the libraries of the last two hold the whole image in
-        memory. The file appears whole or not at all; its folder is made.
-
-        Raises `ImageError` if the suffix does not suit the image or the file cannot be written.
+        .png, .jpg, .webp, .avif, .tif (tiled), .exr or .npy. JPEG, WebP and AVIF lose detail, and
+        the libraries of the last two hold the whole image in memory. Raises `ImageError` if the
+        suffix does not suit the image or the file cannot be written.
         """
         import pyvips
 
         check_writable_format(path, self._format, *self._sides)
+        if self._factor > 1:
+            logger.warning("%s is a preview at 1/%d of the size", path, self._factor)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as scratch_path:
@@ -78,59 +94,8 @@ def _explained(error: Exception, path: Path, size: int) -> ImageError:
     )
 
 
-class ReportImage:
-    """An image of any size, filled tile by tile, that becomes a PNG.
-
-    It becomes a TIFF if it is float32 or has more than 4 channels. Above `max_pixels` pixels it
-    becomes a preview, smaller by a power of two, each pixel the mean of those it replaces.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        format: PixelFormat,
-        sides: tuple[int, int],
-        scratch: Scratch,
-        max_pixels: int = 2**28,
-    ) -> None:
-        """Make a canvas of (height, width); the suffix of `path` becomes .png or .tif.
-
-        Raises `ImageError` if there is no space for the pixels or `max_pixels` is below 1.
-        """
-        is_png = format.dtype != "float32" and format.channels <= 4
-        self._path = path.with_suffix(".png" if is_png else ".tif")
-        self._factor = preview_factor(*sides, max_pixels)
-        height_px, width_px = (max(1, side // self._factor) for side in sides)
-        self._sides = height_px, width_px
-        self._canvas = PixelCanvas(format, height_px, width_px, scratch)
-
-    def fill(self, tile: Region, unit: NDArray[np.float32]) -> None:
-        """Set a tile, which begins at multiples of the preview's factor; see `PixelCanvas`."""
-        if self._factor > 1:
-            unit = _shrink(unit, self._factor)
-            tile = tuple(
-                (first // self._factor, min(first // self._factor + n, side))
-                for (first, _), n, side in zip(tile, unit.shape[1:], self._sides, strict=True)
-            )
-            rows, columns = sides_of(tile)
-            if rows < 1 or columns < 1:  # nothing is left of a narrow last tile
-                return
-            unit = unit[:, :rows, :columns]
-        self._canvas.fill(tile, unit)
-
-    def save(self) -> Path:
-        """Write the file, whole or not at all; see `PixelCanvas`."""
-        if self._factor > 1:
-            logger.warning("%s is a preview at 1/%d of the size", self._path, self._factor)
-        return self._canvas.save(self._path)
-
-
-def preview_factor(height_px: int, width_px: int, max_pixels: int) -> int:
-    """Least power of two that brings the size to `max_pixels` or fewer, when both sides are
-    divided by it (an incomplete last pixel dropped, but one is kept).
-
-    Raises `ImageError` if `max_pixels` is below 1.
-    """
+def preview_factor(height_px: int, width_px: int, max_pixels: float) -> int:
+    """Least power of two by which to divide both sides, to leave `max_pixels` pixels or fewer."""
     if max_pixels < 1:
         raise ImageError(f"max_pixels={max_pixels}: a preview needs 1 pixel or more")
     factor = 1

@@ -1,14 +1,12 @@
 """Formats that can be written, and the encoding of arrays as image files."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, get_args
 
 import numpy as np
 
@@ -20,22 +18,18 @@ from miner.support.errors import ImageError
 if TYPE_CHECKING:
     import pyvips
 
-_BAND_VALUES = 2**22
-
 
 class _Kind(NamedTuple):
-    """What a kind of file holds."""
-
     dtypes: tuple[PixelType, ...]
     channels: tuple[int, ...] = ()  # none is any number
     side_px: int = 2**31 - 1
     options: Mapping[str, Any] = MappingProxyType({})  # of libvips
 
 
-_ANY: tuple[PixelType, ...] = ("uint8", "uint16", "float32")
-_JPEG = _Kind(("uint8",), (1, 3), 65500, {"Q": 95})
+_BAND_VALUES = 2**22
 _TILES = {"compression": "deflate", "tile": True, "tile_width": 256, "tile_height": 256}
-_TIFF = _Kind(_ANY, options=_TILES)
+_JPEG = _Kind(("uint8",), (1, 3), 65500, {"Q": 95})
+_TIFF = _Kind(get_args(PixelType), options=_TILES)
 _KINDS = {
     ".png": _Kind(("uint8", "uint16"), (1, 2, 3, 4)),
     ".jpg": _JPEG,
@@ -45,16 +39,12 @@ _KINDS = {
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".exr": _Kind(("float32",)),
-    ".npy": _Kind(_ANY),
+    ".npy": _Kind(get_args(PixelType)),
 }
 
 
 def check_writable_format(path: Path, format: PixelFormat, height_px: int, width_px: int) -> None:
-    """Check, before anything is rendered, that a file with the suffix of `path` can hold an image.
-
-    Raises `ImageError` if the suffix is unknown, or such a file cannot hold the type of the values,
-    the channels or the size.
-    """
+    """Raise `ImageError` if a file with the suffix of `path` cannot hold such an image."""
     kind, name = _KINDS.get(path.suffix.lower()), path.suffix.lower().removeprefix(".")
     if kind is None:
         raise ImageError(f"{str(path)!r}: end the name with one of {', '.join(_KINDS)}")
@@ -75,10 +65,7 @@ def check_writable_format(path: Path, format: PixelFormat, height_px: int, width
 
 
 def save_array(path: Path, suffix: str, array: ArrayLike, interpretation: str) -> None:
-    """Write (H, W, C) to `path`, whatever its name, as the kind of file that `suffix` names.
-
-    Raises `OSError` or `pyvips.Error` if the file cannot be written.
-    """
+    """Write (H, W, C) as `suffix` demands; raises `OSError` or `pyvips.Error` if it cannot."""
     suffix = suffix.lower()
     if suffix == ".exr":
         _save_exr(path, array)
@@ -135,7 +122,7 @@ def _save_by_vips(path: Path, suffix: str, array: ArrayLike, interpretation: str
 
 
 @contextmanager
-def _as_vips(array: ArrayLike) -> Iterator[pyvips.Image]:
+def _as_vips(array: ArrayLike) -> Iterator["pyvips.Image"]:
     """An array as an image, which is streamed if the array is a file."""
     import pyvips
 
@@ -161,7 +148,6 @@ class RawTiff:
     """
 
     def __init__(self, array: NpyFile, pixels: BinaryIO) -> None:
-        """Take an array and its opened file."""
         size = n_bytes(array.shape, array.dtype)
         self._descriptor = pixels.fileno()
         self._header = _tiff_header(array.shape, array.dtype)
@@ -175,10 +161,9 @@ class RawTiff:
         if self.error:
             return b""
         try:
+            offset = self._first + self._position - len(self._header)
             content = self._header[self._position :][:size]
-            if not content:
-                offset = self._first + self._position - len(self._header)
-                content = os.pread(self._descriptor, size, offset)
+            content = content or os.pread(self._descriptor, size, offset)
         except BaseException as error:
             self.error = error
             return b""

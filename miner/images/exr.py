@@ -1,7 +1,5 @@
 """OpenEXR files, read a band of scanlines at a time."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -15,16 +13,14 @@ from miner.support.errors import ImageError
 
 EXR_MAGIC = b"\x76\x2f\x31\x01"
 _DEEP, _MULTIPART = 0x800, 0x1000  # flags of the version field
-_BAND_ROWS = 256  # no compression joins more
-_BAND_VALUES = 2**24
+_BAND_ROWS, _BAND_VALUES = 256, 2**24  # no compression joins more rows
 _ORDER = "RGBYAXZUVW"  # as in RGBA, YA, XYZ
 
 
 def open_exr(file: Path) -> OpenedFile:
-    """Read the header of a file's first part; all its channels are read, as float32.
+    """Read the header of a file's first part: all channels of the data window, as float32.
 
-    R, G, B, A or Y come first, then the others, layer by layer and by their names. The image is the
-    data window. Raises `ImageError` if the file is damaged, deep, or has smaller channels.
+    R, G, B, A or Y come first, then the others, layer by layer and by their names.
     """
     import OpenEXR
 
@@ -45,15 +41,10 @@ def open_exr(file: Path) -> OpenedFile:
         samplings = {(channel.xSampling, channel.ySampling) for channel in header["channels"]}
     if samplings - {(1, 1)}:
         raise ImageError("has channels of different sizes: export it again as full RGB")
-    width = right - left + 1
-    return OpenedFile(
-        file.stem,
-        (bottom - top + 1, width),
-        len(names),
-        "float32",
-        partial(_load, file, names, top, width),
-        remarks=("has several parts: only the first is read",) if flags & _MULTIPART else (),
-    )
+    sides = (bottom - top + 1, right - left + 1)
+    load = partial(_load, file, names, top, sides[1])
+    remarks = ("has several parts: only the first is read",) if flags & _MULTIPART else ()
+    return OpenedFile(file.stem, sides, len(names), "float32", load, remarks=remarks)
 
 
 def _rank(name: str) -> tuple[str, int, str]:
@@ -64,7 +55,6 @@ def _rank(name: str) -> tuple[str, int, str]:
 def _load(
     file: Path, names: list[str], first_row: int, width: int, box: Region, scratch: Scratch
 ) -> ArrayLike:
-    """Decode a part of the image."""
     import Imath
     import OpenEXR
 

@@ -1,7 +1,5 @@
 """Finding, opening and hashing image files and samples."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import re
@@ -12,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.arrays import NPY_MAGIC, open_array, open_npy, open_zarr
+from miner.images.arrays import NPY_MAGIC, is_zarr, open_array, open_npy, open_zarr
 from miner.images.exr import EXR_MAGIC, open_exr
 from miner.images.pixel_format import OpenedFile, errors_about
-from miner.images.tiff import TIFF_MAGICS, open_tiff
-from miner.images.vips import open_vips_file
+from miner.images.vips import TIFF_MAGICS, open_tiff, open_vips_file
 from miner.support.errors import ImageError
 
 SAMPLES = (
@@ -24,14 +21,10 @@ SAMPLES = (
     *("rocket", "camera", "brick", "moon"),
 )
 SAMPLE_PREFIX = "sample:"
-_ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 
 
 def load_sample(name: str) -> NDArray[np.uint8]:
-    """Load one of `SAMPLES`: (H, W) for camera, brick and moon, else (H, W, 3), in 0..255.
-
-    Raises `ImageError` if the name is not one of them.
-    """
+    """Load one of `SAMPLES`: (H, W) for camera, brick and moon, else (H, W, 3), in 0..255."""
     if name not in SAMPLES:
         raise ImageError(f"sample {name!r} does not exist: use one of {', '.join(SAMPLES)}")
     from skimage import data
@@ -41,45 +34,28 @@ def load_sample(name: str) -> NDArray[np.uint8]:
 
 
 def find_file(path: str) -> Path:
-    """Expand a leading `~/` and check that `path` names a readable local file with content.
-
-    The folder of a Zarr array passes, too. Raises `ImageError` for a URL, a missing file, another
-    folder or non-file, and a file that is empty or unreadable.
-    """
-    file = _expanded(path)
+    """Expand a leading `~/`; raises `ImageError` unless `path` is a readable file or Zarr array."""
+    # a name such as "~draft.png" is no home folder
+    file = Path(path).expanduser() if path.startswith("~/") else Path(path)
     with errors_about(repr(path)):
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
             raise ImageError("is a URL: only local files are read; download it first")
         if not file.exists():
             raise ImageError(f"does not exist: {_suggest(file)}")
-        if not is_zarr(file):
-            _check_content(file)
+        if is_zarr(file):
+            return file
+        if file.is_dir():
+            remedy = "give the path of one image file, or -m to fit every image in it"
+            raise ImageError(f"is a folder: {remedy}")
+        if not file.is_file():
+            raise ImageError("is a device or pipe: give the path of an image file")
+        with file.open("rb") as stream:
+            if not stream.read(1):
+                raise ImageError("is empty (0 bytes): copy or export it again")
     return file
 
 
-def _expanded(path: str) -> Path:
-    # a name such as "~draft.png" is no home folder
-    return Path(path).expanduser() if path.startswith("~/") else Path(path)
-
-
-def is_zarr(folder: Path) -> bool:
-    """Whether a path is the folder of a Zarr array or of a group of them."""
-    return any((folder / name).is_file() for name in _ZARR_FILES)
-
-
-def _check_content(file: Path) -> None:
-    if file.is_dir():
-        remedy = "give the path of one image file, or -m to fit every image in it"
-        raise ImageError(f"is a folder: {remedy}")
-    if not file.is_file():
-        raise ImageError("is a device or pipe: give the path of an image file")
-    with file.open("rb") as stream:
-        if not stream.read(1):
-            raise ImageError("is empty (0 bytes): copy or export it again")
-
-
 def _suggest(file: Path) -> str:
-    """Name what the user may have meant."""
     if str(file) in SAMPLES:
         return f"did you mean '{SAMPLE_PREFIX}{file}'?"
     if not file.parent.is_dir():
@@ -92,10 +68,7 @@ def _suggest(file: Path) -> str:
 
 
 def open_file(path: str) -> OpenedFile:
-    """Read the header of an image file, a Zarr folder, or `sample:NAME`.
-
-    Raises `ImageError` for what `find_file` refuses, and content that is no supported image.
-    """
+    """Read the header of a file, Zarr folder, or `sample:NAME`; `ImageError` if it is no image."""
     if path.startswith(SAMPLE_PREFIX):
         name = path.removeprefix(SAMPLE_PREFIX)
         return open_array(name, np.atleast_3d(load_sample(name)))
@@ -117,22 +90,22 @@ def open_file(path: str) -> OpenedFile:
 def image_digest(path: str) -> str:
     """SHA-256 of a file's bytes as `file_digest` gives it, or of the pixels of `sample:NAME`."""
     if not path.startswith(SAMPLE_PREFIX):
-        return file_digest(_expanded(path))
+        return file_digest(find_file(path))
     pixels = np.atleast_3d(load_sample(path.removeprefix(SAMPLE_PREFIX)))
     return hashlib.sha256(pixels.transpose(2, 0, 1).tobytes()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal; raises `OSError` if it cannot be read.
+    """SHA-256 of a file in hexadecimal; of a folder, that of its files' sorted names and digests.
 
-    For a folder, of the names of its files at any depth, in order, each with that file's digest.
+    Raises `OSError` if a file cannot be read.
     """
     path = path.absolute()
     if not path.is_dir():
         stat = path.stat()
         return _cached_digest(path, stat.st_mtime_ns, stat.st_size)
     digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+    for file in sorted(filter(Path.is_file, path.rglob("*"))):
         name = file.relative_to(path).as_posix().encode(errors="surrogateescape")
         digest.update(name + b"\0" + file_digest(file).encode() + b"\n")
     return digest.hexdigest()

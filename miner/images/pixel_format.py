@@ -1,13 +1,11 @@
 """How pixels are stored: their types, formats and orientation, and files opened for decoding."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,7 +16,6 @@ from miner.support.errors import ImageError, NoSpaceError
 
 PixelType = Literal["uint8", "uint16", "float32"]
 DAMAGED = "it is damaged, cut short or of an unusual kind; export it again"
-
 _INTERPRETATIONS: dict[str, tuple[str, str]] = {  # 1 or 2 channels, 3 or 4 channels
     "uint8": ("b-w", "srgb"),
     "uint16": ("grey16", "rgb16"),
@@ -38,10 +35,9 @@ def pixel_type(dtype: np.dtype[Any]) -> PixelType | None:
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """A file's storage: `value = offset + scale * unit`, with `unit` in [0, 1].
+    """A file's storage, in plain values: `value = offset + scale * unit`, with `unit` in [0, 1].
 
-    Made of plain values, so `dataclasses.asdict` gives JSON and `PixelFormat(**json)` reads it
-    back. Raises `ImageError` if a field is out of range.
+    Raises `ImageError` if a field is out of range.
     """
 
     dtype: PixelType
@@ -51,8 +47,7 @@ class PixelFormat:
     offset: float  # 0, or for float32 the least value
 
     def __post_init__(self) -> None:
-        """Check each field."""
-        known = {"multiband", *(name for pair in _INTERPRETATIONS.values() for name in pair)}
+        known = {"multiband"}.union(*_INTERPRETATIONS.values())
         rules = (
             ("dtype", self.dtype in get_args(PixelType), f"use one of {get_args(PixelType)}"),
             ("channels", self.channels >= 1, "use 1 or more"),
@@ -67,11 +62,8 @@ class PixelFormat:
     @classmethod
     def of_values(
         cls, dtype: PixelType, channels: int, low: float = 0.0, high: float = 1.0
-    ) -> PixelFormat:
-        """Choose the format for values between `low` and `high`, which matter for float32 only.
-
-        Float values within [0, 1] are kept; others are mapped so that [low, high] is [0, 1].
-        """
+    ) -> Self:
+        """Keep integers, and floats with `low` and `high` in [0, 1]; other floats are mapped."""
         grey, colour = _INTERPRETATIONS[dtype]
         interpretation = grey if channels <= 2 else colour if channels <= 4 else "multiband"
         scale, offset = _PEAKS.get(dtype, 1.0), 0.0
@@ -87,22 +79,23 @@ class PixelFormat:
         return unit.astype(np.float32, copy=False)
 
     def from_unit(self, unit: NDArray[Any]) -> NDArray[Any]:
-        """Map values of any shape, clipped to [0, 1], to a new array of `dtype`; integers rounded.
-
-        Raises `ImageError` if a value is NaN.
-        """
+        """Map values of any shape, clipped to [0, 1], to a new array of `dtype`; refuses NaN."""
         values = np.clip(np.asarray(unit, dtype=self._working_type), 0.0, 1.0)
         if np.isnan(values.max(initial=0.0)):
             count = int(np.isnan(values).sum())
-            raise ImageError(
-                f"{count} of {values.size} values are NaN: only numbers can be stored; "
-                "the fit has probably diverged, lower its learning rate"
-            )
+            remedy = "the fit has probably diverged, lower its learning rate"
+            problem = f"{count} of {values.size} values are NaN: only numbers can be stored"
+            raise ImageError(f"{problem}; {remedy}")
         values *= self.scale
         values += self.offset
         if self.dtype != "float32":
             np.rint(values, out=values)
         return values.astype(self.dtype)
+
+    @property
+    def suffix(self) -> str:
+        """Of the files that reports are written to: .png, or .tif for what PNG cannot hold."""
+        return ".png" if self.dtype != "float32" and self.channels <= 4 else ".tif"
 
     @property
     def _working_type(self) -> type[np.floating[Any]]:
@@ -118,15 +111,15 @@ class Orientation:
     reverses: tuple[bool, bool] = (False, False)  # rows, columns
 
     @classmethod
-    def of_exif(cls, number: int) -> Orientation:
+    def of_exif(cls, number: int) -> Self:
         """One of EXIF's eight, 1 to 8; any other number leaves the image as it is."""
         return cls(number in (5, 6, 7, 8), (number in (3, 4, 7, 8), number in (2, 3, 6, 7)))
 
-    def upright_sides(self, stored: tuple[int, int]) -> tuple[int, int]:
+    def upright_sides(self, stored: tuple[int, ...]) -> tuple[int, ...]:
         """Height and width upright, from those stored."""
-        return (stored[1], stored[0]) if self.swaps else stored
+        return stored[::-1] if self.swaps else stored
 
-    def stored(self, region: Region, sides: tuple[int, int]) -> Region:
+    def stored(self, region: Region, sides: tuple[int, ...]) -> Region:
         """Where a region of the upright image, which has these sides, is stored."""
         box = tuple(
             (side - end, side - first) if is_reversed else (first, end)
@@ -147,7 +140,7 @@ class OpenedFile:
     """An image file whose header has been read; no pixel has been decoded yet."""
 
     name: str  # the file's without its suffix, or the sample's
-    sides: tuple[int, int]  # height and width as stored, before they are turned upright
+    sides: tuple[int, ...]  # height and width as stored, before they are turned upright
     n_channels: int
     dtype: PixelType  # of the values that `load` gives
     load: Callable[[Region, Scratch], ArrayLike]  # a stored region, once, as (h, w, C) of `dtype`

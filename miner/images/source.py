@@ -1,23 +1,15 @@
 """Any image file as a source of regions."""
 
-from __future__ import annotations
-
 import logging
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miner.images.files import image_digest, open_file
-from miner.images.pixel_format import (
-    OpenedFile,
-    Orientation,
-    PixelFormat,
-    PixelType,
-    errors_about,
-)
+from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, errors_about
 from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import ArrayLike, Scratch
 from miner.support.errors import ImageError
@@ -29,15 +21,14 @@ _TILE_VALUES = 2**22
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ImageInfo:
+class ImageInfo(NamedTuple):
     """What a header contains: the size upright, channels and values as `open_image` gives them."""
 
     name: str  # the file's name without its suffix, or the sample's
     width_px: int
     height_px: int
     channels: int
-    dtype: PixelType
+    dtype: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +55,7 @@ class SourceImage:
             return self.orientation.upright(self.stored[index])
 
     def read(self, region: Region) -> NDArray[np.float32]:
-        """Values in a region as a new C-contiguous array, (C, h, w) in [0, 1].
-
-        May be called from several threads at once.
-        """
+        """Values in a region as a new array, (C, h, w) in [0, 1]; threads may read at once."""
         return self.format.to_unit(self.read_stored(region).transpose(2, 0, 1))
 
     @property
@@ -77,13 +65,9 @@ class SourceImage:
 
 
 def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> ImageInfo:
-    """Read the header of a file, or of `sample:NAME`, without decoding its pixels.
-
-    The size is that of the image which `open_image` gives. Raises `ImageError` for a path or
-    content that `open_image` refuses, damage to the pixels excepted.
-    """
-    opened = _open(path, max_pixels)
-    height, width = sides_of(_middle(opened, crop_px))
+    """Describe what `open_image` gives, and refuse what it refuses, without decoding pixels."""
+    opened, box = _open(path, max_pixels, crop_px)
+    height, width = sides_of(box)
     return ImageInfo(opened.name, width, height, opened.n_channels, opened.dtype)
 
 
@@ -93,67 +77,52 @@ def open_image(
     """Open a file (`~` is expanded), a Zarr array's folder, or `sample:NAME`.
 
     The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
-    Values are kept as stored: ICC profiles are not applied and alpha is one more channel, not
-    multiplied in (the colours of a TIFF with associated alpha are divided by it). Palettes and
+    Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
     read as float32; CMYK and Lab are converted to sRGB. Of several pages or parts the first is
-    read. EXIF orientation is applied. Floats outside [0, 1] are mapped from their range. With
-    `crop_px` only the middle of the image is read, at most that many pixels a side.
+    read, upright. Floats outside [0, 1] are mapped from their range. With `crop_px` only the middle
+    of the image is read, at most that many pixels a side.
 
-    The decoded pixels are stored in the scratch folder, so that memory does not grow with the
-    image (but interlaced PNG, progressive JPEG, WebP, AVIF and GIF are decoded whole by their
-    libraries); a scratch without a folder keeps them in memory. Arrays are read where they are.
+    With a scratch folder, memory does not grow with the image (but interlaced PNG, progressive
+    JPEG, WebP, AVIF and GIF are decoded whole).
 
-    Raises `ImageError` if the path names no readable local file, the content is damaged or of an
-    unknown format, has more than `max_pixels` pixels, holds NaN or infinite values, or there is no
-    space for its pixels.
+    Raises `ImageError` if the path names no readable local file, the content is damaged, unknown,
+    of more than `max_pixels` pixels or not finite, or there is no space for its pixels.
     """
-    opened = _open(path, max_pixels)
+    opened, box = _open(path, max_pixels, crop_px)
     for remark in opened.remarks:
         logger.warning("%r %s", path, remark)
-    box = _middle(opened, crop_px)
-    upright_sides = opened.orientation.upright_sides(opened.sides)
+    height, width = sides_of(box)
+    turn, format = opened.orientation, PixelFormat.of_values(opened.dtype, opened.n_channels)
     with errors_about(repr(path)):
-        image = SourceImage(
-            path,
-            opened.name,
-            PixelFormat.of_values(opened.dtype, opened.n_channels),
-            image_digest(path),
-            (box[0][1] - box[0][0], box[1][1] - box[1][0]),
-            opened.load(opened.orientation.stored(box, upright_sides), scratch),
-            opened.orientation,
-        )
+        digest = image_digest(path)
+        stored = opened.load(turn.stored(box, turn.upright_sides(opened.sides)), scratch)
+    image = SourceImage(path, opened.name, format, digest, (height, width), stored, turn)
     if opened.dtype != "float32":
         return image
     low, high = _finite_range(image)
     return replace(image, format=PixelFormat.of_values("float32", opened.n_channels, low, high))
 
 
-def _open(path: str, max_pixels: int) -> OpenedFile:
-    """Open a file, and refuse what is too large before anything is decoded."""
+def _open(path: str, max_pixels: int, crop_px: int | None) -> tuple[OpenedFile, Region]:
+    """Open a file, refuse what is too large, and find the upright region to be read."""
     opened = open_file(path)
     (height, width), n_channels = opened.sides, opened.n_channels
     n_pixels, sides = height * width, f"{width} x {height}"
     if min(height, width, n_channels) < 1:
         problem = f"{sides} pixels of {n_channels} channels: it is empty; export it again"
     elif n_pixels > max_pixels:
-        problem = (
-            f"{sides} = {n_pixels} pixels, more than image.max_pixels={max_pixels}: "
-            f"raise image.max_pixels to {n_pixels} or more"
-        )
+        remedy = f"raise image.max_pixels to {n_pixels} or more"
+        problem = f"{sides} = {n_pixels} pixels, more than image.max_pixels={max_pixels}: {remedy}"
     elif n_channels > _MAX_CHANNELS:
         problem = f"{n_channels} channels, more than {_MAX_CHANNELS}: keep those that matter"
     else:
-        return opened
+        upright = opened.orientation.upright_sides(opened.sides)
+        most = crop_px or max(upright)
+        firsts = [max(0, side - most) // 2 for side in upright]
+        box = tuple((n, n + min(side, most)) for n, side in zip(firsts, upright, strict=True))
+        return opened, box
     raise ImageError(f"{path!r} has {problem}")
-
-
-def _middle(opened: OpenedFile, crop_px: int | None) -> Region:
-    """The middle of the upright image, at most `crop_px` pixels a side; None is all of it."""
-    sides = opened.orientation.upright_sides(opened.sides)
-    sizes = [side if crop_px is None else min(side, crop_px) for side in sides]
-    firsts = [(side - size) // 2 for side, size in zip(sides, sizes, strict=True)]
-    return tuple((first, first + size) for first, size in zip(firsts, sizes, strict=True))
 
 
 def _finite_range(image: SourceImage) -> tuple[float, float]:
@@ -162,12 +131,12 @@ def _finite_range(image: SourceImage) -> tuple[float, float]:
     first = (*image.sides, image.n_channels)
     for region in tiles(image.sides, max(1, math.isqrt(_TILE_VALUES // image.n_channels))):
         values = image.read_stored(region)
-        least, largest = float(values.min()), float(values.max())  # NaN if any value is NaN
-        low, high = min(low, least), max(high, largest)
-        if not (math.isfinite(least) and math.isfinite(largest)):
-            n_nan += int(np.count_nonzero(np.isnan(values)))
-            n_infinite += int(np.count_nonzero(np.isinf(values)))
-            row, column, channel = np.argwhere(~np.isfinite(values))[0].tolist()
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        bad = ~np.isfinite(values)
+        if bad.any():
+            n_nan += int(np.isnan(values).sum())
+            n_infinite += int(np.isinf(values).sum())
+            row, column, channel = np.argwhere(bad)[0].tolist()
             first = min(first, (region[0][0] + row, region[1][0] + column, channel))
     if n_nan or n_infinite:
         where = f"row {first[0]}, column {first[1]}, channel {first[2]} (from 0)"

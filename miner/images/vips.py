@@ -1,17 +1,25 @@
-"""PNG, JPEG, TIFF, WebP, AVIF and GIF through libvips: a lazy header first, pixels on demand."""
-
-from __future__ import annotations
+"""Files decoded by libvips, or by tifffile where libvips would misread a TIFF."""
 
 import logging
+import math
 import os
 import struct
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from miner.images.pixel_format import DAMAGED, OpenedFile, Orientation, PixelType, new_array
+from miner.images.pixel_format import (
+    DAMAGED,
+    OpenedFile,
+    Orientation,
+    PixelType,
+    decoding,
+    new_array,
+    pixel_type,
+)
 from miner.signals.regions import Region, sides_of
 from miner.signals.scratch import ArrayLike, NpyFile, Scratch, n_bytes
 from miner.support.errors import ImageError
@@ -26,8 +34,16 @@ _DTYPES: dict[str, PixelType] = {"uchar": "uint8", "ushort": "uint16", "float": 
 _UNKNOWN = "not in a known format"
 _TOO_MUCH_MEMORY = "emory allocation of"  # more than 50 MB for a strip
 _MISSING_TILE = "Invalid tile byte count"  # a tile that is not in the file, as is allowed
+TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_GREY, _RGB, _YCBCR, _CIELAB = 1, 2, 6, 8  # photometric interpretations
+_NOT_COMPRESSED, _JPEGS = 1, (6, 7)
+_PLANAR, _ASSOCIATED, _ORIENTATION_TAG = 2, 1, 274
+_MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
+_READ_BYTES = 2**24  # of compressed segments at once
+_REMEDY = "save it as an uncompressed, interleaved TIFF of at most 32 bits a value"
 
-logging.getLogger("pyvips").setLevel(logging.CRITICAL)  # our errors report what matters
+for _library in ("pyvips", "tifffile"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)  # our errors report what matters
 
 
 def open_vips_file(file: Path) -> OpenedFile:
@@ -42,45 +58,33 @@ def open_vips_file(file: Path) -> OpenedFile:
             image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
         if not image.get("vips-loader").startswith(_LOADERS):
             raise _explained(_UNKNOWN)
-        kept = image  # as uint8, uint16 or float32 values in grey, RGB or plain bands, lazily
-        if kept.interpretation not in _COLOURS_KEPT:
-            kept = kept.colourspace("rgb16" if kept.format == "ushort" else "srgb")
-        if kept.format not in _DTYPES:
-            kept = kept.cast("float")
+        loader, remarks = image.get("vips-loader"), []
         orientation = image.get("orientation") if image.get_typeof("orientation") else 1
-        return OpenedFile(
-            file.stem,
-            (image.height, image.width),
-            kept.bands,
-            _DTYPES[kept.format],
-            partial(_load, kept),
-            Orientation.of_exif(orientation),
-            _remarks(file, image),
-        )
+        n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+        if n_pages > 1:
+            remarks.append(f"has {n_pages} pages or frames: only the first is read")
+        if image.interpretation not in _COLOURS_KEPT:
+            remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
+            image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
+        elif image.format not in _DTYPES:
+            remarks.append(f"holds {image.format} values: read as float32")
+        if image.format not in _DTYPES:
+            image = image.cast("float")
     except pyvips.Error as error:
         raise _explained(error.detail) from None
-
-
-def _remarks(file: Path, image: pyvips.Image) -> tuple[str, ...]:
-    remarks = []
-    n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    if n_pages > 1:
-        remarks.append(f"has {n_pages} pages or frames: only the first is read")
-    if image.interpretation not in _COLOURS_KEPT:
-        remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
-    elif image.format not in _DTYPES:
-        remarks.append(f"holds {image.format} values: read as float32")
-    if image.get("vips-loader").startswith("gif"):
+    if loader.startswith("gif"):
         with file.open("rb") as stream:
             width, height = struct.unpack("<6xHH", stream.read(10))
         if (width, height) != (image.width, image.height):  # libvips replaces one above 2048 pixels
             frame = f"only the {image.width} x {image.height} of its first frame are read"
             remarks.append(f"claims {width} x {height} pixels: {frame}")
-    return tuple(remarks)
+    dtype, sides = _DTYPES[image.format], (image.height, image.width)
+    turn, load = Orientation.of_exif(orientation), partial(_load, image)
+    return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, tuple(remarks))
 
 
-def _load(image: pyvips.Image, box: Region, scratch: Scratch) -> ArrayLike:
-    """Decode a part of a lazy image; into a scratch file a few rows at a time."""
+def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> ArrayLike:
+    """Decode a part of an image; into a scratch file a few rows at a time."""
     import pyvips
 
     (top, _), (left, _) = box
@@ -105,7 +109,6 @@ def _load(image: pyvips.Image, box: Region, scratch: Scratch) -> ArrayLike:
 
 
 def _explained(detail: str) -> ImageError:
-    """Turn the several lines of a libvips error into one."""
     if _UNKNOWN in detail:
         known = "PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, .npy, Zarr"
         return ImageError(f"is not an image of a known format ({known}): convert it to PNG or TIFF")
@@ -114,3 +117,103 @@ def _explained(detail: str) -> ImageError:
         problem = f"has strips or tiles that take too much memory ({reason})"
         return ImageError(f"{problem}: save it as a TIFF of small tiles")
     return ImageError(f"cannot be decoded ({reason}): {DAMAGED} as PNG or TIFF")
+
+
+def open_tiff(file: Path) -> OpenedFile:
+    """Read the header of a file's first page; raises `ImageError` for kinds that are not read."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            page: Any = tiff.pages.first
+            is_planar = int(page.planarconfig) == _PLANAR and page.samplesperpixel > 1
+            _check(page, is_planar, file.stat().st_size)
+            is_misread = page.dtype in (np.float64, np.int64, np.uint64) or (
+                is_planar and (page.is_tiled or int(page.photometric) != _RGB)
+            )
+            is_divided = _ASSOCIATED in page.extrasamples and not is_misread
+            n_missing = sum(count == 0 for count in page.databytecounts) if page.is_tiled else 0
+    except ImageError:
+        raise
+    except Exception:  # tifffile raises anything over damaged files
+        return open_vips_file(file)
+    opened = _open_by_tifffile(file) if is_misread else open_vips_file(file)
+    remarks = list(opened.remarks)
+    if is_divided:
+        remarks.append("has associated alpha: the colours are divided by it")
+    if n_missing:
+        remarks.append(f"lacks {n_missing} of its tiles: they are read as zeros")
+    return replace(opened, remarks=tuple(remarks))
+
+
+def _check(page: Any, is_planar: bool, n_bytes: int) -> None:
+    """Refuse what libvips would read as other pixels than those meant."""
+    kind, is_compressed = int(page.photometric), int(page.compression) != _NOT_COMPRESSED
+    most = math.inf if is_compressed else _segment_bytes(page)  # larger counts are harmless
+    segments = zip(page.dataoffsets, page.databytecounts, strict=False)
+    end = max((offset + min(count, most) for offset, count in segments if count), default=0)
+    if end > n_bytes:
+        sizes = f"it has {n_bytes} bytes and its pixels end at byte {end}"
+        raise ImageError(f"is cut short: {sizes}; copy or export it again")
+    if is_planar and kind not in (_GREY, _RGB):
+        remedy = "only grey and RGB planes are read; save it as an interleaved RGB TIFF"
+        raise ImageError(f"holds one plane per channel, of photometric kind {kind}: {remedy}")
+    if kind == _YCBCR and int(page.compression) not in _JPEGS:
+        raise ImageError("is in YCbCr that is not compressed by JPEG: save it as an RGB TIFF")
+    if kind == _CIELAB and np.max(page.bitspersample) <= 8:
+        raise ImageError("is in CIELab of 8 bits, which is not read: save it as an RGB TIFF")
+
+
+def _segment_bytes(page: Any) -> int:
+    """Of a strip or tile, decoded."""
+    return int(math.prod(page.chunks)) * (int(page.dtype.itemsize) if page.dtype else 1)
+
+
+def _open_by_tifffile(file: Path) -> OpenedFile:
+    """Read the header of the first page; refuses unusual axes and sizes of values or strips."""
+    import tifffile
+
+    with decoding(_REMEDY), tifffile.TiffFile(file) as tiff:
+        page: Any = tiff.pages.first
+        n_pages, axes, bits = len(tiff.pages), str(page.axes), np.ravel(page.bitspersample)
+        size = _segment_bytes(page)
+        turn = Orientation.of_exif(int(page.tags.valueof(_ORIENTATION_TAG, 1)))
+    dtype = None if page.dtype is None else pixel_type(page.dtype)
+    if dtype is None or not np.isin(bits, (8, 16, 32, 64)).all():
+        raise ImageError(f"has values of {bits.max()} bits: {_REMEDY}")
+    if axes not in ("YX", "YXS", "SYX"):
+        raise ImageError(f"has axes {axes}: {_REMEDY}")
+    if size > _MAX_SEGMENT_BYTES:
+        raise ImageError(f"has strips or tiles of {size} bytes each: {_REMEDY}")
+    remarks = [] if dtype == page.dtype else [f"holds {page.dtype} values: read as float32"]
+    if n_pages > 1:
+        remarks.append(f"has {n_pages} pages or frames: only the first is read")
+    sides, n_channels = (int(page.imagelength), int(page.imagewidth)), int(page.samplesperpixel)
+    load = partial(_load_by_tifffile, file)
+    return OpenedFile(file.stem, sides, n_channels, dtype, load, turn, tuple(remarks))
+
+
+def _load_by_tifffile(file: Path, box: Region, scratch: Scratch) -> ArrayLike:
+    """Decode a part of the first page, a strip or tile at a time."""
+    import tifffile
+
+    with decoding(_REMEDY), tifffile.TiffFile(file) as tiff:
+        page: Any = tiff.pages.first
+        shape = (*sides_of(box), int(page.samplesperpixel))
+        array = new_array(scratch, "image", shape, np.dtype(pixel_type(page.dtype)))
+        for values, corner, size in page.segments(maxworkers=1, buffersize=_READ_BYTES):
+            plane, _, y, x, channel = corner
+            first_channel = plane or channel
+            target, source = [], []
+            for first, n, (low, high) in zip((y, x), size[1:3], box, strict=True):
+                start = max(first, low)
+                end = max(start, min(first + n, high))
+                target.append(slice(start - low, end - low))
+                source.append(slice(start - first, end - first))
+            index = (*target, slice(first_channel, first_channel + size[3]))
+            if values is None:  # left out of the file
+                array[index] = 0
+                continue
+            with np.errstate(over="ignore"):  # infinities are refused later, as in other files
+                array[index] = values[(0, *source)].astype(array.dtype)
+    return array

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from miner.images import ImageError, PixelFormat, ReportImage, SourceImage, open_image
+from miner.images import PixelCanvas, PixelFormat, SourceImage, open_image
 from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 LIMIT = 10**6
 
@@ -34,9 +35,9 @@ def stored(image: SourceImage) -> np.ndarray:
 def report(path: Path, pixels: np.ndarray, format: PixelFormat, max_pixels: int = 2**28) -> Path:
     """Write (C, H, W) in one tile as a run's report does."""
     sides = pixels.shape[1], pixels.shape[2]
-    image = ReportImage(path, format, sides, Scratch(None), max_pixels)
+    image = PixelCanvas(format, *sides, Scratch(None), max_pixels)
     image.fill(whole(sides), pixels)
-    return image.save()
+    return image.save(path.with_suffix(format.suffix))
 
 
 def complaint(

@@ -11,9 +11,10 @@ import pytest
 import zarr
 from image_files import LIMIT, complaint, integers, stored
 
-from miner.images import ImageError, inspect_image, open_image
+from miner.images import inspect_image, open_image
 from miner.images.arrays import unknown_codecs
 from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 TYPES = ["bool", "uint8", "int8", "uint16", ">u2", "int16", "int32", "uint32", "int64", "uint64"]
 TYPES += ["float16", "float32", ">f4", "float64"]
@@ -27,12 +28,8 @@ def save(path: Path, values: np.ndarray, zarr_format: int = 3) -> str:
     if path.suffix == ".npy":
         np.save(path, values)
     else:
-        options = {
-            "zarr_format": zarr_format,
-            "chunks": tuple(4 if n < 99 else 999 for n in values.shape),
-        }
-        array = zarr.create_array(path, shape=values.shape, dtype=values.dtype, **options)
-        array[...] = values
+        chunks = tuple(4 if n < 99 else 999 for n in values.shape)
+        zarr.create_array(path, data=values, chunks=chunks, zarr_format=zarr_format)
     return str(path)
 
 

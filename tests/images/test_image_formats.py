@@ -1,6 +1,5 @@
 """Every kind of file opens with the values it holds."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ def opened(path: Path) -> SourceImage:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_integers_are_kept(tmp_path: Path, dtype: str, channels: int, suffix: str) -> None:
     values, path = integers(5, 7, channels, dtype=dtype), tmp_path / f"image.{suffix}"
+    values[0, 0, -1] = 0  # the colours of what is transparent are kept
     grey = "b-w" if dtype == "uint8" else "grey16"
     colour = "srgb" if dtype == "uint8" else "rgb16"
     space = grey if channels <= 2 else colour
@@ -57,16 +57,12 @@ def test_pixels_are_unit_floats_channels_first(
     assert pixels.flags.c_contiguous
 
 
-def test_palette_is_expanded_to_rgb(tmp_path: Path) -> None:
+def test_palettes_are_expanded_to_rgb_or_rgba(tmp_path: Path) -> None:
     palette = Image.fromarray(integers(5, 7, 3)).quantize(8)
     palette.save(tmp_path / "a.png")
     np.testing.assert_array_equal(stored(opened(tmp_path / "a.png")), palette.convert("RGB"))
-
-
-def test_palette_with_transparency_is_expanded_to_rgba(tmp_path: Path) -> None:
-    palette = Image.fromarray(integers(5, 7, 3)).quantize(8)
-    palette.save(tmp_path / "a.png", transparency=0)
-    values = stored(opened(tmp_path / "a.png"))
+    palette.save(tmp_path / "b.png", transparency=0)
+    values = stored(opened(tmp_path / "b.png"))
     np.testing.assert_array_equal(values[:, :, 3] == 0, np.asarray(palette) == 0)
 
 
@@ -76,12 +72,6 @@ def test_one_bit_is_expanded_to_black_and_white(tmp_path: Path, suffix: str) -> 
     Image.fromarray(bits).save(tmp_path / f"a.{suffix}")
     pixels = opened(tmp_path / f"a.{suffix}").pixels
     np.testing.assert_array_equal(pixels[0], bits)
-
-
-def test_transparent_colours_are_not_premultiplied(tmp_path: Path) -> None:
-    values = np.array([[[200, 100, 50, 0]]], np.uint8)
-    Image.fromarray(values).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(stored(opened(tmp_path / "a.png")), values)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -188,15 +178,10 @@ def test_a_gif_of_a_frame_below_its_canvas_says_so(
     assert not caplog.records
     content[6:10] = b"\xff" * 4
     path.write_bytes(content)
+    inspect_image(str(path), LIMIT)
+    assert not caplog.records  # headers are inspected silently
     assert open_image(str(path), LIMIT).sides == (2, 3)
     assert "claims 65535 x 65535 pixels: only the 3 x 2 of its first frame are read" in caplog.text
-
-
-def test_inspecting_does_not_warn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", np.array([[1, 2]], np.int32))
-    with caplog.at_level(logging.WARNING):
-        inspect_image(str(tmp_path / "a.tif"), LIMIT)
-    assert not caplog.records
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.webp", "WEBP"), ("a.jpg", "PNG")])
@@ -220,9 +205,7 @@ ODD = {
 
 @pytest.mark.parametrize("kind", ODD)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_any_shape_and_content_is_kept(
-    tmp_path: Path, scratch: Scratch, kind: str, dtype: str
-) -> None:
+def test_any_shape_is_kept(tmp_path: Path, scratch: Scratch, kind: str, dtype: str) -> None:
     format = PixelFormat.of_values(dtype, len(ODD[kind]))
     path = report(tmp_path / "a", ODD[kind], format)
     image = open_image(str(path), LIMIT, scratch=scratch)

@@ -14,14 +14,8 @@ from image_files import LIMIT, complaint, integers
 from image_files import noise as floats
 from PIL import Image
 
-from miner.images import (
-    SAMPLES,
-    ImageInfo,
-    file_digest,
-    inspect_image,
-    load_sample,
-    open_image,
-)
+from miner.images import ImageInfo, file_digest, inspect_image, open_image
+from miner.images.files import SAMPLES, load_sample
 from miner.signals.scratch import Scratch
 
 BOTH = pytest.mark.parametrize("read", [inspect_image, open_image])
@@ -124,10 +118,7 @@ def test_unreadable_file_is_refused(
         (b"2 2\n1 2\n3 4\n", "convert it to PNG or TIFF"),
         (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "convert it to PNG"),
         (b"\0", "convert it to PNG or TIFF"),
-        (
-            b"\x76\x2f\x31\x01" + bytes(100),
-            "cannot be decoded (RuntimeError: Unable to open it for read): it is damaged",
-        ),
+        (b"\x76\x2f\x31\x01" + bytes(100), "(RuntimeError: Unable to open it for read): it is"),
     ],
     ids=["text", "matrix", "svg", "zero", "damaged exr"],
 )
@@ -181,11 +172,6 @@ def test_strips_of_too_much_memory_are_refused(tmp_path: Path) -> None:
     assert message.endswith("save it as a TIFF of small tiles")
 
 
-def test_complex_tiff_is_refused(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 5), np.complex64))
-    assert "export it again as PNG or TIFF" in complaint(tmp_path / "a.tif")
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_values_that_are_not_finite_are_refused(tmp_path: Path, bad: float, dtype: type) -> None:
@@ -216,9 +202,8 @@ def test_sample_opens_without_a_network(monkeypatch: pytest.MonkeyPatch, name: s
     monkeypatch.setattr("socket.socket.connect", None)
     image = open_image(f"sample:{name}", 10**7)
     channels, height_px, width_px = image.pixels.shape
-    assert inspect_image(f"sample:{name}", 10**7) == ImageInfo(
-        name, width_px, height_px, channels, "uint8"
-    )
+    info = ImageInfo(name, width_px, height_px, channels, "uint8")
+    assert inspect_image(f"sample:{name}", 10**7) == info
     restored = np.squeeze(image.format.from_unit(image.pixels).transpose(1, 2, 0))
     np.testing.assert_array_equal(restored, load_sample(name))
     assert len(image.sha256) == 64
@@ -244,20 +229,19 @@ def test_digest_of_a_file_is_of_its_bytes_and_read_once(
     assert file_digest(tmp_path / "a") != digest
 
 
-@pytest.mark.parametrize("change", ["content", "name", "more", "less"])
-def test_digest_of_a_folder_depends_on_all_in_it(tmp_path: Path, change: str) -> None:
-    for name in ("zarr.json", "c/0/0", "c/0/1"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(name.encode())
-    before = file_digest(tmp_path)
-    assert before == file_digest(tmp_path)
-    match change:
-        case "content":
-            (tmp_path / "c/0/0").write_bytes(b"others")
-        case "name":
-            (tmp_path / "c/0/0").rename(tmp_path / "c/0/2")
-        case "more":
-            (tmp_path / "c/0/2").touch()
-        case _:
-            (tmp_path / "c/0/0").unlink()
-    assert file_digest(tmp_path) != before
+def test_digest_of_a_folder_depends_on_all_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "c" / "0"
+    folder.mkdir(parents=True)
+    (tmp_path / "zarr.json").touch()
+    (folder / "0").write_bytes(b"content")
+    found = [file_digest(tmp_path)]
+    assert found == [file_digest(tmp_path)]
+    (folder / "1").touch()
+    found.append(file_digest(tmp_path))
+    (folder / "1").rename(folder / "2")
+    found.append(file_digest(tmp_path))
+    (folder / "2").write_bytes(b"others")
+    found.append(file_digest(tmp_path))
+    (folder / "0").unlink()
+    found.append(file_digest(tmp_path))
+    assert len(set(found)) == 5

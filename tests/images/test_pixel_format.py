@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miner.images import ImageError, PixelFormat
+from miner.images import PixelFormat
 from miner.images.pixel_format import Orientation
 from miner.signals.regions import Region, slices
+from miner.support.errors import ImageError
 
 GREY = PixelFormat.of_values("uint8", 1)
 

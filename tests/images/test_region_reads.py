@@ -12,14 +12,16 @@ import tifffile
 from image_files import LIMIT, integers
 from PIL import Image
 
-from miner.images import ImageError, inspect_image, load_sample, open_image
+from miner.images import inspect_image, open_image
+from miner.images.files import load_sample
 from miner.signals.regions import slices, tiles
 from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 Save = Callable[[Path, np.ndarray], None]
 
 
-def draw(height: int = 33, width: int = 47) -> np.ndarray:
+def draw(height: int, width: int) -> np.ndarray:
     return integers(height, width, 3)
 
 
@@ -43,26 +45,19 @@ SAVES: dict[str, Save] = {
 
 
 @pytest.mark.parametrize("kind", SAVES)
-def test_regions_are_cuts_of_the_whole(tmp_path: Path, scratch: Scratch, kind: str) -> None:
+def test_regions_read_by_threads_are_cuts_of_the_whole(
+    tmp_path: Path, scratch: Scratch, kind: str
+) -> None:
     path = tmp_path / f"a.{kind.split()[-1]}"
-    SAVES[kind](path, draw())
+    SAVES[kind](path, draw(100, 150))
     image = open_image(str(path), LIMIT, scratch=scratch)
-    whole = image.pixels
-    for region in tiles(image.sides, 20):
-        part = image.read(region)
+    whole, regions = image.pixels, list(tiles(image.sides, 17))
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(image.read, regions))
+    for region, part in zip(regions, parts, strict=True):
         np.testing.assert_array_equal(part, whole[(slice(None), *slices(region))])
         assert part.dtype == np.float32
         assert part.flags.c_contiguous
-
-
-def test_threads_may_read_at_once(tmp_path: Path, scratch: Scratch) -> None:
-    save_turned(tmp_path / "a.png", draw(200, 300))
-    image = open_image(str(tmp_path / "a.png"), LIMIT, scratch=scratch)
-    parts = list(tiles(image.sides, 17))
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(image.read, parts))
-    for region, part in zip(parts, found, strict=True):
-        np.testing.assert_array_equal(part, image.read(region))
 
 
 def test_what_is_read_belongs_to_the_reader(tmp_path: Path, scratch: Scratch) -> None:

@@ -13,16 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_files import LIMIT, noise, report
 
-from miner.images import (
-    ImageError,
-    PixelCanvas,
-    PixelFormat,
-    check_writable_format,
-    open_image,
-    preview_factor,
-)
+from miner.images import PixelCanvas, PixelFormat, check_writable_format, open_image
+from miner.images.canvas import preview_factor
 from miner.signals.regions import slices, tiles
 from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
 
 RGB, GREY = PixelFormat.of_values("uint8", 3), PixelFormat.of_values("uint8", 1)
 FLOATS = PixelFormat.of_values("float32", 3)
@@ -64,18 +59,13 @@ def test_what_is_written_opens_again(
     check_reopened(path, unit, format)
 
 
+SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 300), st.integers(1, 300))
+
+
 @settings(max_examples=40)
-@given(
-    st.sampled_from(DTYPES),
-    st.integers(1, 6),
-    st.integers(1, 300),
-    st.integers(1, 300),
-    st.booleans(),
-)
-def test_any_size_opens_again(
-    dtype: str, channels: int, height: int, width: int, in_file: bool
-) -> None:
-    unit, format = noise(channels, height, width), PixelFormat.of_values(dtype, channels)
+@given(st.sampled_from(DTYPES), SHAPES, st.booleans())
+def test_any_size_opens_again(dtype: str, shape: tuple[int, ...], in_file: bool) -> None:
+    unit, format = noise(*shape), PixelFormat.of_values(dtype, shape[0])
     with tempfile.TemporaryDirectory() as name:
         with Scratch(Path(name) / "scratch" if in_file else None) as scratch:
             path = painted(unit, format, scratch).save(Path(name) / "a.tif")
@@ -84,9 +74,7 @@ def test_any_size_opens_again(
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp", ".avif"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_lossy_files_come_close(
-    tmp_path: Path, scratch: Scratch, suffix: str, channels: int
-) -> None:
+def test_lossy_files_match(tmp_path: Path, scratch: Scratch, suffix: str, channels: int) -> None:
     ramp = np.linspace(0, 1, 40 * 50, dtype=np.float32).reshape(1, 40, 50).repeat(channels, 0)
     canvas = painted(ramp, PixelFormat.of_values("uint8", channels), scratch)
     again = open_image(str(canvas.save(tmp_path / f"a{suffix}")), LIMIT)
@@ -201,7 +189,6 @@ def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ("a.png", "uint8", 5, "a.tif"),
         ("a.png", "float32", 1, "a.tif"),
         ("a.tif", "float32", 1, "a.tif"),
-        ("é [n=-1] (2).png", "uint8", 1, "é [n=-1] (2).png"),
         ("é [n=-1] (2)", "float32", 1, "é [n=-1] (2).tif"),
         ("new/folder/a", "uint8", 1, "new/folder/a.png"),
     ],
