@@ -13,17 +13,12 @@ from typing import Any, Literal
 
 import yaml
 
-from miner.support.run_files import PLAN, REPORT, read_plan, read_report
+from miner.support.run_files import REPORT, read_plan, read_report
 
 Status = Literal["finished", "failed", "unfinished", "not started"]
 
-THUMBNAIL_SIDE = 320
-"""Most pixels along a side of a thumbnail."""
-
-CURVE = ("level", "step", "seconds", "parameters", "psnr_db")
-"""The columns of a report's curve."""
-
-_DIGEST_SHOWN = 8  # characters
+THUMBNAIL_SIDE = 320  # most pixels along a side
+CURVE = ("level", "step", "seconds", "parameters", "psnr_db")  # columns
 _NOT_SETTINGS = ("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.", "objective.")
 
 
@@ -31,9 +26,8 @@ _NOT_SETTINGS = ("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.
 class Result:
     """One run.
 
-    `overrides` are as typed, without `+`; `choices` gives each config group's option and `config`
-    the composed settings. `name` is the folder relative to the one that all runs share; `image` is
-    unique to the image's content.
+    `overrides` are as typed, without `+`; `choices` are the options of the config groups, `config`
+    the composed settings. `name` is the folder below the one that all runs share.
     """
 
     folder: Path
@@ -44,7 +38,7 @@ class Result:
     config: Mapping[str, Any] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
-    image: str = ""
+    image: str = ""  # unique to the image's content
 
     @property
     def seed(self) -> str:
@@ -67,9 +61,13 @@ class Result:
         """A finished run's finite numbers, without the seed and the report's version."""
         if self.status != "finished":
             return {}
-        found = self.report.items()
-        others = ("seed", "report_version")
-        return {name: value for name, value in found if _is_finite(value) and name not in others}
+        return {
+            name: value
+            for name, value in self.report.items()
+            if type(value) in (int, float)
+            and abs(value) <= sys.float_info.max  # False for NaN
+            and name not in ("seed", "report_version")
+        }
 
     @property
     def curve(self) -> list[tuple[float | None, ...]]:
@@ -79,7 +77,7 @@ class Result:
 
 
 class NoRunsError(ValueError):
-    """A folder holds no run. The message names it."""
+    """A folder, which the message names, holds no run."""
 
 
 def read_results(folders: Sequence[Path]) -> list[Result]:
@@ -100,12 +98,6 @@ def read_results(folders: Sequence[Path]) -> list[Result]:
             raise NoRunsError(f"{folder}: holds no run; a run's folder has a report.json")
         found += results
     return _with_names({result.folder.resolve(): result for result in found})
-
-
-def as_mapping(overrides: Sequence[str]) -> dict[str, str]:
-    """Split overrides `key=value`; the key is without a leading `+` or `++`."""
-    pairs = (str(override).partition("=") for override in overrides)
-    return {key.lstrip("+"): value.strip("'\"") for key, _, value in pairs}
 
 
 def spelling(value: Any) -> str:
@@ -174,7 +166,7 @@ def _read(folder: Path) -> Result:
         folder=folder,
         status=status,
         reason=reason,
-        overrides=as_mapping(overrides if isinstance(overrides, list) else []),
+        overrides=_as_mapping(overrides if isinstance(overrides, list) else []),
         choices={k: str(v) for k, v in choices.items() if "/" not in k and v is not None},
         config=_mapping(config),
         report=report or {},
@@ -182,17 +174,20 @@ def _read(folder: Path) -> Result:
 
 
 def _not_started(folder: Path, present: set[str]) -> list[Result]:
-    if not (folder / PLAN).exists():
-        return []
     try:
         jobs = read_plan(folder).jobs
     except (OSError, ValueError, KeyError, TypeError):
         return []  # the runs that exist are read all the same
     return [
-        Result(folder / job.folder_name, "not started", overrides=as_mapping(job.overrides))
+        Result(folder / job.folder_name, "not started", overrides=_as_mapping(job.overrides))
         for job in jobs
         if not any(name.endswith(f"-{job.hash}") for name in present)
     ]
+
+
+def _as_mapping(overrides: Sequence[str]) -> dict[str, str]:
+    pairs = (str(override).partition("=") for override in overrides)
+    return {key.lstrip("+"): value.strip("'\"") for key, _, value in pairs}
 
 
 def _with_names(results: Mapping[Path, Result]) -> list[Result]:
@@ -205,7 +200,7 @@ def _with_names(results: Mapping[Path, Result]) -> list[Result]:
     for folder, result in results.items():
         image = _image(result)
         if result.digest and len(digests[image] - {""}) > 1:
-            image = f"{image} ({result.digest[:_DIGEST_SHOWN]})"
+            image = f"{image} ({result.digest[:8]})"
         named.append(replace(result, name=str(folder.relative_to(shared)), image=image))
     return named
 
@@ -234,7 +229,3 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def _mapping(value: Any) -> dict[str, Any]:
     return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {}
-
-
-def _is_finite(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # false for NaN

@@ -10,7 +10,6 @@ from fake_runs import write_run, write_sweep
 
 from miner.comparison.comparison import Comparison
 from miner.comparison.differences import (
-    Curve,
     Difference,
     compared,
     differences_at_equal_cost,
@@ -118,22 +117,22 @@ def test_many_values_are_compared_with_the_first_alone() -> None:
 
 def test_parallel_curves_are_apart_by_their_shift() -> None:
     """Both rise by 3 dB per doubling; the other is 2 dB better, and shifted in cost."""
-    one = Curve([100, 200, 400], [30, 33, 36])
-    two = Curve([200, 400, 800], [35, 38, 41])
+    one = ([100, 200, 400], [30, 33, 36])
+    two = ([200, 400, 800], [35, 38, 41])
     assert mean_distance(one, two) == pytest.approx(2)
     assert mean_distance(two, one) == pytest.approx(-2)
 
 
 def test_crossing_curves_are_apart_by_the_mean_over_the_logarithm() -> None:
     """From 0 at the left to 4 dB at the right: 2 dB in the mean."""
-    one, two = Curve([1, 10, 100], [0, 0, 0]), Curve([1, 10, 100], [0, 2, 4])
+    one, two = ([1, 10, 100], [0, 0, 0]), ([1, 10, 100], [0, 2, 4])
     assert mean_distance(one, two) == pytest.approx(2)
 
 
 @pytest.mark.parametrize("costs", [[1000, 3000, 9999], [999, 3000, 9999]])
 def test_curves_that_hardly_overlap_have_no_distance(costs: list[float]) -> None:
     """The best of one would be compared with the worst of the other."""
-    assert mean_distance(Curve([100, 300, 1000], [30, 35, 40]), Curve(costs, [20, 25, 30])) is None
+    assert mean_distance(([100, 300, 1000], [30, 35, 40]), (costs, [20, 25, 30])) is None
 
 
 @pytest.mark.parametrize("copies", [1, 2], ids=["single runs", "equal runs"])
