@@ -46,11 +46,6 @@ class Result:
         requested = self.overrides.get("seed", self.config.get("seed", ""))
         return str(self.report.get("seed", requested))
 
-    @property
-    def digest(self) -> str:
-        """The image's SHA-256, empty where a run failed before it opened the image."""
-        return str(self.report.get("image_sha256") or "")
-
     @cached_property
     def settings(self) -> dict[str, str]:
         """What was configured of a fit, by its dotted path, spelled as by `spelling`."""
@@ -152,25 +147,21 @@ def _read(folder: Path) -> Result:
     except ValueError as error:
         status, reason = "failed", str(error)
     if report is None:
-        hydra = _mapping(_mapping(_yaml(folder / ".hydra" / "hydra.yaml")).get("hydra"))
-        overrides = _yaml(folder / ".hydra" / "overrides.yaml")
-        choices = _mapping(_mapping(hydra.get("runtime")).get("choices"))
-        config = _yaml(folder / ".hydra" / "config.yaml")
+        hydra, overrides, config = (
+            _yaml(folder / ".hydra" / f"{name}.yaml") for name in ("hydra", "overrides", "config")
+        )
+        runtime = _mapping(_mapping(_mapping(hydra).get("hydra")).get("runtime"))
+        choices = runtime.get("choices")
     else:
         status = "failed" if report.get("status") == "failed" else "finished"
         reason = str(report.get("reason") or "")
-        overrides = report.get("overrides")
         settings = _mapping(report.get("settings"))
-        choices, config = _mapping(settings.get("choices")), settings.get("config")
-    return Result(
-        folder=folder,
-        status=status,
-        reason=reason,
-        overrides=_as_mapping(overrides if isinstance(overrides, list) else []),
-        choices={k: str(v) for k, v in choices.items() if "/" not in k and v is not None},
-        config=_mapping(config),
-        report=report or {},
-    )
+        overrides = report.get("overrides")
+        choices, config = settings.get("choices"), settings.get("config")
+    overrides = _as_mapping(overrides if isinstance(overrides, list) else [])
+    options = _mapping(choices).items()
+    chosen = {k: str(v) for k, v in options if "/" not in k and v is not None}
+    return Result(folder, status, reason, overrides, chosen, _mapping(config), report or {})
 
 
 def _not_started(folder: Path, present: set[str]) -> list[Result]:
@@ -194,22 +185,18 @@ def _with_names(results: Mapping[Path, Result]) -> list[Result]:
     """Name the runs by their resolved folders, and images of equal name by their digest too."""
     shared = Path(os.path.commonpath([folder.parent for folder in results]))
     digests: dict[str, set[str]] = defaultdict(set)
-    for result in results.values():
-        digests[_image(result)].add(result.digest)
     named = []
     for folder, result in results.items():
-        image = _image(result)
-        if result.digest and len(digests[image] - {""}) > 1:
-            image = f"{image} ({result.digest[:8]})"
-        named.append(replace(result, name=str(folder.relative_to(shared)), image=image))
+        requested = result.overrides.get("image.path") or result.overrides.get("image")
+        stem = Path(requested or result.choices.get("image", "")).stem
+        image = result.report.get("image") or stem
+        digests[str(image)].add(str(result.report.get("image_sha256") or ""))
+        named.append(replace(result, name=str(folder.relative_to(shared)), image=str(image)))
+    for index, result in enumerate(named):
+        digest = str(result.report.get("image_sha256") or "")
+        if digest and len(digests[result.image] - {""}) > 1:
+            named[index] = replace(result, image=f"{result.image} ({digest[:8]})")
     return named
-
-
-def _image(result: Result) -> str:
-    """The image's name; the requested one where it was never opened."""
-    requested = result.overrides.get("image.path") or result.overrides.get("image")
-    name = Path(requested or result.choices.get("image", "")).stem
-    return str(result.report.get("image") or name)
 
 
 def _yaml(path: Path) -> Any:

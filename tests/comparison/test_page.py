@@ -184,40 +184,27 @@ def test_the_front_is_that_of_the_chosen_image(page: Chrome, sweep: Path) -> Non
     assert drawn == [[costs[i] for i in front], [qualities[i] for i in front]]
 
 
-def drawn_psnr(page: Chrome) -> list[float]:
-    """PSNR of the points over the first cost, ascending."""
-    found = page.execute_script(
+def assert_means_are_drawn(page: Chrome, runs: list[Result]) -> None:
+    """The points over the first cost are the settings' means; all have equal images and seeds."""
+    drawn = page.execute_script(
         """const plot = document.getElementById("quality-plot");
-        const first = plot.data.filter((trace) => ["x", "x1"].includes(trace.xaxis));
-        const points = first.filter((trace) => trace.mode === "markers");
-        return points.flatMap((trace) => [...trace.y])"""
+        const first = plot.data.filter((trace) => trace.xaxis === "x" && trace.mode === "markers");
+        return first.flatMap((trace) => [...trace.y])"""
     )
-    return sorted(found)
-
-
-def means(runs: list[Result]) -> list[float]:
-    """Mean PSNR of each setting, ascending; all have the same images and seeds."""
     found = defaultdict(list)
     for run in runs:
-        setting = run.overrides["pyramid"], run.overrides["model.width"]
-        found[setting].append(run.numbers["psnr_db"])
-    return sorted(map(fmean, found.values()))
+        found[run.overrides["pyramid"], run.overrides["model.width"]].append(run.numbers["psnr_db"])
+    assert sorted(drawn) == pytest.approx(sorted(map(fmean, found.values())))
 
 
-def test_means_are_those_of_the_chosen_image(page: Chrome, sweep: Path) -> None:
+def test_means_are_those_of_the_chosen_image_and_filter(page: Chrome, sweep: Path) -> None:
     runs = read_results([sweep])
-    assert drawn_psnr(page) == pytest.approx(means(runs))
+    assert_means_are_drawn(page, runs)
     select(page, "image", "moon")
-    moon = [run for run in runs if run.image == "moon"]
-    assert drawn_psnr(page) == pytest.approx(means(moon))
-    assert means(moon) != means(runs)
-
-
-def test_means_are_those_of_the_filtered_runs(page: Chrome, sweep: Path) -> None:
+    assert_means_are_drawn(page, [run for run in runs if run.image == "moon"])
     filter_by(page, "seed", "1")
     shows(page, 18)
-    kept = [run for run in read_results([sweep]) if run.seed == "1"]
-    assert drawn_psnr(page) == pytest.approx(means(kept))
+    assert_means_are_drawn(page, [run for run in runs if (run.image, run.seed) == ("moon", "1")])
 
 
 def test_points_have_the_colours_of_the_chosen_factor(page: Chrome) -> None:

@@ -5,18 +5,13 @@ const thumbnails = JSON.parse(byId("thumbnails").textContent);
 
 function startPictures() {
   for (const id of ["run-a", "run-b"]) offer(id, Object.keys(data.runs), (index) => describe(data.runs[index]).join(", "));
-  [byId("run-a").value, byId("run-b").value] = firstTwo();
-  onChange(["run-a", "run-b"], showPictures);
-  showPictures();
-}
-
-/** The first run with pictures, and the next with the same image, if possible the same seed. */
-function firstTwo() {
   const [a = "0", ...others] = Object.keys(data.runs).filter((index) => Object.keys(thumbnails[index]).length);
   const same = (index, name) => data.runs[index][name] === data.runs[a][name];
   const likeness = (index) => 2 * same(index, "image") + same(index, "seed");
   const [b = a] = others.toSorted((one, other) => likeness(other) - likeness(one));
-  return [a, b];
+  [byId("run-a").value, byId("run-b").value] = [a, b];
+  onChange(["run-a", "run-b"], showPictures);
+  showPictures();
 }
 
 function showPictures() {

@@ -5,7 +5,6 @@ const AXIS = { zeroline: false, linecolor: "#9aa5b1", mirror: true };
 const STYLE = { // what all plots share
   font: { family: "system-ui, Segoe UI, Helvetica Neue, Arial, sans-serif", size: 13, color: "#1f2933" },
   margin: { l: 60, r: 15, t: 50, b: 55 },
-  hovermode: "closest",
   legend: { orientation: "h", x: 0, y: 1.03, yanchor: "bottom" },
 };
 const MOST_DIFFERENCES = 40;
@@ -24,14 +23,9 @@ function addAxes(layout, i, xaxis, yaxis) {
   return { xaxis: `x${number}`, yaxis: `y${number}` };
 }
 
-/** Text for Plotly, which takes it for HTML. */
-function safe(text) {
-  return String(text).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
-}
-
-function hoverText(run) {
-  return describe(run).map(safe).join("<br>");
-}
+// Plotly reads text as HTML.
+const safe = (text) => String(text).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+const hoverText = (run) => describe(run).map(safe).join("<br>");
 
 function showDifferences() {
   const bases = data.differences[byId("factor").value];
