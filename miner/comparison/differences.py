@@ -17,12 +17,11 @@ MOST_COMPARED = 8
 """Up to this many values of a factor are compared each with each, more only with the first."""
 
 ALL_ELSE = "all else equal"
+_LEAST_POINTS = 3
+_LEAST_OVERLAP = 0.25
 
 Curve = tuple[Sequence[float], Sequence[float]]
 """Costs, ascending, and the quality at each."""
-
-_LEAST_POINTS = 3
-_LEAST_OVERLAP = 0.25
 
 T = TypeVar("T")
 _Key = tuple[str, str, tuple[str, ...], frozenset[tuple[str, str]]]  # image, seed, setting, rest
@@ -50,8 +49,7 @@ class Difference:
 def paired_differences(comparison: Comparison, factor: str, metric: str) -> list[Difference]:
     """The pairs of values: first over all settings, then in each setting of the other factors.
 
-    Equal runs are averaged first. Seeds (and settings, where these are averaged over) are averaged
-    within an image; the interval is Student's over images.
+    Equal runs are averaged first; then as by `estimate`.
     """
 
     def means(runs: _Runs) -> dict[str, float]:
@@ -66,8 +64,7 @@ def differences_at_equal_cost(
 ) -> list[Difference]:
     """The paired differences of a factor between curves over `cost` that `along` draws.
 
-    As `paired_differences`, with one difference for each image, seed and setting of the factors
-    other than these two. Curves whose costs do not overlap give none.
+    As `paired_differences`, but of curves; those whose costs do not overlap give none.
     """
 
     def curves(runs: _Runs) -> dict[str, Curve]:

@@ -24,20 +24,16 @@ _NOT_SETTINGS = ("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.
 
 @dataclass(frozen=True)
 class Result:
-    """One run.
-
-    `overrides` are as typed, without `+`; `choices` are the options of the config groups, `config`
-    the composed settings. `name` is the folder below the one that all runs share.
-    """
+    """One run."""
 
     folder: Path
     status: Status
     reason: str = ""
-    overrides: Mapping[str, str] = field(default_factory=dict)
-    choices: Mapping[str, str] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)  # as typed, without `+`
+    choices: Mapping[str, str] = field(default_factory=dict)  # options of the config groups
+    config: Mapping[str, Any] = field(default_factory=dict)  # the composed settings
     report: Mapping[str, Any] = field(default_factory=dict)
-    name: str = ""
+    name: str = ""  # the folder below the one that all runs share
     image: str = ""  # unique to the image's content
 
     @property

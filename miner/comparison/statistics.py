@@ -12,16 +12,12 @@ Sample = tuple[str, str, float]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over images with its 95 % interval `mean ± half_width`.
-
-    `half_width` is None where one image says nothing about others. `n_seeds` are the least and
-    the most seeds behind an image, `n_samples` the number of samples in all.
-    """
+    """A mean over images with its 95 % interval `mean ± half_width`."""
 
     mean: float
-    half_width: float | None
+    half_width: float | None  # None where there is one image
     n_images: int
-    n_seeds: tuple[int, int]
+    n_seeds: tuple[int, int]  # the least and the most of an image
     n_samples: int
 
 

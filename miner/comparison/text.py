@@ -15,11 +15,7 @@ _NOTHING = "no two finished runs differ in it alone"
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
-    """Columns and one row per run; None stands for a number that a run does not have.
-
-    The columns are `run`, `image`, `seed`, `status`, the factors, the reports' numbers and
-    `reason`, of a failure.
-    """
+    """Columns and one row per run; None stands for a number that a run does not have."""
     first = ["run", "image", "seed", "status"]
     rows: list[list[Cell]] = [
         [
@@ -37,8 +33,8 @@ def counts(comparison: Comparison) -> str:
     """How many runs there are, by status."""
     found = Counter(result.status for result in comparison.results)
     n_runs = len(comparison.results)
-    shown = ", ".join(f"{n} {status}" for status, n in found.items())
-    return f"{n_runs} run{'' if n_runs == 1 else 's'}: {shown or 'none'}"
+    shown = ", ".join(f"{n} {status}" for status, n in found.items()) or "none"
+    return f"{n_runs} run{'' if n_runs == 1 else 's'}: {shown}"
 
 
 def number_text(value: float | None) -> str:

@@ -15,7 +15,7 @@ function plot(id, traces, layout, options) {
   Plotly.react(id, traces, { ...STYLE, ...layout }, { responsive: true, displaylogo: false, modeBarButtons: buttons, ...options });
 }
 
-/** Add the axes of a grid's i-th plot; gives what its traces refer to them by. */
+/** Add the axes of a grid's i-th plot and give their names for its traces. */
 function addAxes(layout, i, xaxis, yaxis) {
   const number = i ? i + 1 : "";
   layout[`xaxis${number}`] = xaxis;
