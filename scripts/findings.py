@@ -116,10 +116,9 @@ def subset(comparison: Comparison, claim: Claim, value: str, chosen: Sequence[st
     """The jobs with the value or the baseline where the conditions have the chosen values."""
     wanted = [(value, *chosen), (claim.baseline, *chosen)]
     names = (claim.factor, *claim.conditions)
-    results = comparison.results
-    return Comparison(
-        [run for run in results if tuple(comparison.value(run, name) for name in names) in wanted]
-    )
+    values = [tuple(comparison.value(run, n) for n in names) for run in comparison.results]
+    pairs = zip(comparison.results, values, strict=True)
+    return Comparison([run for run, found in pairs if found in wanted])
 
 
 def minus_baseline(differences: Sequence[Difference], value: str) -> Estimate:

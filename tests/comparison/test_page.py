@@ -150,12 +150,12 @@ def test_a_filter_narrows_the_table_and_the_plots(page: Chrome) -> None:
     assert trace_names(page, "curves-plot") == ["laplacian"] * 18
 
 
-@pytest.mark.parametrize(
-    ("title", "text", "n_runs"), [("model.width", "16", 12), ("parameters", "3600", 6)]
-)
-def test_a_number_can_be_filtered_too(page: Chrome, title: str, text: str, n_runs: int) -> None:
-    filter_by(page, title, text)
-    shows(page, n_runs)
+def test_a_number_can_be_filtered_too(page: Chrome) -> None:
+    filter_by(page, "model.width", "16")
+    shows(page, 12)
+    filter_by(page, "seed", "1")
+    filter_by(page, "parameters", "14400")
+    shows(page, 3)
 
 
 def test_factor_metric_and_what_is_held_equal_are_chosen(page: Chrome, sweep: Path) -> None:
@@ -236,8 +236,12 @@ def test_zooming_one_picture_zooms_all_and_the_next_run_keeps_it(page: Chrome) -
     ActionChains(page).drag_and_drop_by_offset(frame, 30, 20).perform()
     moved = page.execute_script(VIEWS)
     assert len(moved) == 2 and set(moved).isdisjoint([*zoomed, *whole])
-    ActionChains(page).double_click(frame).perform()
-    wait(page, f"return (() => {{ {VIEWS} }})().includes('{whole[0]}')")
+
+    def is_reset(_: Chrome) -> bool:  # again where a busy machine was too slow for a double click
+        ActionChains(page).double_click(frame).perform()
+        return page.execute_script(VIEWS) == whole
+
+    WebDriverWait(page, 20).until(is_reset)
 
 
 def test_two_runs_are_chosen_from_the_table(page: Chrome) -> None:

@@ -35,7 +35,7 @@ function showPictures() {
     const text = `${side} ${TITLES[kind]}${source ? psnr : ": not kept"}`;
     layout.annotations.push({ ...corner, xref: `${xref} domain`, yref: `${yref} domain`, yanchor: "bottom", text, showarrow: false });
   });
-  plot("pictures", [], layout, { scrollZoom: true, displayModeBar: false });
+  plot("pictures", [], layout, { scrollZoom: true, displayModeBar: false, doubleClick: "reset", doubleClickDelay: 500 });
 }
 
 await start();
