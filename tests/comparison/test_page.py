@@ -239,7 +239,7 @@ def test_zooming_one_picture_zooms_all_and_the_next_run_keeps_it(page: Chrome) -
 
     def is_reset(_: Chrome) -> bool:  # again where a busy machine was too slow for a double click
         ActionChains(page).double_click(frame).perform()
-        return page.execute_script(VIEWS) == whole
+        return bool(page.execute_script(VIEWS) == whole)
 
     WebDriverWait(page, 20).until(is_reset)
 
