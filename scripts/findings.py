@@ -5,15 +5,12 @@ python scripts/findings.py --only pyramid
 python scripts/findings.py --only pareto                docs/images/front.png, and a printed table
 
 A table replaces what docs/findings.md has between `<!-- table NAME -->` and `<!-- end -->`; a
-figure is docs/images/findings_NAME.png.
-
-Differences are paired (same image, same seed, all else equal), averaged over seeds and the other
-settings within an image; the interval is Student's, 95 %, over images. At equal parameters they are
-read off the curves that the three widths draw.
+figure is docs/images/findings_NAME.png. Differences at equal parameters are read off the curves
+that the three widths draw.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -21,7 +18,6 @@ from statistics import mean
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
 from recipes import EARLY_STEPS, NUMBERS
 from rows import ROOT, read_rows
 from tables import grouped, markdown
@@ -35,7 +31,6 @@ ALL_NUMBERS = (*NUMBERS, *(f"psnr_db_after_{steps}" for steps in EARLY_STEPS))
 ORIGIN = ("date", "commit", "hardware", "command")
 FINDINGS = ROOT / "docs" / "findings.md"
 PICTURES = ROOT / "docs" / "images"
-RECIPES = ("fast", "balanced", "quality", "smallest", "budget")
 
 
 class Claim(NamedTuple):
@@ -47,19 +42,16 @@ class Claim(NamedTuple):
     conditions: Sequence[str]
 
 
+BOUND = "fitting.max_mse"
 CLAIMS = {
     "pyramid": Claim("pyramid", "pyramid", "gaussian", ["readout", "fitting.coarse_ratio"]),
     "pyramid_gaussian": Claim("pyramid_gaussian", "pyramid", "gaussian", ["readout"]),
     "weights": Claim("weights", "weights", "fresh", ["readout", "pyramid"]),
     "activation": Claim("activation", "activation", "gaussian", ["readout", "encoding"]),
     "encoding": Claim("activation", "encoding", "none", ["readout", "activation"]),
-    "optimizer": Claim(
-        "optimizer", "optimizer", "adam_paper", ["readout", "pruning", "fitting.max_mse"]
-    ),
-    "stopping": Claim(
-        "optimizer", "pruning", "absolute_mse", ["readout", "optimizer", "fitting.max_mse"]
-    ),
-    "bound": Claim("optimizer", "fitting.max_mse", "0.0001", ["readout", "optimizer", "pruning"]),
+    "optimizer": Claim("optimizer", "optimizer", "adam_paper", ["readout", "pruning", BOUND]),
+    "stopping": Claim("optimizer", "pruning", "absolute_mse", ["readout", "optimizer", BOUND]),
+    "bound": Claim("optimizer", BOUND, "0.0001", ["readout", "optimizer", "pruning"]),
 }
 
 
@@ -97,11 +89,9 @@ def read_comparison(path: Path) -> Comparison:
     results = []
     for index, row in enumerate(read_rows(path)):
         chosen = {key: value for key, value in row.items() if key not in ALL_NUMBERS + ORIGIN}
-        numbers = {key: float(row[key]) for key in ALL_NUMBERS if row[key]}
-        report = {"seed": int(row["seed"]), **numbers}
-        results.append(
-            Result(Path(str(index)), "finished", "", chosen, report=report, image=row["image"])
-        )
+        report = {key: float(row[key]) for key in ALL_NUMBERS if row[key]}
+        folder, image = Path(str(index)), row["image"]
+        results.append(Result(folder, "finished", "", chosen, report=report, image=image))
     return Comparison(results)
 
 
@@ -109,11 +99,9 @@ def compare(claim: Claim, comparison: Comparison) -> list[Line]:
     """Every value of the factor in every condition."""
     lines = []
     conditions = [comparison.factors[name] for name in claim.conditions]
-    for value, chosen in product(comparison.factors[claim.factor], product(*conditions)):
-        if value == claim.baseline:
-            continue
-        wanted = dict(zip(claim.conditions, chosen, strict=True))
-        pair = subset(comparison, claim, value, wanted)
+    others = [value for value in comparison.factors[claim.factor] if value != claim.baseline]
+    for value, chosen in product(others, product(*conditions)):
+        pair = subset(comparison, claim, value, chosen)
         same, early, seconds = (
             minus_baseline(paired_differences(pair, claim.factor, metric), value)
             for metric in ("psnr_db", "psnr_db_after_50", "fit_time_s")
@@ -124,19 +112,13 @@ def compare(claim: Claim, comparison: Comparison) -> list[Line]:
     return lines
 
 
-def subset(
-    comparison: Comparison, claim: Claim, value: str, wanted: Mapping[str, str]
-) -> Comparison:
-    """The jobs of a condition with the value or the baseline."""
-    wanted_values = {claim.factor: [claim.baseline, value]}
-    wanted_values |= {name: [choice] for name, choice in wanted.items()}
-    return Comparison(
-        [
-            result
-            for result in comparison.results
-            if all(comparison.value(result, key) in found for key, found in wanted_values.items())
-        ]
-    )
+def subset(comparison: Comparison, claim: Claim, value: str, chosen: Sequence[str]) -> Comparison:
+    """The jobs with the value or the baseline where the conditions have the chosen values."""
+    wanted = [(value, *chosen), (claim.baseline, *chosen)]
+    names = (claim.factor, *claim.conditions)
+    values = [tuple(comparison.value(run, n) for n in names) for run in comparison.results]
+    pairs = zip(comparison.results, values, strict=True)
+    return Comparison([run for run, found in pairs if found in wanted])
 
 
 def minus_baseline(differences: Sequence[Difference], value: str) -> Estimate:
@@ -147,7 +129,8 @@ def minus_baseline(differences: Sequence[Difference], value: str) -> Estimate:
 
 def claim_table(claim: Claim, lines: Sequence[Line]) -> str:
     """A table of differences, after how many images and seeds they are over."""
-    titles = ["minus " + claim.baseline, ", ".join(claim.conditions), "PSNR", "at equal parameters"]
+    titles = [f"minus {claim.baseline}", ", ".join(claim.conditions), "PSNR"]
+    titles += ["at equal parameters", "after 50 steps", "fit time"]
     rows = [
         [
             *(f"`{line.value}`", line.condition),
@@ -157,14 +140,13 @@ def claim_table(claim: Claim, lines: Sequence[Line]) -> str:
         for line in lines
     ]
     counts = {describe(line.same_settings).partition("(")[2].rstrip(")") for line in lines}
-    table = markdown([*titles, "after 50 steps", "fit time"], rows)
-    return f"Over {', '.join(sorted(counts))}:\n\n{table}"
+    return f"Over {', '.join(sorted(counts))}:\n\n{markdown(titles, rows)}"
 
 
 def bound_by_image(claim: Claim, comparison: Comparison) -> str:
     """A table of what the lower bound is worth on each image, under RAdam and the closed form."""
-    wanted = {"readout": "closed_form", "optimizer": "radam_miner_pl", "pruning": "absolute_mse"}
-    pair = subset(comparison, claim, "2e-07", wanted)
+    chosen = ("closed_form", "radam_miner_pl", "absolute_mse")
+    pair = subset(comparison, claim, "2e-07", chosen)
     rows = []
     for image in dict.fromkeys(result.image for result in pair.results):
         runs = Comparison([result for result in pair.results if result.image == image])
@@ -179,8 +161,7 @@ def put(document: Path, name: str, table: str) -> None:
     before, mark, rest = text.partition(f"<!-- table {name} -->\n")
     if not mark:
         raise SystemExit(f"{document}: has no line '<!-- table {name} -->'")
-    after = rest[rest.index("<!-- end -->") :]
-    document.write_text(f"{before}{mark}{table}\n{after}")
+    document.write_text(f"{before}{mark}{table}\n{rest[rest.index('<!-- end -->') :]}")
 
 
 def amount(line: Line, found: Estimate | None, unit: str) -> str:
@@ -201,15 +182,11 @@ def draw(claim: Claim, lines: Sequence[Line], path: Path) -> None:
     settings = [(i + 0.14, line.same_settings) for i, line in rows]
     sizes = [(i - 0.14, line.same_size) for i, line in rows if line.same_size]
     for found, marker, label in ((settings, "o", "settings"), (sizes, "s", "parameters")):
-        axes.errorbar(
-            [estimate.mean for _, estimate in found],
-            [height for height, _ in found],
-            xerr=[estimate.half_width or 0 for _, estimate in found],
-            fmt=marker,
-            markersize=4,
-            capsize=2,
-            label=f"equal {label}",
-        )
+        heights, estimates = zip(*found, strict=True)
+        means = [estimate.mean for estimate in estimates]
+        spreads = [estimate.half_width or 0 for estimate in estimates]
+        style = {"fmt": marker, "markersize": 4, "capsize": 2, "label": f"equal {label}"}
+        axes.errorbar(means, heights, xerr=spreads, **style)
     axes.axvline(0, color="0.5", linewidth=0.8)
     axes.set_yticks(range(len(lines)), [f"{line.value}: {line.condition}" for _, line in rows])
     note = f"PSNR minus that of {claim.factor}={claim.baseline} (dB), 95 % intervals over images"
@@ -228,39 +205,25 @@ def draw_recipes(path: Path) -> None:
         [mean(float(row[name]) for row in group) for group in groups.values()]
         for name in ("psnr_db", "parameters_per_pixel", "fit_time_s")
     )
-    lines = [
-        [commit, f"`{factor}={value}`", f"{psnr:.2f}", f"{per_pixel:.3f}", f"{time:.2f}"]
-        for (commit, factor, value), psnr, per_pixel, time in zip(
-            groups, qualities, parameters, seconds, strict=True
-        )
-    ]
-    titles = ["commit", "setting", "PSNR (dB)", "parameters per pixel", "fit (s)"]
-    print(markdown(titles, lines))
-    latest = {  # the recipes in the latest sweep
-        index: value
-        for index, (commit, factor, value) in enumerate(groups)
-        if factor == "experiment" and value in RECIPES and commit == rows[-1]["commit"]
-    }
+    lines = []
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True, layout="tight")
-    draw_points(left, parameters, qualities, latest)
-    draw_points(right, seconds, qualities, latest)
+    for axes, costs in ((left, parameters), (right, seconds)):
+        axes.scatter(costs, qualities, s=12, color="0.6")
+        front = [(costs[i], qualities[i]) for i in pareto_front(costs, qualities)]
+        axes.step(*zip(*front, strict=True), where="post", color="tab:blue", linewidth=1)
+        axes.grid(alpha=0.3)
+    for index, (commit, factor, value) in enumerate(groups):
+        psnr, per_pixel, time = qualities[index], parameters[index], seconds[index]
+        numbers = f"{psnr:.2f}", f"{per_pixel:.3f}", f"{time:.2f}"
+        lines.append([commit, f"`{factor}={value}`", *numbers])
+        if factor == "experiment" and commit == rows[-1]["commit"]:  # the latest recipes
+            for axes, cost in ((left, per_pixel), (right, time)):
+                axes.scatter(cost, psnr, s=40, color="tab:red", zorder=3)
+                axes.annotate(value, (cost, psnr), (5, -11), textcoords="offset points")
+    print(markdown(["commit", "setting", "PSNR (dB)", "parameters per pixel", "fit (s)"], lines))
     left.set(xlabel="parameters per pixel", ylabel="PSNR (dB), mean of five images")
     right.set(xlabel="seconds of fit", xscale="log")
     figure.savefig(path, dpi=110)
-
-
-def draw_points(
-    axes: Axes, costs: Sequence[float], qualities: Sequence[float], names: Mapping[int, str]
-) -> None:
-    """Scatter qualities over costs, draw the Pareto front, and name some points."""
-    axes.scatter(costs, qualities, s=12, color="0.6")
-    front = [(costs[i], qualities[i]) for i in pareto_front(costs, qualities)]
-    axes.step(*zip(*front, strict=True), where="post", color="tab:blue", linewidth=1)
-    for index, name in names.items():
-        point = (costs[index], qualities[index])
-        axes.scatter(*point, s=40, color="tab:red", zorder=3)
-        axes.annotate(name, point, (5, -11), textcoords="offset points")
-    axes.grid(alpha=0.3)
 
 
 if __name__ == "__main__":

@@ -25,24 +25,15 @@ from rows import ROOT, Value, append_row, provenance
 from miner.support.run_files import read_report
 
 ABLATIONS = {
-    "pyramid": ["experiment=ablation/pyramid"],
-    "weights": ["experiment=ablation/weights"],
-    "optimizer": ["experiment=ablation/optimizer"],
-    "activation": ["experiment=ablation/activation"],
-    # The pyramids again, with the reference's activation and encoding.
-    "pyramid_gaussian": [
-        "experiment=ablation/pyramid",
-        "activation=gaussian",
-        "encoding=positional",
-        "fitting.coarse_ratio=1",
-    ],
-    # The README's example, with the default recipe.
-    "example": [
-        "pyramid=gaussian,laplacian",
-        "image=hubble,retina,coffee",
-        "image.crop_px=256",
-        "seed=0,1,2",
-    ],
+    "pyramid": "experiment=ablation/pyramid",
+    "weights": "experiment=ablation/weights",
+    "optimizer": "experiment=ablation/optimizer",
+    "activation": "experiment=ablation/activation",
+    # the pyramids again, with the reference's activation and encoding
+    "pyramid_gaussian": "experiment=ablation/pyramid activation=gaussian encoding=positional "
+    "fitting.coarse_ratio=1",
+    # the README's example, with the default recipe
+    "example": "pyramid=gaussian,laplacian image=hubble,retina,coffee image.crop_px=256 seed=0,1,2",
 }
 NUMBERS = ("psnr_db", "ssim", "n_parameters", "bits_per_pixel", "fit_time_s")
 EARLY_STEPS = (50, 150)  # of the finest level
@@ -95,15 +86,14 @@ def main() -> None:
 
 def ablate(name: str, folder: Path) -> None:
     """Run an ablation, or what of it has not finished, and write its table anew."""
-    settings = [*ABLATIONS[name], "hydra/launcher=joblib", "logger=none"]
+    settings = [*ABLATIONS[name].split(), "hydra/launcher=joblib", "logger=none"]
     origin = first_origin(folder, provenance(" ".join(["python -m miner.run -m", *settings])))
     reports = multirun(settings, folder)
     path = ROOT / "results" / "ablations" / f"{name}.tsv"
     path.unlink(missing_ok=True)
     for report in sorted(reports, key=lambda report: list(report["overrides"])):
-        chosen = dict(override.split("=", 1) for override in report["overrides"])
-        for key in ("experiment", "logger"):
-            chosen.pop(key, None)
+        pairs = (override.split("=", 1) for override in report["overrides"])
+        chosen = {key: value for key, value in pairs if key not in ("experiment", "logger")}
         early = {f"psnr_db_after_{n}": psnr_after(report["curve"], n) for n in EARLY_STEPS}
         append_row(path, {**chosen, **{name: report[name] for name in NUMBERS}, **early, **origin})
 
@@ -131,7 +121,7 @@ def psnr_after(curve: Mapping[str, Sequence[Any]], n_steps: int) -> float:
 
 
 def write_middle(image: Path, folder: Path) -> Path:
-    """Write the middle of an image; gives its path."""
+    """Write the middle of an image and give its path."""
     pixels = cv2.imread(str(image), cv2.IMREAD_ANYCOLOR)
     if pixels is None:
         raise SystemExit(f"{image}: cannot be read as an image")
@@ -148,9 +138,9 @@ def sweep(factor: str, images: Sequence[Path]) -> None:
     settings = [f"{factor}={FACTORS[factor]}", "logger=none"]
     shown = [*settings, f"image.path={','.join(IMAGES)}"]
     origin = provenance(" ".join(["python -m miner.run -m", *shown]))
-    paths = ",".join(map(str, images))
     with tempfile.TemporaryDirectory() as folder:
-        reports = multirun([*settings, f"image.path={paths}"], Path(folder))
+        path = f"image.path={','.join(map(str, images))}"
+        reports = multirun([*settings, path], Path(folder))
     for report in reports:
         value = dict(override.split("=", 1) for override in report["overrides"])[factor]
         names = ("psnr_db", "n_parameters", "parameters_per_pixel", "bits_per_pixel", "fit_time_s")

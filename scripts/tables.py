@@ -42,8 +42,13 @@ def main() -> None:
         titles = [*(title(column) for column, _ in columns), "runs"]
         print(f"\n### {name}\n\n{markdown(titles, lines)}")
     pluto = [row for row in read_rows(ROOT / "results" / "quality.tsv") if row["job"] == "pluto"]
-    for recipe in ("experiment=balanced", "experiment=fast"):
-        ratios = time_ratios(pluto, recipe)
+    times = {
+        recipe: [float(row["fit_time_s"]) for row in pluto if row["recipe"].startswith(recipe)]
+        for recipe in ("experiment=miner_pl_pluto", "experiment=balanced", "experiment=fast")
+    }
+    references = times.pop("experiment=miner_pl_pluto")
+    for recipe, seconds in times.items():
+        ratios = [slow / fast for slow, fast in zip(references, seconds, strict=True)]
         shown = ", ".join(f"{ratio:.1f}" for ratio in ratios)
         print(f"\nfit time of the reference recipe over that of {recipe}, run in turn: {shown};")
         print(f"median {median(ratios):.1f}")
@@ -67,14 +72,6 @@ def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rule = "|" + "---|" * len(titles)
     shown = ["| " + " | ".join(cells) + " |" for cells in (titles, *rows)]
     return "\n".join([shown[0], rule, *shown[1:]])
-
-
-def time_ratios(rows: Sequence[Row], recipe: str) -> list[float]:
-    """Fit times of each repeat's reference over those of a recipe that ran in turn with it."""
-    references = [row for row in rows if row["recipe"].startswith("experiment=miner_pl_pluto")]
-    ours = [row for row in rows if row["recipe"] == recipe]
-    pairs = zip(references, ours, strict=True)
-    return [float(slow["fit_time_s"]) / float(fast["fit_time_s"]) for slow, fast in pairs]
 
 
 if __name__ == "__main__":

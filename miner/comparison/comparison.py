@@ -8,8 +8,6 @@ from miner.comparison.runs import Result, config_path, is_number, is_setting, sp
 
 QUALITIES = ("psnr_db", "ssim")
 COSTS = ("n_parameters", "fit_time_s", "bits_per_pixel")
-"""What quality is plotted against, and compared at equal amounts of."""
-
 MAIN = (*QUALITIES, *COSTS, "wall_time_s", "peak_memory_gib", "objective")
 """The numbers that the page's table shows; the tab-separated table holds all."""
 
@@ -54,10 +52,7 @@ class Comparison:
 
     @cached_property
     def factors(self) -> dict[str, list[str]]:
-        """The factors in the order in which they were first given, each with its known values.
-
-        Numbers are ascending, other values in order of appearance.
-        """
+        """The factors as first given, each with its known values; numbers are ascending."""
         found = {}
         for key in dict.fromkeys(key for result in self.results for key in result.overrides):
             values = dict.fromkeys(self.value(result, key) for result in self.results)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, product
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,11 +17,15 @@ MOST_COMPARED = 8
 """Up to this many values of a factor are compared each with each, more only with the first."""
 
 ALL_ELSE = "all else equal"
-
 _LEAST_POINTS = 3
 _LEAST_OVERLAP = 0.25
 
+Curve = tuple[Sequence[float], Sequence[float]]
+"""Costs, ascending, and the quality at each."""
+
 T = TypeVar("T")
+_Key = tuple[str, str, tuple[str, ...], frozenset[tuple[str, str]]]  # image, seed, setting, rest
+_Runs = Mapping[tuple[str, ...], Sequence[Result]]  # by their values of the varied factors
 
 
 @dataclass(frozen=True)
@@ -42,32 +46,15 @@ class Difference:
         return f"{self.value} − {self.baseline} = {describe(self.estimate, label(self.metric)[1])}"
 
 
-class Curve(NamedTuple):
-    """Quality over cost, cost ascending, both of one length."""
-
-    cost: Sequence[float]
-    quality: Sequence[float]
-
-
-class Group(NamedTuple):
-    """Runs that differ in the varied factors alone, by the values of these."""
-
-    image: str
-    seed: str
-    setting: tuple[str, ...]
-    runs: dict[tuple[str, ...], list[Result]]
-
-
 def paired_differences(comparison: Comparison, factor: str, metric: str) -> list[Difference]:
     """The pairs of values: first over all settings, then in each setting of the other factors.
 
-    Equal runs are averaged first. Seeds (and settings, where these are averaged over) are averaged
-    within an image; the interval is Student's over images.
+    Equal runs are averaged first; then as by `estimate`.
     """
 
-    def means(group: Group) -> dict[str, float]:
-        found = {value: mean_number(runs, metric) for (value,), runs in group.runs.items()}
-        return {value: mean for value, mean in found.items() if mean is not None}
+    def means(runs: _Runs) -> dict[str, float]:
+        found = {value: _numbers(equal, metric) for (value,), equal in runs.items()}
+        return {value: _mean(numbers) for value, numbers in found.items() if numbers}
 
     return _differences(comparison, (factor,), metric, means, lambda one, other: other - one)
 
@@ -77,16 +64,20 @@ def differences_at_equal_cost(
 ) -> list[Difference]:
     """The paired differences of a factor between curves over `cost` that `along` draws.
 
-    As `paired_differences`, with one difference for each image, seed and setting of the factors
-    other than these two. Curves whose costs do not overlap give none.
+    As `paired_differences`, but of curves; those whose costs do not overlap give none.
     """
 
-    def curves(group: Group) -> dict[str, Curve]:
-        by_value: dict[str, list[Sequence[Result]]] = defaultdict(list)
-        for (value, _), runs in group.runs.items():
-            by_value[value].append(runs)
-        found = {value: _curve(runs, cost, metric) for value, runs in by_value.items()}
-        return {value: curve for value, curve in found.items() if curve}
+    def curves(runs: _Runs) -> dict[str, Curve]:
+        points: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for (value, _), equal in runs.items():
+            known = [run for run in equal if metric in run.numbers and cost in run.numbers]
+            if known and (amount := _mean(_numbers(known, cost))) > 0:
+                points[value][amount].append(_mean(_numbers(known, metric)))
+        return {
+            value: (sorted(by_cost), [_mean(by_cost[amount]) for amount in sorted(by_cost)])
+            for value, by_cost in points.items()
+            if len(by_cost) >= _LEAST_POINTS
+        }
 
     return _differences(comparison, (factor, along), metric, curves, mean_distance)
 
@@ -121,12 +112,6 @@ def compared(values: Sequence[str], known: Collection[str]) -> list[tuple[str, s
     return [(values[0], value) for value in values[1:] if {values[0], value} <= set(known)]
 
 
-def mean_number(results: Sequence[Result], metric: str) -> float | None:
-    """A number's mean over the runs that have it; None where none has."""
-    found = [result.numbers[metric] for result in results if metric in result.numbers]
-    return sum(found) / len(found) if found else None
-
-
 def sweeps_beyond(comparison: Comparison, factor: str) -> list[str]:
     """Other factors that draw a curve: at least three values, all numbers."""
     return [
@@ -142,15 +127,12 @@ def mean_distance(baseline: Curve, other: Curve) -> float | None:
     None where that is less than a quarter of the shorter curve: one curve's best would be compared
     with the other's worst.
     """
-    log_one, log_two = np.log(baseline.cost), np.log(other.cost)
-    low, high = max(log_one[0], log_two[0]), min(log_one[-1], log_two[-1])
-    shorter = min(log_one[-1] - log_one[0], log_two[-1] - log_two[0])
-    if high - low < _LEAST_OVERLAP * shorter:
+    one, two = np.log(baseline[0]), np.log(other[0])
+    low, high = max(one[0], two[0]), min(one[-1], two[-1])
+    if high - low < _LEAST_OVERLAP * min(one[-1] - one[0], two[-1] - two[0]):
         return None
-    knots = np.unique(np.clip(np.concatenate([log_one, log_two]), low, high))
-    distance = np.interp(knots, log_two, other.quality) - np.interp(
-        knots, log_one, baseline.quality
-    )
+    knots = np.unique(np.clip(np.concatenate([one, two]), low, high))
+    distance = np.interp(knots, two, other[1]) - np.interp(knots, one, baseline[1])
     return float(np.trapezoid(distance, knots) / (high - low))
 
 
@@ -158,63 +140,48 @@ def _differences(
     comparison: Comparison,
     varied: tuple[str, ...],
     metric: str,
-    measure: Callable[[Group], dict[str, T]],
+    measure: Callable[[_Runs], dict[str, T]],
     subtract: Callable[[T, T], float | None],
 ) -> list[Difference]:
     """Subtract, within each group, what was measured for the values of the first varied factor."""
-    factor = varied[0]
-    values = comparison.factors[factor]
-    found: dict[tuple[str, str], list[Sample]] = {pair: [] for pair in compared(values, values)}
-    for group in _groups(comparison, varied):
-        measured = measure(group)
+    values = comparison.factors[varied[0]]
+    found: dict[tuple[str, str], dict[tuple[str, ...], list[Sample]]]
+    found = {pair: defaultdict(list) for pair in compared(values, values)}
+    for (image, seed, setting, _), runs in _groups(comparison, varied).items():
+        measured = measure(runs)
         for baseline, value in compared(values, measured):
             amount = subtract(measured[baseline], measured[value])
             if amount is not None:
-                sample = Sample(group.image, group.seed, group.setting, amount)
-                found[baseline, value].append(sample)
+                found[baseline, value][setting].append((image, seed, amount))
     names = [name for name in comparison.factors if name not in varied]
-    return [
-        Difference(baseline, value, metric, setting, estimate(chosen))
-        for (baseline, value), samples in found.items()
-        for setting, chosen in _by_setting(samples, names)
-    ]
+    differences = []
+    for (baseline, value), by_setting in found.items():
+        everywhere = [sample for samples in by_setting.values() for sample in samples]
+        if everywhere:
+            differences.append(Difference(baseline, value, metric, {}, estimate(everywhere)))
+        if len(by_setting) > 1:
+            for chosen, samples in by_setting.items():
+                fixed = dict(zip(names, chosen, strict=True))
+                differences.append(Difference(baseline, value, metric, fixed, estimate(samples)))
+    return differences
 
 
 @lru_cache(maxsize=32)  # by identity: the same groups serve all metrics
-def _groups(comparison: Comparison, varied: tuple[str, ...]) -> list[Group]:
-    found: dict[tuple[object, ...], Group] = {}
+def _groups(comparison: Comparison, varied: tuple[str, ...]) -> Mapping[_Key, _Runs]:
+    """Runs that differ in the varied factors alone."""
+    found: dict[_Key, dict[tuple[str, ...], list[Result]]] = {}
     for result in comparison.finished:
         values = tuple(comparison.value(result, factor) for factor in varied)
         if UNKNOWN not in values:
             setting = comparison.setting(result, *varied)
             key = result.image, result.seed, setting, comparison.remainder(result, *varied)
-            group = found.setdefault(key, Group(*key[:3], defaultdict(list)))
-            group.runs[values].append(result)
-    return list(found.values())
+            found.setdefault(key, defaultdict(list))[values].append(result)
+    return found
 
 
-def _by_setting(
-    samples: Sequence[Sample], names: Sequence[str]
-) -> list[tuple[dict[str, str], Sequence[Sample]]]:
-    """All samples, then those of each setting of the factors `names` if there are several."""
-    if not samples:
-        return []
-    groups: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        groups[sample.setting].append(sample)
-    single = [(dict(zip(names, key, strict=True)), chosen) for key, chosen in groups.items()]
-    return [({}, samples), *(single if len(single) > 1 else [])]
+def _numbers(results: Sequence[Result], metric: str) -> list[float]:
+    return [result.numbers[metric] for result in results if metric in result.numbers]
 
 
-def _curve(points: Sequence[Sequence[Result]], cost: str, metric: str) -> Curve | None:
-    """Quality over cost through the means of equal runs; None where these are too few."""
-    by_cost: dict[float, list[float]] = defaultdict(list)
-    for runs in points:
-        known = [run for run in runs if metric in run.numbers and cost in run.numbers]
-        amount, quality = mean_number(known, cost), mean_number(known, metric)
-        if amount and quality is not None and amount > 0:
-            by_cost[amount].append(quality)
-    if len(by_cost) < _LEAST_POINTS:
-        return None
-    costs = sorted(by_cost)
-    return Curve(costs, [sum(by_cost[each]) / len(by_cost[each]) for each in costs])
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -15,9 +15,7 @@ from miner.comparison.statistics import describe
 from miner.comparison.text import counts, markdown, number_text, table
 from miner.support.files import atomic_write
 
-THUMBNAILS = ("reconstruction", "blocks", "error")
-"""Pictures of one size that a run stores, each showing the whole image."""
-
+THUMBNAILS = ("reconstruction", "blocks", "error")  # of one size, each shows the whole image
 _NO_OUTCOMES = ("width_px", "height_px", "channels", "threads")
 _MOST_POINTS = 250
 
@@ -46,14 +44,15 @@ def page(comparison: Comparison) -> str:
 
     loader = PackageLoader("miner.comparison", "page")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    as_json = {"allow_nan": False, "separators": (",", ":"), "default": _line}
+    environment.policies["json.dumps_kwargs"] = as_json
     environment.filters["number"] = number_text
     tables = Path(options.dt_bundle)  # DataTables and its extensions, packed for offline use
     with ThreadPoolExecutor() as pool:
         thumbnails = list(pool.map(_thumbnails, comparison.results))
     return environment.get_template("page.html.j2").render(
         counts=counts(comparison),
-        data=page_data(comparison),
+        data=_page_data(comparison),
         main=[metric for metric in MAIN if metric in comparison.metrics],
         thumbnails=thumbnails,
         plotly_script=get_plotlyjs(),
@@ -62,36 +61,30 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def page_data(comparison: Comparison) -> dict[str, Any]:
+def _page_data(comparison: Comparison) -> dict[str, Any]:
     """The page's content but for the pictures."""
     metrics = [metric for metric in comparison.metrics if metric not in _NO_OUTCOMES]
     metrics.sort(key=lambda metric: metric not in MAIN)
+    factors = comparison.factors
     return {
-        "factors": comparison.factors,
+        "factors": factors,
         "images": list(dict.fromkeys(result.image for result in comparison.results)),
         "titles": {metric: title(metric) for metric in {*metrics, *COSTS, *QUALITIES}},
         "costs": COSTS,
-        "runs": [_run(comparison, result) for result in comparison.results],
-        "differences": {
-            factor: {
-                basis: {metric: list(map(_line, found)) for metric, found in by_metric.items()}
-                for basis, by_metric in all_differences(comparison, factor, metrics).items()
+        "runs": [
+            {
+                "name": result.name,
+                "image": result.image,
+                "seed": result.seed,
+                "status": result.status,
+                "reason": " ".join(result.reason.split()),
+                "values": dict(zip(factors, comparison.setting(result), strict=True)),
+                "numbers": result.numbers,
+                "curve": _curve(result) if result.status == "finished" else None,
             }
-            for factor in comparison.factors
-        },
-    }
-
-
-def _run(comparison: Comparison, result: Result) -> dict[str, Any]:
-    return {
-        "name": result.name,
-        "image": result.image,
-        "seed": result.seed,
-        "status": result.status,
-        "reason": " ".join(result.reason.split()),
-        "values": {factor: comparison.value(result, factor) for factor in comparison.factors},
-        "numbers": result.numbers,
-        "curve": _curve(result) if result.status == "finished" else None,
+            for result in comparison.results
+        ],
+        "differences": {name: all_differences(comparison, name, metrics) for name in factors},
     }
 
 
@@ -138,6 +131,5 @@ def _tab_separated(comparison: Comparison) -> str:
     columns, rows = table(comparison)
     text = StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)  # None is written as nothing
+    writer.writerows([columns, *rows])  # None is written as nothing
     return text.getvalue()

@@ -13,49 +13,34 @@ from typing import Any, Literal
 
 import yaml
 
-from miner.support.run_files import PLAN, REPORT, read_plan, read_report
+from miner.support.run_files import REPORT, read_plan, read_report
 
 Status = Literal["finished", "failed", "unfinished", "not started"]
 
-THUMBNAIL_SIDE = 320
-"""Most pixels along a side of a thumbnail."""
-
-CURVE = ("level", "step", "seconds", "parameters", "psnr_db")
-"""The columns of a report's curve."""
-
-_DIGEST_SHOWN = 8  # characters
+THUMBNAIL_SIDE = 320  # most pixels along a side
+CURVE = ("level", "step", "seconds", "parameters", "psnr_db")  # columns
 _NOT_SETTINGS = ("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.", "objective.")
 
 
 @dataclass(frozen=True)
 class Result:
-    """One run.
-
-    `overrides` are as typed, without `+`; `choices` gives each config group's option and `config`
-    the composed settings. `name` is the folder relative to the one that all runs share; `image` is
-    unique to the image's content.
-    """
+    """One run."""
 
     folder: Path
     status: Status
     reason: str = ""
-    overrides: Mapping[str, str] = field(default_factory=dict)
-    choices: Mapping[str, str] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)  # as typed, without `+`
+    choices: Mapping[str, str] = field(default_factory=dict)  # options of the config groups
+    config: Mapping[str, Any] = field(default_factory=dict)  # the composed settings
     report: Mapping[str, Any] = field(default_factory=dict)
-    name: str = ""
-    image: str = ""
+    name: str = ""  # the folder below the one that all runs share
+    image: str = ""  # unique to the image's content
 
     @property
     def seed(self) -> str:
         """The seed as text, empty where it is unknown."""
         requested = self.overrides.get("seed", self.config.get("seed", ""))
         return str(self.report.get("seed", requested))
-
-    @property
-    def digest(self) -> str:
-        """The image's SHA-256, empty where a run failed before it opened the image."""
-        return str(self.report.get("image_sha256") or "")
 
     @cached_property
     def settings(self) -> dict[str, str]:
@@ -67,9 +52,13 @@ class Result:
         """A finished run's finite numbers, without the seed and the report's version."""
         if self.status != "finished":
             return {}
-        found = self.report.items()
-        others = ("seed", "report_version")
-        return {name: value for name, value in found if _is_finite(value) and name not in others}
+        return {
+            name: value
+            for name, value in self.report.items()
+            if type(value) in (int, float)
+            and abs(value) <= sys.float_info.max  # False for NaN
+            and name not in ("seed", "report_version")
+        }
 
     @property
     def curve(self) -> list[tuple[float | None, ...]]:
@@ -79,7 +68,7 @@ class Result:
 
 
 class NoRunsError(ValueError):
-    """A folder holds no run. The message names it."""
+    """A folder, which the message names, holds no run."""
 
 
 def read_results(folders: Sequence[Path]) -> list[Result]:
@@ -100,12 +89,6 @@ def read_results(folders: Sequence[Path]) -> list[Result]:
             raise NoRunsError(f"{folder}: holds no run; a run's folder has a report.json")
         found += results
     return _with_names({result.folder.resolve(): result for result in found})
-
-
-def as_mapping(overrides: Sequence[str]) -> dict[str, str]:
-    """Split overrides `key=value`; the key is without a leading `+` or `++`."""
-    pairs = (str(override).partition("=") for override in overrides)
-    return {key.lstrip("+"): value.strip("'\"") for key, _, value in pairs}
 
 
 def spelling(value: Any) -> str:
@@ -160,61 +143,56 @@ def _read(folder: Path) -> Result:
     except ValueError as error:
         status, reason = "failed", str(error)
     if report is None:
-        hydra = _mapping(_mapping(_yaml(folder / ".hydra" / "hydra.yaml")).get("hydra"))
-        overrides = _yaml(folder / ".hydra" / "overrides.yaml")
-        choices = _mapping(_mapping(hydra.get("runtime")).get("choices"))
-        config = _yaml(folder / ".hydra" / "config.yaml")
+        hydra, overrides, config = (
+            _yaml(folder / ".hydra" / f"{name}.yaml") for name in ("hydra", "overrides", "config")
+        )
+        runtime = _mapping(_mapping(_mapping(hydra).get("hydra")).get("runtime"))
+        choices = runtime.get("choices")
     else:
         status = "failed" if report.get("status") == "failed" else "finished"
         reason = str(report.get("reason") or "")
-        overrides = report.get("overrides")
         settings = _mapping(report.get("settings"))
-        choices, config = _mapping(settings.get("choices")), settings.get("config")
-    return Result(
-        folder=folder,
-        status=status,
-        reason=reason,
-        overrides=as_mapping(overrides if isinstance(overrides, list) else []),
-        choices={k: str(v) for k, v in choices.items() if "/" not in k and v is not None},
-        config=_mapping(config),
-        report=report or {},
-    )
+        overrides = report.get("overrides")
+        choices, config = settings.get("choices"), settings.get("config")
+    overrides = _as_mapping(overrides if isinstance(overrides, list) else [])
+    options = _mapping(choices).items()
+    chosen = {k: str(v) for k, v in options if "/" not in k and v is not None}
+    return Result(folder, status, reason, overrides, chosen, _mapping(config), report or {})
 
 
 def _not_started(folder: Path, present: set[str]) -> list[Result]:
-    if not (folder / PLAN).exists():
-        return []
     try:
         jobs = read_plan(folder).jobs
     except (OSError, ValueError, KeyError, TypeError):
         return []  # the runs that exist are read all the same
     return [
-        Result(folder / job.folder_name, "not started", overrides=as_mapping(job.overrides))
+        Result(folder / job.folder_name, "not started", overrides=_as_mapping(job.overrides))
         for job in jobs
         if not any(name.endswith(f"-{job.hash}") for name in present)
     ]
+
+
+def _as_mapping(overrides: Sequence[str]) -> dict[str, str]:
+    pairs = (str(override).partition("=") for override in overrides)
+    return {key.lstrip("+"): value.strip("'\"") for key, _, value in pairs}
 
 
 def _with_names(results: Mapping[Path, Result]) -> list[Result]:
     """Name the runs by their resolved folders, and images of equal name by their digest too."""
     shared = Path(os.path.commonpath([folder.parent for folder in results]))
     digests: dict[str, set[str]] = defaultdict(set)
-    for result in results.values():
-        digests[_image(result)].add(result.digest)
     named = []
     for folder, result in results.items():
-        image = _image(result)
-        if result.digest and len(digests[image] - {""}) > 1:
-            image = f"{image} ({result.digest[:_DIGEST_SHOWN]})"
-        named.append(replace(result, name=str(folder.relative_to(shared)), image=image))
+        requested = result.overrides.get("image.path") or result.overrides.get("image")
+        stem = Path(requested or result.choices.get("image", "")).stem
+        image = result.report.get("image") or stem
+        digests[str(image)].add(str(result.report.get("image_sha256") or ""))
+        named.append(replace(result, name=str(folder.relative_to(shared)), image=str(image)))
+    for index, result in enumerate(named):
+        digest = str(result.report.get("image_sha256") or "")
+        if digest and len(digests[result.image] - {""}) > 1:
+            named[index] = replace(result, image=f"{result.image} ({digest[:8]})")
     return named
-
-
-def _image(result: Result) -> str:
-    """The image's name; the requested one where it was never opened."""
-    requested = result.overrides.get("image.path") or result.overrides.get("image")
-    name = Path(requested or result.choices.get("image", "")).stem
-    return str(result.report.get("image") or name)
 
 
 def _yaml(path: Path) -> Any:
@@ -234,7 +212,3 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def _mapping(value: Any) -> dict[str, Any]:
     return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {}
-
-
-def _is_finite(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # false for NaN

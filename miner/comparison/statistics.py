@@ -4,34 +4,20 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from statistics import fmean
-from typing import NamedTuple
 
-_CONFIDENCE = 0.95
-
-
-class Sample(NamedTuple):
-    """One number, or the difference of two with equal image, seed and all other settings."""
-
-    image: str
-    seed: str
-    setting: tuple[str, ...]
-    amount: float
+Sample = tuple[str, str, float]
+"""Image, seed, and a number or the difference of two."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over images with its 95 % interval `mean ± half_width`.
-
-    `half_width` is None where one image says nothing about others. `n_seeds` are the least and
-    the most seeds behind an image, `n_samples` the number of samples in all.
-    """
+    """A mean over images with its 95 % interval `mean ± half_width`."""
 
     mean: float
-    half_width: float | None
+    half_width: float | None  # None where there is one image
     n_images: int
-    n_seeds: tuple[int, int]
+    n_seeds: tuple[int, int]  # the least and the most of an image
     n_samples: int
 
 
@@ -40,15 +26,18 @@ def estimate(samples: Sequence[Sample]) -> Estimate:
 
     The interval is Student's over images.
     """
+    from scipy.special import stdtrit  # a tenth of the time that scipy.stats takes to import
+
     by_image: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for sample in samples:
-        by_image[sample.image][sample.seed].append(sample.amount)
+    for image, seed, amount in samples:
+        by_image[image][seed].append(amount)
     means = [fmean([fmean(amounts) for amounts in seeds.values()]) for seeds in by_image.values()]
     mean = fmean(means)
     half_width = None
     if len(means) > 1:
         variance = math.fsum((each - mean) ** 2 for each in means) / (len(means) - 1)
-        half_width = _quantile(len(means) - 1) * math.sqrt(variance / len(means))
+        quantile = float(stdtrit(len(means) - 1, 0.975))
+        half_width = quantile * math.sqrt(variance / len(means))
     n_seeds = [len(seeds) for seeds in by_image.values()]
     return Estimate(mean, half_width, len(means), (min(n_seeds), max(n_seeds)), len(samples))
 
@@ -71,21 +60,13 @@ def _decimals(size: float, significant: int) -> int:
     return min(6, max(0, significant - 1 - exponent))
 
 
-@cache
-def _quantile(freedom: int) -> float:
-    from scipy.special import stdtrit  # a tenth of the time that scipy.stats takes to import
-
-    return float(stdtrit(freedom, (1 + _CONFIDENCE) / 2))
-
-
 def pareto_front(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:
     """Indices of the points that no other point beats, cost ascending.
 
     A point is beaten by one that costs no more and is better, or costs less and is as good.
     """
-    order = sorted(range(len(costs)), key=lambda i: (costs[i], -qualities[i]))
     front: list[int] = []
-    for index in order:
+    for index in sorted(range(len(costs)), key=lambda i: (costs[i], -qualities[i])):
         if not front or qualities[index] > qualities[front[-1]]:
             front.append(index)
     return front

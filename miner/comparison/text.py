@@ -1,46 +1,40 @@
 """The comparison as text: a table, Markdown, and lines for a terminal."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from miner.comparison.comparison import COSTS, QUALITIES, Comparison, label, title
 from miner.comparison.differences import ALL_ELSE, all_differences, overall
 from miner.comparison.runs import Result
-from miner.comparison.statistics import Sample, estimate, pareto_front
+from miner.comparison.statistics import estimate, pareto_front
 
 Cell = str | float | None
 
 _MOST_LINES = 6  # of a factor in the summary
-_SHOWN = (*QUALITIES, *COSTS)
 _NOTHING = "no two finished runs differ in it alone"
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
-    """Columns and one row per run; None stands for a number that a run does not have.
-
-    The columns are `run`, `image`, `seed`, `status`, the factors, the reports' numbers and
-    `reason`, of a failure.
-    """
-    factors, metrics = comparison.factors, comparison.metrics
-    columns = ["run", "image", "seed", "status", *factors, *metrics, "reason"]
+    """Columns and one row per run; None stands for a number that a run does not have."""
+    first = ["run", "image", "seed", "status"]
     rows: list[list[Cell]] = [
         [
             *(result.name, result.image, result.seed, result.status),
-            *(comparison.value(result, factor) for factor in factors),
-            *(result.numbers.get(metric) for metric in metrics),
+            *comparison.setting(result),
+            *(result.numbers.get(metric) for metric in comparison.metrics),
             " ".join(result.reason.split()),
         ]
         for result in comparison.results
     ]
-    return columns, rows
+    return [*first, *comparison.factors, *comparison.metrics, "reason"], rows
 
 
 def counts(comparison: Comparison) -> str:
     """How many runs there are, by status."""
     found = Counter(result.status for result in comparison.results)
     n_runs = len(comparison.results)
-    shown = ", ".join(f"{n} {status}" for status, n in found.items())
-    return f"{n_runs} run{'' if n_runs == 1 else 's'}: {shown or 'none'}"
+    shown = ", ".join(f"{n} {status}" for status, n in found.items()) or "none"
+    return f"{n_runs} run{'' if n_runs == 1 else 's'}: {shown}"
 
 
 def number_text(value: float | None) -> str:
@@ -67,18 +61,7 @@ def summary_lines(comparison: Comparison) -> list[str]:
 
 def markdown(comparison: Comparison) -> str:
     """The whole text: failures, a table of settings, and the factors' differences."""
-    lines = [
-        "# Comparison",
-        "",
-        f"{counts(comparison)}.",
-        *_failures(comparison),
-        *_settings(comparison),
-        *_differences(comparison),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _failures(comparison: Comparison) -> Iterator[str]:
+    lines = ["# Comparison", "", f"{counts(comparison)}."]
     failed = [
         f"- {_plain(result.name)} ({_plain(result.image)}): {result.status}"
         + (f": {_plain(result.reason)}" if result.reason else "")
@@ -86,7 +69,8 @@ def _failures(comparison: Comparison) -> Iterator[str]:
         if result.status != "finished"
     ]
     if failed:
-        yield from ("", "## Without a result", "", *failed)
+        lines += ["", "## Without a result", "", *failed]
+    return "\n".join([*lines, *_settings(comparison), *_differences(comparison), ""])
 
 
 def _settings(comparison: Comparison) -> Iterator[str]:
@@ -97,20 +81,25 @@ def _settings(comparison: Comparison) -> Iterator[str]:
         return
     yield from ("", "## Settings", "", "Means over seeds, then over images; * is on the Pareto")
     yield "front of PSNR against parameters. A setting that lacks images is in brackets."
-    metrics = [metric for metric in _SHOWN if metric in comparison.metrics]
+    metrics = [metric for metric in (*QUALITIES, *COSTS) if metric in comparison.metrics]
     titles = [*comparison.factors, "images", "runs", *map(title, metrics), "Pareto front"]
-    n_factors = len(comparison.factors)
-    rule = ["---"] * n_factors + ["---:"] * (len(titles) - 1 - n_factors) + ["---"]
+    rule = ["---"] * len(comparison.factors) + ["---:"] * (2 + len(metrics)) + ["---"]
     yield from ("", _row(titles), _row(rule))
     means = {values: _means(runs, metrics) for values, runs in groups.items()}
-    images = {values: {run.image for run in runs} for values, runs in groups.items()}
-    n_images = len({result.image for result in comparison.finished})
-    front = _pareto({values: means[values] for values in groups if len(images[values]) == n_images})
+    n_images = {values: len({run.image for run in runs}) for values, runs in groups.items()}
+    n_all = len({result.image for result in comparison.finished})
+    whole = [
+        values
+        for values in groups
+        if n_images[values] == n_all and {"psnr_db", COSTS[0]} <= means[values].keys()
+    ]
+    costs, psnr = ([means[values][name] for values in whole] for name in (COSTS[0], "psnr_db"))
+    front = [whole[i] for i in pareto_front(costs, psnr)]
     for values, runs in groups.items():
         numbers = [number_text(means[values].get(metric)) for metric in metrics]
-        if len(images[values]) < n_images:
+        if n_images[values] < n_all:
             numbers = [f"({number})" for number in numbers]
-        counted = [str(len(images[values])), str(len(runs))]
+        counted = [str(n_images[values]), str(len(runs))]
         yield _row([*values, *counted, *numbers, "*" if values in front else ""])
 
 
@@ -120,16 +109,9 @@ def _means(runs: Sequence[Result], metrics: Sequence[str]) -> dict[str, float]:
     for metric in metrics:
         known = [run for run in runs if metric in run.numbers]
         if {run.image for run in known} == {run.image for run in runs}:
-            samples = [Sample(run.image, run.name, (), run.numbers[metric]) for run in known]
+            samples = [(run.image, run.name, run.numbers[metric]) for run in known]
             found[metric] = estimate(samples).mean
     return found
-
-
-def _pareto(means: Mapping[tuple[str, ...], dict[str, float]]) -> list[tuple[str, ...]]:
-    """Which settings are on the front of PSNR against parameters."""
-    known = [key for key, numbers in means.items() if {"psnr_db", COSTS[0]} <= numbers.keys()]
-    costs = [means[key][COSTS[0]] for key in known]
-    return [known[i] for i in pareto_front(costs, [means[key]["psnr_db"] for key in known])]
 
 
 def _differences(comparison: Comparison) -> Iterator[str]:
@@ -139,17 +121,12 @@ def _differences(comparison: Comparison) -> Iterator[str]:
     for factor in comparison.factors:
         yield from ("", f"### {_plain(factor)}", "")
         bases = all_differences(comparison, factor, ("psnr_db", *COSTS))
-        lines = [
-            f"{label(metric)[0]}: {each}"
-            for metric, found in bases.pop(ALL_ELSE).items()
-            for each in overall(found)
-        ]
-        equal = [
-            f"PSNR at {basis}: {each}"
-            for basis, found in bases.items()
-            for each in overall(found["psnr_db"])
-        ]
-        yield from (f"- {_plain(line)}" for line in [*(lines or [_NOTHING]), *equal])
+        found = bases.pop(ALL_ELSE)
+        lines = [f"{label(name)[0]}: {each}" for name in found for each in overall(found[name])]
+        lines = lines or [_NOTHING]
+        for basis, equal in bases.items():
+            lines += [f"PSNR at {basis}: {each}" for each in overall(equal["psnr_db"])]
+        yield from (f"- {_plain(line)}" for line in lines)
 
 
 def _row(cells: Sequence[str]) -> str:

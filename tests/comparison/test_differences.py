@@ -116,24 +116,23 @@ def test_many_values_are_compared_with_the_first_alone() -> None:
     assert compared(values, ["1", "2"]) == []
 
 
-def test_parallel_curves_are_apart_by_their_shift() -> None:
-    """Both rise by 3 dB per doubling; the other is 2 dB better, and shifted in cost."""
-    one = Curve([100, 200, 400], [30, 33, 36])
-    two = Curve([200, 400, 800], [35, 38, 41])
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (([100, 200, 400], [30, 33, 36]), ([200, 400, 800], [35, 38, 41])),
+        (([1, 10, 100], [0, 0, 0]), ([1, 10, 100], [0, 2, 4])),
+    ],
+    ids=["3 dB per doubling, 2 dB better, shifted in cost", "from 0 to 4 dB over the logarithm"],
+)
+def test_curves_are_apart_by_their_mean_distance(one: Curve, two: Curve) -> None:
     assert mean_distance(one, two) == pytest.approx(2)
     assert mean_distance(two, one) == pytest.approx(-2)
-
-
-def test_crossing_curves_are_apart_by_the_mean_over_the_logarithm() -> None:
-    """From 0 at the left to 4 dB at the right: 2 dB in the mean."""
-    one, two = Curve([1, 10, 100], [0, 0, 0]), Curve([1, 10, 100], [0, 2, 4])
-    assert mean_distance(one, two) == pytest.approx(2)
 
 
 @pytest.mark.parametrize("costs", [[1000, 3000, 9999], [999, 3000, 9999]])
 def test_curves_that_hardly_overlap_have_no_distance(costs: list[float]) -> None:
     """The best of one would be compared with the worst of the other."""
-    assert mean_distance(Curve([100, 300, 1000], [30, 35, 40]), Curve(costs, [20, 25, 30])) is None
+    assert mean_distance(([100, 300, 1000], [30, 35, 40]), (costs, [20, 25, 30])) is None
 
 
 @pytest.mark.parametrize("copies", [1, 2], ids=["single runs", "equal runs"])

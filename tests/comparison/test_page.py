@@ -30,9 +30,9 @@ FLAGS = (
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH"
 )
-VIEWS = """const pictures = [...document.querySelectorAll("#pictures img")];
-const views = pictures.map((picture) => new DOMMatrix(getComputedStyle(picture).transform));
-return views.map(({ a, e, f }) => [a, e, f].map(Math.round).join(" "))"""
+VIEWS = """const { _fullLayout: layout } = document.getElementById("pictures");
+const axes = Object.keys(layout).filter((name) => /^[xy]axis/.test(name));
+return [...new Set(axes.map((name) => name[0] + layout[name].range.map((x) => x.toFixed(3))))]"""
 HOSTILE = "</script><b>x</b><img src=x onerror='window.hit = 1'>"
 
 
@@ -150,12 +150,12 @@ def test_a_filter_narrows_the_table_and_the_plots(page: Chrome) -> None:
     assert trace_names(page, "curves-plot") == ["laplacian"] * 18
 
 
-@pytest.mark.parametrize(
-    ("title", "text", "n_runs"), [("model.width", "16", 12), ("parameters", "3600", 6)]
-)
-def test_a_number_can_be_filtered_too(page: Chrome, title: str, text: str, n_runs: int) -> None:
-    filter_by(page, title, text)
-    shows(page, n_runs)
+def test_a_number_can_be_filtered_too(page: Chrome) -> None:
+    filter_by(page, "model.width", "16")
+    shows(page, 12)
+    filter_by(page, "seed", "1")
+    filter_by(page, "parameters", "14400")
+    shows(page, 3)
 
 
 def test_factor_metric_and_what_is_held_equal_are_chosen(page: Chrome, sweep: Path) -> None:
@@ -184,40 +184,27 @@ def test_the_front_is_that_of_the_chosen_image(page: Chrome, sweep: Path) -> Non
     assert drawn == [[costs[i] for i in front], [qualities[i] for i in front]]
 
 
-def drawn_psnr(page: Chrome) -> list[float]:
-    """PSNR of the points over the first cost, ascending."""
-    found = page.execute_script(
+def assert_means_are_drawn(page: Chrome, runs: list[Result]) -> None:
+    """The points over the first cost are the settings' means; all have equal images and seeds."""
+    drawn = page.execute_script(
         """const plot = document.getElementById("quality-plot");
-        const first = plot.data.filter((trace) => ["x", "x1"].includes(trace.xaxis));
-        const points = first.filter((trace) => trace.mode === "markers");
-        return points.flatMap((trace) => [...trace.y])"""
+        const first = plot.data.filter((trace) => trace.xaxis === "x" && trace.mode === "markers");
+        return first.flatMap((trace) => [...trace.y])"""
     )
-    return sorted(found)
-
-
-def means(runs: list[Result]) -> list[float]:
-    """Mean PSNR of each setting, ascending; all have the same images and seeds."""
     found = defaultdict(list)
     for run in runs:
-        setting = run.overrides["pyramid"], run.overrides["model.width"]
-        found[setting].append(run.numbers["psnr_db"])
-    return sorted(map(fmean, found.values()))
+        found[run.overrides["pyramid"], run.overrides["model.width"]].append(run.numbers["psnr_db"])
+    assert sorted(drawn) == pytest.approx(sorted(map(fmean, found.values())))
 
 
-def test_means_are_those_of_the_chosen_image(page: Chrome, sweep: Path) -> None:
+def test_means_are_those_of_the_chosen_image_and_filter(page: Chrome, sweep: Path) -> None:
     runs = read_results([sweep])
-    assert drawn_psnr(page) == pytest.approx(means(runs))
+    assert_means_are_drawn(page, runs)
     select(page, "image", "moon")
-    moon = [run for run in runs if run.image == "moon"]
-    assert drawn_psnr(page) == pytest.approx(means(moon))
-    assert means(moon) != means(runs)
-
-
-def test_means_are_those_of_the_filtered_runs(page: Chrome, sweep: Path) -> None:
+    assert_means_are_drawn(page, [run for run in runs if run.image == "moon"])
     filter_by(page, "seed", "1")
     shows(page, 18)
-    kept = [run for run in read_results([sweep]) if run.seed == "1"]
-    assert drawn_psnr(page) == pytest.approx(means(kept))
+    assert_means_are_drawn(page, [run for run in runs if (run.image, run.seed) == ("moon", "1")])
 
 
 def test_points_have_the_colours_of_the_chosen_factor(page: Chrome) -> None:
@@ -233,28 +220,35 @@ def test_curves_run_over_what_is_chosen(page: Chrome) -> None:
 
 
 def test_zooming_one_picture_zooms_all_and_the_next_run_keeps_it(page: Chrome) -> None:
-    picture = page.find_elements(By.CSS_SELECTOR, "#pictures img")[1]
-    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", picture)
-    origin = ScrollOrigin.from_element(picture, 10, 10)
+    """The views are those of all pictures without duplicates."""
+    whole = page.execute_script(VIEWS)
+    assert whole == ["x0.000,1.000", "y0.000,1.000"]
+    frame = page.find_elements(By.CSS_SELECTOR, "#pictures .nsewdrag")[1]
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", frame)
+    origin = ScrollOrigin.from_element(frame, 10, 10)
     ActionChains(page).scroll_from_origin(origin, 0, -600).perform()
-    wait(page, f"return !(() => {{ {VIEWS} }})().includes('1 0 0')")
+    wait(page, f"return !(() => {{ {VIEWS} }})().includes('{whole[0]}')")
     zoomed = page.execute_script(VIEWS)
-    assert zoomed == 6 * zoomed[:1]
+    assert len(zoomed) == 2
     Select(page.find_element(By.ID, "run-b")).select_by_index(30)
     assert page.execute_script(VIEWS) == zoomed
-    frame = page.find_elements(By.CSS_SELECTOR, "#pictures figure > div")[1]
+    frame = page.find_elements(By.CSS_SELECTOR, "#pictures .nsewdrag")[1]
     ActionChains(page).drag_and_drop_by_offset(frame, 30, 20).perform()
     moved = page.execute_script(VIEWS)
-    assert moved == 6 * moved[:1] and moved != zoomed
-    ActionChains(page).double_click(frame).perform()
-    assert page.execute_script(VIEWS) == 6 * ["1 0 0"]
+    assert len(moved) == 2 and set(moved).isdisjoint([*zoomed, *whole])
+
+    def is_reset(_: Chrome) -> bool:  # again where a busy machine was too slow for a double click
+        ActionChains(page).double_click(frame).perform()
+        return bool(page.execute_script(VIEWS) == whole)
+
+    WebDriverWait(page, 20).until(is_reset)
 
 
 def test_two_runs_are_chosen_from_the_table(page: Chrome) -> None:
     rows = page.find_elements(By.CSS_SELECTOR, "#runs .dt-scroll-body tbody tr")
     rows[3].find_element(By.CSS_SELECTOR, "button[data-side=b]").click()
     assert page.find_element(By.ID, "run-b").get_attribute("value") == "3"
-    assert len(page.find_elements(By.CSS_SELECTOR, "#pictures img")) == 6
+    assert len(page.find_elements(By.CSS_SELECTOR, "#pictures image")) == 6
 
 
 def test_a_hostile_name_stays_a_name(chrome: Chrome, tmp_path: Path) -> None:

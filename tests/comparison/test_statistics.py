@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from miner.comparison.statistics import Estimate, Sample, describe, estimate, pareto_front
+from miner.comparison.statistics import Estimate, describe, estimate, pareto_front
 
 SMALL = st.integers(0, 5).map(float)
 
 
 def test_seeds_are_averaged_within_an_image_before_images() -> None:
     """By hand: moon gains (1 + 3) / 2 = 2 and camera 6, so 4 ± t(0.975, 1) · 2."""
-    gains = (("moon", "0", 1), ("moon", "1", 3), ("camera", "0", 6), ("camera", "1", 6))
-    found = estimate([Sample(image, seed, (), gain) for image, seed, gain in gains])
+    gains = [("moon", "0", 1.0), ("moon", "1", 3.0), ("camera", "0", 6.0), ("camera", "1", 6.0)]
+    found = estimate(gains)
     assert found.mean == pytest.approx(4)
     assert found.half_width == pytest.approx(12.706204736 * 2)
     assert (found.n_images, found.n_seeds, found.n_samples) == (2, (2, 2), 4)
@@ -22,14 +22,14 @@ def test_seeds_are_averaged_within_an_image_before_images() -> None:
 
 def test_a_seed_counts_once_however_many_settings_it_has() -> None:
     """Moon gains 1 at three widths with seed 0 and 5 at one with seed 1: 3, not 2."""
-    widths = [Sample("moon", "0", (width,), 1.0) for width in ("8", "16", "32")]
-    assert estimate([*widths, Sample("moon", "1", ("8",), 5.0)]).mean == pytest.approx(3)
+    samples = [*[("moon", "0", 1.0)] * 3, ("moon", "1", 5.0)]
+    assert estimate(samples).mean == pytest.approx(3)
 
 
 def test_the_interval_is_that_of_a_paired_t_test() -> None:
     psnr = 30 + np.random.default_rng(1).normal(size=(2, 6, 3))
     gains = np.ndenumerate(psnr[1] - psnr[0])
-    found = estimate([Sample(str(image), str(seed), (), float(x)) for (image, seed), x in gains])
+    found = estimate([(str(image), str(seed), float(x)) for (image, seed), x in gains])
     test = stats.ttest_rel(psnr[1].mean(axis=1), psnr[0].mean(axis=1))
     low, high = test.confidence_interval(0.95)
     assert found.mean == pytest.approx((low + high) / 2)
@@ -38,7 +38,7 @@ def test_the_interval_is_that_of_a_paired_t_test() -> None:
 
 def test_an_estimate_does_not_depend_on_the_order() -> None:
     amounts = enumerate([1.0, 4.0, 2.0, 8.0, 5.0, 7.0])
-    samples = [Sample(f"i{n % 3}", str(n), (), amount) for n, amount in amounts]
+    samples = [(f"i{n % 3}", str(n), amount) for n, amount in amounts]
     assert estimate(samples).mean == pytest.approx(estimate(samples[::-1]).mean)
 
 
@@ -59,10 +59,9 @@ def test_digits_are_those_that_the_interval_warrants(
 
 
 def test_counts_of_images_and_seeds_are_stated() -> None:
-    one = estimate([Sample("moon", "0", (), 2.6)])
+    one = estimate([("moon", "0", 2.6)])
     assert describe(one) == "+2.60 (1 image x 1 seed)"
-    seeds = (("moon", "0"), ("moon", "1"), ("camera", "0"))
-    unequal = estimate([Sample(image, seed, (), 2.0) for image, seed in seeds])
+    unequal = estimate([("moon", "0", 2.0), ("moon", "1", 2.0), ("camera", "0", 2.0)])
     assert describe(unequal).endswith("(2 images x 1–2 seeds)")
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,6 @@ from miner.comparison.runs import read_results
 from miner.comparison.text import table
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
-
-
-class Tags(HTMLParser):
-    """Collects the elements that a browser would make."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.found.append(tag)
 
 
 def write(folder: Path) -> dict[str, str]:
@@ -69,11 +57,9 @@ def test_text_from_files_does_not_become_elements(tmp_path: Path) -> None:
             overrides = [f"pyramid={text}{n}", f"{text}={n}", f"image={text}"]
             write_run(folder / name, overrides, **{text: 1.0 + n})
         write_run(folder / "c", status="failed", reason=text)
-    plain, hostile = Tags(), Tags()
-    plain.feed(write(tmp_path / "plain")["html"])
     written = write(tmp_path / "hostile")
-    hostile.feed(written["html"])
-    assert plain.found == hostile.found
+    plain, hostile = write(tmp_path / "plain")["html"], written["html"]
+    assert re.findall("<[a-z/!]+", plain) == re.findall("<[a-z/!]+", hostile)
     assert stored(written["html"])["runs"][0]["image"] == HOSTILE
     assert "<script" not in written["md"]
 

@@ -1,70 +1,41 @@
-// The pictures of two runs; they are zoomed and moved in step.
+// The pictures of two runs, as plots that are zoomed and moved in step.
 
 const TITLES = { reconstruction: "reconstruction", blocks: "blocks of each level", error: "error" };
 const thumbnails = JSON.parse(byId("thumbnails").textContent);
-const view = { scale: 1, x: 0, y: 0 }; // of the top left corner, in sizes of a picture
 
 function startPictures() {
   for (const id of ["run-a", "run-b"]) offer(id, Object.keys(data.runs), (index) => describe(data.runs[index]).join(", "));
-  [byId("run-a").value, byId("run-b").value] = firstTwo();
-  onChange(["run-a", "run-b"], showPictures);
-  const pictures = byId("pictures");
-  pictures.addEventListener("wheel", zoom, { passive: false });
-  pictures.addEventListener("pointermove", (event) => {
-    if (event.buttons) move(event.movementX / event.target.clientWidth, event.movementY / event.target.clientHeight);
-  });
-  pictures.addEventListener("dblclick", () => {
-    view.scale = 1;
-    move(0, 0);
-  });
-  showPictures();
-}
-
-/** The first run with pictures, and the next with the same image, if possible the same seed. */
-function firstTwo() {
   const [a = "0", ...others] = Object.keys(data.runs).filter((index) => Object.keys(thumbnails[index]).length);
   const same = (index, name) => data.runs[index][name] === data.runs[a][name];
   const likeness = (index) => 2 * same(index, "image") + same(index, "seed");
   const [b = a] = others.toSorted((one, other) => likeness(other) - likeness(one));
-  return [a, b];
+  [byId("run-a").value, byId("run-b").value] = [a, b];
+  onChange(["run-a", "run-b"], showPictures);
+  showPictures();
 }
 
 function showPictures() {
   markChosen();
   const sides = [...new Set([byId("run-a").value, byId("run-b").value])];
   const kinds = Object.keys(TITLES).filter((kind) => sides.some((run) => thumbnails[run][kind]));
-  const figures = sides.flatMap((run, side) => kinds.map((kind) => figureOf(run, "AB"[side], kind)));
-  byId("pictures").style.setProperty("--columns", kinds.length > 1 ? kinds.length : sides.length);
-  byId("pictures").replaceChildren(...(kinds.length ? figures : ["None of these two runs kept pictures."]));
-}
-
-function figureOf(run, side, kind) {
-  const { psnr_db } = data.runs[run].numbers;
-  const psnr = kind === "reconstruction" && psnr_db !== undefined ? `, ${psnr_db.toFixed(2)} dB` : "";
-  const [figure, caption, frame] = ["figure", "figcaption", "div"].map((tag) => document.createElement(tag));
-  caption.textContent = `${side} ${TITLES[kind]}${psnr}`;
-  if (thumbnails[run][kind]) frame.append(Object.assign(new Image(), { src: thumbnails[run][kind], draggable: false }));
-  else frame.textContent = "not kept";
-  figure.append(caption, frame);
-  return figure;
-}
-
-function zoom(event) {
-  if (event.target.tagName !== "IMG") return;
-  event.preventDefault();
-  const box = event.target.parentElement.getBoundingClientRect();
-  const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-  const scale = Math.min(Math.max(view.scale * 2 ** (-event.deltaY / 400), 1), 64);
-  const grown = scale / view.scale;
-  view.scale = scale;
-  move((x - view.x) * (1 - grown), (y - view.y) * (1 - grown));
-}
-
-/** Move by so many picture sizes, never beyond a picture's edge. */
-function move(x, y) {
-  view.x = Math.min(0, Math.max(1 - view.scale, view.x + x));
-  view.y = Math.min(0, Math.max(1 - view.scale, view.y + y));
-  byId("pictures").style.setProperty("--view", `translate(${100 * view.x}%, ${100 * view.y}%) scale(${view.scale})`);
+  byId("no-pictures").hidden = kinds.length;
+  byId("pictures").hidden = !kinds.length;
+  const [rows, columns] = kinds.length > 1 ? [sides.length, kinds.length] : [1, sides.length];
+  const layout = {
+    height: 400 * rows, margin: { l: 0, r: 0, t: 25, b: 0 }, dragmode: "pan", uirevision: "kept",
+    grid: { rows, columns, pattern: "independent", xgap: 0.03, ygap: 0.1 }, images: [], annotations: [],
+  };
+  sides.flatMap((run, side) => kinds.map((kind) => [run, "AB"[side], kind])).forEach(([run, side, kind], i) => {
+    const { psnr_db } = data.runs[run].numbers;
+    const psnr = kind === "reconstruction" && psnr_db !== undefined ? `, ${psnr_db.toFixed(2)} dB` : "";
+    const source = thumbnails[run][kind];
+    const { xaxis: xref, yaxis: yref } = addAxes(layout, i, { visible: false, range: [0, 1], matches: "x" }, { visible: false, range: [0, 1], matches: "y" });
+    const corner = { x: 0, y: 1, xanchor: "left" };
+    layout.images.push({ ...corner, xref, yref, yanchor: "top", source, sizex: 1, sizey: 1, sizing: "contain" });
+    const text = `${side} ${TITLES[kind]}${source ? psnr : ": not kept"}`;
+    layout.annotations.push({ ...corner, xref: `${xref} domain`, yref: `${yref} domain`, yanchor: "bottom", text, showarrow: false });
+  });
+  plot("pictures", [], layout, { scrollZoom: true, displayModeBar: false, doubleClick: "reset", doubleClickDelay: 500 });
 }
 
 await start();

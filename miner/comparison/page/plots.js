@@ -2,25 +2,30 @@
 
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#5D3A9B"];
 const AXIS = { zeroline: false, linecolor: "#9aa5b1", mirror: true };
-const COST_AXIS = { ...AXIS, type: "log", nticks: 6, exponentformat: "SI" };
-const PLOT = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
 const STYLE = { // what all plots share
   font: { family: "system-ui, Segoe UI, Helvetica Neue, Arial, sans-serif", size: 13, color: "#1f2933" },
   margin: { l: 60, r: 15, t: 50, b: 55 },
-  hovermode: "closest",
   legend: { orientation: "h", x: 0, y: 1.03, yanchor: "bottom" },
 };
 const MOST_DIFFERENCES = 40;
 const MOST_CURVES = 150;
 
-/** Text for Plotly, which takes it for HTML. */
-function safe(text) {
-  return String(text).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+function plot(id, traces, layout, options) {
+  const buttons = [["toImage", "zoom2d", "pan2d", "resetScale2d"]];
+  Plotly.react(id, traces, { ...STYLE, ...layout }, { responsive: true, displaylogo: false, modeBarButtons: buttons, ...options });
 }
 
-function hoverText(run) {
-  return describe(run).map(safe).join("<br>");
+/** Add the axes of a grid's i-th plot and give their names for its traces. */
+function addAxes(layout, i, xaxis, yaxis) {
+  const number = i ? i + 1 : "";
+  layout[`xaxis${number}`] = xaxis;
+  layout[`yaxis${number}`] = yaxis;
+  return { xaxis: `x${number}`, yaxis: `y${number}` };
 }
+
+// Plotly reads text as HTML.
+const safe = (text) => String(text).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+const hoverText = (run) => describe(run).map(safe).join("<br>");
 
 function showDifferences() {
   const bases = data.differences[byId("factor").value];
@@ -33,20 +38,16 @@ function showDifferences() {
   byId("difference-lines").textContent = overall.map((line) => `${line.pair} = ${line.text}`).join("\n") || "No two finished runs differ in this factor alone.";
   byId("setting-lines").textContent = single.map((line) => `${line.setting}: ${line.pair} = ${line.text}`).join("\n");
   byId("by-setting").hidden = !single.length;
-  plotDifferences(overall.length > MOST_DIFFERENCES ? [] : overall, data.titles[byId("metric").value]);
-}
-
-function plotDifferences(lines, title) {
-  byId("difference-plot").hidden = !lines.length;
-  const trace = {
-    x: lines.map((line) => line.mean), error_x: { array: lines.map((line) => line.half_width ?? 0) },
-    y: lines.map((line) => safe(line.pair)), mode: "markers", marker: { size: 9, color: COLOURS[0] }, hoverinfo: "x",
-  };
-  Plotly.react("difference-plot", [trace], {
-    ...STYLE, height: 70 + 27 * lines.length, margin: { l: 20, r: 20, t: 10, b: 45 },
-    xaxis: { title: { text: safe(`difference in ${title}`) }, zerolinecolor: "#9aa5b1", rangemode: "tozero", automargin: true },
+  const drawn = overall.length > MOST_DIFFERENCES ? [] : overall;
+  byId("difference-plot").hidden = !drawn.length;
+  plot("difference-plot", [{
+    x: drawn.map((line) => line.mean), error_x: { array: drawn.map((line) => line.half_width ?? 0) },
+    y: drawn.map((line) => safe(line.pair)), mode: "markers", marker: { size: 9, color: COLOURS[0] }, hoverinfo: "x",
+  }], {
+    height: 70 + 27 * drawn.length, margin: { l: 20, r: 20, t: 10, b: 45 },
+    xaxis: { title: { text: safe(`difference in ${data.titles[byId("metric").value]}`) }, zerolinecolor: "#9aa5b1", rangemode: "tozero", automargin: true },
     yaxis: { type: "category", autorange: "reversed", automargin: true },
-  }, PLOT);
+  });
 }
 
 /** The runs by what they have for a factor, or their image or seed, each group with a colour. */
@@ -66,16 +67,16 @@ function plotQuality(runs) {
   const points = (means ? meansOf(runs) : runs).filter((run) => run.numbers.psnr_db !== undefined);
   const single = means || new Set(runs.map((run) => run.image)).size < 2;
   const groups = grouped(points, byId("colour").value);
-  const layout = { ...STYLE, height: 460, showlegend: groups.length > 1, grid: { rows: 1, columns: data.costs.length, pattern: "independent", xgap: 0.05 } };
+  const layout = { height: 460, showlegend: groups.length > 1, grid: { rows: 1, columns: data.costs.length, pattern: "independent", xgap: 0.05 } };
   const traces = data.costs.flatMap((cost, i) => {
-    const number = i ? i + 1 : "";
-    layout[`xaxis${number}`] = { ...COST_AXIS, title: { text: safe(data.titles[cost]) } };
-    layout[`yaxis${number}`] = { ...AXIS, ...(i ? { matches: "y", showticklabels: false } : { title: { text: "PSNR (dB)" } }) };
-    const shared = { xaxis: `x${number}`, yaxis: `y${number}`, showlegend: i === 0 };
-    const scattered = groups.map((group) => ({ ...pointsOf(group, cost), ...shared }));
-    return single ? [...scattered, { ...paretoFront(points, cost), ...shared }] : scattered;
+    const xaxis = { ...AXIS, type: "log", nticks: 6, exponentformat: "SI", title: { text: safe(data.titles[cost]) } };
+    const yaxis = { ...AXIS, matches: "y", ...(i ? { showticklabels: false } : { title: { text: "PSNR (dB)" } }) };
+    const shared = { ...addAxes(layout, i, xaxis, yaxis), showlegend: i === 0 };
+    const drawn = groups.map((group) => pointsOf(group, cost));
+    if (single) drawn.push(paretoFront(points, cost));
+    return drawn.map((trace) => ({ ...trace, ...shared }));
   });
-  Plotly.react("quality-plot", traces, layout, PLOT);
+  plot("quality-plot", traces, layout);
   byId("quality-plot").removeAllListeners("plotly_click");
   byId("quality-plot").on("plotly_click", ({ points: [{ customdata }], event }) => {
     if (customdata >= 0) choose(event.shiftKey ? "b" : "a", customdata);
@@ -84,16 +85,14 @@ function plotQuality(runs) {
 
 /** Means over seeds, then over images, of the settings that have all images of these runs. */
 function meansOf(runs) {
-  const images = [...new Set(runs.map((run) => run.image))];
+  const n_images = new Set(runs.map((run) => run.image)).size;
   const settings = Object.values(Object.groupBy(runs, (run) => JSON.stringify(run.values)));
   return settings.flatMap((chosen) => {
     const byImage = Object.values(Object.groupBy(chosen, (run) => run.image));
-    if (byImage.length < images.length) return [];
-    const numbers = {};
-    for (const metric of ["psnr_db", ...data.costs]) {
-      numbers[metric] = mean(byImage.map((seeds) => mean(seeds.flatMap((run) => run.numbers[metric] ?? []))));
-    }
-    return { values: chosen[0].values, numbers, name: `mean of ${chosen.length} runs, ${images.length} image${images.length === 1 ? "" : "s"}` };
+    if (byImage.length < n_images) return [];
+    const meanOf = (metric) => mean(byImage.map((seeds) => mean(seeds.flatMap((run) => run.numbers[metric] ?? []))));
+    const numbers = Object.fromEntries(["psnr_db", ...data.costs].map((metric) => [metric, meanOf(metric)]));
+    return { values: chosen[0].values, numbers, name: `mean of ${chosen.length} runs, ${n_images} image${n_images === 1 ? "" : "s"}` };
   });
 }
 
@@ -121,15 +120,13 @@ function paretoFront(runs, cost) {
 
 function plotCurves(runs) {
   byId("curves").hidden = !data.runs.some((run) => run.curve);
-  const over = byId("over").value;
+  const over = byId("over");
   const every = Math.ceil(runs.length / MOST_CURVES);
   const groups = grouped(runs.filter((_, i) => i % every === 0), byId("colour").value);
   const traces = groups.flatMap(({ runs: chosen, color, ...group }) => chosen.map((run, i) => ({
-    ...group, x: run.curve[over], y: run.curve.psnr_db, showlegend: i === 0, text: hoverText(run),
+    ...group, x: run.curve[over.value], y: run.curve.psnr_db, showlegend: i === 0, text: hoverText(run),
     mode: "lines", line: { color, width: 1.5 }, opacity: 0.75, hovertemplate: "%{text}<br>PSNR %{y:.2f} dB at %{x:,.4~g}<extra></extra>",
   })));
-  Plotly.react("curves-plot", traces, {
-    ...STYLE, height: 430, showlegend: groups.length > 1,
-    xaxis: { ...AXIS, title: { text: byId("over").selectedOptions[0].text } }, yaxis: { ...AXIS, title: { text: "PSNR (dB)" } },
-  }, PLOT);
+  const axes = { xaxis: { ...AXIS, title: { text: over.selectedOptions[0].text } }, yaxis: { ...AXIS, title: { text: "PSNR (dB)" } } };
+  plot("curves-plot", traces, { height: 430, showlegend: groups.length > 1, ...axes });
 }
