@@ -21,10 +21,7 @@ def generator(*key: int | str) -> torch.Generator:
 
 
 def pixel_subset(n_pixels: int, n_drawn: int, step: int, *key: int | str) -> Tensor:
-    """Pixel numbers of one step, drawn without replacement.
-
-    A pass visits every pixel once, `n_drawn` at a time; the next pass has another order.
-    """
+    """Pixel numbers of one step: each pass visits all pixels once, in another order."""
     steps_per_pass = -(-n_pixels // n_drawn)
     turn, part = divmod(step, steps_per_pass)
     order = torch.randperm(n_pixels, generator=generator(*key, turn))
@@ -32,10 +29,9 @@ def pixel_subset(n_pixels: int, n_drawn: int, step: int, *key: int | str) -> Ten
 
 
 class Parents(NamedTuple):
-    """The coarser blocks that cover some blocks of a level.
+    """The coarser blocks that cover some blocks, where one of the same width `exists` `(B,)`.
 
-    `exists` `(B,)`: which are stored with the same shapes; `hidden` and `frames` `(B, 1 + D)`
-    (generation, offset) are defined only there. `parity` `(B, D)`: the half that a block covers.
+    Frames `(B, 1 + D)` are (generation, offset); `parity` `(B, D)` is the half that a block covers.
     """
 
     exists: Tensor
@@ -45,10 +41,7 @@ class Parents(NamedTuple):
 
 
 class InitialState(NamedTuple):
-    """Hidden parameters `(B, ...)`, frames `(B, 1 + D)`, and which blocks start fresh `(B,)`.
-
-    The parameters are on the device that trains them, all else is in the host's memory.
-    """
+    """Hidden parameters on the device that trains them; frames and a mask `(B,)` on the host."""
 
     hidden: Parameters
     frames: Tensor
@@ -81,7 +74,7 @@ class FreshWeights(Weights):
 class SharedWeights(Weights):
     """A block starts from its parent's hidden layers, weights and biases times `gain`.
 
-    The weight sharing of MINER's algorithm 1 (arXiv 2202.03532); its authors' code uses 0.5.
+    As in MINER's algorithm 1 (arXiv 2202.03532); its authors' code uses 0.5.
     """
 
     gain: float = 1.0
@@ -97,7 +90,7 @@ class SharedWeights(Weights):
 
 @dataclass(frozen=True)
 class ParentFrameWeights(Weights):
-    """A block keeps its parent's hidden features exactly, by seeing its part of the parent's box.
+    """A block keeps its parent's hidden features, by seeing its part of the parent's box.
 
     After `max_generations` in one frame a block starts fresh, with its own box.
     """
@@ -127,8 +120,7 @@ def find_parents(
 ) -> Parents:
     """The stored parents of blocks `(B,)` of one width, decoded on the device.
 
-    The parent of the block at position q is the coarser block at q // 2; only shards that hold
-    parents of this width are read.
+    The parent of the block at position q is the coarser block at q // 2.
     """
     positions = spec.grid(level).positions(blocks)
     above, parity = positions // 2, positions % 2

@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from miner.fitting.block_fit import merge_curves, no_longer_than, raise_if_most_diverged
+from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
-from miner.fitting.chunk import BestFits, Patches, WidthFit, gather
-from miner.fitting.device import as_numbers, from_device
+from miner.fitting.chunk import Patches, WidthFit, best_fits, gather
+from miner.fitting.device import from_device
 from miner.fitting.settings import LevelContext, at_level
 from miner.fitting.width_group import WidthGroup
 from miner.representation.render import ShardIndex, render_level
@@ -26,9 +26,9 @@ class LevelFit:
 
     A block is active when its prediction's mean squared error over its real pixels is above the
     level's bound; at the coarsest level all are. Chunks follow a curve through the level, so that
-    each reads a small part of it. `tiles` are the boxes by which the level is scored and rendered.
-    `predicted_sse` is the prediction's summed squared error over the level, `clipped_sse` the same
-    for the prediction clipped to the unit range.
+    each reads a small part of it. The level is scored and rendered by `tiles`. The summed squared
+    error of the prediction is `predicted_sse`, `active_sse` over active blocks, and `clipped_sse`
+    when it is clipped to the unit range.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class LevelFit:
         self.signal, self.prediction = signal, prediction
         self.spec, self.settings, self.level = context[:3]
         self.grid = self.spec.grid(self.level)
+        self.n_values = self.spec.n_channels * math.prod(self.grid.sides)
         self.tiles = list(self.grid.tiles(tile_side))
         self.n_steps = self.settings.steps_at(self.level).n_steps
         self.predicted_mse = torch.empty(self.grid.n_blocks, dtype=torch.float64)
@@ -54,26 +55,14 @@ class LevelFit:
         self.active = torch.nonzero(is_active).flatten()
         ordered = self.grid.morton_order(self.active).split(self.settings.blocks_per_shard)
         self.chunks = [chunk.sort().values for chunk in ordered if len(chunk)]
-
-    @property
-    def n_values(self) -> int:
-        """Pixels times channels."""
-        return self.spec.n_channels * math.prod(self.grid.sides)
-
-    @property
-    def active_sse(self) -> float:
-        """Summed squared error of the prediction over the active blocks."""
-        return sum(self._sse(blocks, self.predicted_mse[blocks]) for blocks in self.chunks)
+        self.active_sse = sum(self._sse(chunk, self.predicted_mse[chunk]) for chunk in self.chunks)
 
     def _sse(self, blocks: Tensor, mse: Tensor) -> float:
         n_values = self.grid.valid_sizes(blocks).prod(-1) * self.spec.n_channels
         return float((mse * n_values).sum())
 
     def _score_prediction(self, ranks: Communicator) -> None:
-        """Find the prediction's error for each block, and over the level as it is and clipped.
-
-        Each rank scores some tiles; its errors leave the device at the end, all at once.
-        """
+        """Find the prediction's errors; those of a rank's tiles leave the device all at once."""
         tiles = items_of_rank(ranks, self.tiles)
         found, clipped = [], []
         for region, signal in zip(tiles, prefetch(self.signal, tiles), strict=True):
@@ -81,15 +70,15 @@ class LevelFit:
             tile = PatchGrid(sides_of(region), self.grid.patch_size)
             found.append(tile.block_means((signal - prediction).square()))
             clipped.append(squared_error(signal, prediction.clamp_(0, 1)))
-        self.clipped_sse = sum(gather_items(ranks, as_numbers(clipped)), 0.0)
-        by_tile = from_device(found)
-        for region, errors in zip(self.tiles, gather_items(ranks, by_tile), strict=True):
+        self.clipped_sse = sum(map(float, gather_items(ranks, from_device(clipped))))
+        by_tile = gather_items(ranks, from_device(found))
+        for region, errors in zip(self.tiles, by_tile, strict=True):
             blocks = self.grid.blocks_in(region)
             self.predicted_mse[blocks] = errors
             self.predicted_sse += self._sse(blocks, errors)
 
-    def fit_chunk(self, chunk: int, on_steps: Callable[[int], None] = lambda n: None) -> Shard:
-        """Fit the blocks of one chunk. `on_steps` receives numbers of block steps that are done.
+    def fit_chunk(self, chunk: int, on_steps: OnSteps = lambda n: None) -> Shard:
+        """Fit the blocks of one chunk.
 
         Raises:
             DivergenceError: the learning rate is too high for most blocks.
@@ -114,18 +103,17 @@ class LevelFit:
             diverged_again = [one.fit.diverged_again for one in fits]
             raise_if_most_diverged(diverged_again, self.settings.optimizer)
         refits = self._refit(patches, widths, fits, request)
-        best = BestFits(self.predicted_mse[blocks], fits + refits)
+        best = best_fits(self.predicted_mse[blocks], fits + refits)
         stats = ChunkStats(
             n_active=len(blocks),
-            n_converged=int(best.converged[best.rows].sum()),
+            n_converged=best.n_converged,
             n_fresh=sum(int(one.start.is_fresh.sum()) for one in fits),
             n_diverged=sum(int(one.fit.diverged.sum()) for one in fits),
             seconds=time.perf_counter() - began,
             curve=curve,
         )
-        frames, widths = best.frames[best.rows], best.widths[best.rows]
-        stored = best.by_width()
-        return Shard(self.level, chunk, blocks[best.rows], frames, widths, stored, stats)
+        stored = blocks[best.rows], best.frames, best.widths, best.stored
+        return Shard(self.level, chunk, *stored, stats)
 
     def reconstruct(self, shards: Sequence[Shard], tiles: Sequence[Region]) -> Iterator[Tensor]:
         """Some tiles of the level as stored, `(C, *S)`, never clipped."""
@@ -164,11 +152,7 @@ class LevelFit:
         return refits
 
     def _fit_rows(
-        self,
-        patches: Patches,
-        widths: Tensor,
-        rows: Tensor,
-        on_steps: Callable[[int], None] = lambda n: None,
+        self, patches: Patches, widths: Tensor, rows: Tensor, on_steps: OnSteps = lambda n: None
     ) -> list[WidthFit]:
         """Fits of some rows of a chunk, each with its width, narrow ones first."""
 
@@ -181,5 +165,5 @@ class LevelFit:
 
 
 def squared_error(signal: Tensor, reconstruction: Tensor) -> Tensor:
-    """Summed squared error of two tensors of one shape, `()` float64, on their device."""
-    return (signal - reconstruction).double().square().sum()
+    """Summed squared error of two tensors of one shape, `(1,)` float64, on their device."""
+    return (signal - reconstruction).double().square().sum().view(1)

@@ -63,7 +63,7 @@ class LearnedReadout(Readout):
         return ScaledSineHead() if signed_target else SigmoidHead()
 
     def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
-        """Uniform weights and biases as in a plain linear layer; the sine's frequency if any."""
+        """Weights and biases as in a plain linear layer; the sine's frequency if any."""
         bound = 1 / math.sqrt(shapes[WEIGHT][0])
         drawn = {
             name: bound * (2 * torch.rand(shapes[name], generator=generator) - 1)
@@ -86,8 +86,7 @@ class LearnedReadout(Readout):
 class ClosedFormReadout(Readout):
     """W = argmin |F W - T|^2 + lambda |W|^2 at every step (Golub and Pereyra 1973).
 
-    The bias is not penalised. lambda is `ridge` times the mean diagonal of the centred Gram matrix,
-    which is summed in the features' precision and solved in float64.
+    The bias is not penalised. lambda is `ridge` times the mean diagonal of the centred Gram matrix.
     """
 
     ridge: float = 1e-6
@@ -124,8 +123,7 @@ class ClosedFormReadout(Readout):
 def ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:
     """Solve `(gram + lambda I) W = moment` per block, `(B, H, H)` and `(B, H, C)`.
 
-    A block whose Cholesky factorisation fails is solved with a larger and larger lambda; one that
-    fails every time gets zeros.
+    Where a factorisation fails, lambda is raised; a block that always fails gets zeros.
     """
     penalty = ridge * gram.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-12)
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)

@@ -1,8 +1,6 @@
-"""Activations of the hidden layers.
+"""Activations of the hidden layers: functions of `u = scale * z`, z being a layer's affine map.
 
-An activation is a function of `u = scale * z`, where z is the affine map of a layer. The scale is
-multiplied into the layer's weights, a thousand times fewer than the values of z, so that a trained
-scale costs nothing per pixel.
+The scale is multiplied into the layer's weights, so that a trained one costs nothing per pixel.
 """
 
 import math
@@ -128,22 +126,17 @@ class Gabor(Activation):
 
 
 @dataclass(frozen=True)
-class Finer(Activation):
+class Finer(Sine):
     """sin((|u| + 1) u) with u = z / a (FINER, arXiv 2312.02434, eq. 5), a trained.
 
     Biases are drawn `bias_bound` wide, which decides the frequencies that a neuron starts with.
     """
 
-    trained_fields = ("a",)
     a: float = 0.6
     bias_bound: float = 0.5
 
-    def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
-        """1 / a."""
-        return 1 / trained["a"]
-
     def bounds(self, layer: int, fan_in: int) -> tuple[float, float]:
-        """As a plain linear layer, with FINER's wider biases."""
+        """Those of a plain linear layer, with FINER's wider biases."""
         return 1 / math.sqrt(fan_in), self.bias_bound
 
     def __call__(self, u: Tensor, trained: Mapping[str, Tensor]) -> Tensor:

@@ -36,9 +36,10 @@ class NoEncoding(Encoding):
 
 @dataclass(frozen=True)
 class PositionalEncoding(Encoding):
-    """sin and cos of `scale * 2^i * x` for i below `n_frequencies` (NeRF, arXiv 2003.08934).
+    """All sines, then all cosines, of `scale * 2^i * x` for i below `n_frequencies`.
 
-    `scale` is pi/2 for frequencies that complete half a period over a patch; MINER_pl uses 1.
+    As in NeRF (arXiv 2003.08934). With `scale` pi/2 the lowest takes half a period over a patch;
+    MINER_pl uses 1.
     """
 
     n_frequencies: int = 4
@@ -57,7 +58,7 @@ class PositionalEncoding(Encoding):
 
 @dataclass(frozen=True)
 class CosineEncoding(Encoding):
-    """cos(k pi t) for k = 1 to `n_frequencies`, t in [0, 1] along each axis.
+    """cos(k pi t) for k = 1 to `n_frequencies`, t in [0, 1], frequency by frequency.
 
     The basis of the type II discrete cosine transform (Ahmed, Natarajan and Rao 1974), one axis at
     a time; the constant k = 0 is left to the first layer's bias.

@@ -1,6 +1,5 @@
 """Output layers: from hidden features `(B, H, P)` to values `(B, C, P)`."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,41 +10,32 @@ WEIGHT, BIAS = "readout.weight", "readout.bias"
 AMPLITUDE, FREQUENCY = "readout.amplitude", "readout.frequency"
 
 
-def affine(features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-    """z = W features + b, `(B, C, P)`."""
-    weight = parameters[WEIGHT].transpose(1, 2)
-    return torch.baddbmm(parameters[BIAS].unsqueeze(-1), weight, features)
-
-
 @dataclass(frozen=True)
-class Head(ABC):
-    """An output layer; every block has at least `readout.weight` `(H, C)` and `readout.bias`."""
+class Head:
+    """A function of the affine map z; every block has `readout.weight` `(H, C)` and a bias."""
 
     def shapes(self, n_features: int, n_channels: int) -> dict[str, tuple[int, ...]]:
         """Shape of every readout parameter of one block."""
         return {WEIGHT: (n_features, n_channels), BIAS: (n_channels,)}
 
-    @abstractmethod
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Values `(B, C, P)` of features `(B, H, P)`."""
+        """Values `(B, C, P)` of features `(B, H, P)`; here z = W features + b itself."""
+        weight = parameters[WEIGHT].transpose(1, 2)
+        return torch.baddbmm(parameters[BIAS].unsqueeze(-1), weight, features)
 
 
 @dataclass(frozen=True)
 class LinearHead(Head):
     """The affine map z itself; its best weights have a closed form."""
 
-    def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """z."""
-        return affine(features, parameters)
-
 
 @dataclass(frozen=True)
 class SigmoidHead(Head):
-    """For values in the unit range."""
+    """sigmoid(z), for values in the unit range."""
 
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """sigmoid(z)."""
-        return affine(features, parameters).sigmoid()
+        return super().outputs(features, parameters).sigmoid()
 
 
 @dataclass(frozen=True)
@@ -62,4 +52,4 @@ class ScaledSineHead(Head):
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """A sin(a z)."""
         amplitude, frequency = (parameters[k].view(-1, 1, 1) for k in (AMPLITUDE, FREQUENCY))
-        return amplitude * (frequency * affine(features, parameters)).sin()
+        return amplitude * (frequency * super().outputs(features, parameters)).sin()

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout
 from miner.models.activations import Activation, Gaussian, Sine
-from miner.models.heads import LinearHead, ScaledSineHead, SigmoidHead, affine
+from miner.models.heads import LinearHead, ScaledSineHead, SigmoidHead
 from miner.models.parameters import Parameters
 
 N_FEATURES = 6
 
 
 def error(features: Tensor, targets: Tensor, readout: Parameters) -> Tensor:
-    return (affine(features, readout) - targets).square().mean(dim=(1, 2))
+    return (LinearHead().outputs(features, readout) - targets).square().mean(dim=(1, 2))
 
 
 @pytest.mark.parametrize("ridge", [1e-6, 1e-2])
@@ -37,7 +37,7 @@ def test_the_gradient_is_that_of_the_reduced_objective(activation: Activation) -
     start = {name: tensor.requires_grad_() for name, tensor in given.start.items()}
     features = given.model.mlp.features(start, given.encoded)
     solved = readout.solve(features, given.targets, start)
-    (affine(features, solved) - given.targets).square().sum().backward()
+    (LinearHead().outputs(features, solved) - given.targets).square().sum().backward()
     frozen = penalty(features.detach(), readout.ridge)
     for seed in range(4):
         towards = {name: noise(*t.shape, seed=seed).to(t) - 0.5 for name, t in start.items()}
@@ -51,7 +51,7 @@ def reduced_objective(given: Problem, towards: Parameters, step: float, frozen: 
     moved = {name: tensor.detach() + step * towards[name] for name, tensor in given.start.items()}
     features = given.model.mlp.features(moved, given.encoded)
     best = least_squares(features, given.targets, frozen)
-    residual = (affine(features, best) - given.targets).square().sum()
+    residual = (LinearHead().outputs(features, best) - given.targets).square().sum()
     return float(residual + (frozen * best["readout.weight"].square().sum((1, 2))).sum())
 
 
