@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from miner.fitting.backend import Backend
 from miner.fitting.criteria import Pruning
 from miner.fitting.device import Timer
 from miner.fitting.optimizer import OptimizerFactory
-from miner.fitting.steps import BlockProblem, checkpoints
+from miner.fitting.steps import BlockProblem
 from miner.models.parameters import Parameters, concatenate, moved, select
 from miner.signals.signal import CPU
 from miner.support.errors import DivergenceError
@@ -128,15 +129,14 @@ def fit_blocks(
     first, before = trainer.mse, torch.full_like(trainer.mse, torch.inf)
     training = torch.ones(n_blocks, dtype=torch.bool, device=targets.device)
     converged = torch.zeros_like(training)
-    n_done, sums = 0, []
-    marks = list(checkpoints(n_steps, pruning.every_n_steps))
-    for checkpoint in marks:
+    sums: list[Tensor] = []
+    checkpoints = [*range(pruning.every_n_steps, n_steps, pruning.every_n_steps), n_steps]
+    for previous, checkpoint in pairwise([0, *checkpoints]):
         trainer.advance(checkpoint - trainer.step)
         trainer.evaluate()
         timer.mark()
         sums.append(torch.where(trainer.best_mse.isfinite(), trainer.best_mse, 0.0).double().sum())
-        on_steps((checkpoint - n_done) * n_blocks)
-        n_done = checkpoint
+        on_steps((checkpoint - previous) * n_blocks)
         if checkpoint == n_steps:
             break
         done = pruning.converged(trainer.mse, before, max_mse)
@@ -154,5 +154,5 @@ def fit_blocks(
         converged=converged,
         diverged=has_diverged(first, trainer.mse, max_mse),
         diverged_again=torch.zeros_like(training),
-        curve=tuple(zip(marks, timer.seconds(), errors, strict=False)),
+        curve=tuple(zip(checkpoints, timer.seconds(), errors, strict=False)),
     )

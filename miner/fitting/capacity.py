@@ -16,17 +16,14 @@ Probe = Callable[[int], Tensor]
 
 @dataclass(frozen=True)
 class WidthRequest:
-    """Blocks with `n_pixels` `(B,)` real pixels that are to reach `max_mse` in `n_steps`.
+    """Blocks with `n_pixels` `(B,)` real pixels that are to reach `max_mse` in `n_steps`."""
 
-    A whole patch has `patch_pixels`, `width` is the level's, `cost` counts a width's parameters.
-    """
-
-    width: int
+    width: int  # the level's
     n_steps: int
     n_pixels: Tensor
-    patch_pixels: int
+    patch_pixels: int  # of a whole patch
     max_mse: float
-    cost: Callable[[int], int]
+    cost: Callable[[int], int]  # parameters of a network of some width
 
 
 @dataclass(frozen=True)

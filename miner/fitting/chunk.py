@@ -20,15 +20,12 @@ _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
 
 
 class Patches(NamedTuple):
-    """Blocks `(B,)`, their signal and prediction `(B, C, *[patch_size] * D)`, real pixels `(B, D)`.
-
-    Pixels are on the device that fits them, all else is in the host's memory.
-    """
+    """Blocks `(B,)`, their pixels on the device that fits them, and how many are real."""
 
     blocks: Tensor
-    signal: Tensor
+    signal: Tensor  # (B, C, *[patch_size] * D)
     prediction: Tensor
-    valid_sizes: Tensor
+    valid_sizes: Tensor  # (B, D)
 
     def select(self, members: Tensor) -> "Patches":
         """Some of the blocks."""

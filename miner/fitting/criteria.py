@@ -28,12 +28,9 @@ class MSELoss(Loss):
 
 @dataclass(frozen=True)
 class LogMSELoss(Loss):
-    """`log(mse + floor)`: equal relative gains weigh the same early and late in a fit.
+    """The logarithm: equal relative gains weigh the same early and late in a fit."""
 
-    `floor` bounds the weight of a nearly perfect block.
-    """
-
-    floor: float = 1e-8
+    floor: float = 1e-8  # bounds the weight of a nearly perfect block
 
     def __call__(self, mse: Tensor) -> Tensor:
         """`log(mse + floor)`."""

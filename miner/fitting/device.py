@@ -73,10 +73,7 @@ class ComputeDevice:
             _LOG.warning(message, self.device, len(batch), n_blocks)
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """The function's results for all items, in order, computed by threads with CUDA streams.
-
-        The first exception is raised when the items that had started have ended.
-        """
+        """The function's results for all items, in order, computed by threads with CUDA streams."""
         n_threads = min(len(items), self._n_threads)
         if n_threads <= 1:
             return [function(item) for item in items]
@@ -94,7 +91,7 @@ class ComputeDevice:
             futures = [threads.submit(in_stream, item) for item in items]
             try:
                 return [future.result() for future in futures]
-            finally:
+            finally:  # an exception is raised when the items that had started have ended
                 for future in futures:
                     future.cancel()
                 self._n_running = 1

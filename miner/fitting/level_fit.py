@@ -24,11 +24,9 @@ from miner.support.communication import Communicator, gather_items, items_of_ran
 class LevelFit:
     """One level's active blocks, in chunks, and all that fitting them needs.
 
-    A block is active when its prediction's mean squared error over its real pixels is above the
-    level's bound; at the coarsest level all are. Chunks follow a curve through the level, so that
-    each reads a small part of it. The level is scored and rendered by `tiles`. The summed squared
-    error of the prediction is `predicted_sse`, `active_sse` over active blocks, and `clipped_sse`
-    when it is clipped to the unit range.
+    Blocks with a mean squared error of the prediction above the level's bound are active; at the
+    coarsest level all are. Chunks follow a curve through the level, so that each reads a small part
+    of it. Summed squared errors are those of the prediction, over active blocks, or clipped.
     """
 
     def __init__(
@@ -78,12 +76,7 @@ class LevelFit:
             self.predicted_sse += self._sse(blocks, errors)
 
     def fit_chunk(self, chunk: int, on_steps: OnSteps = lambda n: None) -> Shard:
-        """Fit the blocks of one chunk.
-
-        Raises:
-            DivergenceError: the learning rate is too high for most blocks.
-            BlockTooLargeError: memory runs out for a single block.
-        """
+        """Fit the blocks of one chunk; raises `DivergenceError` or `BlockTooLargeError`."""
         began = time.perf_counter()
         blocks, signals = self.chunks[chunk], (self.signal, self.prediction)
         signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)

@@ -9,12 +9,7 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
 def probe(factory: OptimizerFactory) -> None:
-    """Refuse an optimiser with which two blocks in one tensor do not move as each moves alone.
-
-    Raises:
-        ValueError: the optimiser cannot be built, mixes blocks, needs a closure, or refuses
-            stacked parameters.
-    """
+    """Raise `ValueError` unless two blocks in one tensor move as each of them moves alone."""
     target = getattr(factory, "func", factory)
     name = f"optimizer={getattr(target, '__name__', target)}"
     try:

@@ -1,6 +1,6 @@
 """Fit a whole pyramid, coarse to fine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from miner.fitting.device import ComputeDevice, from_device
@@ -41,8 +41,7 @@ class PyramidFit:
     """Levels of a signal in the unit range, to be fitted one after another.
 
     The store holds the coarser levels of the signal and the reconstructions of two levels; each
-    process computes some tiles and reads those of the others there. A `ComputeDevice` gets
-    `n_threads`.
+    process computes some tiles and reads those of the others there.
     """
 
     def __init__(
@@ -124,14 +123,11 @@ class PyramidFit:
         self._ranks.gather(None)  # the tiles of other ranks are read from here on
 
 
-def fit_pyramid(
-    fitter: PyramidFit, on_level: Callable[[LevelFit], None] = lambda fit: None
-) -> Representation:
+def fit_pyramid(fitter: PyramidFit) -> Representation:
     """Fit all levels in this process and keep the representation in memory."""
     shards: dict[int, list[Shard]] = {}
     for level in reversed(range(fitter.spec.n_levels)):
         fit = fitter.start_level(level)
-        on_level(fit)
         shards[level] = [fit.fit_chunk(chunk) for chunk in range(len(fit.chunks))]
         fitter.finish_level(fit, shards[level])
     return Representation(fitter.spec, shards)

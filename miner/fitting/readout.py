@@ -42,10 +42,7 @@ class Readout(ABC):
 
     @abstractmethod
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
-        """All readout parameters for features `(B, H, P)` and targets `(B, C, P)` of some pixels.
-
-        `known` holds trained parameters and constants.
-        """
+        """Readout parameters for features `(B, H, P)` and targets `(B, C, P)` of some pixels."""
 
     def candidates(self) -> Iterator["Readout"]:
         """Ways of finding the readout of rounded features; the best, once rounded, is stored."""
@@ -84,12 +81,9 @@ class LearnedReadout(Readout):
 
 @dataclass(frozen=True)
 class ClosedFormReadout(Readout):
-    """W = argmin |F W - T|^2 + lambda |W|^2 at every step (Golub and Pereyra 1973).
+    """W = argmin |F W - T|^2 + lambda |W|^2 at every step (Golub and Pereyra 1973); a free bias."""
 
-    The bias is not penalised. lambda is `ridge` times the mean diagonal of the centred Gram matrix.
-    """
-
-    ridge: float = 1e-6
+    ridge: float = 1e-6  # lambda over the mean diagonal of the centred Gram matrix
 
     def head(self, signed_target: bool) -> Head:
         """Linear for any target."""
@@ -121,10 +115,7 @@ class ClosedFormReadout(Readout):
 
 
 def ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:
-    """Solve `(gram + lambda I) W = moment` per block, `(B, H, H)` and `(B, H, C)`.
-
-    Where a factorisation fails, lambda is raised; a block that always fails gets zeros.
-    """
+    """Solve `(gram + lambda I) W = moment`, lambda raised where that fails, then zeros."""
     penalty = ridge * gram.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-12)
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     factor, info = torch.linalg.cholesky_ex(gram + penalty.view(-1, 1, 1) * eye)

@@ -60,9 +60,6 @@ class WidthGroup:
         """Train all blocks and round them; parameters are stored tensors in the host's memory.
 
         The error of a block is infinite where a stored number is not finite.
-
-        Raises:
-            BlockTooLargeError: memory runs out for a single block.
         """
         counter = StepCounter(on_steps, self._compute.lock)
 
@@ -108,10 +105,7 @@ class WidthGroup:
 
     @torch.no_grad()
     def _round(self, problem: BlockProblem, fit: BlockFit) -> BlockFit:
-        """The fit with stored tensors as its parameters, and the errors that they decode to.
-
-        Where storage rounds, each block gets the candidate readout that is best when rounded.
-        """
+        """The fit with stored tensors as its parameters, and the errors that they decode to."""
         storage = self.spec.storage
         best = storage.encode(fit.parameters)
         best_mse = torch.where(_is_finite(best), fit.mse, torch.inf)
@@ -119,7 +113,7 @@ class WidthGroup:
             hidden = {name: fit.parameters[name] for name in self._network.mlp.shapes()}
             rounded = fit.parameters | storage.decode(storage.encode(hidden))
             best_mse = torch.full_like(fit.mse, torch.inf)
-            for candidate in self.settings.readout.candidates():
+            for candidate in self.settings.readout.candidates():  # the best, once rounded, stays
                 solved = self._evaluated(problem, candidate, rounded).best
                 stored = storage.encode(solved | hidden)
                 decoded = storage.decode(stored)

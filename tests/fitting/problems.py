@@ -13,6 +13,7 @@ from miner.fitting.block_fit import BlockFit, fit_blocks
 from miner.fitting.capacity import UniformCapacity
 from miner.fitting.criteria import ConstantSchedule, MSELoss, NoPruning, Pruning
 from miner.fitting.initialization import FreshWeights
+from miner.fitting.level_fit import LevelFit
 from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.settings import FitSettings
@@ -24,7 +25,7 @@ from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.models.parameters import Parameters, repeat, select
 from miner.pyramids.pyramid import LaplacianPyramid
-from miner.representation import Representation
+from miner.representation import Representation, Shard
 from miner.representation.storage import Float32Storage
 from miner.signals.grid import CoordinateFrame, coordinates
 from miner.signals.regions import whole
@@ -180,6 +181,13 @@ def fitter(
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
     store = store or LocalSignalStore(CPU, Scratch(None))
     return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store, ranks, n_threads)
+
+
+def finish(running: PyramidFit, level: LevelFit) -> list[Shard]:
+    """Fit all chunks of a level, render it, and return its shards."""
+    shards = [level.fit_chunk(chunk) for chunk in range(len(level.chunks))]
+    running.finish_level(level, shards)
+    return shards
 
 
 def whole_of(signal: Signal) -> Tensor:

@@ -196,10 +196,16 @@ def test_every_step_of_every_block_is_done_or_spared(max_mse: float) -> None:
     assert sum(reported) == 20 * 12
 
 
-def test_the_curve_has_a_point_for_each_check() -> None:
-    fit = problem().fit(NoPruning(8))
+@pytest.mark.parametrize(
+    ("n_steps", "every", "expected"),
+    [(10, 4, (4, 8, 10)), (8, 4, (4, 8)), (3, 10, (3,)), (3, 1, (1, 2, 3)), (4, 4, (4,))],
+)
+def test_the_curve_has_a_point_for_each_check(
+    n_steps: int, every: int, expected: tuple[int, ...]
+) -> None:
+    fit = problem().with_steps(n_steps=n_steps).fit(NoPruning(every))
     steps, seconds, errors = zip(*fit.curve, strict=True)
-    assert steps == (8, 16, 20)
+    assert steps == expected
     assert list(seconds) == sorted(seconds)
     assert list(errors) == sorted(errors, reverse=True)
     assert errors[-1] == pytest.approx(2 * 36 * float(fit.mse.sum()))

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from problems import SETTINGS, fit, fitter, noise
+from problems import SETTINGS, finish, fit, fitter, noise
 from whole_fits import Watched, flat_and_busy
 
 from miner.fitting.criteria import AbsoluteMSEPruning
 from miner.fitting.level_fit import LevelFit
-from miner.fitting.pyramid_fit import fit_pyramid
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 
 PICTURE = flat_and_busy(70, 83)
@@ -20,8 +19,11 @@ RATIOS = {1.0: (1e-3, 1e-3, 1e-3), 3.0: (3e-3, 3e-3, 1e-3)}  # bounds coarse to 
 
 def levels(**changes: Any) -> list[LevelFit]:
     """The levels of a fit, coarse to fine."""
-    found: list[LevelFit] = []
-    fit_pyramid(fitter(PICTURE, max_mse=1e-3, **changes), found.append)
+    running = fitter(PICTURE, max_mse=1e-3, **changes)
+    found = []
+    for level in reversed(range(running.spec.n_levels)):
+        found.append(running.start_level(level))
+        finish(running, found[-1])
     return found
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from problems import SETTINGS, fit, fitter, noise
+from problems import SETTINGS, finish, fit, fitter, noise
 from whole_fits import SINGLE, smooth, stored
 
 import miner
@@ -26,8 +26,7 @@ def test_chunks_split_the_active_blocks(blocks_per_shard: int) -> None:
 
 def test_a_level_without_active_blocks_has_no_chunks() -> None:
     running = fitter(torch.full((1, 20, 20), 0.5))
-    coarse = running.start_level(1)
-    running.finish_level(coarse, [coarse.fit_chunk(0)])
+    finish(running, running.start_level(1))
     assert len(running.start_level(0).chunks) == 0
 
 

@@ -19,7 +19,6 @@ from miner.fitting.criteria import (
     Pruning,
 )
 from miner.fitting.settings import at_level
-from miner.fitting.steps import checkpoints
 from miner.kernels.backend import CompiledBackend
 
 INF = math.inf
@@ -37,14 +36,6 @@ def test_schedules_fall_from_one() -> None:
     assert factors == sorted(factors, reverse=True)
     assert [factors[0], factors[4], factors[8]] == pytest.approx([1, 0.55, 0.1])
     assert ExponentialSchedule(0.5).factor(3, 100) == pytest.approx(1 / 8)
-
-
-@pytest.mark.parametrize(
-    ("n_steps", "every", "expected"),
-    [(10, 4, [4, 8, 10]), (8, 4, [4, 8]), (3, 10, [3]), (3, 1, [1, 2, 3]), (4, 4, [4])],
-)
-def test_checkpoints_end_with_the_last_step(n_steps: int, every: int, expected: list[int]) -> None:
-    assert list(checkpoints(n_steps, every)) == expected
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from problems import SETTINGS, fit, fitter, noise, whole_of
+from problems import SETTINGS, finish, fit, fitter, noise, whole_of
 from whole_fits import RAGGED, SINGLE, Watched, block_errors, mse, smooth
 
 from miner.fitting.capacity import Capacity
@@ -55,10 +55,8 @@ def test_an_edge_block_is_fitted_as_if_its_pixels_were_the_whole_image(
 
 def test_a_ragged_blocks_prediction_is_scored_over_its_real_pixels() -> None:
     running = fitter(noise(2, 11, 13))
-    coarse = running.start_level(1)
-    shard = coarse.fit_chunk(0)
-    running.finish_level(coarse, [shard])
-    reconstruction = Representation(running.spec, {1: [shard]}).reconstruct(1)
+    shards = finish(running, running.start_level(1))
+    reconstruction = Representation(running.spec, {1: shards}).reconstruct(1)
     error = whole_of(running.signals[0]) - expand(reconstruction, (11, 13))
     by_hand = error[:, 8:, 8:].square().mean().double()
     torch.testing.assert_close(running.start_level(0).predicted_mse[3], by_hand)
@@ -120,10 +118,8 @@ def test_every_stored_block_beats_its_prediction(optimizer: Any, capacity: Capac
 @pytest.mark.parametrize("storage", [Float16Storage(), Int8Storage()])
 def test_a_level_is_predicted_from_what_is_stored(storage: Storage) -> None:
     running = fitter(smooth(20, 20), storage=storage, max_mse=1e-9)
-    coarse = running.start_level(1)
-    shard = coarse.fit_chunk(0)
-    running.finish_level(coarse, [shard])
-    rendered = Representation(running.spec, {1: [shard]}).reconstruct(1)
+    shards = finish(running, running.start_level(1))
+    rendered = Representation(running.spec, {1: shards}).reconstruct(1)
     assert torch.equal(whole_of(running.start_level(0).prediction), expand(rendered, (20, 20)))
 
 
