@@ -1,11 +1,10 @@
 """The bounds of levels: which blocks are active, when they are done, what they are sized for."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from problems import SETTINGS, finish, fit, fitter, noise
+from problems import finish, fit, fitter, noise
 from whole_fits import Watched, flat_and_busy
 
 from miner.fitting.criteria import AbsoluteMSEPruning
@@ -25,11 +24,6 @@ def levels(**changes: Any) -> list[LevelFit]:
         found.append(running.start_level(level))
         finish(running, found[-1])
     return found
-
-
-def test_the_finest_level_has_the_bound_itself_and_the_others_a_looser_one() -> None:
-    settings = replace(SETTINGS, max_mse=0.25, coarse_ratio=8.0)
-    assert [settings.max_mse_at(level) for level in range(4)] == [0.25, 2.0, 2.0, 2.0]
 
 
 @pytest.mark.parametrize("pyramid", PYRAMIDS)

@@ -118,15 +118,6 @@ def test_a_ridge_too_small_to_solve_with_is_raised() -> None:
     assert float(error(features, targets, solved).max()) < 1e-8
 
 
-def test_a_degenerate_block_leaves_the_others_alone() -> None:
-    features, targets = noise(3, N_FEATURES, 9).double(), noise(3, 2, 9, seed=1).double()
-    expected = ClosedFormReadout().solve(features[[0, 2]], targets[[0, 2]], {})
-    features[1] = torch.nan
-    solved = ClosedFormReadout().solve(features, targets, {})
-    others = {name: tensor[[0, 2]] for name, tensor in solved.items()}
-    torch.testing.assert_close(others, expected, rtol=0, atol=1e-12)
-
-
 @pytest.mark.parametrize("readout", READOUTS)
 def test_the_first_candidate_is_the_solution(readout: str) -> None:
     solver, _ = READOUTS[readout]

@@ -87,7 +87,6 @@ class Watched(TargetErrorCapacity):
     rounds: list[Round] = field(default_factory=list, compare=False)
 
     def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
-        """Record, then widen."""
         self.rounds.append(Round(widths.clone(), mse.clone(), request.max_mse))
         return super().widen(widths, mse, request)
 
@@ -99,11 +98,9 @@ class Doubled(Capacity):
     max_refits: int = 1
 
     def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
-        """The level's width."""
         return torch.full_like(request.n_pixels, request.width)
 
     def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
-        """Twice as much."""
         return 2 * widths
 
 
