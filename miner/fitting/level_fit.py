@@ -82,7 +82,14 @@ class LevelFit:
         signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)
         patches = Patches(blocks, signal, prediction, self.grid.valid_sizes(blocks))
         gathered = time.perf_counter()
-        request = self._width_request(patches)
+        request = WidthRequest(
+            width=at_level(self.settings.width, self.level),
+            n_steps=self.n_steps,
+            n_pixels=patches.valid_sizes.prod(-1),
+            patch_pixels=self.spec.patch_size ** len(self.spec.sides),
+            max_mse=self.settings.max_mse_at(self.level),
+            cost=lambda width: self.spec.model(self.level, width).n_parameters,
+        )
 
         def probe(n_steps: int) -> Tensor:
             return WidthGroup(self._context, request.width, patches).errors_after(n_steps)
@@ -116,16 +123,6 @@ class LevelFit:
             near = index.near([n // size for n in first], [-(-high // size) for _, high in region])
             prediction, outputs = self.prediction.read(region), self.settings.backend.outputs
             yield render_level(self.spec, self.level, near, prediction, first, outputs)
-
-    def _width_request(self, patches: Patches) -> WidthRequest:
-        return WidthRequest(
-            width=at_level(self.settings.width, self.level),
-            n_steps=self.n_steps,
-            n_pixels=patches.valid_sizes.prod(-1),
-            patch_pixels=self.spec.patch_size ** len(self.spec.sides),
-            max_mse=self.settings.max_mse_at(self.level),
-            cost=lambda width: self.spec.model(self.level, width).n_parameters,
-        )
 
     def _refit(
         self, patches: Patches, widths: Tensor, fits: Sequence[WidthFit], request: WidthRequest

@@ -61,15 +61,12 @@ class Problem:
     backend: Backend = EAGER
 
     def select(self, index: Tensor) -> "Problem":
-        """The same problem for some of the blocks."""
         return replace(self, targets=self.targets[index], start=select(self.start, index))
 
     def with_steps(self, **changes: Any) -> "Problem":
-        """The same problem with other step settings."""
         return replace(self, steps=replace(self.steps, **changes))
 
     def single(self) -> "Problem":
-        """The same problem in float32."""
         return replace(
             self,
             encoded=self.encoded.float(),
@@ -82,7 +79,6 @@ class Problem:
         return replace(self.single(), backend=CompiledBackend())
 
     def block_problem(self) -> BlockProblem:
-        """What trainers take."""
         shared = self.model, self.readout, self.steps, self.encoded
         return BlockProblem(*shared, self.targets, self.start)
 
@@ -92,7 +88,6 @@ class Problem:
         max_mse: float = 1e-4,
         on_steps: Callable[[int], None] = lambda n: None,
     ) -> BlockFit:
-        """Fit the blocks."""
         return fit_blocks(self.backend, self.block_problem(), pruning, max_mse, on_steps)
 
     def measured(self, parameters: Parameters) -> Tensor:
@@ -104,7 +99,6 @@ class Problem:
 def problem(
     readout: str = "closed_form", activation: Activation = SINE, n_blocks: int = 12
 ) -> Problem:
-    """A problem with a readout of `READOUTS`."""
     solver, signed = READOUTS[readout]
     model = BlockNetwork(
         BlockMLP(CosineEncoding(3), activation, width=5, depth=2), solver.head(signed), 2
@@ -191,7 +185,6 @@ def finish(running: PyramidFit, level: LevelFit) -> list[Shard]:
 
 
 def whole_of(signal: Signal) -> Tensor:
-    """All of a signal, `(C, *S)`."""
     return signal.read(whole(signal.sides))
 
 

@@ -51,14 +51,7 @@ def cost(width: int) -> int:
 def request(
     width: int = 20, n_steps: int = 50, max_mse: float = 1e-4, n_pixels: int = PATCH
 ) -> WidthRequest:
-    return WidthRequest(
-        width=width,
-        n_steps=n_steps,
-        n_pixels=torch.tensor(n_pixels),
-        patch_pixels=n_pixels,
-        max_mse=max_mse,
-        cost=cost,
-    )
+    return WidthRequest(width, n_steps, torch.tensor(n_pixels), n_pixels, max_mse, cost)
 
 
 REQUEST = request()

@@ -80,9 +80,3 @@ def test_all_steps_are_reported(capacity: Capacity) -> None:
     reported: list[int] = []
     fitter(noise(1, 29, 23), capacity=capacity).start_level(1).fit_chunk(0, reported.append)
     assert sum(reported) == 4 * SETTINGS.max_steps
-
-
-def test_a_fit_leaves_the_signal_alone() -> None:
-    signal = noise(1, 16, 16)
-    fit(signal)
-    assert torch.equal(signal, noise(1, 16, 16))

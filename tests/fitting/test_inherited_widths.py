@@ -25,7 +25,6 @@ class TwoWidths(Capacity):
     """Every third block is wider than the others."""
 
     def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
-        """The level's width, or two more."""
         return request.width + 2 * (torch.arange(len(request.n_pixels)) % 3 == 0)
 
 
@@ -56,7 +55,6 @@ def weights(request: pytest.FixtureRequest) -> Weights:
 
 @pytest.fixture(scope="module")
 def once(weights: Weights) -> Once:
-    """By the plain steps."""
     capacity = few_widths(max_refits=0)
     return Once(fit_widths(weights, capacity), capacity.rounds)
 

@@ -32,12 +32,10 @@ def flat_and_busy(*sides: int) -> Tensor:
 
 
 def mse(signal: Tensor, representation: Representation) -> float:
-    """Error of the whole picture."""
     return float((representation.reconstruct() - signal).square().mean())
 
 
 def block_errors(representation: Representation, signal: Tensor) -> Tensor:
-    """Error of every block of the finest level."""
     error = (representation.reconstruct() - signal).square()
     return representation.spec.grid(0).block_means(error)
 
@@ -105,7 +103,6 @@ class Doubled(Capacity):
 
 
 def widths_of(representation: Representation, level: int = 0) -> dict[int, int]:
-    """The width of every stored block of a level."""
     return {
         block: width
         for shard in representation.shards[level]
@@ -114,7 +111,6 @@ def widths_of(representation: Representation, level: int = 0) -> dict[int, int]:
 
 
 def networks(representation: Representation, level: int = 0) -> dict[int, Parameters]:
-    """What is stored of every block of a level."""
     return {
         int(shard.blocks[row]): {name: tensor[n] for name, tensor in own.items()}
         for shard in representation.shards[level]
