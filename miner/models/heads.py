@@ -1,5 +1,6 @@
 """Output layers: from hidden features `(B, H, P)` to values `(B, C, P)`."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,13 +12,14 @@ AMPLITUDE, FREQUENCY = "readout.amplitude", "readout.frequency"
 
 
 @dataclass(frozen=True)
-class Head:
+class Head(ABC):
     """A function of the affine map z; every block has `readout.weight` `(H, C)` and a bias."""
 
     def shapes(self, n_features: int, n_channels: int) -> dict[str, tuple[int, ...]]:
         """Shape of every readout parameter of one block."""
         return {WEIGHT: (n_features, n_channels), BIAS: (n_channels,)}
 
+    @abstractmethod
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Values `(B, C, P)` of features `(B, H, P)`; here z = W features + b itself."""
         weight = parameters[WEIGHT].transpose(1, 2)
@@ -27,6 +29,10 @@ class Head:
 @dataclass(frozen=True)
 class LinearHead(Head):
     """The affine map z itself; its best weights have a closed form."""
+
+    def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """z."""
+        return super().outputs(features, parameters)
 
 
 @dataclass(frozen=True)
