@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -10,23 +11,21 @@ from miner.fitting.backend import Backend
 from miner.fitting.criteria import Pruning
 from miner.fitting.device import Timer
 from miner.fitting.optimizer import OptimizerFactory
-from miner.fitting.steps import BlockProblem, checkpoints
+from miner.fitting.steps import BlockProblem
 from miner.models.parameters import Parameters, concatenate, moved, select
 from miner.signals.signal import CPU
 from miner.support.errors import DivergenceError
 
 RATE_OF_REFIT = 0.1
 """Blocks that diverged are fitted again at this fraction of their rate."""
-
 Curve = tuple[tuple[int, float, float], ...]
 """(steps so far, seconds so far, summed squared error) in the order of time."""
+OnSteps = Callable[[int], None]
+"""Receives numbers of block steps that were done or spared."""
 
 
 def merge_curves(curves: Sequence[Curve]) -> Curve:
-    """The curve of several fits that ran one after another, as if side by side.
-
-    Seconds and errors are summed step by step; a fit that stopped early keeps its last values.
-    """
+    """Seconds and errors summed step by step; a fit that stopped early keeps its last values."""
     points = [(point[0], fit, *point[1:]) for fit, curve in enumerate(curves) for point in curve]
     last = [(curve[0][1], curve[0][2]) for curve in curves]
     merged: dict[int, tuple[float, float]] = {}
@@ -48,8 +47,7 @@ class BlockFit:
     """The best state of every block `(B, ...)`, its error `(B,)`, and how the fit went.
 
     Masks `(B,)` say which blocks met the pruning criterion before the last step, which ended worse
-    than they began, and which did so again at a lower rate. `curve` holds the summed squared error
-    at each check; a block is left out of it until it has a finite error.
+    than they began, and which did so again at a lower rate. `curve` sums over finite errors.
     """
 
     parameters: Parameters
@@ -75,13 +73,10 @@ class BlockFit:
         )
 
 
-def join_fits(members: Sequence[Tensor], fits: Sequence[BlockFit]) -> BlockFit:
-    """The fits of batches that ran one after another as one, in the host's memory.
-
-    `members` are the numbers `(B,)` of the blocks of each batch.
-    """
-    order = torch.cat(list(members)).argsort()
-
+def join_fits(batches: Sequence[tuple[Tensor, BlockFit]]) -> BlockFit:
+    """One fit of batches with block numbers `(B,)` that ran in turn, in the host's memory."""
+    members, fits = zip(*batches, strict=True)
+    order = torch.cat(members).argsort()
     by_block = {
         name: torch.cat([getattr(fit, name) for fit in fits]).cpu()[order]
         for name in ("mse", "converged", "diverged", "diverged_again")
@@ -91,19 +86,12 @@ def join_fits(members: Sequence[Tensor], fits: Sequence[BlockFit]) -> BlockFit:
 
 
 def has_diverged(first: Tensor, last: Tensor, max_mse: float) -> Tensor:
-    """Mask `(B,)` of the blocks that training made worse, from their first and last errors.
-
-    Their last error is not finite, or above both the first one and `max_mse`.
-    """
+    """Mask `(B,)` of blocks whose last error is not finite, or above the first and `max_mse`."""
     return ~last.isfinite() | ((last > first) & (last > max_mse))
 
 
 def raise_if_most_diverged(diverged_again: Sequence[Tensor], optimizer: OptimizerFactory) -> None:
-    """Stop a fit whose rate is too high, from masks `(B,)` of blocks that diverged twice.
-
-    Raises:
-        DivergenceError: more than half of them did; the others may have started well enough.
-    """
+    """Raise `DivergenceError` if most blocks of masks `(B,)` diverged twice."""
     masks = torch.cat([torch.empty(0, dtype=torch.bool), *diverged_again])
     n_diverged = int(masks.sum())
     if 2 * n_diverged <= len(masks):
@@ -123,13 +111,12 @@ def fit_blocks(
     problem: BlockProblem,
     pruning: Pruning,
     max_mse: float,
-    on_steps: Callable[[int], None] = lambda n: None,
+    on_steps: OnSteps = lambda n: None,
 ) -> BlockFit:
     """Fit one small network to each block, independently; nothing waits for the device.
 
-    What is returned for a block is the best state whose error was measured over all its pixels. A
-    block leaves the training when it satisfies the pruning criterion or its error is not finite.
-    `on_steps` receives numbers of block steps that were done or spared.
+    The result has the best state whose error was measured over all pixels of the block. A block
+    leaves the training when it satisfies the pruning criterion or its error is not finite.
     """
     settings, targets = problem.steps, problem.targets
     n_steps, n_blocks, n_values = settings.n_steps, len(targets), targets[0].numel()
@@ -142,15 +129,14 @@ def fit_blocks(
     first, before = trainer.mse, torch.full_like(trainer.mse, torch.inf)
     training = torch.ones(n_blocks, dtype=torch.bool, device=targets.device)
     converged = torch.zeros_like(training)
-    n_done, sums = 0, []
-    marks = list(checkpoints(n_steps, pruning.every_n_steps))
-    for checkpoint in marks:
+    sums: list[Tensor] = []
+    checkpoints = [*range(pruning.every_n_steps, n_steps, pruning.every_n_steps), n_steps]
+    for previous, checkpoint in pairwise([0, *checkpoints]):
         trainer.advance(checkpoint - trainer.step)
         trainer.evaluate()
         timer.mark()
         sums.append(torch.where(trainer.best_mse.isfinite(), trainer.best_mse, 0.0).double().sum())
-        on_steps((checkpoint - n_done) * n_blocks)
-        n_done = checkpoint
+        on_steps((checkpoint - previous) * n_blocks)
         if checkpoint == n_steps:
             break
         done = pruning.converged(trainer.mse, before, max_mse)
@@ -168,5 +154,5 @@ def fit_blocks(
         converged=converged,
         diverged=has_diverged(first, trainer.mse, max_mse),
         diverged_again=torch.zeros_like(training),
-        curve=tuple(zip(marks, timer.seconds(), errors, strict=False)),
+        curve=tuple(zip(checkpoints, timer.seconds(), errors, strict=False)),
     )

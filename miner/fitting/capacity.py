@@ -1,4 +1,4 @@
-"""How wide a block's network is: one width for all blocks of a level, or one for each block."""
+"""How wide a block's network is: one width for all blocks of a level, or one for each."""
 
 import math
 from abc import ABC, abstractmethod
@@ -8,25 +8,22 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+_TOLERANCE_DB = 0.3  # what rounding for storage may cost without another fit
+
 Probe = Callable[[int], Tensor]
 """Errors `(B,)` of a chunk's blocks after so many steps at the level's width."""
-
-_TOLERANCE_DB = 0.3  # what rounding for storage may cost without another fit
 
 
 @dataclass(frozen=True)
 class WidthRequest:
-    """Blocks with `n_pixels` `(B,)` real pixels that are to reach `max_mse` in `n_steps`.
+    """Blocks with `n_pixels` `(B,)` real pixels that are to reach `max_mse` in `n_steps`."""
 
-    A whole patch has `patch_pixels`, `width` is the level's, `cost` counts a width's parameters.
-    """
-
-    width: int
+    width: int  # the level's
     n_steps: int
     n_pixels: Tensor
-    patch_pixels: int
+    patch_pixels: int  # of a whole patch
     max_mse: float
-    cost: Callable[[int], int]
+    cost: Callable[[int], int]  # parameters of a network of some width
 
 
 @dataclass(frozen=True)
@@ -59,10 +56,8 @@ class TargetErrorCapacity(Capacity):
 
     Each block is first fitted for `probe_steps` at `model.width`. It then gets `features_per_db`
     more or fewer features for each decibel that its error is above or below the bound, less what
-    more steps will gain (`gain_db` for ten times as many), from `min_width` to `max_width`.
-
-    `features_per_db` is that of a patch of 1024 pixels. It goes with the root of the number of
-    pixels, because parameters go with the square of the width.
+    more steps will gain (`gain_db` for ten times as many). `features_per_db` is that of a patch of
+    1024 pixels and goes with the root of their number, as parameters do with the squared width.
     """
 
     max_refits: int = 1
@@ -104,9 +99,8 @@ class TargetErrorCapacity(Capacity):
 class BudgetCapacity(TargetErrorCapacity):
     """Widths for the lowest common error that `parameters_per_pixel` pay for.
 
-    Every chunk spends that many for each pixel of its blocks, and hard blocks get more of them, so
-    that widths depend on the other blocks of the chunk. The common error decides widths alone;
-    blocks are trained to `fitting.max_mse`.
+    Every chunk spends that many for each pixel of its blocks, most of them on hard blocks. The
+    common error decides widths alone; blocks are trained to `fitting.max_mse`.
     """
 
     max_refits: int = 0

@@ -20,15 +20,12 @@ _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
 
 
 class Patches(NamedTuple):
-    """Blocks `(B,)`, their signal and prediction `(B, C, *[patch_size] * D)`, real pixels `(B, D)`.
-
-    Pixels are on the device that fits them, everything else about blocks is in the host's memory.
-    """
+    """Blocks `(B,)`, their pixels on the device that fits them, and how many are real."""
 
     blocks: Tensor
-    signal: Tensor
+    signal: Tensor  # (B, C, *[patch_size] * D)
     prediction: Tensor
-    valid_sizes: Tensor
+    valid_sizes: Tensor  # (B, D)
 
     def select(self, members: Tensor) -> "Patches":
         """Some of the blocks."""
@@ -48,8 +45,7 @@ def gather(
 ) -> list[Tensor]:
     """Patches `(B, C, *[patch_size] * D)` of some blocks in each of several signals, on its device.
 
-    Read box by box, so that memory does not depend on how far apart the blocks are; a box has
-    about `max_pixels` pixels or less.
+    Read in boxes of about `max_pixels` or less, however far apart the blocks are.
     """
     positions, n_axes = grid.positions(blocks), len(grid.sides)
     n_pixels = _BOX_PIXELS
@@ -82,10 +78,7 @@ def _box_around(grid: PatchGrid, positions: Tensor) -> tuple[Region, Tensor]:
 
 
 class WidthFit(NamedTuple):
-    """Stored tensors of the chunk's rows `(B,)` that were fitted with one width.
-
-    The error of `fit` is infinite where a stored number is not finite.
-    """
+    """The fit of a chunk's rows `(B,)` with networks of one width."""
 
     width: int
     rows: Tensor
@@ -93,39 +86,37 @@ class WidthFit(NamedTuple):
     fit: BlockFit
 
 
-class BestFits:
-    """The best fit of each block of a chunk, if it is better than the block's prediction.
+class BestFits(NamedTuple):
+    """What is stored of a chunk: rows with a network, ascending, and parameters by width."""
 
-    Takes the errors of predictions, `(B,)` float64, and fits, of which earlier ones win ties.
-    `rows` are the blocks with a network, ascending; `widths` `(B,)` is 0 for the others.
-    """
+    rows: Tensor
+    widths: Tensor
+    frames: Tensor
+    n_converged: int
+    stored: dict[int, Parameters]
 
-    def __init__(self, predicted_mse: Tensor, fits: Sequence[WidthFit]) -> None:
-        n_blocks, frames = len(predicted_mse), fits[0].start.frames
-        self.widths = torch.zeros(n_blocks, dtype=torch.long)
-        self.frames = frames.new_zeros(n_blocks, frames.shape[1])
-        self.converged = torch.zeros(n_blocks, dtype=torch.bool)
-        self._fits, self._chosen = fits, torch.full((n_blocks,), -1)
-        best_mse = predicted_mse.clone()
-        for number, (width, rows, start, fit) in enumerate(fits):
-            better = fit.mse.double() < best_mse[rows]  # false for NaN
-            chosen = rows[better]
-            best_mse[chosen] = fit.mse[better].double()
-            self.widths[chosen] = width
-            self.frames[chosen] = start.frames[better]
-            self.converged[chosen] = fit.converged[better]
-            self._chosen[chosen] = number
-        self.rows = torch.nonzero(self.widths).flatten()
 
-    def by_width(self) -> dict[int, Parameters]:
-        """Stored tensors of each width, its blocks in ascending order."""
-        kept: dict[int, list[tuple[Tensor, Parameters]]] = defaultdict(list)
-        for number, (width, rows, _, fit) in enumerate(self._fits):
-            is_best = self._chosen[rows] == number
-            if is_best.any():
-                kept[width].append((rows[is_best], select(fit.parameters, is_best)))
-        stored = {}
-        for width, parts in sorted(kept.items()):
-            order = torch.cat([rows for rows, _ in parts]).argsort()
-            stored[width] = select(concatenate([parameters for _, parameters in parts]), order)
-        return stored
+def best_fits(predicted_mse: Tensor, fits: Sequence[WidthFit]) -> BestFits:
+    """The best fit of each block, if it is better than its prediction; earlier ones win ties."""
+    best_mse, best = predicted_mse.clone(), torch.full((len(predicted_mse),), -1)
+    for number, (_, rows, _, fit) in enumerate(fits):
+        better = fit.mse.double() < best_mse[rows]  # false for NaN
+        best_mse[rows[better]] = fit.mse[better].double()
+        best[rows[better]] = number
+    kept = [(one, best[one.rows] == number) for number, one in enumerate(fits)]
+    rows = torch.cat([one.rows[mask] for one, mask in kept])
+    widths = torch.cat([torch.full_like(one.rows[mask], one.width) for one, mask in kept])
+    parameters = defaultdict(list)
+    for one, mask in kept:
+        parameters[one.width].append(select(one.fit.parameters, mask))
+    order = rows.argsort()
+    return BestFits(
+        rows=rows[order],
+        widths=widths[order],
+        frames=torch.cat([one.start.frames[mask] for one, mask in kept])[order],
+        n_converged=sum(int(one.fit.converged[mask].sum()) for one, mask in kept),
+        stored={
+            width: select(concatenate(parameters[width]), rows[widths == width].argsort())
+            for width in widths.unique().tolist()
+        },
+    )

@@ -28,13 +28,9 @@ class MSELoss(Loss):
 
 @dataclass(frozen=True)
 class LogMSELoss(Loss):
-    """The logarithm: equal relative gains weigh the same early and late in a fit.
+    """The logarithm: equal relative gains weigh the same early and late in a fit."""
 
-    Adam's running mean of squared gradients then stays level while the error falls by orders of
-    magnitude. `floor` bounds the weight of a nearly perfect block.
-    """
-
-    floor: float = 1e-8
+    floor: float = 1e-8  # bounds the weight of a nearly perfect block
 
     def __call__(self, mse: Tensor) -> Tensor:
         """`log(mse + floor)`."""
@@ -52,7 +48,7 @@ class Schedule(ABC):
 
 @dataclass(frozen=True)
 class ConstantSchedule(Schedule):
-    """The same rate at every step."""
+    """The full rate at every step."""
 
     def factor(self, step: int, n_steps: int) -> float:
         """1."""
@@ -90,10 +86,7 @@ class Pruning(ABC):
 
     @abstractmethod
     def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
-        """Mask `(B,)` of the blocks that are done, from their errors now and at the last check.
-
-        `mse_before` is infinite at the first check.
-        """
+        """Mask `(B,)` of blocks that are done; `mse_before` is infinite at the first check."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,7 @@ from torch import Tensor
 
 T = TypeVar("T")
 R = TypeVar("R")
-
 _LOG = logging.getLogger(__name__)
-
 _SHARE_OF_FREE = 0.8  # the rest is for short-lived tensors
 _THREADS_ON_GPU = 8
 
@@ -27,8 +25,7 @@ class ComputeDevice:
     """The device that fits blocks, its memory, and the threads that use it.
 
     Memory is limited by a setting in GiB and by what is free. Where it runs out nevertheless, half
-    as many blocks are tried again, and no more from then on. `n_threads` is by default 8 on a GPU
-    and 1 on a CPU; `lock` is for what they share.
+    as many blocks are tried again, and no more from then on. `lock` is for what threads share.
     """
 
     def __init__(
@@ -51,11 +48,7 @@ class ComputeDevice:
     def in_batches(
         self, members: Tensor, max_blocks: int, compute: Callable[[Tensor], T]
     ) -> Iterator[tuple[Tensor, T]]:
-        """Batches of at most `max_blocks` of some blocks, and what is computed of each.
-
-        Raises:
-            BlockTooLargeError: memory runs out for a single block.
-        """
+        """Batches of at most `max_blocks` of some blocks, and what is computed of each."""
         while len(members):
             batch = members[: max(1, round(self._share * max_blocks))]
             try:
@@ -72,14 +65,15 @@ class ComputeDevice:
                 members = members[len(batch) :]
                 continue
             # Here and not in the handler: its traceback holds what the attempt had allocated.
-            self._halve(len(batch), max_blocks)
+            n_blocks = len(batch) // 2
+            self._share = min(self._share, n_blocks / max_blocks)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            message = "%s: %d blocks at once do not fit into memory; going on with %d"
+            _LOG.warning(message, self.device, len(batch), n_blocks)
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """The function's results for all items, in their order, computed by several threads.
-
-        Each has a CUDA stream, which starts when all earlier work of the GPU is done. The first
-        exception is raised when the items that had started have ended.
-        """
+        """The function's results for all items, in order, computed by threads with CUDA streams."""
         n_threads = min(len(items), self._n_threads)
         if n_threads <= 1:
             return [function(item) for item in items]
@@ -97,17 +91,10 @@ class ComputeDevice:
             futures = [threads.submit(in_stream, item) for item in items]
             try:
                 return [future.result() for future in futures]
-            finally:
+            finally:  # an exception is raised when the items that had started have ended
                 for future in futures:
                     future.cancel()
                 self._n_running = 1
-
-    def _halve(self, tried: int, max_blocks: int) -> None:
-        self._share = min(self._share, (tried // 2) / max_blocks)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        message = "%s: %d blocks at once do not fit into memory; going on with %d"
-        _LOG.warning(message, self.device, tried, tried // 2)
 
 
 class Timer:
@@ -142,8 +129,3 @@ def from_device(found: Sequence[Tensor]) -> list[Tensor]:
         return []
     joined = torch.cat(list(found)).cpu()
     return [part.clone() for part in joined.split([len(part) for part in found])]
-
-
-def as_numbers(sums: Sequence[Tensor]) -> list[float]:
-    """Tensors `()` as numbers, by one transfer."""
-    return torch.stack(list(sums)).tolist() if sums else []

@@ -21,10 +21,7 @@ def generator(*key: int | str) -> torch.Generator:
 
 
 def pixel_subset(n_pixels: int, n_drawn: int, step: int, *key: int | str) -> Tensor:
-    """Pixel numbers of one step, drawn without replacement.
-
-    A pass visits every pixel once, `n_drawn` at a time; the next pass has another order.
-    """
+    """Pixel numbers of one step: each pass visits all pixels once, in another order."""
     steps_per_pass = -(-n_pixels // n_drawn)
     turn, part = divmod(step, steps_per_pass)
     order = torch.randperm(n_pixels, generator=generator(*key, turn))
@@ -32,10 +29,9 @@ def pixel_subset(n_pixels: int, n_drawn: int, step: int, *key: int | str) -> Ten
 
 
 class Parents(NamedTuple):
-    """The coarser blocks that cover some blocks of a level.
+    """The coarser blocks that cover some blocks, where one of the same width `exists` `(B,)`.
 
-    `exists` `(B,)`: which are stored with the same shapes; `hidden` and `frames` `(B, 1 + D)`
-    (generation, offset) are defined only there. `parity` `(B, D)`: the half that a block covers.
+    Frames `(B, 1 + D)` are (generation, offset); `parity` `(B, D)` is the half that a block covers.
     """
 
     exists: Tensor
@@ -45,10 +41,7 @@ class Parents(NamedTuple):
 
 
 class InitialState(NamedTuple):
-    """Hidden parameters `(B, ...)`, frames `(B, 1 + D)`, and which blocks start fresh `(B,)`.
-
-    The parameters are on the device that trains them, all else is in the host's memory.
-    """
+    """Hidden parameters on the device that trains them; frames and a mask `(B,)` on the host."""
 
     hidden: Parameters
     frames: Tensor
@@ -79,12 +72,9 @@ class FreshWeights(Weights):
 
 @dataclass(frozen=True)
 class SharedWeights(Weights):
-    """A block starts from its parent's hidden layers, weights and biases times `gain`.
+    """Parents' layers, weights and biases times `gain` (MINER's algorithm 1, arXiv 2202.03532)."""
 
-    The weight sharing of MINER's algorithm 1 (arXiv 2202.03532); its authors' code uses 0.5.
-    """
-
-    gain: float = 1.0
+    gain: float = 1.0  # 0.5 in the code of the paper's authors
 
     def start(self, drawn: Mapping[str, Tensor], parents: Parents) -> InitialState:
         """Scaled copies of the parents, the draw where there is none."""
@@ -97,7 +87,7 @@ class SharedWeights(Weights):
 
 @dataclass(frozen=True)
 class ParentFrameWeights(Weights):
-    """A block keeps its parent's hidden features exactly, by seeing its part of the parent's box.
+    """A block keeps its parent's hidden features, by seeing its part of the parent's box.
 
     After `max_generations` in one frame a block starts fresh, with its own box.
     """
@@ -125,29 +115,25 @@ def _start(drawn: Mapping[str, Tensor], parents: Parents, inherits: Tensor) -> I
 def find_parents(
     spec: Spec, level: int, width: int, blocks: Tensor, coarser: ShardIndex, device: torch.device
 ) -> Parents:
-    """The stored parents of blocks `(B,)` of one width, decoded on the device.
-
-    The parent of the block at position q is the coarser block at q // 2; only shards that hold
-    parents of this width are read.
-    """
+    """The stored parents of blocks `(B,)` of one width, decoded: the one at q // 2 for each q."""
     positions = spec.grid(level).positions(blocks)
     above, parity = positions // 2, positions % 2
-    numbers, frames, stored = [], [], []
+    found: list[tuple[Tensor, Tensor, Parameters]] = []
     if not spec.is_coarsest(level):
         wanted = spec.grid(level + 1).numbers(above)
         for shard in coarser.near(above.amin(0).tolist(), (above.amax(0) + 1).tolist()):
             has_width = shard.widths == width
             is_parent = torch.isin(shard.blocks, wanted) & has_width
             if is_parent.any():
-                numbers.append(shard.blocks[is_parent])
-                frames.append(shard.frames[is_parent])
-                stored.append(select(shard.stored[width], is_parent[has_width]))
-    if not numbers:
+                stored = select(shard.stored[width], is_parent[has_width])
+                found.append((shard.blocks[is_parent], shard.frames[is_parent], stored))
+    if not found:
         no_frames = torch.zeros(len(blocks), 1 + len(spec.sides), dtype=torch.long)
         return Parents(torch.zeros(len(blocks), dtype=torch.bool), {}, no_frames, parity)
+    numbers, frames, parameters = zip(*found, strict=True)
     known = torch.cat(numbers)
     order = known.argsort()
     row = order[torch.searchsorted(known[order], wanted).clamp(max=len(known) - 1)]
-    decoded = spec.storage.decode(moved(select(concatenate(stored), row), device))
+    decoded = spec.storage.decode(moved(select(concatenate(parameters), row), device))
     hidden = {name: decoded[name] for name in spec.model(level, width).mlp.shapes()}
     return Parents(known[row] == wanted, hidden, torch.cat(frames)[row], parity)

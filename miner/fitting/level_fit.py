@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from miner.fitting.block_fit import merge_curves, no_longer_than, raise_if_most_diverged
+from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
-from miner.fitting.chunk import BestFits, Patches, WidthFit, gather
-from miner.fitting.device import as_numbers, from_device
+from miner.fitting.chunk import Patches, WidthFit, best_fits, gather
+from miner.fitting.device import from_device
 from miner.fitting.settings import LevelContext, at_level
 from miner.fitting.width_group import WidthGroup
 from miner.representation.render import ShardIndex, render_level
@@ -24,11 +24,9 @@ from miner.support.communication import Communicator, gather_items, items_of_ran
 class LevelFit:
     """One level's active blocks, in chunks, and all that fitting them needs.
 
-    A block is active when its prediction's mean squared error over its real pixels is above the
-    level's bound; at the coarsest level all are. Chunks follow a curve through the level, so that
-    each reads a small part of it. `tiles` are the boxes by which the level is scored and rendered.
-    `predicted_sse` is the prediction's summed squared error over the level, `clipped_sse` the same
-    for the prediction clipped to the unit range.
+    Blocks with a mean squared error of the prediction above the level's bound are active; at the
+    coarsest level all are. Chunks follow a curve through the level, so that each reads a small part
+    of it. Summed squared errors are those of the prediction, over active blocks, or clipped.
     """
 
     def __init__(
@@ -43,6 +41,7 @@ class LevelFit:
         self.signal, self.prediction = signal, prediction
         self.spec, self.settings, self.level = context[:3]
         self.grid = self.spec.grid(self.level)
+        self.n_values = self.spec.n_channels * math.prod(self.grid.sides)
         self.tiles = list(self.grid.tiles(tile_side))
         self.n_steps = self.settings.steps_at(self.level).n_steps
         self.predicted_mse = torch.empty(self.grid.n_blocks, dtype=torch.float64)
@@ -54,26 +53,14 @@ class LevelFit:
         self.active = torch.nonzero(is_active).flatten()
         ordered = self.grid.morton_order(self.active).split(self.settings.blocks_per_shard)
         self.chunks = [chunk.sort().values for chunk in ordered if len(chunk)]
-
-    @property
-    def n_values(self) -> int:
-        """Pixels times channels."""
-        return self.spec.n_channels * math.prod(self.grid.sides)
-
-    @property
-    def active_sse(self) -> float:
-        """Summed squared error of the prediction over the active blocks."""
-        return sum(self._sse(blocks, self.predicted_mse[blocks]) for blocks in self.chunks)
+        self.active_sse = sum(self._sse(chunk, self.predicted_mse[chunk]) for chunk in self.chunks)
 
     def _sse(self, blocks: Tensor, mse: Tensor) -> float:
         n_values = self.grid.valid_sizes(blocks).prod(-1) * self.spec.n_channels
         return float((mse * n_values).sum())
 
     def _score_prediction(self, ranks: Communicator) -> None:
-        """Find the prediction's error for each block, and over the level as it is and clipped.
-
-        Each rank scores some tiles; its errors leave the device at the end, all at once.
-        """
+        """Find the prediction's errors; those of a rank's tiles leave the device all at once."""
         tiles = items_of_rank(ranks, self.tiles)
         found, clipped = [], []
         for region, signal in zip(tiles, prefetch(self.signal, tiles), strict=True):
@@ -81,26 +68,28 @@ class LevelFit:
             tile = PatchGrid(sides_of(region), self.grid.patch_size)
             found.append(tile.block_means((signal - prediction).square()))
             clipped.append(squared_error(signal, prediction.clamp_(0, 1)))
-        self.clipped_sse = sum(gather_items(ranks, as_numbers(clipped)), 0.0)
-        by_tile = from_device(found)
-        for region, errors in zip(self.tiles, gather_items(ranks, by_tile), strict=True):
+        self.clipped_sse = sum(map(float, gather_items(ranks, from_device(clipped))))
+        by_tile = gather_items(ranks, from_device(found))
+        for region, errors in zip(self.tiles, by_tile, strict=True):
             blocks = self.grid.blocks_in(region)
             self.predicted_mse[blocks] = errors
             self.predicted_sse += self._sse(blocks, errors)
 
-    def fit_chunk(self, chunk: int, on_steps: Callable[[int], None] = lambda n: None) -> Shard:
-        """Fit the blocks of one chunk. `on_steps` receives numbers of block steps that are done.
-
-        Raises:
-            DivergenceError: the learning rate is too high for most blocks.
-            BlockTooLargeError: memory runs out for a single block.
-        """
+    def fit_chunk(self, chunk: int, on_steps: OnSteps = lambda n: None) -> Shard:
+        """Fit the blocks of one chunk; raises `DivergenceError` or `BlockTooLargeError`."""
         began = time.perf_counter()
         blocks, signals = self.chunks[chunk], (self.signal, self.prediction)
         signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)
         patches = Patches(blocks, signal, prediction, self.grid.valid_sizes(blocks))
         gathered = time.perf_counter()
-        request = self._width_request(patches)
+        request = WidthRequest(
+            width=at_level(self.settings.width, self.level),
+            n_steps=self.n_steps,
+            n_pixels=patches.valid_sizes.prod(-1),
+            patch_pixels=self.spec.patch_size ** len(self.spec.sides),
+            max_mse=self.settings.max_mse_at(self.level),
+            cost=lambda width: self.spec.model(self.level, width).n_parameters,
+        )
 
         def probe(n_steps: int) -> Tensor:
             return WidthGroup(self._context, request.width, patches).errors_after(n_steps)
@@ -114,18 +103,17 @@ class LevelFit:
             diverged_again = [one.fit.diverged_again for one in fits]
             raise_if_most_diverged(diverged_again, self.settings.optimizer)
         refits = self._refit(patches, widths, fits, request)
-        best = BestFits(self.predicted_mse[blocks], fits + refits)
+        best = best_fits(self.predicted_mse[blocks], fits + refits)
         stats = ChunkStats(
             n_active=len(blocks),
-            n_converged=int(best.converged[best.rows].sum()),
+            n_converged=best.n_converged,
             n_fresh=sum(int(one.start.is_fresh.sum()) for one in fits),
             n_diverged=sum(int(one.fit.diverged.sum()) for one in fits),
             seconds=time.perf_counter() - began,
             curve=curve,
         )
-        frames, widths = best.frames[best.rows], best.widths[best.rows]
-        stored = best.by_width()
-        return Shard(self.level, chunk, blocks[best.rows], frames, widths, stored, stats)
+        stored = blocks[best.rows], best.frames, best.widths, best.stored
+        return Shard(self.level, chunk, *stored, stats)
 
     def reconstruct(self, shards: Sequence[Shard], tiles: Sequence[Region]) -> Iterator[Tensor]:
         """Some tiles of the level as stored, `(C, *S)`, never clipped."""
@@ -135,16 +123,6 @@ class LevelFit:
             near = index.near([n // size for n in first], [-(-high // size) for _, high in region])
             prediction, outputs = self.prediction.read(region), self.settings.backend.outputs
             yield render_level(self.spec, self.level, near, prediction, first, outputs)
-
-    def _width_request(self, patches: Patches) -> WidthRequest:
-        return WidthRequest(
-            width=at_level(self.settings.width, self.level),
-            n_steps=self.n_steps,
-            n_pixels=patches.valid_sizes.prod(-1),
-            patch_pixels=self.spec.patch_size ** len(self.spec.sides),
-            max_mse=self.settings.max_mse_at(self.level),
-            cost=lambda width: self.spec.model(self.level, width).n_parameters,
-        )
 
     def _refit(
         self, patches: Patches, widths: Tensor, fits: Sequence[WidthFit], request: WidthRequest
@@ -164,11 +142,7 @@ class LevelFit:
         return refits
 
     def _fit_rows(
-        self,
-        patches: Patches,
-        widths: Tensor,
-        rows: Tensor,
-        on_steps: Callable[[int], None] = lambda n: None,
+        self, patches: Patches, widths: Tensor, rows: Tensor, on_steps: OnSteps = lambda n: None
     ) -> list[WidthFit]:
         """Fits of some rows of a chunk, each with its width, narrow ones first."""
 
@@ -181,5 +155,5 @@ class LevelFit:
 
 
 def squared_error(signal: Tensor, reconstruction: Tensor) -> Tensor:
-    """Summed squared error of two tensors of one shape, `()` float64, on their device."""
-    return (signal - reconstruction).double().square().sum()
+    """Summed squared error of two tensors of one shape, `(1,)` float64, on their device."""
+    return (signal - reconstruction).double().square().sum().view(1)

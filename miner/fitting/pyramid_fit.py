@@ -1,10 +1,9 @@
 """Fit a whole pyramid, coarse to fine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
-from miner.fitting.device import ComputeDevice, as_numbers
+from miner.fitting.device import ComputeDevice, from_device
 from miner.fitting.level_fit import LevelFit, squared_error
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.images.pixel_format import PixelFormat
@@ -24,13 +23,8 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
     models = []
     for level in reversed(range(n_levels)):
         signed = settings.pyramid.has_signed_target(is_coarsest=level == n_levels - 1)
-        mlp = BlockMLP(
-            encoding=settings.encoding,
-            activation=settings.activation,
-            width=at_level(settings.width, level),
-            depth=settings.depth,
-            n_axes=len(sides),
-        )
+        width, depth = at_level(settings.width, level), settings.depth
+        mlp = BlockMLP(settings.encoding, settings.activation, width, depth, len(sides))
         models.append(BlockNetwork(mlp, settings.readout.head(signed), pixel_format.channels))
     return Spec(
         sides=sides,
@@ -43,19 +37,11 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
     )
 
 
-class CoarserLevel(NamedTuple):
-    """The next coarser level, finished: its reconstruction and its shards."""
-
-    reconstruction: Signal
-    shards: Sequence[Shard]
-
-
 class PyramidFit:
     """Levels of a signal in the unit range, to be fitted one after another.
 
     The store holds the coarser levels of the signal and the reconstructions of two levels; each
-    process computes some tiles and reads those of the others there. `n_threads` is that of a
-    `ComputeDevice`.
+    process computes some tiles and reads those of the others there.
     """
 
     def __init__(
@@ -67,11 +53,7 @@ class PyramidFit:
         ranks: Communicator = SINGLE_PROCESS,
         n_threads: int | None = None,
     ) -> None:
-        """Build the pyramid of the signal, on the device, tile by tile.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Build the pyramid of the signal, on the device; `OSError` where the disk is full."""
         self.spec, self.device = spec, signal_store.device
         self._store, self._ranks = signal_store, ranks
         self._n_threads, self._tile_side = n_threads, signal_store.tile_side_for(spec.n_channels)
@@ -80,7 +62,7 @@ class PyramidFit:
             coarser = self._new_signal(f"signal_{level}", level)
             self._reduce(self.signals[-1], coarser)
             self.signals.append(coarser)
-        self._coarser: CoarserLevel | None = None
+        self._coarser: tuple[Signal, Sequence[Shard]] | None = None  # reconstruction and shards
         backend = settings.backend.prepare(
             spec.models, settings.readout, settings.steps_at(0), self.device
         )
@@ -88,23 +70,22 @@ class PyramidFit:
 
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
-        spec, device, coarser = self.spec, self.device, self._coarser
+        spec, device = self.spec, self.device
         sides = spec.level_sides[level]
         shards: Sequence[Shard] = ()
         prediction: Signal = ZeroSignal(spec.n_channels, sides, device)
-        if coarser is not None:
-            prediction = ExpandedSignal(coarser.reconstruction, sides)
-            shards = coarser.shards if self.settings.weights.inherits else ()
+        if self._coarser is not None:
+            reconstruction, shards = self._coarser
+            prediction = ExpandedSignal(reconstruction, sides)
+        if not self.settings.weights.inherits:
+            shards = ()
         parents = ShardIndex(spec.grid(min(level + 1, spec.n_levels - 1)), shards)
         compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
         context = LevelContext(spec, self.settings, level, compute, parents)
         return LevelFit(context, self.signals[level], prediction, self._tile_side, self._ranks)
 
     def finish_level(self, fit: LevelFit, shards: Sequence[Shard]) -> float:
-        """Render the level from what is stored, for the next to be predicted from.
-
-        Returns the summed squared error of the level, clipped to the unit range.
-        """
+        """Render the level from what is stored; returns its summed squared error, clipped."""
         level = fit.level
         kept = self._new_signal(f"reconstruction_{level}", level) if level > 0 else None
         regions = items_of_rank(self._ranks, fit.tiles)
@@ -115,13 +96,13 @@ class PyramidFit:
             if kept is not None:
                 kept.write(region, rendered)
             errors.append(squared_error(signal, rendered.clamp_(0, 1)))
-        sse = sum(gather_items(self._ranks, as_numbers(errors)), 0.0)
+        sse = sum(map(float, gather_items(self._ranks, from_device(errors))))
         if self._coarser is not None:
             self._store.remove(f"reconstruction_{level + 1}")
         if level > 0:
             self._store.remove(f"signal_{level}")
             del self.signals[level:]
-        self._coarser = None if kept is None else CoarserLevel(kept, shards)
+        self._coarser = None if kept is None else (kept, shards)
         return sse
 
     def _new_signal(self, name: str, level: int) -> WritableSignal:
@@ -142,14 +123,11 @@ class PyramidFit:
         self._ranks.gather(None)  # the tiles of other ranks are read from here on
 
 
-def fit_pyramid(
-    fitter: PyramidFit, on_level: Callable[[LevelFit], None] = lambda fit: None
-) -> Representation:
+def fit_pyramid(fitter: PyramidFit) -> Representation:
     """Fit all levels in this process and keep the representation in memory."""
     shards: dict[int, list[Shard]] = {}
     for level in reversed(range(fitter.spec.n_levels)):
         fit = fitter.start_level(level)
-        on_level(fit)
         shards[level] = [fit.fit_chunk(chunk) for chunk in range(len(fit.chunks))]
         fitter.finish_level(fit, shards[level])
     return Representation(fitter.spec, shards)

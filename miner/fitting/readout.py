@@ -42,10 +42,7 @@ class Readout(ABC):
 
     @abstractmethod
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
-        """All readout parameters for features `(B, H, P)` and targets `(B, C, P)` of some pixels.
-
-        `known` holds trained parameters and constants.
-        """
+        """Readout parameters for features `(B, H, P)` and targets `(B, C, P)` of some pixels."""
 
     def candidates(self) -> Iterator["Readout"]:
         """Ways of finding the readout of rounded features; the best, once rounded, is stored."""
@@ -63,7 +60,7 @@ class LearnedReadout(Readout):
         return ScaledSineHead() if signed_target else SigmoidHead()
 
     def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
-        """Uniform weights and biases as in a plain linear layer; the sine's frequency if any."""
+        """Weights and biases as in a plain linear layer; the sine's frequency if any."""
         bound = 1 / math.sqrt(shapes[WEIGHT][0])
         drawn = {
             name: bound * (2 * torch.rand(shapes[name], generator=generator) - 1)
@@ -84,13 +81,9 @@ class LearnedReadout(Readout):
 
 @dataclass(frozen=True)
 class ClosedFormReadout(Readout):
-    """W = argmin |F W - T|^2 + lambda |W|^2 at every step (Golub and Pereyra 1973).
+    """W = argmin |F W - T|^2 + lambda |W|^2 at every step (Golub and Pereyra 1973); a free bias."""
 
-    The bias is not penalised. lambda is `ridge` times the mean diagonal of the centred Gram matrix,
-    which is summed in the features' precision and solved in float64.
-    """
-
-    ridge: float = 1e-6
+    ridge: float = 1e-6  # lambda over the mean diagonal of the centred Gram matrix
 
     def head(self, signed_target: bool) -> Head:
         """Linear for any target."""
@@ -122,11 +115,7 @@ class ClosedFormReadout(Readout):
 
 
 def ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:
-    """Solve `(gram + lambda I) W = moment` per block, `(B, H, H)` and `(B, H, C)`.
-
-    A block whose Cholesky factorisation fails is solved with a larger and larger lambda; one that
-    fails every time gets zeros.
-    """
+    """Solve `(gram + lambda I) W = moment`, lambda raised where that fails, then zeros."""
     penalty = ridge * gram.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-12)
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     factor, info = torch.linalg.cholesky_ex(gram + penalty.view(-1, 1, 1) * eye)

@@ -24,12 +24,7 @@ T = TypeVar("T", int, float)
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Settings of a fit; the comments in `conf/` explain each.
-
-    `width` and `max_steps` take a number for all levels, or numbers coarse to fine of which the
-    last belongs to the finest level and the first repeats. Levels above the finest have the bound
-    `coarse_ratio * max_mse`. `batch_pixels` None is all pixels.
-    """
+    """Settings of a fit; the comments in `conf/` explain each."""
 
     patch_size: int
     seed: int
@@ -60,14 +55,9 @@ class FitSettings:
 
     def steps_at(self, level: int) -> StepSettings:
         """How a level is trained."""
-        return StepSettings(
-            n_steps=at_level(self.max_steps, level),
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            loss=self.loss,
-            batch_pixels=self.batch_pixels,
-            key=(self.seed, level, "pixels"),
-        )
+        n_steps, key = at_level(self.max_steps, level), (self.seed, level, "pixels")
+        criteria = self.schedule, self.loss
+        return StepSettings(n_steps, self.optimizer, *criteria, self.batch_pixels, key)
 
 
 def at_level(value: T | Sequence[T], level: int) -> T:

@@ -1,9 +1,5 @@
-"""Training steps of a batch of blocks: the definition in plain PyTorch.
+"""Training steps of a batch of blocks: the definition in plain PyTorch."""
 
-miner/kernels holds its compiled twins.
-"""
-
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -20,10 +16,7 @@ from miner.models.parameters import Parameters, select, where
 
 @dataclass(frozen=True)
 class StepSettings:
-    """How blocks are trained; `batch_pixels` None is all pixels, `key` seeds their draws.
-
-    `rate` is a factor on the optimiser's learning rate.
-    """
+    """How blocks are trained; `batch_pixels` None is all pixels, `key` seeds their draws."""
 
     n_steps: int
     optimizer: OptimizerFactory
@@ -31,7 +24,7 @@ class StepSettings:
     loss: Loss
     batch_pixels: int | None
     key: tuple[int | str, ...]
-    rate: float = 1.0
+    rate: float = 1.0  # a factor on the optimiser's
 
     def factor(self, step: int) -> float:
         """What the optimiser's learning rate is multiplied by at a step, counted from 0."""
@@ -128,15 +121,17 @@ class EagerTrainer:
             mse, readout_parameters = self._forward(encoded, targets)
             if pixels is None:
                 self._remember(mse.detach(), readout_parameters)
-            self._update(self.settings.loss(mse).sum())
+            self._optimizer.param_groups[0]["lr"] = self._base_lr * self.settings.factor(self.step)
+            self._optimizer.zero_grad()
+            self.settings.loss(mse).sum().backward()
+            self._optimizer.step()
+            self.step += 1
 
     @torch.no_grad()
     def evaluate(self) -> None:
-        """Update `mse`, `best_mse` and `best` by the error of the present state over all pixels.
-
-        Between steps over all pixels the state before the last step, already measured, will do.
-        """
+        """Update `mse`, `best_mse` and `best` by the error of the present state over all pixels."""
         draws_pixels = self.settings.draws_pixels(self.encoded.shape[1])
+        # Between steps over all pixels the state before the last step, already measured, will do.
         if draws_pixels or self.step == self.settings.n_steps:
             self._remember(*self._forward(self.encoded, self.targets))
 
@@ -154,13 +149,6 @@ class EagerTrainer:
         outputs = self.model.head.outputs(features, readout_parameters)
         return (outputs - targets).square().mean(dim=(1, 2)), readout_parameters
 
-    def _update(self, loss: Tensor) -> None:
-        self._optimizer.param_groups[0]["lr"] = self._base_lr * self.settings.factor(self.step)
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
-        self.step += 1
-
     def _remember(self, mse: Tensor, readout_parameters: Parameters) -> None:
         self.mse = mse
         better = mse < self.best_mse  # false for NaN: a diverged state is never kept
@@ -168,12 +156,6 @@ class EagerTrainer:
         known = self._trained | readout_parameters
         present = {name: tensor.detach() for name, tensor in known.items()}
         self.best = where(better, present, self.best or present)
-
-
-def checkpoints(n_steps: int, every: int) -> Iterator[int]:
-    """Steps at which blocks are measured: every `every` steps, and the last."""
-    yield from range(every, n_steps, every)
-    yield n_steps
 
 
 class CompactingTrainer:

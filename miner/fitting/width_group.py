@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from miner.fitting.block_fit import RATE_OF_REFIT, BlockFit, fit_blocks, join_fits
+from miner.fitting.block_fit import RATE_OF_REFIT, BlockFit, OnSteps, fit_blocks, join_fits
 from miner.fitting.chunk import Patches
 from miner.fitting.criteria import AbsoluteMSEPruning, Pruning
 from miner.fitting.initialization import find_parents, generator
@@ -20,14 +21,13 @@ from miner.representation.render import by_frame, by_row
 from miner.signals.grid import coordinates
 
 T = TypeVar("T")
-
 _PROBE_CHECK, _FAR_BELOW = 5, 1e-2  # steps between checks of a probe fit, part of the bound
 
 
 class StepCounter:
     """Reports block steps once, even if they are repeated where memory ran out."""
 
-    def __init__(self, on_steps: Callable[[int], None], lock: Lock) -> None:
+    def __init__(self, on_steps: OnSteps, lock: Lock) -> None:
         self.done = self._reported = 0
         self._on_steps, self._lock = on_steps, lock
 
@@ -56,39 +56,31 @@ class WidthGroup:
         key = generator(self.settings.seed, level, "readout")
         self._readout_start = moved(self.settings.readout.draw(shapes, key), self._device)
 
-    def fit(self, on_steps: Callable[[int], None] = lambda n: None) -> BlockFit:
+    def fit(self, on_steps: OnSteps = lambda n: None) -> BlockFit:
         """Train all blocks and round them; parameters are stored tensors in the host's memory.
 
-        The error of a block is infinite where a stored number is not finite. `on_steps` receives
-        numbers of block steps that were done or spared.
-
-        Raises:
-            BlockTooLargeError: memory runs out for a single block.
+        The error of a block is infinite where a stored number is not finite.
         """
-        counter, done = StepCounter(on_steps, self._compute.lock), 0
+        counter = StepCounter(on_steps, self._compute.lock)
 
         def fitted(problem: BlockProblem) -> BlockFit:
-            counter.done = done
-            fit = self._train(problem, self.settings.pruning, self._max_mse, counter.add)
-            return self._round(problem, fit)
-
-        batches, fits = [], []
-        for members, fit in self._batches(fitted):
-            batches.append(members)
-            fits.append(fit)
             done = counter.done
-        return join_fits(batches, fits)
+            try:
+                fit = self._train(problem, self.settings.pruning, self._max_mse, counter.add)
+                return self._round(problem, fit)
+            except torch.OutOfMemoryError:
+                counter.done = done
+                raise
+
+        return join_fits(list(self._batches(fitted)))
 
     def errors_after(self, n_steps: int) -> Tensor:
-        """Errors `(B,)` of a short fit of `n_steps` steps, of which nothing else is kept.
-
-        Blocks far below the bound leave early: flat ones should cost next to nothing.
-        """
+        """Errors `(B,)` of a short fit, which blocks far below the bound leave early."""
         steps, pruning = replace(self._steps, n_steps=n_steps), AbsoluteMSEPruning(_PROBE_CHECK)
         bound = _FAR_BELOW * self._max_mse
 
         def errors(problem: BlockProblem) -> Tensor:
-            return self._train(problem._replace(steps=steps), pruning, bound).mse
+            return self._train(problem._replace(steps=steps), pruning, bound, lambda n: None).mse
 
         mse = torch.empty(len(self._patches.blocks))
         for members, found in self._batches(errors):
@@ -96,11 +88,7 @@ class WidthGroup:
         return mse
 
     def _train(
-        self,
-        problem: BlockProblem,
-        pruning: Pruning,
-        max_mse: float,
-        on_steps: Callable[[int], None] = lambda n: None,
+        self, problem: BlockProblem, pruning: Pruning, max_mse: float, on_steps: OnSteps
     ) -> BlockFit:
         """Fit blocks, and those that diverge once more, from their best state, at a lower rate."""
         backend = self.settings.backend
@@ -117,11 +105,7 @@ class WidthGroup:
 
     @torch.no_grad()
     def _round(self, problem: BlockProblem, fit: BlockFit) -> BlockFit:
-        """The fit with stored tensors as its parameters, and the errors that they decode to.
-
-        Where storage rounds, the readout is found anew for the rounded hidden layers: of its
-        candidates, each block keeps the one that is best when it is rounded, too.
-        """
+        """The fit with stored tensors as its parameters, and the errors that they decode to."""
         storage = self.spec.storage
         best = storage.encode(fit.parameters)
         best_mse = torch.where(_is_finite(best), fit.mse, torch.inf)
@@ -129,7 +113,7 @@ class WidthGroup:
             hidden = {name: fit.parameters[name] for name in self._network.mlp.shapes()}
             rounded = fit.parameters | storage.decode(storage.encode(hidden))
             best_mse = torch.full_like(fit.mse, torch.inf)
-            for candidate in self.settings.readout.candidates():
+            for candidate in self.settings.readout.candidates():  # the best, once rounded, stays
                 solved = self._evaluated(problem, candidate, rounded).best
                 stored = storage.encode(solved | hidden)
                 decoded = storage.decode(stored)
@@ -150,30 +134,29 @@ class WidthGroup:
         return trainer
 
     def _batches(self, fitted: Callable[[BlockProblem], T]) -> Iterator[tuple[Tensor, T]]:
-        """Blocks with the same frame and real pixels, as many as memory holds, and their fits.
-
-        Padded pixels need no weights: they are in no batch's coordinates.
-        """
-        network, backend = self._network, self.settings.backend
+        """Blocks with the same frame and real pixels, as many as memory holds, and their fits."""
+        network, max_blocks = self._network, self.settings.backend.max_blocks
         for frame, members in by_frame(self.start.frames):
             for valid_size, among in by_row(self._patches.valid_sizes[members]):
                 points = coordinates(self.spec.patch_size, valid_size, frame)
                 encoded = network.mlp.encoding(points).to(self._device)
                 memory_gib = self._compute.memory_gib()
-                max_blocks = backend.max_blocks(network, points.shape[1], memory_gib, self._device)
+                most = max_blocks(network, points.shape[1], memory_gib, self._device)
+                compute = partial(self._compute_batch, fitted, encoded, valid_size)
+                yield from self._compute.in_batches(members[among], most, compute)
 
-                def of_batch(
-                    batch: Tensor,
-                    encoded: Tensor = encoded,
-                    valid_size: tuple[int, ...] = valid_size,
-                ) -> T:
-                    hidden = select(self.start.hidden, batch.to(self._device))
-                    start = hidden | repeat(self._readout_start, len(batch))
-                    targets = self._patches.targets(self.spec, batch, valid_size)
-                    readout, steps = self.settings.readout, self._steps
-                    return fitted(BlockProblem(network, readout, steps, encoded, targets, start))
-
-                yield from self._compute.in_batches(members[among], max_blocks, of_batch)
+    def _compute_batch(
+        self,
+        fitted: Callable[[BlockProblem], T],
+        encoded: Tensor,
+        valid_size: tuple[int, ...],
+        batch: Tensor,
+    ) -> T:
+        hidden = select(self.start.hidden, batch.to(self._device))
+        start = hidden | repeat(self._readout_start, len(batch))
+        targets = self._patches.targets(self.spec, batch, valid_size)
+        shared = self._network, self.settings.readout, self._steps, encoded
+        return fitted(BlockProblem(*shared, targets, start))
 
 
 def _is_finite(stored: Parameters) -> Tensor:

@@ -1,8 +1,6 @@
-"""Activations of the hidden layers.
+"""Activations of the hidden layers: functions of `u = scale * z`, z being a layer's affine map.
 
-An activation is a function of `u = scale * z`, where z is the affine map of a layer. The scale is
-multiplied into the layer's weights, a thousand times fewer than the values of z, so that a trained
-scale costs nothing per pixel.
+The scale is multiplied into the layer's weights, so that a trained one costs nothing per pixel.
 """
 
 import math
@@ -17,12 +15,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Activation(ABC):
-    """A nonlinearity of a block MLP. Subclass this and name the class in a YAML file to add one.
+    """A nonlinearity of a block MLP. Subclass this and name the class in a YAML file to add one."""
 
-    The fields named in `trained_fields` are trained, one number per block and layer.
-    """
-
-    trained_fields: ClassVar[tuple[str, ...]] = ()
+    trained_fields: ClassVar[tuple[str, ...]] = ()  # one trained number per block and layer
 
     def initial(self) -> dict[str, float]:
         """Trained numbers of a layer and their values at the start."""
@@ -108,10 +103,7 @@ class ReLU(Activation):
 
 @dataclass(frozen=True)
 class Gabor(Activation):
-    """cos(omega z) exp(-(s z)^2), the real part of WIRE's wavelet (arXiv 2301.05187, eq. 2).
-
-    omega and s are trained per block and layer. WIRE's complex weights would double the parameters.
-    """
+    """cos(omega z) exp(-(s z)^2), the real part of WIRE's wavelet (arXiv 2301.05187, eq. 2)."""
 
     trained_fields = ("omega", "s")
     omega: float = 2.0
@@ -128,22 +120,14 @@ class Gabor(Activation):
 
 
 @dataclass(frozen=True)
-class Finer(Activation):
-    """sin((|u| + 1) u) with u = z / a (FINER, arXiv 2312.02434, eq. 5), a trained.
+class Finer(Sine):
+    """sin((|u| + 1) u) with u = z / a (FINER, arXiv 2312.02434, eq. 5), a trained."""
 
-    Biases are drawn `bias_bound` wide, which decides the frequencies that a neuron starts with.
-    """
-
-    trained_fields = ("a",)
     a: float = 0.6
-    bias_bound: float = 0.5
-
-    def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
-        """1 / a."""
-        return 1 / trained["a"]
+    bias_bound: float = 0.5  # decides the frequencies that a neuron starts with
 
     def bounds(self, layer: int, fan_in: int) -> tuple[float, float]:
-        """As a plain linear layer, with FINER's wider biases."""
+        """Those of a plain linear layer, with FINER's wider biases."""
         return 1 / math.sqrt(fan_in), self.bias_bound
 
     def __call__(self, u: Tensor, trained: Mapping[str, Tensor]) -> Tensor:

@@ -36,13 +36,10 @@ class NoEncoding(Encoding):
 
 @dataclass(frozen=True)
 class PositionalEncoding(Encoding):
-    """sin and cos of `scale * 2^i * x` for i below `n_frequencies` (NeRF, arXiv 2003.08934).
-
-    `scale` is pi/2 for frequencies that complete half a period over a patch; MINER_pl uses 1.
-    """
+    """sin and cos of `scale * 2^i * x` for i below `n_frequencies` (NeRF, arXiv 2003.08934)."""
 
     n_frequencies: int = 4
-    scale: float = math.pi / 2
+    scale: float = math.pi / 2  # half a period over a patch; MINER_pl uses 1
 
     def n_outputs(self, n_axes: int) -> int:
         """A sine and a cosine for each axis and frequency."""
@@ -59,8 +56,7 @@ class PositionalEncoding(Encoding):
 class CosineEncoding(Encoding):
     """cos(k pi t) for k = 1 to `n_frequencies`, t in [0, 1] along each axis.
 
-    The basis of the type II discrete cosine transform (Ahmed, Natarajan and Rao 1974), one axis at
-    a time; the constant k = 0 is left to the first layer's bias.
+    The basis of the type II discrete cosine transform; k = 0 is left to the first layer's bias.
     """
 
     n_frequencies: int = 8

@@ -11,15 +11,9 @@ WEIGHT, BIAS = "readout.weight", "readout.bias"
 AMPLITUDE, FREQUENCY = "readout.amplitude", "readout.frequency"
 
 
-def affine(features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-    """z = W features + b, `(B, C, P)`."""
-    weight = parameters[WEIGHT].transpose(1, 2)
-    return torch.baddbmm(parameters[BIAS].unsqueeze(-1), weight, features)
-
-
 @dataclass(frozen=True)
 class Head(ABC):
-    """An output layer; every block has at least `readout.weight` `(H, C)` and `readout.bias`."""
+    """A function of the affine map z; every block has `readout.weight` `(H, C)` and a bias."""
 
     def shapes(self, n_features: int, n_channels: int) -> dict[str, tuple[int, ...]]:
         """Shape of every readout parameter of one block."""
@@ -27,7 +21,9 @@ class Head(ABC):
 
     @abstractmethod
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Values `(B, C, P)` of features `(B, H, P)`."""
+        """Values `(B, C, P)` of features `(B, H, P)`; here z = W features + b itself."""
+        weight = parameters[WEIGHT].transpose(1, 2)
+        return torch.baddbmm(parameters[BIAS].unsqueeze(-1), weight, features)
 
 
 @dataclass(frozen=True)
@@ -36,16 +32,16 @@ class LinearHead(Head):
 
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """z."""
-        return affine(features, parameters)
+        return super().outputs(features, parameters)
 
 
 @dataclass(frozen=True)
 class SigmoidHead(Head):
-    """For values in the unit range."""
+    """sigmoid(z), for values in the unit range."""
 
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """sigmoid(z)."""
-        return affine(features, parameters).sigmoid()
+        return super().outputs(features, parameters).sigmoid()
 
 
 @dataclass(frozen=True)
@@ -62,4 +58,4 @@ class ScaledSineHead(Head):
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """A sin(a z)."""
         amplitude, frequency = (parameters[k].view(-1, 1, 1) for k in (AMPLITUDE, FREQUENCY))
-        return amplitude * (frequency * affine(features, parameters)).sin()
+        return amplitude * (frequency * super().outputs(features, parameters)).sin()

@@ -13,6 +13,7 @@ from miner.fitting.block_fit import BlockFit, fit_blocks
 from miner.fitting.capacity import UniformCapacity
 from miner.fitting.criteria import ConstantSchedule, MSELoss, NoPruning, Pruning
 from miner.fitting.initialization import FreshWeights
+from miner.fitting.level_fit import LevelFit
 from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.settings import FitSettings
@@ -24,7 +25,7 @@ from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.models.parameters import Parameters, repeat, select
 from miner.pyramids.pyramid import LaplacianPyramid
-from miner.representation import Representation
+from miner.representation import Representation, Shard
 from miner.representation.storage import Float32Storage
 from miner.signals.grid import CoordinateFrame, coordinates
 from miner.signals.regions import whole
@@ -60,15 +61,12 @@ class Problem:
     backend: Backend = EAGER
 
     def select(self, index: Tensor) -> "Problem":
-        """The same problem for some of the blocks."""
         return replace(self, targets=self.targets[index], start=select(self.start, index))
 
     def with_steps(self, **changes: Any) -> "Problem":
-        """The same problem with other step settings."""
         return replace(self, steps=replace(self.steps, **changes))
 
     def single(self) -> "Problem":
-        """The same problem in float32."""
         return replace(
             self,
             encoded=self.encoded.float(),
@@ -81,7 +79,6 @@ class Problem:
         return replace(self.single(), backend=CompiledBackend())
 
     def block_problem(self) -> BlockProblem:
-        """What trainers take."""
         shared = self.model, self.readout, self.steps, self.encoded
         return BlockProblem(*shared, self.targets, self.start)
 
@@ -91,7 +88,6 @@ class Problem:
         max_mse: float = 1e-4,
         on_steps: Callable[[int], None] = lambda n: None,
     ) -> BlockFit:
-        """Fit the blocks."""
         return fit_blocks(self.backend, self.block_problem(), pruning, max_mse, on_steps)
 
     def measured(self, parameters: Parameters) -> Tensor:
@@ -103,7 +99,6 @@ class Problem:
 def problem(
     readout: str = "closed_form", activation: Activation = SINE, n_blocks: int = 12
 ) -> Problem:
-    """A problem with a readout of `READOUTS`."""
     solver, signed = READOUTS[readout]
     model = BlockNetwork(
         BlockMLP(CosineEncoding(3), activation, width=5, depth=2), solver.head(signed), 2
@@ -182,8 +177,14 @@ def fitter(
     return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store, ranks, n_threads)
 
 
+def finish(running: PyramidFit, level: LevelFit) -> list[Shard]:
+    """Fit all chunks of a level, render it, and return its shards."""
+    shards = [level.fit_chunk(chunk) for chunk in range(len(level.chunks))]
+    running.finish_level(level, shards)
+    return shards
+
+
 def whole_of(signal: Signal) -> Tensor:
-    """All of a signal, `(C, *S)`."""
     return signal.read(whole(signal.sides))
 
 

@@ -1,7 +1,7 @@
 """Many blocks at once against one block after another, and what a fit of blocks returns."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from miner.fitting.criteria import (
     Schedule,
 )
 from miner.fitting.initialization import pixel_subset
-from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
+from miner.models.activations import Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.parameters import Parameters, concatenate, select
 
 ACTIVATIONS = [Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer()]
@@ -29,11 +29,6 @@ ACTIVATIONS = [Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer()]
 
 def same(found: Parameters, expected: Parameters) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
-
-
-def in_groups(given: Problem, size: int) -> Parameters:
-    parts = torch.arange(len(given.targets)).split(size)
-    return concatenate([given.select(part).fit().parameters for part in parts])
 
 
 def plain_features(own: Parameters, encoded: Tensor) -> Tensor:
@@ -94,22 +89,19 @@ def test_a_fit_is_a_plain_loop_over_blocks(readout: str, batch_pixels: int | Non
         assert float(fit.mse[block]) == pytest.approx(mse, rel=1e-7)
 
 
-@pytest.mark.parametrize("size", [1, 5, 7])
-@pytest.mark.parametrize("readout", READOUTS)
-def test_the_batch_of_a_block_does_not_matter(readout: str, size: int) -> None:
-    given = problem(readout)
-    same(in_groups(given, size), given.fit().parameters)
+BATCHED = {
+    **{name: problem(name) for name in READOUTS},
+    **{type(one).__name__: problem(activation=one) for one in ACTIVATIONS},
+    "pixel_subsets": problem().with_steps(batch_pixels=10, loss=LogMSELoss()),
+}
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: type(a).__name__)
-def test_the_batch_does_not_matter_for_any_activation(activation: Activation) -> None:
-    given = problem(activation=activation)
-    same(in_groups(given, 5), given.fit().parameters)
-
-
-def test_the_batch_does_not_matter_for_pixel_subsets() -> None:
-    given = problem().with_steps(batch_pixels=10, loss=LogMSELoss())
-    same(in_groups(given, 7), given.fit().parameters)
+@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize("given", BATCHED.values(), ids=BATCHED.keys())
+def test_the_batch_of_a_block_does_not_matter(given: Problem, size: int) -> None:
+    parts = torch.arange(len(given.targets)).split(size)
+    apart = concatenate([given.select(part).fit().parameters for part in parts])
+    same(apart, given.fit().parameters)
 
 
 @pytest.mark.parametrize("optimizer", ["Adam", "RAdam", "SGD"])
@@ -130,24 +122,13 @@ def test_survivors_are_left_alone_whatever_the_readout(readout: str) -> None:
     median = float(given.with_steps(n_steps=10).fit().mse.median())
     fit, whole = given.fit(AbsoluteMSEPruning(4), median), given.fit(NoPruning(4))
     assert 0 < int(fit.converged.sum()) < 12
+    torch.testing.assert_close(fit.mse, given.measured(fit.parameters), rtol=1e-9, atol=0)
     same(select(fit.parameters, ~fit.converged), select(whole.parameters, ~fit.converged))
 
 
-def test_blocks_that_leave_one_after_another_keep_their_measured_state() -> None:
-    faster = partial(torch.optim.Adam, lr=1e-2)
-    given = problem().with_steps(optimizer=faster, n_steps=18)
-    fit = given.fit(AbsoluteMSEPruning(2), max_mse=0.02)
-    torch.testing.assert_close(fit.mse, given.measured(fit.parameters), rtol=1e-9, atol=0)
-    assert fit.converged.tolist() == (fit.mse <= 0.02).tolist()
-    assert 0 < int(fit.converged.sum()) < 12
-
-
-@pytest.mark.parametrize("batch_pixels", [None, 10])
 @pytest.mark.parametrize("readout", READOUTS)
-def test_the_reported_error_is_that_of_the_returned_state(
-    readout: str, batch_pixels: int | None
-) -> None:
-    given = problem(readout).with_steps(batch_pixels=batch_pixels)
+def test_the_reported_error_is_that_of_the_returned_state(readout: str) -> None:
+    given = problem(readout).with_steps(batch_pixels=10)
     fit = given.fit()
     torch.testing.assert_close(fit.mse, given.measured(fit.parameters), rtol=1e-9, atol=0)
 
@@ -159,14 +140,7 @@ class FirstSteps(Schedule):
     n_steps: int
 
     def factor(self, step: int, n_steps: int) -> float:
-        """1, then 0."""
         return float(step < self.n_steps)
-
-
-@pytest.mark.parametrize("readout", READOUTS)
-def test_the_schedule_scales_the_rate(readout: str) -> None:
-    given = problem(readout).with_steps(schedule=FirstSteps(0))
-    same({name: given.fit().parameters[name] for name in given.start}, given.start)
 
 
 @pytest.mark.parametrize("readout", READOUTS)
@@ -176,11 +150,6 @@ def test_fitting_lowers_the_error_and_a_huge_rate_never_raises_it(readout: str) 
     assert bool((given.fit().mse < 0.99 * first).all())
     wild = given.with_steps(optimizer=partial(torch.optim.Adam, lr=1e3)).fit()
     assert bool((wild.mse <= first).all())
-
-
-def test_a_fit_repeats_bit_for_bit() -> None:
-    first, again = (problem().with_steps(batch_pixels=10).fit() for _ in range(2))
-    torch.testing.assert_close(first.parameters, again.parameters, rtol=0, atol=0)
 
 
 def test_a_fit_leaves_its_arguments_alone() -> None:
@@ -196,23 +165,28 @@ def test_every_step_of_every_block_is_done_or_spared(max_mse: float) -> None:
     assert sum(reported) == 20 * 12
 
 
-def test_the_curve_has_a_point_for_each_check() -> None:
-    fit = problem().fit(NoPruning(8))
+@pytest.mark.parametrize(
+    ("n_steps", "every", "expected"),
+    [(10, 4, (4, 8, 10)), (8, 4, (4, 8)), (3, 10, (3,)), (3, 1, (1, 2, 3)), (4, 4, (4,))],
+)
+def test_the_curve_has_a_point_for_each_check(
+    n_steps: int, every: int, expected: tuple[int, ...]
+) -> None:
+    fit = problem().with_steps(n_steps=n_steps).fit(NoPruning(every))
     steps, seconds, errors = zip(*fit.curve, strict=True)
-    assert steps == (8, 16, 20)
+    assert steps == expected
     assert list(seconds) == sorted(seconds)
     assert list(errors) == sorted(errors, reverse=True)
     assert errors[-1] == pytest.approx(2 * 36 * float(fit.mse.sum()))
 
 
-def test_a_fit_ends_when_all_blocks_are_done() -> None:
-    fit = problem().fit(AbsoluteMSEPruning(3), max_mse=1e9)
-    assert [step for step, _, _ in fit.curve] == [3]
-    assert bool(fit.converged.all())
-
-
-def test_converged_means_before_the_last_step() -> None:
-    assert not problem().fit(AbsoluteMSEPruning(20), max_mse=1e9).converged.any()
+@pytest.mark.parametrize(("every", "converged"), [(3, True), (20, False)])
+def test_a_fit_ends_when_all_blocks_converged_before_the_last_step(
+    every: int, converged: bool
+) -> None:
+    fit = problem().fit(AbsoluteMSEPruning(every), max_mse=1e9)
+    assert [step for step, _, _ in fit.curve] == [every]
+    assert fit.converged.tolist() == 12 * [converged]
 
 
 def test_the_first_check_has_nothing_to_compare_with() -> None:
@@ -237,35 +211,9 @@ def test_an_error_that_changes_is_no_plateau(changes: dict[str, Any], converged:
     assert fit.converged.tolist() == 12 * [converged]
 
 
-def test_an_error_that_stays_is_a_plateau() -> None:
-    given = problem()
-    given.targets[0] = 0.25  # the bias alone fits it
-    fit = given.fit(PlateauPruning(2, min_change=1e-12))
-    assert fit.converged.tolist() == [True] + [False] * 11
-
-
-@pytest.mark.parametrize("n_pixels", [1, 3])
-def test_fewer_pixels_than_features_are_fitted_exactly(n_pixels: int) -> None:
-    given = problem()
-    few = replace(given, encoded=given.encoded[:, :n_pixels], targets=given.targets[..., :n_pixels])
-    assert float(few.fit().mse.max()) < 1e-10
-
-
 def test_more_pixels_a_step_than_a_block_has_are_all() -> None:
     given = problem()
     same(given.with_steps(batch_pixels=99).fit(NEVER).parameters, given.fit(NEVER).parameters)
-
-
-def test_single_and_double_precision_start_alike() -> None:
-    given = problem().with_steps(n_steps=1)
-    single = given.single().fit().mse.double()
-    torch.testing.assert_close(single, given.fit().mse, rtol=1e-4, atol=0)
-
-
-def test_other_keys_see_other_pixels() -> None:
-    given = problem().with_steps(batch_pixels=10)
-    other = given.with_steps(key=(0, 1, "pixels")).fit().mse
-    assert not torch.equal(given.fit().mse, other)
 
 
 LONG = ((10, 1.0, 8.0), (20, 2.0, 4.0), (30, 3.0, 2.0))

@@ -72,9 +72,12 @@ def test_less_memory_gives_the_same_bits(most: int, changes: dict[str, Any]) -> 
     assert all(map(torch.equal, found, expected))
 
 
-def test_blocks_are_halved_until_they_fit_and_stay_so() -> None:
+def test_blocks_are_halved_until_they_fit_and_stay_so(caplog: pytest.LogCaptureFixture) -> None:
     tried: list[int] = []
-    level(small_machine(4, tried)).fit_chunk(0)
+    with caplog.at_level(logging.INFO, "miner.fitting.device"):
+        level(small_machine(4, tried)).fit_chunk(0)
+    sizes = [record.getMessage().rpartition(" ")[2] for record in caplog.records]
+    assert sizes == ["12", "6", "3"]
     assert tried == [25, 12, 6, 3, 3, 3, 3, 3, 3, 3, 3, 1]
     running = level(small_machine(4, tried), blocks_per_shard=16)
     running.fit_chunk(0)
@@ -88,13 +91,6 @@ def test_repeated_steps_are_not_reported_again() -> None:
     level(small_machine(4)).fit_chunk(0, reported.append)
     assert sum(reported) == 25 * 30
     assert min(reported) > 0
-
-
-def test_every_halving_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "miner.fitting.device"):
-        level(small_machine(4)).fit_chunk(0)
-    sizes = [record.getMessage().rpartition(" ")[2] for record in caplog.records]
-    assert sizes == ["12", "6", "3"]
 
 
 def test_a_block_that_does_not_fit_is_refused() -> None:

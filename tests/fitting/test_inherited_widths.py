@@ -1,7 +1,6 @@
 """Blocks of several widths that start from their parents: only from those of their own width."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,7 +14,7 @@ from miner.fitting.initialization import ParentFrameWeights, SharedWeights, Weig
 from miner.kernels.backend import CompiledBackend
 from miner.models.parameters import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
-from miner.representation import Representation, load
+from miner.representation import Representation
 
 STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are
 INHERITING = [SharedWeights(), SharedWeights(gain=0.5), ParentFrameWeights(1), ParentFrameWeights()]
@@ -26,7 +25,6 @@ class TwoWidths(Capacity):
     """Every third block is wider than the others."""
 
     def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
-        """The level's width, or two more."""
         return request.width + 2 * (torch.arange(len(request.n_pixels)) % 3 == 0)
 
 
@@ -57,7 +55,6 @@ def weights(request: pytest.FixtureRequest) -> Weights:
 
 @pytest.fixture(scope="module")
 def once(weights: Weights) -> Once:
-    """By the plain steps."""
     capacity = few_widths(max_refits=0)
     return Once(fit_widths(weights, capacity), capacity.rounds)
 
@@ -153,13 +150,6 @@ def test_a_blocks_error_is_what_rendering_gives(once: Once) -> None:
     expected = once.rounds[-1].mse
     assert len(found) == len(expected)
     torch.testing.assert_close(found, expected.double(), rtol=1e-2, atol=1e-10)
-
-
-def test_inherited_networks_survive_a_file(at_once: Representation, tmp_path: Path) -> None:
-    again = load(at_once.save(tmp_path))
-    for level in range(3):
-        assert torch.equal(again.reconstruct(level), at_once.reconstruct(level))
-        assert frames_of(again, level) == frames_of(at_once, level)
 
 
 @pytest.mark.parametrize("blocks_per_shard", [1, 7])

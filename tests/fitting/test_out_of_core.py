@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from problems import CPU, fit, fitter, noise
+from problems import CPU, finish, fit, fitter, noise
 from whole_fits import flat_and_busy, stored
 
 from miner.fitting.chunk import gather
@@ -59,9 +59,7 @@ def test_scratch_holds_no_more_than_two_reconstructions(tmp_path: Path) -> None:
     with Scratch(tmp_path) as scratch:
         running = fitter(noise(1, 64, 64), LocalSignalStore(CPU, scratch), **changes)
         for level in (3, 2, 1, 0):
-            level_fit = running.start_level(level)
-            shards = [level_fit.fit_chunk(chunk) for chunk in range(len(level_fit.chunks))]
-            running.finish_level(level_fit, shards)
+            finish(running, running.start_level(level))
             names = {path.stem for path in tmp_path.glob("*.npy")}
             coarser = {f"reconstruction_{level}"} if level else set()
             assert names == coarser | {f"signal_{n}" for n in range(1, level)}

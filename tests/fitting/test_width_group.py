@@ -121,13 +121,6 @@ def test_numbers_that_storage_cannot_hold_are_not_stored(storage: Storage, scale
     assert all(bool(tensor[kept].isfinite().all()) for tensor in found.parameters.values())
 
 
-def test_a_fit_that_goes_well_happens_once() -> None:
-    problems: list[BlockProblem] = []
-    found = fit(patches(), backend=recorded(CompiledBackend(), problems))
-    assert len(problems) == 1
-    assert not (found.diverged | found.diverged_again).any()
-
-
 @pytest.mark.parametrize("storage", [Float32Storage(), Float16Storage(), Int8Storage()])
 @pytest.mark.parametrize("readout", READOUTS)
 def test_a_rate_that_is_too_high_keeps_what_there_was(readout: Readout, storage: Storage) -> None:

@@ -32,12 +32,10 @@ def flat_and_busy(*sides: int) -> Tensor:
 
 
 def mse(signal: Tensor, representation: Representation) -> float:
-    """Error of the whole picture."""
     return float((representation.reconstruct() - signal).square().mean())
 
 
 def block_errors(representation: Representation, signal: Tensor) -> Tensor:
-    """Error of every block of the finest level."""
     error = (representation.reconstruct() - signal).square()
     return representation.spec.grid(0).block_means(error)
 
@@ -87,7 +85,6 @@ class Watched(TargetErrorCapacity):
     rounds: list[Round] = field(default_factory=list, compare=False)
 
     def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
-        """Record, then widen."""
         self.rounds.append(Round(widths.clone(), mse.clone(), request.max_mse))
         return super().widen(widths, mse, request)
 
@@ -99,16 +96,13 @@ class Doubled(Capacity):
     max_refits: int = 1
 
     def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
-        """The level's width."""
         return torch.full_like(request.n_pixels, request.width)
 
     def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
-        """Twice as much."""
         return 2 * widths
 
 
 def widths_of(representation: Representation, level: int = 0) -> dict[int, int]:
-    """The width of every stored block of a level."""
     return {
         block: width
         for shard in representation.shards[level]
@@ -117,7 +111,6 @@ def widths_of(representation: Representation, level: int = 0) -> dict[int, int]:
 
 
 def networks(representation: Representation, level: int = 0) -> dict[int, Parameters]:
-    """What is stored of every block of a level."""
     return {
         int(shard.blocks[row]): {name: tensor[n] for name, tensor in own.items()}
         for shard in representation.shards[level]

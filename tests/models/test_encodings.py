@@ -42,9 +42,3 @@ def test_cosines_are_orthogonal_over_a_patch() -> None:
     centres = (torch.arange(8, dtype=torch.float64) + 0.5) / 4 - 1
     encoded = CosineEncoding(7)(centres[None])
     torch.testing.assert_close(encoded @ encoded.T, 4 * torch.eye(7, dtype=torch.float64))
-
-
-def test_the_first_positional_frequency_takes_half_a_period_over_a_patch() -> None:
-    sine, cosine = PositionalEncoding(1)(torch.tensor([[-1.0, 1.0]], dtype=torch.float64))
-    assert sine.tolist() == pytest.approx([-1, 1])
-    assert cosine.tolist() == pytest.approx([0, 0], abs=1e-12)
