@@ -185,8 +185,8 @@ def draw(claim: Claim, lines: Sequence[Line], path: Path) -> None:
         heights, estimates = zip(*found, strict=True)
         means = [estimate.mean for estimate in estimates]
         spreads = [estimate.half_width or 0 for estimate in estimates]
-        style = {"fmt": marker, "markersize": 4, "capsize": 2, "label": f"equal {label}"}
-        axes.errorbar(means, heights, xerr=spreads, **style)
+        label = f"equal {label}"
+        axes.errorbar(means, heights, xerr=spreads, fmt=marker, ms=4, capsize=2, label=label)
     axes.axvline(0, color="0.5", linewidth=0.8)
     axes.set_yticks(range(len(lines)), [f"{line.value}: {line.condition}" for _, line in rows])
     note = f"PSNR minus that of {claim.factor}={claim.baseline} (dB), 95 % intervals over images"
