@@ -16,7 +16,7 @@ from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
 from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.models.parameters import Parameters, moved, repeat, select, where
-from miner.representation.render import by_frame, by_row
+from miner.representation.render import by_row
 from miner.signals.grid import coordinates
 
 T = TypeVar("T")
@@ -155,7 +155,7 @@ class WidthGroup:
         Padded pixels need no weights: they are in no batch's coordinates.
         """
         network, backend = self._network, self.settings.backend
-        for frame, members in by_frame(self.start.frames):
+        for frame, members in by_row(self.start.frames):
             for valid_size, among in by_row(self._patches.valid_sizes[members]):
                 points = coordinates(self.spec.patch_size, valid_size, frame)
                 encoded = network.mlp.encoding(points).to(self._device)

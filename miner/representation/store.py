@@ -11,9 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from miner.models.parameters import Parameters
-from miner.representation.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from miner.representation.shard import Shard, read_shard, shard_name, write_shard
-from miner.representation.spec import Spec
+from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.support.errors import ConfigError, RepresentationError
 from miner.support.files import TIMEOUT_S, wait_for_file
 
@@ -28,11 +27,7 @@ class ShardFolder:
         self._stored = lru_cache(maxsize=8)(self._read)  # neighbours are stored in few shards
 
     def open(self, name: str) -> Shard:
-        """Check a shard.
-
-        Raises:
-            RepresentationError: it is missing, damaged, or not of this representation.
-        """
+        """Check a shard; raises `RepresentationError` as `read_shard` does."""
         if Path(name).name != name or name in ("", "..", "."):
             raise RepresentationError(f"{self.folder}: shard {name!r} is outside the folder")
         return self.refer(read_shard(self.folder / name, self._spec))
@@ -68,13 +63,9 @@ class _FileParameters(Mapping[int, Parameters]):
 class FolderStore:
     """Writes shards as they are finished, and finds those of an earlier start of the run.
 
-    A shard is resumed if its file is whole and it has the present `parent_digest`: of what the fit
-    depends on (`digest`) and of all coarser levels' tensors. So a shard of another fit, or one with
-    other coarser levels, is fitted again. `fit` is for the manifest.
-
-    Of several processes one is the writer: it alone resumes shards and writes the manifest. The
-    others wait up to `timeout_s` for a file that a network disk shows late. All that writes raises
-    `OSError` if the disk is full, or the folder cannot be written.
+    A shard is resumed if it has the digest of the present fit (`digest`) and of the tensors of all
+    coarser levels. Of several processes only the writer resumes shards and writes the manifest; the
+    others wait up to `timeout_s` for files. Methods raise `OSError` if the folder takes no file.
     """
 
     def __init__(
@@ -95,11 +86,7 @@ class FolderStore:
         self._present: dict[int, Shard] = {}
 
     def begin(self) -> None:
-        """Make the folder, or read what an earlier start has left in it.
-
-        Raises:
-            ConfigError: another backend began it, which computes other bits.
-        """
+        """Make the folder, or read what is in it; raises `ConfigError` if it has other bits."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for part in self.folder.glob(".*.part"):  # of a process that was killed
             part.unlink()
@@ -119,18 +106,14 @@ class FolderStore:
         self._write_manifest()
 
     def join(self) -> None:
-        """Wait for the folder that the writer has begun.
-
-        Raises:
-            FileNotFoundError: this machine does not see it.
-        """
+        """Wait for the writer's folder; raises `FileNotFoundError` if it does not show."""
         wait_for_file(self.folder / MANIFEST, self._timeout_s)
 
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
-        """Resume a level's finished shards; gives the chunks that the writer has yet to fit.
+        """Resume a level's finished shards and return the chunks that the writer has yet to fit.
 
-        `chunks` are the blocks of each. A file that cannot be used is reported by its name. Other
-        processes than the writer get an empty list.
+        `chunks` are the blocks of each. A file that cannot be used is reported. Only the writer
+        resumes; the others get an empty list.
         """
         self._level, self._present = level, {}
         if not self._is_writer:
@@ -152,7 +135,7 @@ class FolderStore:
         return missing
 
     def add(self, shard: Shard) -> None:
-        """Write a shard whole or not at all; its parameters then stay in the file."""
+        """Write a shard, whose parameters then stay in its file."""
         written = write_shard(self.folder, shard, self._parent_digest)
         self._present[shard.chunk] = self._files.refer(written)
 
@@ -161,11 +144,7 @@ class FolderStore:
         return [replace(shard, stored={}) for shard in self._present.values()]
 
     def add_remote(self, shard_headers: Iterable[Shard]) -> None:
-        """Add shards that other processes have written.
-
-        Raises:
-            FileNotFoundError: this machine does not see a file.
-        """
+        """Add shards of other processes; raises `FileNotFoundError` if a file does not show."""
         for header in shard_headers:
             if header.chunk not in self._present:
                 wait_for_file(self.folder / header.file_name, self._timeout_s)

@@ -16,7 +16,7 @@ Index = tuple[slice, ...]
 
 
 class ArrayLike(Protocol):
-    """What is read box by box: a NumPy array, an array in a file, a Zarr array."""
+    """What is read and written box by box: a NumPy array, an array in a file, a Zarr array."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -27,10 +27,6 @@ class ArrayLike(Protocol):
         """Type of the values."""
 
     def __getitem__(self, index: Index, /) -> Any: ...
-
-
-class WritableArray(ArrayLike, Protocol):
-    """What is written box by box, too."""
 
     def __setitem__(self, index: Index, values: Any, /) -> None: ...
 
@@ -52,11 +48,7 @@ class NpyFile:
 
     @classmethod
     def create(cls, path: Path, shape: Sequence[int], dtype: DTypeLike) -> Self:
-        """Make a file and reserve its disk space, so that no later write runs out of it.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Make a file; raises `OSError` if the disk has no space for all of it."""
         array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
         with path.open("r+b") as stream:
             _reserve(stream.fileno(), array.offset, path.stat().st_size)
@@ -74,21 +66,16 @@ class NpyFile:
 
 
 class Scratch:
-    """Makes arrays: in files below a folder of its own, or in memory where the folder is None.
+    """Makes arrays in files below a folder, or in memory where the folder is None.
 
-    Entering and leaving a `with` statement removes the scratch files below the folder, those of
-    an earlier run included, and the folder itself. The folder is made for the first array.
+    Entering and leaving a `with` statement removes the folder, with files of an earlier run.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def array(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:
-        """A new array with undefined values and a name that is unique in this scratch.
-
-        Raises:
-            OSError: the disk is full.
-        """
+    def array(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> ArrayLike:
+        """A new array of undefined values; raises `OSError` if the disk is full."""
         if self._folder is None:
             return np.empty(tuple(shape), dtype)
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -87,7 +87,7 @@ def test_prediction_of_a_region_is_a_crop_of_the_whole(
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "reduce": reduce,
     "expand": lambda signal: expand(signal, (41, 68)),
-    "predict": lambda signal: predict(signal, (2, 5), ((5, 30), (11, 70))),
+    "predict": lambda coarser: predict(TensorSignal(coarser).read, (21, 34), ((5, 30), (11, 68))),
 }
 
 

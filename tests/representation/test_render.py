@@ -15,9 +15,9 @@ from miner.models.parameters import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramids.resample import expand
 from miner.representation import Representation, Shard, Spec
-from miner.representation.render import by_row, whole_patches
+from miner.representation.render import by_row
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
-from miner.signals.grid import CoordinateFrame, coordinates
+from miner.signals.grid import coordinates
 from miner.signals.regions import Region
 
 SPEC_2D, SPEC_3D = make_spec((23, 30)), make_spec((9, 13, 6))
@@ -39,10 +39,7 @@ def block_by_block(shown: Representation, level: int) -> Tensor:
     for shard, row in ((s, r) for s in shown.shards[level] for r in range(len(s.blocks))):
         (first,) = grid.positions(shard.blocks[row : row + 1]) * spec.patch_size
         (valid_size,) = grid.valid_sizes(shard.blocks[row : row + 1])
-        generation, *offset = shard.frames[row].tolist()
-        points = coordinates(
-            spec.patch_size, tuple(valid_size), CoordinateFrame(generation, tuple(offset))
-        )
+        points = coordinates(spec.patch_size, valid_size.tolist(), shard.frames[row].tolist())
         width = int(shard.widths[row])
         own = spec.storage.decode(shard.stored[width])
         one = select(own, (shard.widths[:row] == width).sum()[None])
@@ -73,15 +70,6 @@ def test_a_region_is_a_crop_of_the_whole(spec: Spec, level: int) -> None:
         torch.testing.assert_close(part, crop(whole, region), rtol=0, atol=1e-6)
 
     check()
-
-
-@given(regions((23, 30)))
-def test_whole_patches_hold_the_region(region: Region) -> None:
-    box = whole_patches(region, SPEC_2D.grid(0))
-    for (low, high), (first, end), side in zip(region, box, (23, 30), strict=True):
-        assert low - 3 <= first <= low < high <= end <= high + 3
-        assert first % 4 == 0
-        assert end % 4 == 0 or end == side
 
 
 def test_a_level_without_shards_is_its_prediction() -> None:
