@@ -1,6 +1,5 @@
 """Rendering against a loop over blocks, regions against the whole, a device against the CPU."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,19 +13,15 @@ from torch import Tensor
 from miner.models.parameters import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramids.resample import expand
-from miner.representation import Representation, Shard, Spec
+from miner.representation import Representation, Spec
 from miner.representation.render import by_row
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 from miner.signals.grid import coordinates
-from miner.signals.regions import Region
+from miner.signals.regions import Region, slices
 
 SPEC_2D, SPEC_3D = make_spec((23, 30)), make_spec((9, 13, 6))
 SHOWN = {spec: random_representation(spec) for spec in (SPEC_2D, SPEC_3D)}
 PYRAMIDS = [GaussianPyramid(), LaplacianPyramid()]
-
-
-def crop(values: Tensor, region: Region) -> Tensor:
-    return values[(slice(None), *(slice(low, high) for low, high in region))]
 
 
 def block_by_block(shown: Representation, level: int) -> Tensor:
@@ -67,7 +62,8 @@ def test_a_region_is_a_crop_of_the_whole(spec: Spec, level: int) -> None:
     @given(regions(shown.spec.level_sides[level]))
     def check(region: Region) -> None:
         part = shown.reconstruct(level, region)
-        torch.testing.assert_close(part, crop(whole, region), rtol=0, atol=1e-6)
+        expected = whole[(slice(None), *slices(region))]
+        torch.testing.assert_close(part, expected, rtol=0, atol=1e-6)
 
     check()
 
@@ -99,27 +95,6 @@ def test_rendering_uses_the_stored_numbers(storage: Storage) -> None:
     }
     wide = Representation(replace(shown.spec, storage=Float32Storage()), decoded)
     assert torch.equal(shown.reconstruct(), wide.reconstruct())
-
-
-def only(spec: Spec, shards: Sequence[Shard], width: int) -> Representation:
-    """The blocks that have this width."""
-    found = []
-    for shard in shards:
-        has = shard.widths == width
-        rows = {name: getattr(shard, name)[has] for name in ("blocks", "frames", "widths")}
-        if has.any():
-            found.append(replace(shard, **rows, stored={width: shard.stored[width]}))
-    return Representation(spec, {0: found})
-
-
-def test_blocks_of_each_width_are_rendered_independently() -> None:
-    spec = make_spec((23, 30), n_levels=1)
-    shards = random_representation(spec).shards[0]
-    widths = {width for shard in shards for width in shard.stored}
-    values = [only(spec, shards, width).reconstruct() for width in widths]
-    whole = Representation(spec, {0: shards}).reconstruct()
-    assert len(values) == 3
-    torch.testing.assert_close(torch.stack(values).sum(0), whole, rtol=0, atol=1e-6)
 
 
 def test_the_order_of_shards_does_not_matter() -> None:

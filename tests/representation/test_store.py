@@ -1,17 +1,16 @@
 """Shards are found by their blocks, read when they are needed, and written by several processes."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from samples import make_spec, random_representation, random_shard, random_shards
+from thread_ranks import ThreadRank, in_threads
 
 from miner.engine.module import refuse_differences
 from miner.representation import MANIFEST, FolderStore, load, read_manifest
 from miner.representation.render import ShardIndex
 from miner.representation.store import ShardFolder
-from miner.support.communication import SingleProcess
 from miner.support.errors import ConfigError, RepresentationError
 
 SPEC = make_spec((40, 36), n_levels=2)
@@ -124,23 +123,14 @@ def test_a_level_is_resumed_where_the_coarser_ones_are_the_same(
     assert fit_coarse(make(tmp_path), seed=1).shards == []
 
 
-class TwoRanks(SingleProcess):
-    """Rank 0, which always gathers this from rank 1."""
-
-    world_size = 2
-
-    def __init__(self, other: object) -> None:
-        self.other = other
-
-    def gather(self, value: Any) -> list[Any]:
-        return [value, self.other]
-
-
 @pytest.mark.parametrize(
     ("other", "words"),
     [(("EagerBackend", "digest"), "backend=eager"), (("CompiledBackend", "x"), "same command")],
 )
-def test_ranks_that_would_make_other_bits_are_refused(other: object, words: str) -> None:
+def test_ranks_that_would_make_other_bits_are_refused(other: tuple[str, str], words: str) -> None:
+    def work(ranks: ThreadRank) -> None:
+        refuse_differences(ranks, *(("CompiledBackend", "digest"), other)[ranks.rank])
+
     with pytest.raises(ConfigError, match=words):
-        refuse_differences(TwoRanks(other), "CompiledBackend", "digest")
-    refuse_differences(TwoRanks(("CompiledBackend", "digest")), "CompiledBackend", "digest")
+        in_threads(2, work)
+    in_threads(1, work)
