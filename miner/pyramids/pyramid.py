@@ -61,10 +61,9 @@ class GaussianPyramid(Pyramid):
 
 @dataclass(frozen=True)
 class LaplacianPyramid(Pyramid):
-    """Every active block fits what the coarser reconstruction lacks.
+    """Every active block fits what the coarser reconstruction lacks (MINER, arXiv 2202.03532).
 
-    As in section 3 of MINER (arXiv 2202.03532), but against the reconstruction and not the ideal
-    coarser level, so that errors of coarse levels do not accumulate.
+    MINER's residual is of the ideal coarser level; here, errors of coarse levels do not accumulate.
     """
 
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:

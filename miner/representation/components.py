@@ -27,7 +27,7 @@ def describe(component: Any) -> dict[str, Any]:
     return {TARGET: _name(type(component)), **values}
 
 
-def build(base: type[T], description: Any) -> T:
+def build(base: Any, description: Any) -> Any:
     """The component that `describe` described, its numbers within the ranges of the settings.
 
     Raises:

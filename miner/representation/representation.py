@@ -66,8 +66,7 @@ class Representation:
     ) -> Tensor:
         """The unclipped reconstruction in a region, `(C, *S)` float32, on the device.
 
-        Raises:
-            ValueError: no such level, a region outside it, or one too large for an array.
+        Raises `ValueError` for no such level, a region outside it, or one too large for an array.
         """
         spec = self.spec
         if not 0 <= level < spec.n_levels:
@@ -113,10 +112,8 @@ class Representation:
 def load(path: str | Path) -> Representation:
     """Load a representation from its folder, or from the folder of the run that made it.
 
-    All files are checked; their parameters stay on the disk until they are rendered.
-
-    Raises:
-        RepresentationError: the manifest or a shard is missing, damaged or foreign.
+    All files are checked; parameters stay on the disk until they are rendered. Raises
+    `RepresentationError` if the manifest or a shard is missing, damaged or foreign.
     """
     folder = Path(path)
     inner = folder / REPRESENTATION_FOLDER

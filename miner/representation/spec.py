@@ -114,8 +114,6 @@ class _NetworkData:
 
 @dataclass(frozen=True)
 class _SpecData:
-    """A spec in plain data, with components as `describe` gives them."""
-
     sides: tuple[int, ...]
     n_channels: int
     patch_size: int
@@ -150,11 +148,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check a folder's manifest, without the shards that it names.
-
-    Raises:
-        RepresentationError: it is missing, damaged or foreign, or of another version.
-    """
+    """Read a folder's manifest; raises `RepresentationError` if it cannot be used."""
     path = folder / MANIFEST
     try:
         text = read_regular_file(path, _MAX_BYTES)
@@ -181,16 +175,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _plain(spec: Spec) -> _SpecData:
-    models = [
-        _NetworkData(
-            model.mlp.width,
-            model.mlp.depth,
-            describe(model.mlp.encoding),
-            describe(model.mlp.activation),
-            describe(model.head),
-        )
-        for model in spec.models
-    ]
+    models = []
+    for model in spec.models:
+        mlp = model.mlp
+        described = describe(mlp.encoding), describe(mlp.activation), describe(model.head)
+        models.append(_NetworkData(mlp.width, mlp.depth, *described))
     components = describe(spec.pyramid), describe(spec.storage), asdict(spec.pixel_format)
     return _SpecData(spec.sides, spec.n_channels, spec.patch_size, *components, tuple(models))
 
@@ -200,24 +189,14 @@ def _built(data: _SpecData) -> Spec:
     if pixel_format.channels != data.n_channels:
         raise ValueError("n_channels: the pixel format has another number of channels")
     _check("levels", len(data.models), _MAX_LEVELS)
-    built = {
-        "pixel_format": pixel_format,
-        "pyramid": build(Pyramid, data.pyramid),  # type: ignore[type-abstract]
-        "storage": build(Storage, data.storage),  # type: ignore[type-abstract]
-        "models": tuple(_network(model, data) for model in data.models),
-    }
-    return Spec(**(vars(data) | built))
-
-
-def _network(data: _NetworkData, spec: _SpecData) -> BlockNetwork:
-    mlp = BlockMLP(
-        encoding=build(Encoding, data.encoding),  # type: ignore[type-abstract]
-        activation=build(Activation, data.activation),  # type: ignore[type-abstract]
-        width=data.width,
-        depth=data.depth,
-        n_axes=len(spec.sides),
-    )
-    return BlockNetwork(mlp, build(Head, data.head), spec.n_channels)  # type: ignore[type-abstract]
+    models = []
+    for model in data.models:
+        layers = build(Encoding, model.encoding), build(Activation, model.activation)
+        mlp = BlockMLP(*layers, model.width, model.depth, len(data.sides))
+        models.append(BlockNetwork(mlp, build(Head, model.head), data.n_channels))
+    sizes = data.sides, data.n_channels, data.patch_size
+    components = build(Pyramid, data.pyramid), build(Storage, data.storage)
+    return Spec(*sizes, *components, tuple(models), pixel_format)
 
 
 def _check(name: str, value: int, most: int) -> None:

@@ -32,10 +32,9 @@ class ArrayLike(Protocol):
 
 
 class NpyFile:
-    """An array in an `.npy` file, mapped into memory only while it is accessed.
+    """An array in an `.npy` file, mapped only while it is accessed: mapped pages count as memory.
 
-    Pages that stay mapped would count as this process's memory, up to the size of the file. Raises
-    `ValueError` if the file is damaged, cut short, or would have to be unpickled.
+    Raises `ValueError` if the file is damaged, cut short, or would have to be unpickled.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,7 +86,7 @@ class Scratch:
             (self._folder / f"{name}.npy").unlink()
 
     def clear(self) -> None:
-        """Remove all arrays, and the folder unless it holds other files."""
+        """Remove all arrays, and the folder unless it has other files."""
         if self._folder is not None and self._folder.is_dir():
             for path in scratch_files(self._folder):
                 path.unlink(missing_ok=True)
