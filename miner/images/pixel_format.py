@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from miner.signals.regions import Region
-from miner.signals.scratch import ArrayLike, Scratch, n_bytes
+from miner.signals.scratch import ArrayLike, Scratch, WritableArray, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
 
 PixelType = Literal["uint8", "uint16", "float32"]
@@ -173,7 +173,7 @@ def decoding(remedy: str = DAMAGED) -> Iterator[None]:
         raise ImageError(f"cannot be decoded ({reason}): {remedy}") from None
 
 
-def new_array(scratch: Scratch, name: str, shape: Sequence[int], dtype: DTypeLike) -> ArrayLike:
+def new_array(scratch: Scratch, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:
     """An uninitialised array for pixels, or an `ImageError` if there is no space for it."""
     size = mebibytes(n_bytes(shape, dtype))
     try:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class _FileParameters(Mapping[int, Parameters]):
         return len(self._read())
 
 
+@dataclass(eq=False)
 class FolderStore:
     """Writes shards as they are finished, and finds those of an earlier start of the run.
 
@@ -68,19 +69,16 @@ class FolderStore:
     others wait up to `timeout_s` for files. Methods raise `OSError` if the folder takes no file.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        spec: Spec,
-        fit: Mapping[str, Any],
-        digest: str,
-        is_writer: bool = True,
-        timeout_s: float = TIMEOUT_S,
-    ) -> None:
-        self.folder, self._spec, self._fit = folder, spec, fit
-        self._is_writer, self._timeout_s = is_writer, timeout_s
-        self._files = ShardFolder(folder, spec)
-        self._parent_digest, self._level = digest, spec.n_levels
+    folder: Path
+    spec: Spec
+    fit: Mapping[str, Any]
+    digest: str
+    is_writer: bool = True
+    timeout_s: float = TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        self._files = ShardFolder(self.folder, self.spec)
+        self._parent_digest, self._level = self.digest, self.spec.n_levels
         self._finished: dict[int, dict[str, str]] = {}  # levels, as the manifest lists them
         self._earlier: Mapping[int, Mapping[str, str]] = {}  # the same, of an earlier start
         self._present: dict[int, Shard] = {}
@@ -96,7 +94,7 @@ class FolderStore:
             except RepresentationError as error:  # shards have checksums and digests of their own
                 _LOG.warning("%s; it is written anew", error)
             else:
-                before, now = manifest.fit.get("backend"), self._fit.get("backend")
+                before, now = manifest.fit.get("backend"), self.fit.get("backend")
                 if before not in (None, now):
                     raise ConfigError(
                         f"{self.folder.parent}: was begun with {before}, and here {now} would go "
@@ -107,7 +105,7 @@ class FolderStore:
 
     def join(self) -> None:
         """Wait for the writer's folder; raises `FileNotFoundError` if it does not show."""
-        wait_for_file(self.folder / MANIFEST, self._timeout_s)
+        wait_for_file(self.folder / MANIFEST, self.timeout_s)
 
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
         """Resume a level's finished shards and return the chunks that the writer has yet to fit.
@@ -116,7 +114,7 @@ class FolderStore:
         resumes; the others get an empty list.
         """
         self._level, self._present = level, {}
-        if not self._is_writer:
+        if not self.is_writer:
             return []
         for chunk, blocks in enumerate(chunks):
             try:
@@ -147,7 +145,7 @@ class FolderStore:
         """Add shards of other processes; raises `FileNotFoundError` if a file does not show."""
         for header in shard_headers:
             if header.chunk not in self._present:
-                wait_for_file(self.folder / header.file_name, self._timeout_s)
+                wait_for_file(self.folder / header.file_name, self.timeout_s)
                 self._present[header.chunk] = self._files.refer(header)
 
     @property
@@ -158,7 +156,7 @@ class FolderStore:
     def finish_level(self) -> None:
         """Add the level's shards to the manifest, which the writer writes."""
         self._finished[self._level] = {shard.file_name: shard.sha256 for shard in self.shards}
-        if self._is_writer:
+        if self.is_writer:
             self._write_manifest()
         digests = [self._parent_digest, *(shard.tensors_sha256 for shard in self.shards)]
         self._parent_digest = hashlib.sha256(" ".join(digests).encode()).hexdigest()
@@ -171,7 +169,7 @@ class FolderStore:
 
     def _write_manifest(self) -> None:
         finer = {level: found for level, found in self._earlier.items() if level < self._level}
-        write_manifest(self.folder, Manifest(self._spec, finer | self._finished, self._fit))
+        write_manifest(self.folder, Manifest(self.spec, finer | self._finished, self.fit))
 
     def _resumed(self, chunk: int, blocks: Tensor) -> Shard | None:
         name = shard_name(self._level, chunk)

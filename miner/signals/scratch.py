@@ -16,7 +16,7 @@ Index = tuple[slice, ...]
 
 
 class ArrayLike(Protocol):
-    """What is read and written box by box: a NumPy array, an array in a file, a Zarr array."""
+    """What is read box by box: a NumPy array, an array in a file, a Zarr array."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -27,6 +27,10 @@ class ArrayLike(Protocol):
         """Type of the values."""
 
     def __getitem__(self, index: Index, /) -> Any: ...
+
+
+class WritableArray(ArrayLike, Protocol):
+    """What is written box by box, too."""
 
     def __setitem__(self, index: Index, values: Any, /) -> None: ...
 
@@ -73,7 +77,7 @@ class Scratch:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def array(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> ArrayLike:
+    def array(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:
         """A new array of undefined values; raises `OSError` if the disk is full."""
         if self._folder is None:
             return np.empty(tuple(shape), dtype)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miner.signals.regions import Region, slices
-from miner.signals.scratch import ArrayLike
+from miner.signals.scratch import WritableArray
 
 CPU = torch.device("cpu")
 
@@ -39,7 +39,7 @@ class WritableSignal(Signal):
 class ArraySignal(WritableSignal):
     """A signal in a float32 array `(C, *S)`, in memory or in a file."""
 
-    def __init__(self, array: ArrayLike, device: torch.device = CPU) -> None:
+    def __init__(self, array: WritableArray, device: torch.device = CPU) -> None:
         super().__init__(array.shape[0], array.shape[1:], device)
         self._array = array
 

@@ -117,8 +117,4 @@ def test_an_image_is_copied_to_the_device_if_it_fits(held_bytes: int, kind: type
         found = signal.read(REGION)
     assert isinstance(signal, kind)
     assert torch.equal(values(found), image.read(REGION))
-
-
-def test_an_image_that_is_on_the_device_is_not_copied() -> None:
-    image = ArraySignal(noise().numpy())
     assert LocalSignalStore(CPU, Scratch(None)).to_device("image", image) is image
