@@ -1,7 +1,5 @@
 """Rendering against a loop over blocks, regions against the whole, a device against the CPU."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from fake_device import FAKE, FakeDevice, values
@@ -22,6 +20,7 @@ from miner.signals.regions import Region, slices
 SPEC_2D, SPEC_3D = make_spec((23, 30)), make_spec((9, 13, 6))
 SHOWN = {spec: random_representation(spec) for spec in (SPEC_2D, SPEC_3D)}
 PYRAMIDS = [GaussianPyramid(), LaplacianPyramid()]
+STORAGES = [Float32Storage(), Float16Storage(), Int8Storage()]
 
 
 def block_by_block(shown: Representation, level: int) -> Tensor:
@@ -46,9 +45,12 @@ def block_by_block(shown: Representation, level: int) -> Tensor:
 
 
 @pytest.mark.parametrize("pyramid", PYRAMIDS)
+@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("sides", [(23, 30), (9, 13, 6), (1, 1), (1, 17)], ids=str)
-def test_rendering_is_a_loop_over_blocks(sides: tuple[int, ...], pyramid: Pyramid) -> None:
-    shown = random_representation(make_spec(sides, pyramid=pyramid))
+def test_rendering_is_a_loop_over_decoded_blocks(
+    sides: tuple[int, ...], storage: Storage, pyramid: Pyramid
+) -> None:
+    shown = random_representation(make_spec(sides, storage=storage, pyramid=pyramid))
     for level in range(3):
         torch.testing.assert_close(shown.reconstruct(level), block_by_block(shown, level))
 
@@ -86,20 +88,6 @@ def test_rendering_is_clipped_and_reconstruction_is_not() -> None:
     assert device.n_waits == 1  # the image is copied once, as a whole
 
 
-@pytest.mark.parametrize("storage", [Float16Storage(), Int8Storage()])
-def test_rendering_uses_the_stored_numbers(storage: Storage) -> None:
-    shown = random_representation(make_spec((23, 30), storage=storage))
-    decoded = {
-        level: [
-            replace(shard, stored={w: storage.decode(s) for w, s in shard.stored.items()})
-            for shard in shards
-        ]
-        for level, shards in shown.shards.items()
-    }
-    wide = Representation(replace(shown.spec, storage=Float32Storage()), decoded)
-    assert torch.equal(shown.reconstruct(), wide.reconstruct())
-
-
 def test_the_order_of_shards_does_not_matter() -> None:
     shown = SHOWN[SPEC_2D]
     backwards = {level: shards[::-1] for level, shards in shown.shards.items()}
@@ -131,7 +119,7 @@ def test_parameters_are_counted_for_active_blocks() -> None:
 
 @pytest.mark.parametrize("region", [((0, 23), (0, 30)), ((3, 5), (9, 30))])
 @pytest.mark.parametrize("pyramid", PYRAMIDS)
-@pytest.mark.parametrize("storage", [Float32Storage(), Float16Storage(), Int8Storage()])
+@pytest.mark.parametrize("storage", STORAGES)
 def test_a_region_is_rendered_on_the_device(
     storage: Storage, pyramid: Pyramid, region: Region
 ) -> None:
