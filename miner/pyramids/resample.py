@@ -3,8 +3,6 @@
 A level's prediction is the next coarser level, expanded.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -52,23 +50,6 @@ def expand(signal: Tensor, sides: tuple[int, ...]) -> Tensor:
     return signal.contiguous()
 
 
-def predict(
-    read: Callable[[Region], Tensor], coarser_sides: tuple[int, ...], region: Region
-) -> Tensor:
-    """Expand the next coarser level, which `read` reads in a region, over a region of a level."""
-    around = [
-        (max(0, low // 2 - 1), min(side, (high - 1) // 2 + 2))
-        for (low, high), side in zip(region, coarser_sides, strict=True)
-    ]
-    coarser = read(tuple(around))
-    doubled = expand(coarser, tuple(2 * side for side in coarser.shape[1:]))
-    crop = tuple(
-        (low - 2 * start, high - 2 * start)
-        for (low, high), (start, _) in zip(region, around, strict=True)
-    )
-    return doubled[(slice(None), *slices(crop))].contiguous()
-
-
 class ZeroSignal(Signal):
     """The prediction of the coarsest level."""
 
@@ -85,5 +66,15 @@ class ExpandedSignal(Signal):
         self._coarser = coarser
 
     def read(self, region: Region) -> Tensor:
-        """Expand a part of the coarser level."""
-        return predict(self._coarser.read, self._coarser.sides, region)
+        """Expand a part of the coarser level, with a halo of a pixel."""
+        around = [
+            (max(0, low // 2 - 1), min(side, (high - 1) // 2 + 2))
+            for (low, high), side in zip(region, self._coarser.sides, strict=True)
+        ]
+        coarser = self._coarser.read(tuple(around))
+        doubled = expand(coarser, tuple(2 * side for side in coarser.shape[1:]))
+        crop = tuple(
+            (low - 2 * start, high - 2 * start)
+            for (low, high), (start, _) in zip(region, around, strict=True)
+        )
+        return doubled[(slice(None), *slices(crop))].contiguous()

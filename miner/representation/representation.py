@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from miner.pyramids.resample import predict
+from miner.pyramids.resample import ExpandedSignal, ZeroSignal
 from miner.representation.render import ShardIndex, check_region, render_level
 from miner.representation.shard import Shard, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.representation.store import ShardFolder
 from miner.signals.regions import Region, sides_of, whole
-from miner.signals.signal import CPU
+from miner.signals.signal import CPU, Signal, SourceSignal
 from miner.support.errors import RepresentationError
 
 REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes it
@@ -82,20 +82,23 @@ class Representation:
                 f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
             )
         size = spec.patch_size
-        begins, ends = [low // size for low, _ in region], [-(-high // size) for _, high in region]
+        begins = [low // size for low, _ in region]
+        ends = [-(-high // size) for _, high in region]
         first = tuple(size * begin for begin in begins)
         last = [min(size * end, side) for end, side in zip(ends, grid.sides, strict=True)]
-        prediction = self._prediction(level, tuple(zip(first, last, strict=True)), device)
+        prediction = self._prediction(level, device).read(tuple(zip(first, last, strict=True)))
         near = self._index[level].near(begins, ends)
         rendered = render_level(spec, level, near, prediction, first)
         crop = [slice(r[0] - start, r[1] - start) for r, start in zip(region, first, strict=True)]
         return rendered[(slice(None), *crop)].contiguous()
 
-    def _prediction(self, level: int, box: Region, device: torch.device) -> Tensor:
+    def _prediction(self, level: int, device: torch.device) -> Signal:
+        n_channels, sides = self.spec.n_channels, self.spec.level_sides
         if self.spec.is_coarsest(level):
-            return torch.zeros(self.spec.n_channels, *sides_of(box), device=device)
-        coarser = partial(self.reconstruct, level + 1, device=device)
-        return predict(coarser, self.spec.level_sides[level + 1], box)
+            return ZeroSignal(n_channels, sides[level], device)
+        read = partial(self.reconstruct, level + 1, device=device)
+        coarser = SourceSignal(read, n_channels, sides[level + 1], device)
+        return ExpandedSignal(coarser, sides[level])
 
     def save(self, folder: str | Path) -> Path:
         """Write all shards and the manifest into a folder, which is made if need be."""
