@@ -144,7 +144,7 @@ def make_steps(backend: str) -> Callable[[int], None]:
     from miner.models.heads import LinearHead
     from miner.models.network import BlockMLP, BlockNetwork
     from miner.models.parameters import repeat
-    from miner.signals.grid import CoordinateFrame, coordinates
+    from miner.signals.grid import coordinates
 
     mlp = BlockMLP(CosineEncoding(INPUTS // 2), Sine(), WIDTH, DEPTH)
     generator = torch.Generator().manual_seed(0)
@@ -152,7 +152,7 @@ def make_steps(backend: str) -> Callable[[int], None]:
     targets = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").flatten(2)
     adam = partial(torch.optim.Adam, lr=0.02, betas=(0.9, 0.99))
     settings = StepSettings(1000, adam, ConstantSchedule(), LogMSELoss(), None, (0,))
-    encoded = mlp.encoding(coordinates(32, (32, 32), CoordinateFrame.own(2)))
+    encoded = mlp.encoding(coordinates(32, (32, 32)))
     start = repeat(mlp.draw(generator), N_BLOCKS)
     network = BlockNetwork(mlp, LinearHead(), 1)
     problem = BlockProblem(network, ClosedFormReadout(), settings, encoded, targets, start)

@@ -17,7 +17,7 @@ from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
 from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.models.parameters import Parameters, moved, repeat, select, where
-from miner.representation.render import by_frame, by_row
+from miner.representation.render import by_row
 from miner.signals.grid import coordinates
 
 T = TypeVar("T")
@@ -136,7 +136,7 @@ class WidthGroup:
     def _batches(self, fitted: Callable[[BlockProblem], T]) -> Iterator[tuple[Tensor, T]]:
         """Blocks with the same frame and real pixels, as many as memory holds, and their fits."""
         network, max_blocks = self._network, self.settings.backend.max_blocks
-        for frame, members in by_frame(self.start.frames):
+        for frame, members in by_row(self.start.frames):
             for valid_size, among in by_row(self._patches.valid_sizes[members]):
                 points = coordinates(self.spec.patch_size, valid_size, frame)
                 encoded = network.mlp.encoding(points).to(self._device)

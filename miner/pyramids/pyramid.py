@@ -1,7 +1,6 @@
-"""What the blocks of a level fit, and how their output joins the coarser levels.
+"""What the blocks of a level fit, and how their output is merged with the coarser levels.
 
-`s` is the signal at a level, `p` the prediction from the coarser levels (zero at the coarsest).
-Every pyramid keeps `merge(p, target(s, p)) = s`.
+`s` is a level's signal, `p` its prediction (zero at the coarsest); `merge(p, target(s, p)) = s`.
 """
 
 from abc import ABC, abstractmethod
@@ -62,10 +61,9 @@ class GaussianPyramid(Pyramid):
 
 @dataclass(frozen=True)
 class LaplacianPyramid(Pyramid):
-    """Every active block fits what the *actual* coarser reconstruction lacks.
+    """Every active block fits what the coarser reconstruction lacks (MINER, arXiv 2202.03532).
 
-    As in section 3 of MINER (arXiv 2202.03532), but against the reconstruction and not the ideal
-    coarser level, so that errors of coarse levels do not accumulate.
+    MINER's residual is of the ideal coarser level; here, errors of coarse levels do not accumulate.
     """
 
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:

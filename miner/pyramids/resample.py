@@ -1,8 +1,6 @@
-"""Reduce and expand signals by 2, whole or region by region.
+"""Reduce and expand signals `(C, *S)` by 2, whole or region by region; constants are kept exactly.
 
-Signals are `(C, *S)`: C channels over D spatial axes. Both operations are separable, so that one
-function serves images and volumes, and both keep constants exactly. A level's prediction is the
-next coarser level, expanded.
+A level's prediction is the next coarser level, expanded.
 """
 
 import torch
@@ -18,10 +16,7 @@ def half(sides: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def reduce(signal: Tensor) -> Tensor:
-    """Area mean over 2^D pixels; an odd side is first replicated by one at its end.
-
-    Takes `(C, *S)`, gives `(C, *ceil(S / 2))`.
-    """
+    """Area mean over 2^D pixels, `(C, *half(S))`; an odd side is first replicated at its end."""
     for axis in range(1, signal.ndim):
         before = (slice(None),) * axis
         even, odd = signal[(*before, slice(0, None, 2))], signal[(*before, slice(1, None, 2))]
@@ -33,14 +28,10 @@ def reduce(signal: Tensor) -> Tensor:
 
 
 def expand(signal: Tensor, sides: tuple[int, ...]) -> Tensor:
-    """Linear interpolation by exactly 2 with half-pixel centres and clamped edges.
+    """Linear interpolation of `(C, *half(sides))` to `(C, *sides)`, with clamped edges.
 
-    Takes `(C, *half(sides))`, gives `(C, *sides)`. Every output pixel is 3/4 of the nearest and 1/4
-    of the second nearest input pixel along each axis. The order of operations is fixed, so that a
-    region expands to the same bits as the whole.
-
-    Raises:
-        ValueError: the signal's sides are not half of `sides`.
+    The order of operations is fixed, so that a region expands to the same bits as the whole.
+    Raises `ValueError` if the signal has other sides.
     """
     if tuple(signal.shape[1:]) != half(sides):
         raise ValueError(
@@ -59,24 +50,6 @@ def expand(signal: Tensor, sides: tuple[int, ...]) -> Tensor:
     return signal.contiguous()
 
 
-def halo(region: Region, coarser_sides: tuple[int, ...]) -> Region:
-    """The part of the next coarser level that interpolation over a region reads."""
-    return tuple(
-        (max(0, low // 2 - 1), min(side, (high - 1) // 2 + 2))
-        for (low, high), side in zip(region, coarser_sides, strict=True)
-    )
-
-
-def predict(coarser: Tensor, coarser_first: tuple[int, ...], region: Region) -> Tensor:
-    """Expand a part of the next coarser level, which begins at `coarser_first`, over a region."""
-    doubled = expand(coarser, tuple(2 * side for side in coarser.shape[1:]))
-    crop = tuple(
-        (low - 2 * start, high - 2 * start)
-        for (low, high), start in zip(region, coarser_first, strict=True)
-    )
-    return doubled[(slice(None), *slices(crop))].contiguous()
-
-
 class ZeroSignal(Signal):
     """The prediction of the coarsest level."""
 
@@ -93,7 +66,15 @@ class ExpandedSignal(Signal):
         self._coarser = coarser
 
     def read(self, region: Region) -> Tensor:
-        """The same bits in any region."""
-        around = halo(region, self._coarser.sides)
-        first = tuple(low for low, _ in around)
-        return predict(self._coarser.read(around), first, region)
+        """Expand a part of the coarser level, with a halo of a pixel."""
+        around = [
+            (max(0, low // 2 - 1), min(side, (high - 1) // 2 + 2))
+            for (low, high), side in zip(region, self._coarser.sides, strict=True)
+        ]
+        coarser = self._coarser.read(tuple(around))
+        doubled = expand(coarser, tuple(2 * side for side in coarser.shape[1:]))
+        crop = tuple(
+            (low - 2 * start, high - 2 * start)
+            for (low, high), (start, _) in zip(region, around, strict=True)
+        )
+        return doubled[(slice(None), *slices(crop))].contiguous()

@@ -1,9 +1,8 @@
 """The stored product of a fit and how it is rendered, saved and loaded."""
 
-from miner.representation.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from miner.representation.representation import REPRESENTATION_FOLDER, Representation, load
 from miner.representation.shard import ChunkStats, Shard, write_shard
-from miner.representation.spec import Spec
+from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.representation.store import FolderStore
 
 __all__ = [

@@ -27,10 +27,8 @@ def describe(component: Any) -> dict[str, Any]:
     return {TARGET: _name(type(component)), **values}
 
 
-def build(base: type[T], description: Any) -> T:
-    """The component that `describe` described.
-
-    Its numbers have the ranges of the settings of the same name.
+def build(base: Any, description: Any) -> Any:
+    """The component that `describe` described, its numbers within the ranges of the settings.
 
     Raises:
         ValueError: not a description, a class that is unknown or no `base`, or wrong fields.
@@ -56,11 +54,7 @@ def build(base: type[T], description: Any) -> T:
 
 
 def from_fields(cls: type[T], values: dict[str, Any]) -> T:
-    """A dataclass made of plain data, of which every field has the type that it declares.
-
-    Raises:
-        ValueError: a field that is unknown, missing or wrong, a number that is not finite.
-    """
+    """A dataclass of plain data; raises `ValueError` if a field is unknown, missing or wrong."""
     unknown = sorted(set(values) - {f.name for f in fields(cls)})  # type: ignore[arg-type]
     if unknown:
         raise ValueError(f"{_name(cls)}: has no field {shorten(unknown[0])}")
@@ -83,7 +77,6 @@ def shorten(value: Any) -> str:
 
 @contextmanager
 def _one_line_errors(subject: str) -> Iterator[None]:
-    """Report the first field that is wrong, with its value and the rule."""
     try:
         yield
     except ValidationError as error:

@@ -10,7 +10,7 @@ from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters, moved, select
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
-from miner.signals.grid import CoordinateFrame, PatchGrid, coordinates
+from miner.signals.grid import PatchGrid, coordinates
 from miner.signals.regions import Region
 
 _BATCH_PIXELS = 2**18
@@ -21,11 +21,7 @@ Outputs = Callable[[BlockNetwork, Parameters, Tensor], Tensor]
 
 
 def check_region(region: Region, sides: tuple[int, ...]) -> None:
-    """Refuse what is not a box of whole pixels inside a level.
-
-    Raises:
-        ValueError: the region, and the level's sides.
-    """
+    """Raise `ValueError` for what is not a box of whole pixels inside a level."""
     try:
         inside = len(region) == len(sides) and all(
             0 <= index(low) < index(high) <= side
@@ -53,12 +49,6 @@ class ShardIndex:
         return [self._shards[n] for n in torch.nonzero(begins_before & ends_after).flatten()]
 
 
-def by_frame(frames: Tensor) -> Iterator[tuple[CoordinateFrame, Tensor]]:
-    """The distinct rows of frames `(B, 1 + D)` and the numbers of the blocks that have each."""
-    for (generation, *offset), members in by_row(frames):
-        yield CoordinateFrame(generation, tuple(offset)), members
-
-
 def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
     """The distinct rows of `(B, N)`, ascending, and the numbers of the blocks that have each."""
     if len(rows) and bool((rows == rows[0]).all()):  # as nearly always; sorting takes longer
@@ -78,10 +68,9 @@ def render_level(
     first: tuple[int, ...],
     outputs: Outputs = BlockNetwork.outputs,
 ) -> Tensor:
-    """Join a level's active blocks to its prediction `(C, *box)`, on the prediction's device.
+    """Merge a level's active blocks into its prediction `(C, *box)`, on the prediction's device.
 
-    The box begins at pixel `first` of the level, on a patch's corner, and ends on patches' borders
-    or the level's own; blocks outside it are left out. Never clipped.
+    The box, of whole patches, begins at pixel `first` of the level; blocks outside it are left out.
     """
     box = PatchGrid(tuple(prediction.shape[1:]), spec.patch_size)
     corner, device = torch.tensor(first) // spec.patch_size, prediction.device
@@ -105,25 +94,13 @@ def render_level(
 def _patches(
     spec: Spec, model: BlockNetwork, parameters: Parameters, frames: Tensor, outputs: Outputs
 ) -> Tensor:
-    """Outputs of decoded blocks of one network, `(B, C, *[patch_size] * D)`.
-
-    Computed on the parameters' device; frames `(B, 1 + D)` are in the host's memory.
-    """
+    """Outputs of decoded blocks `(B, C, *[patch_size] * D)`; frames are in the host's memory."""
     sides, device = (spec.patch_size,) * len(spec.sides), next(iter(parameters.values())).device
     patches = torch.empty(len(frames), spec.n_channels, *sides, device=device)
     batch_pixels = _BATCH_PIXELS if device.type == "cpu" else _DEVICE_BATCH_PIXELS
-    for frame, members in by_frame(frames):
+    for frame, members in by_row(frames):
         encoded = model.mlp.encoding(coordinates(spec.patch_size, sides, frame)).to(device)
         for batch in members.to(device).split(max(1, batch_pixels // encoded.shape[1])):
             values = outputs(model, select(parameters, batch), encoded)
             patches[batch] = values.unflatten(-1, sides)
     return patches
-
-
-def whole_patches(region: Region, grid: PatchGrid) -> Region:
-    """The smallest box of whole patches around a region, within the level."""
-    size = grid.patch_size
-    return tuple(
-        (low // size * size, min(side, -(-high // size) * size))
-        for (low, high), side in zip(region, grid.sides, strict=True)
-    )

@@ -3,33 +3,30 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from miner.pyramids.resample import halo, predict
-from miner.representation.manifest import MANIFEST, Manifest, read_manifest, write_manifest
-from miner.representation.render import ShardIndex, check_region, render_level, whole_patches
+from miner.pyramids.resample import ExpandedSignal, ZeroSignal
+from miner.representation.render import ShardIndex, check_region, render_level
 from miner.representation.shard import Shard, write_shard
-from miner.representation.spec import Spec
+from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.representation.store import ShardFolder
 from miner.signals.regions import Region, sides_of, whole
-from miner.signals.signal import CPU
+from miner.signals.signal import CPU, Signal, SourceSignal
 from miner.support.errors import RepresentationError
 
+REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes it
 _MAX_VALUES = 2**32  # 16 GiB
-
-REPRESENTATION_FOLDER = "representation"
-"""Name of a representation's folder in the folder of the run that makes it."""
 
 
 class Representation:
     """A pyramid of block networks: a spec and the shards of each level.
 
-    A level without shards adds nothing to the coarser ones, so a representation of which only the
-    coarse levels are fitted renders too.
+    It renders with the coarse levels alone: a level without shards is its prediction.
     """
 
     def __init__(self, spec: Spec, shards: Mapping[int, Sequence[Shard]]) -> None:
@@ -47,9 +44,9 @@ class Representation:
 
     def level_parameters(self, level: int) -> int:
         """Stored numbers of one level's block networks."""
-        widths = [width for shard in self.shards.get(level, ()) for width in shard.widths.tolist()]
-        counts = Counter(widths).items()
-        return sum(n * self.spec.model(level, width).n_parameters for width, n in counts)
+        shards = self.shards.get(level, ())
+        counts = Counter(width for shard in shards for width in shard.widths.tolist())
+        return sum(n * self.spec.model(level, width).n_parameters for width, n in counts.items())
 
     def active_blocks(self, level: int) -> Tensor:
         """Numbers of the blocks of a level that have a network, ascending."""
@@ -61,17 +58,15 @@ class Representation:
         """The image at a level, clipped to the unit range: `(C, *S)` float32.
 
         `region` is ((first, end), ...) in that level's pixels, rows first; None is the whole level.
-        It is computed on the device.
         """
         return self.reconstruct(level, region, device).clamp(0, 1).cpu().numpy()
 
     def reconstruct(
         self, level: int = 0, region: Region | None = None, device: torch.device = CPU
     ) -> Tensor:
-        """The unclipped reconstruction r_j in a region, `(C, *S)` float32, on the device.
+        """The unclipped reconstruction in a region, `(C, *S)` float32, on the device.
 
-        Raises:
-            ValueError: no such level, a region outside it, or one too large for an array.
+        Raises `ValueError` for no such level, a region outside it, or one too large for an array.
         """
         spec = self.spec
         if not 0 <= level < spec.n_levels:
@@ -86,21 +81,24 @@ class Representation:
                 f"region={region}: {n_values} values are too many for one array, which may have "
                 f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
             )
-        box, size = whole_patches(region, grid), spec.patch_size
-        first = tuple(low for low, _ in box)
-        near = self._index[level].near(
-            [low // size for low in first], [-(-high // size) for _, high in box]
-        )
-        rendered = render_level(spec, level, near, self._prediction(level, box, device), first)
+        size = spec.patch_size
+        begins = [low // size for low, _ in region]
+        ends = [-(-high // size) for _, high in region]
+        first = tuple(size * begin for begin in begins)
+        last = [min(size * end, side) for end, side in zip(ends, grid.sides, strict=True)]
+        prediction = self._prediction(level, device).read(tuple(zip(first, last, strict=True)))
+        near = self._index[level].near(begins, ends)
+        rendered = render_level(spec, level, near, prediction, first)
         crop = [slice(r[0] - start, r[1] - start) for r, start in zip(region, first, strict=True)]
         return rendered[(slice(None), *crop)].contiguous()
 
-    def _prediction(self, level: int, box: Region, device: torch.device) -> Tensor:
+    def _prediction(self, level: int, device: torch.device) -> Signal:
+        n_channels, sides = self.spec.n_channels, self.spec.level_sides
         if self.spec.is_coarsest(level):
-            return torch.zeros(self.spec.n_channels, *sides_of(box), device=device)
-        around = halo(box, self.spec.level_sides[level + 1])
-        coarser = self.reconstruct(level + 1, around, device)
-        return predict(coarser, tuple(low for low, _ in around), box)
+            return ZeroSignal(n_channels, sides[level], device)
+        read = partial(self.reconstruct, level + 1, device=device)
+        coarser = SourceSignal(read, n_channels, sides[level + 1], device)
+        return ExpandedSignal(coarser, sides[level])
 
     def save(self, folder: str | Path) -> Path:
         """Write all shards and the manifest into a folder, which is made if need be."""
@@ -117,11 +115,8 @@ class Representation:
 def load(path: str | Path) -> Representation:
     """Load a representation from its folder, or from the folder of the run that made it.
 
-    Needs no configuration and imports nothing that the files name. All files are checked; their
-    parameters stay on the disk until they are rendered.
-
-    Raises:
-        RepresentationError: the manifest or a shard is missing, damaged or foreign.
+    All files are checked; parameters stay on the disk until they are rendered. Raises
+    `RepresentationError` if the manifest or a shard is missing, damaged or foreign.
     """
     folder = Path(path)
     inner = folder / REPRESENTATION_FOLDER
@@ -140,9 +135,8 @@ def _open_level(files: ShardFolder, level: int, checksums: Mapping[str, str]) ->
     shards = [files.open(name) for name in checksums]
     for shard, (name, sha256) in zip(shards, checksums.items(), strict=True):
         if (shard.level, shard.file_name, shard.sha256) != (level, name, sha256):
-            raise RepresentationError(
-                f"{files.folder / name}: not the shard that the manifest names"
-            )
+            path = files.folder / name
+            raise RepresentationError(f"{path}: not the shard that the manifest names")
     blocks = _blocks(shards)
     if len(blocks.unique()) != len(blocks):
         raise RepresentationError(f"{files.folder}: level {level} holds the same block twice")

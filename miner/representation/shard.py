@@ -1,8 +1,4 @@
-"""One finished chunk of blocks, and its file.
-
-A shard file is safetensors (data only, nothing is unpickled) with the chunk's block numbers, stored
-parameters and metadata. One checksum covers the tensors, another that one and the metadata.
-"""
+"""One finished chunk of blocks, and its safetensors file: tensors, metadata and their checksums."""
 
 import hashlib
 import json
@@ -34,17 +30,14 @@ def shard_name(level: int, chunk: int) -> str:
 
 @dataclass(frozen=True)
 class ChunkStats:
-    """How a chunk's fit went. `curve` holds (step, seconds, summed squared error) triples.
-
-    `n_diverged` blocks were fitted again at a tenth of the rate.
-    """
+    """How a chunk's fit went."""
 
     n_active: int
     n_converged: int
     n_fresh: int
-    n_diverged: int
+    n_diverged: int  # fitted again at a tenth of the rate
     seconds: float
-    curve: tuple[tuple[int, float, float], ...]
+    curve: tuple[tuple[int, float, float], ...]  # (step, seconds, summed squared error)
 
 
 @dataclass(frozen=True)
@@ -52,8 +45,8 @@ class Shard:
     """Stored blocks of one chunk: numbers `(B,)` ascending, frames `(B, 1 + D)`, widths `(B,)`.
 
     `stored` holds, for each width, the stored tensors of the blocks that have it, in their order.
-    A shard that was written or read has the checksum of its file and that of its tensors, and the
-    digest of what it was fitted on, which a resumed fit compares.
+    A shard that was written or read has the checksums of its file and of its tensors, and the
+    digest of what its fit depended on.
     """
 
     level: int
@@ -74,11 +67,9 @@ class Shard:
 
 
 def write_shard(folder: Path, shard: Shard, parent_digest: str = "") -> Shard:
-    """Write a shard whole or not at all; gives it with its digests.
+    """Write a shard whole or not at all, and return it with its digests.
 
-    Raises:
-        ValueError: a number is not finite; nothing is written.
-        OSError: the disk is full, or the folder cannot be written.
+    Raises `ValueError` if a number is not finite, `OSError` if the folder takes no file.
     """
     tensors = _joined(shard)
     if not _is_finite(tensors):
@@ -99,11 +90,7 @@ def write_shard(folder: Path, shard: Shard, parent_digest: str = "") -> Shard:
 
 
 def read_shard(path: Path, spec: Spec) -> Shard:
-    """Read and check a shard.
-
-    Raises:
-        RepresentationError: the file is missing, damaged, or not of this representation.
-    """
+    """A shard; raises `RepresentationError` if it is missing, damaged, or of other networks."""
     try:
         _require(path.is_file() or not path.exists(), "no plain file")
         with safe_open(path, framework="pt") as file:
@@ -151,7 +138,7 @@ def _check_blocks(blocks: Tensor, frames: Tensor, widths: Tensor, level: int, sp
 
 
 def _joined(shard: Shard) -> Parameters:
-    """The tensors of a file: all numbers of one type, flat, in one tensor."""
+    """The tensors of a file, in which all numbers of one type are one flat tensor."""
     tensors = {"blocks": shard.blocks.int(), "widths": shard.widths.short()}
     if shard.frames.any():
         tensors["frames"] = shard.frames.int()
@@ -165,7 +152,6 @@ def _joined(shard: Shard) -> Parameters:
 def _split(
     tensors: Mapping[str, Tensor], level: int, widths: Tensor, spec: Spec
 ) -> dict[int, Parameters]:
-    """Undo what `_joined` joined: the spec knows the shapes."""
     rest = {kind: tensor.flatten() for kind, tensor in tensors.items()}
     stored: dict[int, Parameters] = {}
     for width in widths.unique().tolist():

@@ -60,8 +60,7 @@ class Float16Storage(Storage):
 class Int8Storage(Storage):
     """One byte a parameter, with one float16 scale per block and tensor.
 
-    Tensors with a single number per block (a trained frequency) are float16: a scale would cost as
-    much as it saves.
+    Tensors with a single number per block, for which a scale saves nothing, are float16.
     """
 
     def encode(self, parameters: Mapping[str, Tensor]) -> Parameters:
@@ -91,5 +90,4 @@ class Int8Storage(Storage):
 
 
 def _per_block(numbers: Tensor, tensor: Tensor) -> Tensor:
-    """Numbers `(B,)` in the shape that multiplies a tensor `(B, ...)`."""
     return numbers.view(-1, *[1] * (tensor.ndim - 1))

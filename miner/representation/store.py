@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from miner.models.parameters import Parameters
-from miner.representation.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from miner.representation.shard import Shard, read_shard, shard_name, write_shard
-from miner.representation.spec import Spec
+from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.support.errors import ConfigError, RepresentationError
 from miner.support.files import TIMEOUT_S, wait_for_file
 
@@ -28,11 +27,7 @@ class ShardFolder:
         self._stored = lru_cache(maxsize=8)(self._read)  # neighbours are stored in few shards
 
     def open(self, name: str) -> Shard:
-        """Check a shard.
-
-        Raises:
-            RepresentationError: it is missing, damaged, or not of this representation.
-        """
+        """Check a shard; raises `RepresentationError` as `read_shard` does."""
         if Path(name).name != name or name in ("", "..", "."):
             raise RepresentationError(f"{self.folder}: shard {name!r} is outside the folder")
         return self.refer(read_shard(self.folder / name, self._spec))
@@ -65,41 +60,31 @@ class _FileParameters(Mapping[int, Parameters]):
         return len(self._read())
 
 
+@dataclass(eq=False)
 class FolderStore:
     """Writes shards as they are finished, and finds those of an earlier start of the run.
 
-    A shard is resumed if its file is whole and it has the present `parent_digest`: of what the fit
-    depends on (`digest`) and of all coarser levels' tensors. So a shard of another fit, or one with
-    other coarser levels, is fitted again. `fit` is for the manifest.
-
-    Of several processes one is the writer: it alone resumes shards and writes the manifest. The
-    others wait up to `timeout_s` for a file that a network disk shows late. All that writes raises
-    `OSError` if the disk is full, or the folder cannot be written.
+    A shard is resumed if it has the digest of the present fit (`digest`) and of the tensors of all
+    coarser levels. Of several processes only the writer resumes shards and writes the manifest; the
+    others wait up to `timeout_s` for files. Methods raise `OSError` if the folder takes no file.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        spec: Spec,
-        fit: Mapping[str, Any],
-        digest: str,
-        is_writer: bool = True,
-        timeout_s: float = TIMEOUT_S,
-    ) -> None:
-        self.folder, self._spec, self._fit = folder, spec, fit
-        self._is_writer, self._timeout_s = is_writer, timeout_s
-        self._files = ShardFolder(folder, spec)
-        self._parent_digest, self._level = digest, spec.n_levels
+    folder: Path
+    spec: Spec
+    fit: Mapping[str, Any]
+    digest: str
+    is_writer: bool = True
+    timeout_s: float = TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        self._files = ShardFolder(self.folder, self.spec)
+        self._parent_digest, self._level = self.digest, self.spec.n_levels
         self._finished: dict[int, dict[str, str]] = {}  # levels, as the manifest lists them
         self._earlier: Mapping[int, Mapping[str, str]] = {}  # the same, of an earlier start
         self._present: dict[int, Shard] = {}
 
     def begin(self) -> None:
-        """Make the folder, or read what an earlier start has left in it.
-
-        Raises:
-            ConfigError: another backend began it, which computes other bits.
-        """
+        """Make the folder, or read what is in it; raises `ConfigError` if it has other bits."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for part in self.folder.glob(".*.part"):  # of a process that was killed
             part.unlink()
@@ -109,7 +94,7 @@ class FolderStore:
             except RepresentationError as error:  # shards have checksums and digests of their own
                 _LOG.warning("%s; it is written anew", error)
             else:
-                before, now = manifest.fit.get("backend"), self._fit.get("backend")
+                before, now = manifest.fit.get("backend"), self.fit.get("backend")
                 if before not in (None, now):
                     raise ConfigError(
                         f"{self.folder.parent}: was begun with {before}, and here {now} would go "
@@ -119,21 +104,17 @@ class FolderStore:
         self._write_manifest()
 
     def join(self) -> None:
-        """Wait for the folder that the writer has begun.
-
-        Raises:
-            FileNotFoundError: this machine does not see it.
-        """
-        wait_for_file(self.folder / MANIFEST, self._timeout_s)
+        """Wait for the writer's folder; raises `FileNotFoundError` if it does not show."""
+        wait_for_file(self.folder / MANIFEST, self.timeout_s)
 
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
-        """Resume a level's finished shards; gives the chunks that the writer has yet to fit.
+        """Resume a level's finished shards and return the chunks that the writer has yet to fit.
 
-        `chunks` are the blocks of each. A file that cannot be used is reported by its name. Other
-        processes than the writer get an empty list.
+        `chunks` are the blocks of each. A file that cannot be used is reported. Only the writer
+        resumes; the others get an empty list.
         """
         self._level, self._present = level, {}
-        if not self._is_writer:
+        if not self.is_writer:
             return []
         for chunk, blocks in enumerate(chunks):
             try:
@@ -152,7 +133,7 @@ class FolderStore:
         return missing
 
     def add(self, shard: Shard) -> None:
-        """Write a shard whole or not at all; its parameters then stay in the file."""
+        """Write a shard, whose parameters then stay in its file."""
         written = write_shard(self.folder, shard, self._parent_digest)
         self._present[shard.chunk] = self._files.refer(written)
 
@@ -161,14 +142,10 @@ class FolderStore:
         return [replace(shard, stored={}) for shard in self._present.values()]
 
     def add_remote(self, shard_headers: Iterable[Shard]) -> None:
-        """Add shards that other processes have written.
-
-        Raises:
-            FileNotFoundError: this machine does not see a file.
-        """
+        """Add shards of other processes; raises `FileNotFoundError` if a file does not show."""
         for header in shard_headers:
             if header.chunk not in self._present:
-                wait_for_file(self.folder / header.file_name, self._timeout_s)
+                wait_for_file(self.folder / header.file_name, self.timeout_s)
                 self._present[header.chunk] = self._files.refer(header)
 
     @property
@@ -179,7 +156,7 @@ class FolderStore:
     def finish_level(self) -> None:
         """Add the level's shards to the manifest, which the writer writes."""
         self._finished[self._level] = {shard.file_name: shard.sha256 for shard in self.shards}
-        if self._is_writer:
+        if self.is_writer:
             self._write_manifest()
         digests = [self._parent_digest, *(shard.tensors_sha256 for shard in self.shards)]
         self._parent_digest = hashlib.sha256(" ".join(digests).encode()).hexdigest()
@@ -192,7 +169,7 @@ class FolderStore:
 
     def _write_manifest(self) -> None:
         finer = {level: found for level, found in self._earlier.items() if level < self._level}
-        write_manifest(self.folder, Manifest(self._spec, finer | self._finished, self._fit))
+        write_manifest(self.folder, Manifest(self.spec, finer | self._finished, self.fit))
 
     def _resumed(self, chunk: int, blocks: Tensor) -> Shard | None:
         name = shard_name(self._level, chunk)

@@ -5,7 +5,7 @@ Axis letters of the whole package: `B` blocks, `P` pixels of a block, `D` coordi
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,10 +17,9 @@ from miner.signals.regions import TILE_SIDE, Region, tiles
 
 @dataclass(frozen=True)
 class PatchGrid:
-    """The patches of `patch_size` pixels a side that cover a signal; row-major block numbers.
+    """The patches of `patch_size` pixels a side that cover a signal, numbered row by row.
 
-    Patches at the far edges may have fewer real pixels. Block numbers and positions are tensors in
-    the host's memory; signals and their patches are on any device.
+    Block numbers and positions are in the host's memory, signals and patches on any device.
     """
 
     sides: tuple[int, ...]
@@ -63,10 +62,8 @@ class PatchGrid:
 
     def blocks_in(self, region: Region) -> Tensor:
         """Numbers of the patches that a box of whole patches holds, row-major, `(B,)`."""
-        axes = [
-            torch.arange(low // self.patch_size, -(-high // self.patch_size))
-            for low, high in region
-        ]
+        size = self.patch_size
+        axes = [torch.arange(low // size, -(-high // size)) for low, high in region]
         return self.numbers(torch.cartesian_prod(*axes).reshape(-1, len(axes)))
 
     def valid_sizes(self, blocks: Tensor) -> Tensor:
@@ -102,32 +99,19 @@ class PatchGrid:
         return sums / n_values.to(signal.device)
 
 
-@dataclass(frozen=True)
-class CoordinateFrame:
-    """The part of an ancestor's coordinate box that a block covers.
+def coordinates(
+    patch_size: int, valid_size: Sequence[int], frame: Sequence[int] | None = None
+) -> Tensor:
+    """Centres of the real pixels of a patch, `(D, P)` in [-1, 1], row-major.
 
-    `generation` g halves the box g times; `offset` is one of the 2^g parts along each axis.
-    Generation 0 is the box of the block itself, [-1, 1] along every axis.
+    `frame` is (g, *offset) for a patch in the coordinates of an ancestor, whose box is halved g
+    times along each axis; None is the patch's box alone. Along an axis of that, pixel i is at
+    `(i + 0.5) * 2 / patch_size - 1`.
     """
-
-    generation: int
-    offset: tuple[int, ...]
-
-    @staticmethod
-    def own(n_axes: int) -> "CoordinateFrame":
-        """The frame of a block that inherits nothing."""
-        return CoordinateFrame(0, (0,) * n_axes)
-
-
-def coordinates(patch_size: int, valid_size: tuple[int, ...], frame: CoordinateFrame) -> Tensor:
-    """Pixel centres of a patch, `(D, P)` in [-1, 1], over its real pixels only, row-major.
-
-    Along an axis, pixel i in generation 0 is at `(i + 0.5) * 2 / patch_size - 1`; in an ancestor's
-    frame the same interval is mapped into the block's part of the box.
-    """
+    generation, *offsets = frame or (0,) * (1 + len(valid_size))
     axes = []
-    for pixels, offset in zip(valid_size, frame.offset, strict=True):
+    for pixels, offset in zip(valid_size, offsets, strict=True):
         unit = (torch.arange(pixels, dtype=torch.float64) + 0.5) / patch_size
-        axes.append(2 * (unit + offset) / 2**frame.generation - 1)
+        axes.append(2 * (unit + offset) / 2**generation - 1)
     mesh = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([axis.flatten() for axis in mesh]).float()

@@ -1,19 +1,12 @@
 """Boxes of pixels, and the tiles that large images are worked on by."""
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 
 Region = tuple[tuple[int, int], ...]
 """A box of pixels: (first, one past the last) along each axis, rows first."""
 
-TILE_SIDE = 1024
-"""Pixels along a side of a tile, more or less: bounds memory, changes no result."""
-
-DEVICE_TILE_SIDE = 2048
-"""The same on a GPU, which small tiles leave idle, for signals of a few channels."""
-
-_DEVICE_TILE_VALUES = 2**24
+TILE_SIDE = 1024  # bounds memory, changes no result
 
 
 def whole(sides: Sequence[int]) -> Region:
@@ -29,13 +22,6 @@ def sides_of(region: Region) -> tuple[int, ...]:
 def slices(region: Region) -> tuple[slice, ...]:
     """The region as an index of an array."""
     return tuple(slice(first, end) for first, end in region)
-
-
-def tile_side(device_type: str, n_channels: int) -> int:
-    """Pixels along a side of a tile that is worked on by a device of this type."""
-    if device_type == "cpu":
-        return TILE_SIDE
-    return min(DEVICE_TILE_SIDE, max(TILE_SIDE, math.isqrt(_DEVICE_TILE_VALUES // n_channels)))
 
 
 def tiles(sides: Sequence[int], tile_side: int = TILE_SIDE) -> Iterator[Region]:

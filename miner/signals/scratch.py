@@ -36,10 +36,9 @@ class WritableArray(ArrayLike, Protocol):
 
 
 class NpyFile:
-    """An array in an `.npy` file, mapped into memory only while it is accessed.
+    """An array in an `.npy` file, mapped only while it is accessed: mapped pages count as memory.
 
-    Pages that stay mapped would count as this process's memory, up to the size of the file. Raises
-    `ValueError` if the file is damaged, cut short, or would have to be unpickled.
+    Raises `ValueError` if the file is damaged, cut short, or would have to be unpickled.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,11 +51,7 @@ class NpyFile:
 
     @classmethod
     def create(cls, path: Path, shape: Sequence[int], dtype: DTypeLike) -> Self:
-        """Make a file and reserve its disk space, so that no later write runs out of it.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Make a file; raises `OSError` if the disk has no space for all of it."""
         array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
         with path.open("r+b") as stream:
             _reserve(stream.fileno(), array.offset, path.stat().st_size)
@@ -74,21 +69,16 @@ class NpyFile:
 
 
 class Scratch:
-    """Makes arrays: in files below a folder of its own, or in memory where the folder is None.
+    """Makes arrays in files below a folder, or in memory where the folder is None.
 
-    Entering and leaving a `with` statement removes the scratch files below the folder, those of
-    an earlier run included, and the folder itself. The folder is made for the first array.
+    Entering and leaving a `with` statement removes the folder, with files of an earlier run.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def array(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:
-        """A new array with undefined values and a name that is unique in this scratch.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """A new array of undefined values; raises `OSError` if the disk is full."""
         if self._folder is None:
             return np.empty(tuple(shape), dtype)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +90,7 @@ class Scratch:
             (self._folder / f"{name}.npy").unlink()
 
     def clear(self) -> None:
-        """Remove all arrays, and the folder unless it holds other files."""
+        """Remove all arrays, and the folder unless it has other files."""
         if self._folder is not None and self._folder.is_dir():
             for path in scratch_files(self._folder):
                 path.unlink(missing_ok=True)

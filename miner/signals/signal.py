@@ -70,29 +70,21 @@ class TensorSignal(WritableSignal):
 
 
 class SourceSignal(Signal):
-    """A signal that a function reads, float32 `(C, *S)` in a region, such as an image's file."""
+    """A signal that a function reads, float32 `(C, *S)` in a region: from a file, or elsewhere."""
 
     def __init__(
-        self, read: Callable[[Region], NDArray[Any]], n_channels: int, sides: tuple[int, ...]
+        self,
+        read: Callable[[Region], Tensor | NDArray[Any]],
+        n_channels: int,
+        sides: Sequence[int],
+        device: torch.device = CPU,
     ) -> None:
-        super().__init__(n_channels, sides)
+        super().__init__(n_channels, sides, device)
         self._read = read
 
     def read(self, region: Region) -> Tensor:
-        """What the function gives."""
-        return torch.from_numpy(self._read(region))
-
-
-class UploadedSignal(Signal):
-    """A signal on another device: each region is uploaded when it is read."""
-
-    def __init__(self, signal: Signal, device: torch.device) -> None:
-        super().__init__(signal.n_channels, signal.sides, device)
-        self._signal = signal
-
-    def read(self, region: Region) -> Tensor:
-        """The values, uploaded."""
-        return self._signal.read(region).to(self.device)
+        """What the function gives, uploaded."""
+        return torch.as_tensor(self._read(region)).to(self.device)
 
 
 def prefetch(
@@ -100,22 +92,17 @@ def prefetch(
 ) -> Iterator[Tensor]:
     """The values in each region, in order, read by threads a few regions in advance.
 
-    At most `n_readers + 1` regions are in memory at once. By default there are 4 threads for a
-    signal on a GPU, and none on the CPU, whose cores are busy anyway.
+    By default there are 4 threads for a signal on a GPU, and none on the CPU, whose cores are busy.
     """
     if n_readers is None:
         n_readers = 4 if signal.device.type == "cuda" else 0
     if n_readers == 0:
         yield from map(signal.read, regions)
         return
-    executor = ThreadPoolExecutor(n_readers)
-    waiting: deque[Future[Tensor]] = deque()
-    try:
+    with ThreadPoolExecutor(n_readers) as executor:
+        waiting: deque[Future[Tensor]] = deque()
         for region in regions:
             waiting.append(executor.submit(signal.read, region))
             if len(waiting) > n_readers:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        executor.shutdown(cancel_futures=True)
+        yield from (future.result() for future in waiting)

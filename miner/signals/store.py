@@ -3,6 +3,8 @@
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -10,39 +12,39 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miner.signals.regions import Region, sides_of, slices, tile_side, tiles
+from miner.signals.regions import TILE_SIDE, Region, sides_of, slices, tiles
 from miner.signals.scratch import TILE, Scratch, n_bytes
 from miner.signals.signal import (
     ArraySignal,
     Signal,
+    SourceSignal,
     TensorSignal,
-    UploadedSignal,
     WritableSignal,
     prefetch,
 )
 from miner.support.files import TIMEOUT_S, atomic_write, wait_for_file
 
 HELD_ON_DEVICE = 2**31  # bytes of signals that a GPU's memory may hold at once
+_DEVICE_TILE_SIDE, _DEVICE_TILE_VALUES = 2048, 2**24  # small tiles leave a GPU idle
 _HEADER, _VALUE = np.dtype("<i8"), np.dtype("<f4")
 
 
+@dataclass(eq=False)
 class SignalStore(ABC):
     """Makes the signals of a run, all read on one device."""
 
-    def __init__(self, device: torch.device, tile_side: int | None = None) -> None:
-        self.device, self._tile_side = device, tile_side
+    device: torch.device
+    tile_side: int | None = field(default=None, kw_only=True)
 
     def tile_side_for(self, n_channels: int) -> int:
         """Pixels along a side of a tile: those given, else what suits the device."""
-        return self._tile_side or tile_side(self.device.type, n_channels)
+        if self.tile_side or self.device.type == "cpu":
+            return self.tile_side or TILE_SIDE
+        return min(_DEVICE_TILE_SIDE, max(TILE_SIDE, isqrt(_DEVICE_TILE_VALUES // n_channels)))
 
     @abstractmethod
     def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> WritableSignal:
-        """A signal with undefined values and a name that is unique in this store.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """A signal of undefined values with a new name; raises `OSError` if the disk is full."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
@@ -50,44 +52,34 @@ class SignalStore(ABC):
 
     def to_device(self, name: str, signal: Signal) -> Signal:
         """A signal that is read on the store's device, uploaded if it is elsewhere."""
-        is_here = signal.device == self.device
-        return signal if is_here else UploadedSignal(signal, self.device)
+        if signal.device == self.device:
+            return signal
+        return SourceSignal(signal.read, signal.n_channels, signal.sides, self.device)
 
 
+@dataclass(eq=False)
 class LocalSignalStore(SignalStore):
-    """The signals of a single process.
+    """The signals of a single process, in scratch.
 
-    On the CPU all are in scratch. On another device they are tensors, up to `held_bytes` in all;
-    the rest are in scratch and are uploaded and downloaded region by region.
+    Those of another device than the CPU are tensors there as long as `held_bytes` hold them all.
     """
 
-    def __init__(
-        self,
-        device: torch.device,
-        scratch: Scratch,
-        held_bytes: int = HELD_ON_DEVICE,
-        tile_side: int | None = None,
-    ) -> None:
-        super().__init__(device, tile_side)
-        self._scratch = scratch
-        self._free = 0 if device.type == "cpu" else held_bytes
-        self._held: dict[str, int] = {}
+    scratch: Scratch
+    held_bytes: int = HELD_ON_DEVICE
+    _held: dict[str, int] = field(default_factory=dict, init=False)
 
     def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> WritableSignal:
         """A tensor if it fits, else in scratch."""
         shape = (n_channels, *sides)
         if not self._fits(shape):
-            return ArraySignal(self._scratch.array(name, shape, np.float32), self.device)
+            return ArraySignal(self.scratch.array(name, shape, np.float32), self.device)
         self._held[name] = n_bytes(shape, np.float32)
-        self._free -= self._held[name]
         return TensorSignal(torch.empty(shape, device=self.device))
 
     def remove(self, name: str) -> None:
         """Free the memory or the disk space."""
-        if name in self._held:
-            self._free += self._held.pop(name)
-        else:
-            self._scratch.remove(name)
+        if self._held.pop(name, None) is None:
+            self.scratch.remove(name)
 
     def to_device(self, name: str, signal: Signal) -> Signal:
         """A copy on the device if it fits, else uploaded region by region."""
@@ -101,15 +93,15 @@ class LocalSignalStore(SignalStore):
         return held
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
-        return n_bytes(shape, np.float32) <= self._free
+        free = self.held_bytes - sum(self._held.values())
+        return self.device.type != "cpu" and n_bytes(shape, np.float32) <= free
 
 
 class SharedSignal(WritableSignal):
     """A signal in files, one for each tile, which one process writes and all processes read.
 
-    All tiles have one size but for those at the far edges. The processes synchronise between
-    writing and reading; files that a network disk shows late are waited for. `path` is the
-    beginning of the files' paths.
+    All tiles have one size but for those at the far edges; `path` is how the files' paths begin.
+    The processes synchronise between writing and reading.
     """
 
     def __init__(
@@ -133,11 +125,7 @@ class SharedSignal(WritableSignal):
             scratch.write_bytes(header + tile.astype(_VALUE).tobytes())
 
     def read(self, region: Region) -> Tensor:
-        """The values in a region, from all tiles that overlap it.
-
-        Raises:
-            OSError: a tile's file is missing.
-        """
+        """The values, from all tiles that overlap; raises `OSError` if one is missing."""
         if self._tile_sides is None:
             self._tile_sides = self._open((0,) * len(self.sides)).shape[1:]
         values = np.empty((self.n_channels, *sides_of(region)), np.float32)
@@ -158,37 +146,27 @@ class SharedSignal(WritableSignal):
         return self._path.with_name(f"{self._path.name}-{'-'.join(map(str, corner))}{TILE}")
 
     def _open(self, corner: Sequence[int]) -> NDArray[np.float32]:
-        """A tile, mapped while it is read.
-
-        Its header is the lengths of its axes: that of an `.npy` file is Python, which version 3.11
-        cannot parse in several threads at once.
-        """
         path = wait_for_file(self._file(corner), self._timeout_s)
         n_axes = 1 + len(self.sides)
+        # Not an .npy file: Python 3.11 cannot parse its header in several threads at once.
         shape = np.fromfile(path, _HEADER, count=n_axes).tolist()
         return np.memmap(path, _VALUE, "r", _HEADER.itemsize * n_axes, tuple(shape))
 
 
+@dataclass(eq=False)
 class SharedSignalStore(SignalStore):
     """The signals of several processes in a folder, of which one, the writer, removes files."""
 
-    def __init__(
-        self,
-        device: torch.device,
-        folder: Path,
-        is_writer: bool,
-        tile_side: int | None = None,
-        timeout_s: float = TIMEOUT_S,
-    ) -> None:
-        super().__init__(device, tile_side)
-        self._folder, self._is_writer, self._timeout_s = folder, is_writer, timeout_s
+    folder: Path
+    is_writer: bool
+    timeout_s: float = field(default=TIMEOUT_S, kw_only=True)
 
     def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> SharedSignal:
         """A signal without files."""
-        return SharedSignal(self._folder / name, n_channels, sides, self.device, self._timeout_s)
+        return SharedSignal(self.folder / name, n_channels, sides, self.device, self.timeout_s)
 
     def remove(self, name: str) -> None:
         """Remove the files, once all processes have synchronised after reading them."""
-        if self._is_writer:
-            for path in self._folder.glob(f"{name}-*{TILE}"):
+        if self.is_writer:
+            for path in self.folder.glob(f"{name}-*{TILE}"):
                 path.unlink(missing_ok=True)

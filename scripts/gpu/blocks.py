@@ -19,7 +19,7 @@ from miner.models.encodings import CosineEncoding, Encoding, PositionalEncoding
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.models.parameters import repeat
 from miner.pyramids.resample import expand, reduce
-from miner.signals.grid import CoordinateFrame, coordinates
+from miner.signals.grid import coordinates
 
 ACTIVE_VARIANCE = 8e-5
 """Patches that vary less need no network."""
@@ -99,7 +99,7 @@ def blocks_of(
     shapes = network.head.shapes(case.width, case.channels)
     drawn = mlp.draw(generator) | readout.draw(shapes, generator)
     sides = (case.patch_size, case.patch_size)
-    encoded = encoding(coordinates(case.patch_size, sides, CoordinateFrame.own(2)))
+    encoded = encoding(coordinates(case.patch_size, sides))
     return BlockProblem(network, readout, steps, encoded, targets, repeat(drawn, n_blocks))
 
 

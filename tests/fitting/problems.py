@@ -27,7 +27,7 @@ from miner.models.parameters import Parameters, repeat, select
 from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation, Shard
 from miner.representation.storage import Float32Storage
-from miner.signals.grid import CoordinateFrame, coordinates
+from miner.signals.grid import coordinates
 from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal, Signal
@@ -109,7 +109,7 @@ def problem(
         name: tensor.double() * (0.8 + 0.4 * noise(*tensor.shape, seed=1).double())
         for name, tensor in repeat(drawn, n_blocks).items()
     }
-    encoded = model.mlp.encoding(coordinates(6, (6, 6), CoordinateFrame.own(2)).double())
+    encoded = model.mlp.encoding(coordinates(6, (6, 6)).double())
     waves = (4 * (noise(n_blocks, 2, 6, seed=2).double() - 0.5)) @ encoded
     targets = 0.4 * waves.sin() + (0.0 if signed else 0.5)
     steps = StepSettings(20, ADAM, ConstantSchedule(), MSELoss(), None, key=(0, 0, "pixels"))

@@ -25,7 +25,7 @@ from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP
 from miner.pyramids.pyramid import GaussianPyramid
 from miner.representation.render import ShardIndex
-from miner.signals.grid import CoordinateFrame, coordinates
+from miner.signals.grid import coordinates
 
 STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are
 DRAWN = {"hidden.0.weight": torch.ones(1, 2), "hidden.0.a": torch.tensor(0.3)}
@@ -82,15 +82,14 @@ def test_a_child_keeps_the_features_of_its_parent(n_axes: int) -> None:
     size = 4
     mlp = BlockMLP(CosineEncoding(3), Sine(), width=5, depth=2, n_axes=n_axes)
     hidden = {name: tensor[None] for name, tensor in mlp.draw(torch.Generator()).items()}
-    fine = coordinates(2 * size, (2 * size,) * n_axes, CoordinateFrame.own(n_axes))
+    fine = coordinates(2 * size, (2 * size,) * n_axes)
     parent = mlp.features(hidden, mlp.encoding(fine)).unflatten(2, (2 * size,) * n_axes)
     for parity in itertools.product((0, 1), repeat=n_axes):
         parents = Parents(
             torch.tensor([True]), hidden, torch.zeros(1, 1 + n_axes).long(), torch.tensor([parity])
         )
         start = ParentFrameWeights().start({n: t[0] for n, t in hidden.items()}, parents)
-        frame = CoordinateFrame(int(start.frames[0, 0]), tuple(start.frames[0, 1:].tolist()))
-        points = coordinates(size, (size,) * n_axes, frame)
+        points = coordinates(size, (size,) * n_axes, start.frames[0].tolist())
         box = (slice(None), slice(None), *(slice(p * size, (p + 1) * size) for p in parity))
         found = mlp.features(start.hidden, mlp.encoding(points))
         torch.testing.assert_close(found, parent[box].flatten(2))

@@ -15,7 +15,7 @@ from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramids.resample import expand
 from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
-from miner.signals.grid import CoordinateFrame, coordinates
+from miner.signals.grid import coordinates
 
 CHANGES: dict[str, dict[str, Any]] = {
     "gaussian": {"pyramid": GaussianPyramid(2)},
@@ -121,7 +121,7 @@ def test_the_stored_readout_is_the_best_for_the_rounded_layers() -> None:
     signal, storage = 0.5 * (smooth(48, 48) + noise(2, 48, 48)), Int8Storage()
     fitted = fit(signal, pyramid=SINGLE, storage=storage, width=20, max_steps=20)
     (shard,), model = fitted.shards[0], fitted.spec.model(0)
-    encoded = model.mlp.encoding(coordinates(8, (8, 8), CoordinateFrame.own(2)))
+    encoded = model.mlp.encoding(coordinates(8, (8, 8)))
     decoded = storage.decode(shard.stored[20])
     features = model.mlp.features(decoded, encoded)
     targets = fitted.spec.grid(0).cut(signal, shard.blocks).flatten(2)

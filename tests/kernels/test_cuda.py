@@ -16,7 +16,7 @@ from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.images import PixelFormat
 from miner.representation import Representation
 from miner.signals.scratch import Scratch
-from miner.signals.signal import ArraySignal, TensorSignal, UploadedSignal
+from miner.signals.signal import ArraySignal, SourceSignal, TensorSignal
 from miner.signals.store import HELD_ON_DEVICE, LocalSignalStore
 
 pytestmark = [
@@ -71,7 +71,7 @@ def test_uploaded_signals_give_the_fit_of_those_held_on_the_device() -> None:
     signal = flat_and_busy(40, 2100)  # wider than the tiles that are uploaded
     held = stored(fit_pyramid(fit_on_gpu(signal)))
     uploaded = fit_on_gpu(signal, held_bytes=0)
-    assert isinstance(uploaded.signals[0], UploadedSignal)
+    assert isinstance(uploaded.signals[0], SourceSignal)
     assert all(map(torch.equal, stored(fit_pyramid(uploaded)), held))
 
 

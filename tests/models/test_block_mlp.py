@@ -12,7 +12,7 @@ from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, Positio
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.models.parameters import Parameters
-from miner.signals.grid import CoordinateFrame, coordinates
+from miner.signals.grid import coordinates
 
 N_BLOCKS, WIDTH = 3, 4
 ACTIVATIONS = [Gaussian(), Sine(), Siren(omega=15), ReLU(), Gabor(), Finer()]
@@ -79,7 +79,7 @@ def stacked_parameters(shapes: dict[str, tuple[int, ...]]) -> Parameters:
 
 
 def grid_points(encoding: Encoding, n_axes: int) -> Tensor:
-    return encoding(coordinates(3, (3,) * n_axes, CoordinateFrame.own(n_axes)).double())
+    return encoding(coordinates(3, (3,) * n_axes).double())
 
 
 def random_like(tensor: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from random_regions import regions
 from torch import Tensor
 
-from miner.pyramids.resample import ExpandedSignal, ZeroSignal, expand, half, predict, reduce
-from miner.signals.regions import slices, whole
+from miner.pyramids.resample import ExpandedSignal, ZeroSignal, expand, half, reduce
+from miner.signals.regions import slices
 from miner.signals.signal import ArraySignal, TensorSignal
 
 SIDES = st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple)
@@ -87,7 +87,9 @@ def test_prediction_of_a_region_is_a_crop_of_the_whole(
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "reduce": reduce,
     "expand": lambda signal: expand(signal, (41, 68)),
-    "predict": lambda signal: predict(signal, (2, 5), ((5, 30), (11, 70))),
+    "predict": lambda coarser: ExpandedSignal(TensorSignal(coarser), (41, 68)).read(
+        ((5, 30), (11, 68))
+    ),
 }
 
 
@@ -99,15 +101,6 @@ def test_resampled_signals_stay_on_their_device(name: str) -> None:
         found = OPERATIONS[name](signal.to(FAKE))
     assert torch.equal(values(found), expected)
     assert device.n_waits == 0
-
-
-def test_a_prediction_is_on_the_device_of_the_coarser_level() -> None:
-    coarser = noise(2, 21, 34).float()
-    with FakeDevice():
-        signal = ExpandedSignal(TensorSignal(coarser.to(FAKE)), (42, 67))
-        assert signal.device == FAKE
-        found = signal.read(whole((42, 67)))
-    assert torch.equal(values(found), expand(coarser, (42, 67)))
 
 
 def test_the_coarsest_prediction_is_zero_on_its_device() -> None:

@@ -52,6 +52,10 @@ def larger_patches(content: dict[str, Any]) -> None:
 
 IMPOSSIBLE: dict[str, tuple[Edit, str]] = {
     "no spec": (lambda content: content.pop("spec"), "spec={.*Field required"),
+    **{
+        f"spec {value}": (lambda content, v=value: content.update(spec=v), r"manifest.json: spec")
+        for value in (None, 3, [], {}, "x", {"models": 3})
+    },
     "no levels": (lambda content: content.pop("levels"), "levels={.*Field required"),
     "no sides": (lambda content: content["spec"].pop("sides"), "sides={.*Field required"),
     "a list of levels": (lambda content: content.update(levels=[]), r"levels=\[\]"),

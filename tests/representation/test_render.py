@@ -1,8 +1,5 @@
 """Rendering against a loop over blocks, regions against the whole, a device against the CPU."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import pytest
 import torch
 from fake_device import FAKE, FakeDevice, values
@@ -14,19 +11,16 @@ from torch import Tensor
 from miner.models.parameters import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramids.resample import expand
-from miner.representation import Representation, Shard, Spec
-from miner.representation.render import by_row, whole_patches
+from miner.representation import Representation, Spec
+from miner.representation.render import by_row
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
-from miner.signals.grid import CoordinateFrame, coordinates
-from miner.signals.regions import Region
+from miner.signals.grid import coordinates
+from miner.signals.regions import Region, slices
 
 SPEC_2D, SPEC_3D = make_spec((23, 30)), make_spec((9, 13, 6))
 SHOWN = {spec: random_representation(spec) for spec in (SPEC_2D, SPEC_3D)}
 PYRAMIDS = [GaussianPyramid(), LaplacianPyramid()]
-
-
-def crop(values: Tensor, region: Region) -> Tensor:
-    return values[(slice(None), *(slice(low, high) for low, high in region))]
+STORAGES = [Float32Storage(), Float16Storage(), Int8Storage()]
 
 
 def block_by_block(shown: Representation, level: int) -> Tensor:
@@ -39,10 +33,7 @@ def block_by_block(shown: Representation, level: int) -> Tensor:
     for shard, row in ((s, r) for s in shown.shards[level] for r in range(len(s.blocks))):
         (first,) = grid.positions(shard.blocks[row : row + 1]) * spec.patch_size
         (valid_size,) = grid.valid_sizes(shard.blocks[row : row + 1])
-        generation, *offset = shard.frames[row].tolist()
-        points = coordinates(
-            spec.patch_size, tuple(valid_size), CoordinateFrame(generation, tuple(offset))
-        )
+        points = coordinates(spec.patch_size, valid_size.tolist(), shard.frames[row].tolist())
         width = int(shard.widths[row])
         own = spec.storage.decode(shard.stored[width])
         one = select(own, (shard.widths[:row] == width).sum()[None])
@@ -54,9 +45,12 @@ def block_by_block(shown: Representation, level: int) -> Tensor:
 
 
 @pytest.mark.parametrize("pyramid", PYRAMIDS)
+@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("sides", [(23, 30), (9, 13, 6), (1, 1), (1, 17)], ids=str)
-def test_rendering_is_a_loop_over_blocks(sides: tuple[int, ...], pyramid: Pyramid) -> None:
-    shown = random_representation(make_spec(sides, pyramid=pyramid))
+def test_rendering_is_a_loop_over_decoded_blocks(
+    sides: tuple[int, ...], storage: Storage, pyramid: Pyramid
+) -> None:
+    shown = random_representation(make_spec(sides, storage=storage, pyramid=pyramid))
     for level in range(3):
         torch.testing.assert_close(shown.reconstruct(level), block_by_block(shown, level))
 
@@ -70,18 +64,10 @@ def test_a_region_is_a_crop_of_the_whole(spec: Spec, level: int) -> None:
     @given(regions(shown.spec.level_sides[level]))
     def check(region: Region) -> None:
         part = shown.reconstruct(level, region)
-        torch.testing.assert_close(part, crop(whole, region), rtol=0, atol=1e-6)
+        expected = whole[(slice(None), *slices(region))]
+        torch.testing.assert_close(part, expected, rtol=0, atol=1e-6)
 
     check()
-
-
-@given(regions((23, 30)))
-def test_whole_patches_hold_the_region(region: Region) -> None:
-    box = whole_patches(region, SPEC_2D.grid(0))
-    for (low, high), (first, end), side in zip(region, box, (23, 30), strict=True):
-        assert low - 3 <= first <= low < high <= end <= high + 3
-        assert first % 4 == 0
-        assert end % 4 == 0 or end == side
 
 
 def test_a_level_without_shards_is_its_prediction() -> None:
@@ -94,44 +80,12 @@ def test_a_level_without_shards_is_its_prediction() -> None:
 
 def test_rendering_is_clipped_and_reconstruction_is_not() -> None:
     shown = SHOWN[SPEC_2D]
-    image, values = shown.render(), shown.reconstruct()
-    assert values.min() < 0 < 1 < values.max()
-    assert torch.equal(torch.from_numpy(image), values.clamp(0, 1))
-
-
-@pytest.mark.parametrize("storage", [Float16Storage(), Int8Storage()])
-def test_rendering_uses_the_stored_numbers(storage: Storage) -> None:
-    shown = random_representation(make_spec((23, 30), storage=storage))
-    decoded = {
-        level: [
-            replace(shard, stored={w: storage.decode(s) for w, s in shard.stored.items()})
-            for shard in shards
-        ]
-        for level, shards in shown.shards.items()
-    }
-    wide = Representation(replace(shown.spec, storage=Float32Storage()), decoded)
-    assert torch.equal(shown.reconstruct(), wide.reconstruct())
-
-
-def only(spec: Spec, shards: Sequence[Shard], width: int) -> Representation:
-    """The blocks that have this width."""
-    found = []
-    for shard in shards:
-        has = shard.widths == width
-        rows = {name: getattr(shard, name)[has] for name in ("blocks", "frames", "widths")}
-        if has.any():
-            found.append(replace(shard, **rows, stored={width: shard.stored[width]}))
-    return Representation(spec, {0: found})
-
-
-def test_blocks_of_each_width_are_rendered_independently() -> None:
-    spec = make_spec((23, 30), n_levels=1)
-    shards = random_representation(spec).shards[0]
-    widths = {width for shard in shards for width in shard.stored}
-    values = [only(spec, shards, width).reconstruct() for width in widths]
-    whole = Representation(spec, {0: shards}).reconstruct()
-    assert len(values) == 3
-    torch.testing.assert_close(torch.stack(values).sum(0), whole, rtol=0, atol=1e-6)
+    reconstructed = shown.reconstruct()
+    assert reconstructed.min() < 0 < 1 < reconstructed.max()
+    with FakeDevice() as device:
+        for image in (shown.render(), shown.render(device=FAKE)):
+            assert torch.equal(torch.from_numpy(image), reconstructed.clamp(0, 1))
+    assert device.n_waits == 1  # the image is copied once, as a whole
 
 
 def test_the_order_of_shards_does_not_matter() -> None:
@@ -165,7 +119,7 @@ def test_parameters_are_counted_for_active_blocks() -> None:
 
 @pytest.mark.parametrize("region", [((0, 23), (0, 30)), ((3, 5), (9, 30))])
 @pytest.mark.parametrize("pyramid", PYRAMIDS)
-@pytest.mark.parametrize("storage", [Float32Storage(), Float16Storage(), Int8Storage()])
+@pytest.mark.parametrize("storage", STORAGES)
 def test_a_region_is_rendered_on_the_device(
     storage: Storage, pyramid: Pyramid, region: Region
 ) -> None:
@@ -175,14 +129,6 @@ def test_a_region_is_rendered_on_the_device(
         found = shown.reconstruct(0, region, FAKE)
     assert torch.equal(values(found), expected)
     assert device.n_waits == 0
-
-
-def test_an_image_comes_from_the_device_at_once() -> None:
-    shown = SHOWN[SPEC_2D]
-    with FakeDevice() as device:
-        found = shown.render(1, device=FAKE)
-    assert torch.equal(torch.from_numpy(found), shown.reconstruct(1).clamp(0, 1))
-    assert device.n_waits == 1
 
 
 ROWS = [[], [[4, 2]], [[4, 2]] * 5, [[4, 2]] * 5 + [[4, 1]], [[1, 0], [0, 7], [1, 0], [0, 0]]]

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, Positio
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.representation import Spec
+from miner.representation import Manifest, read_manifest, write_manifest
 from miner.representation.components import build, describe
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
@@ -61,12 +62,6 @@ def test_a_wrong_description_is_refused(base: type, description: object, message
         build(base, description)
 
 
-@pytest.mark.parametrize("data", [None, 3, [], {}, "x", {"models": 3}])
-def test_what_is_no_spec_is_refused(data: object) -> None:
-    with pytest.raises(ValueError, match="spec: "):
-        Spec.from_json(data)
-
-
 @pytest.mark.parametrize("changes", [{"patch_size": 0}, {"sides": (0, 3)}, {"models": ()}])
 def test_a_spec_is_checked_wherever_it_is_made(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
@@ -82,9 +77,10 @@ def test_levels_halve_down_to_the_coarsest() -> None:
 
 
 @pytest.mark.parametrize("sides", [(13, 9), (5, 9, 6)])
-def test_a_spec_survives_json(sides: tuple[int, ...]) -> None:
+def test_a_spec_survives_in_a_manifest(sides: tuple[int, ...], tmp_path: Path) -> None:
     model = BlockNetwork(
         BlockMLP(PositionalEncoding(2), Gabor(3.0), 7, 1, len(sides)), ScaledSineHead(), 2
     )
     spec = replace(make_spec(sides, n_levels=1), models=(model,))
-    assert Spec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    write_manifest(tmp_path, Manifest(spec))
+    assert read_manifest(tmp_path).spec == spec

@@ -1,17 +1,15 @@
 """Shards are found by their blocks, read when they are needed, and written by several processes."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from miner.engine.setup import refuse_differences
 from samples import make_spec, random_representation, random_shard, random_shards
+from thread_ranks import ThreadRank, in_threads
 
+from miner.engine.module import refuse_differences
 from miner.representation import MANIFEST, FolderStore, load, read_manifest
 from miner.representation.render import ShardIndex
-from miner.representation.store import ShardFolder
-from miner.support.communication import SingleProcess
 from miner.support.errors import ConfigError, RepresentationError
 
 SPEC = make_spec((40, 36), n_levels=2)
@@ -32,16 +30,12 @@ def begun(folder: Path) -> FolderStore:
     return store
 
 
-def test_no_shard_in_a_box_is_missed() -> None:
+def test_shards_in_a_box_are_found_and_far_ones_left_out() -> None:
     grid, index = SPEC.grid(0), ShardIndex(SPEC.grid(0), SHARDS)
     for number, (row, column) in enumerate(grid.positions(torch.arange(grid.n_blocks)).tolist()):
         found = index.near([row, column], [row + 1, column + 1])
         holding = [shard for shard in SHARDS if number in shard.blocks]
         assert all(any(one is shard for one in found) for shard in holding)
-
-
-def test_far_shards_are_left_out() -> None:
-    index = ShardIndex(SPEC.grid(0), SHARDS)
     assert len(index.near([0, 0], [1, 1])) < len(SHARDS)
     assert index.near([90, 90], [91, 91]) == []
     assert ShardIndex(SPEC.grid(0), []).near([0, 0], [9, 9]) == []
@@ -64,12 +58,6 @@ def test_a_file_that_changes_while_it_is_in_use_is_noticed(tmp_path: Path) -> No
     FolderStore(tmp_path, SPEC, {}, "other").add(SHARDS[0])
     with pytest.raises(RepresentationError, match="changed while it was in use"):
         list(stored.stored)
-
-
-@pytest.mark.parametrize("name", ["../a", "/etc/passwd", "", "..", "a/b"])
-def test_a_shard_outside_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RepresentationError, match="outside the folder"):
-        ShardFolder(tmp_path, SPEC).open(name)
 
 
 def test_two_processes_make_what_one_would(tmp_path: Path) -> None:
@@ -124,23 +112,14 @@ def test_a_level_is_resumed_where_the_coarser_ones_are_the_same(
     assert fit_coarse(make(tmp_path), seed=1).shards == []
 
 
-class TwoRanks(SingleProcess):
-    """Rank 0, which always gathers this from rank 1."""
-
-    world_size = 2
-
-    def __init__(self, other: object) -> None:
-        self.other = other
-
-    def gather(self, value: Any) -> list[Any]:
-        return [value, self.other]
-
-
 @pytest.mark.parametrize(
     ("other", "words"),
     [(("EagerBackend", "digest"), "backend=eager"), (("CompiledBackend", "x"), "same command")],
 )
-def test_ranks_that_would_make_other_bits_are_refused(other: object, words: str) -> None:
+def test_ranks_that_would_make_other_bits_are_refused(other: tuple[str, str], words: str) -> None:
+    def work(ranks: ThreadRank) -> None:
+        refuse_differences(ranks, *(("CompiledBackend", "digest"), other)[ranks.rank])
+
     with pytest.raises(ConfigError, match=words):
-        refuse_differences(TwoRanks(other), "CompiledBackend", "digest")
-    refuse_differences(TwoRanks(("CompiledBackend", "digest")), "CompiledBackend", "digest")
+        in_threads(2, work)
+    in_threads(1, work)

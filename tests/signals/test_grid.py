@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from miner.signals.grid import CoordinateFrame, PatchGrid, coordinates
-from miner.signals.regions import slices, tile_side, tiles
+from miner.signals.grid import PatchGrid, coordinates
+from miner.signals.regions import slices, tiles
+from miner.signals.scratch import Scratch
+from miner.signals.store import LocalSignalStore
 
 SIDES = st.lists(st.integers(1, 20), min_size=1, max_size=3).map(tuple)
 GRIDS = st.builds(PatchGrid, SIDES, st.integers(1, 9))
@@ -52,7 +54,8 @@ def test_tiles_of_a_grid_hold_whole_patches(grid: PatchGrid) -> None:
     [("cpu", 1, 1024), ("cpu", 99, 1024), ("cuda", 1, 2048), ("cuda", 8, 1448), ("cuda", 99, 1024)],
 )
 def test_tiles_suit_a_device_and_its_memory(device_type: str, n_channels: int, side: int) -> None:
-    assert tile_side(device_type, n_channels) == side
+    store = LocalSignalStore(torch.device(device_type), Scratch(None))
+    assert store.tile_side_for(n_channels) == side
 
 
 @given(GRIDS, st.integers(1, 4))
@@ -107,18 +110,18 @@ def test_block_means_count_real_pixels_only(grid: PatchGrid) -> None:
 
 @given(st.integers(1, 64))
 def test_coordinates_are_pixel_centres_row_by_row(patch_size: int) -> None:
-    (line,) = coordinates(patch_size, (patch_size,), CoordinateFrame.own(1))
+    (line,) = coordinates(patch_size, (patch_size,))
     torch.testing.assert_close(line, (torch.arange(patch_size) + 0.5) * 2 / patch_size - 1)
-    points = coordinates(2, (2, 2), CoordinateFrame.own(2))
+    points = coordinates(2, (2, 2))
     assert points.T.tolist() == [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]
 
 
 @pytest.mark.parametrize("valid_size", [(1, 1), (2, 5), (5, 3), (4, 1, 5)])
 def test_a_ragged_block_has_the_coordinates_of_its_real_pixels(valid_size: tuple[int, ...]) -> None:
     n_axes = len(valid_size)
-    whole = coordinates(5, (5,) * n_axes, CoordinateFrame.own(n_axes)).unflatten(1, (5,) * n_axes)
+    whole = coordinates(5, (5,) * n_axes).unflatten(1, (5,) * n_axes)
     crop = whole[(slice(None), *(slice(side) for side in valid_size))]
-    assert torch.equal(coordinates(5, valid_size, CoordinateFrame.own(n_axes)), crop.flatten(1))
+    assert torch.equal(coordinates(5, valid_size), crop.flatten(1))
 
 
 @pytest.mark.parametrize("n_axes", [2, 3])
@@ -126,12 +129,9 @@ def test_a_ragged_block_has_the_coordinates_of_its_real_pixels(valid_size: tuple
 def test_descendants_tile_the_box_of_their_ancestor(n_axes: int, generation: int) -> None:
     size, parts = 5, 2**generation
     tiled = torch.empty(n_axes, *[parts * size] * n_axes)
-    for path in itertools.product(itertools.product((0, 1), repeat=n_axes), repeat=generation):
-        position = (0,) * n_axes
-        for parity in path:
-            position = tuple(2 * p + q for p, q in zip(position, parity, strict=True))
-        frame = CoordinateFrame(generation, position)
+    for position in itertools.product(range(parts), repeat=n_axes):
+        frame = (generation, *position)
         box = (slice(None), *(slice(p * size, (p + 1) * size) for p in position))
         tiled[box] = coordinates(size, (size,) * n_axes, frame).unflatten(1, (size,) * n_axes)
-    ancestor = coordinates(parts * size, (parts * size,) * n_axes, CoordinateFrame.own(n_axes))
+    ancestor = coordinates(parts * size, (parts * size,) * n_axes)
     torch.testing.assert_close(tiled.flatten(1), ancestor)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from miner.signals.regions import Region, tiles
-from miner.signals.signal import ArraySignal, TensorSignal, prefetch
+from miner.signals.signal import TensorSignal, prefetch
 
 REGIONS = list(tiles((20, 30), 7))
 
@@ -56,10 +56,3 @@ def test_on_the_cpu_nothing_is_prefetched() -> None:
     signal = Watched()
     next(prefetch(signal, REGIONS))
     assert (signal.n_read, signal.threads) == (1, {threading.get_ident()})
-
-
-def test_prefetched_values_are_copies() -> None:
-    signal = ArraySignal(torch.ones(1, 20, 30).numpy())
-    for values in prefetch(signal, REGIONS, 3):
-        values.zero_()
-    assert all(bool(values.all()) for values in prefetch(signal, REGIONS, 3))

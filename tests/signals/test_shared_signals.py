@@ -38,16 +38,11 @@ def test_any_region_reads_as_it_was_written(written: SharedSignalStore, region: 
     assert torch.equal(read, VALUES[(slice(None), *slices(region))])
 
 
-def test_a_signal_of_one_tile_is_read(tmp_path: Path) -> None:
-    signal = shared(tmp_path).new("signal_1", 2, SIDES)
-    signal.write(((0, 13), (0, 22)), VALUES)
-    assert torch.equal(signal.read(((3, 13), (0, 1))), VALUES[:, 3:, :1])
-
-
-def test_volumes_have_tiles_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("side", [4, 9])
+def test_volumes_have_one_or_more_tiles_too(tmp_path: Path, side: int) -> None:
     values = torch.rand(1, 5, 6, 7, generator=torch.Generator().manual_seed(1))
     signal = shared(tmp_path).new("volume", 1, (5, 6, 7))
-    for region in tiles((5, 6, 7), 4):
+    for region in tiles((5, 6, 7), side):
         signal.write(region, values[(slice(None), *slices(region))])
     assert torch.equal(signal.read(((1, 5), (3, 6), (2, 7))), values[:, 1:, 3:, 2:])
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import sides_of, slices, whole
 from miner.signals.scratch import Scratch
-from miner.signals.signal import CPU, ArraySignal, Signal, TensorSignal, UploadedSignal
+from miner.signals.signal import CPU, ArraySignal, Signal, SourceSignal, TensorSignal
 from miner.signals.store import LocalSignalStore
 
 GRID = PatchGrid((21, 34), 8)
@@ -29,7 +29,7 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 KINDS: dict[str, Callable[[], Signal]] = {
     "array": lambda: ArraySignal(noise().numpy(), FAKE),
     "tensor": lambda: TensorSignal(noise().to(FAKE)),
-    "uploaded": lambda: UploadedSignal(ArraySignal(noise().numpy()), FAKE),
+    "uploaded": lambda: SourceSignal(ArraySignal(noise().numpy()).read, 2, (21, 34), FAKE),
 }
 
 
@@ -109,7 +109,7 @@ def test_signals_are_held_while_they_fit() -> None:
     assert kinds("a") == [ArraySignal]
 
 
-@pytest.mark.parametrize(("held_bytes", "kind"), [(0, UploadedSignal), (2**20, TensorSignal)])
+@pytest.mark.parametrize(("held_bytes", "kind"), [(0, SourceSignal), (2**20, TensorSignal)])
 def test_an_image_is_copied_to_the_device_if_it_fits(held_bytes: int, kind: type) -> None:
     image = ArraySignal(noise().numpy())
     with FakeDevice():
@@ -117,8 +117,4 @@ def test_an_image_is_copied_to_the_device_if_it_fits(held_bytes: int, kind: type
         found = signal.read(REGION)
     assert isinstance(signal, kind)
     assert torch.equal(values(found), image.read(REGION))
-
-
-def test_an_image_that_is_on_the_device_is_not_copied() -> None:
-    image = ArraySignal(noise().numpy())
     assert LocalSignalStore(CPU, Scratch(None)).to_device("image", image) is image
