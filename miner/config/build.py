@@ -84,14 +84,10 @@ def _component(group: str, kind: type, config: DictConfig) -> Any:
         found = get_object(config._target_)
     except Exception:  # whatever a module raises on import: `_instantiate` says what is wrong
         found = kind
-    is_right = isinstance(found, type) and issubclass(found, kind)
-    built = _instantiate(group, config) if is_right else None
-    if not isinstance(built, kind):
-        raise ConfigError(
-            f"{group}._target_={config._target_}: must be a subclass of "
-            f"{kind.__module__}.{kind.__name__}"
-        )
-    return built
+    if isinstance(found, type) and issubclass(found, kind):
+        return _instantiate(group, config)
+    name = f"{kind.__module__}.{kind.__name__}"
+    raise ConfigError(f"{group}._target_={config._target_}: must be a subclass of {name}")
 
 
 def _instantiate(group: str, config: DictConfig) -> Any:
@@ -101,8 +97,7 @@ def _instantiate(group: str, config: DictConfig) -> Any:
     try:
         return instantiate(config)
     except InstantiationException as error:
-        cause = error.__cause__ or error.__context__
-        reason = " ".join(str(cause or error).split())
+        reason = " ".join(str(error.__cause__ or error.__context__ or error).split())
         raise ConfigError(
             f"{group}._target_={config._target_}: {reason}; is the name right, its package in "
             "PYTHONPATH, and every setting one that it takes?"

@@ -35,6 +35,11 @@ def json_sha256(content: Any) -> str:
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def expand_home(path: str) -> str:
+    """Expand a leading `~/` alone: a name such as `~draft.png` is no home folder."""
+    return str(Path(path).expanduser()) if path.startswith("~/") else path
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path in the same folder, which replaces `path` when the block ends well.
@@ -56,12 +61,12 @@ def wait_for_file(path: Path, timeout_s: float = TIMEOUT_S) -> Path:
         FileNotFoundError: it is not there when the time is over.
     """
     deadline = time.monotonic() + timeout_s
+    reason = (
+        f"is not there {timeout_s:.0f} s after another process wrote it; all machines must share "
+        "the run's folder, which hydra.run.dir names"
+    )
     while not path.exists():
         if time.monotonic() > deadline:
-            reason = (
-                f"is not there {timeout_s:.0f} s after another process wrote it; all machines must "
-                "share the run's folder, which hydra.run.dir names"
-            )
             raise FileNotFoundError(errno.ENOENT, reason, str(path))
         time.sleep(0.1)
     return path
