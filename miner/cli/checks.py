@@ -33,11 +33,9 @@ _LOG = logging.getLogger("miner")
 
 
 def check_run(config: DictConfig) -> None:
-    """Check a single run, or one process of it; `config` includes Hydra's own settings.
+    """Refuse a single run by a `ConfigError`, or an `ImageError` about its image.
 
-    Raises:
-        ConfigError: a setting, the folder, what an earlier start left in it, or the devices.
-        ImageError: the image file.
+    `config` includes Hydra's own settings.
     """
     folder = Path(config.hydra.run.dir)
     settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -53,12 +51,7 @@ def check_run(config: DictConfig) -> None:
 
 
 def check_settings(config: DictConfig) -> None:
-    """Check settings, image and device, the quick checks first.
-
-    Raises:
-        ConfigError: a setting or the device.
-        ImageError: the image file.
-    """
+    """Refuse settings, image or device by a `ConfigError` or an `ImageError`, soon if possible."""
     checked = check_config(config)
     image = checked.image
     info = inspect_image(image.path, image.max_pixels, image.crop_px)

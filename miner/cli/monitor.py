@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from threading import Event, Thread
 
@@ -14,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from miner.support.process import say
 from miner.support.run_files import REPORT, read_report
 
+_UNITS = (("h", 3600), ("min", 60), ("s", 1))
 _INTERVAL_S = 0.5
 _LINE_INTERVAL_S = 30.0  # between lines where there is no terminal
 
@@ -58,7 +58,6 @@ class JobFolders:
         return state
 
     def _is_new(self, file: Path) -> bool:
-        """Whether a job wrote the file since the sweep was started."""
         try:
             return file.stat().st_mtime >= self.began
         except FileNotFoundError:
@@ -108,5 +107,6 @@ class SweepMonitor:
         n_new = n_ended - self._before
         if total is not None and n_new > 0 and n_ended < total:
             seconds = (time.monotonic() - self._began) / n_new * (total - n_ended)
-            text += f", about {timedelta(seconds=round(seconds))} left"
+            unit, size = next((u, s) for u, s in _UNITS if seconds >= 1.5 * s or s == 1)
+            text += f", about {seconds / size:.{int(unit == 'h')}f} {unit} left"
         return text

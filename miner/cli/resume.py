@@ -24,9 +24,7 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     """Replace `resume=FOLDER` by the settings of the run in that folder.
 
     The other arguments replace these settings: `trainer=cpu` also replaces `trainer.devices=4`.
-
-    Raises:
-        ConfigError: no run was begun there, or the folder is named twice.
+    Raises `ConfigError` if no run was begun there, or the folder is named twice.
     """
     resumes = [argument for argument in arguments if argument.startswith(_RESUME)]
     if not resumes or is_sweep(arguments):
@@ -91,9 +89,8 @@ def _hydra_overrides(folder: Path) -> list[str]:
     except (OSError, ValueError, yaml.YAMLError):
         overrides = None
     if not isinstance(overrides, list):
-        raise ConfigError(
-            f"{_RESUME}{folder}: no run was begun there; start one with hydra.run.dir={folder}"
-        )
+        remedy = f"start one with hydra.run.dir={folder}"
+        raise ConfigError(f"{_RESUME}{folder}: no run was begun there; {remedy}")
     return [str(override) for override in overrides]
 
 

@@ -34,16 +34,13 @@ class JobGrid:
     """
 
     def __init__(self, config_name: str, overrides: Sequence[str]) -> None:
-        """Parse overrides such as `seed=0,1`; `ConfigError` if Hydra cannot read one.
-
-        Intervals are left to the sweeper that knows them.
-        """
+        """Parse overrides such as `seed=0,1`; `ConfigError` if Hydra cannot read one."""
         self._config_name = config_name
         self._loader = GlobalHydra.instance().config_loader()
         self._groups = set(self._loader.list_groups(""))
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self.choices: dict[str, list[str]] = {}
-        self.intervals: list[str] = []
+        self.intervals: list[str] = []  # left to the sweeper that knows them
         for override in self._parse(overrides):
             key, line = override.get_key_element(), str(override.input_line)
             if override.is_interval_sweep():
@@ -103,19 +100,39 @@ class JobGrid:
 
 
 def check_sweep(config: DictConfig) -> Plan | None:
-    """Check every job of a sweep; None where a search chooses them while it runs.
+    """Refuse a sweep by a `ConfigError` or an `ImageError`, or give its jobs.
 
-    Raises:
-        ConfigError: a setting, the folder or the device.
-        ImageError: an image file.
+    None stands for those of a search, which chooses them while it runs.
     """
-    _check_folders(config)
+    folder = Path(config.hydra.sweep.dir)
+    if (folder / REPORT).exists() or (folder / "representation").exists():
+        raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")
+    check_writable("hydra.sweep.dir", folder)
+    sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    if "${job_folder:" not in sweep["subdir"]:
+        raise ConfigError(
+            f"hydra.sweep.subdir={sweep['subdir']}: finished jobs are found by their folders' "
+            "names; leave it out, and name the sweep's folder with hydra.sweep.dir"
+        )
+    return _check_jobs(config)
+
+
+def _check_jobs(config: DictConfig) -> Plan | None:
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     swept = [f"{key}={value}" for key, value in params.items()]
     grid = JobGrid(config.hydra.job.config_name, swept + given)
     is_grid = config.hydra.sweeper._target_ == _GRID_SWEEPER
-    _check_sweeper(grid, is_grid)
+    if is_grid and grid.intervals:
+        raise ConfigError(
+            f"{grid.intervals[0]}: takes a search (hydra/sweeper=optuna, or experiment=search); "
+            "or give values, as 0.1,0.2"
+        )
+    for key in () if is_grid else ("image", "image.path", "seed"):
+        n_values = len(grid.choices.get(key, ()))
+        if n_values > 1:
+            reason = f"a search would choose the easiest of {n_values}; search with one at a time"
+            raise ConfigError(f"{key}: {reason}")
     for _, job in grid.single_changes():  # finds most errors before a large grid is composed
         check_settings(job)
         refuse_in_sweep(f"trainer.strategy={job.trainer.strategy}")
@@ -137,19 +154,6 @@ def check_sweep(config: DictConfig) -> Plan | None:
     return plan
 
 
-def _check_folders(config: DictConfig) -> None:
-    folder = Path(config.hydra.sweep.dir)
-    if (folder / REPORT).exists() or (folder / "representation").exists():
-        raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")
-    check_writable("hydra.sweep.dir", folder)
-    sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-    if "${job_folder:" not in sweep["subdir"]:
-        raise ConfigError(
-            f"hydra.sweep.subdir={sweep['subdir']}: finished jobs are found by their folders' "
-            "names; leave it out, and name the sweep's folder with hydra.sweep.dir"
-        )
-
-
 def _plan(grid: JobGrid) -> Plan:
     jobs: dict[str, PlannedJob] = {}
     for number, (overrides, config) in enumerate(grid.jobs()):
@@ -162,20 +166,6 @@ def _plan(grid: JobGrid) -> Plan:
             reason = f"jobs {twin.number} and {number} are the same; leave one of them out"
             raise ConfigError(f"{changed or ' '.join(overrides)}: {reason}")
     return Plan(list(jobs.values()))
-
-
-def _check_sweeper(grid: JobGrid, is_grid: bool) -> None:
-    if is_grid and grid.intervals:
-        raise ConfigError(
-            f"{grid.intervals[0]}: takes a search (hydra/sweeper=optuna, or experiment=search); "
-            "or give values, as 0.1,0.2"
-        )
-    for key in ("image", "image.path", "seed"):
-        if not is_grid and len(grid.choices.get(key, ())) > 1:
-            raise ConfigError(
-                f"{key}: a search would choose the easiest of {len(grid.choices[key])}; "
-                "search with one at a time"
-            )
 
 
 def _one_line(error: Exception) -> str:

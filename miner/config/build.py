@@ -19,8 +19,7 @@ CONF_FOLDER = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
 def build_settings(config: DictConfig) -> "FitSettings":
     """The objects that a fit is made of. Imports torch.
 
-    Raises:
-        ConfigError: a class cannot be built, is of the wrong kind, or the optimiser mixes blocks.
+    Raises `ConfigError` for a class of the wrong kind, or an optimiser that mixes blocks.
     """
     from miner.fitting.backend import Backend
     from miner.fitting.capacity import Capacity

@@ -78,7 +78,6 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def _settings(config: DictConfig, *without: str) -> dict[str, Any]:
-    """The resolved configuration without some groups and without the scratch files' settings."""
     keys = [str(key) for key in config if key not in without]
     settings: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
     for name in ("in_memory_mib", "scratch_dir"):

@@ -213,10 +213,9 @@ class RunConfig(_Group):
 
 
 def check_config(config: DictConfig) -> RunConfig:
-    """Check types, ranges and combinations. Takes milliseconds; reads no image, imports no torch.
+    """Check types, ranges and combinations; `ConfigError` with a line for each wrong setting.
 
-    Raises:
-        ConfigError: one line for each wrong setting.
+    Takes milliseconds: reads no image, imports no torch.
     """
     try:
         checked = RunConfig.model_validate(OmegaConf.to_container(config, resolve=True))
@@ -233,10 +232,8 @@ def check_config(config: DictConfig) -> RunConfig:
         )
     low, high = checked.capacity.min_width, checked.capacity.max_width
     if low is not None and high is not None and low > high:
-        raise ConfigError(
-            f"capacity.min_width={low}: must be at most capacity.max_width, which is {high}; "
-            "lower it"
-        )
+        rule = f"must be at most capacity.max_width, which is {high}; lower it"
+        raise ConfigError(f"capacity.min_width={low}: {rule}")
     if isinstance(checked.pyramid.n_levels, int):
         check_lists(checked, checked.pyramid.n_levels)
     return checked
@@ -271,7 +268,6 @@ def refuse_old_name(name: str, value: Any) -> None:
 
 
 def _messages(error: ValidationError) -> list[str]:
-    """One line for each wrong setting: its name, its value and its rule."""
     rules = dict(_rules(RunConfig))
     lines: dict[str, str] = {}
     for problem in error.errors():
@@ -291,7 +287,6 @@ def _messages(error: ValidationError) -> list[str]:
 
 
 def _rules(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str | None]]:
-    """The full names of all groups and settings, with their rules."""
     for key, field in model.model_fields.items():
         name = prefix + (field.alias or key)
         yield name, field.description
