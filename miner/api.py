@@ -15,8 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda
-from miner.config.renamed import refuse_old_name
-from miner.config.schema import check_config, check_lists
+from miner.config.schema import check_config, check_lists, refuse_old_name
 from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.images import PixelFormat
 from miner.representation import Representation

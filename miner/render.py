@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Render a level of a representation, or a region of it, into a file; gives the exit status."""
     options = _parser().parse_args(arguments)
-    # here: --help and wrong arguments are answered at once
-    from miner.representation import load
-    from miner.support.errors import ImageError, RepresentationError
+    from miner.representation import load  # here: wrong arguments are answered at once
 
     try:
         if options.out.exists() and not options.overwrite:
@@ -30,11 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         representation = load(options.run)
         region = _region(representation, options.level, options.region)
         render_to_file(representation, options.level, region, options.out)
-    except (ImageError, RepresentationError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        is_of_disk = isinstance(error, OSError)
+        text = f"{error.filename}: {error.strerror}" if is_of_disk else str(error)
+        print(f"error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped; nothing was written", file=sys.stderr)
@@ -54,9 +51,7 @@ def render_to_file(
     """Render a region of a level into an image file, tile by tile.
 
     An image of more than `in_memory_bytes` is assembled in a scratch file in the folder of `path`.
-
-    Raises:
-        ImageError: the suffix does not suit the image, or the file cannot be written.
+    Raises `ImageError` for a suffix that does not suit the image, or an unwritable file.
     """
     from miner.images import PixelCanvas, check_writable_format
 
@@ -80,11 +75,7 @@ def render_to_file(
 def _region(
     representation: "Representation", level: int, region: Sequence[tuple[int, int]] | None
 ) -> Region:
-    """The box to render, all of the level if `region` is None.
-
-    Raises:
-        ValueError: no such level or region, or nothing to render yet.
-    """
+    """The box to render, all of the level if `region` is None; ValueError if it cannot be."""
     from miner.representation.render import check_region
 
     spec = representation.spec
@@ -97,10 +88,9 @@ def _region(
     finest = min(representation.shards)
     if finest > level:
         say(f"level {level} is not fitted yet: this is level {finest}, enlarged")
-    if region is None:
-        return whole(spec.level_sides[level])
-    check_region(tuple(region), spec.level_sides[level])
-    return tuple(region)
+    box = whole(spec.level_sides[level]) if region is None else tuple(region)
+    check_region(box, spec.level_sides[level])
+    return box
 
 
 def _span(text: str) -> tuple[int, int]:
@@ -120,8 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add("run", type=Path, metavar="RUN", help="a run's folder")
     formats = "the file to write: .tif, .png, .jpg, .webp, .avif, .exr or .npy"
     add("out", type=Path, metavar="OUT", help=formats)
-    levels = "0 is full size, each further level half of it"
-    add("--level", type=int, default=0, help=levels)
+    add("--level", type=int, default=0, help="0 is full size, each further level half of it")
     pixels = "a region, in that level's pixels, ends exclusive: --region 0:512 256:1024"
     add("--region", type=_span, nargs=2, metavar=("ROWS", "COLUMNS"), help=pixels)
     add("--overwrite", action="store_true", help="replace OUT if it exists")

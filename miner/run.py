@@ -17,7 +17,7 @@ from miner.cli.checks import exit_on_error
 from miner.cli.resume import resume_arguments
 from miner.config.build import CONF_FOLDER
 from miner.config.job import current_job
-from miner.startup import prepare
+from miner.support.process import prepare
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,9 +37,8 @@ def _task(config: DictConfig) -> float | None:
         _LOG.error("%s", error)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        _LOG.warning(
-            "stopped; to go on: python -m miner.run resume=%s", shlex.quote(str(job.folder))
-        )
+        folder = shlex.quote(str(job.folder))
+        _LOG.warning("stopped; to go on: python -m miner.run resume=%s", folder)
         raise SystemExit(128 + signal.SIGINT) from None
     return None
 

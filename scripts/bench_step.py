@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rows import ROOT, Value, append_row, provenance
 
-from miner.startup import prepare
+from miner.support.process import prepare
 
 N_BLOCKS, N_PIXELS, INPUTS, WIDTH, DEPTH = 64, 1024, 16, 20, 2
 SINE_COSINE = 29  # operations for a sine with its cosine: sine_cosine in vectors.h

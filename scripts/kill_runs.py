@@ -88,7 +88,7 @@ def find(place: str) -> tuple[Any, str, Any]:
 
 def run_until(place: str, count: int) -> None:
     """Run the command with this process's arguments; kill it at the count-th call of a place."""
-    from miner.startup import prepare
+    from miner.support.process import prepare
 
     prepare()
     importlib.import_module("miner.engine.train")  # and all that it imports

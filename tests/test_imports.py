@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # a module imports from its own package and from layers below
-    {"support", "startup"},
+    {"support"},
     {"signals"},
     {"pyramids", "models", "images", "visual", "comparison"},
     {"config.schema"},
@@ -37,7 +37,7 @@ ALLOWED = {  # library: where it may be imported
     "OpenEXR": ("images",),
     "Imath": ("images",),
     "zarr": ("images",),
-    "ctypes": ("kernels", "startup"),
+    "ctypes": ("kernels", "support.process"),
     "platformdirs": ("kernels",),
     "psutil": ("config",),
     "scipy": ("comparison",),

@@ -12,19 +12,20 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from miner.config.build import CONF_FOLDER
-from miner.config.renamed import refuse_old_name
+from miner.config.schema import refuse_old_name
 from miner.images import inspect_image
 from miner.images.arrays import is_zarr
 from miner.support.errors import ConfigError, ImageError
+from miner.support.files import expand_home
 
 SWEEP_FLAGS = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 _IMAGE, _FOLDER = "image.path=", "hydra.run.dir="
 _ANY_SIZE = 2**63  # the checks refuse images that are too large
-_PLUGINS = {
-    "hydra/launcher=ray": "hydra_plugins.hydra_ray_launcher",
-    "hydra/launcher=submitit_local": "hydra_plugins.hydra_submitit_launcher",
-    "hydra/launcher=submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
-    "hydra/sweeper=optuna": "hydra_plugins.hydra_optuna_sweeper",
+_PLUGINS = {  # an argument: Hydra's plug-in, and the extra that installs it
+    "hydra/launcher=ray": ("ray_launcher", "ray"),
+    "hydra/launcher=submitit_local": ("submitit_launcher", "submitit"),
+    "hydra/launcher=submitit_slurm": ("submitit_launcher", "submitit"),
+    "hydra/sweeper=optuna": ("optuna_sweeper", "optuna"),
 }
 _LOG = logging.getLogger(__name__)
 
@@ -45,8 +46,8 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
         if name in groups and {"null", "true", "false"} & set(value.lower().split(",")):
             options = sorted(file.stem for file in groups[name].glob("*.yaml"))
             raise ConfigError(f"{argument}: must be one of {', '.join(options)}")
-        if argument in _PLUGINS and importlib.util.find_spec(_PLUGINS[argument]) is None:
-            extra = value.partition("_")[0]
+        plugin, extra = _PLUGINS.get(argument, ("", ""))
+        if plugin and importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}") is None:
             raise ConfigError(f"{argument}: is not installed; pip install -e '.[{extra}]'")
         if is_sweep(arguments):
             refuse_in_sweep(argument)
@@ -58,8 +59,7 @@ def refuse_in_sweep(argument: str) -> None:
     if name in ("trainer", "trainer.strategy") and "ddp" in value:
         raise ConfigError(
             f"{argument}: cannot be in a sweep, which every process of a job would start again; "
-            "start such jobs one by one, as python -m miner.run trainer=ddp trainer.devices=2 "
-            "seed=1"
+            "start such jobs one by one, as python -m miner.run trainer=ddp seed=1"
         )
     if name in ("-c", "--cfg"):
         raise ConfigError(f"{argument}: shows the configuration of one run; leave out -m")
@@ -76,8 +76,8 @@ def as_launched(arguments: Sequence[str]) -> list[str]:
     *given, folder, name, subdir = arguments
     folder = quote(folder.removeprefix(f'{_FOLDER}"').removesuffix('"'))
     given = [argument for argument in given if not argument.startswith(_FOLDER)]
-    is_setting = ["=" in argument and not argument.startswith("-") for argument in given]
-    first = is_setting.index(True) if any(is_setting) else len(given)
+    settings = (n for n, one in enumerate(given) if "=" in one and not one.startswith("-"))
+    first = next(settings, len(given))
     return [*given[:first], f"{_FOLDER}{folder}", name, subdir, *given[first:]]
 
 
@@ -93,14 +93,12 @@ def expand_folders(arguments: Sequence[str]) -> list[str]:
 
 
 def _expanded(argument: str) -> str:
-    path = _home(argument.removeprefix(_IMAGE))
-    if not _exists(path):
-        found = [Path(name) for name in glob.glob(path)]  # noqa: PTH207, absolute patterns too
-        if not found:
+    path = expand_home(argument.removeprefix(_IMAGE))
+    if _exists(path):
+        if is_zarr(Path(path)) or not Path(path).is_dir():
             return argument
-    elif Path(path).is_dir() and not is_zarr(Path(path)):
         found = list(Path(path).iterdir())
-    else:
+    elif not (found := [Path(name) for name in glob.glob(path)]):  # noqa: PTH207, absolute too
         return argument
     files = [file for file in found if file.is_file() or is_zarr(file)]
     images = sorted(file for file in files if not file.name.startswith(".") and _is_image(file))
@@ -110,10 +108,9 @@ def _expanded(argument: str) -> str:
 
 
 def _is_image(file: Path) -> bool:
-    if not _is_utf8(str(file)):
-        _LOG.warning("left out: %r has a name that is not UTF-8; rename it", str(file))
-        return False
     try:
+        if not _is_utf8(str(file)):
+            raise ImageError(f"{str(file)!r} has a name that is not UTF-8; rename it")
         inspect_image(str(file), _ANY_SIZE)
     except ImageError as error:
         _LOG.warning("left out: %s", error)
@@ -131,7 +128,7 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
 
 
 def _quoted(argument: str) -> str:
-    path = _home(argument.removeprefix(_IMAGE))
+    path = expand_home(argument.removeprefix(_IMAGE))
     if not _exists(path):
         with suppress(HydraException):
             OverridesParser.create().parse_override(argument)
@@ -146,10 +143,6 @@ def quote(path: str) -> str:
     # Hydra: backslashes count only before a quote, of which the closing one is the last.
     quoted = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), escaped)
     return f"'{quoted}'"
-
-
-def _home(name: str) -> str:
-    return str(Path(name).expanduser()) if name.startswith("~/") else name
 
 
 def _is_utf8(argument: str) -> bool:

@@ -23,17 +23,19 @@ from miner.images import inspect_image
 from miner.support.errors import ConfigError, ImageError
 
 _NODE_VARIABLES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+_SLURM = (  # a setting: Slurm passes its number to Lightning only if it was requested so
+    ("devices", "SLURM_NTASKS_PER_NODE", "--ntasks-per-node"),
+    ("num_nodes", "SLURM_NNODES", "--nodes"),
+)
 _LEAST_BYTES = 2**20  # for the first small files of a run
 _MESSAGE_S = 3.0  # for the process that prints it: launchers end it as soon as another has left
 _LOG = logging.getLogger("miner")
 
 
 def check_run(config: DictConfig) -> None:
-    """Check a single run, or one process of it; `config` includes Hydra's own settings.
+    """Refuse a single run by a `ConfigError`, or an `ImageError` about its image.
 
-    Raises:
-        ConfigError: a setting, the folder, what an earlier start left in it, or the devices.
-        ImageError: the image file.
+    `config` includes Hydra's own settings.
     """
     folder = Path(config.hydra.run.dir)
     settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -49,12 +51,7 @@ def check_run(config: DictConfig) -> None:
 
 
 def check_settings(config: DictConfig) -> None:
-    """Check settings, image and device, the quick checks first.
-
-    Raises:
-        ConfigError: a setting or the device.
-        ImageError: the image file.
-    """
+    """Refuse settings, image or device by a `ConfigError` or an `ImageError`, soon if possible."""
     checked = check_config(config)
     image = checked.image
     info = inspect_image(image.path, image.max_pixels, image.crop_px)
@@ -68,30 +65,28 @@ def check_settings(config: DictConfig) -> None:
 
 
 def check_devices(checked: RunConfig) -> None:
-    """Refuse, by a `ConfigError`, several devices without `trainer=ddp`, or too many GPUs.
-
-    Imports torch for CUDA alone.
-    """
+    """Refuse, by a `ConfigError`, several devices without `trainer=ddp`, or too many GPUs."""
     trainer = checked.trainer
     for name, number in (("devices", trainer.devices), ("num_nodes", trainer.num_nodes)):
         if trainer.strategy == "auto" and number > 1:
             raise ConfigError(
                 f"trainer.{name}={number}: a process uses one device; for several add trainer=ddp"
             )
-    if trainer.devices == 1 or device_type(trainer.accelerator) == "cpu":
-        return
-    import torch
+    if trainer.devices > 1 and device_type(trainer.accelerator) == "cuda":
+        import torch
 
-    n_gpus = torch.cuda.device_count()
-    if trainer.devices > n_gpus:
-        raise ConfigError(
-            f"trainer.devices={trainer.devices}: this process sees {n_gpus} GPUs of its machine; "
-            "use no more, let every process see all of them, or use trainer.accelerator=cpu"
-        )
+        n_gpus = torch.cuda.device_count()
+        if trainer.devices > n_gpus:
+            raise ConfigError(
+                f"trainer.devices={trainer.devices}: this process sees {n_gpus} GPUs of its "
+                "machine; use no more, let every process see all, or use trainer.accelerator=cpu"
+            )
 
 
 def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -> None:
     """Refuse, by a `ConfigError`, processes that would not be one run in one folder."""
+    import joblib
+
     trainer = checked.trainer
     world_size = trainer.devices * trainer.num_nodes
     if trainer.strategy == "auto":
@@ -107,9 +102,13 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
             f"{rank.launcher} has started {rank.world_size} processes; give the processes of each "
             "machine and the number of machines"
         )
-    if rank.launcher == "Slurm" and world_size > 1:
-        _check_slurm("devices", trainer.devices, "SLURM_NTASKS_PER_NODE", "--ntasks-per-node")
-        _check_slurm("num_nodes", trainer.num_nodes, "SLURM_NNODES", "--nodes")
+    for field, variable, option in _SLURM if rank.launcher == "Slurm" and world_size > 1 else ():
+        number, given = getattr(trainer, field), os.environ.get(variable, "not set")
+        if given != str(number):
+            raise ConfigError(
+                f"trainer.{field}={number}: {variable} is {given}; start the run with "
+                f"{option}={number} (not --ntasks alone)"
+            )
     unset = ", ".join(name for name in _NODE_VARIABLES if name not in os.environ)
     if rank.launcher is None and trainer.num_nodes > 1 and unset:
         raise ConfigError(
@@ -121,26 +120,9 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
             f"hydra.run.dir: each of {world_size} processes would make another folder; name "
             "one on a disk that all machines share, as hydra.run.dir=/shared/run"
         )
-    if rank.is_first:
-        _warn_of_few_cores(trainer.devices)
-
-
-def _check_slurm(field: str, number: int, variable: str, option: str) -> None:
-    """Slurm passes these numbers to Lightning only if they were requested."""
-    given = os.environ.get(variable)
-    if given != str(number):
-        raise ConfigError(
-            f"trainer.{field}={number}: {variable} is {given or 'not set'}; start the run with "
-            f"{option}={number} (not --ntasks alone)"
-        )
-
-
-def _warn_of_few_cores(devices: int) -> None:
-    import joblib
-
     n_cores = joblib.cpu_count(only_physical_cores=True)
-    if devices > n_cores and "OMP_NUM_THREADS" not in os.environ:
-        _LOG.warning("%d processes share the %d cores of this machine", devices, n_cores)
+    if rank.is_first and trainer.devices > n_cores and "OMP_NUM_THREADS" not in os.environ:
+        _LOG.warning("%d processes share the %d cores of this machine", trainer.devices, n_cores)
 
 
 def check_writable(setting: str, folder: Path) -> None:
@@ -154,10 +136,8 @@ def check_writable(setting: str, folder: Path) -> None:
         if shutil.disk_usage(existing).free < _LEAST_BYTES:
             raise OSError(ENOSPC, "no space left")
     except OSError as error:
-        raise ConfigError(
-            f"{setting}={folder}: {existing} cannot be written ({error.strerror}); "
-            "name another folder"
-        ) from error
+        reason = f"{existing} cannot be written ({error.strerror})"
+        raise ConfigError(f"{setting}={folder}: {reason}; name another folder") from error
 
 
 @contextmanager
@@ -170,11 +150,9 @@ def exit_on_error(is_shown: bool = True) -> Iterator[None]:
     try:
         yield
     except (ConfigError, ImageError) as error:
-        if is_shown:
-            print(
-                *(f"error: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr
-            )
-        else:
+        for line in str(error).splitlines() if is_shown else ():
+            print(f"error: {line}", file=sys.stderr)
+        if not is_shown:
             time.sleep(_MESSAGE_S)
         raise SystemExit(1) from None
     except Exception:  # a bug, which must not pass for a warning

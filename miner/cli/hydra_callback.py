@@ -2,10 +2,10 @@
 
 import atexit
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from filelock import AcquireReturnProxy, BaseFileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
@@ -30,24 +30,23 @@ class MinerCallback(Callback):
     def __init__(self) -> None:
         """Start without a monitor and a lock."""
         self._monitor: SweepMonitor | None = None
-        self._lock: AcquireReturnProxy[BaseFileLock] | None = None
+        self._lock = ExitStack()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave both out for the processes of other launchers."""
-        return {"_monitor": None, "_lock": None}
+        return {"_monitor": None, "_lock": ExitStack()}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a single run, and keep others out of its folder, which rank 0 locks.
 
-        Where a launcher starts all processes at once, one of each machine prints what is wrong, as
-        that may be the machine. Lightning starts its processes when rank 0 has found nothing wrong,
-        so all of them print.
+        Where a launcher starts all processes at once, one of each machine prints what is wrong.
+        Lightning starts its processes when rank 0 has found nothing wrong, so all of them print.
         """
         folder, rank = Path(config.hydra.run.dir), rank_of(config)
         with exit_on_error(is_shown=rank.local_rank == 0 or rank.launcher is None):
             check_run(config)
             if rank.is_first:
-                self._lock = lock_folder(folder)
+                self._lock.enter_context(lock_folder(folder))
             psnr_db = finished_psnr_db(folder)
         if psnr_db is not None:
             if rank.is_first:
@@ -58,21 +57,20 @@ class MinerCallback(Callback):
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Let others into the folder."""
-        self._unlock()
+        self._lock.close()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of a sweep, write its plan, and monitor it."""
         folder = Path(config.hydra.sweep.dir)
         with exit_on_error():
             plan = check_sweep(config)
-            self._lock = lock_folder(folder)
+            self._lock.enter_context(lock_folder(folder))
         (folder / PLAN).unlink(missing_ok=True)  # of an earlier start
-        if plan is None:
-            jobs = JobFolders(folder, None, OmegaConf.select(config, "hydra.sweeper.n_trials"))
-        else:
+        hashes, n_jobs = None, OmegaConf.select(config, "hydra.sweeper.n_trials")
+        if plan is not None:
             write_plan(folder, plan)
-            jobs = JobFolders(folder, {job.hash for job in plan.jobs}, len(plan.jobs))
-        self._monitor = SweepMonitor(jobs)
+            hashes, n_jobs = {job.hash for job in plan.jobs}, len(plan.jobs)
+        self._monitor = SweepMonitor(JobFolders(folder, hashes, n_jobs))
         say(f"sweep in {folder}")
         atexit.register(self._interrupted, folder)
 
@@ -96,23 +94,18 @@ class MinerCallback(Callback):
         self._stop_monitor()
         with exit_on_error():
             is_done = close_sweep(Path(config.hydra.sweep.dir), config)
-        self._unlock()
+        self._lock.close()
         if not is_done:
             raise SystemExit(1)
 
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.lock.release()
-
-    def _stop_monitor(self) -> bool:
-        """Whether there was one to stop."""
-        monitor, self._monitor = self._monitor, None
-        if monitor is not None:
-            monitor.close()
-        return monitor is not None
+    def _stop_monitor(self) -> None:
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
 
     def _interrupted(self, folder: Path) -> None:
-        if self._stop_monitor():
+        if self._monitor is not None:
+            self._stop_monitor()
             say(f"to go on, start it again with hydra.sweep.dir={folder}")
             say(f"to compare what there is, python -m miner.compare {folder}")
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from miner.support.process import say
 from miner.support.run_files import REPORT, read_report
 
+_UNITS = (("h", 3600), ("min", 60), ("s", 1))
 _INTERVAL_S = 0.5
 _LINE_INTERVAL_S = 30.0  # between lines where there is no terminal
 
@@ -33,13 +34,13 @@ class JobFolders:
 
     def count(self) -> Counter[str]:
         """How many jobs are finished, failed and running."""
-        children = self.folder.iterdir() if self.folder.is_dir() else ()
-        states = Counter(self._state(path) for path in children if self._is_job(path.name))
+        states = Counter(
+            self._state(path)
+            for path in self.folder.glob("*-*")
+            if self.hashes is None or path.name.rpartition("-")[2] in self.hashes
+        )
         del states["other"]
         return states
-
-    def _is_job(self, name: str) -> bool:
-        return "-" in name and (self.hashes is None or name.rpartition("-")[2] in self.hashes)
 
     def _state(self, path: Path) -> str:
         if path.name in self._ended:
@@ -57,7 +58,6 @@ class JobFolders:
         return state
 
     def _is_new(self, file: Path) -> bool:
-        """Whether a job wrote the file since the sweep was started."""
         try:
             return file.stat().st_mtime >= self.began
         except FileNotFoundError:
@@ -70,7 +70,7 @@ class SweepMonitor:
     def __init__(self, jobs: JobFolders) -> None:
         """Start the thread."""
         self._jobs, self._began = jobs, time.monotonic()
-        self._before = jobs.count()["finished"]
+        self._before = jobs.count()["finished"]  # by earlier starts
         self._stop = Event()
         self._thread = Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -90,28 +90,23 @@ class SweepMonitor:
             while not is_last:
                 is_last = self._stop.wait(_INTERVAL_S)
                 states = self._jobs.count()
-                text = self._describe(states)
-                bar.update(task, description=text, completed=states["finished"] + states["failed"])
+                n_ended = states["finished"] + states["failed"]
+                text = self._describe(states, n_ended)
+                bar.update(task, description=text, completed=n_ended)
                 is_due = is_last or time.monotonic() - said_at > _LINE_INTERVAL_S
                 if not console.is_terminal and text != said and is_due:
                     say(text)
                     said, said_at = text, time.monotonic()
 
-    def _describe(self, states: Counter[str]) -> str:
-        of = "" if self._jobs.total is None else f" of {self._jobs.total}"
-        parts = [f"{states['finished']}{of} jobs done", f"{states['running']} running"]
+    def _describe(self, states: Counter[str], n_ended: int) -> str:
+        total = self._jobs.total
+        of = "" if total is None else f" of {total}"
+        text = f"{states['finished']}{of} jobs done, {states['running']} running"
         if states["failed"]:
-            parts.append(f"{states['failed']} failed")
-        ended = states["finished"] + states["failed"]
-        n_new = ended - self._before  # earlier starts tell nothing about the pace
-        if self._jobs.total is not None and n_new > 0 and ended < self._jobs.total:
-            seconds = (time.monotonic() - self._began) / n_new * (self._jobs.total - ended)
-            parts.append(f"about {_duration(seconds)} left")
-        return ", ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+            text += f", {states['failed']} failed"
+        n_new = n_ended - self._before
+        if total is not None and n_new > 0 and n_ended < total:
+            seconds = (time.monotonic() - self._began) / n_new * (total - n_ended)
+            unit, size = next((u, s) for u, s in _UNITS if seconds >= 1.5 * s or s == 1)
+            text += f", about {seconds / size:.{int(unit == 'h')}f} {unit} left"
+        return text

@@ -24,9 +24,7 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     """Replace `resume=FOLDER` by the settings of the run in that folder.
 
     The other arguments replace these settings: `trainer=cpu` also replaces `trainer.devices=4`.
-
-    Raises:
-        ConfigError: no run was begun there, or the folder is named twice.
+    Raises `ConfigError` if no run was begun there, or the folder is named twice.
     """
     resumes = [argument for argument in arguments if argument.startswith(_RESUME)]
     if not resumes or is_sweep(arguments):
@@ -39,7 +37,7 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     settings = [
         setting
         for setting in _stored_settings(folder)
-        if not {_key(setting), _key(setting).partition(".")[0]} & replaced
+        if replaced.isdisjoint([_key(setting), _key(setting).partition(".")[0]])
     ]
     # where `resume=` stood: options such as --cfg must not come between overrides
     index = arguments.index(resumes[0])
@@ -64,29 +62,24 @@ def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
 
 def _stored_settings(folder: Path) -> list[str]:
     """The overrides of the run in a folder; none may name a class, which would be called."""
+    run = f"{_RESUME}{folder}"
     if (folder / PLAN).exists():
-        raise ConfigError(
-            f"{_RESUME}{folder}: is a sweep; start it again with hydra.sweep.dir={folder}"
-        )
+        raise ConfigError(f"{run}: is a sweep; start it again with hydra.sweep.dir={folder}")
     manifest = _read_manifest(folder)
-    settings = _hydra_overrides(folder) if manifest is None else _fit_overrides(manifest.fit)
+    if manifest is None:
+        settings = _hydra_overrides(folder)
+    else:
+        settings, path = manifest.fit["overrides"], manifest.fit["image"]["path"]
+        if not path.startswith(SAMPLE_PREFIX):  # a file's path is absolute here
+            settings = [setting for setting in settings if _key(setting) != "image.path"]
+            settings.append(f"image.path={quote(path)}")
     for setting in settings:
         if "_target_" in setting or _key(setting).startswith("hydra"):
             raise ConfigError(
-                f"{_RESUME}{folder}: its setting {setting!r} is not read from a file; start it as "
-                f"it was started, with hydra.run.dir={folder}"
+                f"{run}: its setting {setting!r} is not read from a file; start it as it was "
+                f"started, with hydra.run.dir={folder}"
             )
     return settings
-
-
-def _fit_overrides(fit: Mapping[str, Any]) -> list[str]:
-    """The overrides of a fit, with the absolute path of its image."""
-    overrides: list[str] = fit["overrides"]
-    path = fit["image"]["path"]
-    if path.startswith(SAMPLE_PREFIX):
-        return overrides
-    others = [override for override in overrides if _key(override) != "image.path"]
-    return [*others, f"image.path={quote(path)}"]
 
 
 def _hydra_overrides(folder: Path) -> list[str]:
@@ -96,9 +89,8 @@ def _hydra_overrides(folder: Path) -> list[str]:
     except (OSError, ValueError, yaml.YAMLError):
         overrides = None
     if not isinstance(overrides, list):
-        raise ConfigError(
-            f"{_RESUME}{folder}: no run was begun there; start one with hydra.run.dir={folder}"
-        )
+        remedy = f"start one with hydra.run.dir={folder}"
+        raise ConfigError(f"{_RESUME}{folder}: no run was begun there; {remedy}")
     return [str(override) for override in overrides]
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from miner.support.run_files import REPORT, Plan, PlannedJob
 
 _GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+_REFUSALS = (HydraException, OmegaConfBaseException, ValueError)
 
 
 class JobGrid:
@@ -32,25 +34,22 @@ class JobGrid:
     """
 
     def __init__(self, config_name: str, overrides: Sequence[str]) -> None:
-        """Parse overrides such as `seed=0,1`; `ConfigError` if Hydra cannot read one.
-
-        Intervals are left to the sweeper that knows them.
-        """
+        """Parse overrides such as `seed=0,1`; `ConfigError` if Hydra cannot read one."""
         self._config_name = config_name
         self._loader = GlobalHydra.instance().config_loader()
         self._groups = set(self._loader.list_groups(""))
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self.choices: dict[str, list[str]] = {}
-        self.intervals: list[str] = []
+        self.intervals: list[str] = []  # left to the sweeper that knows them
         for override in self._parse(overrides):
-            key = override.get_key_element()
+            key, line = override.get_key_element(), str(override.input_line)
             if override.is_interval_sweep():
                 self.choices.pop(key, None)
-                self.intervals.append(str(override.input_line))
+                self.intervals.append(line)
             elif override.is_sweep_override():
                 self.choices[key] = [f"{key}={v}" for v in override.sweep_string_iterator()]
             else:
-                self.choices[key] = [str(override.input_line)]
+                self.choices[key] = [line]
 
     def jobs(self) -> Iterator[tuple[list[str], DictConfig]]:
         """Every job's overrides and configuration; `ConfigError` if it cannot be composed."""
@@ -73,31 +72,26 @@ class JobGrid:
             raise ConfigError(_one_line(error)) from error
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose once for each choice of options, which takes long, and set values in a copy."""
-        chosen, values = self._split(self._parse(overrides))
-        try:
+        """Compose once for each choice of options, which takes long, and set values in a copy.
+
+        Overrides count in their order: what stands before a `+`, `++` or `~` is composed with it.
+        """
+        parsed = self._parse(overrides)
+        others = [n for n, one in enumerate(parsed) if one.type != OverrideType.CHANGE]
+        first = others[-1] if others else 0
+        values = [one for one in parsed[first:] if self._only_sets_a_value(one)]
+        chosen = tuple(str(one.input_line) for one in parsed if one not in values)
+        with suppress(*_REFUSALS):
             if chosen not in self._composed:
                 self._composed[chosen] = hydra.compose(self._config_name, list(chosen))
             config = self._composed[chosen].copy()
             for override in values:
                 OmegaConf.update(config, override.key_or_group, override.value())
             return config
-        except (HydraException, OmegaConfBaseException, ValueError):
-            pass
         try:  # let Hydra compose everything, for its own message about what is wrong
             return hydra.compose(self._config_name, list(overrides))
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+        except _REFUSALS as error:
             raise ConfigError(_one_line(error)) from error
-
-    def _split(self, parsed: Sequence[Override]) -> tuple[tuple[str, ...], list[Override]]:
-        """What has to be composed, and the values to set after it.
-
-        Overrides count in their order: what stands before a `+`, `++` or `~` is composed with it.
-        """
-        others = [n for n, one in enumerate(parsed) if one.type != OverrideType.CHANGE]
-        first = others[-1] if others else 0
-        values = [one for one in parsed[first:] if self._only_sets_a_value(one)]
-        return tuple(str(one.input_line) for one in parsed if one not in values), values
 
     def _only_sets_a_value(self, override: Override) -> bool:
         is_plain = override.type == OverrideType.CHANGE and override.package is None
@@ -106,30 +100,10 @@ class JobGrid:
 
 
 def check_sweep(config: DictConfig) -> Plan | None:
-    """Check every job of a sweep; None where a search chooses them while it runs.
+    """Refuse a sweep by a `ConfigError` or an `ImageError`, or give its jobs.
 
-    Raises:
-        ConfigError: a setting, the folder or the device.
-        ImageError: an image file.
+    None stands for those of a search, which chooses them while it runs.
     """
-    _check_folders(config)
-    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
-    given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-    swept = [f"{key}={value}" for key, value in params.items()]
-    grid = JobGrid(config.hydra.job.config_name, swept + given)
-    is_grid = config.hydra.sweeper._target_ == _GRID_SWEEPER
-    _check_sweeper(grid, is_grid)
-    for _, job in grid.single_changes():  # finds most errors before a large grid is composed
-        check_settings(job)
-        refuse_in_sweep(f"trainer.strategy={job.trainer.strategy}")
-    if not is_grid:
-        return None
-    plan = _plan(grid)
-    _check_launcher(config, len(plan.jobs))
-    return plan
-
-
-def _check_folders(config: DictConfig) -> None:
     folder = Path(config.hydra.sweep.dir)
     if (folder / REPORT).exists() or (folder / "representation").exists():
         raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")
@@ -140,6 +114,44 @@ def _check_folders(config: DictConfig) -> None:
             f"hydra.sweep.subdir={sweep['subdir']}: finished jobs are found by their folders' "
             "names; leave it out, and name the sweep's folder with hydra.sweep.dir"
         )
+    return _check_jobs(config)
+
+
+def _check_jobs(config: DictConfig) -> Plan | None:
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    swept = [f"{key}={value}" for key, value in params.items()]
+    grid = JobGrid(config.hydra.job.config_name, swept + given)
+    is_grid = config.hydra.sweeper._target_ == _GRID_SWEEPER
+    if is_grid and grid.intervals:
+        raise ConfigError(
+            f"{grid.intervals[0]}: takes a search (hydra/sweeper=optuna, or experiment=search); "
+            "or give values, as 0.1,0.2"
+        )
+    for key in () if is_grid else ("image", "image.path", "seed"):
+        n_values = len(grid.choices.get(key, ()))
+        if n_values > 1:
+            reason = f"a search would choose the easiest of {n_values}; search with one at a time"
+            raise ConfigError(f"{key}: {reason}")
+    for _, job in grid.single_changes():  # finds most errors before a large grid is composed
+        check_settings(job)
+        refuse_in_sweep(f"trainer.strategy={job.trainer.strategy}")
+    if not is_grid:
+        return None
+    plan = _plan(grid)
+    launcher = config.hydra.launcher._target_
+    if launcher == _SLURM_LAUNCHER and shutil.which("srun") is None:
+        raise ConfigError(
+            "hydra/launcher=submitit_slurm: there is no srun here; start the sweep on a machine of "
+            "the cluster, or use hydra/launcher=joblib"
+        )
+    is_unbounded = config.hydra.sweeper.max_batch_size is None and len(plan.jobs) > 1
+    if launcher == LOCAL_LAUNCHER and is_unbounded:
+        raise ConfigError(
+            f"hydra/launcher=submitit_local: starts all {len(plan.jobs)} jobs at once; bound them "
+            "with hydra.sweeper.max_batch_size=2, or use hydra/launcher=joblib"
+        )
+    return plan
 
 
 def _plan(grid: JobGrid) -> Plan:
@@ -150,40 +162,10 @@ def _plan(grid: JobGrid) -> Plan:
         twin = jobs.setdefault(job.hash, job)
         if twin is not job:
             pairs = zip(twin.overrides, overrides, strict=True)
-            changed = [f"{one} or {other}" for one, other in pairs if one != other]
-            raise ConfigError(
-                f"{', '.join(changed) or ' '.join(overrides)}: jobs {twin.number} and {number} are "
-                "the same; leave one of them out"
-            )
+            changed = ", ".join(f"{one} or {other}" for one, other in pairs if one != other)
+            reason = f"jobs {twin.number} and {number} are the same; leave one of them out"
+            raise ConfigError(f"{changed or ' '.join(overrides)}: {reason}")
     return Plan(list(jobs.values()))
-
-
-def _check_sweeper(grid: JobGrid, is_grid: bool) -> None:
-    if is_grid and grid.intervals:
-        raise ConfigError(
-            f"{grid.intervals[0]}: takes a search (hydra/sweeper=optuna, or experiment=search); "
-            "or give values, as 0.1,0.2"
-        )
-    for key in ("image", "image.path", "seed"):
-        if not is_grid and len(grid.choices.get(key, ())) > 1:
-            raise ConfigError(
-                f"{key}: a search would choose the easiest of {len(grid.choices[key])}; "
-                "search with one at a time"
-            )
-
-
-def _check_launcher(config: DictConfig, n_jobs: int) -> None:
-    sweeper, launcher = config.hydra.sweeper, config.hydra.launcher
-    if launcher._target_ == _SLURM_LAUNCHER and shutil.which("srun") is None:
-        raise ConfigError(
-            "hydra/launcher=submitit_slurm: there is no srun here; start the sweep on a machine of "
-            "the cluster, or use hydra/launcher=joblib"
-        )
-    if launcher._target_ == LOCAL_LAUNCHER and sweeper.max_batch_size is None and n_jobs > 1:
-        raise ConfigError(
-            f"hydra/launcher=submitit_local: starts all {n_jobs} jobs at once; bound them with "
-            "hydra.sweeper.max_batch_size=2, or use hydra/launcher=joblib"
-        )
 
 
 def _one_line(error: Exception) -> str:

@@ -19,8 +19,7 @@ CONF_FOLDER = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
 def build_settings(config: DictConfig) -> "FitSettings":
     """The objects that a fit is made of. Imports torch.
 
-    Raises:
-        ConfigError: a class cannot be built, is of the wrong kind, or the optimiser mixes blocks.
+    Raises `ConfigError` for a class of the wrong kind, or an optimiser that mixes blocks.
     """
     from miner.fitting.backend import Backend
     from miner.fitting.capacity import Capacity
@@ -84,14 +83,10 @@ def _component(group: str, kind: type, config: DictConfig) -> Any:
         found = get_object(config._target_)
     except Exception:  # whatever a module raises on import: `_instantiate` says what is wrong
         found = kind
-    is_right = isinstance(found, type) and issubclass(found, kind)
-    built = _instantiate(group, config) if is_right else None
-    if not isinstance(built, kind):
-        raise ConfigError(
-            f"{group}._target_={config._target_}: must be a subclass of "
-            f"{kind.__module__}.{kind.__name__}"
-        )
-    return built
+    if isinstance(found, type) and issubclass(found, kind):
+        return _instantiate(group, config)
+    name = f"{kind.__module__}.{kind.__name__}"
+    raise ConfigError(f"{group}._target_={config._target_}: must be a subclass of {name}")
 
 
 def _instantiate(group: str, config: DictConfig) -> Any:
@@ -101,8 +96,7 @@ def _instantiate(group: str, config: DictConfig) -> Any:
     try:
         return instantiate(config)
     except InstantiationException as error:
-        cause = error.__cause__ or error.__context__
-        reason = " ".join(str(cause or error).split())
+        reason = " ".join(str(error.__cause__ or error.__context__ or error).split())
         raise ConfigError(
             f"{group}._target_={config._target_}: {reason}; is the name right, its package in "
             "PYTHONPATH, and every setting one that it takes?"

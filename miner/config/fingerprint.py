@@ -1,14 +1,14 @@
 """What makes two jobs, or two fits, the same: their settings and their image."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from miner.images import SAMPLE_PREFIX, file_digest
+from miner.support.files import expand_home, json_sha256
 
 HASH_LENGTH = 8
 _WITHOUT_EFFECT = ("hydra", "logger", "objective", "pictures", "resume")
@@ -16,10 +16,13 @@ _WITHOUT_EFFECT = ("hydra", "logger", "objective", "pictures", "resume")
 
 def job_hash(config: DictConfig) -> str:
     """Eight hexadecimal digits of the resolved configuration and the image's content."""
-    settings = _settings(config, _WITHOUT_EFFECT)
-    settings["image"]["path"] = _content(settings["image"]["path"])
-    text = json.dumps(settings, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+    settings = _settings(config, *_WITHOUT_EFFECT)
+    path = settings["image"]["path"]
+    if not path.startswith(SAMPLE_PREFIX):
+        file = Path(expand_home(path))
+        with suppress(OSError):  # it was removed after it was checked; its job reports that
+            settings["image"]["path"] = f"{file.stem} {file_digest(file)}"  # in any folder
+    return json_sha256(settings)[:HASH_LENGTH]
 
 
 def fit_identity(config: DictConfig, image_sha256: str, device: str) -> dict[str, Any]:
@@ -27,21 +30,20 @@ def fit_identity(config: DictConfig, image_sha256: str, device: str) -> dict[str
 
     A sample is identified by its name.
     """
-    settings = _settings(config, (*_WITHOUT_EFFECT, "trainer"))  # `device` is compared instead
+    settings = _settings(config, *_WITHOUT_EFFECT, "trainer")  # `device` is compared instead
     del settings["fitting"]["max_memory_gib"]
     path = settings["image"].pop("path")
     del settings["image"]["max_pixels"]
     if path.startswith(SAMPLE_PREFIX):
         image = {"path": path, "sha256": path}
     else:
-        image = {"path": str(_home(path).absolute()), "sha256": image_sha256}
+        image = {"path": str(Path(expand_home(path)).absolute()), "sha256": image_sha256}
     return {"settings": settings, "image": image, "device": device}
 
 
 def fit_digest(fit: Mapping[str, Any]) -> str:
     """A digest of what `fit_identity` returns; the folder of the image does not count."""
-    parts = [fit["settings"], fit["image"]["sha256"], fit["device"]]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return json_sha256([fit["settings"], fit["image"]["sha256"], fit["device"]])
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -75,28 +77,12 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield prefix + name, value
 
 
-def _settings(config: DictConfig, without: Sequence[str]) -> dict[str, Any]:
-    """The resolved configuration without some groups and without the scratch files' settings."""
+def _settings(config: DictConfig, *without: str) -> dict[str, Any]:
     keys = [str(key) for key in config if key not in without]
     settings: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
     for name in ("in_memory_mib", "scratch_dir"):
         settings["fitting"].pop(name, None)
     return dict(settings)
-
-
-def _content(path: str) -> str:
-    """A file's name and the digest of its bytes: its folder does not count."""
-    if path.startswith(SAMPLE_PREFIX):
-        return path
-    file = _home(path)
-    try:
-        return f"{file.stem} {file_digest(file)}"
-    except OSError:  # it was removed after it was checked; its job reports that
-        return path
-
-
-def _home(path: str) -> Path:
-    return Path(path).expanduser() if path.startswith("~/") else Path(path)
 
 
 # On import, since a launcher's worker imports this module only because its task needs it.

@@ -25,8 +25,7 @@ _MOST_DB = 1e6
 class RankInfo:
     """One of a run's processes, numbered as torchrun and Lightning do, and its launcher.
 
-    `launcher` started `world_size` processes; it is None, with 1, where Lightning starts the other
-    processes of a machine by itself.
+    `launcher` started `world_size` processes; it is None, with 1, where Lightning starts them.
     """
 
     node_rank: int = 0
@@ -46,7 +45,6 @@ class RankInfo:
 
 
 MAIN_PROCESS = RankInfo()
-"""The one process of most runs."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,8 @@ def detect_rank(environment: Mapping[str, str] = os.environ) -> RankInfo:
 
 def rank_of(config: DictConfig) -> RankInfo:
     """The rank of this process; only `trainer=ddp` makes several processes one run."""
-    is_shared = OmegaConf.select(config, "trainer.strategy") == "ddp"
-    return detect_rank() if is_shared else MAIN_PROCESS
+    is_ddp = OmegaConf.select(config, "trainer.strategy") == "ddp"
+    return detect_rank() if is_ddp else MAIN_PROCESS
 
 
 def current_job(config: DictConfig) -> Job:
@@ -127,15 +125,15 @@ def finished_psnr_db(folder: Path) -> float | None:
     except ValueError:  # of the report or of a shard, which is fitted again
         return None
     quality = report.get("psnr_db", math.nan)
-    if quality is None:  # as reports hold infinity
-        return math.inf
+    if quality is None:
+        return math.inf  # which reports hold as null
     is_number = type(quality) in (int, float) and abs(quality) < _MOST_DB
     return float(quality) if is_number else None
 
 
 def _sweep_info(running: HydraConf, overrides: Sequence[str]) -> SweepInfo:
     folder = Path(running.sweep.dir)
-    if not (folder / PLAN).exists():  # of a search, whose overrides all differ
-        return SweepInfo(sweep_name(folder), overrides)
-    keys = set(read_plan(folder).differing)
-    return SweepInfo(sweep_name(folder), [o for o in overrides if o.partition("=")[0] in keys])
+    if (folder / PLAN).exists():  # else it is a search, whose overrides all differ
+        keys = read_plan(folder).differing
+        overrides = [override for override in overrides if override.partition("=")[0] in keys]
+    return SweepInfo(sweep_name(folder), overrides)

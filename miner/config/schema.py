@@ -1,7 +1,7 @@
-"""Types and ranges of all settings, and one line for each setting that breaks a rule."""
+"""Types, ranges and former names of all settings, and a line for each that breaks a rule."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -9,8 +9,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from miner.support.errors import ConfigError
 
+T = TypeVar("T")
 _ABSENT: Any = None  # default of a field that not all classes of a group have; null is refused
 _PER_LEVEL = ", or a list of them coarse to fine, as [30,20]"
+_NEW_GROUPS = {"sizing": "capacity", "kernel": "backend"}
+_NEW_OPTIONS = {
+    "capacity": {"by_need": "target_error", "by_budget": "budget"},
+    "backend": {"fused": "compiled"},
+}
+_NEW_FIELDS = {
+    "capacity.least": "capacity.min_width",
+    "capacity.most": "capacity.max_width",
+    "capacity.retries": "capacity.max_refits",
+    "capacity.pilot_steps": "capacity.probe_steps",
+    "fitting.pixels_per_step": "fitting.batch_pixels",
+    "fitting.chunk_size": "fitting.blocks_per_shard",
+}
 
 
 def _rule(text: str, **bounds: Any) -> Any:
@@ -21,10 +35,15 @@ def _whole(low: int, high: int, default: Any = ...) -> Any:
     return _rule(f"be a whole number from {low} to {high}", ge=low, le=high, default=default)
 
 
+_AtLeast1 = Annotated[int, Field(ge=1)]
+_Class = Annotated[str, Field(description="must name a class", alias="_target_")]
+_Count = Annotated[int, _rule("be a whole number of at least 1, at most 2^62", ge=1, le=2**62)]
+_Flag = Annotated[bool, _rule("be true or false")]
+_Name = Annotated[str, _rule("be a name", min_length=1)]
 _Positive = Annotated[float, _rule("be a number above 0", gt=0)]
 _Ratio = Annotated[float, _rule("be above 0 and at most 1", gt=0, le=1)]
-_Count = Annotated[int, _rule("be a whole number of at least 1, at most 2^62", ge=1, le=2**62)]
-_Natural = Annotated[int, Field(ge=1, le=2**31)]
+_Several = Annotated[list[T], Field(min_length=1)]
+_Steps = Annotated[int, Field(ge=1, le=2**31)]
 _Width = Annotated[int, Field(ge=1, le=1024)]
 
 
@@ -32,19 +51,17 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class _Component(BaseModel):
+class _Component(_Group):
     """A group that names a class; a class from elsewhere may have fields that are unknown here."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
-    target: str = _rule("name a class", alias="_target_")
+    model_config = ConfigDict(extra="allow")
+    target: _Class
 
 
 class _Image(_Group):
     path: str = _rule("name an image file or sample:NAME", min_length=1)
     max_pixels: _Count
-    crop_px: Annotated[int, Field(ge=1)] | None = _rule(
-        "be a whole number of at least 1, or null for the whole image"
-    )
+    crop_px: _AtLeast1 | None = _rule("be a whole number of at least 1, or null for all of it")
 
 
 class _Pyramid(_Component):
@@ -66,9 +83,7 @@ class _Encoding(_Component):
 
 
 class _Model(_Group):
-    width: _Width | Annotated[list[_Width], Field(min_length=1)] = _rule(
-        f"be a whole number from 1 to 1024{_PER_LEVEL}"
-    )
+    width: _Width | _Several[_Width] = _rule(f"be a whole number from 1 to 1024{_PER_LEVEL}")
     depth: int = _whole(1, 16)
 
 
@@ -120,12 +135,8 @@ class _Objective(_Component):
 class _Fitting(_Group):
     max_mse: _Positive
     coarse_ratio: float = _rule("be a number of at least 1", ge=1)
-    max_steps: _Natural | Annotated[list[_Natural], Field(min_length=1)] = _rule(
-        f"be a whole number of at least 1{_PER_LEVEL}"
-    )
-    batch_pixels: Literal["all"] | Annotated[int, Field(ge=1)] = _rule(
-        "be a whole number of at least 1, or all"
-    )
+    max_steps: _Steps | _Several[_Steps] = _rule(f"be a whole number of at least 1{_PER_LEVEL}")
+    batch_pixels: Literal["all"] | _AtLeast1 = _rule("be a whole number of at least 1, or all")
     blocks_per_shard: _Count
     max_memory_gib: float = _rule("be above 0, at most 1e6", gt=0, le=1e6)
     in_memory_mib: int = _rule("be a whole number of at least 0", ge=0)
@@ -144,29 +155,27 @@ class _Trainer(_Group):
     profiler: Literal["simple", "advanced"] | None = _rule("be null, simple or advanced")
 
 
-class _Logger(_Group):
-    target: str = _rule("name a class", alias="_target_")
-
-
-class _FileLogger(_Logger):
+class _FileLogger(_Group):
+    target: _Class
     name: str = _rule("be a folder's name", min_length=1, default=_ABSENT)
     version: str = _rule("be a folder's name or empty", default=_ABSENT)
-    default_hp_metric: bool = _rule("be true or false", default=_ABSENT)
+    default_hp_metric: _Flag = _ABSENT
 
 
-class _WandB(_Logger):
-    project: str = _rule("be a name", min_length=1)
-    offline: bool = _rule("be true or false")
+class _WandB(_Group):
+    target: _Class
+    project: _Name
+    offline: _Flag
     group: str | None = _rule("be a name or null")
-    job_type: str = _rule("be a name", min_length=1)
-    log_representation: bool = _rule("be true or false")
+    job_type: _Name
+    log_representation: _Flag
     tags: list[str] = _rule("be a list of words, as [a,b]")
     notes: str | None = _rule("be a text or null")
     init_timeout_s: _Positive = _ABSENT
 
 
-class _Loggers(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+class _Loggers(_Group):
+    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, _Component]
     wandb: _WandB = _ABSENT
     csv: _FileLogger = _ABSENT
@@ -196,7 +205,7 @@ class RunConfig(_Group):
     logger: _Loggers = _rule("be loggers, as logger=[wandb,csv]; logger=none for no logger")
     patch_size: int = _rule("be from 2 to 512 pixels; 16 to 64 serve most images", ge=2, le=512)
     seed: int = _rule("be a whole number from 0 to 2^63 - 1", ge=0, lt=2**63)
-    pictures: bool = _rule("be true or false")
+    pictures: _Flag
     resume: None = _rule(
         "stand on the command line of a single run, as resume=FOLDER; "
         "a sweep is started again with hydra.sweep.dir=FOLDER"
@@ -204,10 +213,9 @@ class RunConfig(_Group):
 
 
 def check_config(config: DictConfig) -> RunConfig:
-    """Check types, ranges and combinations. Takes milliseconds; reads no image, imports no torch.
+    """Check types, ranges and combinations; `ConfigError` with a line for each wrong setting.
 
-    Raises:
-        ConfigError: one line for each wrong setting.
+    Takes milliseconds: reads no image, imports no torch.
     """
     try:
         checked = RunConfig.model_validate(OmegaConf.to_container(config, resolve=True))
@@ -224,10 +232,8 @@ def check_config(config: DictConfig) -> RunConfig:
         )
     low, high = checked.capacity.min_width, checked.capacity.max_width
     if low is not None and high is not None and low > high:
-        raise ConfigError(
-            f"capacity.min_width={low}: must be at most capacity.max_width, which is {high}; "
-            "lower it"
-        )
+        rule = f"must be at most capacity.max_width, which is {high}; lower it"
+        raise ConfigError(f"capacity.min_width={low}: {rule}")
     if isinstance(checked.pyramid.n_levels, int):
         check_lists(checked, checked.pyramid.n_levels)
     return checked
@@ -244,34 +250,45 @@ def check_lists(config: RunConfig, n_levels: int) -> None:
             )
 
 
+def refuse_old_name(name: str, value: Any) -> None:
+    """Refuse an old group, option or field by a `ConfigError` with the new name.
+
+    `value` may be a mapping of fields, or several options as `by_need,uniform`.
+    """
+    if isinstance(value, Mapping):
+        for field, inner in value.items():
+            refuse_old_name(f"{name}.{field}", inner)
+    group, dot, field = name.partition(".")
+    new = _NEW_GROUPS.get(group, group) + dot + field
+    new = _NEW_FIELDS.get(new, new)
+    options = str(value).split(",")
+    new_options = [_NEW_OPTIONS.get(new, {}).get(option, option) for option in options]
+    if (name, options) != (new, new_options):
+        raise ConfigError(f"{name}={value}: is now {new}={','.join(new_options)}")
+
+
 def _messages(error: ValidationError) -> list[str]:
-    """One line for each wrong setting: its name, its value and its rule."""
-    found: dict[str, str] = {}
+    rules = dict(_rules(RunConfig))
+    lines: dict[str, str] = {}
     for problem in error.errors():
-        path = [str(part) for part in problem["loc"]]
-        name, rule = _describe(path)
+        path = list(map(str, problem["loc"]))
+        names = [".".join(path[:n]) for n in range(len(path), 0, -1)]
         if problem["type"] == "extra_forbidden":
-            name, rule = ".".join(path), "there is no such setting; see python -m miner.run --help"
-        rule = rule or problem["msg"]
+            name, rule = names[0], "there is no such setting; see python -m miner.run --help"
+        else:  # the end of a path may be an item of a list, or one of several types
+            name = next(name for name in names if name in rules)
+            rule = rules[name] or problem["msg"]
         value = problem["input"]
         typed = str(value).lower() if value is None or isinstance(value, bool) else str(value)
         is_missing = problem["type"] == "missing"
         line = f"{name}: is missing, and {rule}" if is_missing else f"{name}={typed}: {rule}"
-        found.setdefault(name, line)
-    return list(found.values())
+        lines.setdefault(name, line)
+    return list(lines.values())
 
 
-def _describe(path: Sequence[str]) -> tuple[str, str]:
-    """The name of the setting at a path of an error, and its rule."""
-    model: Any = RunConfig
-    names: list[str] = []
-    rule = ""
-    for part in path:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            break
-        fields = {f.alias or name: f for name, f in model.model_fields.items()}
-        names.append(part)
-        if part in fields:
-            rule = fields[part].description or ""
-        model = fields[part].annotation if part in fields else None
-    return ".".join(names), rule
+def _rules(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str | None]]:
+    for key, field in model.model_fields.items():
+        name = prefix + (field.alias or key)
+        yield name, field.description
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _rules(field.annotation, f"{name}.")

@@ -17,9 +17,7 @@ _SCRATCH = ".miner-scratch"
 def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS) -> Scratch:
     """The scratch files of one process of a run in `folder`; rank 0 checks the disk space of all.
 
-    Raises:
-        ConfigError: the disk has less space than they need.
-        ImageError: the image file.
+    Raises `ConfigError` if the disk has less space than they need.
     """
     image = checked.image
     info = inspect_image(image.path, image.max_pixels, image.crop_px)
@@ -38,8 +36,7 @@ def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS)
             is_shared = checked.fitting.scratch_dir is None
             needed[own] += (1 + trainer.devices * (trainer.num_nodes if is_shared else 1)) * stored
         for disk, size in needed.items():
-            setting = "fitting.scratch_dir" if disk == own else "hydra.run.dir"
-            _refuse_full(disk, size, setting)
+            _refuse_full(disk, size, "fitting.scratch_dir" if disk == own else "hydra.run.dir")
     if is_in_memory:
         return Scratch(None)
     return Scratch(own if rank.is_first else own / rank.name)
@@ -53,10 +50,8 @@ def shared_scratch(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCE
 
 def shared_folder(checked: RunConfig, folder: Path) -> Path:
     """The folder of files that all processes read: in the run's if there are several machines."""
-    is_one_machine = checked.trainer.num_nodes == 1
-    return (
-        _scratch_folder(checked.fitting.scratch_dir if is_one_machine else None, folder) / "shared"
-    )
+    scratch_dir = checked.fitting.scratch_dir if checked.trainer.num_nodes == 1 else None
+    return _scratch_folder(scratch_dir, folder) / "shared"
 
 
 def _scratch_folder(scratch_dir: str | None, folder: Path) -> Path:

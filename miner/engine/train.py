@@ -26,9 +26,15 @@ from miner.images import PixelCanvas, inspect_image
 from miner.loggers.base import ResultLogger, log_results, remove_earlier_events, takes_sweep
 from miner.representation import REPRESENTATION_FOLDER, Representation, load
 from miner.signals.scratch import Scratch
-from miner.startup import share_cores, use_available_cores
 from miner.support.errors import UserError, error_summary, to_user_error
-from miner.support.process import LOCK, lock_folder, package_versions, peak_memory
+from miner.support.process import (
+    LOCK,
+    lock_folder,
+    package_versions,
+    peak_memory,
+    share_cores,
+    use_available_cores,
+)
 from miner.support.run_files import read_report, write_report
 
 _LOG = logging.getLogger("miner")

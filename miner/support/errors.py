@@ -47,10 +47,8 @@ def to_user_error(error: Exception, folder: Path) -> Exception:
     reason = _storage_reason(error, folder)
     if reason is None:
         return error
-    return StorageError(
-        f"{reason}; what is finished is kept: mend this and go on with "
-        f"resume={shlex.quote(str(folder))}"
-    )
+    remedy = f"mend this and go on with resume={shlex.quote(str(folder))}"
+    return StorageError(f"{reason}; what is finished is kept: {remedy}")
 
 
 def error_summary(error: Exception, folder: Path) -> str:

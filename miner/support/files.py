@@ -19,12 +19,7 @@ def is_disk_full(error: OSError) -> bool:
 
 
 def read_regular_file(path: Path, max_bytes: int) -> str:
-    """The text of a file that is no folder, pipe or device, and not too large.
-
-    Raises:
-        ValueError: it is one of these, or its bytes are no text.
-        OSError: it cannot be read.
-    """
+    """The text of a file; ValueError for a folder, pipe or device, too many bytes, or no text."""
     if path.exists() and not (path.is_file() and path.stat().st_size <= max_bytes):
         raise ValueError(f"no plain file of at most {max_bytes} bytes")
     return path.read_text()
@@ -33,6 +28,11 @@ def read_regular_file(path: Path, max_bytes: int) -> str:
 def json_sha256(content: Any) -> str:
     """SHA-256 of plain data, whatever the order of its keys."""
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def expand_home(path: str) -> str:
+    """Expand a leading `~/` alone: a name such as `~draft.png` is no home folder."""
+    return str(Path(path).expanduser()) if path.startswith("~/") else path
 
 
 @contextmanager
@@ -52,16 +52,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def wait_for_file(path: Path, timeout_s: float = TIMEOUT_S) -> Path:
     """Wait for a file that another process has written: network disks may show it late.
 
-    Raises:
-        FileNotFoundError: it is not there when the time is over.
+    Raises `FileNotFoundError` if it is not there in time.
     """
     deadline = time.monotonic() + timeout_s
+    reason = (
+        f"is not there {timeout_s:.0f} s after another process wrote it; all machines must share "
+        "the run's folder, which hydra.run.dir names"
+    )
     while not path.exists():
         if time.monotonic() > deadline:
-            reason = (
-                f"is not there {timeout_s:.0f} s after another process wrote it; all machines must "
-                "share the run's folder, which hydra.run.dir names"
-            )
             raise FileNotFoundError(errno.ENOENT, reason, str(path))
         time.sleep(0.1)
     return path

@@ -23,10 +23,7 @@ _UNDEFINED = {
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
-    """Write the report atomically.
-
-    Infinite and undefined numbers become null, with a note that says why.
-    """
+    """Write the report atomically; infinite and undefined numbers become null with a note."""
     notes: list[str] = []
     content = {"report_version": REPORT_VERSION} | {
         name: value if name == "settings" else _finite(value, name, notes)
@@ -41,11 +38,7 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:
-    """Read a folder's report; None where there is none.
-
-    Raises:
-        ValueError: the file is no report of this version.
-    """
+    """Read a folder's report, None without one; ValueError if it is none of this version."""
     path = folder / REPORT
     try:
         content = json.loads(read_regular_file(path, _MOST_BYTES))
@@ -55,10 +48,11 @@ def read_report(folder: Path) -> dict[str, Any] | None:
         raise ValueError(f"{path}: cannot be read ({error}); delete it and run again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: holds no report; delete it and run again")
-    if content.get("report_version") != REPORT_VERSION:
+    version = content.get("report_version", 1)
+    if version != REPORT_VERSION:
         raise ValueError(
-            f"{path}: report_version={content.get('report_version', 1)!s:.20}: must be "
-            f"{REPORT_VERSION}; another version of miner wrote it, so delete it and run again"
+            f"{path}: report_version={version!s:.20}: must be {REPORT_VERSION}; another version "
+            "of miner wrote it, so delete it and run again"
         )
     return content
 

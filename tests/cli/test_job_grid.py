@@ -74,13 +74,6 @@ def check(overrides: Sequence[str]) -> None:
 ANY_OVERRIDES = st.lists(st.sampled_from(OVERRIDES), max_size=4, unique=True)
 
 
-@given(overrides=ANY_OVERRIDES)
-@settings(max_examples=4)
-def test_a_few_grids_are_hydras(overrides: list[str]) -> None:
-    assume(2 <= len(started_by_hydra(overrides)) <= 4)
-    check(overrides)
-
-
 @pytest.mark.slow
 @given(overrides=ANY_OVERRIDES)
 @settings(max_examples=40)
@@ -109,12 +102,6 @@ def test_overrides_are_read_as_hydra_does(overrides: list[str]) -> None:
     check(overrides)
 
 
-def test_last_key_runs_fastest() -> None:
-    jobs = [job for job, _ in JobGrid("config", ["seed=0,1", "patch_size=8,16"]).jobs()]
-    expected = [[f"seed={s}", f"patch_size={p}"] for s in (0, 1) for p in (8, 16)]
-    assert jobs == expected
-
-
 def test_jobs_of_one_option_do_not_share_their_values() -> None:
     (_, first), (_, second) = JobGrid("config", ["fitting.max_mse=0.1,0.2"]).jobs()
     first.fitting.max_steps = 9
@@ -122,7 +109,9 @@ def test_jobs_of_one_option_do_not_share_their_values() -> None:
     assert second.fitting.max_steps != 9
 
 
-def test_options_are_composed_once_for_all_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_are_composed_once_for_all_values_and_the_last_key_runs_fastest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     composed = []
 
     def count(name: str, overrides: list[str]) -> DictConfig:
@@ -130,25 +119,22 @@ def test_options_are_composed_once_for_all_values(monkeypatch: pytest.MonkeyPatc
         return compose(name, overrides)
 
     monkeypatch.setattr(hydra, "compose", count)
-    jobs = list(JobGrid("config", ["pyramid=gaussian,laplacian", "seed=range(0,50)"]).jobs())
-    assert len(jobs) == 100
+    grid = JobGrid("config", ["pyramid=gaussian,laplacian", "seed=range(0,50)"])
+    expected = [[f"pyramid={p}", f"seed={s}"] for p in ("gaussian", "laplacian") for s in range(50)]
+    assert [job for job, _ in grid.jobs()] == expected
     assert composed == [["pyramid=gaussian"], ["pyramid=laplacian"]]
 
 
 WRONG = {
     "fitting.max_step=4": "Could not override 'fitting.max_step'",
-    "fitting.max_step=4,5": "Could not override 'fitting.max_step'",
     "pyramids=gaussian": "Could not override 'pyramids'",
     "pyramid=gaussian,steerable": "Could not find 'pyramid/steerable'",
-    "activation=siren,sin": "Could not find 'activation/sin'",
     "experiment=none": "Could not find 'experiment/none'",
     "~logger": "Could not delete 'logger'",
-    "~nothing": "'nothing' does not exist",
     "+seed=1": "Could not append",
     "logger.wandb.tag=x": "Could not override 'logger.wandb.tag'",
     "seed": "",
     "seed=0,": "",
-    "a=(": "",
 }
 
 
@@ -161,17 +147,11 @@ def test_wrong_override_is_refused_in_one_line_of_hydras(override: str) -> None:
     assert "\n" not in message and "Config search path" not in message
 
 
-def test_interval_is_left_to_its_sweeper() -> None:
-    grid = JobGrid("config", ["optimizer.lr=interval(0.01,0.1)", "seed=0,1"])
-    assert list(grid.choices) == ["seed"]
+def test_interval_is_left_to_its_sweeper_and_replaces_values() -> None:
+    overrides = ["optimizer.lr=1,2", "optimizer.lr=tag(log,interval(0.01,0.1))", "seed=0,1"]
+    grid = JobGrid("config", overrides)
+    assert (list(grid.choices), len(grid.intervals)) == (["seed"], 1)
     assert [config.seed for _, config in grid.jobs()] == [0, 1]
-
-
-def test_interval_replaces_the_values_given_before() -> None:
-    overrides = ["optimizer.lr=1,2", "optimizer.lr=tag(log,interval(0.01,0.1))"]
-    ((job, config),) = JobGrid("config", overrides).jobs()
-    assert job == []
-    assert config.optimizer.lr == compose("config").optimizer.lr
 
 
 def test_single_changes_take_each_value_once() -> None:

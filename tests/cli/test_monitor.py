@@ -37,31 +37,20 @@ def make(tmp_path: Path) -> Make:
     return make_job
 
 
-def test_missing_folder_holds_no_jobs(tmp_path: Path) -> None:
-    assert JobFolders(tmp_path / "none", ["a"], 1).count() == Counter()
-
-
 def test_jobs_are_counted_by_their_state(tmp_path: Path, make: Make) -> None:
-    jobs = JobFolders(tmp_path, ["aa", "bb", "cc", "dd", "ee"], 5)
+    jobs = JobFolders(tmp_path, ["aa", "bb", "cc", "dd", "ee", "ff", "gg"], 7)
     make("0-aa", FINISHED)
     make("41-bb", FINISHED)  # the number does not count
     make("2-cc", FAILED)
     make("3-dd")
+    make("5-ff", '{"status": "fin')  # unreadable, so it failed
+    make("6-gg", age_s=60)  # left unfinished by an earlier start
     (tmp_path / "4-ee").mkdir()
     make("5-of-another-grid", FINISHED)
     (tmp_path / "comparison.html").touch()
-    assert jobs.count() == Counter(finished=2, failed=1, running=1)
-
-
-def test_job_that_an_earlier_start_left_unfinished_does_not_run(tmp_path: Path, make: Make) -> None:
-    make("0-aa", age_s=60)
-    assert JobFolders(tmp_path, ["aa"], 1).count() == Counter()
-
-
-def test_search_counts_every_job(tmp_path: Path, make: Make) -> None:
-    make("0-aa", FINISHED)
-    make("1-zz", FINISHED)
-    assert JobFolders(tmp_path, None, None).count() == Counter(finished=2)
+    assert jobs.count() == Counter(finished=2, failed=2, running=1)
+    assert JobFolders(tmp_path, None, None).count() == Counter(finished=3, failed=2, running=1)
+    assert JobFolders(tmp_path / "none", ["aa"], 1).count() == Counter()
 
 
 @pytest.mark.parametrize("report", [FINISHED, FAILED])
@@ -73,13 +62,6 @@ def test_failure_of_an_earlier_start_is_counted_when_the_job_has_run_again(
     assert jobs.count() == Counter()
     make("0-aa", report)
     assert jobs.count() == Counter([report["status"]])
-
-
-def test_unreadable_report_of_this_start_is_a_failure(tmp_path: Path, make: Make) -> None:
-    jobs = JobFolders(tmp_path, ["aa", "bb"], 2)
-    make("0-aa", '{"status": "fin')
-    make("1-bb", "[1]")
-    assert jobs.count() == Counter(failed=2)
 
 
 def test_report_of_a_job_that_has_ended_is_read_once(tmp_path: Path, make: Make) -> None:

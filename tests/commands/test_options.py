@@ -49,11 +49,6 @@ def read_yaml(group: str, name: str) -> dict:
     return yaml.safe_load((CONF_FOLDER / group / f"{name}.yaml").read_text()) or {}
 
 
-def test_every_default_is_a_file() -> None:
-    groups = {group for group, _ in FILES} - {"experiment"}
-    assert {(group, name) for group in groups for name in DEFAULTS[group]} <= set(FILES)
-
-
 def test_all_defaults_run_in_one_configuration(fit: Fit) -> None:
     groups = [f"{group}=[{','.join(names)}]" for group, names in DEFAULTS.items() if names[1:]]
     report = read_report(fit(f"trainer={DEFAULTS['trainer'][0]}", *groups))
@@ -78,15 +73,8 @@ def test_image_exists(name: str) -> None:
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_experiment_runs_with_overrides_on_top(fit: Fit, experiment: str) -> None:
-    folder = fit(f"experiment={experiment}", "fitting.batch_pixels=20")
-    assert math.isfinite(read_report(folder)["psnr_db"])
-
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_experiment_overrides_the_defaults(experiment: str) -> None:
+def test_experiment_overrides_the_defaults_and_runs(fit: Fit, experiment: str) -> None:
     composed = compose_settings({"experiment": experiment})
-    build_settings(composed)
     for group, fields in read_yaml("experiment", experiment).items():
         if group in ("defaults", "hydra"):
             continue
@@ -94,6 +82,8 @@ def test_experiment_overrides_the_defaults(experiment: str) -> None:
             assert {name: composed[group][name] for name in fields} == fields
         else:
             assert composed[group] == fields
+    folder = fit(f"experiment={experiment}", "fitting.batch_pixels=20")
+    assert math.isfinite(read_report(folder)["psnr_db"])
 
 
 @pytest.mark.parametrize("experiment", ["miner_pl", "miner_pl_pluto", "paper"])
@@ -118,10 +108,6 @@ def ablation_grid() -> Iterator[Callable[[str], JobGrid]]:
         yield grid
 
 
-def test_every_ablation_has_a_question() -> None:
-    assert sorted(QUESTIONS) == ABLATIONS
-
-
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_ablation_has_enough_images_seeds_and_widths(
     ablation_grid: Callable[[str], JobGrid], name: str
@@ -130,6 +116,7 @@ def test_ablation_has_enough_images_seeds_and_widths(
     assert values["image"] >= 6 and values["seed"] >= 3
     assert values["readout"] == 2 and values["model.width"] >= 3
     assert all(values[key] >= 2 for key in QUESTIONS[name])
+    assert QUESTIONS.keys() == set(ABLATIONS)
     shared = {"experiment", "image", "seed", "readout", "model.width"}
     assert values.keys() == {*shared, *QUESTIONS[name]}
 

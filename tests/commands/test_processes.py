@@ -54,19 +54,23 @@ def checked(tiny_config: Compose) -> Checked:
     return check
 
 
+DDP = {"strategy": "ddp", "devices": 2}
+
+
 @pytest.mark.parametrize(
-    ("rank", "words"),
+    ("settings", "rank", "words"),
     [
-        (RankInfo(0, 0, "torchrun", 4), ["devices=2 trainer.num_nodes=1:", "4 processes"]),
-        (RankInfo(0, 0, "Slurm", 1), ["devices=2 trainer.num_nodes=1:", "1 processes"]),
-        (RankInfo(0, 0, "torchrun", 2), ["hydra.run.dir", "2 processes", "share"]),
+        (DDP, RankInfo(0, 0, "torchrun", 4), ["devices=2 trainer.num_nodes=1:", "4 processes"]),
+        (DDP, RankInfo(0, 0, "Slurm", 1), ["devices=2 trainer.num_nodes=1:", "1 processes"]),
+        (DDP, RankInfo(0, 0, "torchrun", 2), ["hydra.run.dir", "2 processes", "share"]),
+        ({}, RankInfo(0, 1, "torchrun", 2), ["add trainer=ddp"]),
     ],
 )
 def test_processes_that_are_no_run_are_refused(
-    checked: Checked, rank: RankInfo, words: list[str]
+    checked: Checked, settings: dict[str, object], rank: RankInfo, words: list[str]
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_processes(checked(strategy="ddp", devices=2), rank, is_folder_named=False)
+        check_processes(checked(**settings), rank, is_folder_named=False)
     assert [word for word in words if word not in str(caught.value)] == []
 
 
@@ -74,11 +78,6 @@ def test_processes_in_one_named_folder_are_a_run(checked: Checked) -> None:
     settings = checked(strategy="ddp", devices=2)
     check_processes(settings, RankInfo(0, 1, "torchrun", 2), is_folder_named=True)
     check_processes(settings, MAIN_PROCESS, is_folder_named=False)
-
-
-def test_torchrun_without_ddp_is_refused(checked: Checked) -> None:
-    with pytest.raises(ConfigError, match="add trainer=ddp"):
-        check_processes(checked(), RankInfo(0, 1, "torchrun", 2), is_folder_named=True)
 
 
 def test_rank_0_warns_of_more_processes_than_cores(
@@ -159,16 +158,12 @@ def test_arguments_of_a_further_process_are_read_as_meant(given: list[str], fold
     overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
     first = arguments.index(overrides[0])
     assert arguments[first : first + len(overrides)] == overrides
-    values = {
-        o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(overrides)
-    }
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    values = {override.key_or_group: override.value() for override in parsed}
     assert str(values["hydra.run.dir"]).replace("\\${", "${") == folder
     assert ("seed" in values) == ("seed=1" in given)
     assert values["hydra.output_subdir"] is None
-
-
-def test_other_arguments_are_left_as_they_are() -> None:
-    assert as_launched(["seed=1", "hydra.run.dir=x"]) == ["seed=1", "hydra.run.dir=x"]
+    assert as_launched(given) == given  # of the first process
 
 
 @pytest.mark.parametrize(
@@ -202,7 +197,7 @@ def test_rank_0_clears_the_scratch_folders_of_all_ranks(checked: Checked, tmp_pa
         assert not (tmp_path / ".miner-scratch").exists()
 
 
-def test_rank_0_checks_the_disk_space_of_all_ranks(
+def test_rank_0_checks_the_disk_space_of_all_ranks_and_counts_old_files_as_free(
     checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(99_999, 89_999, 10_000))
@@ -211,15 +206,9 @@ def test_rank_0_checks_the_disk_space_of_all_ranks(
     with pytest.raises(ConfigError, match=r"this image takes 0\.0 GiB"):
         scratch_for(many, tmp_path)
     scratch_for(many, tmp_path, RankInfo(0, 1))
-
-
-def test_files_of_an_interrupted_run_count_as_free_space(
-    checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(99, 98, 1))
     (tmp_path / ".miner-scratch").mkdir()
-    (tmp_path / ".miner-scratch" / "old.npy").write_bytes(bytes(10_000))
-    scratch_for(checked(), tmp_path)
+    (tmp_path / ".miner-scratch" / "old.npy").write_bytes(bytes(100_000))  # of a stopped run
+    scratch_for(many, tmp_path)
 
 
 @pytest.mark.parametrize(

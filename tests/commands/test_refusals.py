@@ -36,7 +36,6 @@ def desk(tmp_path: Path, picture: Path, saved: Path) -> Path:
     """The folder where people type, with files that are no images."""
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no image")
-    (tmp_path / "cut.png").write_bytes(picture.read_bytes()[:300])
     for folder in ("folder.png", "swept", "done"):
         (tmp_path / folder).mkdir()
     shutil.copytree(saved, tmp_path / "saved" / "representation")
@@ -67,12 +66,6 @@ def test_refusal_is_one_line_with_value_and_remedy(
     desk: Path, command: Command, arguments: str
 ) -> None:
     check_line(desk, command, arguments, REFUSED[arguments])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("arguments", OF_SETTINGS)
-def test_refusal_of_a_setting_is_one_line_too(desk: Path, command: Command, arguments: str) -> None:
-    check_line(desk, command, arguments, OF_SETTINGS[arguments])
 
 
 @pytest.mark.parametrize("arguments", OF_SETTINGS)
@@ -133,19 +126,6 @@ def test_permissions_are_checked(desk: Path, command: Command, arguments: str) -
     (desk / "picture.png").chmod(0o000)
     (desk / "folder.png").chmod(0o500)
     check_line(desk, command, arguments, [])
-
-
-def test_truncated_image_is_refused(desk: Path, command: Command) -> None:
-    outcome = command("image.path=cut.png", "hydra.run.dir=run")
-    assert outcome.status == 1
-    assert "'cut.png' cannot be decoded" in outcome.output and "export it" in outcome.output
-    assert "Traceback" not in outcome.output
-    assert not (desk / "run" / "representation").exists()
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc, where no folder can be made")
-def test_output_folder_that_cannot_be_made_is_refused(desk: Path, command: Command) -> None:
-    check_line(desk, command, "hydra.run.dir=/proc/run", ["=/proc/run", "cannot be written"])
 
 
 def test_finished_run_is_not_overwritten(desk: Path, command: Command) -> None:

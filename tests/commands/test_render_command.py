@@ -24,14 +24,12 @@ def pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
-def bytes_of(unit: np.ndarray) -> np.ndarray:
-    return np.rint(255 * unit).astype(np.uint8).transpose(1, 2, 0)
-
-
 @pytest.mark.parametrize("name", ["out.tif", "out.png"])
 def test_file_holds_what_the_report_was_written_from(run: Path, tmp_path: Path, name: str) -> None:
     assert main([str(run), str(tmp_path / name)]) == 0
     np.testing.assert_array_equal(pixels(tmp_path / name), pixels(run / "reconstruction.png"))
+    assert main([str(run), str(tmp_path / name), "--overwrite", "--level", "1"]) == 0
+    assert pixels(tmp_path / name).shape == (10, 12, 3)
 
 
 @pytest.mark.parametrize("level", [0, 1])
@@ -39,7 +37,8 @@ def test_any_part_of_any_level(run: Path, tmp_path: Path, level: int) -> None:
     part = ["--level", str(level), "--region", "1:8", "3:12"]
     assert main([str(run), str(tmp_path / "out.png"), *part]) == 0
     expected = miner.load(run).render(level, ((1, 8), (3, 12)))
-    np.testing.assert_array_equal(pixels(tmp_path / "out.png"), bytes_of(expected))
+    expected = np.rint(255 * expected).astype(np.uint8).transpose(1, 2, 0)
+    np.testing.assert_array_equal(pixels(tmp_path / "out.png"), expected)
 
 
 def test_tiles_and_a_scratch_file_give_the_same_pixels(run: Path, tmp_path: Path) -> None:
@@ -57,6 +56,7 @@ def test_tiles_and_a_scratch_file_give_the_same_pixels(run: Path, tmp_path: Path
         (["out.tif", "--region", "5:5", "3:4"], "must lie within"),
         (["out.docx"], "docx"),
         (["there.png"], "there already"),
+        (["out.png", "--overwrite"], "no representation here"),
     ],
 )
 def test_wrong_arguments_get_one_line(
@@ -67,23 +67,11 @@ def test_wrong_arguments_get_one_line(
     message: str,
 ) -> None:
     (tmp_path / "there.png").write_text("precious")
-    assert main([str(run), str(tmp_path / arguments[0]), *arguments[1:]]) == 1
+    folder = tmp_path if "--overwrite" in arguments else run
+    assert main([str(folder), str(tmp_path / arguments[0]), *arguments[1:]]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and message in line
     assert [path.name for path in tmp_path.iterdir()] == ["there.png"]
-
-
-def test_overwrite_replaces_the_file(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "out.png").write_text("old")
-    assert main([str(run), str(tmp_path / "out.png"), "--overwrite"]) == 0
-    assert pixels(tmp_path / "out.png").shape == (20, 24, 3)
-
-
-def test_folder_without_a_run_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(tmp_path), str(tmp_path / "out.png")]) == 1
-    assert "no representation here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,11 @@ def test_run_folder_holds_what_the_contract_names(logged_run: Path) -> None:
     expected = {*PICTURES, "report.json", "representation", "thumbnails", "run.log"}
     expected |= {"wandb", "csv", "tensorboard", ".hydra", ".lock"}
     assert {path.name for path in logged_run.iterdir()} == expected
+    log = (logged_run / "run.log").read_text()
+    positions = [log.index(words) for words in ("level 1", "level 0", "PSNR")]
+    assert positions == sorted(positions)
+    overrides = yaml.safe_load((logged_run / ".hydra" / "overrides.yaml").read_text())
+    assert set(TINY) - {"logger=none", "pictures=false"} <= set(overrides)
 
 
 def test_representation_holds_a_manifest_and_a_shard_per_chunk(logged_run: Path) -> None:
@@ -82,22 +87,11 @@ def test_thumbnails_of_a_larger_image_have_its_shape(tmp_path: Path, fit: Fit) -
     assert height == pytest.approx(20 * width / 672, abs=1)
 
 
-def test_log_has_a_line_for_every_level_and_the_result(logged_run: Path) -> None:
-    log = (logged_run / "run.log").read_text()
-    positions = [log.index(words) for words in ("level 1", "level 0", "PSNR")]
-    assert positions == sorted(positions)
-
-
-def test_hydra_folder_holds_configuration_and_overrides(logged_run: Path) -> None:
-    config = yaml.safe_load((logged_run / ".hydra" / "config.yaml").read_text())
-    overrides = yaml.safe_load((logged_run / ".hydra" / "overrides.yaml").read_text())
-    assert config["patch_size"] == 8
-    assert set(TINY) - {"logger=none", "pictures=false"} <= set(overrides)
-
-
 def test_report_has_exactly_the_keys_of_the_contract(report: dict[str, Any]) -> None:
     assert set(report) - {"notes"} == set(REPORT_KEYS.split())
     assert [set(level) for level in report["levels"]] == 2 * [set(LEVEL_KEYS.split())]
+    undefined = {key for key, value in report.items() if value is None}
+    assert {note.split()[0] for note in report.get("notes", ())} == undefined
 
 
 def test_report_says_what_was_run(report: dict[str, Any]) -> None:
@@ -144,45 +138,24 @@ def test_curve_has_columns_of_one_length_and_ends_with_what_is_stored(
         assert curve[name] == sorted(curve[name])
 
 
-def test_crop_fits_only_the_middle(tmp_path: Path, fit: Fit) -> None:
-    folder = fit("image.crop_px=12")
-    report = read_report(folder)
-    assert (report["width_px"], report["height_px"]) == (12, 12)
-    assert miner.load(folder).render().shape == (3, 12, 12)
-
-
-def test_report_counts_what_is_stored(logged_run: Path, report: dict[str, Any]) -> None:
+def test_report_counts_and_scores_what_is_stored(logged_run: Path, report: dict[str, Any]) -> None:
     stored = miner.load(logged_run)
     n_bytes = sum(path.stat().st_size for path in (logged_run / "representation").iterdir())
     assert report["n_parameters"] == stored.n_parameters
     assert report["parameters_per_pixel"] == stored.n_parameters / 480
-    assert report["file_bytes"] == n_bytes
-    assert report["bits_per_pixel"] == 8 * n_bytes / 480
+    assert (report["file_bytes"], report["bits_per_pixel"]) == (n_bytes, 8 * n_bytes / 480)
     counted = {level["level"]: level["n_parameters"] for level in report["levels"]}
     assert counted == {level: stored.level_parameters(level) for level in (0, 1)}
-
-
-def test_times_of_levels_are_within_the_wall_time(report: dict[str, Any]) -> None:
-    levels = [level["wall_time_s"] for level in report["levels"]]
-    assert min(levels) > 0 < report["render_time_s"]
-    assert sum(levels) < report["wall_time_s"]
-    assert 0 < report["fit_time_s"] < report["wall_time_s"]
-
-
-def test_scores_are_those_of_what_is_stored(logged_run: Path, report: dict[str, Any]) -> None:
     source = torch.from_numpy(open_image(str(logged_run.parent / "picture.png"), 480).pixels)
-    rendered = torch.from_numpy(miner.load(logged_run).render())
+    rendered = torch.from_numpy(stored.render())
     metrics = TileMetrics(source.shape[1:], len(source), patch_size=8)
     metrics.add(whole(source.shape[1:]), source, rendered)
     assert report["psnr_db"] == pytest.approx(psnr_db(source, rendered), abs=1e-4)
     assert report["ssim"] == pytest.approx(metrics.ssim, abs=1e-5)
     assert report["seam_ratio"] == pytest.approx(metrics.seam_ratio, rel=1e-4)
-
-
-def test_every_undefined_value_has_a_note(report: dict[str, Any]) -> None:
-    undefined = {key for key, value in report.items() if value is None}
-    noted = {note.split()[0] for note in report.get("notes", ())}
-    assert noted == undefined
+    times = [level["wall_time_s"] for level in report["levels"]]
+    assert min(times) > 0 < report["render_time_s"]
+    assert sum(times) < report["wall_time_s"] > report["fit_time_s"] > 0
 
 
 def pixels(dtype: type, *channels: int) -> np.ndarray:
@@ -217,12 +190,18 @@ def test_reconstruction_of_floats_is_a_tiff(tmp_path: Path, fit: Fit) -> None:
     assert written.min() >= -20 and written.max() <= 80 and np.ptp(written) > 10
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 19), (7, 9), (17, 23)])
-def test_any_size_runs(tmp_path: Path, fit: Fit, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "crop"), [((1, 1), 0), ((1, 19), 0), ((7, 9), 0), ((17, 23), 0), ((20, 24), 12)]
+)
+def test_any_size_runs(tmp_path: Path, fit: Fit, shape: tuple[int, int], crop: int) -> None:
     height, width = shape
     Image.fromarray(pixels(np.uint8)[:height, :width]).save(tmp_path / "source.png")
-    folder = fit(f"image.path='{tmp_path}/source.png'", "pictures=true")
-    assert miner.load(folder).render().shape == (1, height, width)
+    middle = [f"image.crop_px={crop}"] if crop else []
+    folder = fit(f"image.path='{tmp_path}/source.png'", "pictures=true", *middle)
+    sides = (crop, crop) if crop else shape
+    assert miner.load(folder).render().shape == (1, *sides)
+    report = read_report(folder)
+    assert (report["height_px"], report["width_px"]) == sides
 
 
 def test_flat_image_has_a_level_without_active_blocks(tmp_path: Path, fit: Fit) -> None:
@@ -288,7 +267,9 @@ def test_failed_run_is_reported(tmp_path: Path, command: Command) -> None:
 def test_refusal_during_the_run_is_reported(tmp_path: Path, command: Command) -> None:
     cut = tmp_path / "cut.png"
     cut.write_bytes((tmp_path / "picture.png").read_bytes()[:300])
-    assert command("image.path=cut.png", "hydra.run.dir=run").status == 1
+    outcome = command("image.path=cut.png", "hydra.run.dir=run")
+    assert outcome.status == 1 and "Traceback" not in outcome.output
+    assert "'cut.png' cannot be decoded" in outcome.output and "export it" in outcome.output
     report = read_report(tmp_path / "run")
     assert report["status"] == "failed"
     assert report["reason"].startswith("'cut.png' cannot be decoded")

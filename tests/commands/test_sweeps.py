@@ -10,15 +10,7 @@ from typing import Any
 
 import pytest
 from acting_loggers import ActingLogger, Raising, Removing, Warning, acting
-from omegaconf import DictConfig
-from runs import (
-    TINY,
-    Command,
-    Compose,
-    read_report,
-    run_main,
-    save_picture,
-)
+from runs import TINY, Command, Compose, read_report, run_main, save_picture
 
 import miner
 from miner.config.job import Job, finished_psnr_db
@@ -85,18 +77,14 @@ def test_plan_and_folders_have_the_number_and_the_hash_of_each_job(swept: Path) 
         assert jobs(swept)[job["hash"]] == folders[seed]
 
 
-def test_job_leaves_what_a_single_run_leaves(swept: Path) -> None:
-    (first, second) = jobs(swept).values()
-    names = {path.name for path in first.iterdir()}
-    assert {".hydra", "report.json", "representation", "run.log"} <= names
-    assert names == {path.name for path in second.iterdir()}
-    assert miner.load(first).render().shape == (3, 20, 24)
-
-
-def test_comparison_has_a_row_for_every_job(swept: Path) -> None:
-    rows = compared(swept)
+def test_job_leaves_what_a_single_run_leaves_and_a_row_of_the_comparison(swept: Path) -> None:
+    folders, rows = seeds(swept), compared(swept)
+    for folder in folders.values():
+        names = {path.name for path in folder.iterdir()}
+        assert {".hydra", "report.json", "representation", "run.log"} <= names
+        assert miner.load(folder).render().shape == (3, 20, 24)
     assert [(row["run"], row["seed"], row["status"]) for row in rows] == [
-        (folder.name, str(seed), "finished") for seed, folder in sorted(seeds(swept).items())
+        (folder.name, str(seed), "finished") for seed, folder in sorted(folders.items())
     ]
     for row in rows:
         assert float(row["psnr_db"]) == read_report(swept / row["run"])["psnr_db"]
@@ -147,43 +135,28 @@ def test_larger_grid_runs_only_what_is_new(again: Path, command: Command) -> Non
     assert sorted(old) == [0, 2]  # no longer 0 and 1
 
 
-def test_changed_image_is_fitted_anew(again: Path, command: Command, picture: Path) -> None:
-    picture.write_bytes(picture.read_bytes() + b"trailer")
-    assert command(*SWEEP, "seed=0,1").status == 0
-    assert len(jobs(again)) == 4
-
-
 def test_failed_job_stops_no_other_and_hides_nothing_and_is_run_again_alone(
     tmp_path: Path, command: Command
 ) -> None:
-    one_failed = tmp_path / "sweep"
     outcome = command(*SWEEP, "seed=0,1,2", at_seed(1, Raising))
     assert outcome.status == 1
     assert "2 of 3 jobs done, 0 running, 1 failed" in outcome.lines
     assert "RuntimeError: out of paper" in outcome.output
     assert "Traceback" not in outcome.output
-    check_what_a_failure_leaves(one_failed)
-    folders = seeds(one_failed)
+    folders = seeds(tmp_path / "sweep")
+    assert "Traceback" in (folders[1] / "run.log").read_text()
+    reports = [read_report(folders[seed]) for seed in (0, 1, 2)]
+    assert [report["status"] for report in reports] == ["finished", "failed", "finished"]
+    assert reports[1]["reason"] == "RuntimeError: out of paper"
+    (row,) = [row for row in compared(tmp_path / "sweep") if row["seed"] == "1"]
+    assert (row["status"], row["reason"]) == ("failed", "RuntimeError: out of paper")
     before = {seed: traces(folders[seed]) for seed in (0, 2)}
     outcome = command(*SWEEP, "seed=0,1,2")
     assert outcome.status == 0
     assert "3 of 3 jobs done, 0 running" in outcome.lines
     assert read_report(folders[1])["status"] == "finished"
     assert {seed: traces(folders[seed]) for seed in (0, 2)} == before
-    assert len(jobs(one_failed)) == 3
-
-
-def check_what_a_failure_leaves(one_failed: Path) -> None:
-    """Of three seeds, the second failed."""
-    found = {seed: read_report(folder) for seed, folder in seeds(one_failed).items()}
-    assert [found[seed]["status"] for seed in (0, 1, 2)] == ["finished", "failed", "finished"]
-    assert found[1]["reason"] == "RuntimeError: out of paper"
-    assert "seed=1" in found[1]["overrides"]
-    assert found[1]["settings"]["config"]["seed"] == 1
-    (row,) = [row for row in compared(one_failed) if row["seed"] == "1"]
-    assert (row["status"], row["reason"]) == ("failed", "RuntimeError: out of paper")
-    assert "out of paper" in (one_failed / "comparison.html").read_text()
-    assert "Traceback" in (seeds(one_failed)[1] / "run.log").read_text()
+    assert len(jobs(tmp_path / "sweep")) == 3
 
 
 def test_sweep_whose_comparison_cannot_be_written_fails(again: Path, command: Command) -> None:
@@ -203,21 +176,14 @@ def test_image_that_is_removed_during_the_sweep_fails_later_jobs(
     assert "'picture.png' does not exist" in found[1]["reason"]
 
 
-@pytest.mark.parametrize("report", ["", '{"status": "finished"', "[]", '{"status": 1}'])
-def test_report_that_is_none_is_of_no_finished_job(again: Path, report: str) -> None:
-    folder = seeds(again)[0]
-    assert finished_psnr_db(folder) is not None
-    (folder / "report.json").write_text(report)
-    assert finished_psnr_db(folder) is None
-
-
-@pytest.mark.parametrize("report", [None, '{"status": "finished"'])
+@pytest.mark.parametrize("report", [None, '{"status": "finished"', "[]"])
 def test_interrupted_job_is_resumed(again: Path, command: Command, report: str | None) -> None:
     folder, other = seeds(again)[0], seeds(again)[1]
     before = traces(other)
     (folder / "report.json").unlink()
     if report is not None:
         (folder / "report.json").write_text(report)
+        assert finished_psnr_db(folder) is None
     (folder / "representation" / "manifest.json").write_text("torn")
     (folder / "reconstruction.png").write_text("torn")
     assert command(*SWEEP, "seed=0,1").status == 0
@@ -249,36 +215,25 @@ def test_warning_in_a_job_goes_to_its_log(tmp_path: Path, command: Command) -> N
     assert [seed for seed, log in logs.items() if "odd weather" in log] == [1]
 
 
-def in_sweep(folder: Path, config: DictConfig) -> float | None:
-    folder.mkdir(exist_ok=True)
-    return run_in_sweep(config, Job(folder, (), time.time()))
-
-
 def test_job_gives_its_objective_even_when_it_was_done_before(
     tmp_path: Path, tiny_config: Compose
 ) -> None:
-    config = tiny_config("objective=psnr_at_bits")
-    value = in_sweep(tmp_path / "job", config)
-    before = traces(tmp_path / "job")
-    assert value == read_report(tmp_path / "job")["objective"]
-    assert in_sweep(tmp_path / "job", config) == value
-    assert traces(tmp_path / "job") == before
+    config, job = tiny_config("objective=psnr_at_bits"), Job(tmp_path / "job", (), time.time())
+    job.folder.mkdir()
+    value = run_in_sweep(config, job)
+    before = traces(job.folder)
+    assert value == read_report(job.folder)["objective"]
+    assert run_in_sweep(config, job) == value
+    assert traces(job.folder) == before
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        "builtins.RuntimeError",
-        "builtins.OSError",
-        "builtins.MemoryError",
-        "miner.support.errors.ConfigError",
-        "miner.support.errors.ImageError",
-    ],
-)
+@pytest.mark.parametrize("error", ["builtins.MemoryError", "miner.support.errors.ImageError"])
 def test_failing_job_returns_none_and_raises_nothing(
     tmp_path: Path, tiny_config: Compose, error: str
 ) -> None:
     # Optuna's sweeper counts None as a failed trial; a NaN would end its whole search.
     config = tiny_config(acting(Raising, argument=error))
-    assert in_sweep(tmp_path / "job", config) is None
-    assert read_report(tmp_path / "job")["reason"].endswith("out of paper")
+    job = Job(tmp_path / "job", (), time.time())
+    job.folder.mkdir()
+    assert run_in_sweep(config, job) is None
+    assert read_report(job.folder)["reason"].endswith("out of paper")

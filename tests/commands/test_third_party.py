@@ -101,28 +101,21 @@ def test_their_representation_renders_once_the_package_is_imported(
     assert error == pytest.approx(read_report(theirs / "run")["psnr_db"], abs=1e-4)
 
 
-def test_their_representation_is_refused_without_the_package(theirs: Path) -> None:
-    with pytest.raises(RepresentationError, match="import their_miner first if you trust it"):
-        miner.load(theirs / "run")
-
-
-def test_loading_imports_nothing(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_their_representation_is_refused_without_the_package_which_is_not_imported(
+    theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(theirs)
-    with pytest.raises(RepresentationError):
+    with pytest.raises(RepresentationError, match="import their_miner first if you trust it"):
         miner.load(theirs / "run")
     assert "their_miner" not in sys.modules
 
 
-def test_their_option_is_listed_among_ours(theirs: Path, tmp_path: Path, command: Command) -> None:
-    shutil.copytree(theirs / "options", tmp_path / "options")
-    listing = command(MINE[0], "--help").output
-    assert re.search(r"^activation: .*gaussian, mine", listing, re.MULTILINE)
-
-
-def test_class_that_cannot_be_imported_is_refused(
+def test_their_option_is_listed_and_refused_without_the_package(
     theirs: Path, tmp_path: Path, command: Command
 ) -> None:
     shutil.copytree(theirs / "options", tmp_path / "options")
+    listing = command(MINE[0], "--help").output
+    assert re.search(r"^activation: .*gaussian, mine", listing, re.MULTILINE)
     outcome = command(*MINE)
     assert outcome.status == 1
     assert "their_miner" in outcome.output and "Traceback" not in outcome.output

@@ -11,6 +11,7 @@ from miner.loggers.wandb import log_comparison
 
 COLUMNS = ["run", "model.width", "psnr_db", "seed", "mixed"]
 ROWS = [["0-a", "8", 31.5, 1, 1.5], ["1-b", "[4,8]", None, 2, "all"], ["2-c", None, 30, None, None]]
+MIXED = ["1.5", "all", None]  # the last column, as texts
 PAGE = "<html><head><title>t</title></head><body><script>let a = 1</script></body></html>"
 
 
@@ -33,39 +34,27 @@ def records(folder: Path) -> list[Record]:
     return close_sweep(folder)
 
 
-def test_closing_run_is_filed_with_the_jobs(records: list[Record]) -> None:
+def test_closing_run_is_filed_with_the_jobs_counts_them_and_ends(records: list[Record]) -> None:
     run = run_of(records)
     assert (run["project"], run["run_group"]) == ("quality", "evening")
     assert (run["job_type"], run["display_name"]) == ("summary", "comparison")
-
-
-def test_table_holds_numbers_or_texts_by_column(folder: Path, records: list[Record]) -> None:
-    (row,) = history_of(records, "comparison.path")
-    (files,) = folder.glob("wandb/offline-run-*/files")
-    table = json.loads((files / row["comparison.path"]).read_text())
-    assert table["columns"] == COLUMNS
-    assert table["data"] == [
-        ["0-a", "8", 31.5, 1, "1.5"],
-        ["1-b", "[4,8]", None, 2, "all"],
-        ["2-c", None, 30, None, None],
-    ]
-    assert of_type(records, "artifact")[0]["type"] == "run_table"
-
-
-def test_page_is_the_one_in_the_folder(folder: Path, records: list[Record]) -> None:
-    (row,) = history_of(records, "comparison_page.path")
-    (files,) = folder.glob("wandb/offline-run-*/files")
-    assert (files / row["comparison_page.path"]).read_text() == PAGE
-    assert (folder / "comparison.html").read_text() == PAGE
-
-
-def test_summary_counts_the_jobs(records: list[Record]) -> None:
     assert summary_of(records).items() >= {"finished": 2, "failed": 1}.items()
-
-
-def test_closing_run_is_closed(records: list[Record]) -> None:
     assert of_type(records, "exit")[-1].get("exit_code", 0) == 0
     assert wandb.run is None
+
+
+def test_page_and_table_with_numbers_or_texts_by_column(
+    folder: Path, records: list[Record]
+) -> None:
+    (files,) = folder.glob("wandb/offline-run-*/files")
+    (row,) = history_of(records, "comparison.path")
+    table = json.loads((files / row["comparison.path"]).read_text())
+    assert table["columns"] == COLUMNS
+    assert table["data"] == [[*row[:4], mixed] for row, mixed in zip(ROWS, MIXED, strict=True)]
+    assert of_type(records, "artifact")[0]["type"] == "run_table"
+    (row,) = history_of(records, "comparison_page.path")
+    assert (files / row["comparison_page.path"]).read_text() == PAGE
+    assert (folder / "comparison.html").read_text() == PAGE
 
 
 def test_a_large_page_stays_in_the_folder(tmp_path: Path) -> None:

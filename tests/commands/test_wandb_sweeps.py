@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wandb
@@ -12,7 +13,7 @@ from miner.loggers.wandb import WandbRun, shortened
 from miner.support.run_files import SweepInfo
 
 LONG = f"image.path=/photos/{'holiday/' * 20}sunset.png"
-REPORT = {
+REPORT: dict[str, Any] = {
     "status": "finished",
     "psnr_db": 31.5,
     "ssim": None,
@@ -51,25 +52,20 @@ def records(job: Path) -> list[Record]:
     return read_wandb(job)
 
 
-def test_job_is_filed_under_its_sweep(records: list[Record]) -> None:
-    run = run_of(records)
-    assert (run["project"], run["run_group"], run["job_type"]) == ("miner", "quality", "fit")
-
-
-def test_tags_are_the_configured_and_the_overrides_that_differ(records: list[Record]) -> None:
-    assert run_of(records)["tags"] == ["mine", "pyramid=laplacian", shortened(LONG, 64)]
-
-
-def test_notes_hold_the_overrides_in_full_and_the_name_as_much_as_fits(
+def test_job_is_filed_under_its_sweep_with_the_overrides_that_differ(
     records: list[Record],
 ) -> None:
     run = run_of(records)
+    assert (run["project"], run["run_group"], run["job_type"]) == ("miner", "quality", "fit")
+    assert run["tags"] == ["mine", "pyramid=laplacian", shortened(LONG, 64)]
     assert run["notes"] == f"pyramid=laplacian {LONG}"
     assert run["display_name"].startswith("pyramid=laplacian image.path=/photos/")
     assert len(run["display_name"]) == 128
 
 
-def test_a_long_tag_keeps_its_key_and_the_end_of_its_value() -> None:
+def test_a_long_tag_which_wandb_refuses_keeps_its_key_and_the_end_of_its_value() -> None:
+    with pytest.raises(ValueError, match="between 1 and 64 characters"):
+        wandb.Settings(run_tags=[LONG])
     tag = shortened(LONG, 64)
     assert len(tag) == 64
     assert tag.startswith("image.path=/photos/") and tag.endswith("/sunset.png")
@@ -77,32 +73,15 @@ def test_a_long_tag_keeps_its_key_and_the_end_of_its_value() -> None:
     assert shortened(64 * "a", 64) == 64 * "a"
 
 
-def test_wandb_refuses_the_tag_that_was_shortened() -> None:
-    with pytest.raises(ValueError, match="between 1 and 64 characters"):
-        wandb.Settings(run_tags=[LONG])
-
-
 def test_summary_holds_all_of_the_report_but_its_configuration_and_curve(
     records: list[Record],
 ) -> None:
     summary = {k: v for k, v in summary_of(records).items() if not k.startswith("_")}
-    assert summary == {
-        "status": "finished",
-        "psnr_db": 31.5,
-        "ssim": None,
-        "objective": 30.5,
-        "n_parameters": 1234,
-        "versions/torch": "2.13.0",
-        "levels/0/level": 0,
-        "levels/0/psnr_db": 31.5,
-        "levels/0/n_blocks": 6,
-        "levels/1/level": 1,
-        "levels/1/psnr_db": 20.5,
-        "levels/1/n_blocks": 2,
-    }
-
-
-def test_history_holds_what_a_search_maximises(records: list[Record]) -> None:
+    plain = ("status", "psnr_db", "ssim", "objective", "n_parameters")
+    expected = {key: REPORT[key] for key in plain} | {"versions/torch": "2.13.0"}
+    for level in REPORT["levels"]:
+        expected |= {f"levels/{level['level']}/{key}": value for key, value in level.items()}
+    assert summary == expected
     assert [row["objective"] for row in history_of(records, "objective")] == [30.5]
 
 

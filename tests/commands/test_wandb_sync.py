@@ -63,18 +63,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Point W&B to an address."""
-
-    def point_to(address: str) -> None:
-        monkeypatch.setenv("WANDB_BASE_URL", address)
-        wandb.teardown()
-
-    yield point_to
-    wandb.teardown()
-
-
-@pytest.fixture
 def reachable() -> Iterator[str]:
     """The address of a server that knows no page."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as running:
@@ -113,18 +101,11 @@ def uploaded(call: list[str]) -> list[str]:
 def test_all_offline_runs_are_uploaded_once(
     sweep: Path, sync: Sync, online: None, calls: list[list[str]]
 ) -> None:
-    assert sync(sweep, sweep / "0-a") == 0
+    assert sync(sweep, sweep / "0-a", "--project", "p", "--entity", "e") == 0
     assert sync(sweep) == 0
     (call,) = calls
-    assert call[1:4] == ["-m", "wandb", "sync"]
+    assert call[1:6] == ["-m", "wandb", "sync", "--project=p", "--entity=e"]
     assert uploaded(call) == ["run-a.wandb", "run-b.wandb", "run-d.wandb"]
-
-
-def test_project_and_entity_are_passed_on(
-    sweep: Path, sync: Sync, online: None, calls: list[list[str]]
-) -> None:
-    assert sync(sweep, "--project", "p", "--entity", "e") == 0
-    assert calls[0][4:6] == ["--project=p", "--entity=e"]
 
 
 def test_what_failed_is_named_and_tried_again(
@@ -152,30 +133,28 @@ def test_dry_run_lists_and_does_nothing(
     assert not calls
 
 
-def test_without_an_account_it_says_how_to_get_one(
+@pytest.mark.parametrize(
+    ("is_reachable", "words"),
+    [
+        (True, "no W&B account is set up; call `wandb login`"),
+        (False, "http://127.0.0.1:9 cannot be reached"),
+    ],
+)
+def test_without_account_or_network_it_says_so_and_does_not_wait(
     sweep: Path,
     sync: Sync,
     calls: list[list[str]],
-    server: Callable[[str], None],
     reachable: str,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    is_reachable: bool,
+    words: str,
 ) -> None:
-    server(reachable)
+    monkeypatch.setenv("WANDB_BASE_URL", reachable if is_reachable else "http://127.0.0.1:9")
+    wandb.teardown()
     assert sync(sweep) == 1
-    assert "no W&B account is set up; call `wandb login`" in capsys.readouterr().err
-    assert not calls
-
-
-def test_without_a_network_it_does_not_wait(
-    sweep: Path,
-    sync: Sync,
-    calls: list[list[str]],
-    server: Callable[[str], None],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    server("http://127.0.0.1:9")
-    assert sync(sweep) == 1
-    assert "http://127.0.0.1:9 cannot be reached" in capsys.readouterr().err
+    wandb.teardown()
+    assert words in capsys.readouterr().err
     assert not calls
 
 
@@ -191,15 +170,9 @@ def test_the_file_that_is_uploaded_holds_group_and_tags(tmp_path: Path, script: 
     filed = {"job_type": "fit", "group": "evening", "name": "seed=1", "notes": "why"}
     start_run(tmp_path, True, project="miner", tags=["seed=1"], **filed).finish()
     (file,) = script.find_runs([tmp_path])
-    assert file.parent.name.startswith("offline-run-")
     run = run_of(read_wandb(tmp_path))
     assert (run["run_group"], run["job_type"], run["tags"]) == ("evening", "fit", ["seed=1"])
     assert (run["display_name"], run["notes"]) == ("seed=1", "why")
-
-
-def test_wandb_itself_finds_the_run(tmp_path: Path, script: ModuleType) -> None:
-    start_run(tmp_path, True, project="miner", job_type="fit").finish()
-    files = list(map(str, script.find_runs([tmp_path])))
-    command = [sys.executable, "-m", "wandb", "sync", "--dry-run", "--", *files]
+    command = [sys.executable, "-m", "wandb", "sync", "--dry-run", "--", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "Would sync 1 run(s)" in done.stderr

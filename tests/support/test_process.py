@@ -1,33 +1,32 @@
-"""Versions of packages, and which modules import those that a run may lack."""
+"""Threads of a process, versions of packages, and imports of those that a run may lack."""
 
 import ast
+import os
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import joblib
 import pytest
+import torch
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from miner.loggers.base import takes_sweep
 from miner.loggers.wandb import WandbRun
-from miner.support.process import package_versions
+from miner.support.process import package_versions, share_cores, use_available_cores
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_no_module_imports_wandb_with_itself() -> None:
-    importing = {
-        path.stem
-        for path in (ROOT / "miner").rglob("*.py")
-        for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.ImportFrom) and node.module == "miner.loggers.wandb"
-    }
-    assert importing == set()
+    for path in (ROOT / "miner").rglob("*.py"):
+        imported = {getattr(node, "module", None) for node in ast.parse(path.read_text()).body}
+        assert "miner.loggers.wandb" not in imported
 
 
 def test_only_wandb_takes_the_sweep() -> None:
-    assert takes_sweep(WandbRun)
-    assert not takes_sweep(CSVLogger)
-    assert not takes_sweep(TensorBoardLogger)
+    taking = [takes_sweep(logger) for logger in (WandbRun, CSVLogger, TensorBoardLogger)]
+    assert taking == [True, False, False]
 
 
 def test_version_of_what_is_not_installed_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +38,40 @@ def test_version_of_what_is_not_installed_is_none(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(metadata, "version", version)
     found = package_versions()
     assert (found["miner"], found["wandb"], found["torch"]) == (None, None, "1.0")
+
+
+@pytest.fixture
+def five_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine of five cores; PyTorch's number of threads is restored."""
+    monkeypatch.delenv("OMP_NUM_THREADS")  # also restores it, should a test set it
+    monkeypatch.setattr(joblib, "cpu_count", lambda only_physical_cores: 5)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("five_cores")
+@pytest.mark.parametrize(
+    ("n_parallel_jobs", "omp", "expected"), [(1, None, 5), (2, None, 2), (9, None, 1), (1, "1", 1)]
+)
+def test_parallel_jobs_share_the_cores_unless_omp_num_threads_decides(
+    monkeypatch: pytest.MonkeyPatch, n_parallel_jobs: int, omp: str | None, expected: int
+) -> None:
+    torch.set_num_threads(1)
+    if omp is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", omp)  # torch read it when it was imported
+    use_available_cores(n_parallel_jobs)
+    assert torch.get_num_threads() == expected
+
+
+@pytest.mark.usefixtures("five_cores")
+@pytest.mark.parametrize(
+    ("world_size", "granted", "expected"), [(2, None, 2), (8, "3", 3), (2, "9", 5)]
+)
+def test_ranks_share_the_cores_or_use_those_that_slurm_grants(
+    monkeypatch: pytest.MonkeyPatch, world_size: int, granted: str | None, expected: int
+) -> None:
+    if granted is not None:
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", granted)
+    share_cores(world_size)
+    assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (expected, str(expected))
