@@ -38,10 +38,7 @@ def log_results(
     report: Mapping[str, Any],
     draw: Callable[[], Mapping[str, RGBImage]],
 ) -> None:
-    """Log a report, and pictures, which are drawn only if a logger can show them.
-
-    In TensorBoard the final numbers are scalars named `report/...`.
-    """
+    """Log a report, in TensorBoard as `report/...`, and pictures, drawn only if a logger can."""
     shown = [one for one in loggers if isinstance(one, ResultLogger | TensorBoardLogger)]
     pictures = draw() if shown else {}
     for logger in shown:

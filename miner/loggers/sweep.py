@@ -30,8 +30,7 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
     comparison = Comparison(results)
     planned = results
     if (folder / PLAN).exists():
-        for line in summary_lines(comparison):
-            say(line)
+        say("\n".join(summary_lines(comparison)))
         hashes = {job.hash for job in read_plan(folder).jobs}
         planned = [result for result in results if result.folder.name[-HASH_LENGTH:] in hashes]
     elif comparison.finished:  # a search

@@ -11,7 +11,7 @@ from runs import TINY, Command, Fit, read_report, run_main, save_picture
 
 import miner
 from miner.images import open_image
-from miner.metrics.squared_error import psnr_db
+from miner.metrics.scores import psnr_db
 
 TARGET = ("capacity=target_error", "storage=int8", "fitting.coarse_ratio=1")
 EVERY_STEP = ("capacity=uniform", "fitting.max_mse=1e-9", "pruning.every_n_steps=1")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from miner.engine.setup import refuse_differences
 from samples import make_spec, random_representation, random_shard, random_shards
 
+from miner.engine.module import refuse_differences
 from miner.representation import MANIFEST, FolderStore, load, read_manifest
 from miner.representation.render import ShardIndex
 from miner.representation.store import ShardFolder
