@@ -23,16 +23,12 @@ from miner.visual.display import Preview, reduce_to_side, to_display
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores by their names in the report, and previews.
-
-    `source` and `rendered` are `(C, h, w)`, with the channels that can be shown; `squared_error`
-    is `(h, w)`, the mean over all channels.
-    """
+    """Scores by their names in the report, and previews; errors are means over channels."""
 
     scores: dict[str, Any]
-    source: NDArray[np.float32]
-    rendered: NDArray[np.float32]
-    squared_error: NDArray[np.float32]
+    source: NDArray[np.float32]  # (C, h, w)
+    rendered: NDArray[np.float32]  # (C, h, w)
+    squared_error: NDArray[np.float32]  # (h, w)
 
 
 def evaluate(
@@ -95,8 +91,7 @@ def draw_pictures(
     }
     (folder / "thumbnails").mkdir(exist_ok=True)
     for name, picture in thumbnails.items():
-        path = folder / "thumbnails" / f"{name}.webp"
-        display.write_picture(path, picture, [cv2.IMWRITE_WEBP_QUALITY, 80])
+        display.write_picture(folder / "thumbnails" / f"{name}.webp", picture)
 
 
 def _boxes(representation: Representation, level: int) -> NDArray[np.integer]:

@@ -37,8 +37,7 @@ _LOG = logging.getLogger("miner")
 class MinerModule(pl.LightningModule):
     """Fits the levels of a pyramid and writes each chunk as it is finished.
 
-    Chunks that an earlier start has finished are resumed as they are; their seconds count. `image`,
-    `source`, `store` and `fitter` exist from `setup` on.
+    Chunks of an earlier start are resumed as they are, and their seconds count.
     """
 
     def __init__(
@@ -60,8 +59,7 @@ class MinerModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Read the image and build its pyramid; nothing is written before all ranks agree.
 
-        Raises `ConfigError`, also for ranks that differ, `ImageError`, and `OSError` if the disk is
-        full.
+        Raises `ImageError`, `OSError` for a full disk, and `ConfigError`, also if ranks differ.
         """
         device, folder = self.trainer.strategy.root_device, self.job.folder
         if self.trainer.world_size > 1:
@@ -100,13 +98,10 @@ class MinerModule(pl.LightningModule):
         """None for Lightning: every sub-batch of blocks has its own."""
         return []
 
-    def on_train_start(self) -> None:
-        """Restore SIGTERM: Lightning's handler waits for ranks that may be in mid-level."""
-        if self.ranks.world_size > 1:
-            signal.signal(signal.SIGTERM, self._on_sigterm)
-
     def on_train_epoch_start(self) -> None:
         """Start the epoch's level and partition its unfinished chunks."""
+        if self.ranks.world_size > 1:  # Lightning's handler waits for ranks, maybe in mid-level
+            signal.signal(signal.SIGTERM, self._on_sigterm)
         level = self.fitter.spec.n_levels - 1 - self.trainer.current_epoch
         self._level_start_s = self._seconds
         fit = self._level = self.fitter.start_level(level)

@@ -23,6 +23,7 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
+from miner.support.communication import Communicator
 from miner.support.errors import RankError, UserError, error_summary
 
 T = TypeVar("T")
@@ -30,14 +31,13 @@ _NO_TIMEOUT = timedelta(days=1000)  # the time of a level is unknown; deaths are
 _MESSAGE_BYTES = 2048
 _DONE, _STOP = "done", "stop"
 _LOST = "this process was killed, ran out of memory, or lost its machine"
-_SEND_S = 5.0
+_SEND_S, _POLL_S = 5.0, 0.2
 _END_S = 30.0  # then processes that do not end are killed
-_POLL_S = 0.2
 _LOG = logging.getLogger("miner")
 
 
-class Ranks:
-    """The ranks of a run whose process group exists; a `Communicator`.
+class Ranks(Communicator):
+    """The ranks of a run whose process group exists.
 
     `folder` is the run's; this process has `started` others; `clear` removes scratch files.
     """
@@ -53,10 +53,9 @@ class Ranks:
         self._is_ending, self._lock = Event(), Lock()
         self._names = self.gather(f"rank {self.rank} on {socket.gethostname()}")
         peers = range(1, self.world_size) if self.rank == 0 else range(1)
-        self._listeners = {
-            peer: Thread(target=self._listen, args=(peer,), daemon=True) for peer in peers
-        }
-        for listener in self._listeners.values():
+        listeners = [Thread(target=self._listen, args=(peer,), daemon=True) for peer in peers]
+        self._listeners = dict(zip(peers, listeners, strict=True))
+        for listener in listeners:
             listener.start()
 
     def gather(self, value: T) -> list[T]:
@@ -115,7 +114,6 @@ class Ranks:
         )
 
     def _wait(self) -> None:
-        """Wait for processes that were started, and for all threads in a process group."""
         until = time.monotonic() + _END_S
         for process in self._started:
             try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich import get_console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TextColumn
 
 from miner.fitting.block_fit import merge_curves, no_longer_than
 from miner.fitting.level_fit import LevelFit
@@ -62,18 +62,14 @@ def record_level(
 
 
 def level_curve(
-    fit: LevelFit,
-    shards: Sequence[Shard],
-    record: LevelRecord,
-    coarser: Sequence[CurvePoint],
-    start_s: float,
+    fit: LevelFit, shards: list[Shard], record: LevelRecord, curve: list[CurvePoint], start_s: float
 ) -> list[CurvePoint]:
     """The level's quality over its steps, as if its chunks were fitted in parallel.
 
-    It goes on where the coarser levels' curve ends, with the prediction, up to the record. Points
-    between are measured in training, unclipped and before anything is rounded.
+    It continues the coarser levels' curve, with the prediction, up to the record. Points between
+    are measured in training, unclipped and before anything is rounded.
     """
-    step, n_parameters = (coarser[-1].step, coarser[-1].parameters) if coarser else (0, 0)
+    step, n_parameters = (curve[-1].step, curve[-1].parameters) if curve else (0, 0)
     points = [CurvePoint(fit.level, step, start_s, n_parameters, _psnr_db(fit, fit.clipped_sse))]
     n_parameters += record.n_parameters
     inactive_sse = max(0.0, fit.predicted_sse - fit.active_sse)
@@ -95,11 +91,8 @@ class FitProgress(Progress):
 
     def __init__(self, n_levels: int, is_shown: bool = True) -> None:
         super().__init__(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
+            *Progress.get_default_columns(),
             TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(),
             transient=True,
             disable=not (is_shown and get_console().is_terminal),
         )

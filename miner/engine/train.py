@@ -91,7 +91,6 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
 
 
 def _identity(config: DictConfig, job: Job) -> dict[str, Any]:
-    """Which settings the job has: its overrides, the options chosen, and what they make."""
     resolved = OmegaConf.to_container(config, resolve=True)
     settings = {"choices": dict(job.choices), "config": resolved}
     return {"overrides": list(job.overrides), "settings": settings}

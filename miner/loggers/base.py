@@ -34,9 +34,7 @@ def remove_earlier_events(logger: Logger) -> None:
 
 
 def log_results(
-    loggers: Sequence[Logger],
-    report: Mapping[str, Any],
-    draw: Callable[[], Mapping[str, RGBImage]],
+    loggers: Sequence[Logger], report: Mapping[str, Any], draw: Callable[[], Mapping[str, RGBImage]]
 ) -> None:
     """Log a report, in TensorBoard as `report/...`, and pictures, drawn only if a logger can."""
     shown = [one for one in loggers if isinstance(one, ResultLogger | TensorBoardLogger)]

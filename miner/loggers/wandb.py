@@ -110,6 +110,7 @@ class WandbRun(WandbLogger):
         # W&B's search reads its metric from the history.
         self.experiment.log(images | {n: report[n] for n in ("objective",) if n in report})
         kept = {name: value for name, value in report.items() if name not in _NOT_IN_SUMMARY}
+        kept["levels"] = {str(level["level"]): level for level in report.get("levels", ())}
         self.experiment.summary.update(dict(_scalars(kept)))
         if self._representation is not None:
             artifact = wandb.Artifact(f"representation-{self.experiment.id}", type="representation")
@@ -129,9 +130,6 @@ def _scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _scalars(value, f"{prefix}{name}/")
-        elif name == "levels":
-            for level in value:
-                yield from _scalars(level, f"{prefix}levels/{level['level']}/")
         elif isinstance(value, int | float | str | bool | None):
             yield f"{prefix}{name}", value
 

@@ -34,10 +34,7 @@ def psnr_of_sse(sse: float, n_values: int) -> float:
 
 
 def squared_error(source: Tensor, reconstruction: Tensor) -> Tensor:
-    """Sum over channels, `(*S)`, of two `(C, *S)` tensors, the second clipped.
-
-    Raises `ValueError` if the shapes differ.
-    """
+    """Sum over channels, `(*S)`, of two `(C, *S)` tensors of one shape, the second clipped."""
     if source.shape != reconstruction.shape:
         shapes = f"source {tuple(source.shape)}, reconstruction {tuple(reconstruction.shape)}"
         raise ValueError(f"{shapes}: must have the same shape (C, *S)")
@@ -68,8 +65,7 @@ class TileMetrics:
     def add(self, tile: Region, source: Tensor, reconstruction: Tensor) -> Tensor:
         """Add a tile: two `(C, *S)` tensors in the unit range of the box that `extended` gives.
 
-        Gives the squared error of the tile's own pixels, `(*S)`, summed over channels, in float64.
-        Raises `ValueError` if the tensors have another shape.
+        Gives the `squared_error` of the tile. Raises `ValueError` if a tensor has another shape.
         """
         shape = (self._n_channels, *sides_of(extended(tile, self._sides)))
         for given in (source, reconstruction):
@@ -102,9 +98,9 @@ class TileMetrics:
 
     @property
     def seam_ratio(self) -> float | None:
-        """Mean squared error at the borders of patches that face another, over that elsewhere.
+        """Mean squared error at borders between patches over that elsewhere; 1 is without seams.
 
-        About 1 means no visible seams; None without such a border, other pixels or error.
+        None without such a border, other pixels or error.
         """
         n_inner = math.prod(int((~marks).sum()) for marks in self._at_seam)
         if n_inner in (0, self._n_pixels) or self._inner_sse == 0:
@@ -113,7 +109,6 @@ class TileMetrics:
 
 
 def _faces_a_patch(side: int, patch_size: int) -> Tensor:
-    """Mark (bool, (side,)) the positions along an axis whose neighbour is in another patch."""
     position = torch.arange(side)
     first = (position % patch_size == 0) & (position > 0)
     last = (position % patch_size == patch_size - 1) & (position < side - 1)

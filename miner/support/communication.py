@@ -3,33 +3,23 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-class Communicator(Protocol):
-    """The ranks of a run, which make the same calls in the same order; this one is `rank`."""
-
-    rank: int
-    world_size: int
-
-    def gather(self, value: T) -> list[T]:
-        """Wait for all ranks; gives the values of all, in the order of ranks."""
-
-
-class SingleProcess:
-    """The communicator of a run with one process."""
+class Communicator:
+    """The ranks of a run, which make the same calls in the same order; here a single process."""
 
     rank = 0
     world_size = 1
 
     def gather(self, value: T) -> list[T]:
-        """The value of this process."""
+        """Wait for all ranks; gives the values of all, in the order of ranks."""
         return [value]
 
 
-SINGLE_PROCESS = SingleProcess()
+SINGLE_PROCESS = Communicator()
 
 
 def items_of_rank(ranks: Communicator, items: Sequence[T]) -> list[T]:

@@ -43,21 +43,17 @@ def to_display(image: NDArray[np.float32]) -> RGBImage:
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(f"image of shape {image.shape}: expected (C, H, W), no side empty")
     n_channels, height, width = image.shape
+    cell = max(1, max(height, width) // 64)
+    rows, columns = np.arange(height)[:, None] // cell, np.arange(width) // cell
+    checker = np.where((rows + columns) % 2 == 1, np.float32(0.8), np.float32(1.0))
     picture = np.empty((height, width, 3), dtype=np.uint8)
     for index in range(3):  # channel by channel: temporaries stay at a third of the image
         plane = np.nan_to_num(image[index if n_channels > 2 else 0]).clip(0, 1)
         if n_channels in (2, 4):
             alpha = np.nan_to_num(image[-1]).clip(0, 1)
-            plane = plane * alpha + _checker(height, width) * (1 - alpha)
+            plane = plane * alpha + checker * (1 - alpha)
         picture[..., index] = np.rint(plane * 255).astype(np.uint8)
     return picture
-
-
-def _checker(height: int, width: int) -> NDArray[np.float32]:
-    """White and light grey, `(H, W)`, some 64 cells along the longer side."""
-    cell = max(1, max(height, width) // 64)
-    rows, columns = np.arange(height) // cell, np.arange(width) // cell
-    return np.where((rows[:, None] + columns) % 2 == 1, np.float32(0.8), np.float32(1.0))
 
 
 def enlarge_to_screen(picture: Picture) -> Picture:
@@ -95,8 +91,9 @@ def with_legend(picture: RGBImage, rows: Sequence[tuple[RGBImage, str]]) -> RGBI
     return np.concatenate([np.pad(picture, sides, constant_values=255), legend])
 
 
-def write_picture(path: Path, picture: RGBImage, options: Sequence[int] = ()) -> None:
-    """Write a PNG or WebP file, whole or not at all; `options` are those of `cv2.imwrite`."""
+def write_picture(path: Path, picture: RGBImage) -> None:
+    """Write a PNG or WebP file, whole or not at all."""
+    options = [cv2.IMWRITE_WEBP_QUALITY, 80] if path.suffix == ".webp" else []
     encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
     with atomic_write(path) as scratch:
         scratch.write_bytes(encoded.tobytes())
@@ -105,7 +102,7 @@ def write_picture(path: Path, picture: RGBImage, options: Sequence[int] = ()) ->
 class Preview:
     """A picture `(C, h, w)` of area means, reduced by the least power of two that fits `side`.
 
-    The power is at most the side of a tile. Of more than four channels it has the first three.
+    The power is at most the side of a tile. Of more than four channels the first three are kept.
     """
 
     def __init__(self, sides: tuple[int, ...], n_channels: int, side: int = _PREVIEW_SIDE) -> None:

@@ -109,7 +109,6 @@ def error_picture(squared_error: NDArray[np.float32], side: int) -> RGBImage:
 
 
 def _root(squared_error: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The error in 1/255 of full range."""
     return cast(NDArray[np.float32], 255 * np.sqrt(np.nan_to_num(squared_error, nan=1)))
 
 

@@ -11,7 +11,7 @@ from miner.engine.module import refuse_differences
 from miner.representation import MANIFEST, FolderStore, load, read_manifest
 from miner.representation.render import ShardIndex
 from miner.representation.store import ShardFolder
-from miner.support.communication import SingleProcess
+from miner.support.communication import Communicator
 from miner.support.errors import ConfigError, RepresentationError
 
 SPEC = make_spec((40, 36), n_levels=2)
@@ -124,7 +124,7 @@ def test_a_level_is_resumed_where_the_coarser_ones_are_the_same(
     assert fit_coarse(make(tmp_path), seed=1).shards == []
 
 
-class TwoRanks(SingleProcess):
+class TwoRanks(Communicator):
     """Rank 0, which always gathers this from rank 1."""
 
     world_size = 2

@@ -84,13 +84,10 @@ def test_display_clips_survives_nan_and_rejects_other_shapes() -> None:
         to_display(image[0])
 
 
-def test_small_pictures_are_enlarged_by_a_whole_factor() -> None:
+def test_pictures_are_enlarged_by_a_whole_factor_and_reduced_by_area_means() -> None:
     for height, width, factor in ((8, 8, 128), (600, 300, 2), (20, 2000, 1)):
         enlarged = enlarge_to_screen(np.zeros((height, width), dtype=np.float32))
         assert enlarged.shape == (factor * height, factor * width)
-
-
-def test_large_pictures_are_reduced_by_area_means() -> None:
     stripes = np.tile(np.array([0, 200], dtype=np.uint8), (4, 2048))
     assert np.unique(reduce_to_side(stripes, 2048)).tolist() == [100]
 
