@@ -95,7 +95,7 @@ class MinerModule(pl.LightningModule):
         self._start = time.perf_counter()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """None for Lightning: every sub-batch of blocks has its own."""
+        """None for Lightning: there is one for each sub-batch of blocks."""
         return []
 
     def on_train_epoch_start(self) -> None:

@@ -135,7 +135,7 @@ class Ranks(Communicator):
         if self.rank > 0:
             self._leave()  # rank 0 reports the reason
         if message == _STOP:
-            self._is_ending.wait(1.0)  # Ctrl-C in a terminal is for all; this rank's own comes now
+            self._is_ending.wait(1.0)  # Ctrl-C in a terminal reaches all ranks, this one now
         with self._lock:
             if self._is_ending.is_set():
                 return

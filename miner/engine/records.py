@@ -32,7 +32,7 @@ class LevelRecord(NamedTuple):
 
 
 class CurvePoint(NamedTuple):
-    """Quality of a level part-way; steps, seconds and parameters are counted over all levels."""
+    """Quality during a fit; steps, seconds and parameters are counted over all levels."""
 
     level: int
     step: int

@@ -21,7 +21,7 @@ from miner.engine.module import MinerModule
 from miner.engine.ranks import Ranks, release_started
 from miner.support.errors import ConfigError
 
-_RENDEZVOUS = timedelta(minutes=5)  # until all are there; `Ranks` makes process groups of its own
+_RENDEZVOUS = timedelta(minutes=5)  # until all are there; `Ranks` makes other process groups
 _NOISY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed")
 _ADVICE = (  # which does not apply here
     ".*LeafSpec.*",

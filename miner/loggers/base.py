@@ -22,7 +22,7 @@ class ResultLogger(Protocol):
 
 
 def takes_sweep(logger: Callable[..., Logger]) -> bool:
-    """Whether a logger has an argument `sweep`: the sweep that the run is part of."""
+    """Whether a logger has an argument `sweep`: the sweep that the run belongs to."""
     return "sweep" in inspect.signature(logger).parameters
 
 

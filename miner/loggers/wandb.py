@@ -97,7 +97,7 @@ class WandbRun(WandbLogger):
         super().log_hyperparams(free | {f"{name}_settings": params[name] for name in groups})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log with the metrics' own axes; W&B's counter only says in which order they came."""
+        """Log over the axes that are metrics too; W&B's counter is only their order."""
         logged = dict(metrics)
         if "fit/psnr_db" in metrics:
             for axis in ("seconds", "parameters"):

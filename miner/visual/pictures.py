@@ -56,8 +56,8 @@ def blocks_picture(
     fitting = min(largest, default=0) // (4 * len(placed))
     line = max(1, min(max(height, width) // _SIDE_PER_LINE, fitting))
     for rank, (level, boxes) in enumerate(placed.items()):
-        for part in np.array_split(boxes, len(boxes) // _BOXES_AT_ONCE + 1):
-            _outline(canvas, part, rank * line, line, _rgb(level))
+        for some in np.array_split(boxes, len(boxes) // _BOXES_AT_ONCE + 1):
+            _outline(canvas, some, rank * line, line, _rgb(level))
     return canvas
 
 
