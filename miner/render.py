@@ -29,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         region = _region(representation, options.level, options.region)
         render_to_file(representation, options.level, region, options.out)
     except (ValueError, OSError) as error:
-        is_of_disk = isinstance(error, OSError)
-        text = f"{error.filename}: {error.strerror}" if is_of_disk else str(error)
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         print(f"error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -119,7 +119,7 @@ def check_psnr(image: Path, run: Fit) -> None:
 
     import miner
     from miner.images import open_image
-    from miner.metrics.squared_error import psnr_db
+    from miner.metrics.scores import psnr_db
 
     source = torch.from_numpy(open_image(str(image), MAX_PIXELS).pixels)
     measured = psnr_db(source, torch.from_numpy(miner.load(run.folder).render()))
@@ -279,7 +279,7 @@ def ssim_by_torchmetrics(source: Any, other: Any) -> float:
 
 def ssim_of_runs(source: Any, other: Any) -> float:
     """SSIM, computed along with the other scores."""
-    from miner.metrics.tile_metrics import TileMetrics, extended
+    from miner.metrics.scores import TileMetrics, extended
     from miner.signals.regions import slices, tiles
 
     sides = tuple(source.shape[1:])

@@ -13,26 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miner.comparison.runs import THUMBNAIL_SIDE
-from miner.metrics.tile_metrics import TileMetrics, extended
+from miner.metrics.scores import TileMetrics, extended
 from miner.representation import Representation
 from miner.signals.regions import TILE_SIDE, Region, sides_of, tiles
 from miner.signals.signal import CPU, Signal
 from miner.visual import display, pictures
-from miner.visual.display import Preview, reduce_to_side, shown_channels, to_display
+from miner.visual.display import Preview, reduce_to_side, to_display
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores by their names in the report, and previews: at most 2048 pixels along a side.
-
-    `source` and `rendered` are `(C, h, w)`, with the channels that can be shown; `squared_error`
-    is `(h, w)`, the mean over all channels.
-    """
+    """Scores by their names in the report, and previews; errors are means over channels."""
 
     scores: dict[str, Any]
-    source: NDArray[np.float32]
-    rendered: NDArray[np.float32]
-    squared_error: NDArray[np.float32]
+    source: NDArray[np.float32]  # (C, h, w)
+    rendered: NDArray[np.float32]  # (C, h, w)
+    squared_error: NDArray[np.float32]  # (h, w)
 
 
 def evaluate(
@@ -42,29 +38,24 @@ def evaluate(
     device: torch.device = CPU,
     tile_side: int = TILE_SIDE,
 ) -> Evaluation:
-    """Render level 0 of an image once, score it and make its previews.
+    """Render level 0 of an image once, in plain PyTorch, score it and make its previews.
 
-    Rendering is plain PyTorch on the device, whatever backend has fitted. `on_tile` gets each tile,
-    row-major, and its rendering, clipped: `(C, H, W)`.
-
-    Raises:
-        ValueError: the source has another shape than the representation.
+    `on_tile` gets each tile, row-major, and its rendering, clipped: `(C, H, W)`. Raises
+    `ValueError` if the source has another shape than the representation.
     """
     spec = representation.spec
-    if (source.n_channels, *source.sides) != (spec.n_channels, *spec.sides):
-        raise ValueError(
-            f"source {(source.n_channels, *source.sides)}: the representation is of an image "
-            f"{(spec.n_channels, *spec.sides)}, give that one"
-        )
+    given, expected = (source.n_channels, *source.sides), (spec.n_channels, *spec.sides)
+    if given != expected:
+        raise ValueError(f"source {given}: the representation is of an image {expected}")
     metrics = TileMetrics(spec.sides, spec.n_channels, spec.patch_size)
-    n_shown = shown_channels(spec.n_channels)
-    originals, renderings, errors = (Preview(spec.sides, n) for n in (n_shown, n_shown, 1))
-    seconds = 0.0
+    originals, renderings = (Preview(spec.sides, spec.n_channels) for _ in range(2))
+    errors = Preview(spec.sides, 1)
+    render_time_s = 0.0
     for tile in tiles(spec.sides, tile_side):
         around = extended(tile, spec.sides)
         began = time.perf_counter()
         rendered = representation.reconstruct(0, around, device).clamp_(0, 1).cpu()
-        seconds += time.perf_counter() - began
+        render_time_s += time.perf_counter() - began
         original = source.read(around)
         errors.add(tile, metrics.add(tile, original, rendered)[None] / spec.n_channels)
         inner = (slice(None), *map(slice, sides_of(tile)))
@@ -75,7 +66,7 @@ def evaluate(
         "psnr_db": metrics.psnr_db,
         "ssim": metrics.ssim,
         "seam_ratio": metrics.seam_ratio,
-        "render_time_s": seconds,
+        "render_time_s": render_time_s,
     }
     return Evaluation(scores, originals.pixels, renderings.pixels, errors.pixels[0])
 
@@ -86,27 +77,21 @@ def draw_pictures(
     representation: Representation,
     curve: Mapping[str, Sequence[float]],
 ) -> None:
-    """Write `blocks.png`, `error.png`, `curves.png`, and `thumbnails/` for comparisons.
-
-    Thumbnails have one size and show the whole image. `curve` has the columns of a report's.
-    """
-    sides, levels = representation.spec.sides, range(representation.spec.n_levels)
-    boxes = {level: _boxes(representation, level) for level in levels}
-    pictures.draw_blocks(evaluation.source, boxes, folder / "blocks.png", sides)
-    pictures.draw_error(
-        evaluation.squared_error, folder / "error.png", evaluation.scores["psnr_db"]
-    )
+    """Write `blocks.png`, `error.png`, `curves.png` of a report's curve, and `thumbnails/`."""
+    spec, error = representation.spec, evaluation.squared_error
+    boxes = {level: _boxes(representation, level) for level in range(spec.n_levels)}
+    pictures.draw_blocks(evaluation.source, boxes, folder / "blocks.png", spec.sides)
+    pictures.draw_error(error, folder / "error.png", evaluation.scores["psnr_db"])
     pictures.draw_curves(curve, folder / "curves.png")
     source = reduce_to_side(to_display(evaluation.source), THUMBNAIL_SIDE)
     thumbnails = {
         "reconstruction": reduce_to_side(to_display(evaluation.rendered), THUMBNAIL_SIDE),
-        "blocks": pictures.blocks_picture(source, boxes, sides),
-        "error": pictures.error_picture(evaluation.squared_error, THUMBNAIL_SIDE),
+        "blocks": pictures.blocks_picture(source, boxes, spec.sides),
+        "error": pictures.error_picture(error, THUMBNAIL_SIDE),
     }
     (folder / "thumbnails").mkdir(exist_ok=True)
     for name, picture in thumbnails.items():
-        path = folder / "thumbnails" / f"{name}.webp"
-        display.write_picture(path, picture, [cv2.IMWRITE_WEBP_QUALITY, 80])
+        display.write_picture(folder / "thumbnails" / f"{name}.webp", picture)
 
 
 def _boxes(representation: Representation, level: int) -> NDArray[np.integer]:
@@ -120,10 +105,7 @@ def _boxes(representation: Representation, level: int) -> NDArray[np.integer]:
 def logged_pictures(
     folder: Path, evaluation: Evaluation, representation: Representation
 ) -> dict[str, display.RGBImage]:
-    """Pictures for loggers: every level's reconstruction, and what `draw_pictures` has written.
-
-    No picture of a level has more than 2048 pixels along a side.
-    """
+    """Pictures for loggers: every level's preview, and what `draw_pictures` has written."""
     found = {"reconstruction/level_0": to_display(evaluation.rendered)}
     for level in range(1, representation.spec.n_levels):
         found[f"reconstruction/level_{level}"] = to_display(level_preview(representation, level))
@@ -138,7 +120,7 @@ def level_preview(
 ) -> NDArray[np.float32]:
     """A preview of a level, `(C, h, w)` in the unit range, rendered tile by tile."""
     sides = representation.spec.level_sides[level]
-    preview = Preview(sides, shown_channels(representation.spec.n_channels))
+    preview = Preview(sides, representation.spec.n_channels)
     for tile in tiles(sides, tile_side):
         preview.add(tile, representation.reconstruct(level, tile).clamp_(0, 1))
     return preview.pixels

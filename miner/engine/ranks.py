@@ -1,8 +1,8 @@
 """The processes of one run: what they exchange, and what happens when one of them ends.
 
 Each rank has a connection to rank 0, which both ends watch in a thread: the system closes it when
-a process ends in any way. Ranks wait for a process that is stopped or whose machine vanishes, as
-that closes nothing. All goes through gloo, on the CPU: several ranks may share a GPU.
+a process ends, but not when it is stopped or its machine vanishes. All goes through gloo, on the
+CPU: several ranks may share a GPU.
 """
 
 import logging
@@ -12,15 +12,18 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from threading import Event, Lock, Thread, main_thread
 from typing import Any, TypeVar
 
+import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
+from miner.support.communication import Communicator
 from miner.support.errors import RankError, UserError, error_summary
 
 T = TypeVar("T")
@@ -28,50 +31,35 @@ _NO_TIMEOUT = timedelta(days=1000)  # the time of a level is unknown; deaths are
 _MESSAGE_BYTES = 2048
 _DONE, _STOP = "done", "stop"
 _LOST = "this process was killed, ran out of memory, or lost its machine"
-_SEND_S = 5.0
-_POLL_S = 0.2
+_SEND_S, _POLL_S = 5.0, 0.2
+_END_S = 30.0  # then processes that do not end are killed
 _LOG = logging.getLogger("miner")
 
 
-class Ranks:
-    """The ranks of a run whose process group exists; a `Communicator`."""
+class Ranks(Communicator):
+    """The ranks of a run whose process group exists.
+
+    `folder` is the run's; this process has `started` others; `clear` removes scratch files.
+    """
 
     def __init__(
-        self,
-        folder: Path,
-        started: Sequence["Popen[bytes]"],
-        clear: Callable[[], None],
-        farewell_s: float = 30.0,
+        self, folder: Path, started: Sequence["Popen[bytes]"], clear: Callable[[], None]
     ) -> None:
-        """Wait for all ranks, and watch them.
-
-        `folder` is the run's, `started` are the processes that this one has started: at the end
-        they have `farewell_s` to end before they are killed. `clear` removes scratch files.
-        """
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         self._folder, self._started, self._clear = folder, started, clear
-        self._farewell_s = farewell_s
         self._group = dist.new_group(backend="gloo", timeout=_NO_TIMEOUT)
         self._connections = dist.new_group(backend="gloo", timeout=_NO_TIMEOUT)
         self._failure: str | None = None
         self._is_ending, self._lock = Event(), Lock()
-        self._waiting: list[Thread] = []
         self._names = self.gather(f"rank {self.rank} on {socket.gethostname()}")
         peers = range(1, self.world_size) if self.rank == 0 else range(1)
-        self._listeners = {
-            peer: Thread(target=self._listen, args=(peer,), daemon=True) for peer in peers
-        }
-        for listener in self._listeners.values():
+        listeners = [Thread(target=self._listen, args=(peer,), daemon=True) for peer in peers]
+        self._listeners = dict(zip(peers, listeners, strict=True))
+        for listener in listeners:
             listener.start()
 
     def gather(self, value: T) -> list[T]:
-        """Wait for all ranks; gives the values of all, in the order of ranks.
-
-        A thread waits, as this one could not react to signals within the process group.
-
-        Raises:
-            RankError: another rank has failed or was killed.
-        """
+        """The values of all ranks, in order; `RankError` if one has failed or was killed."""
         values: list[Any] = [None] * self.world_size
         errors: list[RuntimeError] = []
 
@@ -81,11 +69,11 @@ class Ranks:
             except RuntimeError as error:
                 errors.append(error)
 
-        thread = Thread(target=exchange, daemon=True)
-        self._waiting = [thread]
-        thread.start()
-        while thread.is_alive():
-            thread.join(_POLL_S)
+        # within the process group, this thread could not react to signals
+        self._exchange = Thread(target=exchange, daemon=True)
+        self._exchange.start()
+        while self._exchange.is_alive():
+            self._exchange.join(_POLL_S)
         if errors:
             raise self._cause(errors[0]) from errors[0]
         return values
@@ -96,7 +84,7 @@ class Ranks:
             self._is_ending.set()
 
     def close(self) -> None:
-        """Tell the others that this rank has finished, and wait for those it has started."""
+        """Send that this rank has finished, and wait for the processes that it has started."""
         self._send_all(_DONE)
         self._wait()
 
@@ -116,12 +104,8 @@ class Ranks:
         return cause
 
     def _cause(self, error: BaseException) -> BaseException:
-        """The failure of another rank, else the error itself.
-
-        An error of the process group may come a moment before its reason.
-        """
         if isinstance(error, RuntimeError) and not isinstance(error, RankError):
-            self._is_ending.wait(2.0)
+            self._is_ending.wait(2.0)  # an error of the process group may precede its reason
         if self._failure is None:
             return error
         return RankError(
@@ -130,14 +114,13 @@ class Ranks:
         )
 
     def _wait(self) -> None:
-        """Wait for processes that were started, and for all threads in a process group."""
-        until = time.monotonic() + self._farewell_s
+        until = time.monotonic() + _END_S
         for process in self._started:
             try:
                 process.wait(max(0.0, until - time.monotonic()))
             except TimeoutExpired:
                 process.kill()
-        for thread in (*self._listeners.values(), *self._waiting):
+        for thread in (*self._listeners.values(), self._exchange):
             thread.join(max(_SEND_S, until - time.monotonic()))
 
     def _listen(self, peer: int) -> None:
@@ -152,7 +135,7 @@ class Ranks:
         if self.rank > 0:
             self._leave()  # rank 0 reports the reason
         if message == _STOP:
-            self._is_ending.wait(1.0)  # Ctrl-C in a terminal is for all; this rank's own comes now
+            self._is_ending.wait(1.0)  # Ctrl-C in a terminal reaches all ranks, this one now
         with self._lock:
             if self._is_ending.is_set():
                 return
@@ -165,19 +148,24 @@ class Ranks:
 
     def _send_all(self, text: str) -> None:
         message = text.encode()[:_MESSAGE_BYTES].ljust(_MESSAGE_BYTES, b"\0")
+        content = torch.tensor(list(message), dtype=torch.uint8)
         for peer in self._listeners:
-            try:
-                content = torch.tensor(list(message), dtype=torch.uint8)
+            with suppress(RuntimeError):  # it has ended before
                 sent = dist.isend(content, peer, group=self._connections)
                 if sent is not None:
                     sent.wait(timedelta(seconds=_SEND_S))  # a stopped process does not receive
-            except RuntimeError:
-                _LOG.debug("%s has ended before", self._names[peer])
 
     def _leave(self) -> None:
-        """End at once: what is finished is in files."""
         try:
             self._clear()
         finally:
             logging.shutdown()
-            os._exit(1)
+            os._exit(1)  # what is finished is in files
+
+
+def release_started(trainer: pl.Trainer) -> list["Popen[bytes]"]:
+    """The processes that a trainer has started; Lightning no longer ends this one with them."""
+    observed = getattr(trainer.strategy.launcher, "procs", [])
+    started = list(observed)
+    observed.clear()
+    return started

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich import get_console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TextColumn
 
 from miner.fitting.block_fit import merge_curves, no_longer_than
 from miner.fitting.level_fit import LevelFit
@@ -32,7 +32,7 @@ class LevelRecord(NamedTuple):
 
 
 class CurvePoint(NamedTuple):
-    """Quality of a level part-way; steps, seconds and parameters are counted over all levels."""
+    """Quality during a fit; steps, seconds and parameters are counted over all levels."""
 
     level: int
     step: int
@@ -62,50 +62,37 @@ def record_level(
 
 
 def level_curve(
-    fit: LevelFit,
-    shards: Sequence[Shard],
-    record: LevelRecord,
-    last: CurvePoint | None,
-    seconds: float,
+    fit: LevelFit, shards: list[Shard], record: LevelRecord, curve: list[CurvePoint], start_s: float
 ) -> list[CurvePoint]:
     """The level's quality over its steps, as if its chunks were fitted in parallel.
 
-    From the prediction, at `seconds` after the end of the coarser levels in the point `last`, to
-    what was stored, the record. The points between are measured in training, unclipped and before
-    anything is rounded.
+    It continues the coarser levels' curve, with the prediction, up to the record. Points between
+    are measured in training, unclipped and before anything is rounded.
     """
-    step, n_parameters = (last.step, last.parameters) if last else (0, 0)
-    points = [CurvePoint(fit.level, step, seconds, n_parameters, _psnr_db(fit, fit.clipped_sse))]
+    step, n_parameters = (curve[-1].step, curve[-1].parameters) if curve else (0, 0)
+    points = [CurvePoint(fit.level, step, start_s, n_parameters, _psnr_db(fit, fit.clipped_sse))]
     n_parameters += record.n_parameters
     inactive_sse = max(0.0, fit.predicted_sse - fit.active_sse)
     chunks = merge_curves([shard.stats.curve for shard in shards])
     for done, later, sse in no_longer_than(chunks, record.wall_time_s):  # ranks run in parallel
         quality = _psnr_db(fit, inactive_sse + sse)
-        points.append(CurvePoint(fit.level, step + done, seconds + later, n_parameters, quality))
-    end = seconds + record.wall_time_s
+        points.append(CurvePoint(fit.level, step + done, start_s + later, n_parameters, quality))
+    end = start_s + record.wall_time_s
     points.append(CurvePoint(fit.level, points[-1].step, end, n_parameters, record.psnr_db))
     return points
 
 
 def _psnr_db(fit: LevelFit, sse: float) -> float:
-    """PSNR of a level's summed squared error, peak 1; infinite for 0."""
     return math.inf if sse == 0 else 10 * math.log10(fit.n_values / sse)
 
 
 class FitProgress(Progress):
-    """Two bars: levels, and block steps of the present level with its chunks.
-
-    They are shown inside a `with` statement, in a terminal.
-    """
+    """Bars of the levels and of a level's block steps, in a terminal, inside a `with` statement."""
 
     def __init__(self, n_levels: int, is_shown: bool = True) -> None:
-        """Prepare the bars of a pyramid."""
         super().__init__(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
+            *Progress.get_default_columns(),
             TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(),
             transient=True,
             disable=not (is_shown and get_console().is_terminal),
         )
@@ -129,15 +116,16 @@ class FitProgress(Progress):
         """Log the level's line."""
         self.update(self._blocks, visible=False)
         self.advance(self._levels)
+        fields = record._asdict()
         _LOG.info(
             "level %(level)d  %(width_px)dx%(height_px)d  %(n_active)d of %(n_blocks)d blocks "
             "active, %(n_converged)d converged, %(n_fresh)d started fresh  %(psnr_db).2f dB  "
             "%(wall_time_s).1f s",
-            record._asdict(),
+            fields,
         )
         if record.n_diverged:
             _LOG.warning(
                 "level %(level)d: %(n_diverged)d blocks diverged and were fitted again at a tenth "
                 "of optimizer.lr, which is too high for them",
-                record._asdict(),
+                fields,
             )

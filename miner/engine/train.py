@@ -49,9 +49,8 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
     """
     try:
         with lock_folder(job.folder):
-            report = None
-            if finished_psnr_db(job.folder) is not None:
-                report = read_report(job.folder)
+            is_finished = finished_psnr_db(job.folder) is not None
+            report = read_report(job.folder) if is_finished else None
             if report is None:
                 _clear(job.folder)
                 report = run_alone(config, job)
@@ -76,11 +75,7 @@ def _clear(folder: Path) -> None:
 
 
 def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
-    """Run a job; what it raises is recorded and raised again.
-
-    Raises:
-        StorageError: where another error was about the disk.
-    """
+    """Run a job; what it raises is recorded and raised again, `StorageError` for a full disk."""
     try:
         return run_job(config, job)
     except Exception as error:
@@ -90,8 +85,7 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
             "reason": error_summary(error, job.folder),
             "image": Path(path.rpartition("sample:")[2]).stem,
             "seed": config.seed,
-            "overrides": list(job.overrides),
-            "settings": _settings(config, job),
+            **_identity(config, job),
         }
         if job.rank.is_first:
             with suppress(OSError):  # the disk may be full
@@ -102,12 +96,16 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
         raise shown from error
 
 
+def _identity(config: DictConfig, job: Job) -> dict[str, Any]:
+    resolved = OmegaConf.to_container(config, resolve=True)
+    settings = {"choices": dict(job.choices), "config": resolved}
+    return {"overrides": list(job.overrides), "settings": settings}
+
+
 def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
     """Fit, store, score and report one image; gives the content of `report.json`.
 
-    Raises:
-        ConfigError: a setting is wrong.
-        ImageError: the image cannot be read.
+    Raises `ConfigError` for a wrong setting and `ImageError` if the image cannot be read.
     """
     checked = check_config(config)
     if checked.trainer.strategy == "ddp":
@@ -119,19 +117,18 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         shared_scratch(checked, job.folder, job.rank),
         _open_loggers(config, job) as loggers,
     ):
-        module = _fit(config, scratch, job, loggers)
-        return _finish(config, module, scratch, job, loggers) if job.rank.is_first else {}
+        module = _fit(config, job, scratch, loggers)
+        return _finish(module, loggers) if job.rank.is_first else {}
 
 
 @contextmanager
 def _open_loggers(config: DictConfig, job: Job) -> Iterator[list[Logger]]:
-    """The loggers of a run, which the first rank has; they are closed at its end."""
+    """The loggers of the first rank, closed at the end."""
     loggers: list[Logger] = []
     succeeded = False
     try:
         for settings in config.logger.values() if job.rank.is_first else ():
-            has_sweep = takes_sweep(get_object(settings._target_))
-            more = {"sweep": job.sweep} if has_sweep else {}
+            more = {"sweep": job.sweep} if takes_sweep(get_object(settings._target_)) else {}
             loggers.append(instantiate(settings, save_dir=job.folder, **more))
             remove_earlier_events(loggers[-1])
         yield loggers
@@ -142,14 +139,12 @@ def _open_loggers(config: DictConfig, job: Job) -> Iterator[list[Logger]]:
                 logger.finish(succeeded)
 
 
-def _fit(config: DictConfig, scratch: Scratch, job: Job, loggers: Sequence[Logger]) -> MinerModule:
+def _fit(config: DictConfig, job: Job, scratch: Scratch, loggers: Sequence[Logger]) -> MinerModule:
     image, settings = check_config(config).image, build_settings(config)
     info = inspect_image(image.path, image.max_pixels, image.crop_px)
     n_levels = settings.pyramid.levels_for((info.height_px, info.width_px), settings.patch_size)
-    with (
-        quiet_lightning(),
-        FitProgress(n_levels, is_shown=job.sweep is None and job.rank.is_first) as progress,
-    ):
+    is_shown = job.sweep is None and job.rank.is_first
+    with quiet_lightning(), FitProgress(n_levels, is_shown) as progress:
         module = MinerModule(config, job, scratch, progress)
         resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         for logger in loggers:
@@ -160,53 +155,46 @@ def _fit(config: DictConfig, scratch: Scratch, job: Job, loggers: Sequence[Logge
     return module
 
 
-def _finish(
-    config: DictConfig, module: MinerModule, scratch: Scratch, job: Job, loggers: Sequence[Logger]
-) -> dict[str, Any]:
+def _finish(module: MinerModule, loggers: Sequence[Logger]) -> dict[str, Any]:
     """Score what the folder holds and write everything that follows from it."""
+    folder, has_pictures = module.job.folder, module.config.pictures
     representation, format = load(module.store.folder), module.image.format
-    image = PixelCanvas(format, *module.image.sides, scratch, max_pixels=_MAX_REPORT_PIXELS)
+    image = PixelCanvas(format, *module.image.sides, module.scratch, max_pixels=_MAX_REPORT_PIXELS)
     evaluation = evaluate(
         representation,
         module.source,
         lambda tile, values: image.fill(tile, values.numpy()),
         module.fitter.device,
     )
-    image.save(job.folder / f"reconstruction{format.suffix}")
-    report = _report(config, module, representation, evaluation.scores, job)
-    if config.pictures:
-        draw_pictures(job.folder, evaluation, representation, report["curve"])
+    image.save(folder / f"reconstruction{format.suffix}")
+    report = _report(module, representation, evaluation.scores)
+    if has_pictures:
+        draw_pictures(folder, evaluation, representation, report["curve"])
     log_results(
         loggers,
         report,
-        lambda: logged_pictures(job.folder, evaluation, representation) if config.pictures else {},
+        lambda: logged_pictures(folder, evaluation, representation) if has_pictures else {},
     )
-    report["wall_time_s"] = time.time() - job.began
-    write_report(job.folder, report)
+    report["wall_time_s"] = time.time() - module.job.began
+    write_report(folder, report)
     ssim = "-" if report["ssim"] is None else f"{report['ssim']:.4f}"
     _LOG.info(
         "PSNR %(psnr_db).2f dB  SSIM %(ssim)s  %(n_parameters)d parameters "
         "(%(parameters_per_pixel).3f per pixel)  fit %(fit_time_s).1f s, all %(wall_time_s).1f s  "
         "in %(folder)s",
-        report | {"ssim": ssim, "folder": job.folder},
+        report | {"ssim": ssim, "folder": folder},
     )
     return report
 
 
 def _report(
-    config: DictConfig,
-    module: MinerModule,
-    representation: Representation,
-    scores: Mapping[str, Any],
-    job: Job,
+    module: MinerModule, representation: Representation, scores: Mapping[str, Any]
 ) -> dict[str, Any]:
-    image, n_bytes = module.image, module.store.n_bytes
+    image, fitter, n_bytes = module.image, module.fitter, module.store.n_bytes
     height, width = image.sides
     peaks = [peak_memory(), *module.peaks]  # of the process that holds most
     levels = [record._asdict() for record in module.records]
-    for level in levels:
-        del level["n_fresh"]
-    columns = zip(CurvePoint._fields, zip(*module.curve, strict=True), strict=True)
+    curve = {name: [getattr(one, name) for one in module.curve] for name in CurvePoint._fields}
     report = {
         "status": "finished",
         "image": image.name,
@@ -219,25 +207,19 @@ def _report(
         "parameters_per_pixel": representation.n_parameters / (width * height),
         "file_bytes": n_bytes,
         "bits_per_pixel": 8 * n_bytes / (width * height),
-        "wall_time_s": time.time() - job.began,
+        "wall_time_s": time.time() - module.job.began,
         "fit_time_s": module.fit_time_s,
         "peak_memory_gib": max(peak.host_gib for peak in peaks),
         "peak_gpu_memory_gib": max(peak.gpu_gib for peak in peaks) or None,
-        "device": str(module.fitter.device),
+        "device": str(fitter.device),
         "world_size": module.ranks.world_size,
         "threads": torch.get_num_threads(),
         "n_resumed_shards": module.n_resumed_shards,
-        "seed": module.fitter.settings.seed,
+        "seed": fitter.settings.seed,
         "versions": package_versions(),
-        "overrides": list(job.overrides),
-        "levels": levels,
-        "curve": {name: list(column) for name, column in columns},
+        "levels": [{name: level[name] for name in level if name != "n_fresh"} for level in levels],
+        "curve": curve,
+        "hash": job_hash(module.config),
+        **_identity(module.config, module.job),
     }
-    objective = build_objective(config).value(report)
-    settings = _settings(config, job)
-    return report | {"objective": objective, "hash": job_hash(config), "settings": settings}
-
-
-def _settings(config: DictConfig, job: Job) -> dict[str, Any]:
-    """The options that were chosen and the configuration they make."""
-    return {"choices": dict(job.choices), "config": OmegaConf.to_container(config, resolve=True)}
+    return report | {"objective": build_objective(module.config).value(report)}

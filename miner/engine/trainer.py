@@ -3,12 +3,11 @@
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from subprocess import Popen
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytorch_lightning as pl
 import torch.distributed as dist
@@ -18,18 +17,14 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 
-from miner.engine.ranks import Ranks
-from miner.support.communication import SINGLE_PROCESS, Communicator
+from miner.engine.module import MinerModule
+from miner.engine.ranks import Ranks, release_started
 from miner.support.errors import ConfigError
 
-if TYPE_CHECKING:
-    from miner.engine.module import MinerModule
-
-_RENDEZVOUS = timedelta(minutes=5)  # until all are there; `Ranks` makes process groups of its own
+_RENDEZVOUS = timedelta(minutes=5)  # until all are there; `Ranks` makes other process groups
 _NOISY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed")
 _ADVICE = (  # which does not apply here
     ".*LeafSpec.*",
-    ".*does not have many workers.*",  # loaders of one batch
     ".*Experiment logs directory.*",  # of a resumed run; the curve is logged anew
 )
 
@@ -44,11 +39,7 @@ class UnwrappedDDP(DDPStrategy):
 def make_trainer(
     n_levels: int, settings: Mapping[str, Any], loggers: Sequence[Logger], folder: Path
 ) -> pl.Trainer:
-    """A trainer whose epochs are pyramid levels; `settings` are those of the `trainer` group.
-
-    Every epoch has a new loader, because the partition of a level is known only then. Lightning's
-    own bars, checkpoints and sanity check are not used.
-    """
+    """A trainer whose epochs are pyramid levels; `settings` are those of the `trainer` group."""
     environment: Any = LightningEnvironment()
     strategy: Any = settings["strategy"]
     if strategy == "ddp":
@@ -62,8 +53,6 @@ def make_trainer(
         plugins=environment,
         logger=list(loggers),
         max_epochs=n_levels,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -73,34 +62,14 @@ def make_trainer(
     )
 
 
-def rendezvous(trainer: pl.Trainer, clear: Callable[[], None]) -> Communicator:
-    """The ranks of a trainer whose process group exists; see `Ranks` for `clear`."""
-    if trainer.world_size == 1:
-        return SINGLE_PROCESS
-    return Ranks(Path(trainer.default_root_dir), _release_started(trainer), clear)
-
-
-def _release_started(trainer: pl.Trainer) -> "list[Popen[bytes]]":
-    """The processes that a trainer has started.
-
-    Lightning's observer, which forgets them, would end this process with them, without a reason.
-    """
-    observed = getattr(trainer.strategy.launcher, "procs", [])
-    started = list(observed)
-    observed.clear()
-    return started
-
-
-def run_until_all_end(trainer: pl.Trainer, module: "MinerModule") -> None:
+def run_until_all_end(trainer: pl.Trainer, module: MinerModule) -> None:
     """Fit; an error of one rank ends all.
 
-    Raises:
-        ConfigError: the ranks have not found each other.
-        RankError: another rank has failed or was killed.
-        KeyboardInterrupt: where Lightning would leave.
+    Raises `RankError` if another rank has failed, `ConfigError` if the ranks have not found each
+    other, and `KeyboardInterrupt` where Lightning would leave.
     """
     try:
-        trainer.fit(module)
+        trainer.fit(module, range(1), range(1))  # one step each for every level
         if isinstance(module.ranks, Ranks):
             module.ranks.close()
     except BaseException as error:
@@ -113,8 +82,8 @@ def run_until_all_end(trainer: pl.Trainer, module: "MinerModule") -> None:
 
 
 def _abort_start(trainer: pl.Trainer, error: BaseException) -> BaseException:
-    """End the processes that were started; gives the cause of an error."""
-    for process in _release_started(trainer):
+    """End the processes that were started, of which none has joined; gives an error's cause."""
+    for process in release_started(trainer):
         process.kill()  # in a process group it does not react to other signals
     if not isinstance(error, dist.DistError):
         return error
@@ -129,9 +98,14 @@ def _abort_start(trainer: pl.Trainer, error: BaseException) -> BaseException:
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Hold back Lightning's advice, which does not apply here; its log stays at warnings."""
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        for message in _ADVICE:
-            warnings.filterwarnings("ignore", message=message)
-        yield
+    noisy = {logging.getLogger(name): logging.getLogger(name).level for name in _NOISY}
+    for logger in noisy:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in _ADVICE:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in noisy.items():
+            logger.setLevel(level)

@@ -22,7 +22,7 @@ class ResultLogger(Protocol):
 
 
 def takes_sweep(logger: Callable[..., Logger]) -> bool:
-    """Whether a logger has an argument `sweep`: the sweep that the run is part of."""
+    """Whether a logger has an argument `sweep`: the sweep that the run belongs to."""
     return "sweep" in inspect.signature(logger).parameters
 
 
@@ -34,14 +34,9 @@ def remove_earlier_events(logger: Logger) -> None:
 
 
 def log_results(
-    loggers: Sequence[Logger],
-    report: Mapping[str, Any],
-    draw: Callable[[], Mapping[str, RGBImage]],
+    loggers: Sequence[Logger], report: Mapping[str, Any], draw: Callable[[], Mapping[str, RGBImage]]
 ) -> None:
-    """Log a report, and pictures, which are drawn only if a logger can show them.
-
-    In TensorBoard the final numbers are scalars named `report/...`.
-    """
+    """Log a report, in TensorBoard as `report/...`, and pictures, drawn only if a logger can."""
     shown = [one for one in loggers if isinstance(one, ResultLogger | TensorBoardLogger)]
     pictures = draw() if shown else {}
     for logger in shown:

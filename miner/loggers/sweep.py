@@ -30,8 +30,7 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
     comparison = Comparison(results)
     planned = results
     if (folder / PLAN).exists():
-        for line in summary_lines(comparison):
-            say(line)
+        say("\n".join(summary_lines(comparison)))
         hashes = {job.hash for job in read_plan(folder).jobs}
         planned = [result for result in results if result.folder.name[-HASH_LENGTH:] in hashes]
     elif comparison.finished:  # a search
@@ -45,12 +44,8 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
     if settings is not None:
         from miner.loggers.wandb import log_comparison  # slow to import
 
-        log_comparison(
-            folder,
-            *table(comparison),
-            {"finished": 0, "failed": 0} | Counter(result.status for result in results),
-            project=settings.project,
-            group=settings.group or sweep_name(folder),
-            offline=settings.offline,
-        )
+        counts = {"finished": 0, "failed": 0} | Counter(result.status for result in results)
+        group = settings.group or sweep_name(folder)
+        filed = {"project": settings.project, "group": group, "offline": settings.offline}
+        log_comparison(folder, *table(comparison), counts, **filed)
     return all(result.status == "finished" for result in planned)

@@ -21,16 +21,15 @@ Cell = str | float | None
 def start_run(
     folder: Path, offline: bool, init_timeout_s: float = 5.0, **arguments: Any
 ) -> "wandb.Run":
-    """Start a run in a folder; without account or network an online one goes on offline.
+    """Start a run and remove earlier ones of the folder that were not uploaded.
 
-    It replaces what an earlier start logged into the folder, unless that was uploaded.
-    `arguments` are those of `wandb.init`.
+    Without account or network an online one goes on offline.
     """
     for run in folder.glob("wandb/offline-run-*"):
         if not any(run.glob("*.synced")):
             shutil.rmtree(run)
-    settings = wandb.Settings(silent=True, init_timeout=init_timeout_s)
-    arguments |= {"dir": str(folder), "settings": settings}
+    arguments["dir"] = str(folder)
+    arguments["settings"] = wandb.Settings(silent=True, init_timeout=init_timeout_s)
     # Without credentials wandb.init would ask for them at the terminal.
     if not offline and not wandb.login(prompt=False, verify=False):
         _LOG.warning("logger.wandb.offline=false: no W&B account is set up (wandb login); offline")
@@ -52,7 +51,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 class WandbRun(WandbLogger):
-    """A W&B run in the run's folder, with its axes defined."""
+    """A W&B run in the run's folder; in a sweep it has the sweep's group, named by what differs."""
 
     def __init__(
         self,
@@ -67,7 +66,6 @@ class WandbRun(WandbLogger):
         init_timeout_s: float = 5.0,
         sweep: SweepInfo | None = None,
     ) -> None:
-        """Start the run; in a sweep it has the sweep's group and is named by what differs."""
         save_dir.mkdir(parents=True, exist_ok=True)
         differing = list(sweep.differing) if sweep else []
         label = " ".join(differing)
@@ -92,46 +90,39 @@ class WandbRun(WandbLogger):
         super().__init__(experiment=run, save_dir=str(save_dir), offline=run.offline)
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:  # type: ignore[override]
-        """Log the configuration; what a W&B agent chose is there already, and locked.
-
-        Where it chose a group's option, as `pyramid=laplacian`, the option's settings go to
-        `pyramid_settings`.
-        """
+        """Log the configuration; where a W&B agent chose `pyramid`, it is `pyramid_settings`."""
         fixed = [name for name in params if name in self.experiment.config]
         groups = [name for name in fixed if isinstance(params[name], Mapping)]
         free = {name: value for name, value in params.items() if name not in fixed}
         super().log_hyperparams(free | {f"{name}_settings": params[name] for name in groups})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log with the metrics' own axes; W&B's counter only says in which order they came."""
-        doubled = dict(metrics)
+        """Log over the axes that are metrics too; W&B's counter is only their order."""
+        logged = dict(metrics)
         if "fit/psnr_db" in metrics:
             for axis in ("seconds", "parameters"):
-                doubled[f"fit/psnr_db_by_{axis}"] = metrics["fit/psnr_db"]
-        self.experiment.log(doubled)
+                logged[f"fit/psnr_db_by_{axis}"] = metrics["fit/psnr_db"]
+        self.experiment.log(logged)
 
     def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, RGBImage]) -> None:
-        """Log the pictures and, if configured, the representation; the summary gets the report.
-
-        Levels are named by their number, as `levels/0/psnr_db`.
-        """
+        """Log the pictures and, if configured, the representation; the summary gets the report."""
         images = {name: wandb.Image(array) for name, array in pictures.items()}
         # W&B's search reads its metric from the history.
         self.experiment.log(images | {n: report[n] for n in ("objective",) if n in report})
         kept = {name: value for name, value in report.items() if name not in _NOT_IN_SUMMARY}
+        kept["levels"] = {str(level["level"]): level for level in report.get("levels", ())}
         self.experiment.summary.update(dict(_scalars(kept)))
         if self._representation is not None:
             artifact = wandb.Artifact(f"representation-{self.experiment.id}", type="representation")
-            # Immutable: the upload reads the run's folder itself, no copy in W&B's own.
             folder = str(self._representation.resolve())
-            artifact.add_dir(folder, policy="immutable", skip_cache=True)
+            artifact.add_dir(folder, policy="immutable", skip_cache=True)  # no copy of the files
             self.experiment.log_artifact(artifact)
 
     def finalize(self, status: str) -> None:
-        """Nothing: results are still to come when the fit ends; `finish` closes the run."""
+        """Nothing: results follow the fit; `finish` closes the run."""
 
     def finish(self, succeeded: bool) -> None:
-        """Close the run, so that the next job of a sweep gets its own."""
+        """Close the run."""
         self.experiment.finish(exit_code=0 if succeeded else 1)
 
 
@@ -139,9 +130,6 @@ def _scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _scalars(value, f"{prefix}{name}/")
-        elif name == "levels":
-            for level in value:
-                yield from _scalars(level, f"{prefix}levels/{level['level']}/")
         elif isinstance(value, int | float | str | bool | None):
             yield f"{prefix}{name}", value
 
@@ -157,13 +145,13 @@ def log_comparison(
     offline: bool = True,
     max_page_bytes: int = 20_000_000,
 ) -> None:
-    """Log a sweep's table, its page and how many jobs ended how, in a run of job type `summary`.
+    """Log a sweep's table, page and how many jobs ended how, in a run of job type `summary`.
 
-    The page in the sweep's folder is left out if it is missing, or too large to upload and open
-    quickly.
+    A page that is missing, or too large to upload and open quickly, is left out.
     """
-    filed: dict[str, Any] = {"project": project, "group": group, "name": "comparison"}
-    run = start_run(folder, offline, job_type="summary", **filed)
+    run = start_run(
+        folder, offline, project=project, group=group, name="comparison", job_type="summary"
+    )
     page = folder / "comparison.html"
     try:
         run.log({"comparison": wandb.Table(columns=list(columns), data=_of_one_type(rows))})
@@ -175,7 +163,7 @@ def log_comparison(
 
 
 def _of_one_type(rows: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
-    """Rows whose columns hold numbers or else texts, as W&B's tables demand, with gaps."""
+    """Rows whose columns hold numbers or else texts, as W&B's tables demand."""
     columns = []
     for column in zip(*rows, strict=True):
         is_numeric = all(cell is None or isinstance(cell, int | float) for cell in column)

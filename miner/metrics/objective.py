@@ -30,10 +30,9 @@ class Quality(Objective):
 
 @dataclass(frozen=True)
 class QualityAtBudget(Objective):
-    """PSNR in dB at a budget of some cost, a number of the report.
+    """PSNR in dB, less `db_per_doubling` for every doubling of a cost beyond its budget.
 
-    A run over the budget loses `db_per_doubling` for every doubling, so that overspending never
-    pays; one below it gains nothing. Raises `ValueError` for a cost that reports do not hold.
+    Raises `ValueError` for a cost that reports do not hold.
     """
 
     cost: str

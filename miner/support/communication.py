@@ -3,36 +3,23 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-class Communicator(Protocol):
-    """The ranks of a run, `world_size` processes of which this one has the number `rank`, from 0.
-
-    All of them make the same calls in the same order.
-    """
-
-    rank: int
-    world_size: int
-
-    def gather(self, value: T) -> list[T]:
-        """Wait for all ranks; gives the values of all, in the order of ranks."""
-
-
-class SingleProcess:
-    """The communicator of a run with one process."""
+class Communicator:
+    """The ranks of a run, which make the same calls in the same order; here a single process."""
 
     rank = 0
     world_size = 1
 
     def gather(self, value: T) -> list[T]:
-        """The value of this process."""
+        """Wait for all ranks; gives the values of all, in the order of ranks."""
         return [value]
 
 
-SINGLE_PROCESS = SingleProcess()
+SINGLE_PROCESS = Communicator()
 
 
 def items_of_rank(ranks: Communicator, items: Sequence[T]) -> list[T]:
@@ -48,16 +35,14 @@ def gather_items(ranks: Communicator, found: Sequence[T]) -> list[T]:
 
 
 def partition(loads: Sequence[int], world_size: int) -> list[range]:
-    """Share out neighbouring items so that the largest sum of loads is as small as possible.
+    """Give each rank a range of items, in order, so that the largest sum of loads is the smallest.
 
-    Gives a range of items for each rank, in order; some may be empty. Chunks are ordered along a
-    curve, so each rank works in a part of the level. Within the smallest largest sum, shares are
-    as even as neighbours allow. `loads` are whole numbers of at least 0.
+    Otherwise shares are as even as neighbours allow; some may be empty. `loads` are whole numbers
+    of at least 0.
     """
     before = [0, *accumulate(loads)]
 
     def end_of(first: int, most: int) -> int:
-        """Where a rank ends that starts here and gets as much as `most` allows."""
         return bisect_right(before, before[first] + most) - 1
 
     def is_enough(most: int) -> bool:

@@ -14,19 +14,13 @@ from torch import Tensor
 from miner.signals.regions import TILE_SIDE, Region
 from miner.support.files import atomic_write
 
-RGBImage = NDArray[np.uint8]
-"""A picture `(H, W, 3)`."""
-
+RGBImage = NDArray[np.uint8]  # `(H, W, 3)`
 Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.float32])
 
-MAX_SIDE = 2048
-"""Longest side of a preview in pixels."""
-
+_PREVIEW_SIDE = 2048  # pixels, at most
 _MIN_SIDE = 1024  # pixels along the longer side of a picture that is shown on a screen
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-
-# Okabe and Ito 2008, told apart under all common colour-vision deficiencies. Yellow is left
-# out, as it vanishes on white.
+# Okabe and Ito 2008, for all common colour-vision deficiencies; yellow vanishes on white.
 _LEVEL_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
 
 
@@ -40,44 +34,30 @@ def describe_level(level: int) -> str:
     return f"level {level} ({f'1/{2**level}' if level else 'full'} resolution)"
 
 
-def shown_channels(n_channels: int) -> int:
-    """How many channels of an image `to_display` shows: all of up to four, else the first three."""
-    return n_channels if n_channels <= 4 else 3
-
-
 def to_display(image: NDArray[np.float32]) -> RGBImage:
-    """Turn a `(C, H, W)` image in the unit range into RGB of the same size.
+    """Turn a `(C, H, W)` image into RGB of the same size, clipped to the unit range, NaN to 0.
 
-    One channel is grey and three are RGB. With two (grey, alpha) or four (RGB, alpha; straight,
-    not premultiplied) transparency shows a light checker. Of five or more the first three are
-    shown. Values are clipped to [0, 1]; NaN becomes 0. Raises `ValueError` for other shapes.
+    One channel is grey, three or more are RGB. With two (grey, alpha) or four (RGB, alpha, not
+    premultiplied) transparency shows a light checker. Raises `ValueError` for other shapes.
     """
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(f"image of shape {image.shape}: expected (C, H, W), no side empty")
     n_channels, height, width = image.shape
+    cell = max(1, max(height, width) // 64)
+    rows, columns = np.arange(height)[:, None] // cell, np.arange(width) // cell
+    checker = np.where((rows + columns) % 2 == 1, np.float32(0.8), np.float32(1.0))
     picture = np.empty((height, width, 3), dtype=np.uint8)
     for index in range(3):  # channel by channel: temporaries stay at a third of the image
         plane = np.nan_to_num(image[index if n_channels > 2 else 0]).clip(0, 1)
         if n_channels in (2, 4):
             alpha = np.nan_to_num(image[-1]).clip(0, 1)
-            plane = plane * alpha + _checker(height, width) * (1 - alpha)
+            plane = plane * alpha + checker * (1 - alpha)
         picture[..., index] = np.rint(plane * 255).astype(np.uint8)
     return picture
 
 
-def _checker(height: int, width: int) -> NDArray[np.float32]:
-    """Draw a checker of white and light grey, (H, W), some 64 cells along the longer side."""
-    cell = max(1, max(height, width) // 64)
-    rows, columns = np.arange(height) // cell, np.arange(width) // cell
-    odd = (rows[:, None] + columns) % 2 == 1
-    return np.where(odd, np.float32(0.8), np.float32(1.0))
-
-
 def enlarge_to_screen(picture: Picture) -> Picture:
-    """Enlarge `(H, W)` or `(H, W, 3)` by the least whole factor to 1024 pixels or more a side.
-
-    Of the longer side; pixels stay square and sharp. Larger pictures stay as they are.
-    """
+    """Enlarge `(H, W)` or `(H, W, 3)` by the least whole factor to 1024 pixels along a side."""
     factor = math.ceil(_MIN_SIDE / max(picture.shape[:2]))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
@@ -92,10 +72,7 @@ def reduce_to_side(picture: Picture, side: int) -> Picture:
 
 
 def with_legend(picture: RGBImage, rows: Sequence[tuple[RGBImage, str]]) -> RGBImage:
-    """Add rows of ASCII text below a picture, on white, each after its colours `(1, n, 3)`.
-
-    The rows' height follows the picture's longer side; a narrow picture is centred.
-    """
+    """Add rows of ASCII text below a picture, on white, each after its colours `(1, n, 3)`."""
     height = max(_MIN_SIDE, *picture.shape[:2]) // 36
     margin, scale, thickness = height // 2, height / 42, max(1, height // 25)
     sizes = [cv2.getTextSize(text, _FONT, scale, thickness)[0] for _, text in rows]
@@ -114,35 +91,32 @@ def with_legend(picture: RGBImage, rows: Sequence[tuple[RGBImage, str]]) -> RGBI
     return np.concatenate([np.pad(picture, sides, constant_values=255), legend])
 
 
-def write_picture(path: Path, picture: RGBImage, options: Sequence[int] = ()) -> None:
-    """Write a PNG or WebP file, whole or not at all; `options` are those of `cv2.imwrite`."""
+def write_picture(path: Path, picture: RGBImage) -> None:
+    """Write a PNG or WebP file, whole or not at all."""
+    options = [cv2.IMWRITE_WEBP_QUALITY, 80] if path.suffix == ".webp" else []
     encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
     with atomic_write(path) as scratch:
         scratch.write_bytes(encoded.tobytes())
 
 
 class Preview:
-    """A picture `(C, h, w)`, smaller than the image by the least power of two that fits.
+    """A picture `(C, h, w)` of area means, reduced by the least power of two that fits `side`.
 
-    Each of its pixels is the mean over those of the image that it stands for. An image that fits
-    is its own preview; pixels never stand for more than a tile.
+    The power is at most the side of a tile. Of more than four channels the first three are kept.
     """
 
-    def __init__(self, sides: tuple[int, ...], n_channels: int, side: int = MAX_SIDE) -> None:
-        """Take the image's height and width, its channels, and the preview's longest side."""
+    def __init__(self, sides: tuple[int, ...], n_channels: int, side: int = _PREVIEW_SIDE) -> None:
         if len(sides) != 2 or min(sides) < 1 or side < 1:
             raise ValueError(f"sides={sides} within {side}: give a height and a width, 1 or more")
         self.factor = 1
         while math.ceil(max(sides) / self.factor) > side and self.factor < TILE_SIDE:
             self.factor *= 2
-        shape = (n_channels, *(math.ceil(length / self.factor) for length in sides))
+        n_shown = n_channels if n_channels <= 4 else 3
+        shape = (n_shown, *(math.ceil(length / self.factor) for length in sides))
         self.pixels: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
 
     def add(self, tile: Region, values: Tensor) -> None:
-        """Add a tile `(C, H, W)` of the image that begins at multiples of `factor`.
-
-        Channels beyond those of the preview are left out.
-        """
+        """Add a tile `(C, H, W)` of the image that begins at multiples of `factor`."""
         rows, columns = (
             slice(first // self.factor, math.ceil(end / self.factor)) for first, end in tile
         )

@@ -13,9 +13,7 @@ from miner.support.files import atomic_write
 from miner.visual import display
 from miner.visual.display import RGBImage, describe_level, level_colour
 
-Boxes = NDArray[np.integer]
-"""`(n, 4)`: x0, y0, x1, y1 in full-resolution pixels, ends exclusive; the image cuts them."""
-
+Boxes = NDArray[np.integer]  # `(n, 4)`: x0, y0, x1, y1 in full-resolution pixels, ends exclusive
 _BOXES_AT_ONCE = 2**16
 _SIDE_PER_LINE = 340  # a picture of so many pixels has outlines of one
 _PERCENTILE = 99.9
@@ -25,10 +23,9 @@ _COMMON_RANGE = (0.25, 32.0)  # of errors in 1/255
 def draw_blocks(
     image: NDArray[np.float32], levels: Mapping[int, Boxes], path: Path, sides: Sequence[int]
 ) -> None:
-    """Draw which blocks each level needed over the dimmed image, as in the MINER paper.
+    """Draw which blocks each level needed over the dimmed image, as in arXiv 2202.03532, figure 4.
 
-    After figure 4 of arXiv 2202.03532. Takes a `(C, H, W)` image of `sides` in the unit range, or a
-    preview of it.
+    Takes a `(C, H, W)` image of `sides` in the unit range, or a preview of it.
     """
     picture = display.enlarge_to_screen(display.to_display(image))
     rows = []
@@ -45,8 +42,7 @@ def blocks_picture(
 ) -> RGBImage:
     """Dim a picture of an image of `sides` (H, W) and outline in it the blocks of each level.
 
-    Outlines are drawn inside their block, and each level is inset by the width of all coarser
-    ones: as borders of coarse blocks are borders of fine ones too, no outline covers another.
+    Each level is inset by the width of all coarser ones, so that no outline covers another.
     """
     grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     canvas = cv2.addWeighted(picture, 0.2, grey, 0.3, 0).astype(np.uint8)
@@ -60,15 +56,15 @@ def blocks_picture(
     fitting = min(largest, default=0) // (4 * len(placed))
     line = max(1, min(max(height, width) // _SIDE_PER_LINE, fitting))
     for rank, (level, boxes) in enumerate(placed.items()):
-        for part in np.array_split(boxes, len(boxes) // _BOXES_AT_ONCE + 1):
-            _outline(canvas, part, rank * line, line, _rgb(level))
+        for some in np.array_split(boxes, len(boxes) // _BOXES_AT_ONCE + 1):
+            _outline(canvas, some, rank * line, line, _rgb(level))
     return canvas
 
 
 def _outline(
     canvas: RGBImage, boxes: Boxes, inset: int, line: int, colour: tuple[int, ...]
 ) -> None:
-    """Outline boxes of the canvas; small boxes have a smaller inset."""
+    """Outline boxes; small ones have a smaller inset."""
     sides = boxes[:, 2:] - boxes[:, :2]
     start = np.minimum(inset, (sides.min(axis=1, keepdims=True) - 1) // 3)
     for ring in range(line):
@@ -86,8 +82,8 @@ def _rgb(level: int) -> tuple[int, ...]:
 def draw_error(squared_error: NDArray[np.float32], path: Path, psnr_db: float) -> None:
     """Draw the absolute error, RMS over channels, with a colour bar in 1/255 of full range.
 
-    Takes the squared error of each pixel `(H, W)`, mean over channels, or a preview of it; NaN
-    counts as full error. Colours end at the 99.9th percentile, and the largest error is stated.
+    Takes the squared error of each pixel `(H, W)`, mean over channels; NaN counts as full error.
+    Colours end at the 99.9th percentile.
     """
     error = display.enlarge_to_screen(_root(squared_error))
     largest = float(error.max())
@@ -105,8 +101,7 @@ def draw_error(squared_error: NDArray[np.float32], path: Path, psnr_db: float) -
 def error_picture(squared_error: NDArray[np.float32], side: int) -> RGBImage:
     """Draw the RMS of `(H, W)` squared errors, at most `side` pixels a side.
 
-    Colours are the same for every image, so that pictures can be compared: black for a quarter of
-    1/255 of full range or less, the brightest for 32/255 or more, logarithmic between.
+    Colours are comparable between images: logarithmic from 0.25/255 (black) to 32/255.
     """
     error = _root(display.reduce_to_side(squared_error, side))
     low, high = np.log(_COMMON_RANGE)
@@ -114,7 +109,6 @@ def error_picture(squared_error: NDArray[np.float32], side: int) -> RGBImage:
 
 
 def _root(squared_error: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The error in 1/255 of full range."""
     return cast(NDArray[np.float32], 255 * np.sqrt(np.nan_to_num(squared_error, nan=1)))
 
 
@@ -125,10 +119,9 @@ def _inferno(values: NDArray[np.floating]) -> RGBImage:
 
 
 def draw_curves(curve: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Draw PSNR against steps and against seconds, one colour per level, coarse to fine.
+    """Draw PSNR against steps and against seconds, one colour per level, from a report's curve.
 
-    Takes the columns `level`, `step`, `seconds`, `parameters` and `psnr_db` of a report, of one
-    length; points whose PSNR is not finite are left out.
+    Points whose PSNR is not finite are left out.
     """
     from matplotlib.figure import Figure
 

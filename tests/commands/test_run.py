@@ -20,8 +20,7 @@ from runs import TINY, Command, Fit, read_report
 import miner
 from miner.config.fingerprint import job_hash
 from miner.images import open_image
-from miner.metrics.squared_error import psnr_db
-from miner.metrics.tile_metrics import TileMetrics
+from miner.metrics.scores import TileMetrics, psnr_db
 from miner.signals.regions import whole
 
 REPORT_KEYS = """report_version status image image_sha256 width_px height_px channels psnr_db

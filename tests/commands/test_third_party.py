@@ -16,7 +16,7 @@ from runs import TINY, Command, read_report, save_picture, start_python
 
 import miner
 from miner.images import open_image
-from miner.metrics.squared_error import psnr_db
+from miner.metrics.scores import psnr_db
 from miner.support.errors import RepresentationError
 
 PACKAGE = """

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from miner.engine.evaluation import Evaluation, evaluate, level_preview
-from miner.metrics.squared_error import psnr_db, squared_error
+from miner.metrics.scores import psnr_db, squared_error
 from miner.pyramids.resample import reduce
 from miner.signals.regions import Region, slices
 from miner.signals.signal import CPU, ArraySignal
@@ -35,42 +35,31 @@ def pair(*shape: int) -> tuple[Tensor, Tensor]:
     return source, source + 0.1 * torch.randn(shape, generator=generator)
 
 
-def evaluated(source: Tensor, values: Tensor, written: Tensor | None = None) -> Evaluation:
-    """Evaluate in tiles of 16 x 16 pixels, which are written to a tensor."""
-    written = torch.empty_like(values) if written is None else written
+def evaluated(source: Tensor, values: Tensor) -> tuple[Evaluation, Tensor]:
+    """Evaluate in tiles of 16 x 16 pixels; gives also the tiles, written to a tensor."""
+    written = torch.full_like(values, -1)
 
     def write(tile: Region, rendered: Tensor) -> None:
         written[(slice(None), *slices(tile))] = rendered
 
-    return evaluate(Known(values), ArraySignal(source.numpy()), write, tile_side=16)
+    return evaluate(Known(values), ArraySignal(source.numpy()), write, tile_side=16), written
 
 
-def test_psnr_is_that_of_the_whole() -> None:
-    source, values = pair(3, 40, 55)
-    scores = evaluated(source, values).scores
-    assert scores["psnr_db"] == pytest.approx(psnr_db(source, values), rel=1e-12)
-    assert set(scores) == {"psnr_db", "ssim", "seam_ratio", "render_time_s"}
-
-
-def test_tiles_make_up_the_clipped_image() -> None:
-    source, values = pair(2, 40, 55)
-    written = torch.full_like(values, -1)
-    evaluated(source, values, written)
-    assert torch.equal(written, values.clamp(0, 1))
-
-
-def test_previews_of_a_small_image_are_its_pixels() -> None:
+def test_tiles_make_up_the_clipped_image_its_scores_and_its_previews() -> None:
     source, values = pair(4, 40, 55)
-    found = evaluated(source, values)
+    found, written = evaluated(source, values)
+    assert torch.equal(written, values.clamp(0, 1))
+    assert found.scores["psnr_db"] == pytest.approx(psnr_db(source, values), rel=1e-12)
+    assert set(found.scores) == {"psnr_db", "ssim", "seam_ratio", "render_time_s"}
     assert np.array_equal(found.source, source.numpy())
-    assert np.array_equal(found.rendered, values.clamp(0, 1).numpy())
+    assert np.array_equal(found.rendered, written.numpy())
     expected = squared_error(source, values) / 4
     np.testing.assert_allclose(found.squared_error, expected, rtol=1e-6)
 
 
 def test_channels_that_cannot_be_shown_are_left_out_of_previews() -> None:
     source, values = pair(6, 20, 20)
-    found = evaluated(source, values)
+    found, _ = evaluated(source, values)
     assert np.array_equal(to_display(found.rendered), to_display(values.numpy()))
     assert len(found.source) == 3
 

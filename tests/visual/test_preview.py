@@ -11,10 +11,6 @@ from miner.signals.regions import slices, tiles
 from miner.visual.display import Preview
 
 
-def image(*shape: int) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
-
-
 def slow_preview(pixels: Tensor, factor: int) -> Tensor:
     rows = [band.split(factor, dim=2) for band in pixels.double().split(factor, dim=1)]
     return torch.stack([torch.stack([c.mean((1, 2)) for c in row], -1) for row in rows], 1).float()
@@ -26,7 +22,8 @@ def slow_preview(pixels: Tensor, factor: int) -> Tensor:
 def test_each_pixel_is_the_mean_of_those_it_stands_for(
     channels: int, height: int, width: int, cells: int, side: int
 ) -> None:
-    pixels = image(channels, height, width)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(channels, height, width, generator=generator)
     preview = Preview((height, width), channels, side)
     for tile in tiles((height, width), cells * preview.factor):
         preview.add(tile, pixels[(slice(None), *slices(tile))])
@@ -35,22 +32,13 @@ def test_each_pixel_is_the_mean_of_those_it_stands_for(
 
 
 @pytest.mark.parametrize(
-    ("sides", "factor"), [((1, 1), 1), ((2048, 5), 1), ((5, 2049), 2), ((32768, 9), 16)]
+    ("sides", "factor"),
+    [((1, 1), 1), ((2048, 5), 1), ((5, 2049), 2), ((32768, 9), 16), ((1, 2**23), 1024)],
 )
-def test_factor_is_the_least_power_of_two_that_fits(sides: tuple[int, int], factor: int) -> None:
+def test_factor_is_the_least_power_of_two_up_to_a_tile(sides: tuple[int, int], factor: int) -> None:
     preview = Preview(sides, 1)
     assert preview.factor == factor
     assert preview.pixels.shape == (1, *(-(-length // factor) for length in sides))
-
-
-def test_cells_of_a_huge_image_are_no_larger_than_a_tile() -> None:
-    assert Preview((1, 2**23), 1).factor == 1024
-
-
-def test_small_image_is_its_own_preview() -> None:
-    pixels, preview = image(3, 20, 30), Preview((20, 30), 3, 30)
-    preview.add(((0, 20), (0, 30)), pixels)
-    assert np.array_equal(preview.pixels, pixels.numpy())
 
 
 @pytest.mark.parametrize("sides", [(0, 4), (4,), (4, 4, 4)])

@@ -1,4 +1,4 @@
-"""PSNR, seam ratio and their sums over tiles against closed forms and whole images."""
+"""PSNR, SSIM and seam ratio, whole and over tiles, against closed forms and other libraries."""
 
 import math
 
@@ -7,11 +7,34 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from miner.metrics.squared_error import psnr_db, squared_error
-from miner.metrics.tile_metrics import TileMetrics, extended
+from miner.metrics.scores import TileMetrics, extended, psnr_db, squared_error, ssim_sum
 from miner.signals.regions import slices, tiles
+
+Image = NDArray[np.float32]
+
+
+def noise(*shape: int, seed: int = 0) -> Image:
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+def flat(value: float) -> Image:
+    return np.full((1, 30, 40), value, dtype=np.float32)
+
+
+PAIRS = {
+    "noise": (noise(3, 40, 33), noise(3, 40, 33, seed=1)),
+    "equal, thus 1": (noise(3, 40, 33), noise(3, 40, 33)),
+    "one window": (noise(1, 11, 11), noise(1, 11, 11, seed=1)),
+    "narrow": (noise(2, 11, 300), 0.9 * noise(2, 11, 300)),
+    "nearly equal": (noise(3, 40, 33), np.clip(noise(3, 40, 33) + np.float32(1e-5), 0, 1)),
+    "flat": (flat(0.999), flat(0.996)),
+    "dark": (flat(0), flat(0.004)),
+    "faint noise": (flat(0.9), flat(0.9) + 1e-3 * noise(1, 30, 40)),
+}
 
 
 def noisy_pair(*shape: int) -> tuple[Tensor, Tensor]:
@@ -73,16 +96,15 @@ def test_psnr_over_tiles_is_that_of_the_whole(shape: tuple[int, ...]) -> None:
 def slow_seam_ratio(source: Tensor, reconstruction: Tensor, patch_size: int) -> float:
     """Look at each pixel: does a neighbour along an axis belong to another patch?"""
     error = (source - reconstruction.clamp(0, 1)).double().square()
-    at_seam: list[float] = []
-    inside: list[float] = []
+    found: dict[bool, list[float]] = {True: [], False: []}
     for index in np.ndindex(*source.shape[1:]):
         touches = any(
             0 <= i + step < side and (i + step) // patch_size != i // patch_size
             for i, side in zip(index, source.shape[1:], strict=True)
             for step in (-1, 1)
         )
-        (at_seam if touches else inside).append(error[(slice(None), *index)].mean().item())
-    return float(np.mean(at_seam) / np.mean(inside))
+        found[touches].append(error[(slice(None), *index)].mean().item())
+    return float(np.mean(found[True]) / np.mean(found[False]))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +125,7 @@ def test_seam_ratio_ignores_the_outer_border() -> None:
     reconstruction = source + 0.1
     reconstruction[:, 0] = reconstruction[:, -1] = 1.0
     reconstruction[:, 3:5] = reconstruction[:, :, 3:5] = 0.5  # the only inner borders
-    assert metrics_of(source, reconstruction, patch_size=4).seam_ratio == 0
+    assert metrics_of(source, reconstruction).seam_ratio == 0
 
 
 # no inner border; only corners inside, and no error there; nothing inside
@@ -113,11 +135,6 @@ def test_seam_ratio_is_undefined(patch_size: int) -> None:
     reconstruction = source.clone()
     reconstruction[:, 1:-1, 1:-1] += 0.1
     assert metrics_of(source, reconstruction, patch_size=patch_size).seam_ratio is None
-
-
-def test_an_empty_patch_is_rejected() -> None:
-    with pytest.raises(ValueError, match="patch_size=0"):
-        TileMetrics((4, 4), 1, 0)
 
 
 @given(
@@ -133,12 +150,42 @@ def test_scores_do_not_depend_on_the_tiles(
     assert found == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("shape", [(3, 10, 50), (3, 50, 10), (1, 20, 20, 20)])
-def test_ssim_is_undefined_without_a_full_window(shape: tuple[int, ...]) -> None:
-    assert metrics_of(*noisy_pair(*shape), 16).ssim is None
-
-
-def test_a_tile_without_what_follows_it_is_rejected() -> None:
+def test_wrong_patches_and_tiles_are_rejected() -> None:
+    with pytest.raises(ValueError, match="patch_size=0"):
+        TileMetrics((4, 4), 1, 0)
     tile = torch.zeros(1, 8, 8)
     with pytest.raises(ValueError, match=r"shape \(1, 8, 8\).*\(1, 16, 18\)"):
         TileMetrics((16, 20), 1, 4).add(((0, 8), (0, 8)), tile, tile)
+
+
+def ssim(source: Image, reconstruction: Image) -> float:
+    channels, height, width = source.shape
+    return ssim_sum(source, reconstruction) / (channels * (height - 10) * (width - 10))
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_ssim_agrees_with_scikit_image(pair: tuple[Image, Image]) -> None:
+    source, reconstruction = (one.astype(np.float64) for one in pair)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    _, similarity = structural_similarity(
+        source, reconstruction, data_range=1, channel_axis=0, full=True, **options
+    )
+    assert ssim(*pair) == pytest.approx(similarity[:, 5:-5, 5:-5].mean(), abs=1e-10)
+
+
+def test_ssim_agrees_with_torchmetrics() -> None:
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    source, reconstruction = (torch.from_numpy(one).double()[None] for one in PAIRS["noise"])
+    # in float64: in float32, its variances of flat areas are off by as much as 1e-3
+    _, similarity = structural_similarity_index_measure(
+        reconstruction, source, sigma=1.5, data_range=1.0, return_full_image=True
+    )
+    expected = float(similarity[..., 5:-5, 5:-5].mean())
+    assert ssim(*PAIRS["noise"]) == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(3, 10, 50), (3, 50, 10), (1, 1, 1), (1, 20, 20, 20)])
+def test_ssim_is_undefined_without_a_full_window(shape: tuple[int, ...]) -> None:
+    assert metrics_of(*noisy_pair(*shape), 16).ssim is None
+    assert len(shape) > 3 or ssim_sum(noise(*shape), noise(*shape)) == 0
