@@ -177,8 +177,8 @@ def difference(one: Result, other: Result) -> str:
             return " ".join(result.get("failed", ["missing"])) or "failed"
     differing = {name for name in one | other if one.get(name) != other.get(name)}
     for name in differing.intersection(SCORES):
-        scores = one.get(name), other.get(name)
-        if None not in scores and abs(scores[0] - scores[1]) <= TOLERANCE:
+        first, second = one.get(name), other.get(name)
+        if first is not None and second is not None and abs(first - second) <= TOLERANCE:
             differing.remove(name)
     return " ".join(sorted(differing))
 

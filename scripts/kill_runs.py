@@ -139,8 +139,8 @@ def try_all(folder: Path, n_trials: int, n_kills: int) -> list[dict[str, Value]]
             phases[phase(run)] += exit_code(process) == -signal.SIGKILL
         identical += ends_like(run, folder / "whole")
     found = ", ".join(f"{count} {name}" for name, count in sorted(phases.items()) if count)
-    row = {"place": f"at random: {found}", "trials": n_trials, "kills": phases.total()}
-    return [*rows, row | {"identical": identical}]
+    row: dict[str, Value] = {"place": f"at random: {found}", "trials": n_trials}
+    return [*rows, row | {"kills": phases.total(), "identical": identical}]
 
 
 def start(run: Path, *killer: Any, settings: Sequence[str] = SETTINGS) -> ForkServerProcess:
