@@ -183,14 +183,10 @@ def damage_tensors(random: Random, tensors: dict[str, Tensor], metadata: dict[st
     tensor = tensors.pop(key)
     kind = random.choice((torch.int8, torch.int64, torch.bool, torch.bfloat16, torch.float64))
     flat = tensor.flatten()
-    shapes = [tensor[:-1], flat[:0].reshape(0, 2**40), flat.repeat(2), flat[None], flat[:, None]]
-    changes = [
-        (key, tensor.to(kind)),
-        (key, random.choice(shapes)),
-        ("", tensor),
-        ("frames", tensor),
-    ]
-    tensors.update([random.choice(changes)] if random.random() < 0.9 else [])
+    shapes = (tensor[:-1], flat[:0].reshape(0, 2**40), flat.repeat(2), flat[None], flat[:, None])
+    name = random.choice(("", "frames"))
+    changes = {key: tensor.to(kind)}, {key: random.choice(shapes)}, {name: tensor}, {}
+    tensors.update(random.choice(changes))
 
 
 def damage_numbers(random: Random, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
