@@ -185,8 +185,8 @@ def damage_tensors(random: Random, tensors: dict[str, Tensor], metadata: dict[st
     flat = tensor.flatten()
     shapes = (tensor[:-1], flat[:0].reshape(0, 2**40), flat.repeat(2), flat[None], flat[:, None])
     name = random.choice(("", "frames"))
-    changes = {key: tensor.to(kind)}, {key: random.choice(shapes)}, {name: tensor}, {}
-    tensors.update(random.choice(changes))
+    changes = ((key, tensor.to(kind)), (key, random.choice(shapes)), (name, tensor))
+    tensors.update([random.choice(changes)] if random.random() < 0.9 else [])
 
 
 def damage_numbers(random: Random, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
