@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -50,14 +51,13 @@ def fit(
 ) -> Iterator[Fit]:
     """Fit an image in another process; the run's folder, in `parent`, is removed at the end."""
     environment = {} if n_threads is None else {"OMP_NUM_THREADS": str(n_threads)}
-    shown = [*(f"{name}={value}" for name, value in environment.items()), "python -m miner.run"]
-    origin = provenance(" ".join([*shown, *settings, f"image.path={image.name}"]))
+    command = ["-m", "miner.run", *settings]
+    shown = [*(f"{name}={value}" for name, value in environment.items()), "python", *command]
+    origin = provenance(" ".join([*shown, f"image.path={image.name}"]))
     with tempfile.TemporaryDirectory(dir=parent) as folder:
-        paths = [f"image.path={image.resolve()}", f"hydra.run.dir={folder}/run"]
+        command += [f"image.path={image.resolve()}", f"hydra.run.dir={folder}/run"]
         began = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "miner.run", *settings, *paths], env=os.environ | environment
-        )
+        process = subprocess.Popen([sys.executable, *command], env=os.environ | environment)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -162,15 +162,11 @@ def ranks(options: Options) -> Iterator[Row]:
         if n_processes > 1:
             settings[-1:] = ["trainer=ddp", "trainer.accelerator=cpu"]
             settings.append(f"trainer.devices={n_processes}")
-        with fit(options.image, settings, n_threads=n_threads) as run:
+        with fit(options.images, settings, n_threads=n_threads) as run:
             digests, seconds = read_shards(run.folder / "representation")
             expected = expected or digests
-            row = run.row | {
-                "threads": n_threads,
-                "n_chunks": len(digests),
-                "chunk_time_s": seconds,
-            }
-            yield row | {"same_bits": str(digests == expected)}
+            row = run.row | {"threads": n_threads, "n_chunks": len(digests)}
+            yield row | {"chunk_time_s": seconds, "same_bits": str(digests == expected)}
 
 
 def read_shards(folder: Path) -> tuple[dict[str, str], float]:
@@ -189,22 +185,21 @@ def read_shards(folder: Path) -> tuple[dict[str, str], float]:
 def memory(options: Options) -> Iterator[Row]:
     """`peak_memory_gib` is the kernel's figure for a run's largest process."""
     settings = ["experiment=fast", "logger=csv", *options.override]
-    for image in options.images:
+    for image in options.repeats * options.images:
         with (
             tempfile.TemporaryDirectory(dir=options.folder) as folder,
             watch_scratch(Path(folder)) as sizes,
             fit(image, settings, Path(folder)) as run,
         ):
-            row = run.row | {"reported_gib": run.row["peak_memory_gib"]}
-            limit = 1 + row["settings"]["config"]["fitting"]["max_memory_gib"]
-            row |= {"limit_gib": limit, "settings": " ".join(settings)}
-            row |= {"scratch_gib": max(sizes, default=0) / 2**30}
-            yield row | {"peak_memory_gib": row["process_gib"]}
+            limit = 1 + run.row["settings"]["config"]["fitting"]["max_memory_gib"]
+            row = run.row | {"limit_gib": limit, "settings": " ".join(settings)}
+            row |= {"reported_gib": row["peak_memory_gib"], "peak_memory_gib": row["process_gib"]}
+            yield row | {"scratch_gib": max(sizes, default=0) / 2**30}
 
 
 @contextmanager
 def watch_scratch(folder: Path, interval_s: float = 1.0) -> Iterator[list[int]]:
-    """Note how many bytes the scratch files of runs below a folder take, again and again."""
+    """Record every second how many bytes the scratch files of runs below a folder need."""
     sizes: list[int] = []
     is_over = threading.Event()
 
@@ -212,17 +207,16 @@ def watch_scratch(folder: Path, interval_s: float = 1.0) -> Iterator[list[int]]:
         while not is_over.wait(interval_s):
             sizes.append(scratch_bytes(folder))
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield sizes
-    finally:
-        is_over.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(watch)
+        try:
+            yield sizes
+        finally:
+            is_over.set()
 
 
 def scratch_bytes(folder: Path) -> int:
-    """Space that scratch files take on the disk; files may come and go meanwhile."""
+    """Disk space of scratch files, which may be created and deleted meanwhile."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names if ".miner-scratch" in parent else ():
@@ -251,11 +245,11 @@ def scores(options: Options) -> Iterator[Row]:
             began = time.perf_counter()
             ssim[name] = way(source, other)
             seconds[name].append(time.perf_counter() - began)
-        best = {name: min(times) for name, times in seconds.items()}
-        for name in WAYS:
+        slowest = min(seconds[TORCHMETRICS])
+        for name, times in seconds.items():
             row: Row = {"image": image.name, "megapixels": source[0].numel() / 1e6}
             row |= {"channels": len(source), "what": name, "ssim": f"{ssim[name]:.9f}"}
-            row |= {"seconds": best[name], "times_faster": best[TORCHMETRICS] / best[name]}
+            row |= {"seconds": min(times), "times_faster": slowest / min(times)}
             row |= {"repeats": options.repeats}
             yield row | provenance(f"python scripts/bench.py scores {image.name}")
 
@@ -298,20 +292,12 @@ WAYS: dict[str, Callable[[Any, Any], float]] = {
 
 
 def startup(options: Options) -> Iterator[Row]:
-    """What a person waits for before a fit begins: help, and a refusal."""
-    commands = {
-        "help": "--help",
-        "composed configuration": "--cfg job",
-        "unknown option": "pyramid=wavelet",
-        "value out of range": "patch_size=0",
-        "missing image": "image.path=missing.jpg",
-        "refused optimizer": "optimizer._target_=torch.optim.LBFGS",
-    }
-    for name, arguments in commands.items():
-        command = [sys.executable, "-m", "miner.run", *arguments.split()]
+    """Seconds until a command prints its help, or refuses a setting."""
+    for name, arguments in COMMANDS.items():
         seconds = []
         for _ in range(options.repeats):
             with tempfile.TemporaryDirectory() as folder:
+                command = [sys.executable, "-m", "miner.run", *arguments.split()]
                 began = time.perf_counter()
                 subprocess.run(command, cwd=folder, capture_output=True, check=False)
                 seconds.append(time.perf_counter() - began)
@@ -320,27 +306,33 @@ def startup(options: Options) -> Iterator[Row]:
         yield row | provenance(f"python -m miner.run {arguments}")
 
 
+COMMANDS = {
+    "help": "--help",
+    "composed configuration": "--cfg job",
+    "unknown option": "pyramid=wavelet",
+    "value out of range": "patch_size=0",
+    "missing image": "image.path=missing.jpg",
+    "refused optimizer": "optimizer._target_=torch.optim.LBFGS",
+}
+
+
 def main() -> None:
     """Measure, and write each row as soon as it is there."""
-    lines = __doc__.partition("\n")
+    summary, _, usage = __doc__.partition("\n")
     parser = argparse.ArgumentParser(
-        description=lines[0], epilog=lines[2], formatter_class=argparse.RawDescriptionHelpFormatter
+        description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    measures = (quality, scaling, ranks, memory, scores, startup)
-    repeats = {quality: 1, scaling: 3, ranks: 3, scores: 3, startup: 5}
-    for measure in measures:
+    repeats = {quality: 1, scaling: 3, ranks: 3, memory: 1, scores: 3, startup: 5}
+    for measure, default in repeats.items():
         command = commands.add_parser(measure.__name__, description=measure.__doc__)
         command.set_defaults(measure=measure)
         command.add_argument("--results", type=Path, help="instead of the file in results/")
-        if measure in repeats:
-            command.add_argument("--repeats", type=int, default=repeats[measure])
-        if measure in (quality, scaling):
-            command.add_argument("images", type=Path, help="folder with the images")
-        if measure in (memory, scores):
-            command.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+        command.add_argument("--repeats", type=int, default=default)
+        if measure is not startup:
+            several = "+" if measure in (memory, scores) else None
+            command.add_argument("images", type=Path, nargs=several, help="a folder, or images")
     commands.choices["quality"].add_argument("--job", choices=sorted(JOBS), action="append")
-    commands.choices["ranks"].add_argument("image", type=Path)
     commands.choices["memory"].add_argument("--folder", type=Path, required=True)
     commands.choices["memory"].add_argument("--override", action="append", default=[])
     options = parser.parse_args()

@@ -12,6 +12,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,9 @@ def shelves(pictures: list[Any]) -> list[list[Any]]:
     """The pictures in groups of similar height, low ones first."""
     groups: list[list[Any]] = []
     for picture in sorted(pictures, key=lambda picture: picture.height):
-        if groups and picture.height <= MAX_HEIGHT_RATIO * groups[-1][0].height:
-            groups[-1].append(picture)
-        else:
-            groups.append([picture])
+        if not groups or picture.height > MAX_HEIGHT_RATIO * groups[-1][0].height:
+            groups.append([])
+        groups[-1].append(picture)
     return groups
 
 
@@ -78,27 +78,23 @@ def variants(pictures: list[Any]) -> Iterator[Any]:
             yield turned.fliphor() if is_mirrored else turned
 
 
-def filled_row(source: Iterator[Any], width: int, height: int) -> Any:
-    """Pictures side by side until the width is reached, each cut to the height."""
-    row = None
-    while row is None or row.width < width:
-        picture = next(source)
-        shown = min(picture.width, width - (row.width if row else 0))
-        piece = picture.crop(0, (picture.height - height) // 2, shown, height)
-        row = row.join(piece, "horizontal") if row else piece
-    return row
-
-
 def composed(pictures: list[Any], width: int, height: int) -> Any:
     """An image of shelves in turn, computed region by region when it is written."""
     stock = [(group[0].height, variants(group)) for group in shelves(pictures)]
-    image = None
+    rows: list[Any] = []
+    rest = height
     for shelf_height, source in itertools.cycle(stock):
-        rest = height - (image.height if image else 0)
-        row = filled_row(source, width, min(shelf_height, rest))
-        image = image.join(row, "vertical") if image else row
-        if image.height == height:
-            return image
+        shown, pieces = min(shelf_height, rest), []
+        left = 0
+        while left < width:
+            picture = next(source)
+            columns = min(picture.width, width - left)
+            pieces.append(picture.crop(0, (picture.height - shown) // 2, columns, shown))
+            left += columns
+        rows.append(reduce(lambda one, two: one.join(two, "horizontal"), pieces))
+        rest -= shown
+        if rest == 0:
+            return reduce(lambda one, two: one.join(two, "vertical"), rows)
 
 
 def write(image: Any, target: Path, compression: str) -> None:

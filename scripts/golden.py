@@ -17,8 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,49 +29,39 @@ from safetensors import safe_open
 Result = dict[str, Any]
 Settings = Mapping[str, Any]
 
-BASE = {
-    "image": "astronaut",
-    "image.crop_px": "150",
-    "pyramid.n_levels": "3",
-    "fitting.max_steps": "40",
-    "fitting.max_mse": "1e-5",
-    "logger": "none",
+BASE = (
+    "image=astronaut image.crop_px=150 pyramid.n_levels=3 fitting.max_steps=40 "
+    "fitting.max_mse=1e-5 logger=none"
+)
+OPTIONS = {  # each value is a case of that name
+    "activation": "siren_raw sine gaussian relu gabor finer",
+    "optimizer": "adamw radam nadam",
+    "storage": "float16 int8",
+    "pruning": "plateau never",
+    "pyramid": "laplacian",
+    "readout": "learned",
+    "encoding": "positional",
+    "capacity": "budget",
+    "backend": "eager",
+    "experiment": "fast",
 }
-RUNS = {
+RUNS = {value: f"{name}={value}" for name, values in OPTIONS.items() for value in values.split()}
+RUNS |= {
     "default": "",
-    "laplacian": "pyramid=laplacian",
     "one_level": "pyramid.n_levels=1 image=coffee",
-    "siren_raw": "activation=siren_raw",
-    "sine": "activation=sine",
-    "gaussian": "activation=gaussian",
-    "relu": "activation=relu",
-    "gabor": "activation=gabor",
-    "finer": "activation=finer",
     "no_encoding": "encoding=none",
-    "positional": "encoding=positional",
-    "learned": "readout=learned",
     "learned_laplacian": "readout=learned pyramid=laplacian",
     "uniform": "capacity=uniform model.width=[14,9]",
-    "budget": "capacity=budget",
     "shared": "weights=shared capacity=uniform",
     "parent_frame": "weights=parent_frame capacity=uniform",
-    "float16": "storage=float16",
-    "int8": "storage=int8",
-    "adamw": "optimizer=adamw",
-    "radam": "optimizer=radam",
-    "nadam": "optimizer=nadam",
-    "plateau": "pruning=plateau",
-    "never": "pruning=never",
     "mse": "loss=mse schedule=exponential",
     "deep": "model.depth=3",
     "drawn_pixels": "fitting.batch_pixels=100",
-    "eager": "backend=eager",
     "eager_int8": "backend=eager storage=int8 readout=learned",
     "small_shards": "fitting.blocks_per_shard=5",
     "grey": "image=camera",
     "patch16": "patch_size=16",
     "seed": "seed=7",
-    "fast": "experiment=fast",
     "paper": "experiment=paper pyramid.n_levels=4 fitting.max_steps=20",
     "pluto": "experiment=miner_pl_pluto fitting.max_steps=20",
     "scratch": "fitting.in_memory_mib=0",
@@ -118,10 +107,10 @@ def write_inputs(folder: Path) -> None:
     np.save(folder / "picture.npy", picture[:41, :50, :3].transpose(2, 0, 1).astype("float32"))
 
 
-def start(tree: Path, program: list[str], **environment: str) -> "subprocess.Popen[str]":
+def start(tree: Path, *program: object, **environment: str) -> "subprocess.Popen[str]":
     """Start Python in a checkout, with one thread."""
     return subprocess.Popen(
-        [sys.executable, *program],
+        [sys.executable, *map(str, program)],
         cwd=tree,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -130,39 +119,26 @@ def start(tree: Path, program: list[str], **environment: str) -> "subprocess.Pop
     )
 
 
-def run(tree: Path, settings: str, out: Path) -> "subprocess.Popen[str]":
-    """A run by the command, with the settings of all cases and those of this one."""
-    chosen = BASE | dict(setting.split("=", 1) for setting in settings.split())
-    arguments = [f"{name}={value}" for name, value in chosen.items()]
-    return start(tree, ["-m", "miner.run", *arguments, f"hydra.run.dir={out}"])
-
-
-def kill_and_resume(tree: Path, out: Path) -> "subprocess.Popen[str]":
-    """A run that is killed when its second shard is stored, then started again."""
-    process = run(tree, "fitting.blocks_per_shard=5", out)
-    while process.poll() is None and len(list(out.glob("representation/*.safetensors"))) < 2:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    if process.returncode != -signal.SIGKILL:
-        raise RuntimeError("the run ended before it could be killed")
-    return run(tree, "fitting.blocks_per_shard=5", out)
-
-
-def fit(tree: Path, array: Path, fits: dict[str, Settings], out: Path) -> "subprocess.Popen[str]":
-    """Fits by `miner.fit`; Triton's programs are interpreted."""
-    program = ["-c", FIT, str(array), str(out), json.dumps(fits)]
-    return start(tree, program, TRITON_INTERPRET="1")
-
-
-def list_cases(tree: Path, inputs: Path) -> dict[str, Callable[[Path], "subprocess.Popen[str]"]]:
-    """How each case is started in a checkout, by its name."""
-    settings = RUNS | {name: f"image.path={inputs / file}" for name, file in FILES.items()}
-    return {
-        **{name: partial(run, tree, chosen) for name, chosen in settings.items()},
-        "resumed": partial(kill_and_resume, tree),
-        **{name: partial(fit, tree, inputs / file, fits) for name, (file, fits) in FITS.items()},
-    }
+def start_case(tree: Path, name: str, inputs: Path, out: Path) -> "subprocess.Popen[str]":
+    """Start a case in a checkout; Triton's programs are interpreted."""
+    if name in FITS:
+        array, fits = FITS[name]
+        program = "-c", FIT, inputs / array, out, json.dumps(fits)
+        return start(tree, *program, TRITON_INTERPRET="1")
+    files = {case: f"image.path={inputs / file}" for case, file in FILES.items()}
+    chosen = (RUNS | files | {"resumed": "fitting.blocks_per_shard=5"})[name]
+    settings = dict(setting.split("=", 1) for setting in f"{BASE} {chosen}".split())
+    command = ["-m", "miner.run", *(f"{key}={value}" for key, value in settings.items())]
+    process = start(tree, *command, f"hydra.run.dir={out}")
+    if name == "resumed":  # killed when its second shard is stored, then started again
+        while process.poll() is None and len(list(out.glob("representation/*.safetensors"))) < 2:
+            time.sleep(0.002)
+        process.kill()
+        process.communicate()
+        if process.returncode != -signal.SIGKILL:
+            raise RuntimeError("the run ended before it could be killed")
+        process = start(tree, *command, f"hydra.run.dir={out}")
+    return process
 
 
 def read_result(out: Path) -> Result:
@@ -184,10 +160,9 @@ def record(tree: Path, names: list[str]) -> dict[str, Result]:
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder))
-        known = list_cases(tree, Path(folder))
-        for name in names or known:
+        for name in names or (*RUNS, *FILES, "resumed", *FITS):
             out = Path(folder) / name
-            process = known[name](out)
+            process = start_case(tree, name, Path(folder), out)
             _, messages = process.communicate()
             failed = {"failed": messages.strip().splitlines()[-1:]}
             results[name] = failed if process.returncode else read_result(out)
@@ -196,18 +171,16 @@ def record(tree: Path, names: list[str]) -> dict[str, Result]:
 
 
 def difference(one: Result, other: Result) -> str:
-    """How two results differ: digests at all, scores by more than 1e-9; empty if they do not."""
+    """How two results differ, scores by more than 1e-9; empty if they are equal."""
     for result in (one, other):
         if not result or "failed" in result:
             return " ".join(result.get("failed", ["missing"])) or "failed"
-    return " ".join(n for n in sorted(one | other) if not is_equal(n, one.get(n), other.get(n)))
-
-
-def is_equal(name: str, one: Any, other: Any) -> bool:
-    """Whether two values are the same; scores may differ by the tolerance."""
-    if name in SCORES and isinstance(one, float) and isinstance(other, float):
-        return one == other or abs(one - other) <= TOLERANCE
-    return bool(one == other)
+    differing = {name for name in one | other if one.get(name) != other.get(name)}
+    for name in differing.intersection(SCORES):
+        first, second = one.get(name), other.get(name)
+        if first is not None and second is not None and abs(first - second) <= TOLERANCE:
+            differing.remove(name)
+    return " ".join(sorted(differing))
 
 
 def compare(one: dict[str, Result], other: dict[str, Result]) -> dict[str, str]:

@@ -1,41 +1,38 @@
-"""Kill runs with SIGKILL, resume them and compare; a row for each place in results/kills.tsv.
+"""Kill runs with SIGKILL, resume them and compare; a row for each function in results/kills.tsv.
 
 python scripts/kill_runs.py [--trials 20] [--kills 3] [--dry]
 
-A run is killed when it first calls each function of `PLACES`, and another one when it calls it for
-the second time. Further trials kill a run at random moments of its whole time, one kill after the
-other. Every killed run is resumed at last and must end with the representation, reconstruction and
-quality of a run that was never stopped. `--dry` writes no row.
+A run is killed at its first call of each function of `FUNCTIONS`, another one at its second call.
+Further trials kill a run several times at random moments. Every killed run is resumed and must end
+with the representation, reconstruction and scores of a run that was never stopped. `--dry` writes
+no row.
 """
 
 import argparse
 import importlib
 import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from golden import read_result
 from rows import ROOT, Value, append_row, provenance
 
 SETTINGS = (
-    "image=camera",
-    "image.crop_px=320",
-    "fitting.blocks_per_shard=24",
-    "fitting.coarse_ratio=1",
-    "fitting.max_steps=150",
+    *("image=camera", "image.crop_px=320", "fitting.blocks_per_shard=24", "fitting.max_steps=150"),
+    *("fitting.coarse_ratio=1", "logger=none", "trainer=cpu"),
     "fitting.in_memory_mib=0",  # scratch arrays in files, as those of a large image
-    "logger=none",
-    "trainer=cpu",
 )
-PLACES = {  # the function that kills the process when it is called
+FUNCTIONS = {
     "image": "miner.images:open_image",
     "pyramid": "miner.pyramids.resample:reduce",
     "fit": "miner.fitting.chunk:gather",
@@ -46,7 +43,8 @@ PLACES = {  # the function that kills the process when it is called
     "picture": "pyvips:SourceCustom.on_read",
     "report": "miner.support.run_files:write_report",
 }
-DEADLY_RUN = "import sys, kill_runs; kill_runs.run_until(sys.argv.pop(1), int(sys.argv.pop(1)))"
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["miner.engine.train"])  # imports that take seconds, only once
 
 
 def main() -> None:
@@ -67,32 +65,41 @@ def main() -> None:
         raise SystemExit("a resumed run differs from one that was never stopped")
 
 
-def find(place: str) -> tuple[Any, str, Any]:
-    """The owner of a place's function, its name there, and the function.
+def find(name: str) -> tuple[Any, str, Any]:
+    """The module or class that has a function, the function's name there, and the function.
 
     Raises:
         SystemExit: there is no such function.
     """
-    module, _, path = PLACES[place].partition(":")
+    module, _, path = FUNCTIONS[name].partition(":")
     owner: Any = None
     try:
         found: Any = importlib.import_module(module)
-        for name in path.split("."):
-            owner, found = found, getattr(found, name)
+        for part in path.split("."):
+            owner, found = found, getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise SystemExit(
-            f"{place}: {PLACES[place]} does not exist ({error}); change PLACES in kill_runs.py"
-        ) from None
-    return owner, name, found
+        message = f"does not exist ({error}); change FUNCTIONS in kill_runs.py"
+        raise SystemExit(f"{name}: {FUNCTIONS[name]} {message}") from None
+    return owner, part, found
 
 
-def run_until(place: str, count: int) -> None:
-    """Run the command with this process's arguments; kill it at the count-th call of a place."""
-    from miner.support.process import prepare
+def run_command(arguments: Sequence[str], name: str | None = None, count: int = 1) -> None:
+    """Run the command in this process; kill it at a function's count-th call."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, sys.stderr.fileno())
+    sys.argv = ["miner.run", *arguments]
+    if name is not None:
+        kill_at(name, count)
+    from miner.run import main as run
 
-    prepare()
+    run()
+
+
+def kill_at(name: str, count: int) -> None:
+    """Replace a function by one that kills this process at its count-th call."""
     importlib.import_module("miner.engine.train")  # and all that it imports
-    owner, name, original = find(place)
+    owner, attribute, original = find(name)
     calls = 0
 
     def deadly(*arguments: Any, **named: Any) -> Any:
@@ -102,80 +109,58 @@ def run_until(place: str, count: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*arguments, **named)
 
-    setattr(owner, name, deadly)
+    setattr(owner, attribute, deadly)
     for module in [module for key, module in sys.modules.items() if key.startswith("miner.")]:
         for held in [held for held, value in vars(module).items() if value is original]:
             setattr(module, held, deadly)  # `from ... import name`
-    from miner.run import main as run
-
-    run()
 
 
 def try_all(folder: Path, n_trials: int, n_kills: int) -> list[dict[str, Value]]:
-    """All trials, in a folder; gives a row for each place and one for random moments."""
-    for place in PLACES:
-        find(place)
+    """All trials, in a folder; gives a row for each function and one for random moments."""
+    for name in FUNCTIONS:
+        find(name)
     began = time.perf_counter()
-    start(folder / "whole").wait()
+    exit_code(start(folder / "whole"))
     seconds = time.perf_counter() - began
-    rows = [try_place(folder, place) for place in PLACES]
-    draw, found, identical = random.Random(0), Counter[str](), 0
+    rows: list[dict[str, Value]] = []
+    for name in FUNCTIONS:
+        runs = {count: folder / f"{name}-{count}" for count in (1, 2)}
+        codes = [exit_code(start(run, name, count)) for count, run in runs.items()]
+        identical = sum(ends_like(run, folder / "whole") for run in runs.values())
+        killed = codes.count(-signal.SIGKILL)
+        rows.append({"place": name, "trials": 2, "kills": killed, "identical": identical})
+    draw, phases, identical = random.Random(0), Counter[str](), 0
     for trial in range(n_trials):
         run = folder / f"random-{trial}"
         for _ in range(n_kills):
             process = start(run)
             time.sleep(draw.uniform(0.5, seconds))
             process.kill()
-            found[phase(run)] += process.wait() == -signal.SIGKILL
+            phases[phase(run)] += exit_code(process) == -signal.SIGKILL
         identical += ends_like(run, folder / "whole")
-    phases = ", ".join(f"{count} {name}" for name, count in sorted(found.items()) if count)
-    total = found.total()
-    return [*rows, make_row(f"at random: {phases}", n_trials, total, identical)]
+    found = ", ".join(f"{count} {name}" for name, count in sorted(phases.items()) if count)
+    row: dict[str, Value] = {"place": f"at random: {found}", "trials": n_trials}
+    return [*rows, row | {"kills": phases.total(), "identical": identical}]
 
 
-def make_row(place: str, trials: int, kills: int, identical: int) -> dict[str, Value]:
-    """What is stored of a place."""
-    return {"place": place, "trials": trials, "kills": kills, "identical": identical}
+def start(run: Path, *killer: Any, settings: Sequence[str] = SETTINGS) -> ForkServerProcess:
+    """Start or resume a run; with `killer`, a function and a count, it kills itself there."""
+    arguments = [*settings, f"hydra.run.dir={run}"]
+    process = SERVER.Process(target=run_command, args=(arguments, *killer))
+    process.start()
+    return process
 
 
-def try_place(folder: Path, place: str) -> dict[str, Value]:
-    """Kill a run at its first call, another one at its second; compare both with `folder/whole`."""
-    killed, identical = 0, 0
-    for count in (1, 2):
-        run = folder / f"{place}-{count}"
-        killed += start(run, place, str(count)).wait() == -signal.SIGKILL
-        identical += ends_like(run, folder / "whole")
-    return make_row(place, 2, killed, identical)
-
-
-def start(run: Path, *killer: str, settings: Sequence[str] = SETTINGS) -> "subprocess.Popen[bytes]":
-    """Start or resume a run; with `killer`, a place and a count, it kills itself there."""
-    program = ["-c", DEADLY_RUN, *killer] if killer else ["-m", "miner.run"]
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    return subprocess.Popen(
-        [sys.executable, *program, *settings, f"hydra.run.dir={run}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
-    )
+def exit_code(process: ForkServerProcess) -> int | None:
+    """How a process ended, once it has."""
+    process.join()
+    return process.exitcode
 
 
 def ends_like(run: Path, whole: Path, settings: Sequence[str] = SETTINGS) -> bool:
     """Resume a run and compare what it leaves with what another one left."""
-    return start(run, settings=settings).wait() == 0 and results(run) == results(whole)
-
-
-def results(run: Path) -> list[Any]:
-    """What must be the same: scores, the picture's bytes, and the digests of all shards."""
-    from safetensors import safe_open
-
-    report = json.loads((run / "report.json").read_text())
-    found = [report[name] for name in ("psnr_db", "ssim", "n_parameters")]
-    found.append((run / "reconstruction.png").read_bytes())
-    for path in sorted((run / "representation").glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            found += [path.name, file.metadata()["tensors_sha256"]]
-    return found
+    is_complete = exit_code(start(run, settings=settings)) == 0
+    return is_complete and read_result(run) == read_result(whole)
 
 
 def phase(run: Path) -> str:

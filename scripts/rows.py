@@ -33,10 +33,10 @@ def append_row(path: Path, row: Mapping[str, Value]) -> None:
     if header not in (None, list(row)):
         raise ValueError(f"{path}: has columns {header}, the new row has {list(row)}")
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n")
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         if header is None:
-            writer.writeheader()
-        writer.writerow({name: _short(value) for name, value in row.items()})
+            writer.writerow(row)
+        writer.writerow(f"{v:.5g}" if isinstance(v, float) else v for v in row.values())
 
 
 def read_header(path: Path) -> list[str]:
@@ -59,18 +59,13 @@ def processor() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def _short(value: Value) -> Value:
-    return f"{value:.5g}" if isinstance(value, float) else value
-
-
 def _commit() -> str:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
     try:
-        head = _git("rev-parse", "--short", "HEAD")
-        return head + ("+changes" if _git("status", "--porcelain", "--", "miner", "conf") else "")
+        changes = git("status", "--porcelain", "--", "miner", "conf")
+        return git("rev-parse", "--short", "HEAD") + ("+changes" if changes else "")
     except FileNotFoundError:  # git is not installed
         return ""
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(ROOT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()

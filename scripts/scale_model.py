@@ -1,9 +1,8 @@
-"""What a very large image would take on many devices, from measured rows: a Markdown table.
+"""What a very large image would need on many devices, from measured rows: a Markdown table.
 
-python scripts/scale_model.py [--gigapixels 100] [--ranks 64] [--per-machine 8] [--speed 1]
+python scripts/scale_model.py [--gigapixels 100] [--ranks 64] [--speed 1]
 
-`--speed` is how many CPU cores one process is worth in fitting and rendering: 1 where each has a
-core; for a GPU, a row of a GPU's microseconds per block over that of a core has to be measured.
+`--speed` is how many CPU cores one process equals in fitting and rendering.
 """
 
 import argparse
@@ -13,12 +12,8 @@ from statistics import median
 from rows import ROOT, read_rows
 
 Rows = Sequence[Mapping[str, str]]
-PATCH_SIDE = 16  # of experiment=fast, with which both files were measured
-BLOCKS_PER_SHARD = 2048
-ERROR_BYTES = 8  # of a block, which all processes receive when a level begins
-HEADER_BYTES = 16  # of an active block, when it ends: its number and its width
-FLOAT_BYTES = 4
-LEVELS = 4 / 3  # pixels of all levels over those of the finest
+BLOCK_PIXELS = 16**2  # of experiment=fast, which both files measured
+SENT_BYTES = 24  # of a block: its error when a level begins, its number and width at the end
 
 
 def main() -> None:
@@ -26,79 +21,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigapixels", type=float, default=100.0)
     parser.add_argument("--ranks", type=int, default=64)
-    parser.add_argument("--per-machine", type=int, default=8)
     parser.add_argument("--speed", type=float, default=1.0)
     options = parser.parse_args()
-    results = ROOT / "results"
-    settings = options.gigapixels, options.ranks, options.per_machine, options.speed
+    ranks, memory = (read_rows(ROOT / "results" / name) for name in ("ranks.tsv", "memory.tsv"))
+    cores = options.ranks * options.speed
     print("| quantity | formula | value |\n|---|---|---|")
-    for line in model(
-        read_rows(results / "ranks.tsv"), read_rows(results / "memory.tsv"), *settings
-    ):
+    for line in model(ranks, memory, options.gigapixels, cores):
         print("| " + " | ".join(line) + " |")
 
 
-def per_megapixel(row: Mapping[str, str], name: str) -> float:
-    """A value of a row over the image's size."""
-    return float(row[name]) / float(row["megapixels"])
+def model(ranks: Rows, memory: Rows, gigapixels: float, cores: float) -> list[tuple[str, str, str]]:
+    """Rows of quantity, formula and value; medians of single processes, and the largest images."""
 
+    def per_megapixel(row: Mapping[str, str], name: str) -> float:
+        return float(row[name]) / float(row["megapixels"])
 
-def model(
-    ranks: Rows, memory: Rows, gigapixels: float, n_ranks: int, per_machine: int, speed: float
-) -> list[tuple[str, str, str]]:
-    """Rows of quantity, formula and value.
-
-    Medians over the runs of one process with one thread, and the two largest images.
-    """
     alone = [row for row in ranks if (row["world_size"], row["threads"]) == ("1", "1")]
     chunk_s = median(per_megapixel(row, "chunk_time_s") for row in alone)
     level_s = median(per_megapixel(row, "fit_time_s") for row in alone) - chunk_s
     one, two = sorted(memory, key=lambda row: float(row["megapixels"]))[-2:]
+    size = float(two["megapixels"]) / 1000
     grown = float(two["peak_memory_gib"]) - float(one["peak_memory_gib"])
-    gib = 1000 * grown / (float(two["megapixels"]) - float(one["megapixels"]))  # a gigapixel
-    base_gib = float(two["peak_memory_gib"]) - gib * float(two["megapixels"]) / 1000
-    first_rank_s = per_megapixel(two, "wall_time_s") - per_megapixel(two, "fit_time_s")
-    scratch_bytes = per_megapixel(two, "scratch_gib") * 2**30 / 1e6  # a pixel
-    density = float(two["parameters_per_pixel"])
-
+    gib = grown / (size - float(one["megapixels"]) / 1000)
+    base_gib = float(two["peak_memory_gib"]) - gib * size
+    scored_s = per_megapixel(two, "wall_time_s") - per_megapixel(two, "fit_time_s")
+    stored = 4 * float(two["parameters_per_pixel"])
+    scratch = per_megapixel(two, "scratch_gib") * 2**30 / 1e6
     megapixels = 1000 * gigapixels
-    shared = f"s x {megapixels:,.0f} Mpx / ({n_ranks} x {speed:g})"
-    share = megapixels / (n_ranks * speed)
-    last_s = chunk_s * PATCH_SIDE**2 * BLOCKS_PER_SHARD / 1e6 / speed
-    rank_gib = base_gib + gib * gigapixels
-    blocks = 1e9 * gigapixels / PATCH_SIDE**2
-    sent_gb = 1e-9 * blocks * (ERROR_BYTES + HEADER_BYTES)
-    return [
-        ("fitting the chunks", f"{chunk_s:.2f} {shared}", duration(chunk_s * share)),
-        ("scoring and rendering levels", f"{level_s:.2f} {shared}", duration(level_s * share)),
-        ("waiting for the last chunk", f"at most {last_s:.2f} s a level", duration(8 * last_s)),
-        (
-            "reading, scoring, pictures: one process",
-            f"{first_rank_s:.2f} s x {megapixels:,.0f} Mpx",
-            duration(megapixels * first_rank_s),
-        ),
-        (
-            "memory of a process",
-            f"{base_gib:.2f} GiB + {gib:.2f} GiB per gigapixel",
-            f"{rank_gib:,.0f} GiB, {per_machine * rank_gib:,.0f} a machine",
-        ),
-        (
-            "representation",
-            f"{density:.2f} parameters per pixel x {FLOAT_BYTES} bytes",
-            f"{gigapixels * density * FLOAT_BYTES:,.0f} GB",
-        ),
-        (
-            "scratch files",
-            f"{scratch_bytes:.1f} bytes per pixel",
-            f"{gigapixels * scratch_bytes:,.0f} GB",
-        ),
-        (
-            "sent to every process, finest level",
-            f"{blocks:,.0f} blocks x ({ERROR_BYTES} + {HEADER_BYTES}) bytes",
-            f"{sent_gb:.1f} GB",
-        ),
-        ("the same, all levels", f"x {LEVELS:.2f}", f"{LEVELS * sent_gb:.1f} GB"),
-    ]
+    first, last = f"s x {megapixels:,.0f} Mpx / {cores:g} cores", f"bytes x {gigapixels:g} Gpx"
+    memory_text = f"{base_gib:.2f} GiB + {gib:.2f} GiB x {gigapixels:g} Gpx"
+    sent_gb = 4 / 3 * gigapixels / BLOCK_PIXELS * SENT_BYTES
+    table = {
+        "fitting": (f"{chunk_s:.2f} {first}", duration(chunk_s * megapixels / cores)),
+        "rendering levels": (f"{level_s:.2f} {first}", duration(level_s * megapixels / cores)),
+        "scoring, one process": (f"{scored_s:.2f} s a Mpx", duration(scored_s * megapixels)),
+        "memory of a process": (memory_text, f"{base_gib + gib * gigapixels:,.0f} GiB"),
+        "representation": (f"{stored:.2f} {last}", f"{gigapixels * stored:,.0f} GB"),
+        "scratch files": (f"{scratch:.1f} {last}", f"{gigapixels * scratch:,.0f} GB"),
+        "sent to a process": (f"{SENT_BYTES} bytes a block, all levels", f"{sent_gb:.1f} GB"),
+    }
+    return [(name, *values) for name, values in table.items()]
 
 
 def duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import wandb
 
-_PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 
 
 def main() -> int:
@@ -30,15 +30,15 @@ def main() -> int:
     if options.dry_run:
         print("\n".join(f"would upload  {file.parent}" for file in waiting))
         return 0
-    obstacle = what_is_missing() if waiting else None
-    if obstacle:
+    if not waiting:
+        return 0
+    if obstacle := what_is_missing():
         print(f"{obstacle}; {len(waiting)} runs are not uploaded", file=sys.stderr)
         return 1
-    if waiting:
-        command = [sys.executable, "-m", "wandb", "sync"]
-        command += [f"--project={options.project}"] if options.project else []
-        command += [f"--entity={options.entity}"] if options.entity else []
-        subprocess.run([*command, "--", *map(str, waiting)], check=False)
+    command = [sys.executable, "-m", "wandb", "sync"]
+    command += [f"--project={options.project}"] if options.project else []
+    command += [f"--entity={options.entity}"] if options.entity else []
+    subprocess.run([*command, "--", *map(str, waiting)], check=False)
     for file in waiting:
         print(f"{'uploaded     ' if is_uploaded(file) else 'NOT UPLOADED '} {file.parent}")
     left = sum(not is_uploaded(file) for file in waiting)
@@ -49,10 +49,7 @@ def main() -> int:
 
 def read_arguments() -> argparse.Namespace:
     """Folders and options of the command line; a folder that does not exist is refused."""
-    summary, _, rest = __doc__.partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="sweeps or runs")
     parser.add_argument("--project", help="instead of the project that the runs name")
     parser.add_argument("--entity", help="team or user, instead of the account's default")
@@ -79,7 +76,7 @@ def what_is_missing() -> str | None:
     """What an upload lacks: `wandb sync` alone would ask, or try again for hours."""
     server = wandb.setup().settings.base_url
     try:
-        urllib.request.urlopen(server, timeout=_PATIENCE_S).close()
+        urllib.request.urlopen(server, timeout=TIMEOUT_S).close()
     except urllib.error.HTTPError as answer:
         answer.close()
     except OSError as error:

@@ -31,19 +31,15 @@ COLUMNS = ("psnr_db", "ssim", "n_parameters", "bits_per_pixel", "fit_time_s", "o
 
 def main() -> int:
     """Make the workspace, or print what it would hold."""
-    summary, _, rest = __doc__.partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("project", metavar="ENTITY/PROJECT", type=entity_and_project)
     parser.add_argument("--dry-run", action="store_true", help="print the layout, save nothing")
     options = parser.parse_args()
     workspace = build(*options.project)
     if options.dry_run:
         for section in workspace.sections:
-            print(section.name)
-            for panel in section.panels:
-                print(f"  {getattr(panel, 'title', 'table of the closing run')}")
+            titles = [getattr(one, "title", "table of the closing run") for one in section.panels]
+            print(section.name, *titles, sep="\n  ")
         return 0
     try:
         workspace.save()  # type: ignore[no-untyped-call] # prints the address
@@ -63,35 +59,29 @@ def entity_and_project(text: str) -> tuple[str, str]:
 
 def build(entity: str, project: str) -> workspaces.Workspace:
     """The workspace, not saved yet: runs grouped by sweep, best first."""
-    curves: list[panels.PanelTypes] = [
+    curves = [
         panels.LinePlot(title=f"PSNR against {axis}", x=x, y=[y], title_x=axis, title_y=PSNR)
         for x, (y, axis) in CURVES.items()
     ]
-    costs: list[panels.PanelTypes] = [
+    psnr = panels.SummaryMetric("psnr_db")
+    costs = [
         panels.ScatterPlot(
-            title=f"PSNR against {axis}",
-            x=panels.SummaryMetric(name),
-            y=panels.SummaryMetric("psnr_db"),
-            log_x=True,
+            title=f"PSNR against {axis}", x=panels.SummaryMetric(name), y=psnr, log_x=True
         )
         for name, axis in COSTS.items()
     ]
-    pictures: list[panels.PanelTypes] = [
-        panels.MediaBrowser(title=key, media_keys=[key], num_columns=4) for key in MEDIA
-    ]
-    comparison: list[panels.PanelTypes] = [
-        panels.WeavePanelSummaryTable(table_name="comparison"),
-        panels.MediaBrowser(title="comparison page", media_keys=["comparison_page"]),
-    ]
+    pictures = [panels.MediaBrowser(title=key, media_keys=[key], num_columns=4) for key in MEDIA]
+    page = panels.MediaBrowser(title="comparison page", media_keys=["comparison_page"])
+    table = panels.WeavePanelSummaryTable(table_name="comparison")
     return workspaces.Workspace(
         entity=entity,
         project=project,
         name=NAME,
         sections=[
-            workspaces.Section(name="Fit", panels=curves, is_open=True),
-            workspaces.Section(name="Quality and cost", panels=costs, is_open=True),
-            workspaces.Section(name="Pictures", panels=pictures),
-            workspaces.Section(name="Comparison", panels=comparison),
+            workspaces.Section(name="Fit", panels=[*curves], is_open=True),
+            workspaces.Section(name="Quality and cost", panels=[*costs], is_open=True),
+            workspaces.Section(name="Pictures", panels=[*pictures]),
+            workspaces.Section(name="Comparison", panels=[table, page]),
         ],
         runset_settings=workspaces.RunsetSettings(
             groupby=[expr.Metric("Group")],

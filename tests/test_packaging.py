@@ -29,11 +29,11 @@ CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
 NOT_IMPORTED = {  # declared, and why no module imports it
     "hydra-joblib-launcher": "hydra/launcher=joblib names it",
     "pyvips-binary": "libvips, which pyvips loads",
-    "tensorboard": "Lightning's logger for it looks for it",
+    "tensorboard": "Lightning's logger imports it",
     "torchmetrics": "declared for the metrics to come",
     "ziglang": "a C compiler, started as a process",
 }
-NOT_DECLARED = {"triton": "torch brings it where it has a use"}
+NOT_DECLARED = {"triton": "torch installs it where it is of use"}
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +44,9 @@ def constraints() -> dict[str, Requirement]:
 
 
 def test_every_constraint_is_one_exact_version(constraints: dict[str, Requirement]) -> None:
-    inexact = [
-        str(pin)
-        for pin in constraints.values()
-        if not re.fullmatch(r"==[^*,]+", str(pin.specifier))
-    ]
-    assert inexact == []
-
-
-def test_torch_pin_admits_cpu_and_cuda_builds(constraints: dict[str, Requirement]) -> None:
-    assert "+" not in str(constraints["torch"].specifier)
+    versions = {name: str(pin.specifier) for name, pin in constraints.items()}
+    assert [name for name, pin in versions.items() if not re.fullmatch(r"==[^*,]+", pin)] == []
+    assert "+" not in versions["torch"]  # it admits CPU and CUDA builds
 
 
 @pytest.mark.parametrize("dependency", PINNED, ids=lambda dependency: dependency.name)
@@ -78,14 +71,11 @@ def imported_distributions() -> set[str]:
     return {canonicalize_name(found) for name in outside for found in known.get(name, [name])}
 
 
-def test_what_is_imported_is_declared_and_the_reverse() -> None:
+def test_what_is_imported_is_declared_with_a_floor_and_the_reverse() -> None:
     declared = {canonicalize_name(dependency.name) for dependency in RUNTIME}
     imported = imported_distributions()
     assert imported - declared == set(NOT_DECLARED)
     assert declared - imported == set(NOT_IMPORTED)
-
-
-def test_every_dependency_has_a_floor() -> None:
     assert [str(one) for one in RUNTIME if not re.fullmatch(r">=[\d.]+", str(one.specifier))] == []
 
 
@@ -106,13 +96,9 @@ def test_hosted_ci_and_hooks_run_what_the_makefile_knows() -> None:
     assert [repo["repo"] for repo in hooks] == ["local"]  # nothing is downloaded
 
 
-def test_citation_is_complete() -> None:
-    required = {"cff-version", "message", "title", "authors"}
-    assert required <= CITATION.keys()
+def test_citation_is_complete_and_agrees_with_the_package() -> None:
+    assert {"cff-version", "message", "title", "authors"} <= CITATION.keys()
     assert {"type", "title", "authors"} <= CITATION["preferred-citation"].keys()
-
-
-def test_citation_and_package_agree() -> None:
     assert CITATION["version"] == PROJECT["version"]
     assert CITATION["license"] == PROJECT["license"]
 

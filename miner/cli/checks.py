@@ -85,8 +85,6 @@ def check_devices(checked: RunConfig) -> None:
 
 def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -> None:
     """Refuse, by a `ConfigError`, processes that would not be one run in one folder."""
-    import joblib
-
     trainer = checked.trainer
     world_size = trainer.devices * trainer.num_nodes
     if trainer.strategy == "auto":
@@ -120,6 +118,8 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
             f"hydra.run.dir: each of {world_size} processes would make another folder; name "
             "one on a disk that all machines share, as hydra.run.dir=/shared/run"
         )
+    import joblib  # slow, and most runs have one process
+
     n_cores = joblib.cpu_count(only_physical_cores=True)
     if rank.is_first and trainer.devices > n_cores and "OMP_NUM_THREADS" not in os.environ:
         _LOG.warning("%d processes share the %d cores of this machine", trainer.devices, n_cores)

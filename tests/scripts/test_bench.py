@@ -3,13 +3,10 @@
 import sys
 from pathlib import Path
 
+import bench
 import cv2
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
-import bench
 from rows import ROOT, read_header, read_rows
 
 

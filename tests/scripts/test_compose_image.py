@@ -1,16 +1,12 @@
 """Large images made of small ones."""
 
-import sys
 from pathlib import Path
 
+import compose_image
 import numpy as np
 import pytest
 import pyvips
 import tifffile
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
-import compose_image
 
 COLOURS = {"a": (200, 10, 10), "b": (10, 200, 10), "c": (10, 10, 200)}
 

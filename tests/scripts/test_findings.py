@@ -1,17 +1,12 @@
 """The tables of findings against numbers worked out by hand."""
 
-import sys
 from itertools import product
 from pathlib import Path
 
+import findings
 import pytest
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import findings  # noqa: E402
-import recipes  # noqa: E402
-from rows import append_row  # noqa: E402
+import recipes
+from rows import append_row
 
 CLAIM = findings.Claim("made_up", "pyramid", "gaussian", ["readout"])
 

@@ -37,27 +37,17 @@ def panels_of(view: dict[str, Any], section: str) -> list[dict[str, Any]]:
     return [panel["config"] for panel in found["panels"]]
 
 
-def test_workspace_is_of_the_project(view: dict[str, Any]) -> None:
+def test_psnr_is_drawn_over_the_axes_that_runs_define_and_over_costs(view: dict[str, Any]) -> None:
     assert (view["entity"], view["project"]) == ("team", "miner")
-
-
-def test_psnr_is_drawn_over_the_axes_that_runs_define(view: dict[str, Any]) -> None:
     drawn = {panel["xAxis"]: panel["metrics"] for panel in panels_of(view, "Fit")}
     assert drawn == {
         "fit/step": ["fit/psnr_db"],
         "fit/seconds": ["fit/psnr_db_by_seconds"],
         "fit/parameters": ["fit/psnr_db_by_parameters"],
     }
-
-
-def test_psnr_is_drawn_over_every_cost(view: dict[str, Any]) -> None:
-    panels = panels_of(view, "Quality and cost")
-    assert {panel["yAxis"] for panel in panels} == {"summary:psnr_db"}
-    assert [panel["xAxis"] for panel in panels] == [
-        "summary:n_parameters",
-        "summary:fit_time_s",
-        "summary:bits_per_pixel",
-    ]
+    costs = {panel["xAxis"]: panel["yAxis"] for panel in panels_of(view, "Quality and cost")}
+    names = ("n_parameters", "fit_time_s", "bits_per_pixel")
+    assert costs == {f"summary:{name}": "summary:psnr_db" for name in names}
 
 
 def test_pictures_and_page_are_shown_by_their_keys(view: dict[str, Any]) -> None:
