@@ -1,14 +1,10 @@
 """Whether a backend's fits are right: against the definition in float64 and against themselves."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 
 import torch
-from gpu.blocks import Case, blocks_of, cast, fit, prepared, settings_of
-from gpu.journal import Journal
-from rows import Value
+from gpu.blocks import Case, Setup, Sizes, cast, fit, measure_cases, prepared, settings_of
 from torch import Tensor
 
 from miner.fitting.backend import Backend, EagerBackend
@@ -23,42 +19,26 @@ TF32 = 1e-2  # of the way that parameters go: several times what such products t
 EXPECTED_S = 25.0  # of one case, the kernel's compilation included
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How much is checked."""
-
-    cases: Sequence[Case]
-    n_blocks: int
-    n_steps: int
-
-
-def check(
-    backend: Backend, sizes: Sizes, images: Sequence[Path], device: torch.device, journal: Journal
-) -> None:
+def check(setup: Setup, sizes: Sizes) -> None:
     """A row for each case; what is wrong is noted as a failure."""
-    worst: float | None = None
-    for case in sizes.cases:
-        if not journal.has_time_for(f"check of {case}", EXPECTED_S):
-            continue
-        with journal.noting(f"check of {case}"):
-            steps = settings_of(sizes.n_steps)
-            blocks = cast(blocks_of(case, images, sizes.n_blocks, steps), device)
-            numbers, wrong = checked(backend, blocks)
-            worst = max(worst or 0.0, numbers["difference_db"])
-            journal.row("checks", _shape(case, sizes) | numbers)
-            for each in wrong:
-                journal.fail(f"{case}: {each}")
-    most = max_difference_db(sizes.n_blocks)
-    is_met = worst is not None and worst <= most
-    bound = f"at most {most:.2g} dB over {sizes.n_blocks} blocks"
-    journal.target("mean PSNR against float64, largest of the cases", bound, worst, is_met)
+    (n_blocks,) = sizes.n_blocks
+    differences: list[float] = []
 
+    def measure(case: Case, blocks: BlockProblem) -> None:
+        numbers, wrong = checked(setup.backend, blocks)
+        differences.append(numbers["difference_db"])
+        shape = {
+            "readout": case.readout, "width": case.width, "patch_size_px": case.patch_size,
+            "channels": case.channels, "n_blocks": n_blocks, "n_steps": sizes.n_steps,
+        }  # fmt: skip
+        setup.journal.row("checks", shape | numbers)
+        for each in wrong:
+            setup.journal.fail(f"{case}: {each}")
 
-def _shape(case: Case, sizes: Sizes) -> dict[str, Value]:
-    return {
-        "readout": case.readout, "width": case.width, "patch_size_px": case.patch_size,
-        "channels": case.channels, "n_blocks": sizes.n_blocks, "n_steps": sizes.n_steps,
-    }  # fmt: skip
+    measure_cases("check", setup, sizes, sizes.n_steps, EXPECTED_S, measure)
+    most, worst = max_difference_db(n_blocks), max(differences, default=None)
+    bound = f"at most {most:.2g} dB over {n_blocks} blocks"
+    setup.journal.target("mean PSNR against float64, largest of the cases", bound, worst, most)
 
 
 def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], list[str]]:

@@ -3,9 +3,8 @@
 python scripts/gpu/compile.py                    rows in results/gpu_programs.tsv
 python scripts/gpu/compile.py --only siren-closed_form-32 --results FILE
 
-For compute capability 9.0 (H100, H200), by Triton and the assembler in its package: a thread's
-registers (there are 255) and bytes of stack for what does not fit them, a program's bytes of shared
-memory, and seconds of compilation. Nothing is said about speed.
+For compute capability 9.0 (H100, H200): a thread's registers (there are 255) and bytes of stack for
+what does not fit them, a program's bytes of shared memory, and seconds of compilation.
 """
 
 import argparse
@@ -36,10 +35,12 @@ from miner.models.network import BlockMLP, BlockNetwork
 
 TARGET = GPUTarget("cuda", 90, 32)
 ACTIVATIONS = (Siren(), Gaussian(), ReLU(), Gabor(), Finer())
+FLOATS = (
+    "encoded targets coefficients means amplitudes rows trained first second grads best mse_of"
+    " best_mse_of outputs"
+)
 TYPES = {  # of arguments; all others are 32-bit integers
-    **dict.fromkeys(("encoded", "targets", "coefficients", "means", "amplitudes"), "*fp32"),
-    **dict.fromkeys(("rows", "trained", "first", "second", "grads", "best"), "*fp32"),
-    **dict.fromkeys(("mse_of", "best_mse_of", "outputs"), "*fp32"),
+    **dict.fromkeys(FLOATS.split(), "*fp32"),
     **dict.fromkeys(("order", "counts"), "*i32"),
     **dict.fromkeys(("omega", "ridge", "floor"), "fp32"),
     "training": "*i8",
@@ -73,86 +74,61 @@ def main() -> None:
 
 
 def programs() -> Iterator[Compilation]:
-    """Steps with every activation at the default width; with the first one all variants."""
-    for activation in ACTIVATIONS:
-        for readout in (ClosedFormReadout(), LearnedReadout()):
-            yield steps(activation, readout, 32)
-    for width in (16, 64):
-        for readout in (ClosedFormReadout(), LearnedReadout()):
-            yield steps(ACTIVATIONS[0], readout, width)
-    yield steps(ACTIVATIONS[0], ClosedFormReadout(), 32, "-edges", whole=False)
-    yield steps(ACTIVATIONS[0], LearnedReadout(), 32, "-drawn", whole=False, draws=True)
+    """Steps with every activation at the default width; with the first one all variants.
+
+    They train over whole patches with the logarithmic loss, unless the name says otherwise.
+    """
+    solved, learned = ClosedFormReadout(), LearnedReadout()
+    for activation, width in [*((each, 32) for each in ACTIVATIONS), (Siren(), 16), (Siren(), 64)]:
+        yield program(activation, solved, width, "closed_form")
+        yield program(activation, learned, width, "learned")
+    yield program(Siren(), solved, 32, "closed_form", "-edges")
+    yield program(Siren(), learned, 32, "learned", "-drawn")
     for width in (16, 32, 64):
-        yield render(ACTIVATIONS[0], width)
+        yield program(Siren(), learned, width, "render")
 
 
-def steps(
-    activation: Activation, readout: Readout, width: int, label: str = "", **changes: bool
+def program(
+    activation: Activation, readout: Readout, width: int, kind: str, label: str = ""
 ) -> Compilation:
-    """Training steps over whole patches with the logarithmic loss, but for what is changed."""
-    network = network_of(activation, readout, width)
-    numbers, layout = NetworkNumbers.of(network, readout), Layout(network)
-    options = {"log_loss": True, "whole": True} | changes
-    kind = "closed_form" if numbers.solved else "learned"
-    return Compilation(
-        f"{type(activation).__name__.lower()}-{kind}-{width}{label}",
-        train_blocks,
-        layout.program(numbers, layout.tile(1024), **options),
-        layout.options,
-    )
-
-
-def render(activation: Activation, width: int) -> Compilation:
-    """Rendering of blocks with a learned readout."""
-    readout = LearnedReadout()
-    network = network_of(activation, readout, width)
-    layout = Layout(network)
-    return Compilation(
-        f"{type(activation).__name__.lower()}-render-{width}",
-        render_blocks,
-        layout.program(NetworkNumbers.of(network, readout), layout.tile(1024)),
-        layout.options,
-    )
-
-
-def network_of(activation: Activation, readout: Readout, width: int) -> BlockNetwork:
-    """A network with three channels."""
+    """A program for blocks with three channels."""
     mlp = BlockMLP(CosineEncoding(8), activation, width, depth=2)
-    return BlockNetwork(mlp, readout.head(signed_target=True), 3)
-
-
-def source_of(compilation: Compilation) -> ASTSource:
-    """What Triton compiles; pointers are aligned, as PyTorch's are."""
-    signature = {name: TYPES.get(name, "i32") for name in compilation.function.arg_names}
-    n_arguments = len(signature)
-    constants = enumerate(compilation.program)
-    return ASTSource(
-        fn=compilation.function,
-        signature=signature,
-        constexprs={(n_arguments - 1, n): constant.value for n, constant in constants},
-        attrs={
-            (n,): [["tt.divisibility", 16]]
-            for n, kind in enumerate(signature.values())
-            if kind[0] == "*"
-        },
-    )
+    network = BlockNetwork(mlp, readout.head(signed_target=True), 3)
+    layout = Layout(network)
+    function, options = render_blocks, {}
+    if kind != "render":
+        function = train_blocks
+        options = {"log_loss": True, "whole": label == "", "draws": label == "-drawn"}
+    numbers = NetworkNumbers.of(network, readout)
+    chosen = layout.program(numbers, layout.tile(1024), **options)
+    name = f"{type(activation).__name__.lower()}-{kind}-{width}{label}"
+    return Compilation(name, function, chosen, layout.options)
 
 
 def compiled(compilation: Compilation) -> dict[str, Value]:
-    """The resources that a program takes."""
+    """The resources that a program takes; pointers are aligned, as PyTorch's are."""
+    signature = {name: TYPES.get(name, "i32") for name in compilation.function.arg_names}
+    aligned = [["tt.divisibility", 16]]
+    last = len(signature) - 1
+    source = ASTSource(
+        fn=compilation.function,
+        signature=signature,
+        constexprs={(last, n): each.value for n, each in enumerate(compilation.program)},
+        attrs={(n,): aligned for n, kind in enumerate(signature.values()) if kind[0] == "*"},
+    )
     began = time.perf_counter()
-    built = triton.compile(source_of(compilation), target=TARGET, options=compilation.options)
+    built = triton.compile(source, target=TARGET, options=compilation.options)
     return {
         "tile": compilation.program.tile.value,
         "warps": compilation.options["num_warps"],
-        **resources(built.asm["cubin"]),
+        **registers(built.asm["cubin"]),
         "shared_bytes": built.metadata.shared,
         "barriers": len(re.findall(r"\bbarrier\b", built.asm["ttgir"])),
         "compile_s": time.perf_counter() - began,
     }
 
 
-def resources(cubin: bytes) -> dict[str, Value]:
+def registers(cubin: bytes) -> dict[str, Value]:
     """Registers and stack of a compiled program, as its disassembler reports them."""
     tool = Path(triton.__path__[0]) / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
@@ -160,8 +136,8 @@ def resources(cubin: bytes) -> dict[str, Value]:
         file.flush()
         command = [str(tool), "--dump-resource-usage", file.name]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    (usage,) = re.findall(r"REG:(\d+) STACK:(\d+)", output)
-    return {"registers": int(usage[0]), "stack_bytes": int(usage[1])}
+    ((registers, stack),) = re.findall(r"REG:(\d+) STACK:(\d+)", output)
+    return {"registers": int(registers), "stack_bytes": int(stack)}
 
 
 if __name__ == "__main__":

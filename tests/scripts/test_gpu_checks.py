@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gpu import blocks, checks, steps
-from gpu.blocks import Case
+from gpu.blocks import Case, Setup, Sizes
 from gpu.journal import Journal
 from gpu.plans import CHECKED
 
@@ -24,12 +24,14 @@ def problem(images: Path) -> BlockProblem:
     return blocks.blocks_of(SMALL, [images / "Road.jpg"], 30, blocks.settings_of(10))
 
 
-@pytest.mark.parametrize(("readout", "multiply_adds"), [("closed_form", 33), ("sigmoid", 30)])
+@pytest.mark.parametrize(("readout", "multiply_adds"), [("closed_form", 85), ("sigmoid", 82)])
 def test_operations_are_those_counted_by_hand(readout: str, multiply_adds: int) -> None:
-    # 3 inputs, 2 layers of 2 features: 6 + 4 forward, 2 outputs, 6 + 4 + 4 + 2 backward;
-    # 3 different entries of the Gram matrix and 2 of its right side, or 2 of a gradient
+    # 16 inputs, 2 layers of 2 features: 32 + 4 forward, 2 outputs, 32 + 4 + 4 + 2 backward; 3
+    # different entries of the Gram matrix and 2 of its right side, or 2 of a gradient
     case = Case(readout, width=2, patch_size=2)
-    assert steps.operations(case, n_inputs=3) == 2 * 4 * multiply_adds
+    problem = blocks.problem_of(case, torch.zeros(1, 1, 4), blocks.settings_of(1))
+    n_operations = steps.operations(problem._replace(encoded=torch.zeros(16, 4)))
+    assert n_operations == 2 * 4 * multiply_adds
 
 
 def test_bytes_are_those_counted_by_hand(problem: BlockProblem) -> None:
@@ -42,7 +44,7 @@ def test_flat_patches_are_not_among_the_blocks(tmp_path: Path) -> None:
     pixels = np.full((16, 24), 100, np.uint8)
     pixels[3, 12] = 200
     cv2.imwrite(str(tmp_path / "dot.png"), pixels)
-    (patch,) = blocks.active_patches(replace(SMALL, readout="sigmoid"), tmp_path / "dot.png")
+    (patch,) = blocks.active_patches(SMALL._replace(readout="sigmoid"), tmp_path / "dot.png")
     expected = torch.from_numpy(pixels[:8, 8:16].reshape(1, -1)) / 255
     torch.testing.assert_close(patch, expected)
 
@@ -114,22 +116,19 @@ def test_errors_are_found(problem: BlockProblem, fault: str, said: str) -> None:
 
 
 def test_steps_are_timed_against_the_larger_floor(problem: BlockProblem) -> None:
-    sizes = steps.Sizes((SMALL,), (30,), n_steps=2, repeats=1)
+    sizes = Sizes([SMALL], [30], n_steps=2)
     slow_sums = steps.Ceilings(copy=1e12, float32=1e6, tf32=1e6)
-    cpu = torch.device("cpu")
-    row = steps.timed(EagerBackend(), SMALL, problem, sizes, cpu, slow_sums)
-    n_operations = 30 * steps.operations(SMALL, 16)
-    assert row["arithmetic_floor_ms"] == pytest.approx(1e-3 * n_operations)
+    row = steps.timed(EagerBackend(), problem, sizes, slow_sums)
+    assert row["arithmetic_floor_ms"] == pytest.approx(30 * steps.operations(problem) / 1e3)
     assert row["times_floor"] == pytest.approx(row["step_ms"] / row["arithmetic_floor_ms"])
 
 
 def test_a_case_that_fails_does_not_stop_the_next(images: Path) -> None:
     journal = Journal(None, {}, minutes=1)
-    sizes = checks.Sizes((replace(SMALL, readout="none"), SMALL), n_blocks=4, n_steps=2)
-    pictures = [images / "Road.jpg"]
-    checks.check(EagerBackend(), sizes, pictures, torch.device("cpu"), journal)
+    setup = Setup(EagerBackend(), [images / "Road.jpg"], torch.device("cpu"), journal)
+    checks.check(setup, Sizes([SMALL._replace(readout="none"), SMALL], [4], n_steps=2))
     assert "KeyError" in journal.failures[0]
-    assert journal.targets[0].found is not None
+    assert "met           mean PSNR" in journal.summary()
 
 
 def test_a_backend_that_leaves_the_work_to_another_is_a_failure(problem: BlockProblem) -> None:
