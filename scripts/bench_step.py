@@ -4,13 +4,11 @@ python scripts/bench_step.py                            rows in results/step.tsv
 python scripts/bench_step.py precision IMAGES           rows in results/precision.tsv
 
 Blocks have 1024 pixels, one channel, width 20 and depth 2. Every measurement runs in a separate
-process, the cases in turn: compiled and in plain PyTorch, with PyTorch's memory allocation and with
-ours (startup.py), with one thread, with two and with many more than there are cores. The floor is
-the number of operations over the measured peak of as many cores.
+process: compiled and in plain PyTorch, with PyTorch's memory allocation and with startup.py's, with
+several numbers of threads. The floor is the number of operations over the measured peak.
 
-Precision: pluto.jpg at 1024x1024 (IMAGES is its folder) is fitted with the default recipe compiled,
-in plain PyTorch, and with its readout solved in float64. The design allows the mean PSNR of the
-1024 finest blocks to differ by 0.05 dB.
+Precision compares the mean PSNR of the 1024 finest blocks of pluto.jpg (in IMAGES) at 1024x1024:
+compiled, in plain PyTorch, and with a readout solved in float64. They may differ by 0.05 dB.
 """
 
 import argparse
@@ -29,7 +27,7 @@ from statistics import median
 
 from miner.support.process import prepare
 
-if "default" not in sys.argv:
+if "kept" in sys.argv:
     prepare()  # before torch is imported
 
 import torch
@@ -45,7 +43,6 @@ from miner.fitting.backend import EagerBackend
 from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.settings import FitSettings
-from miner.fitting.steps import BlockProblem
 from miner.images import SourceImage, open_image
 from miner.kernels.backend import CompiledBackend
 from miner.kernels.cpu.compiler import build
@@ -55,8 +52,7 @@ from miner.signals.signal import ArraySignal
 from miner.signals.store import LocalSignalStore
 
 N_BLOCKS, N_PIXELS, WIDTH, DEPTH = 64, 1024, 20, 2
-SINE_COSINE = 29  # operations for a sine with its cosine: sine_cosine in vectors.h
-ADAM = 12
+SINE_COSINE, ADAM = 29, 12  # operations; sine_cosine in vectors.h gives a sine with its cosine
 PEAK_WIDTH = 8 * 16  # multiply-adds of a round in peak.c
 CASES = [  # backend, memory, threads
     *(("eager", memory, 2) for memory in ("default", "kept")),
@@ -93,11 +89,8 @@ def time_cases(path: Path, repeats: int) -> None:
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             found[case].append(json.loads(done.stdout))
     for (backend, memory, threads), runs in found.items():
-        shape = {  # names of results/step.tsv
-            "backend": "fused" if backend == "compiled" else backend,
-            "memory": memory,
-            "threads": threads,
-        }
+        name = "fused" if backend == "compiled" else backend  # as in earlier rows
+        shape: dict[str, Value] = {"backend": name, "memory": memory, "threads": threads}
         numbers = summary(threads, runs, found["eager", "kept", threads])
         append_row(path, shape | numbers | provenance("python scripts/bench_step.py"))
         print(backend, memory, threads, f"threads: {numbers['step_ms']:.2f} ms")
@@ -128,9 +121,11 @@ def summary(
 
 
 def evaluate(backend: str, threads: str) -> dict[str, float]:
-    """Time steps in this process."""
+    """Time steps on blocks of smooth noise in this process."""
     torch.set_num_threads(int(threads))
-    problem = blocks_of_noise()
+    coarse = 0.1 * torch.randn(N_BLOCKS, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    targets = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").flatten(2)
+    problem = problem_of(Case("default", WIDTH, depth=DEPTH), targets, settings_of(1000))
     trainer = (CompiledBackend() if backend == "compiled" else EagerBackend()).trainer(problem)
     trainer.advance(2)
     n_steps = 40 if backend == "compiled" else 15
@@ -138,26 +133,15 @@ def evaluate(backend: str, threads: str) -> dict[str, float]:
     trainer.advance(n_steps)
     seconds = time.perf_counter() - began
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+    n_parameters = sum(tensor[0].numel() for tensor in problem.start.values())
+    sines = N_PIXELS * DEPTH * WIDTH * (SINE_COSINE + 1)
+    extra = sines + ADAM * n_parameters + 2 * WIDTH**3 // 3
     return {
         "step_ms": 1e3 * seconds / n_steps,
         "faults": faults / n_steps,
         "peak_gflops": peak_gflops(),
-        "n_operations": operations(problem),
+        "n_operations": steps.operations(problem) + extra,  # of a block
     }
-
-
-def blocks_of_noise() -> BlockProblem:
-    """Blocks of smooth noise, ready to be trained."""
-    coarse = 0.1 * torch.randn(N_BLOCKS, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    targets = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").flatten(2)
-    return problem_of(Case("default", WIDTH, depth=DEPTH), targets, settings_of(1000))
-
-
-def operations(problem: BlockProblem) -> int:
-    """Floating point operations of one step of one block, a multiply-add counting as two."""
-    n_parameters = sum(tensor[0].numel() for tensor in problem.start.values())
-    sines = N_PIXELS * DEPTH * WIDTH * (SINE_COSINE + 1)
-    return steps.operations(problem) + sines + ADAM * n_parameters + 2 * WIDTH**3 // 3
 
 
 def peak_gflops() -> float:
@@ -173,7 +157,7 @@ def peak_gflops() -> float:
 
 @dataclass(frozen=True)
 class Float64Readout(ClosedFormReadout):
-    """The definition: Gram matrix and solution in float64."""
+    """Gram matrix and solution in float64."""
 
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
         solved = super().solve(features.double(), targets.double(), known)
@@ -204,10 +188,9 @@ def mean_block_psnr(source: SourceImage, settings: FitSettings) -> float:
     """Mean over the finest blocks of each block's PSNR in dB."""
     signal = torch.from_numpy(source.pixels)
     spec = make_spec(tuple(signal.shape[1:]), source.format, settings)
-    store = LocalSignalStore(torch.device("cpu"), Scratch(None))
+    store = LocalSignalStore(signal.device, Scratch(None))
     representation = fit_pyramid(PyramidFit(ArraySignal(source.pixels), spec, settings, store))
-    errors = (representation.reconstruct().clamp(0, 1) - signal).square()
-    mse = spec.grid(0).block_means(errors)
+    mse = spec.grid(0).block_means((representation.reconstruct().clamp(0, 1) - signal).square())
     return float((-10 * mse.clamp(min=1e-12).log10()).mean())
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import torch
 from gpu.blocks import Case, Setup, Sizes, cast, fit, measure_cases, prepared, settings_of
+from rows import Value
 from torch import Tensor
 
 from miner.fitting.backend import Backend, EagerBackend
@@ -27,7 +28,7 @@ def check(setup: Setup, sizes: Sizes) -> None:
     def measure(case: Case, blocks: BlockProblem) -> None:
         numbers, wrong = checked(setup.backend, blocks)
         differences.append(numbers["difference_db"])
-        shape = {
+        shape: dict[str, Value] = {
             "readout": case.readout, "width": case.width, "patch_size_px": case.patch_size,
             "channels": case.channels, "n_blocks": n_blocks, "n_steps": sizes.n_steps,
         }  # fmt: skip
@@ -46,16 +47,17 @@ def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], l
     backend, eager = prepared(backend, blocks), EagerBackend()
     expected = fit(eager, cast(blocks, torch.float64))
     single, found = fit(eager, blocks), fit(backend, blocks)
-    difference = abs(mean_psnr_db(found.mse) - mean_psnr_db(expected.mse))
+    difference = apart_db(found.mse, expected.mse)
     off, usual = distances(backend, blocks)
-    again, poisoned = fit(backend, blocks), poisoned_fit(backend, blocks)
+    outputs = backend.outputs(blocks.network, found.parameters, blocks.encoded)
+    apart = apart_db((outputs - blocks.targets).square().mean(dim=(1, 2)), found.mse)
     rows = torch.arange(0, len(blocks.targets), 7, device=blocks.targets.device)
     some = blocks._replace(targets=blocks.targets[rows], start=select(blocks.start, rows))
-    part, apart = fit(backend, some), outputs_apart(backend, blocks, found)
+    again, poisoned, part = fit(backend, blocks), poisoned_fit(backend, blocks), fit(backend, some)
     numbers = {
         "psnr_db": mean_psnr_db(expected.mse),
         "difference_db": difference,
-        "float32_difference_db": abs(mean_psnr_db(single.mse) - mean_psnr_db(expected.mse)),
+        "float32_difference_db": apart_db(single.mse, expected.mse),
         "parameters_off": off,
         "float32_parameters_off": usual,
         "outputs_apart_db": apart,
@@ -99,13 +101,6 @@ def _largest(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> Tensor:
     return torch.cat(apart, dim=1).abs().amax(dim=1).clamp(min=1e-12)
 
 
-def outputs_apart(backend: Backend, blocks: BlockProblem, found: BlockFit) -> float:
-    """Mean PSNR of what the backend renders against that of the errors the fit measured."""
-    outputs = backend.outputs(blocks.network, found.parameters, blocks.encoded)
-    mse = (outputs - blocks.targets).square().mean(dim=(1, 2))
-    return abs(mean_psnr_db(mse) - mean_psnr_db(found.mse))
-
-
 def poisoned_fit(backend: Backend, blocks: BlockProblem) -> BlockFit:
     """A fit in memory that is NaN wherever PyTorch returns it unwritten."""
     was_on = torch.are_deterministic_algorithms_enabled()
@@ -120,6 +115,11 @@ def mean_psnr_db(mse: Tensor) -> float:
     """Mean over blocks; infinite where an error is no number, so that nothing passes."""
     psnr = float((-10 * mse.double().log10()).mean())
     return psnr if math.isfinite(psnr) else math.inf
+
+
+def apart_db(one: Tensor, two: Tensor) -> float:
+    """The difference of the mean PSNR of two fits' errors."""
+    return abs(mean_psnr_db(one) - mean_psnr_db(two))
 
 
 def same_bits(one: BlockFit, two: BlockFit, rows: Tensor | None = None) -> bool:

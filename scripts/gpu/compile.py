@@ -13,9 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import triton
 from triton.backends.compiler import GPUTarget
@@ -25,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from rows import ROOT, Value, append_row, provenance
 
-from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
+from miner.fitting.readout import ClosedFormReadout, LearnedReadout
 from miner.kernels.ops import NetworkNumbers
 from miner.kernels.triton.layout import Layout, Program
 from miner.kernels.triton.programs import render_blocks, train_blocks
@@ -48,13 +47,26 @@ TYPES = {  # of arguments; all others are 32-bit integers
 }
 
 
-class Compilation(NamedTuple):
-    """A Triton function, and what it is compiled for."""
+class Variant(NamedTuple):
+    """What a program is compiled for; kind is closed_form, learned or render."""
 
-    name: str
-    function: Any
-    program: Program
-    options: dict[str, int]
+    activation: Activation
+    kind: str
+    width: int = 32
+    label: str = ""
+
+    def __str__(self) -> str:
+        name = type(self.activation).__name__.lower()
+        return f"{name}-{self.kind}-{self.width}{self.label}"
+
+
+VARIANTS = (  # steps over whole patches with the logarithmic loss, unless the label says otherwise
+    *(Variant(each, kind) for each in ACTIVATIONS for kind in ("closed_form", "learned")),
+    *(Variant(Siren(), kind, width) for width in (16, 64) for kind in ("closed_form", "learned")),
+    Variant(Siren(), "closed_form", label="-edges"),
+    Variant(Siren(), "learned", label="-drawn"),
+    *(Variant(Siren(), "render", width) for width in (16, 32, 64)),
+)
 
 
 def main() -> None:
@@ -65,62 +77,39 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
         triton.knobs.cache.dir = cache  # an empty one
-        for compilation in programs():
-            if arguments.only in (None, compilation.name):
-                row: dict[str, Value] = {"program": compilation.name, **compiled(compilation)}
-                row["triton"] = triton.__version__
+        for variant in VARIANTS:
+            if arguments.only in (None, str(variant)):
+                row = {"program": str(variant)} | compiled(variant) | {"triton": triton.__version__}
                 append_row(arguments.results, row | provenance("python scripts/gpu/compile.py"))
                 print(row)
 
 
-def programs() -> Iterator[Compilation]:
-    """Steps with every activation at the default width; with the first one all variants.
-
-    They train over whole patches with the logarithmic loss, unless the name says otherwise.
-    """
-    solved, learned = ClosedFormReadout(), LearnedReadout()
-    for activation, width in [*((each, 32) for each in ACTIVATIONS), (Siren(), 16), (Siren(), 64)]:
-        yield program(activation, solved, width, "closed_form")
-        yield program(activation, learned, width, "learned")
-    yield program(Siren(), solved, 32, "closed_form", "-edges")
-    yield program(Siren(), learned, 32, "learned", "-drawn")
-    for width in (16, 32, 64):
-        yield program(Siren(), learned, width, "render")
-
-
-def program(
-    activation: Activation, readout: Readout, width: int, kind: str, label: str = ""
-) -> Compilation:
-    """A program for blocks with three channels."""
-    mlp = BlockMLP(CosineEncoding(8), activation, width, depth=2)
+def compiled(variant: Variant) -> dict[str, Value]:
+    """The resources of a program for three channels; pointers are aligned, as PyTorch's are."""
+    readout = ClosedFormReadout() if variant.kind == "closed_form" else LearnedReadout()
+    mlp = BlockMLP(CosineEncoding(8), variant.activation, variant.width, depth=2)
     network = BlockNetwork(mlp, readout.head(signed_target=True), 3)
-    layout = Layout(network)
     function, options = render_blocks, {}
-    if kind != "render":
+    if variant.kind != "render":
         function = train_blocks
-        options = {"log_loss": True, "whole": label == "", "draws": label == "-drawn"}
-    numbers = NetworkNumbers.of(network, readout)
-    chosen = layout.program(numbers, layout.tile(1024), **options)
-    name = f"{type(activation).__name__.lower()}-{kind}-{width}{label}"
-    return Compilation(name, function, chosen, layout.options)
-
-
-def compiled(compilation: Compilation) -> dict[str, Value]:
-    """The resources that a program takes; pointers are aligned, as PyTorch's are."""
-    signature = {name: TYPES.get(name, "i32") for name in compilation.function.arg_names}
-    aligned = [["tt.divisibility", 16]]
-    last = len(signature) - 1
+        whole, draws = variant.label == "", variant.label == "-drawn"
+        options = {"log_loss": True, "whole": whole, "draws": draws}
+    layout = Layout(network)
+    tile = layout.tile(1024)
+    program = layout.program(NetworkNumbers.of(network, readout), tile, **options)
+    signature = {name: TYPES.get(name, "i32") for name in function.arg_names}
+    last, aligned = len(signature) - 1, [["tt.divisibility", 16]]
     source = ASTSource(
-        fn=compilation.function,
+        fn=function,
         signature=signature,
-        constexprs={(last, n): each.value for n, each in enumerate(compilation.program)},
+        constexprs={(last, n): each.value for n, each in enumerate(program)},
         attrs={(n,): aligned for n, kind in enumerate(signature.values()) if kind[0] == "*"},
     )
     began = time.perf_counter()
-    built = triton.compile(source, target=TARGET, options=compilation.options)
+    built = triton.compile(source, target=TARGET, options=layout.options)
     return {
-        "tile": compilation.program.tile.value,
-        "warps": compilation.options["num_warps"],
+        "tile": tile,
+        "warps": layout.options["num_warps"],
         **registers(built.asm["cubin"]),
         "shared_bytes": built.metadata.shared,
         "barriers": len(re.findall(r"\bbarrier\b", built.asm["ttgir"])),
@@ -129,7 +118,7 @@ def compiled(compilation: Compilation) -> dict[str, Value]:
 
 
 def registers(cubin: bytes) -> dict[str, Value]:
-    """Registers and stack of a compiled program, as its disassembler reports them."""
+    """A compiled program's registers and bytes of stack."""
     tool = Path(triton.__path__[0]) / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)

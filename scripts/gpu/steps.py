@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from gpu.blocks import Case, Setup, Sizes, measure_cases, prepared
 from gpu.journal import Journal
+from rows import Value
 
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.readout import ClosedFormReadout
@@ -35,7 +36,7 @@ def time_steps(setup: Setup, sizes: Sizes, copied_bytes: int, matrix_side: int) 
     found: dict[Case, float] = {}
 
     def measure(case: Case, blocks: BlockProblem) -> None:
-        shape = {
+        shape: dict[str, Value] = {
             "backend": type(setup.backend).__name__, "readout": case.readout, "width": case.width,
             "depth": case.depth, "patch_size_px": case.patch_size, "channels": case.channels,
             "n_blocks": len(blocks.targets), "steps_per_launch": sizes.n_steps,

@@ -2,9 +2,8 @@
 
 python scripts/gpu/wheels.py THERE [--python 3.12] [--folder wheels]
 
-THERE is what `pip list --format=freeze` prints on that machine (or names, one a line). The
-dependencies of pyproject.toml, at the versions of constraints.txt, are followed until a package
-that the machine has. Docs: docs/how-to/gpu.md.
+THERE is what `pip list --format=freeze` prints on that machine. Versions are those of
+constraints.txt; see docs/how-to/gpu.md.
 """
 
 import argparse

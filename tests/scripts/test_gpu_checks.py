@@ -1,5 +1,6 @@
 """What the GPU benchmark counts, and what it finds wrong with a backend."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from gpu import blocks, checks, steps
 from gpu.blocks import Case, Setup, Sizes
 from gpu.journal import Journal
 from gpu.plans import CHECKED
+from torch import Tensor
 
 from miner.fitting.backend import EagerBackend
 from miner.fitting.steps import BlockProblem, BlockTrainer
@@ -64,35 +66,26 @@ def test_images_are_all_among_the_blocks(images: Path) -> None:
     assert torch.equal(targets[1], second[0])
 
 
-def test_an_image_without_detail_is_refused(tmp_path: Path) -> None:
+def test_images_without_blocks_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "flat.png"), np.full((16, 16), 9, np.uint8))
     with pytest.raises(SystemExit, match="no patch of 8 pixels that needs a network"):
         blocks.active_patches(SMALL, tmp_path / "flat.png")
-
-
-def test_a_missing_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="give the folder"):
         blocks.active_patches(SMALL, tmp_path / "none.png")
 
 
 @dataclass(frozen=True)
 class Wrong(EagerBackend):
-    """Plain PyTorch with an error."""
+    """Plain PyTorch with other targets or another rate, but not in float64."""
 
-    fault: str
+    change: Callable[[Tensor], Tensor]
+    rate: float = 1.0
 
     def trainer(self, problem: BlockProblem) -> BlockTrainer:
-        targets, settings = problem.targets, problem.steps
-        if targets.dtype == torch.float32:
-            if self.fault == "other targets":
-                targets = 0.5 * targets
-            elif self.fault == "other rate":
-                settings = replace(settings, rate=1.1)
-            elif self.fault == "batch":
-                targets = targets * (1 + 1e-4 * len(targets))
-            elif self.fault == "unwritten memory":
-                targets = targets + 0 * torch.empty(4096).mean()
-        return super().trainer(problem._replace(targets=targets, steps=settings))
+        if problem.targets.dtype == torch.float32:
+            settings = replace(problem.steps, rate=self.rate)
+            problem = problem._replace(targets=self.change(problem.targets), steps=settings)
+        return super().trainer(problem)
 
 
 def test_plain_pytorch_passes_all_checks(problem: BlockProblem) -> None:
@@ -102,16 +95,17 @@ def test_plain_pytorch_passes_all_checks(problem: BlockProblem) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("backend", "said"),
     [
-        ("other targets", "dB from float64"),
-        ("other rate", "off after"),
-        ("batch", "fitted alone"),
-        ("unwritten memory", "nothing wrote"),
+        (Wrong(lambda targets: 0.5 * targets), "dB from float64"),
+        (Wrong(lambda targets: targets, rate=1.1), "off after"),
+        (Wrong(lambda targets: targets * (1 + 1e-4 * len(targets))), "fitted alone"),
+        (Wrong(lambda targets: targets + 0 * torch.empty(4096).mean()), "nothing wrote"),
     ],
+    ids=["targets", "rate", "batch", "unwritten memory"],
 )
-def test_errors_are_found(problem: BlockProblem, fault: str, said: str) -> None:
-    _, wrong = checks.checked(Wrong(fault), problem)
+def test_errors_are_found(problem: BlockProblem, backend: Wrong, said: str) -> None:
+    _, wrong = checks.checked(backend, problem)
     assert any(said in each for each in wrong), wrong
 
 
