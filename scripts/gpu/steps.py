@@ -157,9 +157,9 @@ def bytes_per_launch(blocks: BlockProblem) -> int:
     return 4 * (blocks.targets.numel() + blocks.encoded.numel() + 2 * (1 + 2) * n_trained)
 
 
-def note_resources(journal: Journal) -> None:
-    """A row for each of MINER's programs that Triton compiled in this process."""
-    programs = sys.modules.get("miner.kernels.triton.programs")
+def note_resources(journal: Journal, module: str = "miner.kernels.triton.programs") -> None:
+    """A row for each of a module's programs that Triton compiled in this process."""
+    programs = sys.modules.get(module)
     for program in ("train_blocks", "render_blocks"):
         caches = getattr(getattr(programs, program, None), "device_caches", {})
         for compiled in (each for cache in caches.values() for each in cache[0].values()):

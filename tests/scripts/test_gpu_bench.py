@@ -32,8 +32,8 @@ def test_rows_of_compiled_programs_are_written_at_once(
     compiled = SimpleNamespace(src=source, metadata=sizes, n_regs=255, n_spills=0)
     program = SimpleNamespace(device_caches={0: ({"key": compiled}, "...")})
     module = cast(ModuleType, SimpleNamespace(train_blocks=program, unlaunched=1))
-    monkeypatch.setitem(sys.modules, "miner.kernels.triton.programs", module)
-    note_resources(Journal(tmp_path, {"commit": "abc"}, minutes=1))
+    monkeypatch.setitem(sys.modules, "programs", module)
+    note_resources(Journal(tmp_path, {"commit": "abc"}, minutes=1), "programs")
     (row,) = read_rows(tmp_path / "gpu_kernels.tsv")
     assert (row["program"], row["sizes"], row["commit"]) == ("train_blocks", "TILE=64", "abc")
 
