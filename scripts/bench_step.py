@@ -4,7 +4,7 @@ python scripts/bench_step.py                            rows in results/step.tsv
 python scripts/bench_step.py precision IMAGES           rows in results/precision.tsv
 
 Blocks have 1024 pixels, one channel, width 20 and depth 2. Every measurement runs in a separate
-process: compiled and in plain PyTorch, with PyTorch's memory allocation and with startup.py's, with
+process: compiled and in plain PyTorch, with PyTorch's memory allocation and with MINER's, with
 several numbers of threads. The floor is the number of operations over the measured peak.
 
 Precision compares the mean PSNR of the 1024 finest blocks of pluto.jpg (in IMAGES) at 1024x1024:
