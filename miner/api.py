@@ -24,7 +24,7 @@ from miner.signals.signal import ArraySignal
 from miner.signals.store import LocalSignalStore
 from miner.support.errors import ConfigError
 
-_GROUPS_WITHOUT_EFFECT = ("image", "logger", "resume", "trainer")
+_GROUPS_WITHOUT_EFFECT = ("image", "logger", "objective", "pictures", "resume", "trainer")
 
 
 def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> Representation:

@@ -1,11 +1,14 @@
-"""Time a training step of 64 blocks, compiled and in plain PyTorch, against the arithmetic floor.
+"""Time a training step of 64 blocks against the arithmetic floor, or compare its precision.
 
 python scripts/bench_step.py                            rows in results/step.tsv
+python scripts/bench_step.py precision IMAGES           rows in results/precision.tsv
 
 Blocks have 1024 pixels, one channel, width 20 and depth 2. Every measurement runs in a separate
-process, the cases in turn: with PyTorch's memory allocation and with ours (startup.py), with one
-thread, with two and with many more than there are cores. The floor is the number of operations over
-the measured peak of as many cores.
+process: compiled and in plain PyTorch, with PyTorch's memory allocation and with MINER's, with
+several numbers of threads. The floor is the number of operations over the measured peak.
+
+Precision compares the mean PSNR of the 1024 finest blocks of pluto.jpg (in IMAGES) at 1024x1024:
+compiled, in plain PyTorch, and with a readout solved in float64. They may differ by 0.05 dB.
 """
 
 import argparse
@@ -13,20 +16,43 @@ import ctypes
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from rows import ROOT, Value, append_row, provenance
+from statistics import median
 
 from miner.support.process import prepare
 
-N_BLOCKS, N_PIXELS, INPUTS, WIDTH, DEPTH = 64, 1024, 16, 20, 2
-SINE_COSINE = 29  # operations for a sine with its cosine: sine_cosine in vectors.h
-ADAM = 12
+if "kept" in sys.argv:
+    prepare()  # before torch is imported
+
+import torch
+from bench import reduce_pluto
+from gpu import steps
+from gpu.blocks import Case, problem_of, settings_of
+from rows import ROOT, Value, append_row, provenance
+from torch import Tensor
+
+from miner.api import compose_settings
+from miner.config.build import build_settings
+from miner.fitting.backend import EagerBackend
+from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
+from miner.fitting.readout import ClosedFormReadout
+from miner.fitting.settings import FitSettings
+from miner.images import SourceImage, open_image
+from miner.kernels.backend import CompiledBackend
+from miner.kernels.cpu.compiler import build
+from miner.models.parameters import Parameters
+from miner.signals.scratch import Scratch
+from miner.signals.signal import ArraySignal
+from miner.signals.store import LocalSignalStore
+
+N_BLOCKS, N_PIXELS, WIDTH, DEPTH = 64, 1024, 20, 2
+SINE_COSINE, ADAM = 29, 12  # operations; sine_cosine in vectors.h gives a sine with its cosine
 PEAK_WIDTH = 8 * 16  # multiply-adds of a round in peak.c
 CASES = [  # backend, memory, threads
     *(("eager", memory, 2) for memory in ("default", "kept")),
@@ -36,134 +62,90 @@ CASES = [  # backend, memory, threads
 
 
 def main() -> None:
-    """Run all cases in turn, `--repeats` times, and write a row for each."""
+    """Time all cases in turn, `--repeats` times, or compare precisions."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--results", type=Path, default=ROOT / "results" / "step.tsv")
+    parser.add_argument("what", nargs="?", choices=("step", "precision"), default="step")
+    parser.add_argument("images", type=Path, nargs="?", help="folder with pluto.jpg")
+    parser.add_argument("--repeats", type=int, help="5 of steps, 2 of precisions")
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of the rows")
     parser.add_argument("--case", nargs=3, metavar=("BACKEND", "MEMORY", "THREADS"))
-    arguments = parser.parse_args()
-    if arguments.case:
-        backend, memory, threads = arguments.case
-        print(json.dumps(evaluate(backend, memory, int(threads))))
-        return
+    options = parser.parse_args()
+    if options.case:
+        print(json.dumps(evaluate(options.case[0], options.case[2])))
+    elif options.what == "step":
+        time_cases(options.results / "step.tsv", options.repeats or 5)
+    elif options.images is None:
+        parser.error("precision needs IMAGES, the folder with pluto.jpg")
+    else:
+        compare(options.images, options.results / "precision.tsv", options.repeats or 2)
+
+
+def time_cases(path: Path, repeats: int) -> None:
+    """A row for each case, every measurement in a separate process."""
     found: dict[tuple[str, str, int], list[dict[str, float]]] = {case: [] for case in CASES}
-    for _ in range(arguments.repeats):
+    for _ in range(repeats):
         for case in CASES:
-            found[case].append(in_a_process(case))
-    for case, runs in found.items():
-        write(arguments.results, case, runs, found[("eager", "kept", case[2])])
+            command = [sys.executable, __file__, "--case", *map(str, case)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            found[case].append(json.loads(done.stdout))
+    for (backend, memory, threads), runs in found.items():
+        name = "fused" if backend == "compiled" else backend  # as in earlier rows
+        shape: dict[str, Value] = {"backend": name, "memory": memory, "threads": threads}
+        numbers = summary(threads, runs, found["eager", "kept", threads])
+        append_row(path, shape | numbers | provenance("python scripts/bench_step.py"))
+        print(backend, memory, threads, f"threads: {numbers['step_ms']:.2f} ms")
 
 
-def in_a_process(case: tuple[str, str, int]) -> dict[str, float]:
-    """Milliseconds and page faults of a step, and the peak of a core, in a separate process."""
-    command = [sys.executable, __file__, "--case", *map(str, case)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    measured: dict[str, float] = json.loads(done.stdout)
-    return measured
-
-
-def write(
-    path: Path,
-    case: tuple[str, str, int],
-    runs: list[dict[str, float]],
-    eager: list[dict[str, float]],
-) -> None:
-    """A row with the medians, and the ratio to plain PyTorch with as many threads."""
-    backend, memory, threads = case
-    step_ms = statistics.median(run["step_ms"] for run in runs)
-    peak = statistics.median(run["peak_gflops"] for run in runs)
+def summary(
+    threads: int, runs: Sequence[dict[str, float]], eager: Sequence[dict[str, float]]
+) -> dict[str, Value]:
+    """Medians, and the ratio to plain PyTorch with as many threads."""
+    step_ms = median(run["step_ms"] for run in runs)
+    n_operations = runs[0]["n_operations"]
+    peak = median(run["peak_gflops"] for run in runs)
     cores = min(threads, len(os.sched_getaffinity(0)))
-    floor_ms = 1e3 * N_BLOCKS * operations() / (cores * peak * 1e9)
-    row: dict[str, Value] = {  # columns and names of results/step.tsv
-        "kernel": "fused" if backend == "compiled" else backend,
-        "memory": memory,
-        "threads": threads,
+    floor_ms = 1e3 * N_BLOCKS * n_operations / (cores * peak * 1e9)
+    ratios = [rival["step_ms"] / run["step_ms"] for rival, run in zip(eager, runs, strict=True)]
+    return {
         "step_ms": step_ms,
         "worst_ms": max(run["step_ms"] for run in runs),
         "microseconds_per_block": 1e3 * step_ms / N_BLOCKS,
-        "page_faults_per_step": statistics.median(run["faults"] for run in runs),
-        "faster_than_eager": statistics.median(
-            rival["step_ms"] / run["step_ms"] for rival, run in zip(eager, runs, strict=True)
-        ),
-        "megaflop_per_block": operations() / 1e6,
+        "page_faults_per_step": median(run["faults"] for run in runs),
+        "faster_than_eager": median(ratios),
+        "megaflop_per_block": n_operations / 1e6,
         "peak_gflops_per_core": peak,
         "floor_ms": floor_ms,
         "times_floor": step_ms / floor_ms,
         "repeats": len(runs),
     }
-    append_row(path, row | provenance("python scripts/bench_step.py"))
-    print(
-        f"{backend} {memory} {threads} threads: {step_ms:.2f} ms, {step_ms / floor_ms:.1f} floors"
-    )
 
 
-def operations() -> int:
-    """Floating point operations of one step of one block, a multiply-add counting as two."""
-    layers = INPUTS * WIDTH + (DEPTH - 1) * WIDTH * WIDTH
-    gram = WIDTH * (WIDTH + 1) // 2 + WIDTH
-    backward = WIDTH + (DEPTH - 1) * WIDTH * WIDTH + layers
-    per_pixel = 2 * (layers + gram + WIDTH + backward) + DEPTH * WIDTH * (SINE_COSINE + 1)
-    n_parameters = (INPUTS + 1) * WIDTH + (DEPTH - 1) * (WIDTH + 1) * WIDTH + DEPTH
-    return N_PIXELS * per_pixel + ADAM * n_parameters + 2 * WIDTH**3 // 3
-
-
-def evaluate(backend: str, memory: str, threads: int) -> dict[str, float]:
-    """Time steps in this process."""
-    if memory == "kept":
-        prepare()
-    import torch
-
-    torch.set_num_threads(threads)
-    advance = make_steps(backend)
-    advance(2)
+def evaluate(backend: str, threads: str) -> dict[str, float]:
+    """Time steps on blocks of smooth noise in this process."""
+    torch.set_num_threads(int(threads))
+    coarse = 0.1 * torch.randn(N_BLOCKS, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    targets = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").flatten(2)
+    problem = problem_of(Case("default", WIDTH, depth=DEPTH), targets, settings_of(1000))
+    trainer = (CompiledBackend() if backend == "compiled" else EagerBackend()).trainer(problem)
+    trainer.advance(2)
     n_steps = 40 if backend == "compiled" else 15
     faults, began = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
-    advance(n_steps)
+    trainer.advance(n_steps)
     seconds = time.perf_counter() - began
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+    n_parameters = sum(tensor[0].numel() for tensor in problem.start.values())
+    sines = N_PIXELS * DEPTH * WIDTH * (SINE_COSINE + 1)
+    extra = sines + ADAM * n_parameters + 2 * WIDTH**3 // 3
     return {
         "step_ms": 1e3 * seconds / n_steps,
         "faults": faults / n_steps,
         "peak_gflops": peak_gflops(),
+        "n_operations": steps.operations(problem) + extra,  # of a block
     }
-
-
-def make_steps(backend: str) -> Callable[[int], None]:
-    """Blocks of smooth noise, ready to be trained."""
-    from functools import partial
-
-    import torch
-
-    from miner.fitting.backend import EagerBackend
-    from miner.fitting.criteria import ConstantSchedule, LogMSELoss
-    from miner.fitting.readout import ClosedFormReadout
-    from miner.fitting.steps import BlockProblem, StepSettings
-    from miner.kernels.backend import CompiledBackend
-    from miner.models.activations import Sine
-    from miner.models.encodings import CosineEncoding
-    from miner.models.heads import LinearHead
-    from miner.models.network import BlockMLP, BlockNetwork
-    from miner.models.parameters import repeat
-    from miner.signals.grid import coordinates
-
-    mlp = BlockMLP(CosineEncoding(INPUTS // 2), Sine(), WIDTH, DEPTH)
-    generator = torch.Generator().manual_seed(0)
-    coarse = 0.1 * torch.randn(N_BLOCKS, 1, 8, 8, generator=generator)
-    targets = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").flatten(2)
-    adam = partial(torch.optim.Adam, lr=0.02, betas=(0.9, 0.99))
-    settings = StepSettings(1000, adam, ConstantSchedule(), LogMSELoss(), None, (0,))
-    encoded = mlp.encoding(coordinates(32, (32, 32)))
-    start = repeat(mlp.draw(generator), N_BLOCKS)
-    network = BlockNetwork(mlp, LinearHead(), 1)
-    problem = BlockProblem(network, ClosedFormReadout(), settings, encoded, targets, start)
-    chosen = CompiledBackend() if backend == "compiled" else EagerBackend()
-    return chosen.trainer(problem).advance
 
 
 def peak_gflops() -> float:
     """Multiply-adds that one core does in a second, times two, in 10^9."""
-    from miner.kernels.cpu.compiler import build
-
     functions = ctypes.CDLL(str(build(Path(__file__).with_name("peak.c"))))
     functions.multiply_add.restype = ctypes.c_float
     rounds = 5_000_000
@@ -171,6 +153,45 @@ def peak_gflops() -> float:
     began = time.perf_counter()
     functions.multiply_add(ctypes.c_int64(rounds))
     return 2 * rounds * PEAK_WIDTH / (time.perf_counter() - began) / 1e9
+
+
+@dataclass(frozen=True)
+class Float64Readout(ClosedFormReadout):
+    """Gram matrix and solution in float64."""
+
+    def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
+        solved = super().solve(features.double(), targets.double(), known)
+        return {name: tensor.to(features.dtype) for name, tensor in solved.items()}
+
+
+def compare(images: Path, path: Path, repeats: int) -> None:
+    """Fit in the three ways with each seed and write a row for each."""
+    with tempfile.TemporaryDirectory() as folder:
+        reduce_pluto(images / "pluto.jpg", Path(folder) / "pluto_1024.png")
+        source = open_image(f"{folder}/pluto_1024.png", 2**33)
+    for seed in range(repeats):
+        settings = build_settings(compose_settings({"seed": seed}))
+        plain = replace(settings, backend=EagerBackend())
+        row: dict[str, Value] = {
+            "image": "pluto_1024.png",
+            "n_blocks": 1024,
+            "seed": seed,
+            "fused_db": mean_block_psnr(source, settings),
+            "eager_db": mean_block_psnr(source, plain),
+            "eager_float64_db": mean_block_psnr(source, replace(plain, readout=Float64Readout())),
+        }
+        append_row(path, row | provenance("python scripts/bench_step.py precision IMAGES"))
+        print(row)
+
+
+def mean_block_psnr(source: SourceImage, settings: FitSettings) -> float:
+    """Mean over the finest blocks of each block's PSNR in dB."""
+    signal = torch.from_numpy(source.pixels)
+    spec = make_spec(tuple(signal.shape[1:]), source.format, settings)
+    store = LocalSignalStore(signal.device, Scratch(None))
+    representation = fit_pyramid(PyramidFit(ArraySignal(source.pixels), spec, settings, store))
+    mse = spec.grid(0).block_means((representation.reconstruct().clamp(0, 1) - signal).square())
+    return float((-10 * mse.clamp(min=1e-12).log10()).mean())
 
 
 if __name__ == "__main__":

@@ -106,9 +106,9 @@ def _read_manifest(folder: Path) -> "Manifest | None":
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another") from None
     except RepresentationError as error:
-        raise ConfigError(
-            f"{error}; delete this file: the other files in its folder are used again"
-        ) from None
+        is_outdated = "fit again" in str(error)
+        remedy = "" if is_outdated else "; delete this file: its folder's shards are reused"
+        raise ConfigError(f"{error}{remedy}") from None
     if not _is_of_a_run(manifest.fit):
         raise ConfigError(f"{path}: was saved by hand and not by a run; name another folder")
     return manifest

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 
@@ -19,7 +19,10 @@ Status = Literal["finished", "failed", "unfinished", "not started"]
 
 THUMBNAIL_SIDE = 320  # most pixels along a side
 CURVE = ("level", "step", "seconds", "parameters", "psnr_db")  # columns
-_NOT_SETTINGS = ("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.", "objective.")
+_NOT_SETTINGS = (  # what changes no result, or is shown in a column of its own
+    *("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.", "objective.", "pictures."),
+    *("fitting.in_memory_mib.", "fitting.scratch_dir."),
+)
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,22 @@ class Result:
         return {
             name: value
             for name, value in self.report.items()
-            if type(value) in (int, float)
-            and abs(value) <= sys.float_info.max  # False for NaN
-            and name not in ("seed", "report_version")
+            if _is_number(value) and name not in ("seed", "report_version")
         }
 
     @property
     def curve(self) -> list[tuple[float | None, ...]]:
         """Points of numbers in the order of `CURVE`."""
         stored = _mapping(self.report.get("curve"))
-        return list(zip(*(stored.get(name, ()) for name in CURVE), strict=False))
+        columns = [stored.get(name) for name in CURVE]
+        if not all(isinstance(column, list) for column in columns):
+            return []
+        rows = zip(*(cast(list[Any], column) for column in columns), strict=False)
+        return [tuple(value if _is_number(value) else None for value in row) for row in rows]
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # False for NaN
 
 
 class NoRunsError(ValueError):

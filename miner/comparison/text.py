@@ -12,6 +12,7 @@ Cell = str | float | None
 
 _MOST_LINES = 6  # of a factor in the summary
 _NOTHING = "no two finished runs differ in it alone"
+_MAX_FAILURES, _MAX_SETTINGS = 20, 100  # in comparison.md; the TSV file and the page have all
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
@@ -69,7 +70,8 @@ def markdown(comparison: Comparison) -> str:
         if result.status != "finished"
     ]
     if failed:
-        lines += ["", "## Without a result", "", *failed]
+        lines += ["", "## Without a result", "", *failed[:_MAX_FAILURES]]
+        lines += [f"- {len(failed) - _MAX_FAILURES} more"] * (len(failed) > _MAX_FAILURES)
     return "\n".join([*lines, *_settings(comparison), *_differences(comparison), ""])
 
 
@@ -95,12 +97,14 @@ def _settings(comparison: Comparison) -> Iterator[str]:
     ]
     costs, psnr = ([means[values][name] for values in whole] for name in (COSTS[0], "psnr_db"))
     front = [whole[i] for i in pareto_front(costs, psnr)]
-    for values, runs in groups.items():
+    for values, runs in list(groups.items())[:_MAX_SETTINGS]:
         numbers = [number_text(means[values].get(metric)) for metric in metrics]
         if n_images[values] < n_all:
             numbers = [f"({number})" for number in numbers]
         counted = [str(n_images[values]), str(len(runs))]
         yield _row([*values, *counted, *numbers, "*" if values in front else ""])
+    if len(groups) > _MAX_SETTINGS:
+        yield from ("", f"{len(groups) - _MAX_SETTINGS} more settings are in comparison.tsv.")
 
 
 def _means(runs: Sequence[Result], metrics: Sequence[str]) -> dict[str, float]:

@@ -143,15 +143,15 @@ def log_comparison(
     project: str,
     group: str,
     offline: bool = True,
+    init_timeout_s: float = 5.0,
     max_page_bytes: int = 20_000_000,
 ) -> None:
     """Log a sweep's table, page and how many jobs ended how, in a run of job type `summary`.
 
     A page that is missing, or too large to upload and open quickly, is left out.
     """
-    run = start_run(
-        folder, offline, project=project, group=group, name="comparison", job_type="summary"
-    )
+    named = {"project": project, "group": group, "name": "comparison", "job_type": "summary"}
+    run = start_run(folder, offline, init_timeout_s, **named)
     page = folder / "comparison.html"
     try:
         run.log({"comparison": wandb.Table(columns=list(columns), data=_of_one_type(rows))})

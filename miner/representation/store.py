@@ -35,7 +35,10 @@ class ShardFolder:
     def refer(self, shard: Shard) -> Shard:
         """A shard whose parameters stay in its file, and are checked whenever they are read."""
         read = partial(self._stored, shard.file_name, shard.sha256)
-        return replace(shard, stored=_FileParameters(read))
+        frames = shard.frames
+        if len(frames) and not frames.any():  # as nearly always: one row in memory for all blocks
+            frames = frames.new_zeros(1, frames.shape[1]).expand_as(frames)
+        return replace(shard, frames=frames, stored=_FileParameters(read))
 
     def _read(self, name: str, sha256: str) -> Mapping[int, Parameters]:
         shard = read_shard(self.folder / name, self._spec)

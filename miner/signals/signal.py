@@ -101,8 +101,11 @@ def prefetch(
         return
     with ThreadPoolExecutor(n_readers) as executor:
         waiting: deque[Future[Tensor]] = deque()
-        for region in regions:
-            waiting.append(executor.submit(signal.read, region))
-            if len(waiting) > n_readers:
-                yield waiting.popleft().result()
-        yield from (future.result() for future in waiting)
+        try:
+            for region in regions:
+                waiting.append(executor.submit(signal.read, region))
+                if len(waiting) > n_readers:
+                    yield waiting.popleft().result()
+            yield from (future.result() for future in waiting)
+        finally:
+            executor.shutdown(cancel_futures=True)

@@ -1,7 +1,7 @@
 """The pictures of a fit: its blocks, its error, and its quality over steps and time."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -48,16 +48,23 @@ def blocks_picture(
     canvas = cv2.addWeighted(picture, 0.2, grey, 0.3, 0).astype(np.uint8)
     height, width = canvas.shape[:2]
     scale = np.array([width / sides[1], height / sides[0]] * 2)
-    placed = {
-        level: np.rint(levels[level] * scale).astype(np.int32).clip(0, [width, height] * 2)
-        for level in sorted(levels, reverse=True)
-    }
-    largest = [int((b[:, 2:] - b[:, :2]).max()) for b in placed.values() if len(b)]
-    fitting = min(largest, default=0) // (4 * len(placed))
+    end = np.array([width, height] * 2, dtype=np.int32)
+
+    def placed(boxes: Boxes) -> Iterator[Boxes]:
+        """The boxes in pixels of the canvas, in batches: a large image has millions."""
+        for batch in np.array_split(boxes, len(boxes) // _BOXES_AT_ONCE + 1):
+            yield np.rint(batch * scale).astype(np.int32).clip(0, end)
+
+    largest = [
+        max(int((batch[:, 2:] - batch[:, :2]).max()) for batch in placed(boxes))
+        for boxes in levels.values()
+        if len(boxes)
+    ]
+    fitting = min(largest, default=0) // (4 * len(levels))
     line = max(1, min(max(height, width) // _SIDE_PER_LINE, fitting))
-    for rank, (level, boxes) in enumerate(placed.items()):
-        for some in np.array_split(boxes, len(boxes) // _BOXES_AT_ONCE + 1):
-            _outline(canvas, some, rank * line, line, _rgb(level))
+    for rank, level in enumerate(sorted(levels, reverse=True)):
+        for batch in placed(levels[level]):
+            _outline(canvas, batch, rank * line, line, _rgb(level))
     return canvas
 
 

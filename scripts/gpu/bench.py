@@ -6,28 +6,27 @@ python scripts/gpu/bench.py IMAGES --rehearse           all of it, tiny, on a CP
 
 IMAGES is a folder with pluto.jpg, Road.jpg, caliterra_mosaic_8000x9000.jpg and, for the gigapixel,
 further photographs. The call ends within --minutes, and names what it had no time for. More, also
-for a machine without a network: docs/gpu.md.
+for a machine without a network: docs/how-to/gpu.md.
 """
 
 import argparse
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
+from gpu.blocks import Setup
 from gpu.checks import check
 from gpu.fits import compose, reduced, run_job
 from gpu.journal import Journal
-from gpu.plans import CHECKED, COMPOSED, MOSAIC, PLUTO, Plan, full, rehearsal
-from gpu.steps import measure_ceilings, note_resources, time_steps
+from gpu.plans import CHECKED, COMPOSED, FULL, MOSAIC, PLUTO, REHEARSAL, Plan
+from gpu.steps import note_resources, time_steps
 from rows import ROOT, Value, provenance
 
 from miner.fitting.backend import Backend
@@ -36,9 +35,6 @@ from miner.kernels.backend import TritonBackend
 PARTS = {"checks": 0.35, "steps": 0.55, "fits": 1.0, "gigapixel": 1.0}
 """Each with the share of the time at which it ends, unless it is the last requested part."""
 
-SHOWN = "python scripts/gpu/bench.py IMAGES"
-PACKAGES = ("torch", "triton", "pytorch-lightning", "numpy")
-
 
 def main(arguments: Sequence[str] | None = None, backend: Backend | None = None) -> int:
     """Run the parts in turn; returns 1 if something is wrong."""
@@ -46,15 +42,17 @@ def main(arguments: Sequence[str] | None = None, backend: Backend | None = None)
     device = torch.device("cpu" if options.rehearse else "cuda")
     if options.rehearse:
         os.environ["TRITON_INTERPRET"] = "1"  # before the programs are imported
-    plan = rehearsal() if options.rehearse else full()
-    parts = [part for part in PARTS if part in (options.part or PARTS)]
-    command = " ".join([SHOWN, *(f"--part {part}" for part in options.part or [])])
+    shown = [f"--part {part}" for part in options.part or []]
+    command = " ".join(["python scripts/gpu/bench.py IMAGES", *shown])
     journal = Journal(options.out, origin(command, options.commit, device), options.minutes)
-    print(described(device), flush=True)
+    print(journal.origin["hardware"], flush=True)
+    pictures = [options.images / name for name in CHECKED]
+    setup = Setup(backend or TritonBackend(), pictures, device, journal)
+    parts = [part for part in PARTS if part in (options.part or PARTS)]
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            folders = options.images, Path(scratch)
-            run_parts(parts, plan, *folders, device, journal, backend or TritonBackend())
+            plan = REHEARSAL if options.rehearse else FULL
+            run_parts(parts, plan, setup, options.images, Path(scratch))
     finally:
         print(f"\n{journal.summary()}", flush=True)
     return 1 if journal.failures else 0
@@ -77,35 +75,25 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def run_parts(
-    parts: Sequence[str],
-    plan: Plan,
-    images: Path,
-    scratch: Path,
-    device: torch.device,
-    journal: Journal,
-    backend: Backend,
-) -> None:
+def run_parts(parts: Sequence[str], plan: Plan, setup: Setup, images: Path, scratch: Path) -> None:
     """Run the requested parts in turn."""
-    pictures = [images / name for name in CHECKED]
 
     def time_all_steps() -> None:
-        ceilings = measure_ceilings(device, plan.copied_bytes, plan.matrix_side, journal)
-        time_steps(backend, plan.steps, pictures, device, ceilings, journal)
-        note_resources("miner.kernels.triton", journal)
+        time_steps(setup, plan.steps, plan.copied_bytes, plan.matrix_side)
+        note_resources(setup.journal)
 
     actions: dict[str, Callable[[], None]] = {
-        "checks": lambda: check(backend, plan.checks, pictures, device, journal),
+        "checks": lambda: check(setup, plan.checks),
         "steps": time_all_steps,
-        "fits": lambda: fit_all(plan, images, scratch, journal),
-        "gigapixel": lambda: fit_gigapixel(plan, images, scratch, journal),
+        "fits": lambda: fit_all(plan, images, scratch, setup.journal),
+        "gigapixel": lambda: fit_gigapixel(plan, images, scratch, setup.journal),
     }
     for part in parts:
-        journal.share = 1.0 if part == parts[-1] else PARTS[part]
-        with journal.noting(part):  # a broken program may make all later calls fail
+        setup.journal.share = 1.0 if part == parts[-1] else PARTS[part]
+        with setup.journal.noting(part):  # a broken program may make all later calls fail
             actions[part]()
-        if device.type == "cuda":
-            with journal.noting("memory released"):  # fits run in other processes
+        if setup.device.type == "cuda":
+            with setup.journal.noting("memory released"):  # fits run in other processes
                 torch.cuda.empty_cache()
 
 
@@ -128,44 +116,22 @@ def fit_gigapixel(plan: Plan, images: Path, scratch: Path, journal: Journal) -> 
 
 
 def origin(command: str, commit: str | None, device: torch.device) -> dict[str, Value]:
-    """Where and how rows were measured; `commit` None is what git says."""
+    """Where and how rows were measured; `commit` None asks git."""
     found = provenance(command)
     if device.type == "cuda":
-        gpu = f"{torch.cuda.get_device_name(device)}, driver {_query('driver_version')}"
-        found["hardware"] = f"{gpu}, torch {torch.__version__}, {_n_cores()} cores"
+        gpu = f"{torch.cuda.get_device_name(device)}, driver {driver()}"
+        n_cores = len(os.sched_getaffinity(0))
+        found["hardware"] = f"{gpu}, torch {torch.__version__}, {n_cores} cores"
     return found | {"commit": commit or found["commit"]}
 
 
-def described(device: torch.device) -> str:
-    """GPU, driver and versions, in a few lines."""
-    packages = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-    lines = [f"Python {platform.python_version()}, {packages}, {_n_cores()} cores"]
-    if device.type == "cuda":
-        found = torch.cuda.get_device_properties(device)
-        size = f"{found.total_memory / 2**30:.0f} GiB, L2 {found.L2_cache_size / 2**20:.0f} MiB"
-        lines.append(f"{found.multi_processor_count} multiprocessors, {size}")
-        lines.append(_query("name", "driver_version", "memory.total", "clocks.sm", "clocks.mem"))
-    return "\n".join(lines)
-
-
-def _query(*fields: str) -> str:
-    """What the driver reports about the first GPU."""
+def driver() -> str:
+    """The version of the first GPU's driver."""
     if shutil.which("nvidia-smi") is None:
         return "unknown"
-    command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     done = subprocess.run(command, capture_output=True, text=True)
     return (done.stdout.splitlines() or ["unknown"])[0]
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "-"
 
 
 if __name__ == "__main__":

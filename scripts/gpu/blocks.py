@@ -1,12 +1,14 @@
 """Blocks of real images with networks of one shape, for checks and for timing steps."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import torch
+from gpu.journal import Journal
 from torch import Tensor
 
 from miner.fitting.backend import Backend
@@ -14,27 +16,26 @@ from miner.fitting.block_fit import BlockFit, fit_blocks
 from miner.fitting.criteria import CosineSchedule, LogMSELoss, NoPruning
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import BlockProblem, StepSettings
-from miner.models.activations import Activation, Gaussian, Siren
+from miner.models.activations import Activation, Gaussian, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding, PositionalEncoding
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.models.parameters import repeat
 from miner.pyramids.resample import expand, reduce
 from miner.signals.grid import coordinates
 
-ACTIVE_VARIANCE = 8e-5
-"""Patches that vary less need no network."""
+ACTIVE_VARIANCE = 8e-5  # patches that vary less need no network
 
 _NETWORKS: dict[str, tuple[Readout, Encoding, Activation, bool]] = {  # signed targets or not
     "closed_form": (ClosedFormReadout(), CosineEncoding(8), Siren(7.0), True),
+    "default": (ClosedFormReadout(), CosineEncoding(8), Sine(), True),
     "gaussian": (ClosedFormReadout(), PositionalEncoding(4), Gaussian(), True),
     "sigmoid": (LearnedReadout(), PositionalEncoding(4), Gaussian(), False),
     "scaled_sine": (LearnedReadout(), PositionalEncoding(4), Gaussian(), True),
 }
 
 
-@dataclass(frozen=True)
-class Case:
-    """A shape of network: how its readout is found, and its sizes."""
+class Case(NamedTuple):
+    """A shape of network: its kind, by the readout, and its sizes."""
 
     readout: str
     width: int
@@ -42,14 +43,44 @@ class Case:
     channels: int = 1
     depth: int = 2
 
-    @property
-    def is_signed(self) -> bool:
-        """Whether targets are residuals rather than values of the image."""
-        return _NETWORKS[self.readout][3]
-
     def __str__(self) -> str:
         sizes = f"width {self.width}, patch {self.patch_size}, channels {self.channels}"
         return f"{self.readout}, {sizes}"
+
+
+class Sizes(NamedTuple):
+    """How much is measured; a launch does `n_steps` steps."""
+
+    cases: Sequence[Case]
+    n_blocks: Sequence[int]
+    n_steps: int
+    repeats: int = 1
+
+
+class Setup(NamedTuple):
+    """What is measured, with patches of which images, where; and what notes it."""
+
+    backend: Backend
+    images: Sequence[Path]
+    device: torch.device
+    journal: Journal
+
+
+def measure_cases(
+    what: str,
+    setup: Setup,
+    sizes: Sizes,
+    n_steps: int,
+    expected_s: float,
+    measure: Callable[[Case, BlockProblem], None],
+) -> None:
+    """Call `measure` for each case and number of blocks that there is time for."""
+    for case, n_blocks in product(sizes.cases, sizes.n_blocks):
+        name = f"{what} of {case}, {n_blocks} blocks"
+        if setup.journal.has_time_for(name, expected_s):
+            with setup.journal.noting(name):
+                blocks = blocks_of(case, setup.images, n_blocks, settings_of(n_steps))
+                measure(case, cast(blocks, setup.device))
 
 
 def cast(blocks: BlockProblem, kind: torch.dtype | torch.device) -> BlockProblem:
@@ -62,11 +93,7 @@ def cast(blocks: BlockProblem, kind: torch.dtype | torch.device) -> BlockProblem
 
 
 def prepared(backend: Backend, blocks: BlockProblem) -> Backend:
-    """The backend, ready for these blocks.
-
-    Raises:
-        RuntimeError: it leaves them to another one.
-    """
+    """The backend, ready for these blocks; an error if it leaves them to another one."""
     device = blocks.targets.device
     ready = backend.prepare([blocks.network], blocks.readout, blocks.steps, device)
     if type(ready) is not type(backend):
@@ -89,33 +116,35 @@ def blocks_of(
     case: Case, images: Sequence[Path], n_blocks: int, steps: StepSettings
 ) -> BlockProblem:
     """Patches of the images, as many of each; if there are too few they are repeated."""
+    parts = [active_patches(case, path) for path in images]
+    shares = [part[torch.arange(n_blocks) * len(part) // n_blocks] for part in parts]
+    return problem_of(case, torch.stack(shares, dim=1).flatten(0, 1)[:n_blocks].contiguous(), steps)
+
+
+def problem_of(case: Case, targets: Tensor, steps: StepSettings) -> BlockProblem:
+    """Blocks with targets `(B, C, P)` and equal starting values."""
     readout, encoding, activation, is_signed = _NETWORKS[case.readout]
     mlp = BlockMLP(encoding, activation, case.width, case.depth)
     network = BlockNetwork(mlp, readout.head(is_signed), case.channels)
-    parts = [active_patches(case, path) for path in images]
-    shares = [part[torch.arange(n_blocks) * len(part) // n_blocks] for part in parts]
-    targets = torch.stack(shares, dim=1).flatten(0, 1)[:n_blocks].contiguous()
     generator = torch.Generator().manual_seed(0)
     shapes = network.head.shapes(case.width, case.channels)
-    drawn = mlp.draw(generator) | readout.draw(shapes, generator)
+    start = repeat(mlp.draw(generator) | readout.draw(shapes, generator), len(targets))
     sides = (case.patch_size, case.patch_size)
     encoded = encoding(coordinates(case.patch_size, sides))
-    return BlockProblem(network, readout, steps, encoded, targets, repeat(drawn, n_blocks))
+    return BlockProblem(network, readout, steps, encoded, targets, start)
 
 
 def active_patches(case: Case, path: Path) -> Tensor:
     """All whole patches `(B, C, P)` of an image that need a network.
 
     Signed targets are the residuals of the image at half its sides, expanded.
-
-    Raises:
-        SystemExit: the image cannot be read, or none of its patches needs a network.
     """
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR if case.channels == 3 else cv2.IMREAD_GRAYSCALE)
     if pixels is None:
         raise SystemExit(f"{path}: is not a readable image; give the folder that holds it")
     picture = torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / 255
-    if case.is_signed:
+    is_signed = _NETWORKS[case.readout][-1]
+    if is_signed:
         picture = picture - expand(reduce(picture), tuple(picture.shape[1:]))
     cut = picture.unfold(1, case.patch_size, case.patch_size)
     cut = cut.unfold(2, case.patch_size, case.patch_size)

@@ -1,13 +1,10 @@
 """Whether a backend's fits are right: against the definition in float64 and against themselves."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 
 import torch
-from gpu.blocks import Case, blocks_of, cast, fit, prepared, settings_of
-from gpu.journal import Journal
+from gpu.blocks import Case, Setup, Sizes, cast, fit, measure_cases, prepared, settings_of
 from rows import Value
 from torch import Tensor
 
@@ -23,42 +20,26 @@ TF32 = 1e-2  # of the way that parameters go: several times what such products t
 EXPECTED_S = 25.0  # of one case, the kernel's compilation included
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How much is checked."""
-
-    cases: Sequence[Case]
-    n_blocks: int
-    n_steps: int
-
-
-def check(
-    backend: Backend, sizes: Sizes, images: Sequence[Path], device: torch.device, journal: Journal
-) -> None:
+def check(setup: Setup, sizes: Sizes) -> None:
     """A row for each case; what is wrong is noted as a failure."""
-    worst: float | None = None
-    for case in sizes.cases:
-        if not journal.has_time_for(f"check of {case}", EXPECTED_S):
-            continue
-        with journal.noting(f"check of {case}"):
-            steps = settings_of(sizes.n_steps)
-            blocks = cast(blocks_of(case, images, sizes.n_blocks, steps), device)
-            numbers, wrong = checked(backend, blocks)
-            worst = max(worst or 0.0, numbers["difference_db"])
-            journal.row("checks", _shape(case, sizes) | numbers)
-            for each in wrong:
-                journal.fail(f"{case}: {each}")
-    most = max_difference_db(sizes.n_blocks)
-    is_met = worst is not None and worst <= most
-    bound = f"at most {most:.2g} dB over {sizes.n_blocks} blocks"
-    journal.target("mean PSNR against float64, largest of the cases", bound, worst, is_met)
+    (n_blocks,) = sizes.n_blocks
+    differences: list[float] = []
 
+    def measure(case: Case, blocks: BlockProblem) -> None:
+        numbers, wrong = checked(setup.backend, blocks)
+        differences.append(numbers["difference_db"])
+        shape: dict[str, Value] = {
+            "readout": case.readout, "width": case.width, "patch_size_px": case.patch_size,
+            "channels": case.channels, "n_blocks": n_blocks, "n_steps": sizes.n_steps,
+        }  # fmt: skip
+        setup.journal.row("checks", shape | numbers)
+        for each in wrong:
+            setup.journal.fail(f"{case}: {each}")
 
-def _shape(case: Case, sizes: Sizes) -> dict[str, Value]:
-    return {
-        "readout": case.readout, "width": case.width, "patch_size_px": case.patch_size,
-        "channels": case.channels, "n_blocks": sizes.n_blocks, "n_steps": sizes.n_steps,
-    }  # fmt: skip
+    measure_cases("check", setup, sizes, sizes.n_steps, EXPECTED_S, measure)
+    most, worst = max_difference_db(n_blocks), max(differences, default=None)
+    bound = f"at most {most:.2g} dB over {n_blocks} blocks"
+    setup.journal.target("mean PSNR against float64, largest of the cases", bound, worst, most)
 
 
 def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], list[str]]:
@@ -66,16 +47,17 @@ def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], l
     backend, eager = prepared(backend, blocks), EagerBackend()
     expected = fit(eager, cast(blocks, torch.float64))
     single, found = fit(eager, blocks), fit(backend, blocks)
-    difference = abs(mean_psnr_db(found.mse) - mean_psnr_db(expected.mse))
+    difference = apart_db(found.mse, expected.mse)
     off, usual = distances(backend, blocks)
-    again, poisoned = fit(backend, blocks), poisoned_fit(backend, blocks)
+    outputs = backend.outputs(blocks.network, found.parameters, blocks.encoded)
+    apart = apart_db((outputs - blocks.targets).square().mean(dim=(1, 2)), found.mse)
     rows = torch.arange(0, len(blocks.targets), 7, device=blocks.targets.device)
     some = blocks._replace(targets=blocks.targets[rows], start=select(blocks.start, rows))
-    part, apart = fit(backend, some), outputs_apart(backend, blocks, found)
+    again, poisoned, part = fit(backend, blocks), poisoned_fit(backend, blocks), fit(backend, some)
     numbers = {
         "psnr_db": mean_psnr_db(expected.mse),
         "difference_db": difference,
-        "float32_difference_db": abs(mean_psnr_db(single.mse) - mean_psnr_db(expected.mse)),
+        "float32_difference_db": apart_db(single.mse, expected.mse),
         "parameters_off": off,
         "float32_parameters_off": usual,
         "outputs_apart_db": apart,
@@ -119,13 +101,6 @@ def _largest(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> Tensor:
     return torch.cat(apart, dim=1).abs().amax(dim=1).clamp(min=1e-12)
 
 
-def outputs_apart(backend: Backend, blocks: BlockProblem, found: BlockFit) -> float:
-    """Mean PSNR of what the backend renders against that of the errors the fit measured."""
-    outputs = backend.outputs(blocks.network, found.parameters, blocks.encoded)
-    mse = (outputs - blocks.targets).square().mean(dim=(1, 2))
-    return abs(mean_psnr_db(mse) - mean_psnr_db(found.mse))
-
-
 def poisoned_fit(backend: Backend, blocks: BlockProblem) -> BlockFit:
     """A fit in memory that is NaN wherever PyTorch returns it unwritten."""
     was_on = torch.are_deterministic_algorithms_enabled()
@@ -140,6 +115,11 @@ def mean_psnr_db(mse: Tensor) -> float:
     """Mean over blocks; infinite where an error is no number, so that nothing passes."""
     psnr = float((-10 * mse.double().log10()).mean())
     return psnr if math.isfinite(psnr) else math.inf
+
+
+def apart_db(one: Tensor, two: Tensor) -> float:
+    """The difference of the mean PSNR of two fits' errors."""
+    return abs(mean_psnr_db(one) - mean_psnr_db(two))
 
 
 def same_bits(one: BlockFit, two: BlockFit, rows: Tensor | None = None) -> bool:

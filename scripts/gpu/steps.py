@@ -3,40 +3,26 @@
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from gpu.blocks import Case, blocks_of, cast, prepared, settings_of
+from gpu.blocks import Case, Setup, Sizes, measure_cases, prepared
 from gpu.journal import Journal
 from rows import Value
 
 from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.steps import BlockProblem
 
-_REPEATS = 10  # of a ceiling
 MOST_FLOORS = 4.0
 TARGET = Case("closed_form", width=20)  # the reference's width and patches
 WARM_UPS = 2
+MOST_EAGER_BLOCKS = 4096  # PyTorch keeps all layers of all of them
 EXPECTED_S = 20.0  # of one case, the kernel's compilation included
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What is timed; a launch takes `n_steps` steps."""
-
-    cases: Sequence[Case]
-    n_blocks: Sequence[int]
-    n_steps: int
-    repeats: int
-    most_eager_blocks: int = 4096  # PyTorch keeps all layers of all of them
-
-
-@dataclass(frozen=True)
-class Ceilings:
+class Ceilings(NamedTuple):
     """Bytes per second, read and written, and operations per second in the two precisions."""
 
     copy: float
@@ -44,64 +30,44 @@ class Ceilings:
     tf32: float
 
 
-def time_steps(
-    backend: Backend,
-    sizes: Sizes,
-    images: Sequence[Path],
-    device: torch.device,
-    ceilings: Ceilings,
-    journal: Journal,
-) -> None:
-    """A row for each shape and number of blocks."""
-    of_target: float | None = None
-    for case in sizes.cases:
-        for n_blocks in sizes.n_blocks:
-            what = f"steps of {case}, {n_blocks} blocks"
-            if not journal.has_time_for(what, EXPECTED_S):
-                continue
-            with journal.noting(what):
-                n_steps = sizes.n_steps * (1 + WARM_UPS + sizes.repeats)
-                blocks = blocks_of(case, images, n_blocks, settings_of(n_steps))
-                blocks = cast(blocks, device)
-                row = timed(backend, case, blocks, sizes, device, ceilings)
-                journal.row("steps", _shape(backend, case, n_blocks, sizes) | row)
-                if case == TARGET:  # the largest number of blocks is last
-                    of_target = row["times_floor"]
-    is_met = of_target is not None and of_target <= MOST_FLOORS
+def time_steps(setup: Setup, sizes: Sizes, copied_bytes: int, matrix_side: int) -> None:
+    """A row for each ceiling, and for each shape and number of blocks."""
+    ceilings = measure_ceilings(setup.device, copied_bytes, matrix_side, setup.journal)
+    found: dict[Case, float] = {}
+
+    def measure(case: Case, blocks: BlockProblem) -> None:
+        shape: dict[str, Value] = {
+            "backend": type(setup.backend).__name__, "readout": case.readout, "width": case.width,
+            "depth": case.depth, "patch_size_px": case.patch_size, "channels": case.channels,
+            "n_blocks": len(blocks.targets), "steps_per_launch": sizes.n_steps,
+        }  # fmt: skip
+        row = timed(setup.backend, blocks, sizes, ceilings)
+        setup.journal.row("steps", shape | row)
+        found[case] = row["times_floor"]  # the largest number of blocks is last
+
+    n_steps = sizes.n_steps * (1 + WARM_UPS + sizes.repeats)
+    measure_cases("steps", setup, sizes, n_steps, EXPECTED_S, measure)
     what = f"step over the larger floor, {TARGET}"
-    journal.target(what, f"at most {MOST_FLOORS:g}", of_target, is_met)
-
-
-def _shape(backend: Backend, case: Case, n_blocks: int, sizes: Sizes) -> dict[str, Value]:
-    return {
-        "backend": type(backend).__name__, "readout": case.readout, "width": case.width,
-        "depth": case.depth, "patch_size_px": case.patch_size, "channels": case.channels,
-        "n_blocks": n_blocks, "steps_per_launch": sizes.n_steps,
-    }  # fmt: skip
+    setup.journal.target(what, f"at most {MOST_FLOORS:g}", found.get(TARGET), MOST_FLOORS)
 
 
 def timed(
-    backend: Backend,
-    case: Case,
-    blocks: BlockProblem,
-    sizes: Sizes,
-    device: torch.device,
-    ceilings: Ceilings,
+    backend: Backend, blocks: BlockProblem, sizes: Sizes, ceilings: Ceilings
 ) -> dict[str, float]:
     """Times of a step of all blocks, in milliseconds, and the floors."""
-    n_eager = min(len(blocks.targets), sizes.most_eager_blocks)
+    n_blocks = len(blocks.targets)
+    n_eager = min(n_blocks, MOST_EAGER_BLOCKS)
     start = {name: tensor[:n_eager] for name, tensor in blocks.start.items()}
     few = blocks._replace(targets=blocks.targets[:n_eager], start=start)
-    first_ms, step_ms = step_times(backend, blocks, sizes, device)
-    _, eager_ms = step_times(EagerBackend(), few, sizes, device)
-    eager_ms *= len(blocks.targets) / len(few.targets)
-    n_operations = operations(case, n_inputs=len(blocks.encoded)) * len(blocks.targets)
+    first_ms, step_ms = step_times(backend, blocks, sizes)
+    eager_ms = step_times(EagerBackend(), few, sizes)[1] * n_blocks / n_eager
+    n_operations = operations(blocks) * n_blocks
     arithmetic_ms = 1e3 * n_operations / ceilings.float32
     bytes_ms = 1e3 * bytes_per_launch(blocks) / sizes.n_steps / ceilings.copy
     return {
         "first_launch_s": first_ms / 1e3,
         "step_ms": step_ms,
-        "microseconds_per_block": 1e3 * step_ms / len(blocks.targets),
+        "microseconds_per_block": 1e3 * step_ms / n_blocks,
         "tflop_per_s": n_operations / step_ms / 1e9,
         "eager_ms": eager_ms,
         "faster_than_eager": eager_ms / step_ms,
@@ -112,10 +78,9 @@ def timed(
     }
 
 
-def step_times(
-    backend: Backend, blocks: BlockProblem, sizes: Sizes, device: torch.device
-) -> tuple[float, float]:
+def step_times(backend: Backend, blocks: BlockProblem, sizes: Sizes) -> tuple[float, float]:
     """Milliseconds of the first launch, which may compile, and of a step in a later one."""
+    device = blocks.targets.device
     steps = prepared(backend, blocks).trainer(blocks)
     first = milliseconds(device, lambda: steps.advance(sizes.n_steps))
     later = median_ms(device, lambda: steps.advance(sizes.n_steps), sizes.repeats, WARM_UPS)
@@ -138,7 +103,7 @@ def milliseconds(device: torch.device, action: Callable[[], object]) -> float:
 
 
 def median_ms(
-    device: torch.device, action: Callable[[], object], repeats: int, warm_ups: int = 2
+    device: torch.device, action: Callable[[], object], repeats: int = 10, warm_ups: int = 2
 ) -> float:
     """Median time of a call, after some that do not count."""
     for _ in range(warm_ups):
@@ -148,56 +113,39 @@ def median_ms(
 
 def measure_ceilings(device: torch.device, n_bytes: int, side: int, journal: Journal) -> Ceilings:
     """Copy `n_bytes` and multiply two matrices of `side` squared random numbers; a row for each."""
-    ceilings = Ceilings(
-        copy=_copied(device, n_bytes),
-        float32=_multiplied(device, side, "highest"),
-        tf32=_multiplied(device, side, "high"),
-    )
-    journal.row("ceilings", {"what": "copy, TB/s read and written", "value": ceilings.copy / 1e12})
-    journal.row("ceilings", {"what": "float32 products, TFLOP/s", "value": ceilings.float32 / 1e12})
-    journal.row("ceilings", {"what": "tf32 products, TFLOP/s", "value": ceilings.tf32 / 1e12})
+    source = torch.zeros(n_bytes, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    copy = 2e3 * n_bytes / median_ms(device, lambda: target.copy_(source))
+    one, two = (torch.randn(side, side, device=device) for _ in range(2))
+    product = torch.empty_like(one)
+    rates: list[float] = []
+    before = torch.get_float32_matmul_precision()
+    for precision in ("highest", "high"):
+        torch.set_float32_matmul_precision(precision)
+        rates.append(2e3 * side**3 / median_ms(device, lambda: torch.mm(one, two, out=product)))
+    torch.set_float32_matmul_precision(before)
+    ceilings = Ceilings(copy, *rates)
+    names = ("copy, TB/s read and written", "float32 products, TFLOP/s", "tf32 products, TFLOP/s")
+    for name, value in zip(names, ceilings, strict=True):
+        journal.row("ceilings", {"what": name, "value": value / 1e12})
     return ceilings
 
 
-def _copied(device: torch.device, n_bytes: int) -> float:
-    source = torch.zeros(n_bytes, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    ms = median_ms(device, lambda: target.copy_(source), _REPEATS)
-    return 2 * n_bytes / ms * 1e3
-
-
-def _multiplied(device: torch.device, side: int, precision: str) -> float:
-    one, two = (torch.randn(side, side, device=device) for _ in range(2))
-    product = torch.empty_like(one)
-    with _matmul_precision(precision):
-        ms = median_ms(device, lambda: torch.mm(one, two, out=product), _REPEATS)
-    return 2 * side**3 / ms * 1e3
-
-
-@contextmanager
-def _matmul_precision(precision: str) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def operations(case: Case, n_inputs: int) -> int:
+def operations(blocks: BlockProblem) -> int:
     """The least that one step of one block computes, a multiply-add counting as two.
 
-    Only the definition's products count, at the network's own widths; sines, the optimiser's update
+    Only the definition's products count, at the network's own widths; sines, the optimizer's update
     and the solution of the readout's system are extra. A Gram matrix is symmetric and counts once.
     """
-    H, C = case.width, case.channels
-    inner = (case.depth - 1) * H * H
-    layers = n_inputs * H + inner
+    mlp = blocks.network.mlp
+    H, C = mlp.width, blocks.network.n_channels
+    inner = (mlp.depth - 1) * H * H
+    layers = len(blocks.encoded) * H + inner
     backward = layers + inner + H * C  # weights, features between layers, last features
-    outputs = H * C
     # Solved for: Gram matrix, products with the targets. Trained: its gradient.
-    readout = H * (H + 1) // 2 + H * C if case.readout == "closed_form" else H * C
-    return 2 * case.patch_size**2 * (layers + outputs + readout + backward)
+    is_solved = isinstance(blocks.readout, ClosedFormReadout)
+    readout = H * (H + 1) // 2 + H * C if is_solved else H * C
+    return 2 * blocks.targets.shape[-1] * (layers + H * C + readout + backward)
 
 
 def bytes_per_launch(blocks: BlockProblem) -> int:
@@ -206,36 +154,23 @@ def bytes_per_launch(blocks: BlockProblem) -> int:
     Targets and coordinates are read; parameters and both moments are read and written.
     """
     n_trained = sum(tensor.numel() for tensor in blocks.start.values())
-    numbers = blocks.targets.numel() + blocks.encoded.numel()
-    return 4 * (numbers + 2 * (1 + 2) * n_trained)
+    return 4 * (blocks.targets.numel() + blocks.encoded.numel() + 2 * (1 + 2) * n_trained)
 
 
-def note_resources(package: str, journal: Journal) -> None:
-    """A row for each program below a package that Triton compiled in this process."""
-    for name, compiled in compiled_kernels(package):
-        row: dict[str, Value] = {
-            "program": name,
-            "sizes": _sizes(compiled.src),
-            "n_warps": compiled.metadata.num_warps,
-            "n_registers": compiled.n_regs,
-            "n_spills": compiled.n_spills,
-            "shared_bytes": compiled.metadata.shared,
-        }
-        journal.row("kernels", row)
-
-
-def _sizes(source: Any) -> str:
-    """What a program was compiled for."""
-    names = source.fn.arg_names
-    return " ".join(f"{names[at[0]]}={value}" for at, value in source.constants.items())
-
-
-def compiled_kernels(package: str) -> list[tuple[str, Any]]:
-    """Triton's compiled programs of the imported modules below a package, by name."""
-    found: dict[int, tuple[str, Any]] = {}
-    for module_name, module in list(sys.modules.items()):
-        if module_name == package or module_name.startswith(f"{package}."):
-            for name, value in vars(module).items():
-                for caches in getattr(value, "device_caches", {}).values():  # of a JITFunction
-                    found |= {id(each): (name, each) for each in caches[0].values()}
-    return list(found.values())
+def note_resources(journal: Journal, module: str = "miner.kernels.triton.programs") -> None:
+    """A row for each of a module's programs that Triton compiled in this process."""
+    programs = sys.modules.get(module)
+    for program in ("train_blocks", "render_blocks"):
+        caches = getattr(getattr(programs, program, None), "device_caches", {})
+        for compiled in (each for cache in caches.values() for each in cache[0].values()):
+            names, constants = compiled.src.fn.arg_names, compiled.src.constants
+            sizes = (f"{names[at[0]]}={value}" for at, value in constants.items())
+            row = {
+                "program": program,
+                "sizes": " ".join(sizes),
+                "n_warps": compiled.metadata.num_warps,
+                "n_registers": compiled.n_regs,
+                "n_spills": compiled.n_spills,
+                "shared_bytes": compiled.metadata.shared,
+            }
+            journal.row("kernels", row)

@@ -2,9 +2,8 @@
 
 python scripts/gpu/wheels.py THERE [--python 3.12] [--folder wheels]
 
-THERE is what `pip list --format=freeze` prints on that machine (or names, one a line). The
-dependencies of pyproject.toml, at the versions of constraints.txt, are followed until a package
-that the machine has. Docs: docs/gpu.md.
+THERE is what `pip list --format=freeze` prints on that machine. Versions are those of
+constraints.txt; see docs/how-to/gpu.md.
 """
 
 import argparse
@@ -25,16 +24,13 @@ from rows import ROOT
 
 LEFT_OUT = {  # package: what does without it
     "hydra-joblib-launcher": "only sweeps with hydra/launcher=joblib need it",
-    "itables": "only python -m miner.compare needs it",
+    **dict.fromkeys(("itables", "plotly"), "only python -m miner.compare needs it"),
     "openexr": "only OpenEXR files need it",
-    "plotly": "only python -m miner.compare needs it",
     "wandb": "only logger=wandb needs it",
     "zarr": "only Zarr arrays need it",
     "ziglang": "the system's C compiler does as well, and a GPU needs none",
 }
-_GLIBCS = (17, 24, 26, 27, 28)
-_PLATFORMS = ("manylinux2014_x86_64", *(f"manylinux_2_{minor}_x86_64" for minor in _GLIBCS))
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+PLATFORMS = ["manylinux2014", *(f"manylinux_2_{minor}" for minor in (17, 24, 26, 27, 28))]
 
 
 def main() -> None:
@@ -53,25 +49,22 @@ def main() -> None:
     arguments.folder.mkdir(parents=True)
     for name, version in pinned(wanted, (ROOT / "constraints.txt").read_text()).items():
         fetch(f"{name}=={version}", arguments.folder, arguments.python)
-    wheels = sorted(arguments.folder.glob("*.whl"))
-    for wheel in wheels:
-        print(f"{wheel.stat().st_size / 2**20:6.2f} MiB  {wheel.name}")
-    total = sum(wheel.stat().st_size for wheel in wheels)
-    print(f"{total / 2**20:6.2f} MiB  in all, in {arguments.folder}")
+    sizes = [wheel.stat().st_size for wheel in arguments.folder.glob("*.whl")]
+    print(f"{len(sizes)} wheels, {sum(sizes) / 2**20:.2f} MiB, in {arguments.folder}")
     for name in sorted(LEFT_OUT.keys() - there):
         print(f"left out: {name}, {LEFT_OUT[name]}")
 
 
 def names_in(listing: str) -> set[str]:
     """Canonical names of the packages in a list, one a line, whatever follows the name."""
-    starts = (_NAME.match(line.strip()) for line in listing.splitlines())
+    starts = (re.match(r"[A-Za-z0-9][\w.-]*", line.strip()) for line in listing.splitlines())
     return {canonicalize_name(start.group()) for start in starts if start}
 
 
 def lacking(dependencies: Iterable[str], there: Set[str], python: str) -> list[str]:
     """Names that the dependencies need, directly or not, and the machine does not have.
 
-    What needs what is read from the packages of the environment that this runs in.
+    The packages of this script's environment say what needs what.
     """
     environment = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
     found: list[str] = []
@@ -87,11 +80,7 @@ def lacking(dependencies: Iterable[str], there: Set[str], python: str) -> list[s
 
 
 def pinned(names: Iterable[str], constraints: str) -> dict[str, str]:
-    """The version of each name that the constraints hold.
-
-    Raises:
-        SystemExit: one of them has none.
-    """
+    """The version of each name that the constraints hold; exits if one has none."""
     lines = (line.partition("==") for line in constraints.splitlines() if "==" in line)
     versions = {str(canonicalize_name(name)): version for name, _, version in lines}
     missing = [name for name in names if name not in versions]
@@ -103,7 +92,7 @@ def pinned(names: Iterable[str], constraints: str) -> dict[str, str]:
 def fetch(package: str, folder: Path, python: str) -> None:
     """Download a wheel for Linux on x86-64, or build it where only source is offered."""
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    platforms = [f"--platform={platform}" for platform in _PLATFORMS]
+    platforms = [f"--platform={platform}_x86_64" for platform in PLATFORMS]
     binary = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp"]
     download = [*pip, "download", "--no-deps", *binary, *platforms, "-d", str(folder), package]
     if subprocess.run(download, capture_output=True, check=False).returncode != 0:

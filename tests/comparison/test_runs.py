@@ -7,7 +7,7 @@ import pytest
 from fake_runs import write_content, write_killed, write_run
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.runs import NoRunsError, Result, read_results
+from miner.comparison.runs import CURVE, NoRunsError, Result, read_results
 from miner.support.run_files import Plan, PlannedJob, write_plan
 
 
@@ -83,6 +83,22 @@ def test_fields_of_unexpected_types_are_ignored(tmp_path: Path) -> None:
     }
     result = read_one(write_content(tmp_path / "a", json.dumps(odd)))
     assert (result.overrides, result.numbers, result.curve) == ({}, {}, [])
+
+
+def test_a_curve_of_odd_columns_does_no_harm(tmp_path: Path) -> None:
+    columns = {name: [1, 2] for name in CURVE}
+    for number, odd in enumerate((5, "text", None, {"a": 1})):
+        report = {"report_version": 2, "curve": columns | {"step": odd}}
+        result = read_one(write_content(tmp_path / str(number), json.dumps(report)))
+        assert result.curve == []
+    report = json.dumps({"report_version": 2, "curve": columns | {"psnr_db": [3, "x"]}})
+    result = read_one(write_content(tmp_path / "last", report))
+    assert [point[-1] for point in result.curve] == [3, None]
+
+
+def test_settings_that_change_no_result_are_no_settings(tmp_path: Path) -> None:
+    config = {"pictures": False, "fitting": {"in_memory_mib": 1, "scratch_dir": "a", "x": 2}}
+    assert read_one(write_run(tmp_path / "a", config=config)).settings.keys() == {"fitting.x"}
 
 
 def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path) -> None:

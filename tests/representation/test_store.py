@@ -1,5 +1,6 @@
 """Shards are found by their blocks, read when they are needed, and written by several processes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from thread_ranks import ThreadRank, in_threads
 from miner.engine.module import refuse_differences
 from miner.representation import MANIFEST, FolderStore, load, read_manifest
 from miner.representation.render import ShardIndex
+from miner.representation.store import ShardFolder
 from miner.support.errors import ConfigError, RepresentationError
 
 SPEC = make_spec((40, 36), n_levels=2)
@@ -123,3 +125,11 @@ def test_ranks_that_would_make_other_bits_are_refused(other: tuple[str, str], wo
     with pytest.raises(ConfigError, match=words):
         in_threads(2, work)
     in_threads(1, work)
+
+
+def test_frames_that_are_all_zero_take_no_memory_for_each_block(tmp_path: Path) -> None:
+    (shard, *_) = random_representation(SPEC).shards[0]
+    given = replace(shard, frames=torch.zeros_like(shard.frames))
+    frames = ShardFolder(tmp_path, SPEC).refer(given).frames
+    assert torch.equal(frames, given.frames)
+    assert frames.untyped_storage().nbytes() == frames[0].numel() * frames.element_size()

@@ -1,5 +1,6 @@
 """What the GPU benchmark counts, and what it finds wrong with a backend."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from gpu import blocks, checks, steps
-from gpu.blocks import Case
+from gpu.blocks import Case, Setup, Sizes
 from gpu.journal import Journal
 from gpu.plans import CHECKED
+from torch import Tensor
 
 from miner.fitting.backend import EagerBackend
 from miner.fitting.steps import BlockProblem, BlockTrainer
@@ -24,12 +26,14 @@ def problem(images: Path) -> BlockProblem:
     return blocks.blocks_of(SMALL, [images / "Road.jpg"], 30, blocks.settings_of(10))
 
 
-@pytest.mark.parametrize(("readout", "multiply_adds"), [("closed_form", 33), ("sigmoid", 30)])
+@pytest.mark.parametrize(("readout", "multiply_adds"), [("closed_form", 85), ("sigmoid", 82)])
 def test_operations_are_those_counted_by_hand(readout: str, multiply_adds: int) -> None:
-    # 3 inputs, 2 layers of 2 features: 6 + 4 forward, 2 outputs, 6 + 4 + 4 + 2 backward;
-    # 3 different entries of the Gram matrix and 2 of its right side, or 2 of a gradient
+    # 16 inputs, 2 layers of 2 features: 32 + 4 forward, 2 outputs, 32 + 4 + 4 + 2 backward; 3
+    # different entries of the Gram matrix and 2 of its right side, or 2 of a gradient
     case = Case(readout, width=2, patch_size=2)
-    assert steps.operations(case, n_inputs=3) == 2 * 4 * multiply_adds
+    problem = blocks.problem_of(case, torch.zeros(1, 1, 4), blocks.settings_of(1))
+    n_operations = steps.operations(problem._replace(encoded=torch.zeros(16, 4)))
+    assert n_operations == 2 * 4 * multiply_adds
 
 
 def test_bytes_are_those_counted_by_hand(problem: BlockProblem) -> None:
@@ -42,55 +46,40 @@ def test_flat_patches_are_not_among_the_blocks(tmp_path: Path) -> None:
     pixels = np.full((16, 24), 100, np.uint8)
     pixels[3, 12] = 200
     cv2.imwrite(str(tmp_path / "dot.png"), pixels)
-    (patch,) = blocks.active_patches(replace(SMALL, readout="sigmoid"), tmp_path / "dot.png")
+    (patch,) = blocks.active_patches(SMALL._replace(readout="sigmoid"), tmp_path / "dot.png")
     expected = torch.from_numpy(pixels[:8, 8:16].reshape(1, -1)) / 255
     torch.testing.assert_close(patch, expected)
 
 
-def test_residuals_are_what_the_coarser_level_leaves_over(images: Path) -> None:
-    residuals = blocks.active_patches(SMALL, images / "Road.jpg")
-    assert residuals.mean().abs() < 1e-3
-    assert residuals.min() < -0.01
-
-
-def test_images_are_all_among_the_blocks(images: Path) -> None:
+def test_all_images_are_among_the_blocks(images: Path) -> None:
     names = [images / name for name in CHECKED]
-    case = Case("sigmoid", 3, patch_size=8)
-    targets = blocks.blocks_of(case, names, 7, blocks.settings_of(1)).targets
-    first, second = (blocks.active_patches(case, name) for name in names)
-    assert torch.equal(targets[0], first[0])
-    assert torch.equal(targets[1], second[0])
+    targets = blocks.blocks_of(SMALL, names, 7, blocks.settings_of(1)).targets
+    first, second = (blocks.active_patches(SMALL, name) for name in names)
+    assert torch.equal(targets[:2], torch.stack([first[0], second[0]]))
+    assert first.mean().abs() < 1e-3  # residuals
+    assert first.min() < -0.01
 
 
-def test_an_image_without_detail_is_refused(tmp_path: Path) -> None:
+def test_images_without_blocks_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "flat.png"), np.full((16, 16), 9, np.uint8))
     with pytest.raises(SystemExit, match="no patch of 8 pixels that needs a network"):
         blocks.active_patches(SMALL, tmp_path / "flat.png")
-
-
-def test_a_missing_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="give the folder"):
         blocks.active_patches(SMALL, tmp_path / "none.png")
 
 
 @dataclass(frozen=True)
 class Wrong(EagerBackend):
-    """Plain PyTorch with an error."""
+    """Plain PyTorch with other targets or another rate, but not in float64."""
 
-    fault: str
+    change: Callable[[Tensor], Tensor]
+    rate: float = 1.0
 
     def trainer(self, problem: BlockProblem) -> BlockTrainer:
-        targets, settings = problem.targets, problem.steps
-        if targets.dtype == torch.float32:
-            if self.fault == "other targets":
-                targets = 0.5 * targets
-            elif self.fault == "other rate":
-                settings = replace(settings, rate=1.1)
-            elif self.fault == "batch":
-                targets = targets * (1 + 1e-4 * len(targets))
-            elif self.fault == "unwritten memory":
-                targets = targets + 0 * torch.empty(4096).mean()
-        return super().trainer(problem._replace(targets=targets, steps=settings))
+        if problem.targets.dtype == torch.float32:
+            settings = replace(problem.steps, rate=self.rate)
+            problem = problem._replace(targets=self.change(problem.targets), steps=settings)
+        return super().trainer(problem)
 
 
 def test_plain_pytorch_passes_all_checks(problem: BlockProblem) -> None:
@@ -100,36 +89,34 @@ def test_plain_pytorch_passes_all_checks(problem: BlockProblem) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("backend", "said"),
     [
-        ("other targets", "dB from float64"),
-        ("other rate", "off after"),
-        ("batch", "fitted alone"),
-        ("unwritten memory", "nothing wrote"),
+        (Wrong(lambda targets: 0.5 * targets), "dB from float64"),
+        (Wrong(lambda targets: targets, rate=1.1), "off after"),
+        (Wrong(lambda targets: targets * (1 + 1e-4 * len(targets))), "fitted alone"),
+        (Wrong(lambda targets: targets + 0 * torch.empty(4096).mean()), "nothing wrote"),
     ],
+    ids=["targets", "rate", "batch", "unwritten memory"],
 )
-def test_errors_are_found(problem: BlockProblem, fault: str, said: str) -> None:
-    _, wrong = checks.checked(Wrong(fault), problem)
+def test_errors_are_found(problem: BlockProblem, backend: Wrong, said: str) -> None:
+    _, wrong = checks.checked(backend, problem)
     assert any(said in each for each in wrong), wrong
 
 
 def test_steps_are_timed_against_the_larger_floor(problem: BlockProblem) -> None:
-    sizes = steps.Sizes((SMALL,), (30,), n_steps=2, repeats=1)
+    sizes = Sizes([SMALL], [30], n_steps=2)
     slow_sums = steps.Ceilings(copy=1e12, float32=1e6, tf32=1e6)
-    cpu = torch.device("cpu")
-    row = steps.timed(EagerBackend(), SMALL, problem, sizes, cpu, slow_sums)
-    n_operations = 30 * steps.operations(SMALL, 16)
-    assert row["arithmetic_floor_ms"] == pytest.approx(1e-3 * n_operations)
+    row = steps.timed(EagerBackend(), problem, sizes, slow_sums)
+    assert row["arithmetic_floor_ms"] == pytest.approx(30 * steps.operations(problem) / 1e3)
     assert row["times_floor"] == pytest.approx(row["step_ms"] / row["arithmetic_floor_ms"])
 
 
 def test_a_case_that_fails_does_not_stop_the_next(images: Path) -> None:
     journal = Journal(None, {}, minutes=1)
-    sizes = checks.Sizes((replace(SMALL, readout="none"), SMALL), n_blocks=4, n_steps=2)
-    pictures = [images / "Road.jpg"]
-    checks.check(EagerBackend(), sizes, pictures, torch.device("cpu"), journal)
+    setup = Setup(EagerBackend(), [images / "Road.jpg"], torch.device("cpu"), journal)
+    checks.check(setup, Sizes([SMALL._replace(readout="none"), SMALL], [4], n_steps=2))
     assert "KeyError" in journal.failures[0]
-    assert journal.targets[0].found is not None
+    assert "met           mean PSNR" in journal.summary()
 
 
 def test_a_backend_that_leaves_the_work_to_another_is_a_failure(problem: BlockProblem) -> None:
