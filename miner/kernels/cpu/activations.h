@@ -7,8 +7,6 @@
 
 enum { GAUSSIAN, SINE, SIREN, RELU, GABOR, FINER };
 
-INLINE int has_shape(int64_t activation) { return activation == GABOR; }
-
 // Trained numbers of a layer besides weights and biases.
 INLINE int n_numbers(int64_t activation) {
   return activation == GABOR ? 2 : activation == SIREN || activation == RELU ? 0 : 1;

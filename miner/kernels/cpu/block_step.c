@@ -53,7 +53,7 @@ static void backpropagate(const Work *w, Workspace *s, int t, const float *resid
     for (int i = 0; i < s->tile; i += LANES) {
       const vec delta = load(s->delta + i);
       store(dvalues + i, delta * load(dvalues + i));
-      if (has_shape(w->activation)) shape_sums[l] += delta * load(dshapes + i);
+      if (w->activation == GABOR) shape_sums[l] += delta * load(dshapes + i);
     }
   }
 }
@@ -107,7 +107,7 @@ static float backward(const Work *w, Workspace *s, const float *targets, float a
   for (int l = 0; l < s->depth; l++) {
     const int from = offset_of(w, s, l), n = inputs_of(s, l) * s->width;
     for (int i = 0; i < n; i++) s->grads[from + i] = sum(*sums++);
-    if (has_shape(w->activation)) s->grads[from + n + s->width + 1] = sum(shape_sums[l]);
+    if (w->activation == GABOR) s->grads[from + n + s->width + 1] = sum(shape_sums[l]);
   }
   if (!w->solved) {
     for (int i = 0; i < s->width * s->channels; i++)
