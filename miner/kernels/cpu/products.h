@@ -1,5 +1,4 @@
-// The two products of a step. As many rows are summed at once as registers hold, a number that is
-// known at compile time. A tile holds its features one after another, TILE pixels each.
+// The two products of a step. As many rows are summed at once as registers hold.
 #pragma once
 
 #include "vectors.h"
@@ -81,8 +80,7 @@ INLINE void outer_rows(const int rows, int n_tiles, const Rows *a, int i, const 
   REST(b->n - j, outer_block, rows, n_tiles, a, i, b, j, sums)
 }
 
-// sums[i * b->n + j] += sum over tiles and pixels of a[i] * b[j], lane by lane. With `upper`, only
-// entries on and right of the diagonal are needed, and few others are summed.
+// sums[i * b->n + j] += sum of a[i] * b[j], lane by lane; `upper` skips most below the diagonal.
 static void outer(int n_tiles, const Rows *a, const Rows *b, int upper, vec *sums) {
   int i = 0;
   for (; i + OUTER_ROWS <= a->n; i += OUTER_ROWS)
