@@ -57,10 +57,7 @@ class CompiledBackend(Backend):
     def max_blocks(
         self, network: BlockNetwork, n_pixels: int, max_memory_gib: float, device: torch.device
     ) -> int:
-        """Bounded by targets, parameters and optimiser states; layers exist for a block at a time.
-
-        More would only make the pause between two checks longer.
-        """
+        """Bounded by targets, parameters and optimiser states; a block at a time has layers."""
         numbers = 2 * network.n_channels * n_pixels + self.kernels().state_numbers(network)
         return max(1, int(max_memory_gib * 2**30 / (FLOAT_BYTES * numbers)))
 
@@ -71,11 +68,7 @@ class CompiledBackend(Backend):
 
 @dataclass(frozen=True)
 class TritonBackend(CompiledBackend):
-    """Compiled for a CUDA device: a program for each block, for many steps in the chip's caches.
-
-    Results depend neither on batching nor on the number of multiprocessors. `EagerBackend` replaces
-    it where a setting is not supported. Programs of other widths are compiled when they first run.
-    """
+    """The same on a CUDA device, where other widths are compiled when they first run."""
 
     def kernels(self) -> Any:
         """Imported late, because not every machine has Triton."""

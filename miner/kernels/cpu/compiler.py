@@ -34,10 +34,8 @@ def build(
 ) -> Path:
     """A shared library of a C source, from `folder` (by default the user's cache) if it is there.
 
-    Its name is a hash of all that it depends on, so it is never stale; the file appears whole.
-
-    Raises:
-        CompilerError: no compiler was found, or all failed.
+    Its name is a hash of all that it depends on, so it is never stale; the file appears whole. A
+    `CompilerError` says that there is no compiler, or why all failed.
     """
     folder, processor = folder or cache_folder(), processor or describe_processor()
     reasons = []
@@ -54,9 +52,8 @@ def build(
             reasons.append(f"{folder}: {error}")
         except CompilerError as error:
             reasons.append(f"{' '.join(command)} failed: {error}")
-    raise CompilerError(
-        "; ".join(reasons) or "no C compiler was found; pip install ziglang brings one"
-    )
+    missing = "no C compiler was found; pip install ziglang brings one"
+    raise CompilerError("; ".join(reasons) or missing)
 
 
 def _compile(command: Sequence[str], source: Path, library: Path) -> None:

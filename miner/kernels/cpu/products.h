@@ -3,9 +3,7 @@
 
 #include "vectors.h"
 
-#if LAYER_ROWS > 5 || OUTER_ROWS > 5
-#error "REST is written for up to five rows"
-#endif
+_Static_assert(LAYER_ROWS <= 5 && OUTER_ROWS <= 5, "REST is written for up to five rows");
 
 // Calls a function with the number of remaining rows, which is then known at compile time.
 #define REST(n, f, ...)                  \

@@ -70,11 +70,7 @@ class Library:
 
 @functools.cache
 def library(folder: Path | None = None) -> Library:
-    """The functions of block_step.c, compiled for this machine the first time.
-
-    Raises:
-        CompilerError: there is no compiler, or it failed.
-    """
+    """The functions of block_step.c, compiled the first time; or the `CompilerError` of `build`."""
     path = build(SOURCE, folder=folder)
     try:
         return Library(path)
@@ -86,12 +82,7 @@ def library(folder: Path | None = None) -> Library:
 def check_supported(
     network: BlockNetwork, readout: Readout, settings: StepSettings, device: torch.device
 ) -> None:
-    """Refuse what the compiled steps do not support; compile them.
-
-    Raises:
-        UnsupportedError: the message names the setting.
-        CompilerError: there is no compiler, or it failed.
-    """
+    """Compile; an `UnsupportedError` names a setting, a `CompilerError` says what failed."""
     if settings.batch_pixels is not None:
         raise ops.UnsupportedError(f"fitting.batch_pixels={settings.batch_pixels} draws pixels")
     ops.check_formulas(settings)

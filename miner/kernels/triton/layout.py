@@ -77,7 +77,7 @@ class Layout:
             self._offsets[name] = offset
             offset += math.prod(map(_padded, self._shapes[name]))
         self.readout_at = self._offsets[WEIGHT]
-        self.length = PART * triton.cdiv(self._offsets[BIAS] + n_channels + 1, PART)
+        self.length: int = PART * triton.cdiv(self._offsets[BIAS] + n_channels + 1, PART)
 
     def tile(self, n_pixels: int) -> int:
         """How many of a block's pixels a program processes at once."""
@@ -143,4 +143,4 @@ def _order(name: str) -> int:
 
 
 def _padded(side: int) -> int:
-    return max(_MIN_SIDE, triton.next_power_of_2(side))
+    return max(_MIN_SIDE, int(triton.next_power_of_2(side)))

@@ -108,16 +108,18 @@ def gradient_product(a, b, acc, S):
 @triton.jit
 def respond(z, amplitude, frequency, S):
     """Output of the head for z, and its derivatives with respect to z and the frequency."""
-    value, dfrequency = z, z
-    dvalue = z * 0.0 + 1.0
     if S.head == SIGMOID:
         value = 1.0 / (1.0 + tl.exp(-z))
         dvalue = value * (1.0 - value)
+        dfrequency = z
     elif S.head == SCALED_SINE:
         sine, cosine = sine_cosine(frequency * z)
         value = amplitude * sine
         dvalue = amplitude * frequency * cosine
         dfrequency = amplitude * z * cosine
+    else:
+        value, dfrequency = z, z
+        dvalue = z * 0.0 + 1.0
     return value, dvalue, dfrequency
 
 
@@ -173,7 +175,7 @@ def update(row, first, second, grads, factor, coefficients, TRAINED: tl.constexp
     numbers = ()
     for n in tl.static_range(9):
         numbers = numbers + (tl.load(coefficients + n),)
-    l2, decay, rest1, beta2, rest2, by_first, by_gradient, eps, divides = numbers
+    l2, decay, rest1, beta2, rest2, by_first, by_gradient, eps, divides = numbers  # type: ignore[misc]
     for part in range(TRAINED // PART):
         at = part * PART + tl.arange(0, PART)
         p = tl.load(row + at)
@@ -186,11 +188,3 @@ def update(row, first, second, grads, factor, coefficients, TRAINED: tl.constexp
         tl.store(row + at, decay * p - (by_first * m + by_gradient * g) / root)
         tl.store(first + at, m)
         tl.store(second + at, v)
-
-
-@triton.jit
-def copy(source, target, LENGTH: tl.constexpr):
-    """Copy a row."""
-    for part in range(LENGTH // PART):
-        at = part * PART + tl.arange(0, PART)
-        tl.store(target + at, tl.load(source + at))

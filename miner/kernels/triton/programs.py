@@ -178,7 +178,10 @@ def train_blocks(
         if not S.draws:
             if mse < best_mse:  # false for NaN: a diverged state is never kept
                 best_mse = mse
-                math.copy(row, best + block * S.length, S.length)
+                kept = best + block * S.length
+                for part in range(S.length // math.PART):
+                    at = part * math.PART + tl.arange(0, math.PART)
+                    tl.store(kept + at, tl.load(row + at))
                 tl.debug_barrier()
         if moves != 0:
             math.update(

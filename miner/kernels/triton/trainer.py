@@ -127,11 +127,7 @@ def check_supported(
     device: torch.device,
     trainer: type[TritonTrainer] = TritonTrainer,
 ) -> None:
-    """Compile, and refuse what is not supported or does not fit the device.
-
-    Raises:
-        UnsupportedError: the message names the setting, or the resource that the device lacks.
-    """
+    """Compile; an `UnsupportedError` names a setting, or a resource that the device lacks."""
     ops.NetworkNumbers.of(network, readout)
     Layout(network)
     ops.check_formulas(settings)
