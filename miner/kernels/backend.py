@@ -3,21 +3,19 @@
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from miner.fitting.backend import FLOAT_BYTES, LOG, Backend, EagerBackend
 from miner.fitting.readout import Readout
-from miner.fitting.steps import BlockProblem, BlockTrainer, CompactingTrainer, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings
 from miner.kernels.cpu import trainer as cpu
 from miner.kernels.cpu.compiler import CompilerError
 from miner.kernels.ops import UnsupportedError
 from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters
-
-_STATE_COPIES = 6  # parameters, two moments, the best state, and what is gathered from them
-_ROW_COPIES = _STATE_COPIES + 1  # gradients
 
 
 @dataclass(frozen=True)
@@ -35,84 +33,45 @@ class CompiledBackend(Backend):
         settings: StepSettings,
         device: torch.device,
     ) -> Backend:
-        """Compile, if that was not done before."""
-        if device.type == "cuda":
-            return TritonBackend().prepare(networks, readout, settings, device)
+        """Check support and compile, if that was not done before."""
+        backend = TritonBackend() if device.type == "cuda" else self
         try:
-            cpu.check_supported(networks, readout, settings)
-            cpu.library()
+            kernels = backend.kernels()
+            for network in dict.fromkeys(networks):
+                kernels.check_supported(network, readout, settings, device)
         except (UnsupportedError, CompilerError) as error:
-            return _eager_because(error)
-        return self
+            LOG.warning("backend=compiled: %s; plain PyTorch takes over (slower)", error)
+            return EagerBackend()
+        return backend
 
     def trainer(self, problem: BlockProblem) -> BlockTrainer:
-        """One block after another."""
-        return CompactingTrainer(cpu.CompiledTrainer(problem))
+        """One block after another on each thread, or a program for each block on a GPU."""
+        trainer: BlockTrainer = self.kernels().trainer_of(problem)
+        return trainer
 
     def outputs(self, network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-        """One block after another."""
-        return cpu.block_outputs(network, parameters, encoded)
+        """Computed as the steps are."""
+        outputs: Tensor = self.kernels().block_outputs(network, parameters, encoded)
+        return outputs
 
     def max_blocks(
         self, network: BlockNetwork, n_pixels: int, max_memory_gib: float, device: torch.device
     ) -> int:
-        """Bounded by targets, parameters and optimiser states; layers exist for a block at a time.
-
-        More would only make the pause between two checks longer.
-        """
-        numbers = 2 * network.n_channels * n_pixels + _STATE_COPIES * network.n_parameters
+        """Bounded by targets, parameters and optimiser states; a block at a time has layers."""
+        numbers = 2 * network.n_channels * n_pixels + self.kernels().state_numbers(network)
         return max(1, int(max_memory_gib * 2**30 / (FLOAT_BYTES * numbers)))
+
+    def kernels(self) -> Any:
+        """The module that trains and renders blocks."""
+        return cpu
 
 
 @dataclass(frozen=True)
-class TritonBackend(Backend):
-    """Compiled for a CUDA device: a program for each block, for many steps in the chip's caches.
+class TritonBackend(CompiledBackend):
+    """The same on a CUDA device, where other widths are compiled when they first run."""
 
-    Results depend neither on batching nor on the number of multiprocessors. `EagerBackend` replaces
-    it where a setting is not supported, and the log says why.
-    """
-
-    def prepare(
-        self,
-        networks: Sequence[BlockNetwork],
-        readout: Readout,
-        settings: StepSettings,
-        device: torch.device,
-    ) -> Backend:
-        """Check support and compile; programs of other widths are compiled when they first run."""
-        try:
-            if importlib.util.find_spec("triton") is None:
-                raise UnsupportedError("the package triton is missing: pip install triton")
-            from miner.kernels.triton.trainer import check_supported
-
-            for network in dict.fromkeys(networks):
-                check_supported(network, readout, settings, device)
-        except UnsupportedError as error:
-            return _eager_because(error)
-        return self
-
-    def trainer(self, problem: BlockProblem) -> BlockTrainer:
-        """A program for each block, all in one launch."""
-        from miner.kernels.triton.trainer import TritonTrainer
-
-        return TritonTrainer(problem)
-
-    def outputs(self, network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-        """A program for each block, all in one launch."""
-        from miner.kernels.triton.trainer import block_outputs
-
-        return block_outputs(network, parameters, encoded)
-
-    def max_blocks(
-        self, network: BlockNetwork, n_pixels: int, max_memory_gib: float, device: torch.device
-    ) -> int:
-        """Bounded by targets, rows of numbers and optimiser states; layers exist in registers."""
-        from miner.kernels.triton.layout import Layout
-
-        numbers = 2 * network.n_channels * n_pixels + _ROW_COPIES * Layout(network).length
-        return max(1, int(max_memory_gib * 2**30 / (FLOAT_BYTES * numbers)))
-
-
-def _eager_because(error: Exception) -> Backend:
-    LOG.warning("backend=compiled: %s; plain PyTorch takes over (slower)", error)
-    return EagerBackend()
+    def kernels(self) -> Any:
+        """Imported late, because not every machine has Triton."""
+        if importlib.util.find_spec("triton") is None:
+            raise UnsupportedError("the package triton is missing: pip install triton")
+        return importlib.import_module("miner.kernels.triton.trainer")

@@ -17,6 +17,8 @@ from miner.models.network import BlockNetwork
 # In the order of the enumerations in cpu/activations.h, cpu/readout.h and triton/math.py.
 ACTIVATIONS: tuple[type[Activation], ...] = (Gaussian, Sine, Siren, ReLU, Gabor, Finer)
 HEADS: tuple[type[Head], ...] = (LinearHead, SigmoidHead, ScaledSineHead)
+_READOUTS = (LearnedReadout, ClosedFormReadout)
+_LOSSES = (MSELoss, LogMSELoss)
 _OPTIMIZERS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam)
 
 
@@ -39,23 +41,16 @@ class NetworkNumbers(NamedTuple):
 
     @staticmethod
     def of(network: BlockNetwork, readout: Readout) -> "NetworkNumbers":
-        """The network of a level's blocks.
-
-        Raises:
-            UnsupportedError: one of its classes is not known; a subclass may compute anything.
-        """
+        """Of a level's blocks; an `UnsupportedError` for other classes, even for subclasses."""
         mlp = network.mlp
-        is_solved = type(readout) is ClosedFormReadout
-        if not is_solved and type(readout) is not LearnedReadout:
-            raise UnsupportedError(f"readout {type(readout).__name__} is not compiled")
         return NetworkNumbers(
+            solved=bool(_number(readout, _READOUTS, "readout")),
             inputs=mlp.encoding.n_outputs(mlp.n_axes),
             width=mlp.width,
             depth=mlp.depth,
             channels=network.n_channels,
             activation=_number(mlp.activation, ACTIVATIONS, "activation"),
             head=_number(network.head, HEADS, "output head"),
-            solved=is_solved,
             omega=mlp.activation.omega if isinstance(mlp.activation, Siren) else 1.0,
             ridge=readout.ridge if isinstance(readout, ClosedFormReadout) else 0.0,
         )
@@ -87,32 +82,22 @@ class AdamCoefficients(NamedTuple):
 
 
 def check_formulas(settings: StepSettings) -> None:
-    """Refuse losses and optimisers that the compiled steps do not support.
-
-    Raises:
-        UnsupportedError: another class, or an option that changes the formula.
-    """
-    if type(settings.loss) not in (MSELoss, LogMSELoss):
-        raise UnsupportedError(f"loss {type(settings.loss).__name__} is not compiled")
-    optimizer = make_optimizer(settings)
-    if type(optimizer) not in _OPTIMIZERS:
-        raise UnsupportedError(
-            f"optimizer {type(optimizer).__name__} is not among the compiled ones"
-        )
+    """Refuse other losses, optimisers and options of optimisers by an `UnsupportedError`."""
+    _number(settings.loss, _LOSSES, "loss")
+    optimizer = _make_optimizer(settings)
+    _number(optimizer, _OPTIMIZERS, "optimizer")
     for option in ("amsgrad", "maximize"):
         if optimizer.param_groups[0].get(option):
             raise UnsupportedError(f"optimizer.{option}=true is not compiled")
 
 
-def make_optimizer(settings: StepSettings) -> torch.optim.Optimizer:
-    """The optimiser of a number that stands for all parameters."""
+def _make_optimizer(settings: StepSettings) -> torch.optim.Optimizer:
     return settings.optimizer([nn.Parameter(torch.zeros(1))])
 
 
-def coefficients_of(
-    settings: StepSettings, optimizer: torch.optim.Optimizer, steps: range
-) -> Tensor:
+def coefficients_of(settings: StepSettings, steps: range) -> Tensor:
     """`AdamCoefficients` of steps counted from 0, `(steps, 9)`."""
+    optimizer = _make_optimizer(settings)
     lr = float(optimizer.param_groups[0]["lr"])
     rows = [adam_coefficients(optimizer, lr * settings.factor(k), k + 1) for k in steps]
     return torch.tensor(rows, dtype=torch.float32)
@@ -149,12 +134,10 @@ def adam_coefficients(optimizer: torch.optim.Optimizer, lr: float, step: int) ->
 def _rectification(beta2: float, step: int) -> float | None:
     """RAdam's factor (Liu et al., arXiv 1908.03265); None while the root's variance is unknown."""
     longest = 2 / (1 - beta2) - 1
-    length = longest - 2 * step * beta2**step / (1 - beta2**step)
-    if length <= 5:
+    n = longest - 2 * step * beta2**step / (1 - beta2**step)
+    if n <= 5:
         return None
-    return math.sqrt(
-        (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
-    )
+    return math.sqrt((n - 4) * (n - 2) * longest / ((longest - 4) * (longest - 2) * n))
 
 
 def _nadam(group: Mapping[str, Any], rate: float, step: int) -> tuple[float, float]:

@@ -1,13 +1,10 @@
 // The activations of miner/models/activations.py: functions of u, the affine map of a layer times
-// the activation's scale, with their derivative, `dvalue`. Gabor's function has one more trained
-// number, `shape`; `dshape` is the derivative with respect to it.
+// the activation's scale, and their derivatives with respect to u and Gabor's trained `shape`.
 #pragma once
 
 #include "vectors.h"
 
 enum { GAUSSIAN, SINE, SIREN, RELU, GABOR, FINER };
-
-INLINE int has_shape(int64_t activation) { return activation == GABOR; }
 
 // Trained numbers of a layer besides weights and biases.
 INLINE int n_numbers(int64_t activation) {

@@ -1,13 +1,8 @@
-// Training steps of block networks, one block at a time: forward, readout, backward, update.
-//
-// A block's parameters and activations stay in a core's cache for many steps. One thread computes a
-// block in a fixed order, so results depend neither on batching nor on threads. The definition is
-// miner/fitting/steps.py, with the same names and units.
-
+// Training steps of block networks as defined in miner/fitting/steps.py. One thread computes a block
+// in a fixed order, in its core's cache, so results depend neither on batching nor on threads.
 #include "forward.h"
 
-// Residuals of a tile times the head's derivative, in `out`. Adds to the sum of squares and, for a
-// head that has one, to the gradient of its frequency.
+// Residuals of a tile times the head's derivative, in `out`. Adds to the two sums.
 INLINE void compute_residuals(const Work *w, const Workspace *s, const float *targets, int t,
                               float amplitude, float *out, vec *squares, vec *frequency_sum) {
   const float *weight = s->params + s->n_hidden, *bias = weight + s->width * s->channels;
@@ -25,16 +20,12 @@ INLINE void compute_residuals(const Work *w, const Workspace *s, const float *ta
   }
 }
 
-INLINE float mean_square(const Work *w, vec squares) {
-  return sum(squares) / (float)(w->n_pixels * w->channels);
-}
-
 // Mean squared error over pixels and channels.
 static float evaluate(const Work *w, Workspace *s, const float *targets, float amplitude) {
   vec squares = {0}, unused = {0};
   for (int t = 0; t < s->n_tiles; t++)
     compute_residuals(w, s, targets, t, amplitude, s->residual, &squares, &unused);
-  return mean_square(w, squares);
+  return sum(squares) / (float)(w->n_pixels * w->channels);
 }
 
 // Replaces the derivatives of a tile by the gradients of pre-activations.
@@ -53,7 +44,7 @@ static void backpropagate(const Work *w, Workspace *s, int t, const float *resid
     for (int i = 0; i < s->tile; i += LANES) {
       const vec delta = load(s->delta + i);
       store(dvalues + i, delta * load(dvalues + i));
-      if (has_shape(w->activation)) shape_sums[l] += delta * load(dshapes + i);
+      if (w->activation == GABOR) shape_sums[l] += delta * load(dshapes + i);
     }
   }
 }
@@ -86,8 +77,7 @@ static void accumulate(const Work *w, Workspace *s, int t, int tiles) {
     bias[i / TILE % s->channels] += sum(load(s->residual + i));
 }
 
-// Mean squared error; stores in `grads` the gradient of half the sum of squares with respect to the
-// folded layers and, if it is trained, the readout.
+// Mean squared error; `grads` of half the sum of squares: folded layers and a trained readout.
 static float backward(const Work *w, Workspace *s, const float *targets, float amplitude) {
   vec squares = {0}, dfrequency = {0}, shape_sums[s->depth];
   memset(shape_sums, 0, sizeof shape_sums);
@@ -107,14 +97,14 @@ static float backward(const Work *w, Workspace *s, const float *targets, float a
   for (int l = 0; l < s->depth; l++) {
     const int from = offset_of(w, s, l), n = inputs_of(s, l) * s->width;
     for (int i = 0; i < n; i++) s->grads[from + i] = sum(*sums++);
-    if (has_shape(w->activation)) s->grads[from + n + s->width + 1] = sum(shape_sums[l]);
+    if (w->activation == GABOR) s->grads[from + n + s->width + 1] = sum(shape_sums[l]);
   }
   if (!w->solved) {
     for (int i = 0; i < s->width * s->channels; i++)
       s->grads[s->n_hidden + i] = sum(s->readout_sums[i]);
     if (w->head == SCALED_SINE) s->grads[s->n_stored - 1] = sum(dfrequency);
   }
-  return mean_square(w, squares);
+  return sum(squares) / (float)(w->n_pixels * w->channels);
 }
 
 // From gradients of folded layers to those of weights, biases and the activation's numbers.

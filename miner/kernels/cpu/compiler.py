@@ -1,6 +1,7 @@
 """Compile a C source for this machine, once, and keep the library in the user's cache."""
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -33,11 +34,8 @@ def build(
 ) -> Path:
     """A shared library of a C source, from `folder` (by default the user's cache) if it is there.
 
-    Its name is a hash of all that it is made from and of the processor, so it is never stale.
-    Processes may build at once: the file appears whole. Compilers are tried one after another.
-
-    Raises:
-        CompilerError: no compiler was found, or all failed.
+    Its name is a hash of all that it depends on, so it is never stale; the file appears whole. A
+    `CompilerError` says that there is no compiler, or why all failed.
     """
     folder, processor = folder or cache_folder(), processor or describe_processor()
     reasons = []
@@ -54,21 +52,16 @@ def build(
             reasons.append(f"{folder}: {error}")
         except CompilerError as error:
             reasons.append(f"{' '.join(command)} failed: {error}")
-    raise CompilerError(
-        "; ".join(reasons) or "no C compiler was found; pip install ziglang brings one"
-    )
+    missing = "no C compiler was found; pip install ziglang brings one"
+    raise CompilerError("; ".join(reasons) or missing)
 
 
 def _compile(command: Sequence[str], source: Path, library: Path) -> None:
+    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(library.parent / "zig")}
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         new = Path(scratch) / library.name
-        done = subprocess.run(
-            [*command, str(source), "-o", str(new), "-lm"],
-            capture_output=True,
-            text=True,
-            env=os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(library.parent / "zig")},
-            check=False,
-        )
+        line = [*command, str(source), "-o", str(new), "-lm"]
+        done = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
         if done.returncode != 0 or not new.exists():
             lines = done.stderr.strip() or f"exit status {done.returncode}"
             raise CompilerError(lines.splitlines()[0])
@@ -76,22 +69,16 @@ def _compile(command: Sequence[str], source: Path, library: Path) -> None:
 
 
 def find_compilers() -> list[tuple[Sequence[str], str]]:
-    """Commands of the C compilers on this machine, with their versions.
-
-    The one that pip installed comes first, so that everybody's results come from the same one.
-    """
+    """Commands of the C compilers with their versions; pip's comes first, for equal results."""
     candidates: list[tuple[str, ...]] = []
     if importlib.util.find_spec("ziglang"):
         candidates.append((sys.executable, "-m", "ziglang", "cc"))
     candidates += [(path,) for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
     found: list[tuple[Sequence[str], str]] = []
     for command in candidates:
-        version = [*command, "--version"]
-        try:
-            done = subprocess.run(version, capture_output=True, text=True, check=False)
-        except OSError:  # built for another machine, say
-            continue
-        if done.returncode == 0:
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):  # not for this machine
+            version = [*command, "--version"]
+            done = subprocess.run(version, capture_output=True, text=True, check=True)
             found.append((command, done.stdout))
     return found
 

@@ -92,6 +92,6 @@ static size_t lay_out(const Work *w, Workspace *s, char *memory) {
   s->solution = allocate(&end, (size_t)n * s->channels * sizeof(double));
   s->mean = allocate(&end, columns * sizeof(double));
   s->values = allocate(&end, layers), s->dvalues = allocate(&end, layers);
-  s->dshapes = has_shape(w->activation) ? allocate(&end, layers) : s->dvalues;
+  s->dshapes = w->activation == GABOR ? allocate(&end, layers) : s->dvalues;
   return end - memory;
 }

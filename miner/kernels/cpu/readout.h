@@ -5,8 +5,6 @@
 
 enum { LINEAR, SIGMOID, SCALED_SINE };
 
-#define N_PENALTIES 4
-
 // Upper Cholesky factor of gram + penalty, of which the upper triangle is read; 0 if there is none.
 static int factorise(int n, double (*factor)[n], double (*gram)[n], double penalty) {
   for (int i = 0; i < n; i++)
@@ -43,18 +41,17 @@ static int substitute(int n, int channels, double (*factor)[n], double (*moment)
   return isfinite(check);
 }
 
-// Ridge solution from centred sums: `gram` (upper triangle), `moment`, and the means of features
-// and then targets. Computes weight (n x channels) and bias. A factorisation that fails is repeated
-// with a larger penalty; if none succeeds the weights are zero. `factor` and `x` are scratch.
+// Ridge solution from centred sums and the means of features and targets. If a factorisation fails
+// it is repeated with a larger penalty; if all do, weights are zero. `factor` and `x` are scratch.
 static void solve_readout(int n, int channels, double (*gram)[n], double (*moment)[channels],
                           const double *mean, double ridge, double (*factor)[n],
                           double (*x)[channels], float *weight, float *bias) {
-  static const double factors[N_PENALTIES] = {1.0, 1e2, 1e4, 1e6};
+  static const double factors[4] = {1.0, 1e2, 1e4, 1e6};
   double diagonal = 0.0;
   for (int i = 0; i < n; i++) diagonal += gram[i][i];
   const double penalty = ridge * fmax(diagonal / n, 1e-12);
   int solved = 0;
-  for (int attempt = 0; attempt < N_PENALTIES && !solved; attempt++)
+  for (int attempt = 0; attempt < 4 && !solved; attempt++)
     solved = factorise(n, factor, gram, penalty * factors[attempt]) &&
              substitute(n, channels, factor, moment, x);
   if (!solved) memset(x, 0, n * sizeof *x);

@@ -2,7 +2,8 @@
 
 import ctypes
 import functools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from torch import Tensor
 
 from miner.fitting.criteria import LogMSELoss
 from miner.fitting.readout import LearnedReadout, Readout
-from miner.fitting.steps import BlockProblem, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer, CompactingTrainer, StepSettings
 from miner.kernels import ops
 from miner.kernels.cpu.compiler import CompilerError, build
-from miner.models.heads import AMPLITUDE, BIAS
+from miner.models.heads import AMPLITUDE
 from miner.models.network import BlockNetwork
 from miner.models.parameters import Parameters
 
@@ -46,11 +47,7 @@ class Library:
     """A compiled block_step.c."""
 
     def __init__(self, path: Path) -> None:
-        """Load a shared library.
-
-        Raises:
-            CompilerError: the system refuses to.
-        """
+        """Load a shared library; a `CompilerError` if the system refuses to."""
         try:
             self._functions = ctypes.CDLL(str(path))
             self._functions.workspace_bytes.restype = ctypes.c_int64
@@ -73,11 +70,7 @@ class Library:
 
 @functools.cache
 def library(folder: Path | None = None) -> Library:
-    """The functions of block_step.c, compiled for this machine the first time.
-
-    Raises:
-        CompilerError: there is no compiler, or it failed.
-    """
+    """The functions of block_step.c, compiled the first time; or the `CompilerError` of `build`."""
     path = build(SOURCE, folder=folder)
     try:
         return Library(path)
@@ -87,25 +80,28 @@ def library(folder: Path | None = None) -> Library:
 
 
 def check_supported(
-    networks: Sequence[BlockNetwork], readout: Readout, settings: StepSettings
+    network: BlockNetwork, readout: Readout, settings: StepSettings, device: torch.device
 ) -> None:
-    """Refuse what the compiled steps do not support.
-
-    Raises:
-        UnsupportedError: the message names the setting.
-    """
+    """Compile; an `UnsupportedError` names a setting, a `CompilerError` says what failed."""
     if settings.batch_pixels is not None:
         raise ops.UnsupportedError(f"fitting.batch_pixels={settings.batch_pixels} draws pixels")
     ops.check_formulas(settings)
-    for network in networks:
-        ops.NetworkNumbers.of(network, readout)
+    ops.NetworkNumbers.of(network, readout)
+    library()
+
+
+def trainer_of(problem: BlockProblem) -> BlockTrainer:
+    """Blocks in training on this machine."""
+    return CompactingTrainer(CompiledTrainer(problem))
+
+
+def state_numbers(network: BlockNetwork) -> int:
+    """Numbers of a block: parameters, two moments, the best state, and a copy by gathering."""
+    return 6 * network.n_parameters
 
 
 class CompiledTrainer:
-    """Blocks in training, with the best state of each.
-
-    Rows of numbers, one for each block: `trained` parameters, `first` and `second` moments.
-    """
+    """Blocks in training: rows of `trained` parameters, `first` and `second` moments."""
 
     def __init__(self, problem: BlockProblem, steps: Library | None = None) -> None:
         """Start from the parameters of a problem; `steps` are by default this machine's."""
@@ -113,7 +109,6 @@ class CompiledTrainer:
         _check_plain(encoded, targets, *start.values())
         self._library = steps or library()
         self._numbers = ops.NetworkNumbers.of(network, readout)
-        self._optimizer = ops.make_optimizer(self._settings)
         self.step = 0
         self._n_pixels = targets.shape[-1]
         self._shapes = {n: s for n, s in network.shapes().items() if n != AMPLITUDE}
@@ -124,25 +119,24 @@ class CompiledTrainer:
         self.trained = _rows(start, names)
         self.first, self.second = torch.zeros_like(self.trained), torch.zeros_like(self.trained)
         self.mse = self.best_mse = targets.new_full((len(targets),), torch.inf)
-        n_stored = sum(torch.Size(shape).numel() for shape in self._shapes.values())
+        n_stored = sum(map(math.prod, self._shapes.values()))
         self._best = targets.new_zeros(len(targets), n_stored)
         self._best[:, : self.trained.shape[1]] = self.trained
 
     @property
     def best(self) -> Parameters:
         """The best state of every block, `(B, ...)`."""
-        sizes = [torch.Size(shape).numel() for shape in self._shapes.values()]
-        parts = self._best.split(sizes, dim=1)
-        best = {
-            name: part.reshape(len(part), *shape)
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        }
+        best, at = {}, 0
+        for name, shape in self._shapes.items():
+            n = math.prod(shape)
+            best[name] = self._best[:, at : at + n].reshape(len(self._best), *shape)
+            at += n
         return best if self.amplitude is None else best | {AMPLITUDE: self.amplitude}
 
     def advance(self, n_steps: int) -> None:
         """Take steps; each first evaluates the state that it changes."""
         steps = range(self.step, self.step + n_steps)
-        self._run(ops.coefficients_of(self._settings, self._optimizer, steps))
+        self._run(ops.coefficients_of(self._settings, steps))
         self.step += n_steps
 
     def evaluate(self) -> None:
@@ -183,23 +177,22 @@ class CompiledTrainer:
 def block_outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
     """Values `(B, C, P)` at encoded coordinates `(E, P)`, as `BlockNetwork.outputs` gives them."""
     _check_plain(encoded, *parameters.values())
-    n_blocks, n_pixels = len(parameters[BIAS]), encoded.shape[1]
     rows = _rows(parameters, [name for name in network.shapes() if name != AMPLITUDE])
     tiled = _tiled(encoded)
-    outputs = rows.new_empty(n_blocks, len(tiled), network.n_channels, _TILE)
+    outputs = rows.new_empty(len(rows), len(tiled), network.n_channels, _TILE)
     amplitude = parameters.get(AMPLITUDE, rows[:0]).contiguous()
     numbers = ops.NetworkNumbers.of(network, LearnedReadout())  # reads the stored readout
     work = Work(
         **numbers._asdict(),
-        n_blocks=n_blocks,
-        n_pixels=n_pixels,
+        n_blocks=len(rows),
+        n_pixels=encoded.shape[1],
         encoded=tiled.data_ptr(),
         outputs=outputs.data_ptr(),
         trained=rows.data_ptr(),
         amplitude=amplitude.data_ptr(),
     )
     library().run(work)
-    return outputs.transpose(1, 2).flatten(2)[..., :n_pixels]
+    return outputs.transpose(1, 2).flatten(2)[..., : encoded.shape[1]]
 
 
 def _check_plain(*tensors: Tensor) -> None:

@@ -8,21 +8,19 @@
 #if defined(__AVX512F__)
 #define LANES 16
 #define GROUP 4       // vectors of pixels that a layer reads at once
-#define LAYER_ROWS 5  // outputs of a layer that are summed at once
 #define OUTER_ROWS 5  // rows and columns of an outer product that are summed at once
 #elif defined(__AVX__)
 #define LANES 8
 #define GROUP 2
-#define LAYER_ROWS 5
 #define OUTER_ROWS 3
 #else
 #define LANES 4
 #define GROUP 4
-#define LAYER_ROWS 5
 #define OUTER_ROWS 4
 #endif
 
-#define TILE 64  // pixels that are stored together, feature after feature
+#define LAYER_ROWS 5  // outputs of a layer that are summed at once
+#define TILE 64       // pixels that are stored together, feature after feature
 #define TILE_VECTORS (TILE / LANES)
 #define INLINE static inline __attribute__((always_inline))
 
@@ -31,6 +29,7 @@
 #else
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
+#define EACH(i, n) UNROLL for (int i = 0; i < n; i++)
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
@@ -38,9 +37,7 @@ typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
 INLINE vec all(float x) { return (vec){0} + x; }
 INLINE vec load(const float *p) { return *(const vec *)p; }
 INLINE void store(float *p, vec x) { *(vec *)p = x; }
-INLINE vec select(ivec mask, vec a, vec b) {
-  return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
-}
+INLINE vec select(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
 INLINE vec absolute(vec x) { return (vec)((ivec)x & 0x7fffffff); }
 
 INLINE float sum(vec x) {
@@ -69,15 +66,10 @@ INLINE void sine_cosine(vec x, vec *sine, vec *cosine) {
   r = r - n * 3.1786509424591713e-8f;
   r = select(absolute(r) < 2.0f, r, all(NAN));  // an argument whose multiple of pi was not found
   const vec q = r * r;
-  vec s = q * 2.60578067e-6f - 1.98096029e-4f;
-  s = s * q + 8.33306625e-3f;
-  s = s * q - 1.66666596e-1f;
+  vec s = ((q * 2.60578067e-6f - 1.98096029e-4f) * q + 8.33306625e-3f) * q - 1.66666596e-1f;
   s = (s * q) * r + r;
-  vec c = q * -2.60771057e-7f + 2.47618863e-5f;
-  c = c * q - 1.38884035e-3f;
-  c = c * q + 4.16666407e-2f;
-  c = c * q - 4.99999995e-1f;
-  c = c * q + 1.0f;
+  vec c = ((q * -2.60771057e-7f + 2.47618863e-5f) * q - 1.38884035e-3f) * q + 4.16666407e-2f;
+  c = (c * q - 4.99999995e-1f) * q + 1.0f;
   *sine = (vec)((ivec)s ^ sign);
   *cosine = (vec)((ivec)c ^ sign);
 }
@@ -89,9 +81,7 @@ INLINE vec exponential(vec x) {
   const vec n = nearest(x * 1.44269504f, &bits);
   vec r = x - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
-  vec e = r * 1.39505e-3f + 8.36888e-3f;
-  e = e * r + 4.166621e-2f;
-  e = e * r + 1.6666519e-1f;
+  vec e = ((r * 1.39505e-3f + 8.36888e-3f) * r + 4.166621e-2f) * r + 1.6666519e-1f;
   e = e * r + 5.0000001e-1f;
   e = (e * r) * r + (r + 1.0f);
   e = (vec)((ivec)e + (bits << 23));

@@ -1,8 +1,4 @@
-"""The hidden layers in Triton: parameters in rows of numbers, features, gradients.
-
-Sides are padded to powers of two, as in the `Program` S of layout.py. Rows are zero beyond the true
-sides and stay so.
-"""
+"""The hidden layers in Triton. Rows are padded with zeros to the sides of the `Program` S."""
 
 from collections import namedtuple
 
@@ -18,25 +14,21 @@ Layers = namedtuple("Layers", "weights biases scales shapes")  # weights and bia
 def weights_at(start, layer: tl.constexpr, S):
     """Where a layer's weights `(inputs or width, width)` are, from where a row starts."""
     h = tl.arange(0, S.width)
+    rows = h
     if layer == 0:
-        at = start + tl.arange(0, S.inputs)[:, None] * S.width + h[None, :]
+        rows = tl.arange(0, S.inputs)
     else:
-        before = S.inputs * S.width + (layer - 1) * S.width * S.width
-        at = start + before + h[:, None] * S.width + h[None, :]
-    return at
+        start += S.inputs * S.width + (layer - 1) * S.width * S.width
+    return start + rows[:, None] * S.width + h[None, :]
 
 
 @triton.jit
 def load_layers(row, omega, S):
     """The layers of a row, weights and biases times the activation's scale."""
     h = tl.arange(0, S.width)
-    weights = ()
-    biases = ()
-    scales = ()
-    shapes = ()
+    weights, biases, scales, shapes = (), (), (), ()
     for layer in tl.static_range(S.depth):
-        first = omega
-        second = omega
+        first, second = omega, omega
         if S.n_numbers > 0:
             first = tl.load(row + S.numbers_at + layer * S.n_numbers)
         if S.n_numbers > 1:
@@ -53,8 +45,7 @@ def load_layers(row, omega, S):
 def forward(inputs, layers, is_feature, S):
     """Inputs and values of all layers `(tile, inputs or width)`, with the derivatives."""
     values = (inputs,)
-    dvalues = ()
-    dshapes = ()
+    dvalues, dshapes = (), ()
     for layer in tl.static_range(S.depth):
         weight = layers.weights[layer]
         start = tl.broadcast_to(layers.biases[layer][None, :], inputs.shape[0], weight.shape[1])
@@ -72,8 +63,7 @@ def forward(inputs, layers, is_feature, S):
 def backward(delta, sums, values, dvalues, dshapes, layers, S):
     """Add a tile's gradients to the sums of each layer: scaled weight, scaled bias, shape.
 
-    `delta` `(tile, width)` is the gradient with respect to the last features. Sums over a tile's
-    pixels are left to the end, as they are costly between a program's threads.
+    `delta` is the gradient `(tile, width)` of the last features. Pixels are summed at the end.
     """
     added = ()
     for layer in tl.static_range(S.depth - 1, -1, -1):

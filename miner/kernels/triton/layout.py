@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+import triton
 import triton.language as tl
 from torch import Tensor
 
@@ -45,16 +46,11 @@ class Program(NamedTuple):
 class Layout:
     """A row: weights of all layers, their biases, the activation's numbers, then the readout.
 
-    Sides are padded to powers of two. The readout starts at a multiple of `PART`, because an
-    update ends there if the readout is solved for.
+    Sides are padded to powers of two. The readout, where updates may end, starts at a whole `PART`.
     """
 
     def __init__(self, network: BlockNetwork) -> None:
-        """Lay out the blocks of a level.
-
-        Raises:
-            UnsupportedError: a side is too large for the program.
-        """
+        """Lay out the blocks of a level; an `UnsupportedError` if a side is too large."""
         mlp = network.mlp
         sides = {
             "the encoding's outputs": mlp.encoding.n_outputs(mlp.n_axes),
@@ -77,31 +73,25 @@ class Layout:
         offset = 0
         for name in sorted(self._shapes, key=_order):
             if name == WEIGHT:
-                offset = _rounded(offset)
+                offset = PART * triton.cdiv(offset, PART)
             self._offsets[name] = offset
             offset += math.prod(map(_padded, self._shapes[name]))
         self.readout_at = self._offsets[WEIGHT]
-        self.length = _rounded(self._offsets[BIAS] + n_channels + 1)
+        self.length: int = PART * triton.cdiv(self._offsets[BIAS] + n_channels + 1, PART)
 
     def tile(self, n_pixels: int) -> int:
         """How many of a block's pixels a program processes at once."""
         return min(self._max_tile, _padded(n_pixels))
 
-    def program(
-        self,
-        network: NetworkNumbers,
-        tile: int,
-        log_loss: bool = False,
-        draws: bool = False,
-        whole: bool = False,
-    ) -> Program:
-        """What the programs of these blocks are compiled for."""
+    def program(self, network: NetworkNumbers, tile: int, **variant: bool) -> Program:
+        """What the programs of these blocks are compiled for; all of a `variant` is false."""
         biases_at = self._offsets["hidden.0.bias"]
         values = (
             *(network.activation, network.head, network.depth, *self._sides),
             sum(name.startswith("hidden.0.") for name in self._shapes) - 2,
             *(biases_at, biases_at + network.depth * self._width, self.readout_at, self.length),
-            *(tile, network.solved, log_loss, draws, whole),
+            *(tile, network.solved),
+            *(variant.get(name, False) for name in ("log_loss", "draws", "whole")),
         )
         return Program(*map(tl.constexpr, values))
 
@@ -133,10 +123,7 @@ def pixel_order(n_pixels: int, tile: int, device: torch.device) -> Tensor:
 
 
 def drawn_pixels(order: Tensor, settings: StepSettings) -> tuple[Tensor, Tensor] | None:
-    """The pixels of each step as positions in `order`, `(steps, n)`, and their number, `(steps,)`.
-
-    None if every step sees all pixels.
-    """
+    """Positions in `order` of each step's pixels, `(steps, n)`, and their number; None: all."""
     if settings.batch_pixels is None or not settings.draws_pixels(len(order)):
         return None
     position = order.cpu().argsort().to(torch.int32)
@@ -156,8 +143,4 @@ def _order(name: str) -> int:
 
 
 def _padded(side: int) -> int:
-    return max(_MIN_SIDE, 1 << (side - 1).bit_length())
-
-
-def _rounded(n: int) -> int:
-    return -(-n // PART) * PART
+    return max(_MIN_SIDE, int(triton.next_power_of_2(side)))

@@ -54,10 +54,7 @@ def activate(u, shape, S):
 
 @triton.jit
 def sine_cosine(x):
-    """sin and cos, to 1e-7 for |x| up to some ten thousands.
-
-    x less the nearest multiple of pi, in three parts, and the polynomials of cpu/vectors.h.
-    """
+    """As in cpu/vectors.h: sin and cos, to 1e-7 for |x| up to some ten thousands."""
     shifted = x * 0.31830988618 + 12582912.0  # 1.5 * 2^23: no bits are left for a fraction
     n = shifted - 12582912.0
     sign = shifted.to(tl.int32, bitcast=True) << 31  # of (-1)^n
@@ -83,10 +80,7 @@ def split(x):
 
 @triton.jit
 def product(a, b, acc):
-    """acc + a b with float32's accuracy but for some 2^-21, from three products of parts.
-
-    Ootomo and Yokota 2022 (arXiv 2203.03341). NaN and infinite numbers give NaN.
-    """
+    """acc + a b to some 2^-21 from three products: Ootomo and Yokota 2022 (arXiv 2203.03341)."""
     a_first, a_rest = split(a)
     b_first, b_rest = split(b)
     acc = tl.dot(a_rest, b_first, acc=acc, input_precision="tf32")
@@ -103,15 +97,12 @@ def rounded(x):
 
 @triton.jit
 def gradient_product(a, b, acc, S):
-    """acc + a b for gradients: the first 10 bits suffice for sines, but not for others.
-
-    results/rounding.tsv: Gaussians, whose features are much alike, would lose 0.08 dB.
-    """
+    """acc + a b; 10 bits suffice for sines, but Gaussians would lose 0.08 dB (rounding.tsv)."""
     if S.activation == SINE or S.activation == SIREN or S.activation == FINER:
-        result = tl.dot(rounded(a), rounded(b), acc=acc, input_precision="tf32")
+        acc = tl.dot(rounded(a), rounded(b), acc=acc, input_precision="tf32")
     else:
-        result = product(a, b, acc)
-    return result
+        acc = product(a, b, acc)
+    return acc
 
 
 @triton.jit
@@ -127,19 +118,16 @@ def respond(z, amplitude, frequency, S):
         dvalue = amplitude * frequency * cosine
         dfrequency = amplitude * z * cosine
     else:
-        value = z
+        value, dfrequency = z, z
         dvalue = z * 0.0 + 1.0
-        dfrequency = z
     return value, dvalue, dfrequency
 
 
 @triton.jit
 def ridge_solution(gram, moment, n_features, ridge, WIDTH: tl.constexpr):
-    """Solve `(gram + penalty I) W = moment`, `(H, H)` and `(H, C)`, padded, in float32.
+    """Solve `(gram + penalty I) W = moment`, `(H, H)` and `(H, C)`, padded with zeros.
 
-    Its accuracy suffices (results/rounding.tsv). Rows from `n_features` on are zero in both and
-    stay so. If the matrix is not positive definite, the penalty is raised, up to 1e6 times; if that
-    does not help, W is zero.
+    Unless the matrix is positive definite the penalty is raised, up to 1e6 times; then W is zero.
     """
     rows = tl.arange(0, WIDTH)
     on_diagonal = rows[:, None] == rows[None, :]
@@ -160,24 +148,20 @@ def ridge_solution(gram, moment, n_features, ridge, WIDTH: tl.constexpr):
 
 @triton.jit
 def _eliminate(matrix, right, n_features, WIDTH: tl.constexpr):
-    """Gauss-Jordan elimination of the first rows, and how many pivots failed.
-
-    One loop instead of a factorisation and two substitutions of as many dependent steps each. The
-    pivots are the squares of Cholesky's, so they are positive where that succeeds.
-    """
+    """Gauss-Jordan elimination, one loop instead of Cholesky's three; how many pivots failed."""
     rows = tl.arange(0, WIDTH)
     n_failures = 0
     for k in range(n_features):
         here = rows == k
+        is_row = here[:, None]
         column = tl.sum(tl.where(here[None, :], matrix, 0.0), axis=1)
-        row = tl.sum(tl.where(here[:, None], matrix, 0.0), axis=0)
-        right_row = tl.sum(tl.where(here[:, None], right, 0.0), axis=0)
+        row = tl.sum(tl.where(is_row, matrix, 0.0), axis=0)
+        right_row = tl.sum(tl.where(is_row, right, 0.0), axis=0)
         pivot = tl.sum(tl.where(here, column, 0.0), axis=0)
         is_usable = (pivot > 0.0) & (pivot < float("inf"))
         n_failures += tl.where(is_usable, 0, 1)
         inverse = 1.0 / tl.where(is_usable, pivot, 1.0)
         ratio = tl.where(here, 0.0, column * inverse)[:, None]
-        is_row = here[:, None]
         matrix = tl.where(is_row, row[None, :] * inverse, matrix - ratio * row[None, :])
         right = tl.where(is_row, right_row[None, :] * inverse, right - ratio * right_row[None, :])
     total = tl.sum(tl.sum(tl.abs(right), axis=1), axis=0)
@@ -188,15 +172,10 @@ def _eliminate(matrix, right, n_features, WIDTH: tl.constexpr):
 @triton.jit
 def update(row, first, second, grads, factor, coefficients, TRAINED: tl.constexpr):
     """One step of an optimiser of Adam's family; `AdamCoefficients` says what they hold."""
-    l2 = tl.load(coefficients)
-    decay = tl.load(coefficients + 1)
-    rest1 = tl.load(coefficients + 2)
-    beta2 = tl.load(coefficients + 3)
-    rest2 = tl.load(coefficients + 4)
-    by_first = tl.load(coefficients + 5)
-    by_gradient = tl.load(coefficients + 6)
-    eps = tl.load(coefficients + 7)
-    divides = tl.load(coefficients + 8)
+    numbers = ()
+    for n in tl.static_range(9):
+        numbers = numbers + (tl.load(coefficients + n),)
+    l2, decay, rest1, beta2, rest2, by_first, by_gradient, eps, divides = numbers  # type: ignore[misc]
     for part in range(TRAINED // PART):
         at = part * PART + tl.arange(0, PART)
         p = tl.load(row + at)
@@ -209,11 +188,3 @@ def update(row, first, second, grads, factor, coefficients, TRAINED: tl.constexp
         tl.store(row + at, decay * p - (by_first * m + by_gradient * g) / root)
         tl.store(first + at, m)
         tl.store(second + at, v)
-
-
-@triton.jit
-def copy(source, target, LENGTH: tl.constexpr):
-    """Copy a row."""
-    for part in range(LENGTH // PART):
-        at = part * PART + tl.arange(0, PART)
-        tl.store(target + at, tl.load(source + at))

@@ -14,17 +14,11 @@ _N_COEFFICIENTS = tl.constexpr(9)
 
 
 @triton.jit
-def pixels_of(tile, S):
-    """Numbers of a tile's pixels."""
-    return tl.arange(0, S.tile) + tile * S.tile
-
-
-@triton.jit
 def load_tile(data, tile, S):
     """Inputs `(tile, inputs)`, targets `(tile, channels)`, which pixels there are, `(tile, 1)`."""
     e = tl.arange(0, S.inputs)[None, :]
     c = tl.arange(0, S.channels)[None, :]
-    pixel = pixels_of(tile, S)
+    pixel = tl.arange(0, S.tile) + tile * S.tile
     is_pixel = (pixel < data.n_pixels)[:, None]
     if S.draws:
         pixel = tl.load(data.order + pixel, mask=pixel < data.n_pixels, other=0)
@@ -42,19 +36,14 @@ def load_tile(data, tile, S):
 
 @triton.jit
 def gradients(data, layers, readout, is_feature, is_channel, S):
-    """Gradients of half the sum of squares, and that sum.
-
-    With respect to the layers as `backward` sums them, and to the readout's weight, bias and
-    frequency if it is trained.
-    """
+    """Gradients of half the sum of squares: layers as `backward` sums them, readout; the sum."""
     sums = ()
     for layer in tl.static_range(S.depth):
         dbias = tl.zeros((S.tile, S.width), tl.float32)
         sums = sums + (tl.zeros_like(layers.weights[layer]), dbias, dbias)
     dweight = tl.zeros_like(readout.weight)
     residuals = tl.zeros((S.tile, S.channels), tl.float32)
-    dfrequencies = residuals
-    squares = residuals
+    dfrequencies, squares = residuals, residuals
     for tile in range(tl.cdiv(data.n_pixels, S.tile)):
         x, t, is_pixel = load_tile(data, tile, S)
         values, dvalues, dshapes = forward(x, layers, is_feature, S)
@@ -83,8 +72,7 @@ def gradients(data, layers, readout, is_feature, is_channel, S):
 def solve(data, mean, layers, is_feature, n_features, ridge, S):
     """Readout weights `(width, channels)` and biases `(channels,)` of least squares.
 
-    Sums are about the mean of the first tile, whose pixels are from all over the patch: about zero,
-    nearly constant features would lose their digits.
+    Sums are about the first tile's mean: about zero, nearly constant features would lose digits.
     """
     x, t, is_pixel = load_tile(data, 0, S)
     values, _, _ = forward(x, layers, is_feature, S)
@@ -129,11 +117,10 @@ def train_blocks(
     first_step, n_steps, moves, n_all, n_drawn, n_inputs, n_features, n_channels,
     omega, ridge, floor, S,
 ):  # fmt: skip
-    """Steps of each block that is in training, starting with number `first_step`.
+    """Steps of each block that is in training. Without `moves` they only evaluate.
 
-    Without `moves` they only evaluate. A step evaluates the state that it changes, which becomes
-    the best one if it is better. If steps draw pixels they leave the best state alone; `order` has
-    room for `n_drawn` pixels of every step, and `counts` holds how many there are.
+    Each evaluates the state that it changes and keeps it if it is the best. Steps that draw pixels
+    keep none: `order` has space for `n_drawn` pixels of every step, `counts` of them are valid.
     """
     block = tl.program_id(0).to(tl.int64)
     if tl.load(training + block) == 0:
@@ -154,8 +141,7 @@ def train_blocks(
     at_bias = S.readout_at + S.width * S.channels + c
     at_frequency = S.readout_at + S.width * S.channels + S.channels
     mean = tl.load(means + block * n_channels + c, mask=c < n_channels, other=0.0)
-    amplitude = 1.0
-    frequency = 1.0
+    amplitude, frequency = 1.0, 1.0
     if S.head == math.SCALED_SINE:
         amplitude = tl.load(amplitudes + block)
     n_pixels = n_all
@@ -192,7 +178,10 @@ def train_blocks(
         if not S.draws:
             if mse < best_mse:  # false for NaN: a diverged state is never kept
                 best_mse = mse
-                math.copy(row, best + block * S.length, S.length)
+                kept = best + block * S.length
+                for part in range(S.length // math.PART):
+                    at = part * math.PART + tl.arange(0, math.PART)
+                    tl.store(kept + at, tl.load(row + at))
                 tl.debug_barrier()
         if moves != 0:
             math.update(
@@ -218,15 +207,14 @@ def render_blocks(
     e = tl.arange(0, S.inputs)[None, :]
     readout = tl.load(row + S.readout_at + h[:, None] * S.channels + c[None, :])
     bias = tl.load(row + S.readout_at + S.width * S.channels + c)[None, :]
-    amplitude = 1.0
-    frequency = 1.0
+    amplitude, frequency = 1.0, 1.0
     if S.head == math.SCALED_SINE:
         amplitude = tl.load(amplitudes + block)
         frequency = tl.load(row + S.readout_at + S.width * S.channels + S.channels)
     is_feature = (h < n_features)[None, :]
     c = c[None, :]
     for tile in range(tl.cdiv(n_pixels, S.tile)):
-        pixel = pixels_of(tile, S)[:, None]
+        pixel = (tl.arange(0, S.tile) + tile * S.tile)[:, None]
         is_pixel = pixel < n_pixels
         x = tl.load(encoded + pixel * n_inputs + e, mask=is_pixel & (e < n_inputs), other=0.0)
         values, _dvalues, _dshapes = forward(x, layers, is_feature, S)

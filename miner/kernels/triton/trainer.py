@@ -20,10 +20,7 @@ _LAUNCHING = Lock()  # a program is compiled by its first launch: by one thread 
 
 
 class TritonTrainer:
-    """Blocks in training, with the best state of each. Deactivated blocks cost nothing more.
-
-    Rows of numbers `(B, length)`: `trained` parameters, `first` and `second` moments.
-    """
+    """Blocks in training: rows of `trained` parameters, `first` and `second` moments."""
 
     def __init__(self, problem: BlockProblem) -> None:
         """Start from the parameters of a problem."""
@@ -44,10 +41,7 @@ class TritonTrainer:
         self._training = targets.new_ones(len(targets), dtype=torch.int8)
         self.mse = targets.new_full((len(targets),), torch.inf)
         self.best_mse = self.mse.clone()
-        steps = range(self._settings.n_steps)
-        coefficients = ops.coefficients_of(
-            self._settings, ops.make_optimizer(self._settings), steps
-        )
+        coefficients = ops.coefficients_of(self._settings, range(self._settings.n_steps))
         self._coefficients = coefficients.to(targets.device)
 
     @property
@@ -102,6 +96,14 @@ class TritonTrainer:
             )  # fmt: skip
 
 
+trainer_of = TritonTrainer
+
+
+def state_numbers(network: BlockNetwork) -> int:
+    """Numbers of a block: a row for each of the CPU's copies and for the gradients."""
+    return 7 * Layout(network).length
+
+
 def block_outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
     """Values `(B, C, P)` at encoded coordinates `(E, P)`, as `BlockNetwork.outputs` gives them."""
     numbers, layout = ops.NetworkNumbers.of(network, LearnedReadout()), Layout(network)
@@ -125,13 +127,7 @@ def check_supported(
     device: torch.device,
     trainer: type[TritonTrainer] = TritonTrainer,
 ) -> None:
-    """Refuse what the programs do not support, and networks that do not fit the device.
-
-    Compiles the program to find out, unless Triton's cache has it.
-
-    Raises:
-        UnsupportedError: the message names the setting, or the resource that the device lacks.
-    """
+    """Compile; an `UnsupportedError` names a setting, or a resource that the device lacks."""
     ops.NetworkNumbers.of(network, readout)
     Layout(network)
     ops.check_formulas(settings)
