@@ -57,7 +57,7 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
     except UserError as error:
         _LOG.error("%s", error)
         return None
-    except Exception:
+    except Exception:  # whatever it is, the other jobs of the sweep are run
         _LOG.exception("the job failed")
         return None
     return build_objective(config).value(report)
@@ -78,7 +78,7 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
     """Run a job; what it raises is recorded and raised again, `StorageError` for a full disk."""
     try:
         return run_job(config, job)
-    except Exception as error:
+    except Exception as error:  # recorded, then raised
         path = str(OmegaConf.select(config, "image.path"))
         report = {
             "status": "failed",
