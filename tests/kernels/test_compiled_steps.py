@@ -88,7 +88,7 @@ def check_gradients(problem: BlockProblem) -> None:
     expected = gradients(problem)
     usual = distance(gradients(single(problem)), expected)
     found = named(10 * compiled.first, expected)
-    # the absolute part is for networks without a live unit, whose gradients are zero but for rounding
+    # absolute, too: without a live unit all gradients are zero but for rounding
     assert_as_good(distance(found, expected), usual, 1e-5 * size(expected) + 1e-7)
 
 
