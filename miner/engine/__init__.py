@@ -1,1 +1,1 @@
-"""A run mapped on Lightning: an epoch is a level, a batch is a rank's share of chunks."""
+"""A run mapped on Lightning: an epoch is a level, in which each rank fits its share of chunks."""
