@@ -4,19 +4,18 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations, product
+from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
 
-from miner.comparison.comparison import COSTS, QUALITIES, UNKNOWN, Comparison, label
-from miner.comparison.runs import Result, is_number
+from miner.comparison.comparison import UNKNOWN, Comparison, label
+from miner.comparison.runs import Result
 from miner.comparison.statistics import Estimate, Sample, describe, estimate
 
 MOST_COMPARED = 8
 """Up to this many values of a factor are compared each with each, more only with the first."""
 
-ALL_ELSE = "all else equal"
 _LEAST_POINTS = 3
 _LEAST_OVERLAP = 0.25
 
@@ -82,24 +81,6 @@ def differences_at_equal_cost(
     return _differences(comparison, (factor, along), metric, curves, mean_distance)
 
 
-def all_differences(
-    comparison: Comparison, factor: str, metrics: Sequence[str], costs: Sequence[str] = COSTS
-) -> dict[str, dict[str, list[Difference]]]:
-    """A factor's differences by what is held equal, then by metric."""
-    found = {
-        ALL_ELSE: {metric: paired_differences(comparison, factor, metric) for metric in metrics}
-    }
-    for along, cost in product(sweeps_beyond(comparison, factor), costs):
-        equal = {
-            metric: differences_at_equal_cost(comparison, factor, along, cost, metric)
-            for metric in QUALITIES
-            if metric in metrics
-        }
-        if any(equal.values()):
-            found[f"equal {label(cost)[0]} along {along}"] = equal
-    return found
-
-
 def overall(differences: Sequence[Difference]) -> list[Difference]:
     """Those over all settings, without those in each one."""
     return [each for each in differences if not each.setting]
@@ -110,15 +91,6 @@ def compared(values: Sequence[str], known: Collection[str]) -> list[tuple[str, s
     if len(values) <= MOST_COMPARED:
         return list(combinations([value for value in values if value in known], 2))
     return [(values[0], value) for value in values[1:] if {values[0], value} <= set(known)]
-
-
-def sweeps_beyond(comparison: Comparison, factor: str) -> list[str]:
-    """Other factors that draw a curve: at least three values, all numbers."""
-    return [
-        other
-        for other, values in comparison.factors.items()
-        if other != factor and len(values) >= _LEAST_POINTS and all(map(is_number, values))
-    ]
 
 
 def mean_distance(baseline: Curve, other: Curve) -> float | None:

@@ -8,8 +8,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from miner.comparison.comparison import COSTS, MAIN, QUALITIES, Comparison, label, title
-from miner.comparison.differences import Difference, all_differences
+from miner.comparison.comparison import COSTS, MAIN, Comparison, label, title
+from miner.comparison.differences import Difference, paired_differences
 from miner.comparison.runs import CURVE, Result
 from miner.comparison.statistics import describe
 from miner.comparison.text import counts, markdown, number_text, table
@@ -69,7 +69,7 @@ def _page_data(comparison: Comparison) -> dict[str, Any]:
     return {
         "factors": factors,
         "images": list(dict.fromkeys(result.image for result in comparison.results)),
-        "titles": {metric: title(metric) for metric in {*metrics, *COSTS, *QUALITIES}},
+        "titles": {metric: title(metric) for metric in {*metrics, *COSTS}},
         "costs": COSTS,
         "runs": [
             {
@@ -84,7 +84,10 @@ def _page_data(comparison: Comparison) -> dict[str, Any]:
             }
             for result in comparison.results
         ],
-        "differences": {name: all_differences(comparison, name, metrics) for name in factors},
+        "differences": {
+            name: {metric: paired_differences(comparison, name, metric) for metric in metrics}
+            for name in factors
+        },
     }
 
 

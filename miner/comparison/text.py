@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from miner.comparison.comparison import COSTS, QUALITIES, Comparison, label, title
-from miner.comparison.differences import ALL_ELSE, all_differences, overall
+from miner.comparison.differences import overall, paired_differences
 from miner.comparison.runs import Result
 from miner.comparison.statistics import estimate, pareto_front
 
@@ -46,17 +46,13 @@ def number_text(value: float | None) -> str:
 
 
 def summary_lines(comparison: Comparison) -> list[str]:
-    """The counts, then each factor's differences in PSNR, also at equal parameters."""
+    """The counts, then each factor's differences in PSNR."""
     lines = [counts(comparison)]
     for factor in comparison.factors:
-        bases = all_differences(comparison, factor, ["psnr_db"], COSTS[:1])
-        found = overall(bases.pop(ALL_ELSE)["psnr_db"])
-        shown = [str(each) for each in found[:_MOST_LINES]] or [_NOTHING]
+        found = overall(paired_differences(comparison, factor, "psnr_db"))
+        lines += [f"{factor}: {each}" for each in found[:_MOST_LINES] or [_NOTHING]]
         if len(found) > _MOST_LINES:
-            shown.append(f"{len(found) - _MOST_LINES} more in comparison.md")
-        for basis, equal in bases.items():
-            shown += [f"{each}, at {basis}" for each in overall(equal["psnr_db"])[:_MOST_LINES]]
-        lines += [f"{factor}: {line}" for line in shown]
+            lines.append(f"{factor}: {len(found) - _MOST_LINES} more in comparison.md")
     return lines
 
 
@@ -124,13 +120,12 @@ def _differences(comparison: Comparison) -> Iterator[str]:
         yield "Same image, same seed, all else equal; 95 % intervals over images."
     for factor in comparison.factors:
         yield from ("", f"### {_plain(factor)}", "")
-        bases = all_differences(comparison, factor, ("psnr_db", *COSTS))
-        found = bases.pop(ALL_ELSE)
-        lines = [f"{label(name)[0]}: {each}" for name in found for each in overall(found[name])]
-        lines = lines or [_NOTHING]
-        for basis, equal in bases.items():
-            lines += [f"PSNR at {basis}: {each}" for each in overall(equal["psnr_db"])]
-        yield from (f"- {_plain(line)}" for line in lines)
+        lines = [
+            f"{label(metric)[0]}: {each}"
+            for metric in ("psnr_db", *COSTS)
+            for each in overall(paired_differences(comparison, factor, metric))
+        ]
+        yield from (f"- {_plain(line)}" for line in lines or [_NOTHING])
 
 
 def _row(cells: Sequence[str]) -> str:

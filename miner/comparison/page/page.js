@@ -74,7 +74,7 @@ async function start() {
   onChange(["image", "colour"], drawPlots);
   if (Object.keys(data.differences).length) {
     offer("factor", Object.keys(data.differences));
-    onChange(["factor", "metric", "basis"], showDifferences);
+    onChange(["factor", "metric"], showDifferences);
     showDifferences();
   }
   if (finished.length) {

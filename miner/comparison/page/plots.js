@@ -28,9 +28,7 @@ const safe = (text) => String(text).replace(/[&<>"']/g, (sign) => `&#${sign.char
 const hoverText = (run) => describe(run).map(safe).join("<br>");
 
 function showDifferences() {
-  const bases = data.differences[byId("factor").value];
-  offer("basis", Object.keys(bases));
-  const byMetric = bases[byId("basis").value];
+  const byMetric = data.differences[byId("factor").value];
   offer("metric", Object.keys(byMetric), (metric) => data.titles[metric]);
   const lines = byMetric[byId("metric").value] ?? [];
   const overall = lines.filter((line) => !line.setting);
