@@ -18,7 +18,6 @@ class Estimate:
     half_width: float | None  # None where there is one image
     n_images: int
     n_seeds: tuple[int, int]  # the least and the most of an image
-    n_samples: int
 
 
 def estimate(samples: Sequence[Sample]) -> Estimate:
@@ -39,7 +38,7 @@ def estimate(samples: Sequence[Sample]) -> Estimate:
         quantile = float(stdtrit(len(means) - 1, 0.975))
         half_width = quantile * math.sqrt(variance / len(means))
     n_seeds = [len(seeds) for seeds in by_image.values()]
-    return Estimate(mean, half_width, len(means), (min(n_seeds), max(n_seeds)), len(samples))
+    return Estimate(mean, half_width, len(means), (min(n_seeds), max(n_seeds)))
 
 
 def describe(amount: Estimate, unit: str = "") -> str:

@@ -201,19 +201,16 @@ def _load_by_tifffile(file: Path, box: Region, scratch: Scratch) -> ArrayLike:
         page: Any = tiff.pages.first
         shape = (*sides_of(box), int(page.samplesperpixel))
         array = new_array(scratch, "image", shape, np.dtype(pixel_type(page.dtype)))
+        (top, bottom), (left, right) = box
         for values, corner, size in page.segments(maxworkers=1, buffersize=_READ_BYTES):
             plane, _, y, x, channel = corner
-            first_channel = plane or channel
-            target, source = [], []
-            for first, n, (low, high) in zip((y, x), size[1:3], box, strict=True):
-                start = max(first, low)
-                end = max(start, min(first + n, high))
-                target.append(slice(start - low, end - low))
-                source.append(slice(start - first, end - first))
-            index = (*target, slice(first_channel, first_channel + size[3]))
             if values is None:  # left out of the file
-                array[index] = 0
-                continue
+                values = np.zeros(size, array.dtype)
+            rows = slice(max(0, top - y), max(0, bottom - y))
+            columns = slice(max(0, left - x), max(0, right - x))
+            part = values[0, rows, columns]
+            firsts = (max(0, y - top), max(0, x - left), plane or channel)
+            index = [slice(first, first + n) for first, n in zip(firsts, part.shape, strict=True)]
             with np.errstate(over="ignore"):  # infinities are refused later, as in other files
-                array[index] = values[(0, *source)].astype(array.dtype)
+                array[tuple(index)] = part.astype(array.dtype)
     return array

@@ -100,7 +100,7 @@ def test_equal_runs_are_averaged(tmp_path: Path) -> None:
     equal: list[Run] = [("gaussian", 30, "moon", 0), ("gaussian", 32, "moon", 0)]
     (found,) = pyramids(tmp_path, [*equal, ("laplacian", 35, "moon", 0)])
     amount = found.estimate
-    assert (amount.mean, amount.n_seeds, amount.n_samples) == (4, (1, 1), 1)
+    assert (amount.mean, amount.n_seeds) == (4, (1, 1))
 
 
 def test_a_run_without_the_number_is_left_out(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_factor_is_judged_at_equal_parameters(tmp_path: Path, copies: int) -> 
     comparison = compare(tmp_path)
     (found,) = differences_at_equal_cost(comparison, "pyramid", "model.width", "n_parameters")
     assert found.estimate.mean == pytest.approx(-1)
-    assert (found.estimate.n_images, found.estimate.n_samples) == (2, 2)
+    assert (found.estimate.n_images, found.estimate.n_seeds) == (2, (1, 1))
 
 
 def test_two_points_make_no_curve(tmp_path: Path) -> None:
