@@ -41,7 +41,7 @@ def write_run(
     report.update(fields)
     if curve:
         report["curve"] = a_curve(report["psnr_db"] or 60.0)
-    return write_content(folder, json.dumps(report))
+    return write_content(folder, json.dumps(report, default=list))
 
 
 def write_content(folder: Path, content: str) -> Path:
@@ -60,24 +60,23 @@ def write_killed(folder: Path, overrides: Sequence[str]) -> Path:
     return folder
 
 
-def a_curve(end: float, n_points: int = 24) -> dict[str, list[float | None]]:
-    half = n_points // 2
-    rise = [end * (1 - 0.6 * np.exp(-4 * i / n_points)) for i in range(n_points)]
+def a_curve(end: float) -> dict[str, Sequence[float | None]]:
+    """24 points of two levels, the last without a PSNR."""
+    rise = [round(end * (1 - 0.6 * float(np.exp(-i / 6))), 3) for i in range(23)]
     return {
-        "level": [1] * half + [0] * (n_points - half),
-        "step": [10 * i for i in range(n_points)],
-        "seconds": [round(0.05 * i, 3) for i in range(n_points)],
-        "parameters": [500] * half + [1000] * (n_points - half),
-        "psnr_db": [*(round(float(each), 3) for each in rise[:-1]), None],
+        "level": [1] * 12 + [0] * 12,
+        "step": range(0, 240, 10),
+        "seconds": [round(0.05 * i, 3) for i in range(24)],
+        "parameters": [500] * 12 + [1000] * 12,
+        "psnr_db": [*rise, None],
     }
 
 
-def write_thumbnails(folder: Path, size: tuple[int, int] = (64, 48), seed: int = 0) -> None:
+def write_thumbnails(folder: Path, seed: int = 0) -> None:
     (folder / "thumbnails").mkdir()
-    rows, columns = np.mgrid[: size[1], : size[0]]
     for number, name in enumerate(THUMBNAILS):
-        checks = (rows // 8 + columns // 8 + number + seed) % 2 * 120 + columns
-        picture = Image.fromarray(checks.clip(0, 255).astype(np.uint8))
+        checks = np.indices((48, 64)).sum(axis=0) // 8 % 2 * 120 + 20 * (number + seed % 3)
+        picture = Image.fromarray(checks.astype(np.uint8))
         picture.save(folder / "thumbnails" / f"{name}.webp", quality=80)
 
 

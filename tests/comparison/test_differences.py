@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,9 @@ def test_a_recipe_is_compared_with_the_defaults(tmp_path: Path) -> None:
 
 
 def test_a_crop_is_a_factor_and_no_other_image(tmp_path: Path) -> None:
-    for number, (crop, pyramid) in enumerate((c, p) for c in (32, 48) for p in "ab"):
+    for crop, pyramid in product((32, 48), "ab"):
         overrides = ["image=moon", f"image.crop_px={crop}", f"pyramid={pyramid}"]
-        write_run(tmp_path / str(number), overrides, width_px=crop, image_sha256="a" * 64)
+        write_run(tmp_path / f"{crop}{pyramid}", overrides, width_px=crop, image_sha256="a" * 64)
     comparison = compare(tmp_path)
     assert list(comparison.factors) == ["image.crop_px", "pyramid"]
     assert paired_differences(comparison, "pyramid", "psnr_db")[0].estimate.n_images == 1
@@ -138,9 +139,7 @@ def test_a_factor_is_judged_at_equal_parameters(tmp_path: Path, copies: int) -> 
     Twice the parameters are worth 3 dB, of which laplacian has 2: it is 1 dB worse.
     """
     for pyramid, times, gain in (("gaussian", 1, 0.0), ("laplacian", 2, 2.0)):
-        for width, image, copy in (
-            (w, i, c) for w in (4, 8, 16) for i in ("moon", "camera") for c in range(copies)
-        ):
+        for width, image, copy in product((4, 8, 16), ("moon", "camera"), range(copies)):
             write_run(
                 tmp_path / f"{pyramid}-{width}-{image}-{copy}",
                 [f"pyramid={pyramid}", f"model.width={width}", f"image={image}"],

@@ -74,25 +74,18 @@ def test_file_names_that_are_not_utf8_are_written(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
-def test_the_page_names_nothing_outside_itself(tmp_path: Path) -> None:
-    write_sweep(tmp_path, images=["moon"], seeds=[0], thumbnails=True)
-    text = write(tmp_path)["html"]
-    assert "default-src 'none'" in text
-    assert not re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=|<link[^>]*href=\"(?!data:)", text)
-
-
-def test_thumbnails_are_in_the_page(tmp_path: Path) -> None:
-    write_thumbnails(write_run(tmp_path / "a", ["pyramid=a"]))
-    write_thumbnails(write_run(tmp_path / "b", ["pyramid=b"]))
+def test_thumbnails_are_in_the_page_which_names_nothing_outside_itself(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_thumbnails(write_run(tmp_path / name, [f"pyramid={name}"], curve=True))
     (tmp_path / "b" / "thumbnails" / "error.webp").unlink()
     write_run(tmp_path / "c", ["pyramid=c"])
-    found = stored(write(tmp_path)["html"], "thumbnails")
-    assert [sorted(each) for each in found] == [
-        ["blocks", "error", "reconstruction"],
-        ["blocks", "reconstruction"],
-        [],
-    ]
+    text = write(tmp_path)["html"]
+    found = stored(text, "thumbnails")
+    assert [len(each) for each in found] == [3, 2, 0]
+    assert found[1].keys() == {"blocks", "reconstruction"}
     assert found[1]["reconstruction"].startswith("data:image/webp;base64,")
+    assert "default-src 'none'" in text
+    assert not re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=|<link[^>]*href=\"(?!data:)", text)
 
 
 def test_means_are_over_seeds_first_and_show_who_lacks_an_image(tmp_path: Path) -> None:
@@ -108,9 +101,8 @@ def test_means_are_over_seeds_first_and_show_who_lacks_an_image(tmp_path: Path) 
 def test_the_markdown_has_each_factors_differences(tmp_path: Path) -> None:
     write_sweep(tmp_path)
     text = write(tmp_path)["md"]
-    assert re.search(
-        r"- PSNR: laplacian − gaussian = \+2\.\d+ dB ± .* \(3 images x 2 seeds\)", text
-    )
+    line = r"- PSNR: laplacian − gaussian = \+2\.\d+ dB ± .* \(3 images x 2 seeds\)"
+    assert re.search(line, text)
     assert "36 runs: 36 finished" in text
 
 
@@ -131,19 +123,12 @@ def test_one_run_is_written_too(tmp_path: Path) -> None:
     assert written["tsv"].count("\n") == 2
 
 
-def test_five_hundred_runs_are_written(tmp_path: Path) -> None:
-    images = [f"image{n}" for n in range(6)]
-    write_sweep(tmp_path, images=images, seeds=range(14), widths=[4, 8, 16])
-    data = stored(write(tmp_path)["html"])
-    assert len(data["runs"]) == 504
-    line = data["differences"]["pyramid"]["psnr_db"][0]
-    assert line["text"].endswith("(6 images x 14 seeds)")
-
-
 def test_a_search_over_many_values_is_written(tmp_path: Path) -> None:
     for n in range(120):
         write_run(tmp_path / f"{n}-aa", [f"lr={n + 1}e-4", f"omega={n * 7 % 120}"])
-    assert "lr" in stored(write(tmp_path)["html"])["differences"]
+    data = stored(write(tmp_path)["html"])
+    assert len(data["runs"]) == 120
+    assert "lr" in data["differences"]
 
 
 def test_the_command_prints_what_it_found_and_wrote(
@@ -163,9 +148,8 @@ def test_several_folders_are_compared_into_another(tmp_path: Path) -> None:
         write_run(tmp_path / name / "0-aa", [f"pyramid={name}"])
     folders = [str(tmp_path / name) for name in ("one", "two")]
     assert main([*folders, "--out", str(tmp_path / "out")]) == 0
-    columns, *rows = csv.reader(
-        (tmp_path / "out" / "comparison.tsv").read_text().splitlines(), delimiter="\t"
-    )
+    text = (tmp_path / "out" / "comparison.tsv").read_text()
+    columns, *rows = csv.reader(text.splitlines(), delimiter="\t")
     assert [row[0] for row in rows] == [str(Path("one/0-aa")), str(Path("two/0-aa"))]
     assert "pyramid" in columns
 
@@ -174,9 +158,8 @@ def test_the_command_refuses_folders_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(tmp_path)]) == 1
-    assert capsys.readouterr().err == (
-        f"{tmp_path}: holds no run; a run's folder has a report.json\n"
-    )
+    message = f"{tmp_path}: holds no run; a run's folder has a report.json\n"
+    assert capsys.readouterr().err == message
     write_run(tmp_path / "a")
     (tmp_path / "file").write_text("")
     assert main([str(tmp_path), "--out", str(tmp_path / "file")]) == 1
