@@ -36,12 +36,6 @@ def test_the_interval_is_that_of_a_paired_t_test() -> None:
     assert found.half_width == pytest.approx((high - low) / 2)
 
 
-def test_an_estimate_does_not_depend_on_the_order() -> None:
-    amounts = enumerate([1.0, 4.0, 2.0, 8.0, 5.0, 7.0])
-    samples = [(f"i{n % 3}", str(n), amount) for n, amount in amounts]
-    assert estimate(samples).mean == pytest.approx(estimate(samples[::-1]).mean)
-
-
 @pytest.mark.parametrize(
     ("mean", "width", "shown"),
     [
