@@ -50,7 +50,8 @@ def summary_lines(comparison: Comparison) -> list[str]:
     lines = [counts(comparison)]
     for factor in comparison.factors:
         found = overall(paired_differences(comparison, factor, "psnr_db"))
-        lines += [f"{factor}: {each}" for each in found[:_MOST_LINES] or [_NOTHING]]
+        shown = [str(each) for each in found[:_MOST_LINES]] or [_NOTHING]
+        lines += [f"{factor}: {line}" for line in shown]
         if len(found) > _MOST_LINES:
             lines.append(f"{factor}: {len(found) - _MOST_LINES} more in comparison.md")
     return lines

@@ -15,6 +15,7 @@ from miner.images.exr import EXR_MAGIC, open_exr
 from miner.images.pixel_format import OpenedFile, errors_about
 from miner.images.vips import TIFF_MAGICS, open_tiff, open_vips_file
 from miner.support.errors import ImageError
+from miner.support.files import expand_home
 
 SAMPLES = (
     *("astronaut", "hubble", "retina", "coffee", "chelsea"),
@@ -35,8 +36,7 @@ def load_sample(name: str) -> NDArray[np.uint8]:
 
 def find_file(path: str) -> Path:
     """Expand a leading `~/`; raises `ImageError` unless `path` is a readable file or Zarr array."""
-    # a name such as "~draft.png" is no home folder
-    file = Path(path).expanduser() if path.startswith("~/") else Path(path)
+    file = Path(expand_home(path))
     with errors_about(repr(path)):
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
             raise ImageError("is a URL: only local files are read; download it first")
