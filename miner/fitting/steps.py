@@ -57,10 +57,7 @@ class Trainer(Protocol):
 
     mse: Tensor
     best_mse: Tensor
-
-    @property
-    def step(self) -> int:
-        """Number of steps done."""
+    step: int  # number of steps done
 
     @property
     def best(self) -> Parameters:
@@ -95,7 +92,6 @@ class EagerTrainer:
     """Blocks in training, with the best state of each that was measured so far."""
 
     def __init__(self, problem: BlockProblem) -> None:
-        """Start from the parameters of a problem."""
         self.model, self.readout, settings, encoded, targets, start = problem
         self.settings, self.encoded, self.targets = settings, encoded, targets
         self.step = 0
@@ -163,14 +159,9 @@ class CompactingTrainer:
 
     def __init__(self, inner: DenseTrainer) -> None:
         self.inner = inner
-        self.mse, self.best_mse = inner.mse, inner.best_mse
+        self.mse, self.best_mse, self.step = inner.mse, inner.best_mse, inner.step
         self._rows = torch.arange(len(inner.mse), device=inner.mse.device)  # of the inner blocks
         self._best: Parameters = {}  # of the blocks that have left
-
-    @property
-    def step(self) -> int:
-        """Number of steps done."""
-        return self.inner.step
 
     @property
     def best(self) -> Parameters:
@@ -188,6 +179,7 @@ class CompactingTrainer:
     def advance(self, n_steps: int) -> None:
         """Train the inner blocks."""
         self.inner.advance(n_steps)
+        self.step += n_steps
         self._copy_errors()
 
     def evaluate(self) -> None:
