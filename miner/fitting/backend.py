@@ -15,8 +15,7 @@ from miner.fitting.steps import (
     EagerTrainer,
     StepSettings,
 )
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters
+from miner.models.network import BlockNetwork, Parameters
 
 LOG = logging.getLogger(__name__)
 FLOAT_BYTES = 4

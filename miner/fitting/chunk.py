@@ -9,7 +9,7 @@ from torch import Tensor
 
 from miner.fitting.block_fit import BlockFit
 from miner.fitting.initialization import InitialState
-from miner.models.parameters import Parameters, concatenate, select
+from miner.models.network import Parameters, concatenate, select
 from miner.representation.render import by_row
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid
@@ -30,9 +30,7 @@ class Patches(NamedTuple):
 
     def select(self, members: Tensor) -> "Patches":
         """Some of the blocks."""
-        index = members.to(self.signal.device)
-        pixels = self.signal[index], self.prediction[index]
-        return Patches(self.blocks[members], *pixels, self.valid_sizes[members])
+        return Patches(*(tensor[members.to(tensor.device)] for tensor in self))
 
     def targets(self, spec: Spec, members: Tensor, valid_size: tuple[int, ...]) -> Tensor:
         """Targets `(B, C, P)` of some blocks over their real pixels."""

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from miner.models.parameters import Parameters, concatenate, moved, repeat, select, where
+from miner.models.network import Parameters, concatenate, moved, repeat, select, where
 from miner.representation.render import ShardIndex
 from miner.representation.spec import Spec
 

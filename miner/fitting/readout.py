@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from miner.models import heads
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 
 _SOLVER_FACTORS = (1.0, 1e2, 1e4, 1e6)  # on lambda: the next where a factorisation fails
 _ROUNDING_FACTORS = (1.0, 10.0, 1e2, 1e3, 1e4)

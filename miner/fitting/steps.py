@@ -10,8 +10,7 @@ from miner.fitting.criteria import Loss, Schedule
 from miner.fitting.initialization import pixel_subset
 from miner.fitting.optimizer import OptimizerFactory, keep_blocks
 from miner.fitting.readout import Readout
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters, select, where
+from miner.models.network import BlockNetwork, Parameters, select, where
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,8 @@ class DenseTrainer(Trainer, Protocol):
 class BlockTrainer(Trainer, Protocol):
     """A trainer that keeps the state of blocks that have left the training."""
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no block is known to be in training."""
-
-    def deactivate(self, blocks: Tensor) -> None:
-        """Leave the blocks of a mask `(B,)` out of the computation, for good."""
+    def deactivate(self, blocks: Tensor) -> bool:
+        """Leave the blocks of a mask `(B,)` out, for good; says if all are known to be out."""
 
 
 class EagerTrainer:
@@ -96,11 +91,7 @@ class EagerTrainer:
         self.settings, self.encoded, self.targets = settings, encoded, targets
         self.step = 0
         self._trained = {name: nn.Parameter(tensor.clone()) for name, tensor in start.items()}
-        self._constants = {
-            name: tensor
-            for name, tensor in self.readout.constants(targets, self._trained).items()
-            if name not in start
-        }
+        self._constants = self.readout.constants(targets, self._trained)
         self._optimizer = settings.optimizer(self._trained.values())
         self._base_lr = float(self._optimizer.param_groups[0]["lr"])
         self.mse = self.best_mse = targets.new_full((len(targets),), torch.inf)
@@ -140,7 +131,7 @@ class EagerTrainer:
 
     def _forward(self, encoded: Tensor, targets: Tensor) -> tuple[Tensor, Parameters]:
         features = self.model.mlp.features(self._trained, encoded)
-        known = self._trained | self._constants
+        known = self._constants | self._trained
         readout_parameters = self.readout.solve(features, targets, known)
         outputs = self.model.head.outputs(features, readout_parameters)
         return (outputs - targets).square().mean(dim=(1, 2)), readout_parameters
@@ -171,11 +162,6 @@ class CompactingTrainer:
         self._keep_best(torch.ones_like(self._rows, dtype=torch.bool))
         return dict(self._best)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether all blocks have left."""
-        return len(self._rows) == 0
-
     def advance(self, n_steps: int) -> None:
         """Train the inner blocks."""
         self.inner.advance(n_steps)
@@ -187,15 +173,15 @@ class CompactingTrainer:
         self.inner.evaluate()
         self._copy_errors()
 
-    def deactivate(self, blocks: Tensor) -> None:
+    def deactivate(self, blocks: Tensor) -> bool:
         """Compact the inner blocks to those that stay."""
         leaves = blocks[self._rows]
-        if not leaves.any():
-            return
-        self._keep_best(leaves)
-        stays = torch.nonzero(~leaves).flatten()
-        self._rows = self._rows[stays]
-        self.inner.compact(stays)
+        if leaves.any():
+            self._keep_best(leaves)
+            stays = torch.nonzero(~leaves).flatten()
+            self._rows = self._rows[stays]
+            self.inner.compact(stays)
+        return len(self._rows) == 0
 
     def _copy_errors(self) -> None:
         self.mse = self.mse.index_copy(0, self._rows, self.inner.mse)

@@ -6,8 +6,7 @@ from operator import index
 import torch
 from torch import Tensor
 
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters, moved, select
+from miner.models.network import BlockNetwork, Parameters, moved, select
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates

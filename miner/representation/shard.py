@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 from miner.representation.components import parse
 from miner.representation.spec import WIDEST, Spec
 from miner.support.errors import RepresentationError
