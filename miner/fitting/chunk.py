@@ -1,6 +1,5 @@
 """The blocks of a chunk: their pixels, and the best fit of each."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -94,13 +93,10 @@ def best_fits(
     kept = [(one, best[one.rows] == number) for number, one in enumerate(fits)]
     rows = torch.cat([one.rows[mask] for one, mask in kept])
     widths = torch.cat([torch.full_like(one.rows[mask], one.width) for one, mask in kept])
-    parameters = defaultdict(list)
-    for one, mask in kept:
-        parameters[one.width].append(select(one.fit.parameters, mask))
-    stored = {
-        width: select(concatenate(parameters[width]), rows[widths == width].argsort())
-        for width in widths.unique().tolist()
-    }
+    stored = {}
+    for width in widths.unique().tolist():
+        parts = [select(one.fit.parameters, mask) for one, mask in kept if one.width == width]
+        stored[width] = select(concatenate(parts), rows[widths == width].argsort())
     frames = torch.cat([one.start.frames[mask] for one, mask in kept])
     n_converged = sum(int(one.fit.converged[mask].sum()) for one, mask in kept)
     order = rows.argsort()

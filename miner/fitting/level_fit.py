@@ -48,9 +48,7 @@ class LevelFit:
         self.predicted_sse = self.clipped_sse = 0.0
         self._score_prediction(ranks)
         is_active = self.predicted_mse > self.settings.max_mse_at(self.level)
-        if self.spec.is_coarsest(self.level):
-            is_active[:] = True
-        self.active = torch.nonzero(is_active).flatten()
+        self.active = torch.nonzero(is_active | self.spec.is_coarsest(self.level)).flatten()
         ordered = self.grid.morton_order(self.active).split(self.settings.blocks_per_shard)
         self.chunks = [chunk.sort().values for chunk in ordered if len(chunk)]
         self.active_sse = sum(self._sse(chunk, self.predicted_mse[chunk]) for chunk in self.chunks)

@@ -14,6 +14,7 @@ from miner.signals.regions import Region, slices
 from miner.signals.scratch import WritableArray
 
 CPU = torch.device("cpu")
+ReadRegion = Callable[[Region], Tensor | NDArray[Any]]
 
 
 class Signal(ABC):
@@ -64,11 +65,7 @@ class SourceSignal(Signal):
     """A signal that a function reads, float32 `(C, *S)` in a region: from a file, or elsewhere."""
 
     def __init__(
-        self,
-        read: Callable[[Region], Tensor | NDArray[Any]],
-        n_channels: int,
-        sides: Sequence[int],
-        device: torch.device = CPU,
+        self, read: ReadRegion, n_channels: int, sides: Sequence[int], device: torch.device = CPU
     ) -> None:
         super().__init__(n_channels, sides, device)
         self._read = read
