@@ -23,9 +23,9 @@ class Readout(ABC):
     def head(self, signed_target: bool) -> heads.Head:
         """The output layer for targets of either sign, or in the unit range."""
 
-    @abstractmethod
     def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
         """Starting values, for one block, of the readout parameters that are trained."""
+        return {}
 
     def constants(self, targets: Tensor, trained: Mapping[str, Tensor]) -> Parameters:
         """Readout parameters that follow from a block's whole targets `(B, C, P)`, untrained."""
@@ -81,10 +81,6 @@ class ClosedFormReadout(Readout):
     def head(self, signed_target: bool) -> heads.Head:
         """Linear for any target."""
         return heads.LinearHead()
-
-    def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
-        """Nothing: no readout parameter is trained."""
-        return {}
 
     @torch.no_grad()
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:

@@ -87,14 +87,13 @@ class EagerTrainer:
     """Blocks in training, with the best state of each that was measured so far."""
 
     def __init__(self, problem: BlockProblem) -> None:
-        self.model, self.readout, settings, encoded, targets, start = problem
-        self.settings, self.encoded, self.targets = settings, encoded, targets
+        self.model, self.readout, self.settings, self.encoded, self.targets, start = problem
         self.step = 0
         self._trained = {name: nn.Parameter(tensor.clone()) for name, tensor in start.items()}
-        self._constants = self.readout.constants(targets, self._trained)
-        self._optimizer = settings.optimizer(self._trained.values())
+        self._constants = self.readout.constants(self.targets, self._trained)
+        self._optimizer = self.settings.optimizer(self._trained.values())
         self._base_lr = float(self._optimizer.param_groups[0]["lr"])
-        self.mse = self.best_mse = targets.new_full((len(targets),), torch.inf)
+        self.mse = self.best_mse = self.targets.new_full((len(self.targets),), torch.inf)
         self.best: Parameters = {}  # filled by the first measurement
 
     def advance(self, n_steps: int) -> None:

@@ -118,7 +118,6 @@ class WidthGroup:
     def _evaluated(
         self, problem: BlockProblem, readout: Readout, parameters: Parameters
     ) -> BlockTrainer:
-        """Blocks evaluated with these parameters and a way of finding the readout."""
         no_steps = replace(problem.steps, n_steps=0)
         given = problem._replace(readout=readout, steps=no_steps, start=parameters)
         trainer = self.settings.backend.trainer(given)
