@@ -46,7 +46,7 @@ from miner.fitting.settings import FitSettings
 from miner.images import SourceImage, open_image
 from miner.kernels.backend import CompiledBackend
 from miner.kernels.cpu.compiler import build
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal
 from miner.signals.store import LocalSignalStore

@@ -116,6 +116,6 @@ def test_an_upward_import_would_be_seen() -> None:
     assert is_upwards("fitting.steps", "miner.kernels.ops.Network")
     assert is_upwards("comparison.runs", "miner.engine.train.run_job")
     assert is_upwards("config.schema", "miner.representation.Spec")
-    assert not is_upwards("models.heads", "miner.models.parameters.Parameters")
+    assert not is_upwards("models.heads", "miner.models.network.Parameters")
     assert not is_upwards("representation.components", "miner.config.schema.RunConfig")
     assert not is_upwards("run", "miner.engine.train.run_job")

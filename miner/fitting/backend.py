@@ -1,7 +1,6 @@
 """Which program trains blocks: compiled for this machine, or plain PyTorch."""
 
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +15,7 @@ from miner.fitting.steps import (
     EagerTrainer,
     StepSettings,
 )
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters
+from miner.models.network import BlockNetwork, Parameters
 
 LOG = logging.getLogger(__name__)
 FLOAT_BYTES = 4
@@ -26,8 +24,11 @@ _LAYER_COPIES = 6  # pre-activation, activation, their gradients, two temporarie
 
 
 @dataclass(frozen=True)
-class Backend(ABC):
-    """A program for training steps; all give the same results within float rounding."""
+class Backend:
+    """A program for training steps; all give the same results within float rounding.
+
+    Here it is plain PyTorch: the definition, for any setting, type and device.
+    """
 
     def prepare(
         self,
@@ -39,38 +40,24 @@ class Backend(ABC):
         """The backend that will train these networks: this one, or one that can."""
         return self
 
-    @abstractmethod
     def trainer(self, problem: BlockProblem) -> BlockTrainer:
-        """Blocks ready to be trained."""
-
-    @abstractmethod
-    def outputs(self, network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-        """Values `(B, C, P)` at encoded coordinates `(E, P)`."""
-
-    @abstractmethod
-    def max_blocks(
-        self, network: BlockNetwork, n_pixels: int, max_memory_gib: float, device: torch.device
-    ) -> int:
-        """How many blocks to train at once: bounds memory and fits the cache, nothing else."""
-
-
-@dataclass(frozen=True)
-class EagerBackend(Backend):
-    """Plain PyTorch: the definition, for any setting, type and device."""
-
-    def trainer(self, problem: BlockProblem) -> BlockTrainer:
-        """All blocks by one batched operation after another."""
+        """Blocks ready to be trained, here by one batched operation after another."""
         return CompactingTrainer(EagerTrainer(problem))
 
     def outputs(self, network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-        """The network's own."""
+        """Values `(B, C, P)` at encoded coordinates `(E, P)`."""
         return network.outputs(parameters, encoded)
 
     def max_blocks(
         self, network: BlockNetwork, n_pixels: int, max_memory_gib: float, device: torch.device
     ) -> int:
-        """Bounded by all layers of all blocks and, on a CPU, by the cache."""
+        """How many blocks to train at once: bounds memory and fits the cache, nothing else."""
         layer = FLOAT_BYTES * network.mlp.width * n_pixels
         within_memory = int(max_memory_gib * 2**30 / (layer * _LAYER_COPIES * network.mlp.depth))
         within_cache = _CPU_LAYER_BYTES // layer if device.type == "cpu" else within_memory
         return max(1, min(within_memory, within_cache))
+
+
+@dataclass(frozen=True)
+class EagerBackend(Backend):
+    """Plain PyTorch."""

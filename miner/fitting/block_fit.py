@@ -12,7 +12,7 @@ from miner.fitting.criteria import Pruning
 from miner.fitting.device import Timer
 from miner.fitting.optimizer import OptimizerFactory
 from miner.fitting.steps import BlockProblem
-from miner.models.parameters import Parameters, concatenate, moved, select
+from miner.models.network import Parameters, concatenate, moved, select
 from miner.signals.signal import CPU
 from miner.support.errors import DivergenceError
 
@@ -143,8 +143,7 @@ def fit_blocks(
         converged |= training & done
         training &= ~done & trainer.mse.isfinite()
         before = trainer.mse
-        trainer.deactivate(~training)
-        if trainer.is_idle:
+        if trainer.deactivate(~training):
             on_steps((n_steps - checkpoint) * n_blocks)
             break
     errors = (n_values * error for error in torch.stack(sums).tolist())

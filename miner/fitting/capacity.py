@@ -125,5 +125,4 @@ class BudgetCapacity(TargetErrorCapacity):
 
 
 def _excess_db(mse: Tensor, max_mse: float) -> Tensor:
-    """How far errors are above a bound."""
     return 10 * (mse.double().clamp(min=1e-30) / max_mse).log10()

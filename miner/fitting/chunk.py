@@ -1,6 +1,5 @@
 """The blocks of a chunk: their pixels, and the best fit of each."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,10 +8,11 @@ from torch import Tensor
 
 from miner.fitting.block_fit import BlockFit
 from miner.fitting.initialization import InitialState
-from miner.models.parameters import Parameters, concatenate, select
+from miner.models.network import Parameters, concatenate, select
+from miner.representation.render import by_row
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid
-from miner.signals.regions import Region, sides_of
+from miner.signals.regions import sides_of
 from miner.signals.signal import Signal, prefetch
 
 _BOX_PIXELS = 2**16  # in a box that is read at once
@@ -29,9 +29,7 @@ class Patches(NamedTuple):
 
     def select(self, members: Tensor) -> "Patches":
         """Some of the blocks."""
-        index = members.to(self.signal.device)
-        pixels = self.signal[index], self.prediction[index]
-        return Patches(self.blocks[members], *pixels, self.valid_sizes[members])
+        return Patches(*(tensor[members.to(tensor.device)] for tensor in self))
 
     def targets(self, spec: Spec, members: Tensor, valid_size: tuple[int, ...]) -> Tensor:
         """Targets `(B, C, P)` of some blocks over their real pixels."""
@@ -52,29 +50,22 @@ def gather(
     if any(signal.device.type != "cpu" for signal in signals):
         n_pixels = max(n_pixels, _DEVICE_BOX_VALUES // signals[0].n_channels)
     box_side = max(1, round(min(n_pixels, max_pixels) ** (1 / n_axes)) // grid.patch_size)
-    corners, membership = torch.unique(positions // box_side, dim=0, return_inverse=True)
-    members = [torch.nonzero(membership == box).flatten() for box in range(len(corners))]
-    boxes = [_box_around(grid, positions[rows]) for rows in members]
+    members = [rows for _, rows in by_row(positions // box_side)]
+    boxes = []
+    for rows in members:
+        corners = grid.patch_size * positions[rows]
+        ends = zip(corners.amin(0).tolist(), corners.amax(0).tolist(), strict=True)
+        boxes.append(grid.around(tuple((first, last + 1) for first, last in ends)))
     gathered = []
     for signal in signals:
         sides = (grid.patch_size,) * n_axes
         patches = torch.empty(len(blocks), signal.n_channels, *sides, device=signal.device)
-        read = prefetch(signal, [region for region, _ in boxes])
-        for rows, (region, local), values in zip(members, boxes, read, strict=True):
+        for rows, region, values in zip(members, boxes, prefetch(signal, boxes), strict=True):
             box = PatchGrid(sides_of(region), grid.patch_size)
-            patches[rows.to(signal.device)] = box.cut(values, box.numbers(local))
+            local = box.numbers(positions[rows] - positions[rows].amin(0))
+            patches[rows.to(signal.device)] = box.cut(values, local)
         gathered.append(patches)
     return gathered
-
-
-def _box_around(grid: PatchGrid, positions: Tensor) -> tuple[Region, Tensor]:
-    """The smallest box around some patches, and their positions in it."""
-    first, last = positions.amin(0), positions.amax(0)
-    region = tuple(
-        (low * grid.patch_size, min(side, (high + 1) * grid.patch_size))
-        for low, high, side in zip(first.tolist(), last.tolist(), grid.sides, strict=True)
-    )
-    return region, positions - first
 
 
 class WidthFit(NamedTuple):
@@ -86,18 +77,14 @@ class WidthFit(NamedTuple):
     fit: BlockFit
 
 
-class BestFits(NamedTuple):
-    """What is stored of a chunk: rows with a network, ascending, and parameters by width."""
+def best_fits(
+    predicted_mse: Tensor, fits: Sequence[WidthFit]
+) -> tuple[Tensor, Tensor, Tensor, dict[int, Parameters], int]:
+    """The best fit of each block, if it is better than its prediction; earlier ones win ties.
 
-    rows: Tensor
-    widths: Tensor
-    frames: Tensor
-    n_converged: int
-    stored: dict[int, Parameters]
-
-
-def best_fits(predicted_mse: Tensor, fits: Sequence[WidthFit]) -> BestFits:
-    """The best fit of each block, if it is better than its prediction; earlier ones win ties."""
+    Gives the rows with a network, ascending, their frames and widths, what is stored for each
+    width, and how many have converged.
+    """
     best_mse, best = predicted_mse.clone(), torch.full((len(predicted_mse),), -1)
     for number, (_, rows, _, fit) in enumerate(fits):
         better = fit.mse.double() < best_mse[rows]  # false for NaN
@@ -106,17 +93,11 @@ def best_fits(predicted_mse: Tensor, fits: Sequence[WidthFit]) -> BestFits:
     kept = [(one, best[one.rows] == number) for number, one in enumerate(fits)]
     rows = torch.cat([one.rows[mask] for one, mask in kept])
     widths = torch.cat([torch.full_like(one.rows[mask], one.width) for one, mask in kept])
-    parameters = defaultdict(list)
-    for one, mask in kept:
-        parameters[one.width].append(select(one.fit.parameters, mask))
+    stored = {}
+    for width in widths.unique().tolist():
+        parts = [select(one.fit.parameters, mask) for one, mask in kept if one.width == width]
+        stored[width] = select(concatenate(parts), rows[widths == width].argsort())
+    frames = torch.cat([one.start.frames[mask] for one, mask in kept])
+    n_converged = sum(int(one.fit.converged[mask].sum()) for one, mask in kept)
     order = rows.argsort()
-    return BestFits(
-        rows=rows[order],
-        widths=widths[order],
-        frames=torch.cat([one.start.frames[mask] for one, mask in kept])[order],
-        n_converged=sum(int(one.fit.converged[mask].sum()) for one, mask in kept),
-        stored={
-            width: select(concatenate(parameters[width]), rows[widths == width].argsort())
-            for width in widths.unique().tolist()
-        },
-    )
+    return rows[order], frames[order], widths[order], stored, n_converged

@@ -87,14 +87,11 @@ class ComputeDevice:
             return result
 
         self._n_running = n_threads
-        with ThreadPoolExecutor(n_threads) as threads:
-            futures = [threads.submit(in_stream, item) for item in items]
-            try:
-                return [future.result() for future in futures]
-            finally:  # an exception is raised when the items that had started have ended
-                for future in futures:
-                    future.cancel()
-                self._n_running = 1
+        try:  # an exception is raised when the items that had started have ended
+            with ThreadPoolExecutor(n_threads) as threads:
+                return list(threads.map(in_stream, items))
+        finally:
+            self._n_running = 1
 
 
 class Timer:

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from miner.models.parameters import Parameters, concatenate, moved, repeat, select, where
+from miner.models.network import Parameters, concatenate, moved, repeat, select, where
 from miner.representation.render import ShardIndex
 from miner.representation.spec import Spec
 
@@ -121,7 +121,7 @@ def find_parents(
     found: list[tuple[Tensor, Tensor, Parameters]] = []
     if not spec.is_coarsest(level):
         wanted = spec.grid(level + 1).numbers(above)
-        for shard in coarser.near(above.amin(0).tolist(), (above.amax(0) + 1).tolist()):
+        for shard in coarser.near(above.amin(0), above.amax(0) + 1):
             has_width = shard.widths == width
             is_parent = torch.isin(shard.blocks, wanted) & has_width
             if is_parent.any():

@@ -48,9 +48,7 @@ class LevelFit:
         self.predicted_sse = self.clipped_sse = 0.0
         self._score_prediction(ranks)
         is_active = self.predicted_mse > self.settings.max_mse_at(self.level)
-        if self.spec.is_coarsest(self.level):
-            is_active[:] = True
-        self.active = torch.nonzero(is_active).flatten()
+        self.active = torch.nonzero(is_active | self.spec.is_coarsest(self.level)).flatten()
         ordered = self.grid.morton_order(self.active).split(self.settings.blocks_per_shard)
         self.chunks = [chunk.sort().values for chunk in ordered if len(chunk)]
         self.active_sse = sum(self._sse(chunk, self.predicted_mse[chunk]) for chunk in self.chunks)
@@ -102,27 +100,23 @@ class LevelFit:
         if chunk == 0:  # a later chunk may hold a few odd blocks alone
             diverged_again = [one.fit.diverged_again for one in fits]
             raise_if_most_diverged(diverged_again, self.settings.optimizer)
-        refits = self._refit(patches, widths, fits, request)
-        best = best_fits(self.predicted_mse[blocks], fits + refits)
+        tried = fits + self._refit(patches, widths, fits, request)
+        rows, frames, widths, stored, n_converged = best_fits(self.predicted_mse[blocks], tried)
         stats = ChunkStats(
             n_active=len(blocks),
-            n_converged=best.n_converged,
+            n_converged=n_converged,
             n_fresh=sum(int(one.start.is_fresh.sum()) for one in fits),
             n_diverged=sum(int(one.fit.diverged.sum()) for one in fits),
             seconds=time.perf_counter() - began,
             curve=curve,
         )
-        stored = blocks[best.rows], best.frames, best.widths, best.stored
-        return Shard(self.level, chunk, *stored, stats)
+        return Shard(self.level, chunk, blocks[rows], frames, widths, stored, stats)
 
     def reconstruct(self, shards: Sequence[Shard], tiles: Sequence[Region]) -> Iterator[Tensor]:
         """Some tiles of the level as stored, `(C, *S)`, never clipped."""
-        index, size = ShardIndex(self.grid, shards), self.grid.patch_size
+        index, outputs = ShardIndex(self.grid, shards), self.settings.backend.outputs
         for region in tiles:
-            first = tuple(low for low, _ in region)
-            near = index.near([n // size for n in first], [-(-high // size) for _, high in region])
-            prediction, outputs = self.prediction.read(region), self.settings.backend.outputs
-            yield render_level(self.spec, self.level, near, prediction, first, outputs)
+            yield render_level(self.spec, self.level, index, self.prediction, region, outputs)
 
     def _refit(
         self, patches: Patches, widths: Tensor, fits: Sequence[WidthFit], request: WidthRequest

@@ -8,7 +8,7 @@ from miner.fitting.level_fit import LevelFit, squared_error
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.images.pixel_format import PixelFormat
 from miner.models.network import BlockMLP, BlockNetwork
-from miner.pyramids.resample import ExpandedSignal, ZeroSignal, reduce
+from miner.pyramids.resample import ExpandedSignal, reduce, zero_signal
 from miner.representation import Representation, Shard, Spec
 from miner.representation.render import ShardIndex
 from miner.signals.regions import tiles
@@ -73,7 +73,7 @@ class PyramidFit:
         spec, device = self.spec, self.device
         sides = spec.level_sides[level]
         shards: Sequence[Shard] = ()
-        prediction: Signal = ZeroSignal(spec.n_channels, sides, device)
+        prediction = zero_signal(spec.n_channels, sides, device)
         if self._coarser is not None:
             reconstruction, shards = self._coarser
             prediction = ExpandedSignal(reconstruction, sides)

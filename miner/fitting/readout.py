@@ -8,19 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from miner.models.heads import (
-    AMPLITUDE,
-    BIAS,
-    FREQUENCY,
-    WEIGHT,
-    Head,
-    LinearHead,
-    ScaledSineHead,
-    SigmoidHead,
-)
-from miner.models.parameters import Parameters
+from miner.models import heads
+from miner.models.network import Parameters
 
-_SOLVER_FACTORS = (1e2, 1e4, 1e6)  # on lambda, where a factorisation fails
+_SOLVER_FACTORS = (1.0, 1e2, 1e4, 1e6)  # on lambda: the next where a factorisation fails
 _ROUNDING_FACTORS = (1.0, 10.0, 1e2, 1e3, 1e4)
 
 
@@ -29,12 +20,12 @@ class Readout(ABC):
     """A way of finding a head's parameters."""
 
     @abstractmethod
-    def head(self, signed_target: bool) -> Head:
+    def head(self, signed_target: bool) -> heads.Head:
         """The output layer for targets of either sign, or in the unit range."""
 
-    @abstractmethod
     def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
         """Starting values, for one block, of the readout parameters that are trained."""
+        return {}
 
     def constants(self, targets: Tensor, trained: Mapping[str, Tensor]) -> Parameters:
         """Readout parameters that follow from a block's whole targets `(B, C, P)`, untrained."""
@@ -55,24 +46,26 @@ class LearnedReadout(Readout):
 
     frequency: float = 0.1
 
-    def head(self, signed_target: bool) -> Head:
+    def head(self, signed_target: bool) -> heads.Head:
         """A sigmoid, or a scaled sine for residuals."""
-        return ScaledSineHead() if signed_target else SigmoidHead()
+        return heads.ScaledSineHead() if signed_target else heads.SigmoidHead()
 
     def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
         """Weights and biases as in a plain linear layer; the sine's frequency if any."""
-        bound = 1 / math.sqrt(shapes[WEIGHT][0])
+        bound = 1 / math.sqrt(shapes[heads.WEIGHT][0])
         drawn = {
             name: bound * (2 * torch.rand(shapes[name], generator=generator) - 1)
-            for name in (WEIGHT, BIAS)
+            for name in (heads.WEIGHT, heads.BIAS)
         }
-        if FREQUENCY in shapes:
-            drawn[FREQUENCY] = torch.tensor(self.frequency)
+        if heads.FREQUENCY in shapes:
+            drawn[heads.FREQUENCY] = torch.tensor(self.frequency)
         return drawn
 
     def constants(self, targets: Tensor, trained: Mapping[str, Tensor]) -> Parameters:
         """The scaled sine's amplitude: the block's largest absolute residual."""
-        return {AMPLITUDE: targets.abs().amax(dim=(1, 2))} if FREQUENCY in trained else {}
+        if heads.FREQUENCY not in trained:
+            return {}
+        return {heads.AMPLITUDE: targets.abs().amax(dim=(1, 2))}
 
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
         """What is known already."""
@@ -85,13 +78,9 @@ class ClosedFormReadout(Readout):
 
     ridge: float = 1e-6  # lambda over the mean diagonal of the centred Gram matrix
 
-    def head(self, signed_target: bool) -> Head:
+    def head(self, signed_target: bool) -> heads.Head:
         """Linear for any target."""
-        return LinearHead()
-
-    def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
-        """Nothing: no readout parameter is trained."""
-        return {}
+        return heads.LinearHead()
 
     @torch.no_grad()
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
@@ -106,7 +95,7 @@ class ClosedFormReadout(Readout):
         mean_f, mean_t = mean_f.squeeze(-1).double(), mean_t.squeeze(-1).double()
         bias = mean_t - (mean_f.unsqueeze(1) @ weight).squeeze(1)
         bias = torch.where(bias.isfinite(), bias, mean_t)
-        return {WEIGHT: weight.to(features.dtype), BIAS: bias.to(features.dtype)}
+        return {heads.WEIGHT: weight.to(features.dtype), heads.BIAS: bias.to(features.dtype)}
 
     def candidates(self) -> Iterator[Readout]:
         """Larger and larger lambda: smaller weights lose less to rounding."""
@@ -118,16 +107,14 @@ def ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:
     """Solve `(gram + lambda I) W = moment`, lambda raised where that fails, then zeros."""
     penalty = ridge * gram.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-12)
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    factor, info = torch.linalg.cholesky_ex(gram + penalty.view(-1, 1, 1) * eye)
-    weight = torch.cholesky_solve(moment, factor)
-    failed = (info != 0) | ~weight.isfinite().all(dim=(1, 2))
+    weight, left = torch.zeros_like(moment), torch.arange(len(gram), device=gram.device)
     for scale in _SOLVER_FACTORS:
-        if not failed.any():
-            break
-        raised = gram[failed] + (scale * penalty[failed]).view(-1, 1, 1) * eye
+        raised = gram[left] + (scale * penalty[left]).view(-1, 1, 1) * eye
         factor, info = torch.linalg.cholesky_ex(raised)
-        again = torch.cholesky_solve(moment[failed], factor)
-        usable = (info == 0) & again.isfinite().all(dim=(1, 2))
-        weight[failed] = torch.where(usable.view(-1, 1, 1), again, 0.0)
-        failed[failed.clone()] = ~usable
+        solved = torch.cholesky_solve(moment[left], factor)
+        usable = (info == 0) & solved.isfinite().all(dim=(1, 2))
+        weight[left] = torch.where(usable.view(-1, 1, 1), solved, 0.0)
+        left = left[~usable]
+        if not len(left):
+            break
     return weight

@@ -10,8 +10,7 @@ from miner.fitting.criteria import Loss, Schedule
 from miner.fitting.initialization import pixel_subset
 from miner.fitting.optimizer import OptimizerFactory, keep_blocks
 from miner.fitting.readout import Readout
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters, select, where
+from miner.models.network import BlockNetwork, Parameters, select, where
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,7 @@ class Trainer(Protocol):
 
     mse: Tensor
     best_mse: Tensor
-
-    @property
-    def step(self) -> int:
-        """Number of steps done."""
+    step: int  # number of steps done
 
     @property
     def best(self) -> Parameters:
@@ -83,31 +79,21 @@ class DenseTrainer(Trainer, Protocol):
 class BlockTrainer(Trainer, Protocol):
     """A trainer that keeps the state of blocks that have left the training."""
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no block is known to be in training."""
-
-    def deactivate(self, blocks: Tensor) -> None:
-        """Leave the blocks of a mask `(B,)` out of the computation, for good."""
+    def deactivate(self, blocks: Tensor) -> bool:
+        """Leave the blocks of a mask `(B,)` out, for good; says if all are known to be out."""
 
 
 class EagerTrainer:
     """Blocks in training, with the best state of each that was measured so far."""
 
     def __init__(self, problem: BlockProblem) -> None:
-        """Start from the parameters of a problem."""
-        self.model, self.readout, settings, encoded, targets, start = problem
-        self.settings, self.encoded, self.targets = settings, encoded, targets
+        self.model, self.readout, self.settings, self.encoded, self.targets, start = problem
         self.step = 0
         self._trained = {name: nn.Parameter(tensor.clone()) for name, tensor in start.items()}
-        self._constants = {
-            name: tensor
-            for name, tensor in self.readout.constants(targets, self._trained).items()
-            if name not in start
-        }
-        self._optimizer = settings.optimizer(self._trained.values())
+        self._constants = self.readout.constants(self.targets, self._trained)
+        self._optimizer = self.settings.optimizer(self._trained.values())
         self._base_lr = float(self._optimizer.param_groups[0]["lr"])
-        self.mse = self.best_mse = targets.new_full((len(targets),), torch.inf)
+        self.mse = self.best_mse = self.targets.new_full((len(self.targets),), torch.inf)
         self.best: Parameters = {}  # filled by the first measurement
 
     def advance(self, n_steps: int) -> None:
@@ -144,7 +130,7 @@ class EagerTrainer:
 
     def _forward(self, encoded: Tensor, targets: Tensor) -> tuple[Tensor, Parameters]:
         features = self.model.mlp.features(self._trained, encoded)
-        known = self._trained | self._constants
+        known = self._constants | self._trained
         readout_parameters = self.readout.solve(features, targets, known)
         outputs = self.model.head.outputs(features, readout_parameters)
         return (outputs - targets).square().mean(dim=(1, 2)), readout_parameters
@@ -163,14 +149,9 @@ class CompactingTrainer:
 
     def __init__(self, inner: DenseTrainer) -> None:
         self.inner = inner
-        self.mse, self.best_mse = inner.mse, inner.best_mse
+        self.mse, self.best_mse, self.step = inner.mse, inner.best_mse, inner.step
         self._rows = torch.arange(len(inner.mse), device=inner.mse.device)  # of the inner blocks
         self._best: Parameters = {}  # of the blocks that have left
-
-    @property
-    def step(self) -> int:
-        """Number of steps done."""
-        return self.inner.step
 
     @property
     def best(self) -> Parameters:
@@ -180,14 +161,10 @@ class CompactingTrainer:
         self._keep_best(torch.ones_like(self._rows, dtype=torch.bool))
         return dict(self._best)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether all blocks have left."""
-        return len(self._rows) == 0
-
     def advance(self, n_steps: int) -> None:
         """Train the inner blocks."""
         self.inner.advance(n_steps)
+        self.step += n_steps
         self._copy_errors()
 
     def evaluate(self) -> None:
@@ -195,15 +172,15 @@ class CompactingTrainer:
         self.inner.evaluate()
         self._copy_errors()
 
-    def deactivate(self, blocks: Tensor) -> None:
+    def deactivate(self, blocks: Tensor) -> bool:
         """Compact the inner blocks to those that stay."""
         leaves = blocks[self._rows]
-        if not leaves.any():
-            return
-        self._keep_best(leaves)
-        stays = torch.nonzero(~leaves).flatten()
-        self._rows = self._rows[stays]
-        self.inner.compact(stays)
+        if leaves.any():
+            self._keep_best(leaves)
+            stays = torch.nonzero(~leaves).flatten()
+            self._rows = self._rows[stays]
+            self.inner.compact(stays)
+        return len(self._rows) == 0
 
     def _copy_errors(self) -> None:
         self.mse = self.mse.index_copy(0, self._rows, self.inner.mse)

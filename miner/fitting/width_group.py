@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from threading import Lock
 from typing import TypeVar
 
 import torch
@@ -16,28 +15,12 @@ from miner.fitting.initialization import find_parents, generator
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
 from miner.fitting.steps import BlockProblem, BlockTrainer
-from miner.models.parameters import Parameters, moved, repeat, select, where
+from miner.models.network import Parameters, moved, repeat, select, where
 from miner.representation.render import by_row
 from miner.signals.grid import coordinates
 
 T = TypeVar("T")
 _PROBE_CHECK, _FAR_BELOW = 5, 1e-2  # steps between checks of a probe fit, part of the bound
-
-
-class StepCounter:
-    """Reports block steps once, even if they are repeated where memory ran out."""
-
-    def __init__(self, on_steps: OnSteps, lock: Lock) -> None:
-        self.done = self._reported = 0
-        self._on_steps, self._lock = on_steps, lock
-
-    def add(self, n_block_steps: int) -> None:
-        """Count steps that were done or spared; set `done` back to repeat some."""
-        self.done += n_block_steps
-        if self.done > self._reported:
-            with self._lock:
-                self._on_steps(self.done - self._reported)
-            self._reported = self.done
 
 
 class WidthGroup:
@@ -61,15 +44,24 @@ class WidthGroup:
 
         The error of a block is infinite where a stored number is not finite.
         """
-        counter = StepCounter(on_steps, self._compute.lock)
+        done = reported = 0  # block steps: those that are repeated are reported once
+
+        def count(n_block_steps: int) -> None:
+            nonlocal done, reported
+            done += n_block_steps
+            if done > reported:
+                with self._compute.lock:
+                    on_steps(done - reported)
+                reported = done
 
         def fitted(problem: BlockProblem) -> BlockFit:
-            done = counter.done
+            nonlocal done
+            before = done
             try:
-                fit = self._train(problem, self.settings.pruning, self._max_mse, counter.add)
+                fit = self._train(problem, self.settings.pruning, self._max_mse, count)
                 return self._round(problem, fit)
             except torch.OutOfMemoryError:
-                counter.done = done
+                done = before
                 raise
 
         return join_fits(list(self._batches(fitted)))
@@ -126,7 +118,6 @@ class WidthGroup:
     def _evaluated(
         self, problem: BlockProblem, readout: Readout, parameters: Parameters
     ) -> BlockTrainer:
-        """Blocks evaluated with these parameters and a way of finding the readout."""
         no_steps = replace(problem.steps, n_steps=0)
         given = problem._replace(readout=readout, steps=no_steps, start=parameters)
         trainer = self.settings.backend.trainer(given)

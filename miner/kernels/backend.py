@@ -14,8 +14,7 @@ from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings
 from miner.kernels.cpu import trainer as cpu
 from miner.kernels.cpu.compiler import CompilerError
 from miner.kernels.ops import UnsupportedError
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters
+from miner.models.network import BlockNetwork, Parameters
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,7 @@ class Head(ABC):
 
     @abstractmethod
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Values `(B, C, P)` of features `(B, H, P)`; here z = W features + b itself."""
-        weight = parameters[WEIGHT].transpose(1, 2)
-        return torch.baddbmm(parameters[BIAS].unsqueeze(-1), weight, features)
+        """Values `(B, C, P)` of features `(B, H, P)`."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,13 @@ class LinearHead(Head):
     """The affine map z itself; its best weights have a closed form."""
 
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """z."""
-        return super().outputs(features, parameters)
+        """z = W features + b."""
+        weight = parameters[WEIGHT].transpose(1, 2)
+        return torch.baddbmm(parameters[BIAS].unsqueeze(-1), weight, features)
 
 
 @dataclass(frozen=True)
-class SigmoidHead(Head):
+class SigmoidHead(LinearHead):
     """sigmoid(z), for values in the unit range."""
 
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
@@ -45,7 +44,7 @@ class SigmoidHead(Head):
 
 
 @dataclass(frozen=True)
-class ScaledSineHead(Head):
+class ScaledSineHead(LinearHead):
     """For residuals: A sin(a z), A the block's largest absolute residual, a trained per block.
 
     MINER_pl's output for Laplacian levels. A is not trained but stored, and counts as a parameter.

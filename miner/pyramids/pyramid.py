@@ -37,9 +37,9 @@ class Pyramid(ABC):
     def merge(self, prediction: Tensor, output: Tensor) -> Tensor:
         """The reconstruction where blocks are active, element by element."""
 
-    @abstractmethod
     def has_signed_target(self, is_coarsest: bool) -> bool:
-        """Whether targets are residuals of either sign rather than values in the unit range."""
+        """Whether targets are residuals of either sign, not values in the unit range as here."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,6 @@ class GaussianPyramid(Pyramid):
     def merge(self, prediction: Tensor, output: Tensor) -> Tensor:
         """The blocks' output alone."""
         return output
-
-    def has_signed_target(self, is_coarsest: bool) -> bool:
-        """Never: the signal is in the unit range."""
-        return False
 
 
 @dataclass(frozen=True)

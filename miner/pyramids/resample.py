@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from miner.signals.regions import Region, sides_of, slices
-from miner.signals.signal import Signal
+from miner.signals.signal import Signal, TensorSignal
 
 
 def half(sides: tuple[int, ...]) -> tuple[int, ...]:
@@ -18,11 +18,9 @@ def half(sides: tuple[int, ...]) -> tuple[int, ...]:
 def reduce(signal: Tensor) -> Tensor:
     """Area mean over 2^D pixels, `(C, *half(S))`; an odd side is first replicated at its end."""
     for axis in range(1, signal.ndim):
-        before = (slice(None),) * axis
-        even, odd = signal[(*before, slice(0, None, 2))], signal[(*before, slice(1, None, 2))]
-        if odd.shape[axis] < even.shape[axis]:
-            last = even.narrow(axis, even.shape[axis] - 1, 1)
-            odd = torch.cat([odd, last], dim=axis)
+        if signal.shape[axis] % 2:
+            signal = torch.cat([signal, signal.narrow(axis, -1, 1)], dim=axis)
+        even, odd = signal.unflatten(axis, (-1, 2)).unbind(axis + 1)
         signal = 0.5 * (even + odd)
     return signal
 
@@ -40,22 +38,18 @@ def expand(signal: Tensor, sides: tuple[int, ...]) -> Tensor:
         )
     for axis, side in enumerate(sides, start=1):
         n = signal.shape[axis]
-        before = torch.cat([signal.narrow(axis, 0, 1), signal.narrow(axis, 0, n - 1)], dim=axis)
-        after = torch.cat([signal.narrow(axis, 1, n - 1), signal.narrow(axis, n - 1, 1)], dim=axis)
+        clamped = [signal.narrow(axis, 0, 1), signal, signal.narrow(axis, n - 1, 1)]
+        padded = torch.cat(clamped, dim=axis)
+        neighbours = padded.narrow(axis, 0, n), padded.narrow(axis, 2, n)
         # x + (y - x) / 4 rather than 3/4 x + 1/4 y: exact where x = y.
-        left = signal + 0.25 * (before - signal)
-        right = signal + 0.25 * (after - signal)
-        doubled = torch.stack([left, right], dim=axis + 1).flatten(axis, axis + 1)
-        signal = doubled.narrow(axis, 0, side)
+        halves = [signal + 0.25 * (neighbour - signal) for neighbour in neighbours]
+        signal = torch.stack(halves, axis + 1).flatten(axis, axis + 1).narrow(axis, 0, side)
     return signal.contiguous()
 
 
-class ZeroSignal(Signal):
-    """The prediction of the coarsest level."""
-
-    def read(self, region: Region) -> Tensor:
-        """Zeros."""
-        return torch.zeros(self.n_channels, *sides_of(region), device=self.device)
+def zero_signal(n_channels: int, sides: tuple[int, ...], device: torch.device) -> Signal:
+    """The prediction of the coarsest level, which takes no memory."""
+    return TensorSignal(torch.zeros((), device=device).expand(n_channels, *sides))
 
 
 class ExpandedSignal(Signal):
@@ -71,10 +65,6 @@ class ExpandedSignal(Signal):
             (max(0, low // 2 - 1), min(side, (high - 1) // 2 + 2))
             for (low, high), side in zip(region, self._coarser.sides, strict=True)
         ]
-        coarser = self._coarser.read(tuple(around))
-        doubled = expand(coarser, tuple(2 * side for side in coarser.shape[1:]))
-        crop = tuple(
-            (low - 2 * start, high - 2 * start)
-            for (low, high), (start, _) in zip(region, around, strict=True)
-        )
-        return doubled[(slice(None), *slices(crop))].contiguous()
+        doubled = tuple((2 * low, 2 * high) for low, high in around)
+        expanded = expand(self._coarser.read(tuple(around)), sides_of(doubled))
+        return expanded[(slice(None), *slices(region, doubled))].contiguous()

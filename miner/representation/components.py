@@ -7,7 +7,7 @@ that reading somebody's file can never import or call anything else.
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from functools import lru_cache
 from inspect import isabstract
 from typing import Any, TypeVar
@@ -23,15 +23,13 @@ _cached_validator: Any = lru_cache(TypeAdapter)  # takes a millisecond to build
 
 def describe(component: Any) -> dict[str, Any]:
     """Class name and fields, ready for JSON: `{"_target_": "module.Class", ...}`."""
-    values = {f.name: getattr(component, f.name) for f in fields(component)}
-    return {TARGET: _name(type(component)), **values}
+    return {TARGET: _name(type(component)), **asdict(component)}
 
 
 def build(base: Any, description: Any) -> Any:
     """The component that `describe` described, its numbers within the ranges of the settings.
 
-    Raises:
-        ValueError: not a description, a class that is unknown or no `base`, or wrong fields.
+    Raises `ValueError` for no description, a class that is unknown or no `base`, or wrong fields.
     """
     if not isinstance(description, dict) or TARGET not in description:
         raise ValueError(f"{shorten(description)}: a {base.__name__} is described by a {TARGET}")

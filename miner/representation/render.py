@@ -1,17 +1,17 @@
 """Render a level from stored blocks and the reconstruction of the next coarser level."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import index
 
 import torch
 from torch import Tensor
 
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters, moved, select
+from miner.models.network import BlockNetwork, Parameters, moved, select
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates
-from miner.signals.regions import Region
+from miner.signals.regions import Region, sides_of
+from miner.signals.signal import Signal
 
 _BATCH_PIXELS = 2**18
 _DEVICE_BATCH_PIXELS = 2**20  # fewer leave a GPU idle
@@ -42,10 +42,10 @@ class ShardIndex:
         self._first = torch.tensor([p.amin(0).tolist() for p in positions]).reshape(-1, n_axes)
         self._last = torch.tensor([p.amax(0).tolist() for p in positions]).reshape(-1, n_axes)
 
-    def near(self, first: Sequence[int], end: Sequence[int]) -> list[Shard]:
+    def near(self, first: Sequence[int] | Tensor, end: Sequence[int] | Tensor) -> list[Shard]:
         """Shards that may have blocks in a box of patch coordinates, ends exclusive."""
-        begins_before = (self._first < torch.tensor(end)).all(-1)
-        ends_after = (self._last >= torch.tensor(first)).all(-1)
+        begins_before = (self._first < torch.as_tensor(end)).all(-1)
+        ends_after = (self._last >= torch.as_tensor(first)).all(-1)
         return [self._shards[n] for n in torch.nonzero(begins_before & ends_after).flatten()]
 
 
@@ -63,19 +63,18 @@ def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
 def render_level(
     spec: Spec,
     level: int,
-    shards: Iterable[Shard],
-    prediction: Tensor,
-    first: tuple[int, ...],
+    shards: ShardIndex,
+    prediction: Signal,
+    region: Region,
     outputs: Outputs = BlockNetwork.outputs,
 ) -> Tensor:
-    """Merge a level's active blocks into its prediction `(C, *box)`, on the prediction's device.
-
-    The box, of whole patches, begins at pixel `first` of the level; blocks outside it are left out.
-    """
-    box = PatchGrid(tuple(prediction.shape[1:]), spec.patch_size)
-    corner, device = torch.tensor(first) // spec.patch_size, prediction.device
-    tiled = box.tiled(prediction)
-    for shard in shards:
+    """Merge a level's active blocks into its prediction in a box of whole patches, `(C, *box)`."""
+    box, device = PatchGrid(sides_of(region), spec.patch_size), prediction.device
+    sides = (spec.patch_size,) * len(spec.sides)
+    corner = torch.tensor([low for low, _ in region]) // spec.patch_size
+    tiled = box.tiled(prediction.read(region))
+    batch_pixels = _BATCH_PIXELS if device.type == "cpu" else _DEVICE_BATCH_PIXELS
+    for shard in shards.near(corner, corner + torch.tensor(box.counts)):
         positions = spec.grid(level).positions(shard.blocks) - corner
         inside = ((positions >= 0) & (positions < torch.tensor(box.counts))).all(-1)
         if not inside.any():
@@ -83,24 +82,12 @@ def render_level(
         for width, stored in shard.stored.items():
             has_width = shard.widths == width
             rows = torch.nonzero(inside & has_width).flatten()
-            parameters = moved(select(stored, inside[has_width]), device)
-            model, frames = spec.model(level, width), shard.frames[rows]
-            patches = _patches(spec, model, spec.storage.decode(parameters), frames, outputs)
-            tiles = tuple(positions[rows].T.to(device))
-            tiled[tiles] = spec.pyramid.merge(tiled[tiles], patches)
+            parameters = spec.storage.decode(moved(select(stored, inside[has_width]), device))
+            model = spec.model(level, width)
+            for frame, members in by_row(shard.frames[rows]):
+                encoded = model.mlp.encoding(coordinates(spec.patch_size, sides, frame)).to(device)
+                for batch in members.split(max(1, batch_pixels // encoded.shape[1])):
+                    values = outputs(model, select(parameters, batch.to(device)), encoded)
+                    tiles = tuple(positions[rows[batch]].T.to(device))
+                    tiled[tiles] = spec.pyramid.merge(tiled[tiles], values.unflatten(-1, sides))
     return box.joined(tiled)
-
-
-def _patches(
-    spec: Spec, model: BlockNetwork, parameters: Parameters, frames: Tensor, outputs: Outputs
-) -> Tensor:
-    """Outputs of decoded blocks `(B, C, *[patch_size] * D)`; frames are in the host's memory."""
-    sides, device = (spec.patch_size,) * len(spec.sides), next(iter(parameters.values())).device
-    patches = torch.empty(len(frames), spec.n_channels, *sides, device=device)
-    batch_pixels = _BATCH_PIXELS if device.type == "cpu" else _DEVICE_BATCH_PIXELS
-    for frame, members in by_row(frames):
-        encoded = model.mlp.encoding(coordinates(spec.patch_size, sides, frame)).to(device)
-        for batch in members.to(device).split(max(1, batch_pixels // encoded.shape[1])):
-            values = outputs(model, select(parameters, batch), encoded)
-            patches[batch] = values.unflatten(-1, sides)
-    return patches

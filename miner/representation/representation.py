@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from miner.pyramids.resample import ExpandedSignal, ZeroSignal
+from miner.pyramids.resample import ExpandedSignal, zero_signal
 from miner.representation.render import ShardIndex, check_region, render_level
 from miner.representation.shard import Shard, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.representation.store import ShardFolder
-from miner.signals.regions import Region, sides_of, whole
+from miner.signals.regions import Region, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
 from miner.support.errors import RepresentationError
 
@@ -81,21 +81,15 @@ class Representation:
                 f"region={region}: {n_values} values are too many for one array, which may have "
                 f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
             )
-        size = spec.patch_size
-        begins = [low // size for low, _ in region]
-        ends = [-(-high // size) for _, high in region]
-        first = tuple(size * begin for begin in begins)
-        last = [min(size * end, side) for end, side in zip(ends, grid.sides, strict=True)]
-        prediction = self._prediction(level, device).read(tuple(zip(first, last, strict=True)))
-        near = self._index[level].near(begins, ends)
-        rendered = render_level(spec, level, near, prediction, first)
-        crop = [slice(r[0] - start, r[1] - start) for r, start in zip(region, first, strict=True)]
-        return rendered[(slice(None), *crop)].contiguous()
+        box = grid.around(region)
+        prediction = self._prediction(level, device)
+        rendered = render_level(spec, level, self._index[level], prediction, box)
+        return rendered[(slice(None), *slices(region, box))].contiguous()
 
     def _prediction(self, level: int, device: torch.device) -> Signal:
         n_channels, sides = self.spec.n_channels, self.spec.level_sides
         if self.spec.is_coarsest(level):
-            return ZeroSignal(n_channels, sides[level], device)
+            return zero_signal(n_channels, sides[level], device)
         read = partial(self.reconstruct, level + 1, device=device)
         coarser = SourceSignal(read, n_channels, sides[level + 1], device)
         return ExpandedSignal(coarser, sides[level])

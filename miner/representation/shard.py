@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 from miner.representation.components import parse
 from miner.representation.spec import WIDEST, Spec
 from miner.support.errors import RepresentationError
@@ -115,14 +115,6 @@ def _shard(tensors: Parameters, metadata: Mapping[str, str], spec: Spec) -> Shar
     is_integer = all(tensor.dtype in _INTEGERS for tensor in (blocks, widths, frames))
     _require(is_integer, "its blocks, widths and frames are not whole numbers")
     blocks, widths, frames = blocks.long(), widths.long(), frames.long()
-    _check_blocks(blocks, frames, widths, level, spec)
-    stored = _split(tensors, level, widths, spec)
-    stats = parse(ChunkStats, metadata["stats"], "stats")
-    digests = metadata["sha256"], metadata["tensors_sha256"], metadata["basis"]
-    return Shard(level, chunk, blocks, frames, widths, stored, stats, *digests)
-
-
-def _check_blocks(blocks: Tensor, frames: Tensor, widths: Tensor, level: int, spec: Spec) -> None:
     _require(0 <= level < spec.n_levels, f"level {level} is not one of {spec.n_levels}")
     _require(blocks.ndim == 1, "its block numbers are not a list")
     n_blocks = spec.grid(level).n_blocks
@@ -135,6 +127,10 @@ def _check_blocks(blocks: Tensor, frames: Tensor, widths: Tensor, level: int, sp
     _require(is_possible.all(), "its frames are impossible")
     is_width = widths.shape == blocks.shape and ((widths > 0) & (widths <= WIDEST)).all()
     _require(is_width, f"its widths are not one number from 1 to {WIDEST} per block")
+    stored = _split(tensors, level, widths, spec)
+    stats = parse(ChunkStats, metadata["stats"], "stats")
+    digests = metadata["sha256"], metadata["tensors_sha256"], metadata["basis"]
+    return Shard(level, chunk, blocks, frames, widths, stored, stats, *digests)
 
 
 def _joined(shard: Shard) -> Parameters:

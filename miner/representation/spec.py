@@ -46,7 +46,6 @@ class Spec:
     pixel_format: PixelFormat
 
     def __post_init__(self) -> None:
-        """Check the sizes."""
         sides, n_values = self.sides, self.patch_size ** len(self.sides) * self.n_channels
         if not 2 <= len(sides) <= 3 or not all(1 <= side <= _MAX_SIDE for side in sides):
             raise ValueError(f"sides={sides!s:.80}: must be 2 or 3 numbers from 1 to {_MAX_SIDE}")

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 
 _SCALE = ".scale"
 

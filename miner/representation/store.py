@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 from miner.representation.shard import Shard, read_shard, shard_name, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.support.errors import ConfigError, RepresentationError

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,10 +42,7 @@ class PatchGrid:
 
     def numbers(self, positions: Tensor) -> Tensor:
         """Block numbers `(B,)` of patch coordinates `(B, D)`."""
-        numbers = torch.zeros(len(positions), dtype=torch.long)
-        for axis, count in enumerate(self.counts):
-            numbers = numbers * count + positions[:, axis]
-        return numbers
+        return torch.from_numpy(np.ravel_multi_index(tuple(positions.T.numpy()), self.counts))
 
     def morton_order(self, blocks: Tensor) -> Tensor:
         """Blocks `(B,)` in Z-order (Morton 1966): neighbours in it are close in space."""
@@ -66,6 +64,14 @@ class PatchGrid:
         axes = [torch.arange(low // size, -(-high // size)) for low, high in region]
         return self.numbers(torch.cartesian_prod(*axes).reshape(-1, len(axes)))
 
+    def around(self, region: Region) -> Region:
+        """The smallest box of whole patches that holds a region."""
+        size = self.patch_size
+        return tuple(
+            (low // size * size, min(-(-high // size) * size, side))
+            for (low, high), side in zip(region, self.sides, strict=True)
+        )
+
     def valid_sizes(self, blocks: Tensor) -> Tensor:
         """Real pixels along each axis, `(B, D)`, between 1 and `patch_size`."""
         left = torch.tensor(self.sides) - self.positions(blocks) * self.patch_size
@@ -77,12 +83,11 @@ class PatchGrid:
 
     def tiled(self, signal: Tensor) -> Tensor:
         """A copy of the signal, zero beyond its edges, as `(*counts, C, *[patch_size] * D)`."""
-        n_axes = len(self.sides)
-        pads = [c * self.patch_size - s for c, s in zip(self.counts, self.sides, strict=True)]
-        padded = F.pad(signal, [n for pad in reversed(pads) for n in (0, pad)])
-        split = [n for count in self.counts for n in (count, self.patch_size)]
-        order = [*range(1, 2 * n_axes, 2), 0, *range(2, 2 * n_axes + 1, 2)]
-        return padded.reshape(signal.shape[0], *split).permute(order)
+        pads = [-side % self.patch_size for side in self.sides]
+        tiled = F.pad(signal, [n for pad in reversed(pads) for n in (0, pad)])
+        for axis in range(1, signal.ndim):
+            tiled = tiled.unfold(axis, self.patch_size, self.patch_size)
+        return tiled.movedim(0, len(self.sides))
 
     def joined(self, tiled: Tensor) -> Tensor:
         """The signal `(C, *S)` of its patches as `tiled` lays them out."""

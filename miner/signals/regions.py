@@ -19,9 +19,10 @@ def sides_of(region: Region) -> tuple[int, ...]:
     return tuple(end - first for first, end in region)
 
 
-def slices(region: Region) -> tuple[slice, ...]:
-    """The region as an index of an array."""
-    return tuple(slice(first, end) for first, end in region)
+def slices(region: Region, box: Region | None = None) -> tuple[slice, ...]:
+    """The region as an index of an array, of an image or of a box of it."""
+    starts = [first for first, _ in box or [(0, 0)] * len(region)]
+    return tuple(slice(r[0] - start, r[1] - start) for r, start in zip(region, starts, strict=True))
 
 
 def tiles(sides: Sequence[int], tile_side: int = TILE_SIDE) -> Iterator[Region]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,6 +14,7 @@ from miner.signals.regions import Region, slices
 from miner.signals.scratch import WritableArray
 
 CPU = torch.device("cpu")
+ReadRegion = Callable[[Region], Tensor | NDArray[Any]]
 
 
 class Signal(ABC):
@@ -37,47 +37,35 @@ class WritableSignal(Signal):
 
 
 class ArraySignal(WritableSignal):
-    """A signal in a float32 array `(C, *S)`, in memory or in a file."""
+    """A signal in a float32 array `(C, *S)`, in memory, in a file or on the device."""
 
-    def __init__(self, array: WritableArray, device: torch.device = CPU) -> None:
+    def __init__(self, array: WritableArray | Tensor, device: torch.device = CPU) -> None:
         super().__init__(array.shape[0], array.shape[1:], device)
         self._array = array
 
     def read(self, region: Region) -> Tensor:
         """A copy of the values, uploaded."""
-        values = np.array(self._array[(slice(None), *slices(region))])
-        return torch.from_numpy(values).to(self.device)
+        values = self._array[(slice(None), *slices(region))]
+        return torch.asarray(values, copy=True).to(self.device)
 
     def write(self, region: Region, values: Tensor) -> None:
-        """Download the values."""
-        self._array[(slice(None), *slices(region))] = values.cpu().numpy()
+        """Copy the values, downloaded unless the array is a tensor."""
+        source: Any = values if isinstance(self._array, Tensor) else values.cpu().numpy()
+        self._array[(slice(None), *slices(region))] = source
 
 
-class TensorSignal(WritableSignal):
+class TensorSignal(ArraySignal):
     """A signal in a tensor `(C, *S)`, on any device."""
 
     def __init__(self, values: Tensor) -> None:
-        super().__init__(values.shape[0], values.shape[1:], values.device)
-        self._values = values
-
-    def read(self, region: Region) -> Tensor:
-        """A copy of the values."""
-        return self._values[(slice(None), *slices(region))].clone()
-
-    def write(self, region: Region, values: Tensor) -> None:
-        """Copy the values."""
-        self._values[(slice(None), *slices(region))].copy_(values)
+        super().__init__(values, values.device)
 
 
 class SourceSignal(Signal):
     """A signal that a function reads, float32 `(C, *S)` in a region: from a file, or elsewhere."""
 
     def __init__(
-        self,
-        read: Callable[[Region], Tensor | NDArray[Any]],
-        n_channels: int,
-        sides: Sequence[int],
-        device: torch.device = CPU,
+        self, read: ReadRegion, n_channels: int, sides: Sequence[int], device: torch.device = CPU
     ) -> None:
         super().__init__(n_channels, sides, device)
         self._read = read

@@ -130,16 +130,14 @@ class SharedSignal(WritableSignal):
             self._tile_sides = self._open((0,) * len(self.sides)).shape[1:]
         values = np.empty((self.n_channels, *sides_of(region)), np.float32)
         axes = [
-            range(low // side * side, high, side)
+            [(first, first + side) for first in range(low // side * side, high, side)]
             for (low, high), side in zip(region, self._tile_sides, strict=True)
         ]
-        for corner in itertools.product(*axes):
-            pairs = list(zip(region, corner, strict=True))
-            inside = tuple((max(low - first, 0), high - first) for (low, high), first in pairs)
-            part = self._open(corner)[(slice(None), *slices(inside))]  # slices stop at the edge
-            starts = [max(first - low, 0) for (low, _), first in pairs]
-            target = [slice(n, n + side) for n, side in zip(starts, part.shape[1:], strict=True)]
-            values[(slice(None), *target)] = part
+        for tile in itertools.product(*axes):
+            ends = zip(region, tile, strict=True)
+            common = tuple((max(low, first), min(high, end)) for (low, high), (first, end) in ends)
+            part = self._open([first for first, _ in tile])[(slice(None), *slices(common, tile))]
+            values[(slice(None), *slices(common, region))] = part
         return torch.from_numpy(values).to(self.device)
 
     def _file(self, corner: Sequence[int]) -> Path:

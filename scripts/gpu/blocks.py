@@ -18,8 +18,7 @@ from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import BlockProblem, StepSettings
 from miner.models.activations import Activation, Gaussian, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding, PositionalEncoding
-from miner.models.network import BlockMLP, BlockNetwork
-from miner.models.parameters import repeat
+from miner.models.network import BlockMLP, BlockNetwork, repeat
 from miner.pyramids.resample import expand, reduce
 from miner.signals.grid import coordinates
 

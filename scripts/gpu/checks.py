@@ -11,7 +11,7 @@ from torch import Tensor
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.block_fit import BlockFit
 from miner.fitting.steps import BlockProblem
-from miner.models.parameters import select
+from miner.models.network import select
 
 MAX_DIFFERENCE_DB = 0.05  # over a thousand blocks or more: single ones drift apart by a decibel
 FEW_STEPS = 3

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 import miner
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 from miner.run import main
 
 ROOT = Path(__file__).parents[2]

@@ -22,8 +22,7 @@ from miner.images import PixelFormat
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Activation, Sine
 from miner.models.encodings import CosineEncoding
-from miner.models.network import BlockMLP, BlockNetwork
-from miner.models.parameters import Parameters, repeat, select
+from miner.models.network import BlockMLP, BlockNetwork, Parameters, repeat, select
 from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation, Shard
 from miner.representation.storage import Float32Storage

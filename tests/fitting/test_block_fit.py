@@ -22,7 +22,7 @@ from miner.fitting.criteria import (
 )
 from miner.fitting.initialization import pixel_subset
 from miner.models.activations import Finer, Gabor, Gaussian, ReLU, Sine, Siren
-from miner.models.parameters import Parameters, concatenate, select
+from miner.models.network import Parameters, concatenate, select
 
 ACTIVATIONS = [Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer()]
 

@@ -20,7 +20,7 @@ from miner.fitting.backend import Backend
 from miner.fitting.capacity import BudgetCapacity, UniformCapacity
 from miner.fitting.criteria import AbsoluteMSEPruning
 from miner.kernels.backend import CompiledBackend
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 

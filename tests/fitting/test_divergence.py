@@ -10,7 +10,7 @@ from torch import Tensor
 
 from miner.fitting.block_fit import has_diverged, raise_if_most_diverged
 from miner.fitting.criteria import AbsoluteMSEPruning, NoPruning, PlateauPruning
-from miner.models.parameters import Parameters, select
+from miner.models.network import Parameters, select
 from miner.support.errors import DivergenceError
 
 PROGRAMS = {"eager": Problem.single, "compiled": Problem.compiled}

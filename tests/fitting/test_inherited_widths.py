@@ -12,7 +12,7 @@ from whole_fits import Round, Watched, block_errors, flat_and_busy, networks, wi
 from miner.fitting.capacity import Capacity, Probe, WidthRequest
 from miner.fitting.initialization import ParentFrameWeights, SharedWeights, Weights, generator
 from miner.kernels.backend import CompiledBackend
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation
 

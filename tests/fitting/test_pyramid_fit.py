@@ -10,7 +10,7 @@ from whole_fits import RAGGED, SINGLE, Watched, block_errors, mse, smooth
 
 from miner.fitting.capacity import Capacity
 from miner.fitting.readout import LearnedReadout
-from miner.models.parameters import select
+from miner.models.network import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramids.resample import expand
 from miner.representation import Representation

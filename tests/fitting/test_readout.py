@@ -10,7 +10,7 @@ from torch import Tensor
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout
 from miner.models.activations import Activation, Gaussian, Sine
 from miner.models.heads import LinearHead, ScaledSineHead, SigmoidHead
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 
 N_FEATURES = 6
 

@@ -21,7 +21,7 @@ from miner.fitting.width_group import WidthGroup
 from miner.images import PixelFormat
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Siren
-from miner.models.parameters import select
+from miner.models.network import select
 from miner.pyramids.pyramid import GaussianPyramid
 from miner.representation.render import ShardIndex
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage

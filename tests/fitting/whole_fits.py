@@ -11,7 +11,7 @@ from torch import Tensor
 from miner.fitting.backend import Backend
 from miner.fitting.capacity import Capacity, Probe, TargetErrorCapacity, WidthRequest
 from miner.fitting.steps import BlockProblem, BlockTrainer
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation
 

@@ -18,9 +18,8 @@ from miner.fitting.steps import BlockProblem, StepSettings
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding
-from miner.models.network import BlockMLP, BlockNetwork
-from miner.models.parameters import Parameters, repeat
-from miner.models.parameters import select as select_parameters
+from miner.models.network import BlockMLP, BlockNetwork, Parameters, repeat
+from miner.models.network import select as select_parameters
 
 CPU = torch.device("cpu")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # of Triton's programs

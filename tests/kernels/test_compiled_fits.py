@@ -31,8 +31,8 @@ from miner.fitting.criteria import AbsoluteMSEPruning, LogMSELoss, NoPruning
 from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.steps import BlockProblem
 from miner.models.activations import Activation, Sine
-from miner.models.parameters import Parameters, concatenate
-from miner.models.parameters import select as select_parameters
+from miner.models.network import Parameters, concatenate
+from miner.models.network import select as select_parameters
 from miner.representation import Representation
 
 FASTER, STILL = (partial(torch.optim.Adam, lr=lr) for lr in (1e-2, 0.0))

@@ -38,9 +38,8 @@ from miner.kernels.cpu.compiler import FLAGS, build, describe_processor
 from miner.kernels.cpu.trainer import SOURCE, CompiledTrainer, Library
 from miner.models.activations import Finer, ReLU, Sine
 from miner.models.encodings import NoEncoding
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters
-from miner.models.parameters import select as select_parameters
+from miner.models.network import BlockNetwork, Parameters
+from miner.models.network import select as select_parameters
 
 LOSSES = (MSELoss(), LogMSELoss(), LogMSELoss(floor=0.05))
 ANY_KIND = st.builds(

@@ -33,7 +33,7 @@ from miner.kernels.ops import UnsupportedError
 from miner.kernels.triton.trainer import TritonTrainer, check_supported
 from miner.models.activations import Finer, Sine, Siren
 from miner.models.encodings import CosineEncoding
-from miner.models.parameters import select as select_parameters
+from miner.models.network import select as select_parameters
 
 SOLVED = [kind for kind in KINDS if kind.readout == "closed_form"]
 SIREN = Kind("closed_form", Siren(), CosineEncoding(3), 2, width=7, depth=2, channels=1)

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
-from miner.models.network import BlockMLP, BlockNetwork
-from miner.models.parameters import Parameters
+from miner.models.network import BlockMLP, BlockNetwork, Parameters
 from miner.signals.grid import coordinates
 
 N_BLOCKS, WIDTH = 3, 4

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from miner.models.parameters import Parameters, concatenate, repeat, select, where
+from miner.models.network import Parameters, concatenate, repeat, select, where
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from random_regions import regions
 from torch import Tensor
 
-from miner.pyramids.resample import ExpandedSignal, ZeroSignal, expand, half, reduce
+from miner.pyramids.resample import ExpandedSignal, expand, half, reduce, zero_signal
 from miner.signals.regions import slices
-from miner.signals.signal import ArraySignal, TensorSignal
+from miner.signals.signal import CPU, ArraySignal, TensorSignal
 
 SIDES = st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple)
 UNIT = st.floats(-1, 1, width=32)
@@ -104,7 +104,7 @@ def test_resampled_signals_stay_on_their_device(name: str) -> None:
 
 
 def test_the_coarsest_prediction_is_zero_on_its_device() -> None:
-    assert torch.equal(ZeroSignal(3, (9, 8)).read(((2, 4), (0, 8))), torch.zeros(3, 2, 8))
+    assert torch.equal(zero_signal(3, (9, 8), CPU).read(((2, 4), (0, 8))), torch.zeros(3, 2, 8))
     with FakeDevice():
-        found = ZeroSignal(3, (9, 8), FAKE).read(((2, 4), (0, 8)))
+        found = zero_signal(3, (9, 8), FAKE).read(((2, 4), (0, 8)))
     assert torch.equal(values(found), torch.zeros(3, 2, 8))

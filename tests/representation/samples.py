@@ -16,19 +16,10 @@ from miner.images import PixelFormat
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.heads import LinearHead
-from miner.models.network import BlockMLP, BlockNetwork
-from miner.models.parameters import Parameters
+from miner.models.network import BlockMLP, BlockNetwork, Parameters
 from miner.pyramids.pyramid import LaplacianPyramid, Pyramid
-from miner.representation import (
-    ChunkStats,
-    Manifest,
-    Representation,
-    Shard,
-    Spec,
-    load,
-    write_manifest,
-    write_shard,
-)
+from miner.representation import Manifest, Representation, Shard, Spec, load, write_manifest
+from miner.representation.shard import ChunkStats, write_shard
 from miner.representation.storage import Float32Storage, Storage
 from miner.support.errors import RepresentationError
 

@@ -25,8 +25,9 @@ from samples import (
 )
 from torch import Tensor
 
-from miner.models.parameters import Parameters
-from miner.representation import Representation, Shard, load, write_shard
+from miner.models.network import Parameters
+from miner.representation import Representation, Shard, load
+from miner.representation.shard import write_shard
 from miner.support.errors import RepresentationError
 
 

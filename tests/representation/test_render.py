@@ -8,7 +8,7 @@ from random_regions import regions
 from samples import make_spec, random_representation
 from torch import Tensor
 
-from miner.models.parameters import select
+from miner.models.network import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramids.resample import expand
 from miner.representation import Representation, Spec

@@ -21,7 +21,8 @@ from samples import (
     random_representation,
 )
 
-from miner.representation import Representation, load, write_shard
+from miner.representation import Representation, load
+from miner.representation.shard import write_shard
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
 
 SMALL_SPEC = make_spec((3, 2), n_levels=1)

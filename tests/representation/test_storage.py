@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from miner.models.heads import LinearHead, ScaledSineHead
-from miner.models.parameters import Parameters
+from miner.models.network import Parameters
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
 STORAGES = [Float32Storage(), Float16Storage(), Int8Storage()]

@@ -9,9 +9,9 @@ from samples import make_spec, random_representation, random_shard, random_shard
 from thread_ranks import ThreadRank, in_threads
 
 from miner.engine.module import refuse_differences
-from miner.representation import MANIFEST, FolderStore, load, read_manifest
+from miner.representation import MANIFEST, load, read_manifest
 from miner.representation.render import ShardIndex
-from miner.representation.store import ShardFolder
+from miner.representation.store import FolderStore, ShardFolder
 from miner.support.errors import ConfigError, RepresentationError
 
 SPEC = make_spec((40, 36), n_levels=2)

@@ -17,8 +17,7 @@ from miner.fitting.steps import BlockProblem, BlockTrainer, CompactingTrainer, S
 from miner.kernels import ops
 from miner.kernels.cpu.compiler import CompilerError, build
 from miner.models.heads import AMPLITUDE
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters
+from miner.models.network import BlockNetwork, Parameters
 
 SOURCE = Path(__file__).with_name("block_step.c")
 _TILE = 64  # TILE of vectors.h

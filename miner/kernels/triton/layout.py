@@ -14,8 +14,7 @@ from miner.fitting.initialization import pixel_subset
 from miner.fitting.steps import StepSettings
 from miner.kernels.ops import NetworkNumbers, UnsupportedError
 from miner.models.heads import AMPLITUDE, BIAS, WEIGHT
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters
+from miner.models.network import BlockNetwork, Parameters
 
 PART = 256  # numbers of a row that are moved at once
 _MIN_SIDE, _MAX_SIDE = 16, 64  # of a product on tensor cores; larger ones do not fit the registers

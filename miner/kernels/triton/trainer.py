@@ -13,8 +13,7 @@ from miner.kernels import ops
 from miner.kernels.triton.layout import Layout, drawn_pixels, pixel_order
 from miner.kernels.triton.programs import render_blocks, train_blocks
 from miner.models.heads import AMPLITUDE
-from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters, moved, repeat
+from miner.models.network import BlockNetwork, Parameters, moved, repeat
 
 _LAUNCHING = Lock()  # a program is compiled by its first launch: by one thread at a time
 
@@ -50,11 +49,6 @@ class TritonTrainer:
         best = self.layout.parameters(self._best)
         return best if self._amplitude is None else best | {AMPLITUDE: self._amplitude}
 
-    @property
-    def is_idle(self) -> bool:
-        """False: finding out would mean waiting for the device."""
-        return False
-
     def advance(self, n_steps: int) -> None:
         """Take steps. With all pixels, each first evaluates the state that it changes."""
         self._run(n_steps, self._drawn)
@@ -65,9 +59,10 @@ class TritonTrainer:
         if self._drawn is not None or self.step == self._settings.n_steps:
             self._run(1, None, moves=False)
 
-    def deactivate(self, blocks: Tensor) -> None:
-        """Leave blocks out of the computation."""
+    def deactivate(self, blocks: Tensor) -> bool:
+        """Leave blocks out; False, as finding out if all are would mean waiting for the device."""
         self._training = (~blocks).to(torch.int8)
+        return False
 
     def _run(self, n_steps: int, drawn: tuple[Tensor, Tensor] | None, moves: bool = True) -> None:
         self.mse, self.best_mse = self.mse.clone(), self.best_mse.clone()  # callers hold the old
