@@ -5,8 +5,8 @@ python scripts/gpu/bench.py IMAGES --part gigapixel     one part of it; may be g
 python scripts/gpu/bench.py IMAGES --rehearse           all of it, tiny, on a CPU; writes nothing
 
 IMAGES is a folder with pluto.jpg, Road.jpg, caliterra_mosaic_8000x9000.jpg and, for the gigapixel,
-further photographs. The call ends within --minutes, and names what it had no time for. More, also
-for a machine without a network: docs/how-to/gpu.md.
+further photographs. After --minutes no case begins and fits are stopped; the end names what was
+left out. More, also for a machine without a network: docs/how-to/gpu.md.
 """
 
 import argparse
@@ -207,7 +207,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=Path, help="folder with the images")
     parser.add_argument("--part", choices=PARTS, action="append", help="default: all")
-    parser.add_argument("--minutes", type=float, default=9.5, help="for the whole call")
+    parser.add_argument("--minutes", type=float, default=9.0, help="after which no case begins")
     parser.add_argument("--out", type=Path, help="folder of the rows (results)")
     parser.add_argument("--commit", help="of this code, where there is no git")
     parser.add_argument("--rehearse", action="store_true", help="tiny, on a CPU")

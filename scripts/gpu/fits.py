@@ -57,7 +57,7 @@ def fit_image(image: Path, settings: Sequence[str], run: Path, timeout_s: float)
 def find_image(name: str, side: int, images: Path, scratch: Path) -> Path:
     """The file of pluto or gigapixel, made squares of a side once, or of caliterra."""
     if name == "caliterra":
-        return images / MOSAIC
+        return (images / MOSAIC).resolve()
     path = scratch / ("pluto.png" if name == "pluto" else "gigapixel.tif")
     if not path.exists():
         (reduce if name == "pluto" else compose)(images, path, side)
