@@ -4,38 +4,34 @@
     python scripts/bench.py scaling IMAGES                   seconds against pixels
     python scripts/bench.py ranks IMAGE                      seconds against processes
     python scripts/bench.py memory IMAGE... --folder FOLDER  peak memory and scratch space
-    python scripts/bench.py scores IMAGE...                  seconds of scoring an image
     python scripts/bench.py startup                          seconds until a command answers
+    python scripts/bench.py comparison FOLDER                seconds of comparing a sweep's runs
 
-IMAGES is a folder with the images that the README names. What is compared runs in turn, so that
-ratios survive a machine whose speed drifts. The columns are those of the file in results/.
+IMAGES is a folder with the images that docs/benchmarks.md names, FOLDER that of a sweep of some
+hundred runs. What is compared runs in turn, so that ratios survive a machine whose speed drifts.
 """
 
 import argparse
-import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
+from bench_times import Options, Row, comparison, startup
 from rows import ROOT, append_row, provenance, read_header
 
-Row = dict[str, Any]
-Options = argparse.Namespace
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 BLOCK = 512  # of st_blocks, in bytes
-MAX_PIXELS = 2**33
 
 
 class Fit(NamedTuple):
@@ -73,13 +69,12 @@ def fit(
 REFERENCE = ("experiment=miner_pl_pluto", "backend=eager")
 FAST, BALANCED, QUALITY = ((f"experiment={name}",) for name in ("fast", "balanced", "quality"))
 KODAK = ("kodim05.png", "kodim15.png", "kodim20.png", "kodim23.png")
-ALL_KODAK = [f"kodim{number:02}.png" for number in range(1, 25)]
 STORAGES = tuple((f"storage={name}",) for name in ("float32", "float16", "int8"))
 JOBS: dict[str, tuple[Sequence[str], Sequence[Sequence[str]]]] = {  # images, recipes
     "pluto": (["pluto_1024.png"], [REFERENCE, BALANCED, FAST]),
     "smallest": (["pluto_1024.png"], [("experiment=smallest",)]),
     "kodak": (KODAK, [("experiment=budget",)]),
-    "kodak24": (ALL_KODAK, [("experiment=budget",)]),
+    "kodak24": ([f"kodim{number:02}.png" for number in range(1, 25)], [("experiment=budget",)]),
     "recipes": ([*KODAK, "tulips_alpha.png"], [FAST, BALANCED, QUALITY]),
     "large": (["Road.jpg"], [FAST, BALANCED]),
     "storage": (["pluto_1024.png", "kodim23.png"], STORAGES),
@@ -121,7 +116,7 @@ def check_psnr(image: Path, run: Fit) -> None:
     from miner.images import open_image
     from miner.metrics.scores import psnr_db
 
-    source = torch.from_numpy(open_image(str(image), MAX_PIXELS).pixels)
+    source = torch.from_numpy(open_image(str(image), 2**33).pixels)
     measured = psnr_db(source, torch.from_numpy(miner.load(run.folder).render()))
     if abs(measured - run.row["psnr_db"]) > 1e-6:
         raise SystemExit(f"{image.name}: reported {run.row['psnr_db']} dB, measured {measured} dB")
@@ -158,10 +153,9 @@ def ranks(options: Options) -> Iterator[Row]:
     """
     expected: dict[str, str] = {}
     for n_processes, n_threads in options.repeats * ((1, 1), (1, 2), (2, 1), (4, 1)):
-        settings = ["experiment=fast", "logger=none", "trainer=cpu"]
-        if n_processes > 1:
-            settings[-1:] = ["trainer=ddp", "trainer.accelerator=cpu"]
-            settings.append(f"trainer.devices={n_processes}")
+        ddp = ["trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={n_processes}"]
+        trainer = ddp if n_processes > 1 else ["trainer=cpu"]
+        settings = ["experiment=fast", "logger=none", *trainer]
         with fit(options.images, settings, n_threads=n_threads) as run:
             digests, seconds = read_shards(run.folder / "representation")
             expected = expected or digests
@@ -220,100 +214,9 @@ def scratch_bytes(folder: Path) -> int:
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names if ".miner-scratch" in parent else ():
-            with contextlib.suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
                 total += (Path(parent) / name).stat().st_blocks * BLOCK
     return total
-
-
-def scores(options: Options) -> Iterator[Row]:
-    """SSIM by torchmetrics, and all scores of a run; an image against noise.
-
-    From memory, so that neither reading nor rendering counts. torchmetrics computes in float32, in
-    tiles of the size that served it best, and its SSIM of flat areas is off by that.
-    """
-    import torch
-
-    from miner.images import open_image
-
-    for image in options.images:
-        source = torch.from_numpy(open_image(str(image), MAX_PIXELS).pixels)
-        generator = torch.Generator().manual_seed(0)
-        other = (source + 0.02 * torch.randn(source.shape, generator=generator)).clamp_(0, 1)
-        seconds: dict[str, list[float]] = {name: [] for name in WAYS}
-        ssim: dict[str, float] = {}
-        for name, way in options.repeats * list(WAYS.items()):
-            began = time.perf_counter()
-            ssim[name] = way(source, other)
-            seconds[name].append(time.perf_counter() - began)
-        slowest = min(seconds[TORCHMETRICS])
-        for name, times in seconds.items():
-            row: Row = {"image": image.name, "megapixels": source[0].numel() / 1e6}
-            row |= {"channels": len(source), "what": name, "ssim": f"{ssim[name]:.9f}"}
-            row |= {"seconds": min(times), "times_faster": slowest / min(times)}
-            row |= {"repeats": options.repeats}
-            yield row | provenance(f"python scripts/bench.py scores {image.name}")
-
-
-def ssim_by_torchmetrics(source: Any, other: Any) -> float:
-    """The mean over full windows, of 11 pixels; torchmetrics pads its windows by reflection."""
-    from torchmetrics.functional.image import structural_similarity_index_measure as ssim
-
-    from miner.signals.regions import tiles
-
-    channels, height, width = source.shape
-    total = 0.0
-    for (top, bottom), (left, right) in tiles((height - 10, width - 10), 182):
-        around = (None, slice(None), slice(top, bottom + 10), slice(left, right + 10))
-        _, found = ssim(
-            other[around], source[around], sigma=1.5, data_range=1.0, return_full_image=True
-        )
-        total += float(found[..., 5:-5, 5:-5].double().sum())
-    return float(total / (channels * (height - 10) * (width - 10)))
-
-
-def ssim_of_runs(source: Any, other: Any) -> float:
-    """SSIM, computed along with the other scores."""
-    from miner.metrics.scores import TileMetrics, extended
-    from miner.signals.regions import slices, tiles
-
-    sides = tuple(source.shape[1:])
-    metrics = TileMetrics(sides, len(source), 32)
-    for tile in tiles(sides):
-        around = (slice(None), *slices(extended(tile, sides)))
-        metrics.add(tile, source[around], other[around])
-    return float(metrics.ssim or 0.0)
-
-
-TORCHMETRICS = "SSIM by torchmetrics"
-WAYS: dict[str, Callable[[Any, Any], float]] = {
-    TORCHMETRICS: ssim_by_torchmetrics,
-    "PSNR, SSIM and seams": ssim_of_runs,
-}
-
-
-def startup(options: Options) -> Iterator[Row]:
-    """Seconds until a command prints its help, or refuses a setting."""
-    for name, arguments in COMMANDS.items():
-        seconds = []
-        for _ in range(options.repeats):
-            with tempfile.TemporaryDirectory() as folder:
-                command = [sys.executable, "-m", "miner.run", *arguments.split()]
-                began = time.perf_counter()
-                subprocess.run(command, cwd=folder, capture_output=True, check=False)
-                seconds.append(time.perf_counter() - began)
-        row: Row = {"what": name, "median_s": statistics.median(seconds), "worst_s": max(seconds)}
-        row |= {"repeats": options.repeats}
-        yield row | provenance(f"python -m miner.run {arguments}")
-
-
-COMMANDS = {
-    "help": "--help",
-    "composed configuration": "--cfg job",
-    "unknown option": "pyramid=wavelet",
-    "value out of range": "patch_size=0",
-    "missing image": "image.path=missing.jpg",
-    "refused optimizer": "optimizer._target_=torch.optim.LBFGS",
-}
 
 
 def main() -> None:
@@ -323,14 +226,14 @@ def main() -> None:
         description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    repeats = {quality: 1, scaling: 3, ranks: 3, memory: 1, scores: 3, startup: 5}
+    repeats = {quality: 1, scaling: 3, ranks: 3, memory: 1, startup: 5, comparison: 3}
     for measure, default in repeats.items():
         command = commands.add_parser(measure.__name__, description=measure.__doc__)
         command.set_defaults(measure=measure)
         command.add_argument("--results", type=Path, help="instead of the file in results/")
         command.add_argument("--repeats", type=int, default=default)
         if measure is not startup:
-            several = "+" if measure in (memory, scores) else None
+            several = "+" if measure is memory else None
             command.add_argument("images", type=Path, nargs=several, help="a folder, or images")
     commands.choices["quality"].add_argument("--job", choices=sorted(JOBS), action="append")
     commands.choices["memory"].add_argument("--folder", type=Path, required=True)

@@ -1,14 +1,10 @@
-"""Time a training step of 64 blocks against the arithmetic floor, or compare its precision.
+"""Time a training step of 64 blocks against the arithmetic floor: rows in results/step.tsv.
 
-python scripts/bench_step.py                            rows in results/step.tsv
-python scripts/bench_step.py precision IMAGES           rows in results/precision.tsv
+python scripts/bench_step.py [--repeats 5]
 
 Blocks have 1024 pixels, one channel, width 20 and depth 2. Every measurement runs in a separate
 process: compiled and in plain PyTorch, with PyTorch's memory allocation and with MINER's, with
 several numbers of threads. The floor is the number of operations over the measured peak.
-
-Precision compares the mean PSNR of the 1024 finest blocks of pluto.jpg (in IMAGES) at 1024x1024:
-compiled, in plain PyTorch, and with a readout solved in float64. They may differ by 0.05 dB.
 """
 
 import argparse
@@ -18,10 +14,8 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -31,25 +25,13 @@ if "kept" in sys.argv:
     prepare()  # before torch is imported
 
 import torch
-from bench import reduce_pluto
 from gpu import steps
 from gpu.blocks import Case, problem_of, settings_of
 from rows import ROOT, Value, append_row, provenance
-from torch import Tensor
 
-from miner.api import compose_settings
-from miner.config.build import build_settings
 from miner.fitting.backend import EagerBackend
-from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
-from miner.fitting.readout import ClosedFormReadout
-from miner.fitting.settings import FitSettings
-from miner.images import SourceImage, open_image
 from miner.kernels.backend import CompiledBackend
 from miner.kernels.cpu.compiler import build
-from miner.models.network import Parameters
-from miner.signals.scratch import Scratch
-from miner.signals.signal import ArraySignal
-from miner.signals.store import LocalSignalStore
 
 N_BLOCKS, N_PIXELS, WIDTH, DEPTH = 64, 1024, 20, 2
 SINE_COSINE, ADAM = 29, 12  # operations; sine_cosine in vectors.h gives a sine with its cosine
@@ -62,37 +44,25 @@ CASES = [  # backend, memory, threads
 
 
 def main() -> None:
-    """Time all cases in turn, `--repeats` times, or compare precisions."""
+    """Time all cases in turn, `--repeats` times, each in a separate process; a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="?", choices=("step", "precision"), default="step")
-    parser.add_argument("images", type=Path, nargs="?", help="folder with pluto.jpg")
-    parser.add_argument("--repeats", type=int, help="5 of steps, 2 of precisions")
-    parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of the rows")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--results", type=Path, default=ROOT / "results" / "step.tsv")
     parser.add_argument("--case", nargs=3, metavar=("BACKEND", "MEMORY", "THREADS"))
     options = parser.parse_args()
     if options.case:
-        print(json.dumps(evaluate(options.case[0], options.case[2])))
-    elif options.what == "step":
-        time_cases(options.results / "step.tsv", options.repeats or 5)
-    elif options.images is None:
-        parser.error("precision needs IMAGES, the folder with pluto.jpg")
-    else:
-        compare(options.images, options.results / "precision.tsv", options.repeats or 2)
-
-
-def time_cases(path: Path, repeats: int) -> None:
-    """A row for each case, every measurement in a separate process."""
+        print(json.dumps(evaluate(options.case[0], int(options.case[2]))))
+        return
     found: dict[tuple[str, str, int], list[dict[str, float]]] = {case: [] for case in CASES}
-    for _ in range(repeats):
-        for case in CASES:
-            command = [sys.executable, __file__, "--case", *map(str, case)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found[case].append(json.loads(done.stdout))
+    for case in options.repeats * CASES:
+        command = [sys.executable, __file__, "--case", *map(str, case)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found[case].append(json.loads(done.stdout))
     for (backend, memory, threads), runs in found.items():
         name = "fused" if backend == "compiled" else backend  # as in earlier rows
         shape: dict[str, Value] = {"backend": name, "memory": memory, "threads": threads}
         numbers = summary(threads, runs, found["eager", "kept", threads])
-        append_row(path, shape | numbers | provenance("python scripts/bench_step.py"))
+        append_row(options.results, shape | numbers | provenance("python scripts/bench_step.py"))
         print(backend, memory, threads, f"threads: {numbers['step_ms']:.2f} ms")
 
 
@@ -120,9 +90,9 @@ def summary(
     }
 
 
-def evaluate(backend: str, threads: str) -> dict[str, float]:
+def evaluate(backend: str, threads: int) -> dict[str, float]:
     """Time steps on blocks of smooth noise in this process."""
-    torch.set_num_threads(int(threads))
+    torch.set_num_threads(threads)
     coarse = 0.1 * torch.randn(N_BLOCKS, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     targets = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").flatten(2)
     problem = problem_of(Case("default", WIDTH, depth=DEPTH), targets, settings_of(1000))
@@ -153,45 +123,6 @@ def peak_gflops() -> float:
     began = time.perf_counter()
     functions.multiply_add(ctypes.c_int64(rounds))
     return 2 * rounds * PEAK_WIDTH / (time.perf_counter() - began) / 1e9
-
-
-@dataclass(frozen=True)
-class Float64Readout(ClosedFormReadout):
-    """Gram matrix and solution in float64."""
-
-    def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
-        solved = super().solve(features.double(), targets.double(), known)
-        return {name: tensor.to(features.dtype) for name, tensor in solved.items()}
-
-
-def compare(images: Path, path: Path, repeats: int) -> None:
-    """Fit in the three ways with each seed and write a row for each."""
-    with tempfile.TemporaryDirectory() as folder:
-        reduce_pluto(images / "pluto.jpg", Path(folder) / "pluto_1024.png")
-        source = open_image(f"{folder}/pluto_1024.png", 2**33)
-    for seed in range(repeats):
-        settings = build_settings(compose_settings({"seed": seed}))
-        plain = replace(settings, backend=EagerBackend())
-        row: dict[str, Value] = {
-            "image": "pluto_1024.png",
-            "n_blocks": 1024,
-            "seed": seed,
-            "fused_db": mean_block_psnr(source, settings),
-            "eager_db": mean_block_psnr(source, plain),
-            "eager_float64_db": mean_block_psnr(source, replace(plain, readout=Float64Readout())),
-        }
-        append_row(path, row | provenance("python scripts/bench_step.py precision IMAGES"))
-        print(row)
-
-
-def mean_block_psnr(source: SourceImage, settings: FitSettings) -> float:
-    """Mean over the finest blocks of each block's PSNR in dB."""
-    signal = torch.from_numpy(source.pixels)
-    spec = make_spec(tuple(signal.shape[1:]), source.format, settings)
-    store = LocalSignalStore(signal.device, Scratch(None))
-    representation = fit_pyramid(PyramidFit(ArraySignal(source.pixels), spec, settings, store))
-    mse = spec.grid(0).block_means((representation.reconstruct().clamp(0, 1) - signal).square())
-    return float((-10 * mse.clamp(min=1e-12).log10()).mean())
 
 
 if __name__ == "__main__":

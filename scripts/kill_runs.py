@@ -13,7 +13,9 @@ import importlib
 import json
 import multiprocessing
 import os
+import pkgutil
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -69,18 +71,11 @@ def find(name: str) -> tuple[Any, str, Any]:
     """The module or class that has a function, the function's name there, and the function.
 
     Raises:
-        SystemExit: there is no such function.
+        ImportError, AttributeError: there is no such function.
     """
-    module, _, path = FUNCTIONS[name].partition(":")
-    owner: Any = None
-    try:
-        found: Any = importlib.import_module(module)
-        for part in path.split("."):
-            owner, found = found, getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        message = f"does not exist ({error}); change FUNCTIONS in kill_runs.py"
-        raise SystemExit(f"{name}: {FUNCTIONS[name]} {message}") from None
-    return owner, part, found
+    place, attribute = re.split(r"[:.](?=\w+$)", FUNCTIONS[name])
+    owner = pkgutil.resolve_name(place)
+    return owner, attribute, getattr(owner, attribute)
 
 
 def run_command(arguments: Sequence[str], name: str | None = None, count: int = 1) -> None:

@@ -5,8 +5,8 @@ python scripts/gpu/bench.py IMAGES --part gigapixel     one part of it; may be g
 python scripts/gpu/bench.py IMAGES --rehearse           all of it, tiny, on a CPU; writes nothing
 
 IMAGES is a folder with pluto.jpg, Road.jpg, caliterra_mosaic_8000x9000.jpg and, for the gigapixel,
-further photographs. The call ends within --minutes, and names what it had no time for. More, also
-for a machine without a network: docs/how-to/gpu.md.
+further photographs. After --minutes no case begins and fits are stopped; the end names what was
+left out. More, also for a machine without a network: docs/how-to/gpu.md.
 """
 
 import argparse
@@ -15,47 +15,191 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from gpu.blocks import Setup
-from gpu.checks import check
-from gpu.fits import compose, reduced, run_job
-from gpu.journal import Journal
-from gpu.plans import CHECKED, COMPOSED, FULL, MOSAIC, PLUTO, REHEARSAL, Plan
-from gpu.steps import note_resources, time_steps
-from rows import ROOT, Value, provenance
+from gpu.blocks import Case, blocks_of, cast, settings_of
+from gpu.checks import checked
+from gpu.fits import FAST, FIT_COLUMNS, FITS, GIGAPIXEL, PLUTO, REFERENCE, find_image, fit_image
+from gpu.steps import WARM_UPS, measure_ceilings, timed
+from rows import ROOT, Value, append_row, provenance
 
 from miner.fitting.backend import Backend
+from miner.fitting.steps import BlockProblem
 from miner.kernels.backend import TritonBackend
 
-PARTS = {"checks": 0.35, "steps": 0.55, "fits": 1.0, "gigapixel": 1.0}
-"""Each with the share of the time at which it ends, unless it is the last requested part."""
+Row = dict[str, Value]
+Rows = Iterator[tuple[str, Row]]  # each with the name of its table
+PARTS = ("checks", "steps", "fits", "gigapixel")
+CHECKED = (PLUTO, "Road.jpg")  # their patches are fitted for checks and for times of steps
+CEILINGS = ("copy, TB/s read and written", "float32 products, TFLOP/s", "tf32 products, TFLOP/s")
+
+TIMED = (
+    Case("closed_form", 20),
+    Case("closed_form", 10),
+    Case("closed_form", 10, patch_size=16),
+    Case("closed_form", 40),
+    Case("closed_form", 20, channels=3),
+    Case("scaled_sine", 20),
+)
+ALSO_CHECKED = (
+    Case("closed_form", 8),
+    Case("gaussian", 16),
+    *(Case("sigmoid", width) for width in (20, 8, 40)),
+    Case("sigmoid", 20, patch_size=16),
+)
+TINY = (Case("closed_form", 4, 8), Case("sigmoid", 4, 8), Case("scaled_sine", 4, 8, channels=3))
+
+
+class Plan(NamedTuple):
+    """Sizes of every part, for a GPU with some tens of gigabytes.
+
+    A launch does `n_steps` steps, `sides` are those of images and `common` settings of all fits.
+    """
+
+    checked: Sequence[Case] = (*TIMED, *ALSO_CHECKED)
+    n_checked: int = 1024
+    n_check_steps: int = 100
+    timed: Sequence[Case] = TIMED
+    n_timed: Sequence[int] = (2048, 16384)
+    n_steps: int = 50
+    repeats: int = 5
+    fits: Sequence[tuple[str, str]] = 2 * FITS
+    gigapixel: str = GIGAPIXEL
+    sides: Mapping[str, int] = {"pluto": 4096, "gigapixel": 32768}
+    common: Sequence[str] = ("trainer=cuda",)
+
+
+REHEARSAL = Plan(
+    checked=TINY,
+    n_checked=4,
+    n_check_steps=3,
+    timed=TINY[:1],
+    n_timed=[2],
+    n_steps=2,
+    repeats=1,
+    fits=[("pluto", FAST), ("caliterra", FAST), ("pluto", REFERENCE)],
+    gigapixel=FAST,
+    sides={"pluto": 64, "gigapixel": 512},
+    common=("trainer=cpu", "fitting.max_steps=4", "image.crop_px=512"),
+)
+
+
+class Bench(NamedTuple):
+    """What measures, and where; `deadline` is one of `time.monotonic`."""
+
+    plan: Plan
+    backend: Backend
+    device: torch.device
+    images: Path
+    scratch: Path
+    deadline: float
+
+    def jobs(self, parts: Sequence[str]) -> Iterator[tuple[str, Callable[[], Rows]]]:
+        """What the parts measure, in turn."""
+        plan = self.plan
+        if "checks" in parts:
+            for case in plan.checked:
+                yield f"check of {case}", partial(self.check, case)
+        if "steps" in parts:
+            yield "ceilings", self.measure_ceilings
+            for case, n_blocks in product(plan.timed, plan.n_timed):
+                yield f"steps of {case}, {n_blocks} blocks", partial(self.time, case, n_blocks)
+        fits = list(plan.fits) if "fits" in parts else []
+        fits += [("gigapixel", plan.gigapixel)] if "gigapixel" in parts else []
+        for n, (image, recipe) in enumerate(fits):
+            repeat = 1 + fits[:n].count((image, recipe))
+            yield f"fit {repeat} of {image}, {recipe}", partial(self.fit, image, recipe, repeat)
+
+    def blocks(self, case: Case, n_blocks: int, n_steps: int) -> BlockProblem:
+        """Patches of the images, on the device."""
+        paths = [self.images / name for name in CHECKED]
+        return cast(blocks_of(case, paths, n_blocks, settings_of(n_steps)), self.device)
+
+    def check(self, case: Case) -> Rows:
+        """A row of a check.
+
+        Raises:
+            RuntimeError: the fits are wrong; after the row.
+        """
+        n_blocks, n_steps = self.plan.n_checked, self.plan.n_check_steps
+        numbers, wrong = checked(self.backend, self.blocks(case, n_blocks, n_steps))
+        shape: Row = {
+            "readout": case.readout, "width": case.width, "patch_size_px": case.patch_size,
+            "channels": case.channels, "n_blocks": n_blocks, "n_steps": n_steps,
+        }  # fmt: skip
+        yield "checks", {**shape, **numbers}
+        if wrong:
+            raise RuntimeError("; ".join(wrong))
+
+    def measure_ceilings(self) -> Rows:
+        """A row for each ceiling of the device."""
+        for name, value in zip(CEILINGS, measure_ceilings(self.device), strict=True):
+            yield "ceilings", {"what": name, "value": value / 1e12}
+
+    def time(self, case: Case, n_blocks: int) -> Rows:
+        """A row of times of a step."""
+        n_steps, repeats = self.plan.n_steps, self.plan.repeats
+        blocks = self.blocks(case, n_blocks, n_steps * (1 + WARM_UPS + repeats))
+        shape: Row = {
+            "backend": type(self.backend).__name__, "readout": case.readout, "width": case.width,
+            "depth": case.depth, "patch_size_px": case.patch_size, "channels": case.channels,
+            "n_blocks": n_blocks, "steps_per_launch": n_steps,
+        }  # fmt: skip
+        numbers = timed(self.backend, blocks, n_steps, repeats, measure_ceilings(self.device))
+        yield "steps", {**shape, **numbers}
+
+    def fit(self, name: str, recipe: str, repeat: int) -> Rows:
+        """A row of a whole fit, while this process holds no memory of the GPU."""
+        if self.device.type == "cuda":
+            with suppress(RuntimeError):  # a broken program breaks this process's GPU
+                torch.cuda.empty_cache()
+        image = find_image(name, self.plan.sides.get(name, 0), self.images, self.scratch)
+        settings, left_s = [*recipe.split(), *self.plan.common], self.deadline - time.monotonic()
+        report = fit_image(image, settings, self.scratch / "run", max(1.0, left_s))
+        report["image"] = f"{name} {report['width_px']}x{report['height_px']}"
+        report |= {"recipe": recipe, "repeat": repeat}
+        yield "fits", {column: report[column] for column in FIT_COLUMNS}
 
 
 def main(arguments: Sequence[str] | None = None, backend: Backend | None = None) -> int:
-    """Run the parts in turn; returns 1 if something is wrong."""
-    options = parsed(arguments)
+    """Run the parts in turn, and write each row at once; returns 1 if something is wrong."""
+    options, began = parsed(arguments), time.monotonic()
     device = torch.device("cpu" if options.rehearse else "cuda")
     if options.rehearse:
         os.environ["TRITON_INTERPRET"] = "1"  # before the programs are imported
     shown = [f"--part {part}" for part in options.part or []]
     command = " ".join(["python scripts/gpu/bench.py IMAGES", *shown])
-    journal = Journal(options.out, origin(command, options.commit, device), options.minutes)
-    print(journal.origin["hardware"], flush=True)
-    pictures = [options.images / name for name in CHECKED]
-    setup = Setup(backend or TritonBackend(), pictures, device, journal)
-    parts = [part for part in PARTS if part in (options.part or PARTS)]
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            plan = REHEARSAL if options.rehearse else FULL
-            run_parts(parts, plan, setup, options.images, Path(scratch))
-    finally:
-        print(f"\n{journal.summary()}", flush=True)
-    return 1 if journal.failures else 0
+    where = origin(command, options.commit, device)
+    print(where["hardware"], flush=True)
+    deadline = began + 60 * options.minutes
+    left_out, failures = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        plan, chosen = REHEARSAL if options.rehearse else Plan(), backend or TritonBackend()
+        bench = Bench(plan, chosen, device, options.images, Path(scratch), deadline)
+        for name, measure in bench.jobs(options.part or PARTS):
+            if time.monotonic() > deadline:
+                left_out.append(f"left out: {name}")
+                continue
+            try:
+                for table, row in measure():
+                    write(options.out, table, row, where)
+            except subprocess.TimeoutExpired:
+                left_out.append(f"left out: {name}")
+            except Exception as error:  # a broken program may make all later jobs fail
+                print(traceback.format_exc()[-3000:], flush=True)
+                failures.append(f"FAILED: {name}: {type(error).__name__}: {str(error)[-300:]}")
+    print(f"\n{time.monotonic() - began:.0f} s in all", *left_out, *failures, sep="\n", flush=True)
+    return 1 if failures else 0
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -63,7 +207,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=Path, help="folder with the images")
     parser.add_argument("--part", choices=PARTS, action="append", help="default: all")
-    parser.add_argument("--minutes", type=float, default=9.5, help="for the whole call")
+    parser.add_argument("--minutes", type=float, default=9.0, help="after which no case begins")
     parser.add_argument("--out", type=Path, help="folder of the rows (results)")
     parser.add_argument("--commit", help="of this code, where there is no git")
     parser.add_argument("--rehearse", action="store_true", help="tiny, on a CPU")
@@ -75,47 +219,15 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def run_parts(parts: Sequence[str], plan: Plan, setup: Setup, images: Path, scratch: Path) -> None:
-    """Run the requested parts in turn."""
-
-    def time_all_steps() -> None:
-        time_steps(setup, plan.steps, plan.copied_bytes, plan.matrix_side)
-        note_resources(setup.journal)
-
-    actions: dict[str, Callable[[], None]] = {
-        "checks": lambda: check(setup, plan.checks),
-        "steps": time_all_steps,
-        "fits": lambda: fit_all(plan, images, scratch, setup.journal),
-        "gigapixel": lambda: fit_gigapixel(plan, images, scratch, setup.journal),
-    }
-    for part in parts:
-        setup.journal.share = 1.0 if part == parts[-1] else PARTS[part]
-        with setup.journal.noting(part):  # a broken program may make all later calls fail
-            actions[part]()
-        if setup.device.type == "cuda":
-            with setup.journal.noting("memory released"):  # fits run in other processes
-                torch.cuda.empty_cache()
+def write(folder: Path | None, table: str, row: Row, where: Row) -> None:
+    """Print a row, and append it with its origin to `gpu_<table>.tsv`, if there is a folder."""
+    if folder is not None:
+        append_row(folder / f"gpu_{table}.tsv", row | where)
+    shown = (f"{k}={v:.5g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items())
+    print(f"{table}:", *shown, flush=True)
 
 
-def fit_all(plan: Plan, images: Path, scratch: Path, journal: Journal) -> None:
-    """Pluto with our recipes and the reference's, and the mosaic."""
-    pluto = reduced(images / PLUTO, scratch / "pluto.png", plan.pluto_side)
-    run_job(plan.pluto, pluto, plan.common, scratch, journal)
-    run_job(plan.mosaic, images / MOSAIC, plan.common, scratch, journal)
-    run_job(plan.reference, pluto, plan.common, scratch, journal)
-
-
-def fit_gigapixel(plan: Plan, images: Path, scratch: Path, journal: Journal) -> None:
-    """Compose the photographs in the folder to a large square, and fit it from its file."""
-    job, side = plan.gigapixel, plan.gigapixel_side
-    image = scratch / f"{side}x{side}.tif"
-    if journal.has_time_for(job.name, plan.composing_s + job.expected_s):
-        found = [images / name for name in COMPOSED if (images / name).exists()]
-        compose(found, image, side)
-        run_job(job, image, plan.common, scratch, journal)
-
-
-def origin(command: str, commit: str | None, device: torch.device) -> dict[str, Value]:
+def origin(command: str, commit: str | None, device: torch.device) -> Row:
     """Where and how rows were measured; `commit` None asks git."""
     found = provenance(command)
     if device.type == "cuda":

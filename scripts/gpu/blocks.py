@@ -1,14 +1,12 @@
 """Blocks of real images with networks of one shape, for checks and for timing steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import torch
-from gpu.journal import Journal
 from torch import Tensor
 
 from miner.fitting.backend import Backend
@@ -45,41 +43,6 @@ class Case(NamedTuple):
     def __str__(self) -> str:
         sizes = f"width {self.width}, patch {self.patch_size}, channels {self.channels}"
         return f"{self.readout}, {sizes}"
-
-
-class Sizes(NamedTuple):
-    """How much is measured; a launch does `n_steps` steps."""
-
-    cases: Sequence[Case]
-    n_blocks: Sequence[int]
-    n_steps: int
-    repeats: int = 1
-
-
-class Setup(NamedTuple):
-    """What is measured, with patches of which images, where; and what notes it."""
-
-    backend: Backend
-    images: Sequence[Path]
-    device: torch.device
-    journal: Journal
-
-
-def measure_cases(
-    what: str,
-    setup: Setup,
-    sizes: Sizes,
-    n_steps: int,
-    expected_s: float,
-    measure: Callable[[Case, BlockProblem], None],
-) -> None:
-    """Call `measure` for each case and number of blocks that there is time for."""
-    for case, n_blocks in product(sizes.cases, sizes.n_blocks):
-        name = f"{what} of {case}, {n_blocks} blocks"
-        if setup.journal.has_time_for(name, expected_s):
-            with setup.journal.noting(name):
-                blocks = blocks_of(case, setup.images, n_blocks, settings_of(n_steps))
-                measure(case, cast(blocks, setup.device))
 
 
 def cast(blocks: BlockProblem, kind: torch.dtype | torch.device) -> BlockProblem:
@@ -140,7 +103,7 @@ def active_patches(case: Case, path: Path) -> Tensor:
     """
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR if case.channels == 3 else cv2.IMREAD_GRAYSCALE)
     if pixels is None:
-        raise SystemExit(f"{path}: is not a readable image; give the folder that holds it")
+        raise ValueError(f"{path}: is not a readable image; give the folder that holds it")
     picture = torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / 255
     is_signed = _NETWORKS[case.readout][-1]
     if is_signed:
@@ -150,5 +113,5 @@ def active_patches(case: Case, path: Path) -> Tensor:
     patches = cut.permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(2)
     active = patches[patches.var(dim=-1).mean(dim=-1) > ACTIVE_VARIANCE]
     if len(active) == 0:
-        raise SystemExit(f"{path}: has no patch of {case.patch_size} pixels that needs a network")
+        raise ValueError(f"{path}: has no patch of {case.patch_size} pixels that needs a network")
     return active

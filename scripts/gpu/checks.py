@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping
 
 import torch
-from gpu.blocks import Case, Setup, Sizes, cast, fit, measure_cases, prepared, settings_of
-from rows import Value
+from gpu.blocks import cast, fit, prepared, settings_of
 from torch import Tensor
 
 from miner.fitting.backend import Backend, EagerBackend
@@ -17,29 +16,6 @@ MAX_DIFFERENCE_DB = 0.05  # over a thousand blocks or more: single ones drift ap
 FEW_STEPS = 3
 USUAL = 30  # times what float32 costs plain PyTorch
 TF32 = 1e-2  # of the way that parameters go: several times what such products take from it
-EXPECTED_S = 25.0  # of one case, the kernel's compilation included
-
-
-def check(setup: Setup, sizes: Sizes) -> None:
-    """A row for each case; what is wrong is noted as a failure."""
-    (n_blocks,) = sizes.n_blocks
-    differences: list[float] = []
-
-    def measure(case: Case, blocks: BlockProblem) -> None:
-        numbers, wrong = checked(setup.backend, blocks)
-        differences.append(numbers["difference_db"])
-        shape: dict[str, Value] = {
-            "readout": case.readout, "width": case.width, "patch_size_px": case.patch_size,
-            "channels": case.channels, "n_blocks": n_blocks, "n_steps": sizes.n_steps,
-        }  # fmt: skip
-        setup.journal.row("checks", shape | numbers)
-        for each in wrong:
-            setup.journal.fail(f"{case}: {each}")
-
-    measure_cases("check", setup, sizes, sizes.n_steps, EXPECTED_S, measure)
-    most, worst = max_difference_db(n_blocks), max(differences, default=None)
-    bound = f"at most {most:.2g} dB over {n_blocks} blocks"
-    setup.journal.target("mean PSNR against float64, largest of the cases", bound, worst, most)
 
 
 def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], list[str]]:

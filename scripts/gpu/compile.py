@@ -34,12 +34,10 @@ from miner.models.network import BlockMLP, BlockNetwork
 
 TARGET = GPUTarget("cuda", 90, 32)
 ACTIVATIONS = (Siren(), Gaussian(), ReLU(), Gabor(), Finer())
-FLOATS = (
-    "encoded targets coefficients means amplitudes rows trained first second grads best mse_of"
-    " best_mse_of outputs"
-)
 TYPES = {  # of arguments; all others are 32-bit integers
-    **dict.fromkeys(FLOATS.split(), "*fp32"),
+    **dict.fromkeys(("encoded", "targets", "coefficients", "means", "amplitudes"), "*fp32"),
+    **dict.fromkeys(("rows", "trained", "first", "second", "grads", "best"), "*fp32"),
+    **dict.fromkeys(("mse_of", "best_mse_of", "outputs"), "*fp32"),
     **dict.fromkeys(("order", "counts"), "*i32"),
     **dict.fromkeys(("omega", "ridge", "floor"), "fp32"),
     "training": "*i8",
@@ -107,26 +105,22 @@ def compiled(variant: Variant) -> dict[str, Value]:
     )
     began = time.perf_counter()
     built = triton.compile(source, target=TARGET, options=layout.options)
+    seconds = time.perf_counter() - began
+    tool = Path(triton.__path__[0]) / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        Path(file.name).write_bytes(built.asm["cubin"])
+        command = [str(tool), "--dump-resource-usage", file.name]
+        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    ((registers, stack),) = re.findall(r"REG:(\d+) STACK:(\d+)", usage)
     return {
         "tile": tile,
         "warps": layout.options["num_warps"],
-        **registers(built.asm["cubin"]),
+        "registers": int(registers),
+        "stack_bytes": int(stack),
         "shared_bytes": built.metadata.shared,
         "barriers": len(re.findall(r"\bbarrier\b", built.asm["ttgir"])),
-        "compile_s": time.perf_counter() - began,
+        "compile_s": seconds,
     }
-
-
-def registers(cubin: bytes) -> dict[str, Value]:
-    """A compiled program's registers and bytes of stack."""
-    tool = Path(triton.__path__[0]) / "backends" / "nvidia" / "bin" / "cuobjdump"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        command = [str(tool), "--dump-resource-usage", file.name]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    ((registers, stack),) = re.findall(r"REG:(\d+) STACK:(\d+)", output)
-    return {"registers": int(registers), "stack_bytes": int(stack)}
 
 
 if __name__ == "__main__":

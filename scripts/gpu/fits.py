@@ -4,113 +4,83 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
-from gpu.journal import Journal
-from rows import ROOT, Value
+from rows import ROOT
 
-REPORTED = (
-    "psnr_db", "ssim", "n_parameters", "parameters_per_pixel", "fit_time_s", "wall_time_s",
-    "peak_gpu_memory_gib", "peak_memory_gib",
+PLUTO, MOSAIC = "pluto.jpg", "caliterra_mosaic_8000x9000.jpg"
+COMPOSED = ("Acrylic.jpg", "Road.jpg", "SeaSunset.jpg", "caliterra_IMG_9419.jpg")
+FIT_COLUMNS = (
+    "image", "megapixels", "recipe", "repeat", "device", "backend", "psnr_db", "ssim",
+    "n_parameters", "parameters_per_pixel", "fit_time_s", "wall_time_s", "peak_gpu_memory_gib",
+    "peak_memory_gib",
 )  # fmt: skip
+FAST, REFERENCE = "experiment=fast", "experiment=miner_pl_pluto"
+WIDE_CHUNKS = "fitting.blocks_per_shard=16384 fitting.max_memory_gib=4"
+RESIDUAL = "pyramid=laplacian pyramid.n_levels=2 fitting.coarse_ratio=100"
+UNIFORM = "patch_size=32 encoding.n_frequencies=8 model.width=[4,14] optimizer.lr=0.02"
+FITS = [  # image, recipe
+    ("pluto", f"fitting.max_steps=100 {WIDE_CHUNKS}"),
+    ("pluto", f"{RESIDUAL} fitting.max_steps=60 capacity.probe_steps=25 {WIDE_CHUNKS}"),
+    ("pluto", f"{FAST} {UNIFORM} fitting.max_steps=200 {WIDE_CHUNKS}"),
+    ("pluto", f"{FAST} {WIDE_CHUNKS}"),
+    ("caliterra", f"{FAST} {WIDE_CHUNKS}"),
+    ("pluto", REFERENCE),
+]
+GIGAPIXEL = f"{FAST} model.width=[4,7] {WIDE_CHUNKS}"
 
 
-class Goal(NamedTuple):
-    """What one of an image's recipes is to reach; `at_most` are bounds of other reported values."""
+def fit_image(image: Path, settings: Sequence[str], run: Path, timeout_s: float) -> dict[str, Any]:
+    """The report of a fit, its megapixels and its backend; the run's folder is removed.
 
-    psnr_db: float
-    fit_time_s: float
-    at_most: Mapping[str, float] = {}
-
-    def __str__(self) -> str:
-        bounds = {**self.at_most, "fit_time_s": self.fit_time_s}
-        within = (f"{name} at most {most:g}" for name, most in bounds.items())
-        return ", ".join([f"at least {self.psnr_db:g} dB", *within])
-
-    def is_as_good(self, report: Mapping[str, float | None]) -> bool:
-        """Whether a fit reaches everything but the time."""
-        values = [(report[name], most) for name, most in self.at_most.items()]
-        psnr_db = report["psnr_db"]
-        is_within = all(value is not None and value <= most for value, most in values)
-        return psnr_db is not None and psnr_db >= self.psnr_db and is_within
-
-
-class Job(NamedTuple):
-    """An image and its recipes, each fitted `repeats` times in turn, in some `expected_s` each."""
-
-    name: str
-    recipes: Sequence[str]
-    expected_s: float
-    goal: Goal | None = None
-    repeats: int = 2
-
-
-def run_job(job: Job, image: Path, common: Sequence[str], scratch: Path, journal: Journal) -> None:
-    """Fit an image with all recipes, and say whether one of them reaches the goal."""
-    times: list[float] = []
-    for repeat in range(job.repeats):
-        for recipe in job.recipes:
-            what = f"{job.name} {recipe}, fit {repeat + 1}"
-            if not journal.has_time_for(what, job.expected_s):
-                continue
-            report = fitted(what, image, [*recipe.split(), *common], scratch / "run", journal)
-            if report is None:
-                continue
-            journal.row("fits", row_of(job.name, recipe, repeat, report))
-            if job.goal and job.goal.is_as_good(report):
-                times.append(report["fit_time_s"])
-    if job.goal:
-        best, most = min(times, default=None), job.goal.fit_time_s
-        journal.target(f"{job.name}, fit time (s)", str(job.goal), best, most)
-
-
-def fitted(
-    what: str, image: Path, overrides: Sequence[str], run: Path, journal: Journal
-) -> dict[str, Any] | None:
-    """The report of a fit, and the backend that it used; None, noted, if there is none."""
+    Raises:
+        RuntimeError: the fit failed.
+        subprocess.TimeoutExpired: it took too long.
+    """
     places = ["logger=none", f"image.path={image}", f"hydra.run.dir={run}"]
-    command = [sys.executable, "-m", "miner.run", *overrides, *places]
-    left = max(1.0, journal.left_s())
+    command = [sys.executable, "-m", "miner.run", *settings, *places]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=left)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s)
         if done.returncode != 0:
-            journal.fail(f"{what}: {(done.stdout + done.stderr)[-2000:]}")
-            return None
+            raise RuntimeError((done.stdout + done.stderr)[-2000:])
         report: dict[str, Any] = json.loads((run / "report.json").read_text())
         manifest = json.loads((run / "representation" / "manifest.json").read_text())
+        report["megapixels"] = report["width_px"] * report["height_px"] / 1e6
         return report | {"backend": manifest["fit"].get("backend", "unknown")}
-    except subprocess.TimeoutExpired:
-        journal.leave_out(f"{what}: was stopped after {left:.0f} s")
-        return None
     finally:
         shutil.rmtree(run, ignore_errors=True)
 
 
-def row_of(name: str, recipe: str, repeat: int, report: Mapping[str, Any]) -> dict[str, Value]:
-    """What is kept of a report."""
-    megapixels = report["width_px"] * report["height_px"] / 1e6
-    row = {"image": name, "megapixels": megapixels, "recipe": recipe, "repeat": repeat + 1}
-    return row | {each: report[each] for each in ("device", "backend", *REPORTED)}
+def find_image(name: str, side: int, images: Path, scratch: Path) -> Path:
+    """The file of pluto or gigapixel, made squares of a side once, or of caliterra."""
+    if name == "caliterra":
+        return (images / MOSAIC).resolve()
+    path = scratch / ("pluto.png" if name == "pluto" else "gigapixel.tif")
+    if not path.exists():
+        (reduce if name == "pluto" else compose)(images, path, side)
+    return path
 
 
-def reduced(source: Path, target: Path, side: int) -> Path:
-    """An image as grey values, reduced by area to a square."""
-    pixels = cv2.imread(str(source), cv2.IMREAD_GRAYSCALE)
+def reduce(images: Path, target: Path, side: int) -> None:
+    """Pluto as grey values, reduced by area to a square."""
+    pixels = cv2.imread(str(images / PLUTO), cv2.IMREAD_GRAYSCALE)
     if pixels is None:
-        raise SystemExit(f"{source}: is not a readable image; give the folder that holds it")
+        raise ValueError(
+            f"{images / PLUTO}: is not a readable image; give the folder that holds it"
+        )
     cv2.imwrite(str(target), cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA))
-    return target
 
 
-def compose(images: Sequence[Path], target: Path, side: int) -> None:
+def compose(images: Path, target: Path, side: int) -> None:
     """A square of photographs, as a tiled TIFF."""
-    folder = target.parent / "photographs"
+    folder = target.with_name("photographs")
     folder.mkdir()
-    for image in images:
-        (folder / image.name).symlink_to(image.resolve())
+    for name in COMPOSED:
+        if (images / name).exists():
+            (folder / name).symlink_to((images / name).resolve())
     script = [sys.executable, str(ROOT / "scripts" / "compose_image.py"), str(folder), str(target)]
     sides = [f"--width={side}", f"--height={side}", "--compression=none"]
     subprocess.run([*script, *sides], check=True)

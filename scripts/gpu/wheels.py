@@ -47,8 +47,8 @@ def main() -> None:
     wanted = lacking(project["dependencies"], there, arguments.python)
     shutil.rmtree(arguments.folder, ignore_errors=True)  # two versions would stop an installation
     arguments.folder.mkdir(parents=True)
-    for name, version in pinned(wanted, (ROOT / "constraints.txt").read_text()).items():
-        fetch(f"{name}=={version}", arguments.folder, arguments.python)
+    for name in wanted:
+        fetch(name, arguments.folder, arguments.python)
     sizes = [wheel.stat().st_size for wheel in arguments.folder.glob("*.whl")]
     print(f"{len(sizes)} wheels, {sum(sizes) / 2**20:.2f} MiB, in {arguments.folder}")
     for name in sorted(LEFT_OUT.keys() - there):
@@ -79,26 +79,17 @@ def lacking(dependencies: Iterable[str], there: Set[str], python: str) -> list[s
     return found
 
 
-def pinned(names: Iterable[str], constraints: str) -> dict[str, str]:
-    """The version of each name that the constraints hold; exits if one has none."""
-    lines = (line.partition("==") for line in constraints.splitlines() if "==" in line)
-    versions = {str(canonicalize_name(name)): version for name, _, version in lines}
-    missing = [name for name in names if name not in versions]
-    if missing:
-        raise SystemExit(f"{', '.join(missing)}: constraints.txt has no version; add one")
-    return {name: versions[name] for name in names}
-
-
 def fetch(package: str, folder: Path, python: str) -> None:
     """Download a wheel for Linux on x86-64, or build it where only source is offered."""
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    pins = ["--no-deps", "--constraint", str(ROOT / "constraints.txt")]
     platforms = [f"--platform={platform}_x86_64" for platform in PLATFORMS]
     binary = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp"]
-    download = [*pip, "download", "--no-deps", *binary, *platforms, "-d", str(folder), package]
+    download = [*pip, "download", *pins, *binary, *platforms, "-d", str(folder), package]
     if subprocess.run(download, capture_output=True, check=False).returncode != 0:
-        build = [*pip, "wheel", "--no-deps", "--use-pep517", "-w", str(folder), package]
+        build = [*pip, "wheel", *pins, "--use-pep517", "-w", str(folder), package]
         subprocess.run(build, check=True)
-        (built,) = folder.glob(f"{package.partition('==')[0].replace('-', '_')}-*.whl")
+        (built,) = folder.glob(f"{package.replace('-', '_')}-*.whl")
         if not built.stem.endswith("-none-any"):
             raise SystemExit(f"{built.name}: was built for this machine only; name it as left out")
 

@@ -87,6 +87,7 @@ def random_representation(spec: Spec, seed: int = 0) -> Representation:
 
 SPEC = make_spec((13, 9), n_levels=2)
 SHOWN = random_representation(SPEC)
+SMALL = random_representation(make_spec((3, 2), n_levels=1))  # one block: most bytes matter
 MANIFEST, SHARD = "manifest.json", "level00-chunk00001.safetensors"
 Edit = Callable[[dict[str, Any]], object]
 

@@ -9,12 +9,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-PICTURES = ("pluto.jpg", "Road.jpg", "caliterra_mosaic_8000x9000.jpg")
+PICTURES = ("pluto.jpg", "Road.jpg", "SeaSunset.jpg", "caliterra_mosaic_8000x9000.jpg")
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that the GPU benchmark reads: waves with some noise."""
+    """A folder with what the benchmarks read: waves with some noise."""
     folder = tmp_path_factory.mktemp("images")
     y, x = np.mgrid[0:160, 0:160] / 20
     for n, name in enumerate(PICTURES):

@@ -4,20 +4,8 @@ import sys
 from pathlib import Path
 
 import bench
-import cv2
-import numpy as np
 import pytest
 from rows import ROOT, read_header, read_rows
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with small pictures by the names of the large ones."""
-    folder = tmp_path_factory.mktemp("images")
-    values = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
-    for name in ("Road.jpg", "SeaSunset.jpg", "pluto.jpg"):
-        cv2.imwrite(str(folder / name), cv2.GaussianBlur(values, (0, 0), 3))
-    return folder
 
 
 def measure(arguments: str, results: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
@@ -27,14 +15,6 @@ def measure(arguments: str, results: Path, monkeypatch: pytest.MonkeyPatch) -> l
     bench.main()
     assert read_header(results) == read_header(ROOT / "results" / f"{command}.tsv")
     return read_rows(results)
-
-
-def test_scores_of_both_ways_agree(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = measure(f"scores {images}/Road.jpg --repeats 1", tmp_path / "rows.tsv", monkeypatch)
-    one, other = (float(row["ssim"]) for row in rows)
-    assert abs(one - other) < 1e-4
 
 
 def test_memory_and_scratch_space_are_measured(

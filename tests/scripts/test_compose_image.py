@@ -35,6 +35,8 @@ def written(folder: Path, width: int, height: int) -> tifffile.TiffFile:
 def test_shelves_hold_pictures_side_by_side(folder: Path) -> None:
     with written(folder, 100, 90) as file:
         image = file.asarray()
+        assert file.is_bigtiff
+        assert file.pages[0].tile == (512, 512)
     assert image.shape == (90, 100, 3)
     assert image[0, [0, 29, 30, 54, 55, 99]].tolist() == [
         list(COLOURS[name]) for name in ("a", "a", "b", "b", "a", "b")
@@ -51,12 +53,6 @@ def test_copies_are_mirrored_and_turned(folder: Path) -> None:
     shown = [next(found).numpy() for _ in range(5)]
     expected = [pixels, pixels[:, ::-1], pixels[::-1], pixels[::-1, ::-1], pixels]
     assert all(np.array_equal(one, two) for one, two in zip(shown, expected, strict=True))
-
-
-def test_image_is_a_tiled_big_tiff(folder: Path) -> None:
-    with written(folder, 100, 90) as file:
-        assert file.is_bigtiff
-        assert file.pages[0].tile == (512, 512)
 
 
 def test_folder_without_pictures_is_refused(tmp_path: Path) -> None:

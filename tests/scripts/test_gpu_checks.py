@@ -8,10 +8,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from gpu import blocks, checks, steps
-from gpu.blocks import Case, Setup, Sizes
-from gpu.journal import Journal
-from gpu.plans import CHECKED
+from gpu import bench, blocks, checks, steps
+from gpu.blocks import Case
 from torch import Tensor
 
 from miner.fitting.backend import EagerBackend
@@ -52,7 +50,7 @@ def test_flat_patches_are_not_among_the_blocks(tmp_path: Path) -> None:
 
 
 def test_all_images_are_among_the_blocks(images: Path) -> None:
-    names = [images / name for name in CHECKED]
+    names = [images / name for name in bench.CHECKED]
     targets = blocks.blocks_of(SMALL, names, 7, blocks.settings_of(1)).targets
     first, second = (blocks.active_patches(SMALL, name) for name in names)
     assert torch.equal(targets[:2], torch.stack([first[0], second[0]]))
@@ -62,9 +60,9 @@ def test_all_images_are_among_the_blocks(images: Path) -> None:
 
 def test_images_without_blocks_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "flat.png"), np.full((16, 16), 9, np.uint8))
-    with pytest.raises(SystemExit, match="no patch of 8 pixels that needs a network"):
+    with pytest.raises(ValueError, match="no patch of 8 pixels that needs a network"):
         blocks.active_patches(SMALL, tmp_path / "flat.png")
-    with pytest.raises(SystemExit, match="give the folder"):
+    with pytest.raises(ValueError, match="give the folder"):
         blocks.active_patches(SMALL, tmp_path / "none.png")
 
 
@@ -103,20 +101,22 @@ def test_errors_are_found(problem: BlockProblem, backend: Wrong, said: str) -> N
     assert any(said in each for each in wrong), wrong
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="other tests need its programs")
+def test_an_error_ends_the_benchmark_with_1_after_all_rows(
+    images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(images), "--rehearse", "--part=checks"]
+    assert bench.main(arguments, Wrong(lambda targets: 0.5 * targets)) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("\nchecks: readout=") == 3
+    assert "FAILED: check of closed_form, width 4, patch 8, channels 1: RuntimeError: " in printed
+
+
 def test_steps_are_timed_against_the_larger_floor(problem: BlockProblem) -> None:
-    sizes = Sizes([SMALL], [30], n_steps=2)
     slow_sums = steps.Ceilings(copy=1e12, float32=1e6, tf32=1e6)
-    row = steps.timed(EagerBackend(), problem, sizes, slow_sums)
+    row = steps.timed(EagerBackend(), problem, n_steps=2, repeats=1, ceilings=slow_sums)
     assert row["arithmetic_floor_ms"] == pytest.approx(30 * steps.operations(problem) / 1e3)
     assert row["times_floor"] == pytest.approx(row["step_ms"] / row["arithmetic_floor_ms"])
-
-
-def test_a_case_that_fails_does_not_stop_the_next(images: Path) -> None:
-    journal = Journal(None, {}, minutes=1)
-    setup = Setup(EagerBackend(), [images / "Road.jpg"], torch.device("cpu"), journal)
-    checks.check(setup, Sizes([SMALL._replace(readout="none"), SMALL], [4], n_steps=2))
-    assert "KeyError" in journal.failures[0]
-    assert "met           mean PSNR" in journal.summary()
 
 
 def test_a_backend_that_leaves_the_work_to_another_is_a_failure(problem: BlockProblem) -> None:

@@ -1,6 +1,5 @@
 """Triton's compiler accepts the GPU's programs, which its interpreter does not show."""
 
-import csv
 import importlib.util
 import os
 import subprocess
@@ -8,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rows import ROOT, read_rows
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="there is no Triton for this system"
 )
-ROOT = Path(__file__).parents[2]
 
 
 def compiled(results: Path, *arguments: str) -> dict[str, dict[str, str]]:
@@ -20,8 +19,7 @@ def compiled(results: Path, *arguments: str) -> dict[str, dict[str, str]]:
     environment = {name: v for name, v in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, str(ROOT / "scripts/gpu/compile.py"), "--results", str(results)]
     subprocess.run([*command, *arguments], env=environment, check=True, capture_output=True)
-    with results.open() as file:
-        return {row["program"]: row for row in csv.DictReader(file, delimiter="\t")}
+    return {row["program"]: row for row in read_rows(results)}
 
 
 def test_the_default_network_has_a_program(tmp_path: Path) -> None:

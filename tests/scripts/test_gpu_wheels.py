@@ -22,9 +22,3 @@ def test_dependencies_are_followed_to_what_the_machine_has(
     dependencies: list[str], there: set[str], expected: str
 ) -> None:
     assert wheels.lacking(dependencies, there, "3.12") == expected.split()
-
-
-def test_versions_are_those_of_the_constraints() -> None:
-    assert wheels.pinned(["pyyaml"], "# pins\nPyYAML==6.0.3\nrich==1\n") == {"pyyaml": "6.0.3"}
-    with pytest.raises(SystemExit, match=r"rich: .* has no version"):
-        wheels.pinned(["rich"], "PyYAML==6.0.3\n")

@@ -15,9 +15,7 @@ SMALL = (
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_exists(name: str) -> None:
-    owner, attribute, function = find(name)
-    assert callable(function)
-    assert getattr(owner, attribute) == function
+    assert callable(find(name)[-1])
 
 
 @pytest.mark.parametrize("target", ["miner.gone:fit", "miner.images:gone", "pathlib:Path.gone"])
@@ -25,7 +23,7 @@ def test_a_function_that_does_not_exist_is_named(
     target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FUNCTIONS, "fit", target)
-    with pytest.raises(SystemExit, match=f"fit: {target} does not exist"):
+    with pytest.raises((ImportError, AttributeError), match="gone"):
         try_all(tmp_path, n_trials=1, n_kills=1)
     assert not list(tmp_path.iterdir())  # found before the first run
 
