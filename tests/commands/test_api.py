@@ -53,17 +53,6 @@ def test_all_kinds_of_arrays_are_fitted(convert: Callable[[np.ndarray], Any]) ->
     assert fit(convert(noise(20, 24))).render().shape == (1, 20, 24)
 
 
-def test_volume_is_fitted() -> None:
-    planes, rows, columns = np.meshgrid(*3 * [np.linspace(0, 1, 12)], indexing="ij")
-    volume = (planes + rows * columns)[None] / 2
-    rendered = fit(volume, fitting={"max_steps": 20}, model={"width": 12}).render()
-    assert np.abs(rendered - volume).mean() < 0.01
-
-
-def test_same_settings_give_the_same_bits(fitted: Representation) -> None:
-    assert np.array_equal(fit(noise(3, 20, 24)).render(), fitted.render())
-
-
 def test_options_are_chosen_by_name_and_fields_set_by_mappings() -> None:
     model = {"width": [6, 4], "depth": 1}
     spec = fit(noise(20, 24), activation="gaussian", storage="float16", model=model).spec
@@ -137,16 +126,6 @@ def test_saved_representation_renders_the_same(tmp_path: Path, fitted: Represent
     for level in (0, 1):
         assert np.array_equal(miner.load(folder).render(level), fitted.render(level))
     assert np.array_equal(miner.load(str(tmp_path / "new")).render(), fitted.render())
-
-
-@pytest.mark.parametrize("level", [0, 1])
-@pytest.mark.parametrize("region", [((0, 5), (2, 7)), ((7, 10), (0, 12)), ((9, 10), (11, 12))])
-def test_region_is_part_of_the_level(
-    fitted: Representation, level: int, region: tuple[tuple[int, int], ...]
-) -> None:
-    (top, bottom), (left, right) = region
-    whole = fitted.render(level)[:, top:bottom, left:right]
-    np.testing.assert_allclose(fitted.render(level, region), whole, atol=1e-6)
 
 
 def test_module_lists_its_public_names() -> None:

@@ -29,13 +29,14 @@ from miner.representation import (
     write_manifest,
     write_shard,
 )
-from miner.representation.storage import Float32Storage, Storage
+from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 from miner.support.errors import RepresentationError
 
 STATS = ChunkStats(
     n_active=9, n_converged=2, n_fresh=3, n_diverged=0, seconds=0.5, curve=((10, 0.25, 1.5),)
 )
 FLOAT32, LAPLACIAN = Float32Storage(), LaplacianPyramid()
+STORAGES = [FLOAT32, Float16Storage(), Int8Storage()]
 
 
 def make_spec(
