@@ -33,11 +33,6 @@ def fit(array: Any, **settings: Any) -> Representation:
     return miner.fit(array, **(TINY | settings))
 
 
-@pytest.fixture(scope="module")
-def fitted() -> Representation:
-    return fit(noise(3, 20, 24))
-
-
 @pytest.mark.parametrize("shape", [(3, 20, 24), (1, 1, 1), (2, 9, 5), (2, 6, 11, 9)])
 def test_rendering_has_the_shape_of_the_array_which_is_not_changed(shape: tuple[int, ...]) -> None:
     array = noise(*shape).astype(np.float32)
@@ -121,7 +116,8 @@ def test_device_that_cannot_be_used_is_refused(device: str) -> None:
         fit(noise(9, 9), device=device)
 
 
-def test_saved_representation_renders_the_same(tmp_path: Path, fitted: Representation) -> None:
+def test_saved_representation_renders_the_same(tmp_path: Path) -> None:
+    fitted = fit(noise(3, 20, 24))
     folder = fitted.save(tmp_path / "new" / "representation")
     for level in (0, 1):
         assert np.array_equal(miner.load(folder).render(level), fitted.render(level))

@@ -173,7 +173,6 @@ def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ("a.png", "uint8", 5, "a.tif"),
         ("a.png", "float32", 1, "a.tif"),
         ("a.tif", "float32", 1, "a.tif"),
-        ("é [n=-1] (2)", "float32", 1, "é [n=-1] (2).tif"),
         ("new/folder/a", "uint8", 1, "new/folder/a.png"),
     ],
 )

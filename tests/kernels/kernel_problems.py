@@ -106,7 +106,7 @@ def check_errors(truth: Tensor, eager: Tensor, found: Tensor, floor: float) -> N
     assert_as_good(error, float((usual - expected).abs().max()), floor)
 
 
-def check_gradients(problem: Problem, found: Parameters, floor: float) -> None:
+def check_found_gradients(problem: Problem, found: Parameters, floor: float) -> None:
     expected = gradients(problem)
     usual = distance(gradients(problem.single()), expected)
     # absolute, too: without a live unit all gradients are zero but for rounding

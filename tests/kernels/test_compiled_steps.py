@@ -14,7 +14,7 @@ from kernel_problems import (
     after_a_step,
     assert_as_good,
     check_a_few_steps,
-    check_gradients,
+    check_found_gradients,
     check_steps,
     distance,
     kind_with,
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout
+from miner.fitting.steps import BlockProblem
 from miner.kernels.backend import CompiledBackend
 from miner.kernels.cpu.compiler import FLAGS, build, describe_processor
 from miner.kernels.cpu.trainer import SOURCE, CompiledTrainer, Library
@@ -46,7 +47,7 @@ ANY_KIND = st.builds(
 
 
 @st.composite
-def problems(pick: st.DrawFn, min_pixels: int) -> Problem:
+def problems(pick: st.DrawFn, min_pixels: int = 1) -> Problem:
     """Any problem; with more pixels than twice the width if the readout is solved for."""
     kind = pick(ANY_KIND)
     n_pixels = pick(st.sampled_from([1, 5, 63, 64, 65, 127, 128, 129]) | st.integers(1, 333))
@@ -71,11 +72,11 @@ def named(rows: Tensor, like: Parameters) -> Parameters:
     return {n: part.reshape(like[n].shape) for n, part in zip(like, parts, strict=True)}
 
 
-def check_gradient(problem: Problem) -> None:
+def check_gradients(problem: Problem) -> None:
     """Adam's first moment after a step from zero is 1 - beta1 of the gradient."""
     compiled = begin(problem.with_steps(optimizer=torch.optim.Adam))
     compiled.advance(1)
-    check_gradients(problem, named(10 * compiled.first, problem.start), floor=1e-5)
+    check_found_gradients(problem, named(10 * compiled.first, problem.start), floor=1e-5)
 
 
 def check_a_step(problem: Problem) -> None:
@@ -91,7 +92,7 @@ def check_a_step(problem: Problem) -> None:
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_gradients_are_right_for_every_activation_and_readout(kind: Kind, loss: Loss) -> None:
-    check_gradient(problem_of(kind, 150, loss=loss))
+    check_gradients(problem_of(kind, 150, loss=loss))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -101,19 +102,22 @@ def test_every_network_takes_the_steps_of_every_optimiser(kind: Kind, optimizer:
     check_a_few_steps(problem, begin(problem))
 
 
-@pytest.mark.parametrize(
-    ("n_examples", "min_pixels"), [(60, 1), pytest.param(1000, 30, marks=pytest.mark.slow)]
-)
-def test_any_network_is_trained_as_by_plain_steps(n_examples: int, min_pixels: int) -> None:
-    @settings(max_examples=n_examples)
-    @given(problems(min_pixels))
-    def check(problem: Problem) -> None:
-        check_gradient(problem)
-        check_a_step(problem)
-        if problem.targets.shape[-1] >= 30:
-            check_a_few_steps(problem, begin(problem))
+@settings(max_examples=60)
+@given(problems())
+def test_any_number_of_pixels_is_trained_as_by_plain_steps(problem: Problem) -> None:
+    check_gradients(problem)
+    check_a_step(problem)
+    if problem.targets.shape[-1] >= 30:
+        check_a_few_steps(problem, begin(problem))
 
-    check()
+
+@pytest.mark.slow
+@settings(max_examples=1000)
+@given(problems(min_pixels=30))
+def test_any_network_is_trained_as_by_plain_steps(problem: BlockProblem) -> None:
+    check_gradients(problem)
+    check_a_step(problem)
+    check_a_few_steps(problem, begin(problem))
 
 
 @pytest.mark.parametrize(("width", "depth"), [(300, 1), (64, 2), (33, 5)])
@@ -121,7 +125,7 @@ def test_any_network_is_trained_as_by_plain_steps(n_examples: int, min_pixels: i
 def test_wide_and_deep_networks_are_trained(readout: str, width: int, depth: int) -> None:
     kind = kind_with(Sine, readout)._replace(width=width, depth=depth)
     problem = problem_of(kind, 2 * width + 1, n_blocks=1)
-    check_gradient(problem)
+    check_gradients(problem)
     check_a_step(problem)
 
 
@@ -137,7 +141,7 @@ def test_few_pixels_are_fitted_as_well_as_by_plain_steps(kind: Kind, n_pixels: i
 def test_the_ridge_is_that_of_the_readout(activation: type, ridge: float) -> None:
     problem = problem_of(kind_with(activation, "closed_form"), 150)
     problem = problem._replace(readout=ClosedFormReadout(ridge))
-    check_gradient(problem)
+    check_gradients(problem)
     check_a_few_steps(problem, begin(problem))
 
 
@@ -146,7 +150,7 @@ def test_a_kink_has_the_derivative_that_pytorch_gives_it(activation: type) -> No
     problem = problem_of(kind_with(activation), 150)
     for name in ("hidden.0.weight", "hidden.0.bias"):
         problem.start[name].zero_()
-    check_gradient(problem)
+    check_gradients(problem)
 
 
 @pytest.mark.parametrize("z", [-1e30, -150.0, -100.0, -89.0, -88.0, -30.0, 30.0, 89.0, 1e30])
@@ -163,7 +167,7 @@ def test_sines_of_large_numbers_keep_their_digits(scale: float) -> None:
     kind = kind_with(Sine)._replace(encoding=NoEncoding(), n_axes=2, depth=1, width=5)
     problem = problem_of(kind, 150)
     problem.start["hidden.0.weight"].mul_(scale)
-    check_gradient(problem)
+    check_gradients(problem)
     check_a_step(problem)
 
 

@@ -76,7 +76,6 @@ UNSUPPORTED = {
     "optimizer SGD": PROBLEM.with_steps(optimizer=partial(torch.optim.SGD, lr=1e-2)),
 }
 TOO_LARGE_FOR_A_GPU = {
-    "model.width=65: more than": with_mlp(width=65),
     "model.depth=5: more than": with_mlp(depth=5),
 }
 DRAWS = {"fitting.batch_pixels=9": PROBLEM.with_steps(batch_pixels=9)}
