@@ -40,11 +40,6 @@ class Raising(ActingLogger):
         raise get_class(argument or "builtins.RuntimeError")("out of\npaper")
 
 
-class Removing(ActingLogger):
-    def act(self, argument: str) -> None:
-        Path(argument).unlink()
-
-
 class Warning(ActingLogger):
     def act(self, argument: str) -> None:
         warnings.warn("odd weather", stacklevel=1)

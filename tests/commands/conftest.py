@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from runs import TINY, Command, Compose, Fit, Outcome, run_main, save_picture
+from runs import TINY, Command, Compose, Fit, Outcome, finish_run, run_main, save_picture
 
 from miner.config.build import CONF_FOLDER
 from miner.config.job import Job
@@ -74,7 +74,5 @@ def command(tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]) -
 def logged_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one run of the command, with every logger and all pictures."""
     folder = tmp_path_factory.mktemp("logged")
-    picture = save_picture(folder / "picture.png")
-    own = ("logger=[wandb,csv,tensorboard]", "pictures=true", "hydra.run.dir=run")
-    assert run_main(folder, *TINY, f"image.path={picture}", *own) == 0
-    return folder / "run"
+    own = (f"image.path={folder}/picture.png", "logger=[wandb,csv,tensorboard]", "pictures=true")
+    return finish_run(folder, *own)

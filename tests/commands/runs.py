@@ -112,6 +112,14 @@ def run_main(folder: Path, *arguments: str) -> int:
     return 0
 
 
+def finish_run(folder: Path, *overrides: str) -> Path:
+    """Save a picture in a folder and do a tiny run of it there; gives the run's folder."""
+    save_picture(folder / "picture.png")
+    own = ("image.path=picture.png", "hydra.run.dir=run", *overrides)
+    assert run_main(folder, *TINY, *own) == 0
+    return folder / "run"
+
+
 def start_python(folder: Path, *arguments: str) -> Outcome:
     """Start Python in a folder, in another process."""
     done = subprocess.run(

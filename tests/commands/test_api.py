@@ -33,11 +33,6 @@ def fit(array: Any, **settings: Any) -> Representation:
     return miner.fit(array, **(TINY | settings))
 
 
-@pytest.fixture(scope="module")
-def fitted() -> Representation:
-    return fit(noise(3, 20, 24))
-
-
 @pytest.mark.parametrize("shape", [(3, 20, 24), (1, 1, 1), (2, 9, 5), (2, 6, 11, 9)])
 def test_rendering_has_the_shape_of_the_array_which_is_not_changed(shape: tuple[int, ...]) -> None:
     array = noise(*shape).astype(np.float32)
@@ -51,17 +46,6 @@ def test_rendering_has_the_shape_of_the_array_which_is_not_changed(shape: tuple[
 @pytest.mark.parametrize("convert", [np.float32, np.ndarray.tolist, torch.from_numpy, np.fliplr])
 def test_all_kinds_of_arrays_are_fitted(convert: Callable[[np.ndarray], Any]) -> None:
     assert fit(convert(noise(20, 24))).render().shape == (1, 20, 24)
-
-
-def test_volume_is_fitted() -> None:
-    planes, rows, columns = np.meshgrid(*3 * [np.linspace(0, 1, 12)], indexing="ij")
-    volume = (planes + rows * columns)[None] / 2
-    rendered = fit(volume, fitting={"max_steps": 20}, model={"width": 12}).render()
-    assert np.abs(rendered - volume).mean() < 0.01
-
-
-def test_same_settings_give_the_same_bits(fitted: Representation) -> None:
-    assert np.array_equal(fit(noise(3, 20, 24)).render(), fitted.render())
 
 
 def test_options_are_chosen_by_name_and_fields_set_by_mappings() -> None:
@@ -132,21 +116,12 @@ def test_device_that_cannot_be_used_is_refused(device: str) -> None:
         fit(noise(9, 9), device=device)
 
 
-def test_saved_representation_renders_the_same(tmp_path: Path, fitted: Representation) -> None:
+def test_saved_representation_renders_the_same(tmp_path: Path) -> None:
+    fitted = fit(noise(3, 20, 24))
     folder = fitted.save(tmp_path / "new" / "representation")
     for level in (0, 1):
         assert np.array_equal(miner.load(folder).render(level), fitted.render(level))
     assert np.array_equal(miner.load(str(tmp_path / "new")).render(), fitted.render())
-
-
-@pytest.mark.parametrize("level", [0, 1])
-@pytest.mark.parametrize("region", [((0, 5), (2, 7)), ((7, 10), (0, 12)), ((9, 10), (11, 12))])
-def test_region_is_part_of_the_level(
-    fitted: Representation, level: int, region: tuple[tuple[int, int], ...]
-) -> None:
-    (top, bottom), (left, right) = region
-    whole = fitted.render(level)[:, top:bottom, left:right]
-    np.testing.assert_allclose(fitted.render(level, region), whole, atol=1e-6)
 
 
 def test_module_lists_its_public_names() -> None:

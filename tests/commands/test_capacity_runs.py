@@ -1,28 +1,14 @@
-"""Runs whose blocks have networks of several widths, and a bound for every level."""
+"""A run whose blocks have networks of several widths."""
 
 import csv
-from pathlib import Path
 
-import pytest
-from runs import TINY, Fit, read_report, run_main, save_picture
+from runs import Fit, read_report
 
 import miner
 
-TARGET = ("capacity=target_error", "storage=int8", "fitting.coarse_ratio=1")
-EVERY_STEP = ("capacity=uniform", "fitting.max_mse=1e-9", "pruning.every_n_steps=1")
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run with capacity=target_error, next to its picture."""
-    folder = tmp_path_factory.mktemp("target-error")
-    save_picture(folder / "picture.png")
-    own = (*TARGET, "logger=csv", "image.path=picture.png", "hydra.run.dir=run")
-    assert run_main(folder, *TINY, *own) == 0
-    return folder / "run"
-
-
-def test_report_counts_networks_of_any_width(run: Path) -> None:
+def test_report_counts_networks_of_any_width(fit: Fit) -> None:
+    run = fit("capacity=target_error", "storage=int8", "fitting.coarse_ratio=1", "logger=csv")
     report, stored = read_report(run), miner.load(run)
     for level in report["levels"]:
         (shard,) = stored.shards[level["level"]]
@@ -34,20 +20,3 @@ def test_report_counts_networks_of_any_width(run: Path) -> None:
     with (run / "csv" / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["fit/psnr_db"]]
     assert float(rows[-1]["fit/parameters"]) == stored.n_parameters
-
-
-def test_coarser_levels_may_miss_more(fit: Fit) -> None:
-    counts = [
-        [level["n_converged"] for level in read_report(folder)["levels"]]
-        for ratio in ("1", "1e9")
-        for folder in (fit(*EVERY_STEP, f"fitting.coarse_ratio={ratio}", into=ratio),)
-    ]
-    assert [coarse for coarse, _ in counts] == [0, 4]
-
-
-def test_tighter_bound_takes_more_parameters(fit: Fit) -> None:
-    sizes = [
-        read_report(fit(*TARGET, f"fitting.max_mse={bound}", into=bound))["n_parameters"]
-        for bound in ("1e-2", "1e-3", "1e-4")
-    ]
-    assert sizes == sorted(set(sizes))

@@ -145,7 +145,6 @@ def test_sweep_gives_every_job_another_run(tmp_path: Path, command: Command) -> 
     runs = [read_wandb(job) for job in jobs]
     assert len({of_type(run, "run")[0]["run_id"] for run in runs}) == 2
     assert [config_of(run)["seed"] for run in runs] == [3, 4]
-    assert [read_report(job)["seed"] for job in jobs] == [3, 4]
     assert [run_of(run)["tags"] for run in runs] == [["seed=3"], ["seed=4"]]
     assert [run_of(run)["run_group"] for run in runs] == ["sweep", "sweep"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from runs import TINY, run_main, save_picture, stop_at_shard
+from runs import TINY, finish_run, run_main, save_picture, stop_at_shard
 
 import miner
 from miner.render import main, render_to_file
@@ -14,10 +14,7 @@ from miner.signals.regions import whole
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("rendered")
-    save_picture(folder / "picture.png")
-    assert run_main(folder, *TINY, "image.path=picture.png", "hydra.run.dir=run") == 0
-    return folder / "run"
+    return finish_run(tmp_path_factory.mktemp("rendered"))
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -9,16 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from runs import (
-    TINY,
-    Command,
-    count_shards,
-    read_report,
-    run_main,
-    same,
-    save_picture,
-    stop_at_shard,
-)
+from runs import Command, count_shards, finish_run, read_report, run_main, same, stop_at_shard
 
 from miner.cli.resume import resume_arguments
 from miner.config.job import finished_psnr_db
@@ -33,10 +24,7 @@ RUN = ("hydra.run.dir=run", *SMALL_CHUNKS)
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a picture and, in `run`, a run of it that was never stopped."""
-    folder = tmp_path_factory.mktemp("finished")
-    save_picture(folder / "picture.png")
-    assert run_main(folder, *TINY, "image.path=picture.png", *RUN) == 0
-    return folder
+    return finish_run(tmp_path_factory.mktemp("finished"), *SMALL_CHUNKS).parent
 
 
 def change_fit(folder: Path, **changes: Any) -> None:

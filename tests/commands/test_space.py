@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from runs import Command, DiskUsage, before_shards, read_report, run_main
+from runs import Command, DiskUsage, before_shards, read_report, run_main, same
 
 import miner
 
@@ -38,12 +37,7 @@ def test_run_on_disk_has_the_bits_of_one_in_memory(
     assert command(*RUN, ON_DISK).status == 0
     assert folders == {tmp_path / "run" / ".miner-scratch"}
     assert not (tmp_path / "run" / ".miner-scratch").exists()
-    one, other = (miner.load(tmp_path / name) for name in ("run", "memory"))
-    assert torch.equal(one.reconstruct(), other.reconstruct())
-    reports = [read_report(tmp_path / name) for name in ("run", "memory")]
-    assert reports[0]["ssim"] == reports[1]["ssim"]
-    pictures = [(tmp_path / n / "reconstruction.png").read_bytes() for n in ("run", "memory")]
-    assert pictures[0] == pictures[1]
+    assert same(tmp_path / "run", tmp_path / "memory")
 
 
 def test_scratch_files_are_below_the_folder_that_is_set(

@@ -53,8 +53,6 @@ class HalfLaplacian(Pyramid):
 """
 ACTIVATION = "_target_: their_miner.Tanh\nsteepness: 2.0 # of the derivative at zero\n"
 PYRAMID = "_target_: their_miner.HalfLaplacian\nn_levels: auto\n"
-
-
 MINE = ["--config-dir=options", "activation=mine", "pyramid=mine"]
 
 
@@ -114,8 +112,9 @@ def test_their_option_is_listed_and_refused_without_the_package(
     theirs: Path, tmp_path: Path, command: Command
 ) -> None:
     shutil.copytree(theirs / "options", tmp_path / "options")
-    listing = command(MINE[0], "--help").output
-    assert re.search(r"^activation: .*gaussian, mine", listing, re.MULTILINE)
+    listing = command(MINE[0], "--help")
+    assert listing.status == 0
+    assert re.search(r"^activation: .*gaussian, mine", listing.output, re.MULTILINE)
     outcome = command(*MINE)
     assert outcome.status == 1
     assert "their_miner" in outcome.output and "Traceback" not in outcome.output

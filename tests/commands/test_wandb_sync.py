@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import wandb
 from runs import ROOT
-from wandb_files import read_wandb, run_of
 
 from miner.loggers.wandb import start_run
 
@@ -166,13 +165,9 @@ def test_a_folder_that_is_not_there_is_refused(
     assert "nowhere: no such folder" in capsys.readouterr().err
 
 
-def test_the_file_that_is_uploaded_holds_group_and_tags(tmp_path: Path, script: ModuleType) -> None:
-    filed = {"job_type": "fit", "group": "evening", "name": "seed=1", "notes": "why"}
-    start_run(tmp_path, True, project="miner", tags=["seed=1"], **filed).finish()
+def test_wandb_takes_the_file_that_is_uploaded(tmp_path: Path, script: ModuleType) -> None:
+    start_run(tmp_path, True, project="miner").finish()
     (file,) = script.find_runs([tmp_path])
-    run = run_of(read_wandb(tmp_path))
-    assert (run["run_group"], run["job_type"], run["tags"]) == ("evening", "fit", ["seed=1"])
-    assert (run["display_name"], run["notes"]) == ("seed=1", "why")
     command = [sys.executable, "-m", "wandb", "sync", "--dry-run", "--", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "Would sync 1 run(s)" in done.stderr

@@ -1,118 +1,45 @@
 """Small fits that the tests of this folder share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
+from block_problems import CPU, NEVER, Kind, Problem, problem_of
 from torch import Tensor
 
-from miner.fitting.backend import Backend, EagerBackend
-from miner.fitting.block_fit import BlockFit, fit_blocks
+from miner.fitting.backend import EagerBackend
 from miner.fitting.capacity import UniformCapacity
-from miner.fitting.criteria import ConstantSchedule, MSELoss, NoPruning, Pruning
+from miner.fitting.criteria import ConstantSchedule, MSELoss
 from miner.fitting.initialization import FreshWeights
 from miner.fitting.level_fit import LevelFit
 from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
-from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
+from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.settings import FitSettings
-from miner.fitting.steps import BlockProblem, StepSettings
 from miner.images import PixelFormat
-from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Activation, Sine
 from miner.models.encodings import CosineEncoding
-from miner.models.network import BlockMLP, BlockNetwork, Parameters, repeat, select
+from miner.models.network import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation, Shard
 from miner.representation.storage import Float32Storage
-from miner.signals.grid import coordinates
 from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal, Signal
 from miner.signals.store import LocalSignalStore, SignalStore
 from miner.support.communication import SINGLE_PROCESS, Communicator
 
-SINE, NEVER, EAGER = Sine(), NoPruning(10), EagerBackend()
-CPU = torch.device("cpu")
+SINE, EAGER = Sine(), EagerBackend()
 ADAM = partial(torch.optim.Adam, lr=2e-3, betas=(0.9, 0.99))
-READOUTS = {  # readout, and whether its targets have either sign
-    "closed_form": (ClosedFormReadout(), True),
-    "sigmoid": (LearnedReadout(), False),
-    "scaled_sine": (LearnedReadout(), True),
-}
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Blocks of 6x6 pixels, 2 channels, smooth and in float64, each with a start of its own."""
-
-    model: BlockNetwork
-    readout: Readout
-    encoded: Tensor
-    targets: Tensor
-    start: Parameters
-    steps: StepSettings
-    backend: Backend = EAGER
-
-    def select(self, index: Tensor) -> "Problem":
-        return replace(self, targets=self.targets[index], start=select(self.start, index))
-
-    def with_steps(self, **changes: Any) -> "Problem":
-        return replace(self, steps=replace(self.steps, **changes))
-
-    def single(self) -> "Problem":
-        return replace(
-            self,
-            encoded=self.encoded.float(),
-            targets=self.targets.float(),
-            start={name: tensor.float() for name, tensor in self.start.items()},
-        )
-
-    def compiled(self) -> "Problem":
-        """The same problem in float32, for the compiled steps."""
-        return replace(self.single(), backend=CompiledBackend())
-
-    def block_problem(self) -> BlockProblem:
-        shared = self.model, self.readout, self.steps, self.encoded
-        return BlockProblem(*shared, self.targets, self.start)
-
-    def fit(
-        self,
-        pruning: Pruning = NEVER,
-        max_mse: float = 1e-4,
-        on_steps: Callable[[int], None] = lambda n: None,
-    ) -> BlockFit:
-        return fit_blocks(self.backend, self.block_problem(), pruning, max_mse, on_steps)
-
-    def measured(self, parameters: Parameters) -> Tensor:
-        """Each block's error by the model's own outputs."""
-        outputs = self.model.outputs(parameters, self.encoded)
-        return (outputs - self.targets).square().mean(dim=(1, 2))
 
 
 def problem(
     readout: str = "closed_form", activation: Activation = SINE, n_blocks: int = 12
 ) -> Problem:
-    solver, signed = READOUTS[readout]
-    model = BlockNetwork(
-        BlockMLP(CosineEncoding(3), activation, width=5, depth=2), solver.head(signed), 2
-    )
-    generator = torch.Generator().manual_seed(0)
-    drawn = model.mlp.draw(generator) | solver.draw(model.head.shapes(5, 2), generator)
-    start = {
-        name: tensor.double() * (0.8 + 0.4 * noise(*tensor.shape, seed=1).double())
-        for name, tensor in repeat(drawn, n_blocks).items()
-    }
-    encoded = model.mlp.encoding(coordinates(6, (6, 6)).double())
-    waves = (4 * (noise(n_blocks, 2, 6, seed=2).double() - 0.5)) @ encoded
-    targets = 0.4 * waves.sin() + (0.0 if signed else 0.5)
-    steps = StepSettings(20, ADAM, ConstantSchedule(), MSELoss(), None, key=(0, 0, "pixels"))
-    return Problem(model, solver, encoded, targets, start, steps)
+    """Blocks of 36 pixels with two channels, each with a start of its own."""
+    kind = Kind(readout, activation, CosineEncoding(3), n_axes=2, width=5, depth=2, channels=2)
+    plain = {"schedule": ConstantSchedule(), "key": (0, 0, "pixels")}
+    return problem_of(kind, 36, n_blocks, n_steps=20, optimizer=ADAM).with_steps(**plain)
 
 
 def penalty(features: Tensor, ridge: float) -> Tensor:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from problems import finish, fit, fitter, noise
+from block_problems import noise
+from problems import finish, fit, fitter
 from whole_fits import Watched, flat_and_busy
 
 from miner.fitting.criteria import AbsoluteMSEPruning

@@ -105,9 +105,8 @@ def test_a_decibel_costs_more_in_larger_patches(n_pixels: int, width: int) -> No
 
 @pytest.mark.parametrize(("n_steps", "width"), [(1, 31), (50, 31), (500, 27), (5000, 23)])
 def test_ten_times_the_steps_gain_what_they_are_said_to(n_steps: int, width: int) -> None:
-    assert assigned(TargetErrorCapacity(gain_db=4.0), [0.999e-3], request(n_steps=n_steps)) == [
-        width
-    ]
+    given = request(n_steps=n_steps)
+    assert assigned(TargetErrorCapacity(gain_db=4.0), [0.999e-3], given) == [width]
 
 
 @given(capacities(), ERRORS, requests())

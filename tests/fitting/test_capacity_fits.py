@@ -6,15 +6,7 @@ from typing import Any
 import pytest
 import torch
 from problems import EAGER, fit
-from whole_fits import (
-    SINGLE,
-    Doubled,
-    Watched,
-    block_errors,
-    flat_and_busy,
-    networks,
-    widths_of,
-)
+from whole_fits import SINGLE, Doubled, Watched, block_errors, flat_and_busy, networks, widths_of
 
 from miner.fitting.backend import Backend
 from miner.fitting.capacity import BudgetCapacity, UniformCapacity

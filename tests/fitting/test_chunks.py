@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from problems import SETTINGS, finish, fit, fitter, noise
-from whole_fits import SINGLE, smooth, stored
+from block_problems import noise, stored
+from problems import SETTINGS, finish, fit, fitter
+from whole_fits import SINGLE, smooth
 
 from miner.fitting.capacity import Capacity, TargetErrorCapacity, UniformCapacity
 from miner.fitting.criteria import AbsoluteMSEPruning

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from problems import fitter, noise
+from block_problems import CPU, noise, stored
+from problems import fitter
 from torch import Tensor
-from whole_fits import Wrapped, stored
+from whole_fits import Wrapped
 
 from miner.fitting.backend import Backend
 from miner.fitting.capacity import TargetErrorCapacity
@@ -21,7 +22,7 @@ from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation
 from miner.representation.storage import Int8Storage
 
-COMPILED, CPU = CompiledBackend(), torch.device("cpu")
+COMPILED = CompiledBackend()
 
 
 class Cramped:

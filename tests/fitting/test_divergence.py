@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 import torch
-from problems import READOUTS, Problem, problem
+from block_problems import READOUTS, Problem
+from problems import problem
 from torch import Tensor
 
 from miner.fitting.block_fit import has_diverged, raise_if_most_diverged
@@ -38,7 +39,7 @@ def rate(lr: float) -> partial[torch.optim.Adam]:
 @pytest.mark.parametrize("readout", READOUTS)
 def test_a_first_step_of_its_own_changes_no_bit(readout: str, program: str) -> None:
     one = given(readout, program)
-    whole, split = (one.backend.trainer(one.block_problem()) for _ in range(2))
+    whole, split = (one.trainer() for _ in range(2))
     whole.advance(7)
     split.advance(1)
     split.advance(6)

@@ -75,4 +75,4 @@ def test_more_memory_admits_more_blocks_but_at_least_one(backend: Backend, devic
 
 
 def max_blocks(backend: Backend, n_pixels: int, memory_gib: float, device: str) -> int:
-    return backend.max_blocks(problem().model, n_pixels, memory_gib, torch.device(device))
+    return backend.max_blocks(problem().network, n_pixels, memory_gib, torch.device(device))

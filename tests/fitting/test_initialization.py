@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from problems import fit, fitter, noise
+from problems import fit
 from torch import Tensor
 
 from miner.fitting.initialization import (
@@ -16,7 +16,6 @@ from miner.fitting.initialization import (
     Parents,
     SharedWeights,
     Weights,
-    find_parents,
     generator,
     pixel_subset,
 )
@@ -24,7 +23,6 @@ from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP
 from miner.pyramids.pyramid import GaussianPyramid
-from miner.representation.render import ShardIndex
 from miner.signals.grid import coordinates
 
 STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are
@@ -102,18 +100,6 @@ def test_children_of_inactive_parents_start_fresh(weights: Weights) -> None:
     fitted = fit(checkers, weights=weights, pyramid=GaussianPyramid(3))
     assert len(fitted.active_blocks(1)) == 0
     assert fitted.shards[0][0].stats.n_fresh == 16
-
-
-def test_parents_are_found_whatever_the_order_of_the_shards() -> None:
-    running = fitter(noise(1, 32, 32), blocks_per_shard=1)
-    coarse = running.start_level(1)
-    shards = [coarse.fit_chunk(chunk) for chunk in (2, 0, 3)]
-    index, device = ShardIndex(coarse.grid, shards), torch.device("cpu")
-    parents = find_parents(running.spec, 0, 6, torch.arange(16), index, device)
-    covered = torch.tensor([0, 0, 1, 1] * 2 + [2, 2, 3, 3] * 2)
-    assert torch.equal(parents.exists, covered != 1)
-    first = shards[1].stored[6]["hidden.0.weight"][0]
-    assert torch.equal(parents.hidden["hidden.0.weight"][0], first)
 
 
 KEY = (0, 1, "pixels")

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from problems import noise
+from block_problems import noise
 from torch import Tensor, nn
 
 from miner.fitting.optimizer import OptimizerFactory, keep_blocks, probe

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from problems import CPU, finish, fit, fitter, noise
-from whole_fits import flat_and_busy, stored
+from block_problems import CPU, noise, stored
+from problems import finish, fit, fitter
+from whole_fits import flat_and_busy
 
 from miner.fitting.chunk import gather
 from miner.fitting.initialization import SharedWeights

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from problems import SETTINGS, finish, fit, fitter, noise, whole_of
+from block_problems import noise
+from problems import SETTINGS, finish, fit, fitter, whole_of
 from whole_fits import RAGGED, SINGLE, Watched, block_errors, mse, smooth
 
 from miner.fitting.capacity import Capacity

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from block_problems import CPU, stored
 from problems import fitter
-from whole_fits import flat_and_busy, stored
+from whole_fits import flat_and_busy
 
 from miner.fitting.capacity import TargetErrorCapacity
 from miner.fitting.device import ComputeDevice
@@ -16,7 +17,7 @@ from miner.fitting.initialization import SharedWeights
 from miner.kernels.backend import CompiledBackend
 from miner.representation import Representation
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
+GPU = torch.device("cuda")
 
 
 @pytest.fixture

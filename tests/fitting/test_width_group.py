@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from problems import CPU, SETTINGS
+from block_problems import CPU
+from problems import SETTINGS
 from whole_fits import Wrapped, smooth
 
 from miner.fitting.backend import Backend, EagerBackend

@@ -1,11 +1,11 @@
 """Pictures, and what whole fits of them are compared by."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from problems import noise
+from block_problems import noise
 from torch import Tensor
 
 from miner.fitting.backend import Backend
@@ -38,16 +38,6 @@ def mse(signal: Tensor, representation: Representation) -> float:
 def block_errors(representation: Representation, signal: Tensor) -> Tensor:
     error = (representation.reconstruct() - signal).square()
     return representation.spec.grid(0).block_means(error)
-
-
-def stored(representation: Representation) -> list[Tensor]:
-    """All that is stored, in one order."""
-    return [
-        tensor
-        for _, shards in sorted(representation.shards.items())
-        for shard in shards
-        for tensor in (shard.blocks, shard.frames, shard.widths, *_numbers(shard.stored))
-    ]
 
 
 @dataclass(frozen=True)
@@ -117,7 +107,3 @@ def networks(representation: Representation, level: int = 0) -> dict[int, Parame
         for width, own in shard.stored.items()
         for n, row in enumerate(torch.nonzero(shard.widths == width).flatten().tolist())
     }
-
-
-def _numbers(by_width: Mapping[int, Parameters]) -> list[Tensor]:
-    return [tensor for _, own in sorted(by_width.items()) for _, tensor in sorted(own.items())]

@@ -1,5 +1,6 @@
 """What the tests of images share: values to store, files written, messages of refusals."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from miner.images import PixelCanvas, PixelFormat, SourceImage, open_image
-from miner.signals.regions import whole
+from miner.signals.regions import slices, tiles, whole
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
@@ -38,6 +39,22 @@ def report(path: Path, pixels: np.ndarray, format: PixelFormat, max_pixels: int 
     image = PixelCanvas(format, *sides, Scratch(None), max_pixels)
     image.fill(whole(sides), pixels)
     return image.save(path.with_suffix(format.suffix))
+
+
+def painted(unit: np.ndarray, format: PixelFormat, scratch: Scratch) -> PixelCanvas:
+    """A canvas filled by tiles, in any order."""
+    canvas = PixelCanvas(format, *unit.shape[1:], scratch)
+    parts = list(tiles(unit.shape[1:], max(7, max(unit.shape[1:]) // 5)))
+    random.Random(0).shuffle(parts)
+    for region in parts:
+        canvas.fill(region, unit[(slice(None), *slices(region))])
+    return canvas
+
+
+def check_reopened(path: Path, unit: np.ndarray, format: PixelFormat) -> None:
+    image = open_image(str(path), LIMIT)
+    np.testing.assert_array_equal(image.format.from_unit(image.pixels), format.from_unit(unit))
+    assert image.format == format
 
 
 def complaint(

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import pyvips
 import tifffile
-from image_files import LIMIT, integers, noise, report, stored
+from image_files import LIMIT, integers, noise, stored
 from PIL import Image, ImageOps
 
-from miner.images import PixelFormat, SourceImage, inspect_image, open_image
+from miner.images import SourceImage, inspect_image, open_image
 from miner.signals.scratch import Scratch
 
 
@@ -189,25 +189,3 @@ def test_lossless_content_counts_not_the_suffix(tmp_path: Path, name: str, kind:
     values = integers(5, 7, 3)
     Image.fromarray(values).save(tmp_path / name, format=kind, lossless=True)
     np.testing.assert_array_equal(stored(opened(tmp_path / name)), values)
-
-
-ODD = {
-    "black": np.zeros((1, 9, 9), np.float32),
-    "white": np.ones((3, 9, 9), np.float32),
-    "noise": noise(3, 50, 60),
-    "one pixel": noise(3, 1, 1),
-    "one row": noise(3, 1, 999),
-    "one column": noise(1, 999, 1),
-    "a ribbon": noise(3, 3, 20000),
-    "a pole": noise(1, 20000, 3),
-}
-
-
-@pytest.mark.parametrize("kind", ODD)
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_any_shape_is_kept(tmp_path: Path, scratch: Scratch, kind: str, dtype: str) -> None:
-    format = PixelFormat.of_values(dtype, len(ODD[kind]))
-    path = report(tmp_path / "a", ODD[kind], format)
-    image = open_image(str(path), LIMIT, scratch=scratch)
-    np.testing.assert_array_equal(image.format.from_unit(image.pixels), format.from_unit(ODD[kind]))
-    assert (image.n_channels, *image.sides) == ODD[kind].shape

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,17 +170,12 @@ def test_strips_of_too_much_memory_are_refused(tmp_path: Path) -> None:
     assert message.endswith("save it as a TIFF of small tiles")
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_values_that_are_not_finite_are_refused(tmp_path: Path, bad: float, dtype: type) -> None:
-    with np.errstate(over="ignore"):
-        tifffile.imwrite(tmp_path / "a.tif", np.array([[0.5, bad]]).astype(dtype))
-    assert "must be finite in float32; replace" in complaint(tmp_path / "a.tif")
-
-
-def test_what_is_not_finite_is_counted_and_located(tmp_path: Path, scratch: Scratch) -> None:
-    values = floats(40, 50, 3)
-    values[30, 7, 2], values[30, 8, 0], values[39, 0, 1] = np.nan, np.inf, -np.inf
+@pytest.mark.parametrize(("dtype", "huge"), [("float32", np.inf), ("float64", 1e300)])
+def test_what_is_not_finite_is_counted_and_located(
+    tmp_path: Path, scratch: Scratch, dtype: str, huge: float
+) -> None:
+    values = floats(40, 50, 3).astype(dtype)
+    values[30, 7, 2], values[30, 8, 0], values[39, 0, 1] = np.nan, huge, -np.inf
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb")
     message = complaint(tmp_path / "a.tif", scratch=scratch)
     assert "1 NaN and 2 infinite values, the first at row 30, column 7, channel 2" in message
@@ -207,13 +200,6 @@ def test_sample_opens_without_a_network(monkeypatch: pytest.MonkeyPatch, name: s
     restored = np.squeeze(image.format.from_unit(image.pixels).transpose(1, 2, 0))
     np.testing.assert_array_equal(restored, load_sample(name))
     assert len(image.sha256) == 64
-
-
-def test_importing_loads_no_heavy_package() -> None:
-    heavy = {"torch", "pytorch_lightning", "pyvips", "skimage", "tifffile", "OpenEXR", "zarr"}
-    code = f"import sys, miner.images; print(*{heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "\n"
 
 
 def test_digest_of_a_file_is_of_its_bytes_and_read_once(

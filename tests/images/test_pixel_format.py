@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_regions import regions
 
 from miner.images import PixelFormat
 from miner.images.pixel_format import Orientation
-from miner.signals.regions import Region, slices
+from miner.signals.regions import slices
 from miner.support.errors import ImageError
 
 GREY = PixelFormat.of_values("uint8", 1)
@@ -70,19 +71,11 @@ def test_format_with_a_wrong_field_is_refused(field: str, value: object) -> None
         dataclasses.replace(GREY, **{field: value})
 
 
-@st.composite
-def regions(draw: st.DrawFn) -> tuple[tuple[int, int], Region]:
-    sides = draw(st.integers(1, 9)), draw(st.integers(1, 9))
-    firsts = [draw(st.integers(0, side - 1)) for side in sides]
-    ends = [draw(st.integers(*ends)) for ends in zip((n + 1 for n in firsts), sides, strict=True)]
-    return sides, tuple(zip(firsts, ends, strict=True))
-
-
-@given(st.integers(1, 8), regions())
+@given(st.data(), st.integers(1, 8), st.tuples(st.integers(1, 9), st.integers(1, 9)))
 def test_turning_a_region_is_cutting_the_turned(
-    number: int, upright: tuple[tuple[int, int], Region]
+    data: st.DataObject, number: int, sides: tuple[int, int]
 ) -> None:
-    sides, region = upright
+    region = data.draw(regions(sides))
     orientation = Orientation.of_exif(number)
     stored_sides = orientation.upright_sides(sides)  # swapping twice changes nothing
     stored = np.arange(np.prod(sides)).reshape(*stored_sides, 1)

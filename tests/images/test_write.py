@@ -1,7 +1,6 @@
 """Images are filled in pieces, written whole or not at all, and open again as what they were."""
 
 import os
-import random
 import tempfile
 from pathlib import Path
 
@@ -9,35 +8,18 @@ import numpy as np
 import pytest
 import pyvips
 import tifffile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from image_files import LIMIT, noise, report
+from image_files import LIMIT, check_reopened, noise, painted, report
 
 from miner.images import PixelCanvas, PixelFormat, check_writable_format, open_image
 from miner.images.canvas import preview_factor
-from miner.signals.regions import slices, tiles
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
 RGB, GREY = PixelFormat.of_values("uint8", 3), PixelFormat.of_values("uint8", 1)
 FLOATS = PixelFormat.of_values("float32", 3)
 DTYPES = ["uint8", "uint16", "float32"]
-
-
-def painted(unit: np.ndarray, format: PixelFormat, scratch: Scratch) -> PixelCanvas:
-    """A canvas filled by tiles, in any order."""
-    canvas = PixelCanvas(format, *unit.shape[1:], scratch)
-    parts = list(tiles(unit.shape[1:], max(7, max(unit.shape[1:]) // 5)))
-    random.Random(0).shuffle(parts)
-    for region in parts:
-        canvas.fill(region, unit[(slice(None), *slices(region))])
-    return canvas
-
-
-def check_reopened(path: Path, unit: np.ndarray, format: PixelFormat) -> None:
-    image = open_image(str(path), LIMIT)
-    np.testing.assert_array_equal(image.format.from_unit(image.pixels), format.from_unit(unit))
-    assert image.format == format
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF", ".npy", ".exr"])
@@ -63,6 +45,8 @@ SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 300), st.integers(1, 300))
 
 
 @settings(max_examples=40)
+@example("uint8", (3, 3, 20000), True)
+@example("float32", (1, 20000, 3), True)
 @given(st.sampled_from(DTYPES), SHAPES, st.booleans())
 def test_any_size_opens_again(dtype: str, shape: tuple[int, ...], in_file: bool) -> None:
     unit, format = noise(*shape), PixelFormat.of_values(dtype, shape[0])
@@ -189,7 +173,6 @@ def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ("a.png", "uint8", 5, "a.tif"),
         ("a.png", "float32", 1, "a.tif"),
         ("a.tif", "float32", 1, "a.tif"),
-        ("é [n=-1] (2)", "float32", 1, "é [n=-1] (2).tif"),
         ("new/folder/a", "uint8", 1, "new/folder/a.png"),
     ],
 )
@@ -218,13 +201,6 @@ def test_large_image_becomes_a_preview_of_means(
     assert "preview at 1/4 of the size" in caplog.text
 
 
-@pytest.mark.parametrize("shape", [(1, 100), (100, 1), (7, 90), (64, 64)])
-@pytest.mark.parametrize("max_pixels", [1, 5, 30])
-def test_preview_of_any_shape_fits(tmp_path: Path, shape: tuple[int, int], max_pixels: int) -> None:
-    path = report(tmp_path / "a", np.zeros((1, *shape), np.float32), GREY, max_pixels)
-    assert 1 <= open_image(str(path), max_pixels).pixels.size <= max_pixels
-
-
 def test_preview_factor_is_the_least_power_of_two() -> None:
     assert preview_factor(10, 10, 100) == 1
     assert preview_factor(10, 10, 99) == 2
@@ -239,13 +215,11 @@ def test_preview_factor_is_the_least_power_of_two() -> None:
     ("name", "dtype", "channels", "side", "reason"),
     [
         ("a", "uint8", 3, 9, "end the name with one of .png, .jpg"),
-        ("a.bmp", "uint8", 3, 9, "end the name with one of .png, .jpg"),
         ("a.png", "uint8", 5, 9, "png holds 1, 2, 3, 4 channels, the image has 5; name a .tif"),
         ("a.png", "float32", 3, 9, "png holds uint8 or uint16 values, the image has float32"),
         ("a.jpg", "uint16", 3, 9, "jpg holds uint8 values, the image has uint16; name a .png"),
         ("a.jpg", "uint8", 4, 9, "jpg holds 1, 3 channels, the image has 4; name a .png or .tif"),
         ("a.jpeg", "float32", 3, 9, "holds uint8 values, the image has float32; name a .tif"),
-        ("a.webp", "uint16", 3, 9, "webp holds uint8 values"),
         ("a.exr", "uint8", 3, 9, "exr holds float32 values, the image has uint8"),
         ("a.jpg", "uint8", 3, 65501, "holds at most 65500 pixels a side, the image has 65501 x 2"),
         ("a.WEBP", "uint8", 3, 16384, "webp holds at most 16383 pixels a side"),

@@ -4,32 +4,24 @@ import platform
 
 import pytest
 import torch
+from block_problems import ACTIVATIONS, READOUTS, Kind, Problem, problem_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_problems import (
-    ACTIVATIONS,
     ENCODINGS,
     KINDS,
     OPTIMIZERS,
-    READOUTS,
-    Kind,
     after_a_step,
     assert_as_good,
     check_a_few_steps,
-    check_errors,
+    check_found_gradients,
+    check_steps,
     distance,
-    fit,
-    gradients,
     kind_with,
-    problem_of,
-    select,
-    single,
     size,
-    with_steps,
 )
 from torch import Tensor
 
-from miner.fitting.backend import EagerBackend
 from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.steps import BlockProblem
@@ -38,8 +30,7 @@ from miner.kernels.cpu.compiler import FLAGS, build, describe_processor
 from miner.kernels.cpu.trainer import SOURCE, CompiledTrainer, Library
 from miner.models.activations import Finer, ReLU, Sine
 from miner.models.encodings import NoEncoding
-from miner.models.network import BlockNetwork, Parameters
-from miner.models.network import select as select_parameters
+from miner.models.network import BlockNetwork, Parameters, select
 
 LOSSES = (MSELoss(), LogMSELoss(), LogMSELoss(floor=0.05))
 ANY_KIND = st.builds(
@@ -55,7 +46,7 @@ ANY_KIND = st.builds(
 
 
 @st.composite
-def problems(pick: st.DrawFn, min_pixels: int = 1) -> BlockProblem:
+def problems(pick: st.DrawFn, min_pixels: int = 1) -> Problem:
     """Any problem; with more pixels than twice the width if the readout is solved for."""
     kind = pick(ANY_KIND)
     n_pixels = pick(st.sampled_from([1, 5, 63, 64, 65, 127, 128, 129]) | st.integers(1, 333))
@@ -70,8 +61,8 @@ def problems(pick: st.DrawFn, min_pixels: int = 1) -> BlockProblem:
     )
 
 
-def begin(problem: BlockProblem) -> CompiledTrainer:
-    return CompiledTrainer(single(problem))
+def begin(problem: Problem) -> CompiledTrainer:
+    return CompiledTrainer(problem.single())
 
 
 def named(rows: Tensor, like: Parameters) -> Parameters:
@@ -80,28 +71,21 @@ def named(rows: Tensor, like: Parameters) -> Parameters:
     return {n: part.reshape(like[n].shape) for n, part in zip(like, parts, strict=True)}
 
 
-def check_gradients(problem: BlockProblem) -> None:
+def check_gradients(problem: Problem) -> None:
     """Adam's first moment after a step from zero is 1 - beta1 of the gradient."""
-    compiled = begin(with_steps(problem, optimizer=torch.optim.Adam))
+    compiled = begin(problem.with_steps(optimizer=torch.optim.Adam))
     compiled.advance(1)
-    expected = gradients(problem)
-    usual = distance(gradients(single(problem)), expected)
-    found = named(10 * compiled.first, expected)
-    # absolute, too: without a live unit all gradients are zero but for rounding
-    assert_as_good(distance(found, expected), usual, 1e-5 * size(expected) + 1e-7)
+    check_found_gradients(problem, named(10 * compiled.first, problem.start), floor=1e-5)
 
 
-def check_a_step(problem: BlockProblem) -> None:
+def check_a_step(problem: Problem) -> None:
     """A step of the optimiser, and the error of the state that it changes."""
-    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
     compiled = begin(problem)
-    for trainer in (truth, plain, compiled):
-        trainer.advance(1)
+    check_steps(problem, compiled, 1, floor=1e-6)
     expected = after_a_step(problem)
-    usual = distance(after_a_step(single(problem)), expected)
+    usual = distance(after_a_step(problem.single()), expected)
     found = named(compiled.trained, expected)
     assert_as_good(distance(found, expected), usual, 1e-5 * size(expected))
-    check_errors(truth.mse, plain.mse, compiled.mse, floor=1e-6)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
@@ -119,20 +103,11 @@ def test_every_network_takes_the_steps_of_every_optimiser(kind: Kind, optimizer:
 
 @settings(max_examples=60)
 @given(problems())
-def test_gradients_are_right_for_any_number_of_pixels(problem: BlockProblem) -> None:
+def test_any_number_of_pixels_is_trained_as_by_plain_steps(problem: Problem) -> None:
     check_gradients(problem)
-
-
-@settings(max_examples=60)
-@given(problems())
-def test_a_step_moves_as_the_optimiser_does(problem: BlockProblem) -> None:
     check_a_step(problem)
-
-
-@settings(max_examples=60)
-@given(problems(min_pixels=30))
-def test_a_few_steps_end_at_the_same_error(problem: BlockProblem) -> None:
-    check_a_few_steps(problem, begin(problem))
+    if problem.targets.shape[-1] >= 30:
+        check_a_few_steps(problem, begin(problem))
 
 
 @pytest.mark.slow
@@ -157,11 +132,7 @@ def test_wide_and_deep_networks_are_trained(readout: str, width: int, depth: int
 @pytest.mark.parametrize("kind", [k for k in KINDS if k.readout == "closed_form"], ids=str)
 def test_few_pixels_are_fitted_as_well_as_by_plain_steps(kind: Kind, n_pixels: int) -> None:
     problem = problem_of(kind, n_pixels)
-    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
-    compiled = begin(problem)
-    for trainer in (truth, plain, compiled):
-        trainer.advance(8)
-    check_errors(truth.best_mse, plain.best_mse, compiled.best_mse, floor=1e-4)
+    check_steps(problem, begin(problem), 8, floor=1e-4)
 
 
 @pytest.mark.parametrize("ridge", [1e-3, 0.1])
@@ -185,11 +156,8 @@ def test_a_kink_has_the_derivative_that_pytorch_gives_it(activation: type) -> No
 def test_a_saturated_sigmoid_ends_at_zero_or_one(z: float) -> None:
     problem = problem_of(kind_with(Sine), 150)
     problem.start["readout.bias"].fill_(z)
-    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
     compiled = begin(problem)
-    for trainer in (truth, plain, compiled):
-        trainer.advance(1)
-    check_errors(truth.mse, plain.mse, compiled.mse, floor=1e-6)
+    check_steps(problem, compiled, 1, floor=1e-6)
     assert bool(compiled.first.isfinite().all())
 
 
@@ -216,7 +184,7 @@ def test_a_nan_shows_in_the_error_of_its_block(kind: Kind) -> None:
 def test_blocks_that_stay_move_as_before(readout: str) -> None:
     problem = problem_of(kind_with(Sine, readout), 150, n_blocks=5)
     index = torch.tensor([1, 4])
-    whole, part = begin(problem), begin(select(problem, index))
+    whole, part = begin(problem), begin(problem.select(index))
     whole.advance(2)
     part.advance(2)
     whole.compact(index)
@@ -239,20 +207,13 @@ def narrow(request: pytest.FixtureRequest) -> Library:
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_narrower_vectors_take_the_same_step(kind: Kind, narrow: Library) -> None:
     problem = problem_of(kind, n_pixels=150)
-    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
-    compiled = CompiledTrainer(single(problem), narrow)
-    for trainer in (truth, plain, compiled):
-        trainer.advance(1)
-    usual = float((plain.mse - truth.mse).abs().max())
-    found = float((compiled.mse - truth.mse).abs().max())
-    assert found <= 30 * usual + 1e-5 * float(truth.mse.max())
-    assert bool(compiled.best_mse.isfinite().all())
+    check_steps(problem, CompiledTrainer(problem.single(), narrow), 1, floor=1e-6)
 
 
 def stored(kind: Kind, n_pixels: int = 70) -> tuple[BlockNetwork, Parameters, Tensor]:
     """A network, blocks with all their parameters, and encoded coordinates."""
-    problem = single(problem_of(kind, n_pixels))
-    return problem.network, fit(problem, backend=EagerBackend()).parameters, problem.encoded
+    problem = problem_of(kind, n_pixels).single()
+    return problem.network, problem.fit().parameters, problem.encoded
 
 
 @pytest.mark.parametrize("n_pixels", [1, 64, 70])
@@ -269,5 +230,5 @@ def test_a_block_alone_has_the_same_bits(kind: Kind) -> None:
     network, parameters, encoded = stored(kind)
     batch = CompiledBackend().outputs(network, parameters, encoded)
     for block, expected in enumerate(batch):
-        alone = select_parameters(parameters, torch.tensor([block]))
+        alone = select(parameters, torch.tensor([block]))
         assert torch.equal(CompiledBackend().outputs(network, alone, encoded)[0], expected)

@@ -85,12 +85,6 @@ def test_a_temporary_folder_replaces_a_cache_that_cannot_be_written_to(
     assert len(workshop.calls) == 1
 
 
-@pytest.mark.slow
-def test_a_damaged_library_is_compiled_again(tmp_path: Path) -> None:
-    build(SOURCE, folder=tmp_path).write_bytes(b"half of it")
-    assert isinstance(library(tmp_path), Library)
-
-
 @pytest.fixture
 def compiled_before() -> Path:
     """The compiled steps from the user's cache."""

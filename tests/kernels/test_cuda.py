@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from kernel_problems import SETTINGS, noise
+from block_problems import noise, stored
+from kernel_problems import SETTINGS
 from torch import Tensor
 
 import miner
@@ -14,7 +15,6 @@ from miner.api import compose_settings
 from miner.config.build import build_settings
 from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
 from miner.images import PixelFormat
-from miner.representation import Representation
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal, SourceSignal, TensorSignal
 from miner.signals.store import HELD_ON_DEVICE, LocalSignalStore
@@ -33,17 +33,6 @@ def fit_on_gpu(signal: Tensor, held_bytes: int = HELD_ON_DEVICE, **changes: Any)
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
     store = LocalSignalStore(GPU, Scratch(None), held_bytes)
     return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store)
-
-
-def stored(representation: Representation) -> list[Tensor]:
-    """All tensors of a representation."""
-    return [
-        tensor
-        for _, shards in sorted(representation.shards.items())
-        for shard in shards
-        for _, parameters in sorted(shard.stored.items())
-        for tensor in (shard.blocks, shard.widths, *parameters.values())
-    ]
 
 
 def flat_and_busy(*sides: int) -> Tensor:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from kernel_problems import SETTINGS, noise
+from block_problems import noise
+from kernel_problems import SETTINGS
 
 import miner
 

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from block_problems import CPU, Kind, problem_of
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel_problems import CPU, KINDS, Kind, problem_of, with_steps
+from kernel_problems import KINDS
 
 from miner.fitting.initialization import pixel_subset
 from miner.kernels.ops import UnsupportedError
@@ -45,7 +46,7 @@ def test_the_first_tile_has_pixels_from_all_over_the_patch(n_pixels: int) -> Non
 @given(st.integers(2, 200), st.integers(1, 199), st.integers(1, 9))
 def test_drawn_pixels_are_those_of_the_plain_steps(n: int, n_drawn: int, n_steps: int) -> None:
     n_drawn = min(n_drawn, n - 1)
-    steps = with_steps(problem_of(KINDS[0], n), n_steps=n_steps, batch_pixels=n_drawn).steps
+    steps = problem_of(KINDS[0], n, n_steps=n_steps).with_steps(batch_pixels=n_drawn).steps
     order = pixel_order(n, 64, CPU)
     found = drawn_pixels(order, steps)
     assert found is not None
@@ -55,5 +56,5 @@ def test_drawn_pixels_are_those_of_the_plain_steps(n: int, n_drawn: int, n_steps
 
 
 def test_no_pixels_are_drawn_if_a_step_sees_them_all() -> None:
-    steps = with_steps(problem_of(KINDS[0], 20), batch_pixels=20).steps
+    steps = problem_of(KINDS[0], 20).with_steps(batch_pixels=20).steps
     assert drawn_pixels(pixel_order(20, 64, CPU), steps) is None

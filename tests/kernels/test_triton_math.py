@@ -5,7 +5,8 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from kernel_problems import DEVICE, noise
+from block_problems import noise
+from kernel_problems import DEVICE
 
 from miner.kernels.triton.math import product, ridge_solution, rounded, sine_cosine, split
 

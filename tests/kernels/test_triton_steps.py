@@ -4,55 +4,44 @@ from itertools import cycle
 
 import pytest
 import torch
+from block_problems import Kind, Problem, problem_of
 from kernel_problems import (
     DEVICE,
     KINDS,
     OPTIMIZERS,
-    Kind,
-    assert_as_good,
     check_a_few_steps,
     check_errors,
-    distance,
-    fit,
-    gradients,
-    problem_of,
-    select,
-    single,
-    size,
+    check_found_gradients,
+    check_steps,
     small,
-    with_steps,
 )
 from triton.runtime.errors import OutOfResources
 
-from miner.fitting.backend import EagerBackend
 from miner.fitting.criteria import AbsoluteMSEPruning, LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout
-from miner.fitting.steps import BlockProblem
 from miner.kernels.backend import TritonBackend
 from miner.kernels.ops import UnsupportedError
 from miner.kernels.triton.trainer import TritonTrainer, check_supported
 from miner.models.activations import Finer, Sine, Siren
 from miner.models.encodings import CosineEncoding
-from miner.models.network import select as select_parameters
+from miner.models.network import select
 
 SOLVED = [kind for kind in KINDS if kind.readout == "closed_form"]
 SIREN = Kind("closed_form", Siren(), CosineEncoding(3), 2, width=7, depth=2, channels=1)
 
 
-def begin(problem: BlockProblem) -> TritonTrainer:
-    return TritonTrainer(single(problem, DEVICE))
+def begin(problem: Problem) -> TritonTrainer:
+    return TritonTrainer(problem.single(DEVICE))
 
 
-def check_gradients(problem: BlockProblem) -> None:
+def check_gradients(problem: Problem) -> None:
     """Adam's first moment after a step from zero is 1 - beta1 of the gradient."""
-    triton = begin(with_steps(problem, optimizer=torch.optim.Adam))
+    triton = begin(problem.with_steps(optimizer=torch.optim.Adam))
     triton.advance(1)
-    expected = gradients(problem)
     found = {n: 10 * t.cpu() for n, t in triton.layout.parameters(triton.first).items()}
-    usual = distance(gradients(single(problem)), expected)
     is_sine = isinstance(problem.network.mlp.activation, Sine | Siren | Finer)
-    floor = 5e-3 if is_sine else 1e-5  # gradients of sines are products of 10 bits
-    assert_as_good(distance(found, expected), usual, floor * size(expected))
+    # gradients of sines are products of 10 bits
+    check_found_gradients(problem, found, floor=5e-3 if is_sine else 1e-5)
 
 
 @pytest.mark.parametrize("loss", [MSELoss(), LogMSELoss(floor=0.05)], ids=str)
@@ -72,7 +61,7 @@ def test_every_network_takes_the_steps_of_an_optimiser(kind: Kind, optimizer: st
 @pytest.mark.parametrize("n_drawn", [20, 64])
 @pytest.mark.parametrize("kind", [KINDS[2], KINDS[7], KINDS[13]], ids=str)
 def test_drawn_pixels_are_those_of_the_plain_steps(kind: Kind, n_drawn: int) -> None:
-    problem = with_steps(small(kind, n_steps=5), batch_pixels=n_drawn)
+    problem = small(kind, n_steps=5).with_steps(batch_pixels=n_drawn)
     check_a_few_steps(problem, begin(problem))
 
 
@@ -80,11 +69,7 @@ def test_drawn_pixels_are_those_of_the_plain_steps(kind: Kind, n_drawn: int) -> 
 @pytest.mark.parametrize("kind", SOLVED[1:3], ids=str)
 def test_few_pixels_are_fitted_as_well_as_by_plain_steps(kind: Kind, n_pixels: int) -> None:
     problem = small(kind, n_pixels)
-    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
-    triton = begin(problem)
-    for trainer in (truth, plain, triton):
-        trainer.advance(4)
-    check_errors(truth.best_mse, plain.best_mse, triton.best_mse, floor=1e-4)
+    check_steps(problem, begin(problem), 4, floor=1e-4)
 
 
 @pytest.mark.parametrize(("width", "inputs"), [(16, 3), (17, 9), (40, 3)])
@@ -102,11 +87,7 @@ def test_features_that_depend_on_each_other_are_solved_with_a_larger_penalty() -
         for name in (f"hidden.{layer}.weight", f"hidden.{layer}.bias"):
             tensor = problem.start[name]
             tensor.copy_(tensor[..., :1].expand_as(tensor))
-    truth, plain = (EagerBackend().trainer(p) for p in (problem, single(problem)))
-    triton = begin(problem)
-    for trainer in (truth, plain, triton):
-        trainer.advance(1)
-    check_errors(truth.mse, plain.mse, triton.mse, floor=1e-4)
+    check_steps(problem, begin(problem), 1, floor=1e-4)
 
 
 @pytest.mark.parametrize("kind", [KINDS[1], KINDS[6], KINDS[14]], ids=str)
@@ -122,15 +103,15 @@ def test_a_nan_shows_in_the_error_of_its_block(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", [KINDS[1], KINDS[15]], ids=str)
 def test_blocks_do_not_affect_each_other(kind: Kind) -> None:
     problem, last = small(kind, n_blocks=3), torch.tensor([2])
-    batch, alone = begin(problem), begin(select(problem, last))
+    batch, alone = begin(problem), begin(problem.select(last))
     for trainer in (batch, alone):
         trainer.advance(2)
     assert torch.equal(batch.mse[2:], alone.mse)
-    torch.testing.assert_close(select_parameters(batch.best, last), alone.best, rtol=0, atol=0)
+    torch.testing.assert_close(select(batch.best, last), alone.best, rtol=0, atol=0)
 
 
 def test_steps_of_two_launches_are_those_of_one() -> None:
-    problem = with_steps(small(SIREN), n_steps=4)
+    problem = small(SIREN).with_steps(n_steps=4)
     whole, parts = begin(problem), begin(problem)
     whole.advance(3)
     parts.advance(1)
@@ -140,7 +121,7 @@ def test_steps_of_two_launches_are_those_of_one() -> None:
 
 
 def test_an_evaluation_moves_nothing() -> None:
-    trainer = begin(with_steps(small(SIREN), n_steps=2))
+    trainer = begin(small(SIREN).with_steps(n_steps=2))
     trainer.advance(2)
     before = [t.clone() for t in (trainer.trained, trainer.first, trainer.second)]
     trainer.evaluate()
@@ -155,21 +136,21 @@ def test_deactivated_blocks_stay_as_they_are() -> None:
     leaves = torch.tensor([False, True, False], device=DEVICE)
     for trainer in (some, all_):
         trainer.advance(1)
-    mse, best = some.mse.clone(), select_parameters(some.best, leaves)
+    mse, best = some.mse.clone(), select(some.best, leaves)
     some.deactivate(leaves)
     for trainer in (some, all_):
         trainer.advance(2)
     assert torch.equal(some.mse[leaves], mse[leaves])
-    torch.testing.assert_close(select_parameters(some.best, leaves), best, rtol=0, atol=0)
+    torch.testing.assert_close(select(some.best, leaves), best, rtol=0, atol=0)
     assert torch.equal(some.mse[~leaves], all_.mse[~leaves])
 
 
 @pytest.mark.parametrize("n_drawn", [None, 40])
 def test_a_fit_ends_as_that_of_plain_steps(n_drawn: int | None) -> None:
-    problem = with_steps(small(SIREN, n_steps=8), batch_pixels=n_drawn)
+    problem = small(SIREN, n_steps=8).with_steps(batch_pixels=n_drawn)
     criteria = AbsoluteMSEPruning(4), 3e-3
-    plain = fit(problem, *criteria, EagerBackend())
-    triton = fit(single(problem, DEVICE), *criteria, TritonBackend())
+    plain = problem.fit(*criteria)
+    triton = problem.single(DEVICE).fit(*criteria, backend=TritonBackend())
     check_errors(plain.mse, plain.mse, triton.mse, floor=3e-4)
     assert triton.converged.tolist() == plain.converged.tolist()
     assert [point[0] for point in triton.curve][: len(plain.curve)] == [p[0] for p in plain.curve]
@@ -177,7 +158,7 @@ def test_a_fit_ends_as_that_of_plain_steps(n_drawn: int | None) -> None:
 
 @pytest.mark.parametrize("kind", [KINDS[2], KINDS[7], KINDS[13], KINDS[4]], ids=str)
 def test_rendered_values_are_those_of_the_network(kind: Kind) -> None:
-    problem = single(small(kind), DEVICE)
+    problem = small(kind).single(DEVICE)
     readouts = problem.network.head.shapes(problem.network.mlp.width, kind.channels)
     missing = {n: torch.rand(len(problem.targets), *s).to(DEVICE) for n, s in readouts.items()}
     found = TritonBackend().outputs(problem.network, missing | problem.start, problem.encoded)
@@ -202,6 +183,6 @@ def test_programs_that_do_not_fit_the_device_are_refused() -> None:
 def test_supported_networks_are_prepared_silently(
     caplog: pytest.LogCaptureFixture, n_drawn: int | None
 ) -> None:
-    network, readout, steps, *_ = with_steps(small(SIREN), batch_pixels=n_drawn)
+    network, readout, steps, *_ = small(SIREN).with_steps(batch_pixels=n_drawn)
     assert TritonBackend().prepare([network], readout, steps, DEVICE) == TritonBackend()
     assert caplog.records == []

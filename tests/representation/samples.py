@@ -18,15 +18,23 @@ from miner.models.encodings import CosineEncoding
 from miner.models.heads import LinearHead
 from miner.models.network import BlockMLP, BlockNetwork, Parameters
 from miner.pyramids.pyramid import LaplacianPyramid, Pyramid
-from miner.representation import Manifest, Representation, Shard, Spec, load, write_manifest
+from miner.representation import (
+    Manifest,
+    Representation,
+    Shard,
+    Spec,
+    load,
+    write_manifest,
+)
 from miner.representation.shard import ChunkStats, write_shard
-from miner.representation.storage import Float32Storage, Storage
+from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 from miner.support.errors import RepresentationError
 
 STATS = ChunkStats(
     n_active=9, n_converged=2, n_fresh=3, n_diverged=0, seconds=0.5, curve=((10, 0.25, 1.5),)
 )
 FLOAT32, LAPLACIAN = Float32Storage(), LaplacianPyramid()
+STORAGES = [FLOAT32, Float16Storage(), Int8Storage()]
 
 
 def make_spec(

@@ -5,7 +5,7 @@ import torch
 from fake_device import FAKE, FakeDevice, values
 from hypothesis import given
 from random_regions import regions
-from samples import make_spec, random_representation
+from samples import STORAGES, make_spec, random_representation
 from torch import Tensor
 
 from miner.models.network import select
@@ -13,14 +13,13 @@ from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramids.resample import expand
 from miner.representation import Representation, Spec
 from miner.representation.render import by_row
-from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
+from miner.representation.storage import Storage
 from miner.signals.grid import coordinates
 from miner.signals.regions import Region, slices
 
 SPEC_2D, SPEC_3D = make_spec((23, 30)), make_spec((9, 13, 6))
 SHOWN = {spec: random_representation(spec) for spec in (SPEC_2D, SPEC_3D)}
 PYRAMIDS = [GaussianPyramid(), LaplacianPyramid()]
-STORAGES = [Float32Storage(), Float16Storage(), Int8Storage()]
 
 
 def block_by_block(shown: Representation, level: int) -> Tensor:

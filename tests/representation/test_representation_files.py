@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from samples import (
-    FLOAT32,
     MANIFEST,
     SHARD,
     SHOWN,
     SPEC,
+    STORAGES,
     edit_manifest,
     make_spec,
     random_parameters,
@@ -23,13 +23,13 @@ from samples import (
 
 from miner.representation import Representation, load
 from miner.representation.shard import write_shard
-from miner.representation.storage import Float16Storage, Int8Storage, Storage
+from miner.representation.storage import Storage
 
 SMALL_SPEC = make_spec((3, 2), n_levels=1)
 TWO_KINDS = {"hidden.0.weight": torch.ones(1, 2, 3), "hidden.0.a": torch.ones(1)}
 
 
-@pytest.mark.parametrize("storage", [FLOAT32, Float16Storage(), Int8Storage()])
+@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("sides", [(13, 9), (5, 9, 6), (1, 1)], ids=str)
 def test_what_is_loaded_renders_the_same_bits(
     sides: tuple[int, ...], storage: Storage, tmp_path: Path
@@ -74,7 +74,7 @@ def test_the_smallest_and_the_largest_width_are_saved(width: int, tmp_path: Path
     assert np.array_equal(load(shown.save(tmp_path)).render(), shown.render())
 
 
-@pytest.mark.parametrize("storage", [FLOAT32, Float16Storage(), Int8Storage()])
+@pytest.mark.parametrize("storage", STORAGES)
 def test_a_file_holds_a_tensor_for_each_type_of_number(storage: Storage, tmp_path: Path) -> None:
     folder = random_representation(make_spec((13, 9), storage=storage)).save(tmp_path)
     with safe_open(folder / SHARD, framework="pt") as file:

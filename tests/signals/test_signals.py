@@ -26,11 +26,6 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "no cut": lambda signal: GRID.cut(signal, BLOCKS[:0]),
     "block_means": GRID.block_means,
 }
-KINDS: dict[str, Callable[[], Signal]] = {
-    "array": lambda: ArraySignal(noise().numpy(), FAKE),
-    "tensor": lambda: TensorSignal(noise().to(FAKE)),
-    "uploaded": lambda: SourceSignal(ArraySignal(noise().numpy()).read, 2, (21, 34), FAKE),
-}
 
 
 def noise() -> Tensor:
@@ -75,13 +70,6 @@ def test_patches_stay_on_their_device(name: str) -> None:
         found = OPERATIONS[name](noise().to(FAKE))
     assert torch.equal(values(found), expected)
     assert device.n_waits == 0
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_region_is_read_to_the_device(kind: str) -> None:
-    with FakeDevice():
-        found = KINDS[kind]().read(REGION)
-    assert torch.equal(values(found), noise()[(slice(None), *slices(REGION))])
 
 
 @pytest.mark.parametrize("held_bytes", [0, 2**20])

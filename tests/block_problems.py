@@ -1,0 +1,143 @@
+"""Blocks of any network with random points and targets, and their fits."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.block_fit import BlockFit, fit_blocks
+from miner.fitting.criteria import ExponentialSchedule, Loss, MSELoss, NoPruning, Pruning
+from miner.fitting.optimizer import OptimizerFactory
+from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
+from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings
+from miner.kernels.backend import CompiledBackend
+from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
+from miner.models.encodings import Encoding
+from miner.models.network import BlockMLP, BlockNetwork, Parameters, repeat, select
+from miner.representation import Representation
+
+CPU = torch.device("cpu")
+ACTIVATIONS = (Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer())
+READOUTS: dict[str, tuple[Readout, bool]] = {  # and whether its targets are signed
+    "closed_form": (ClosedFormReadout(), True),
+    "sigmoid": (LearnedReadout(), False),
+    "scaled_sine": (LearnedReadout(), True),
+}
+PLAIN_ADAM = partial(torch.optim.Adam, lr=5e-3)
+NEVER = NoPruning(10)
+
+
+class Kind(NamedTuple):
+    """A network and its readout."""
+
+    readout: str
+    activation: Activation
+    encoding: Encoding
+    n_axes: int
+    width: int
+    depth: int
+    channels: int
+
+    def __str__(self) -> str:
+        names = [type(part).__name__ for part in (self.activation, self.encoding)]
+        sizes = f"{self.n_axes}d-{self.width}x{self.depth}-{self.channels}"
+        return "-".join([self.readout, *names, sizes])
+
+
+class Problem(BlockProblem):
+    """A problem that plain PyTorch solves."""
+
+    backend: Backend = EagerBackend()
+
+    def select(self, index: Tensor) -> "Problem":
+        """The same problem for some of the blocks."""
+        return self._replace(targets=self.targets[index], start=select(self.start, index))
+
+    def with_steps(self, **changes: Any) -> "Problem":
+        """The same problem with other step settings."""
+        return self._replace(steps=replace(self.steps, **changes))
+
+    def single(self, device: torch.device = CPU) -> "Problem":
+        """The same problem in float32, on a device."""
+        return self._replace(
+            encoded=self.encoded.to(device, torch.float32),
+            targets=self.targets.to(device, torch.float32),
+            start={name: t.to(device, torch.float32) for name, t in self.start.items()},
+        )
+
+    def compiled(self) -> "CompiledProblem":
+        """The same problem in float32, for the compiled steps."""
+        return CompiledProblem(*self.single())
+
+    def trainer(self) -> BlockTrainer:
+        return self.backend.trainer(self)
+
+    def fit(
+        self,
+        pruning: Pruning = NEVER,
+        max_mse: float = 1e-4,
+        on_steps: Callable[[int], None] = lambda n: None,
+        backend: Backend | None = None,
+    ) -> BlockFit:
+        return fit_blocks(backend or self.backend, self, pruning, max_mse, on_steps)
+
+    def measured(self, parameters: Parameters) -> Tensor:
+        """Each block's error by the network's own outputs."""
+        outputs = self.network.outputs(parameters, self.encoded)
+        return (outputs - self.targets).square().mean(dim=(1, 2))
+
+
+class CompiledProblem(Problem):
+    """A problem that the compiled steps solve."""
+
+    backend = CompiledBackend()
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def problem_of(
+    kind: Kind,
+    n_pixels: int,
+    n_blocks: int = 3,
+    n_steps: int = 8,
+    loss: Loss | None = None,
+    optimizer: OptimizerFactory = PLAIN_ADAM,
+    seed: int = 0,
+) -> Problem:
+    """A problem in float64 whose numbers float32 holds exactly."""
+    readout, signed = READOUTS[kind.readout]
+    mlp = BlockMLP(kind.encoding, kind.activation, kind.width, kind.depth, kind.n_axes)
+    network = BlockNetwork(mlp, readout.head(signed), kind.channels)
+    generator = torch.Generator().manual_seed(seed)
+    shapes = network.head.shapes(kind.width, kind.channels)
+    drawn = mlp.draw(generator) | readout.draw(shapes, generator)
+    start = {
+        name: (tensor * (0.8 + 0.4 * noise(*tensor.shape, seed=seed + n))).double()
+        for n, (name, tensor) in enumerate(repeat(drawn, n_blocks).items())
+    }
+    points = 2 * noise(kind.n_axes, n_pixels, seed=seed) - 1
+    waves = (4 * noise(n_blocks, kind.channels, kind.n_axes, seed=seed + 1)) @ points
+    targets = 0.4 * waves.sin() + (0.0 if signed else 0.5)
+    schedule = ExponentialSchedule(0.9)
+    steps = StepSettings(n_steps, optimizer, schedule, loss or MSELoss(), None, key=(seed,))
+    encoded = kind.encoding(points).double()
+    return Problem(network, readout, steps, encoded, targets.double(), start)
+
+
+def stored(representation: Representation) -> list[Tensor]:
+    """All tensors of a representation, in one order."""
+    return [
+        tensor
+        for _, shards in sorted(representation.shards.items())
+        for shard in shards
+        for tensor in (
+            *(shard.blocks, shard.frames, shard.widths),
+            *(own[name] for _, own in sorted(shard.stored.items()) for name in sorted(own)),
+        )
+    ]
