@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from miner.fitting.criteria import LogMSELoss, MSELoss
+from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import StepSettings
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
 from miner.models.network import BlockNetwork
 
-# In the order of the enumerations in cpu/activations.h, cpu/readout.h and triton/math.py.
+# In the order of the enumerations in cpu/activations.h, cpu/layout.h and triton/math.py.
 ACTIVATIONS: tuple[type[Activation], ...] = (Gaussian, Sine, Siren, ReLU, Gabor, Finer)
 HEADS: tuple[type[Head], ...] = (LinearHead, SigmoidHead, ScaledSineHead)
 _READOUTS = (LearnedReadout, ClosedFormReadout)
@@ -27,7 +27,7 @@ class UnsupportedError(Exception):
 
 
 class NetworkNumbers(NamedTuple):
-    """Fields of `Work` in cpu/layout.h. `omega` is Siren's fixed scale."""
+    """The first fields of `Work` in cpu/layout.h. `omega` is Siren's fixed scale."""
 
     inputs: int
     width: int
@@ -36,23 +36,27 @@ class NetworkNumbers(NamedTuple):
     activation: int
     head: int
     solved: bool
+    log_loss: bool
     omega: float
     ridge: float
+    floor: float
 
     @staticmethod
-    def of(network: BlockNetwork, readout: Readout) -> "NetworkNumbers":
+    def of(network: BlockNetwork, readout: Readout, loss: Loss | None = None) -> "NetworkNumbers":
         """Of a level's blocks; an `UnsupportedError` for other classes, even for subclasses."""
         mlp = network.mlp
         return NetworkNumbers(
-            solved=bool(_number(readout, _READOUTS, "readout")),
             inputs=mlp.encoding.n_outputs(mlp.n_axes),
             width=mlp.width,
             depth=mlp.depth,
             channels=network.n_channels,
             activation=_number(mlp.activation, ACTIVATIONS, "activation"),
             head=_number(network.head, HEADS, "output head"),
-            omega=mlp.activation.omega if isinstance(mlp.activation, Siren) else 1.0,
-            ridge=readout.ridge if isinstance(readout, ClosedFormReadout) else 0.0,
+            solved=bool(_number(readout, _READOUTS, "readout")),
+            log_loss=isinstance(loss, LogMSELoss),
+            omega=getattr(mlp.activation, "omega", 1.0),
+            ridge=getattr(readout, "ridge", 0.0),
+            floor=getattr(loss, "floor", 0.0),
         )
 
 
