@@ -85,23 +85,20 @@ class AdamCoefficients(NamedTuple):
     divides: float = 1.0
 
 
-def check_formulas(settings: StepSettings) -> None:
-    """Refuse other losses, optimisers and options of optimisers by an `UnsupportedError`."""
+def check_formulas(settings: StepSettings) -> torch.optim.Optimizer:
+    """The optimiser of a number; `UnsupportedError` for other losses, optimisers and options."""
     _number(settings.loss, _LOSSES, "loss")
-    optimizer = _make_optimizer(settings)
+    optimizer = settings.optimizer([nn.Parameter(torch.zeros(1))])
     _number(optimizer, _OPTIMIZERS, "optimizer")
     for option in ("amsgrad", "maximize"):
         if optimizer.param_groups[0].get(option):
             raise UnsupportedError(f"optimizer.{option}=true is not compiled")
-
-
-def _make_optimizer(settings: StepSettings) -> torch.optim.Optimizer:
-    return settings.optimizer([nn.Parameter(torch.zeros(1))])
+    return optimizer
 
 
 def coefficients_of(settings: StepSettings, steps: range) -> Tensor:
     """`AdamCoefficients` of steps counted from 0, `(steps, 9)`."""
-    optimizer = _make_optimizer(settings)
+    optimizer = check_formulas(settings)
     lr = float(optimizer.param_groups[0]["lr"])
     rows = [adam_coefficients(optimizer, lr * settings.factor(k), k + 1) for k in steps]
     return torch.tensor(rows, dtype=torch.float32)

@@ -51,13 +51,10 @@ static void backpropagate(const Work *w, Workspace *s, int t, const float *resid
   for (int l = s->depth - 1; l >= 0; l--) {
     float *dvalues = layer_tile(s, s->dvalues, t, l);
     const float *dshapes = layer_tile(s, s->dshapes, t, l);
-    if (l == s->depth - 1) {
-      const Affine a = {s->channels, s->width, 1, s->channels, s->params + s->n_hidden, NULL};
-      layer(&a, residual, s->delta);
-    } else {
-      const Affine a = {s->width, s->width, 1, s->width, s->folded + offset_of(w, s, l + 1), NULL};
-      layer(&a, dvalues + s->tile, s->delta);
-    }
+    const int last = l == s->depth - 1, n_above = last ? s->channels : s->width;
+    const float *weight = (last ? s->params : s->folded) + offset_of(w, s, l + 1);
+    const Affine above = {n_above, s->width, 1, n_above, weight, NULL};
+    layer(&above, last ? residual : dvalues + s->tile, s->delta);
     for (int i = 0; i < s->tile; i += LANES) {
       const vec delta = load(s->delta + i);
       store(dvalues + i, delta * load(dvalues + i));
@@ -72,10 +69,10 @@ static void accumulate(const Work *w, Workspace *s, int t, int tiles) {
   vec *sums = s->layer_sums;
   for (int l = 0; l < s->depth; l++) {
     const Rows deltas = {s->width, step, layer_tile(s, s->dvalues, t, l)};
-    const Rows below = {s->width, step, layer_tile(s, s->values, t, l) - s->tile};
-    const Rows coordinates = {s->inputs, s->inputs * TILE,
-                              w->encoded + (int64_t)t * s->inputs * TILE};
-    outer(tiles, l == 0 ? &coordinates : &below, &deltas, 0, sums);
+    Rows below = {s->width, step, layer_tile(s, s->values, t, l) - s->tile};
+    if (l == 0)
+      below = (Rows){s->inputs, s->inputs * TILE, w->encoded + (int64_t)t * s->inputs * TILE};
+    outer(tiles, &below, &deltas, 0, sums);
     sums += inputs_of(s, l) * s->width;
     float *bias = s->grads + offset_of(w, s, l) + inputs_of(s, l) * s->width;
     for (int o = 0; o < s->width; o++) {
@@ -156,13 +153,6 @@ static void update(Workspace *s, float *first, float *second, const float *c, fl
   }
 }
 
-static void render_block(const Work *w, Workspace *s, float *outputs) {
-  vec unused = {0};
-  forward(w, s);
-  for (int t = 0; t < s->n_tiles; t++)
-    compute_tile(w, s, NULL, t, outputs + t * s->channels * TILE, &unused, &unused);
-}
-
 static void train_block(const Work *w, Workspace *s, int64_t b) {
   const float *targets = w->targets + b * s->n_tiles * s->channels * TILE;
   const int64_t row = b * s->n_row;
@@ -184,12 +174,13 @@ static void train_block(const Work *w, Workspace *s, int64_t b) {
 // Bytes of memory for a thread.
 int64_t workspace_bytes(const Work *w) {
   Workspace s;
-  return (int64_t)lay_out(w, &s, (char *)0) + 64;
+  return (int64_t)lay_out(w, &s, NULL) + 64;
 }
 
 // Trains or renders blocks until none is left. Every thread calls this, with separate memory.
 void run(const Work *w, char *memory) {
   Workspace s;
+  vec unused = {0};
   lay_out(w, &s, (char *)(((uintptr_t)memory + 63) & ~(uintptr_t)63));
   for (int p = 0; p < TILE; p++)
     ((float *)s.mask)[p] = (s.n_tiles - 1) * TILE + p < w->n_pixels ? 1.0f : 0.0f;
@@ -197,9 +188,13 @@ void run(const Work *w, char *memory) {
     const int64_t b = __atomic_fetch_add(w->next, 1, __ATOMIC_RELAXED);
     if (b >= w->n_blocks) return;
     s.params = w->trained + b * s.n_row;
-    if (w->outputs)
-      render_block(w, &s, w->outputs + b * s.n_tiles * s.channels * TILE);
-    else if (w->training[b])
+    if (w->outputs) {
+      float *outputs = w->outputs + b * s.n_tiles * s.channels * TILE;
+      forward(w, &s);
+      for (int t = 0; t < s.n_tiles; t++)
+        compute_tile(w, &s, NULL, t, outputs + t * s.channels * TILE, &unused, &unused);
+    } else if (w->training[b]) {
       train_block(w, &s, b);
+    }
   }
 }

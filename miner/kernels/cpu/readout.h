@@ -4,12 +4,13 @@
 #include "layout.h"
 #include "products.h"
 
-// Upper Cholesky factor of a matrix, of which the upper triangle of `n` columns is read, plus a
-// penalty; 0 if there is none.
-static int factorise(int n, int columns, double (*factor)[n], double (*matrix)[columns],
-                     double penalty) {
+// Solves (gram + penalty) x = moment, of which `joint` has the columns, by the upper Cholesky factor.
+// The upper triangle is read. 0 if there is no factor, or x is not finite.
+static int solve_ridge(int n, int columns, double (*joint)[columns], double penalty,
+                       double (*factor)[n], double (*x)[columns - n]) {
+  double check = 0.0;
   for (int i = 0; i < n; i++)
-    for (int j = i; j < n; j++) factor[i][j] = matrix[i][j] + (i == j ? penalty : 0.0);
+    for (int j = i; j < n; j++) factor[i][j] = joint[i][j] + (i == j ? penalty : 0.0);
   for (int k = 0; k < n; k++) {
     const double pivot = factor[k][k];
     if (!(pivot > 0.0) || !isfinite(pivot)) return 0;
@@ -20,15 +21,8 @@ static int factorise(int n, int columns, double (*factor)[n], double (*matrix)[c
       for (int j = i; j < n; j++) factor[i][j] -= f * factor[k][j];
     }
   }
-  return 1;
-}
-
-// Solves R'R x = right with R the factor and `right` the last columns; 0 if x is not finite.
-static int substitute(int n, int columns, double (*factor)[n], double (*right)[columns],
-                      double (*x)[columns - n]) {
-  double check = 0.0;
   for (int c = 0; c < columns - n; c++) {
-    for (int i = 0; i < n; i++) x[i][c] = right[i][n + c];
+    for (int i = 0; i < n; i++) x[i][c] = joint[i][n + c];
     for (int i = 0; i < n; i++) {
       x[i][c] /= factor[i][i];
       for (int j = i + 1; j < n; j++) x[j][c] -= factor[i][j] * x[i][c];
@@ -95,8 +89,7 @@ static void solve(const Work *w, Workspace *s, const float *targets) {
   const double penalty = w->ridge * fmax(diagonal / n, 1e-12);
   int solved = 0;
   for (int attempt = 0; attempt < 4 && !solved; attempt++)
-    solved = factorise(n, columns, factor, joint, penalty * factors[attempt]) &&
-             substitute(n, columns, factor, joint, x);
+    solved = solve_ridge(n, columns, joint, penalty * factors[attempt], factor, x);
   if (!solved) memset(x, 0, n * sizeof *x);
   for (int c = 0; c < channels; c++) {
     double b = s->mean[n + c];

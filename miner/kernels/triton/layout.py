@@ -6,8 +6,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from miner.fitting.initialization import pixel_subset
 from miner.fitting.steps import StepSettings
 from miner.kernels.ops import NetworkNumbers, UnsupportedError
 from miner.kernels.rows import RowLayout
@@ -95,15 +95,13 @@ def pixel_order(n_pixels: int, tile: int, device: torch.device) -> Tensor:
 
 def drawn_pixels(order: Tensor, settings: StepSettings) -> tuple[Tensor, Tensor] | None:
     """Positions in `order` of each step's pixels, `(steps, n)`, and their number; None: all."""
-    if settings.batch_pixels is None or not settings.draws_pixels(len(order)):
+    n_pixels = len(order)
+    if not settings.draws_pixels(n_pixels):
         return None
     position = order.cpu().argsort().to(torch.int32)
-    drawn = torch.zeros(settings.n_steps, settings.batch_pixels, dtype=torch.int32)
-    counts = torch.zeros(settings.n_steps, dtype=torch.int32)
-    for step in range(settings.n_steps):
-        pixels = pixel_subset(len(order), settings.batch_pixels, step, *settings.key)
-        drawn[step, : len(pixels)], counts[step] = position[pixels], len(pixels)
-    return drawn.to(order.device), counts.to(order.device)
+    drawn = [position[settings.pixels(step, n_pixels)] for step in range(settings.n_steps)]
+    counts = torch.tensor([len(pixels) for pixels in drawn], dtype=torch.int32)
+    return pad_sequence(drawn, batch_first=True).to(order.device), counts.to(order.device)
 
 
 def _order(name: str) -> int:

@@ -13,7 +13,7 @@ from miner.kernels.rows import RowTrainer
 from miner.kernels.triton.layout import Layout, drawn_pixels, pixel_order
 from miner.kernels.triton.programs import render_blocks, train_blocks
 from miner.models.network import BlockNetwork
-from miner.models.parameters import Parameters, moved, repeat
+from miner.models.parameters import Parameters
 
 _LAUNCHING = Lock()  # a program is compiled by its first launch: by one thread at a time
 
@@ -85,9 +85,8 @@ def check_supported(
     trainer: type[TritonTrainer] = TritonTrainer,
 ) -> None:
     """Compile; an `UnsupportedError` names a resource that the device lacks."""
-    mlp, draw = network.mlp, torch.Generator().manual_seed(0)
-    trained = readout.draw(network.head.shapes(mlp.width, network.n_channels), draw)
-    start = moved(repeat(mlp.draw(draw) | trained, 1), device)
+    mlp, shapes = network.mlp, network.shapes()
+    start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes.items()}
     encoded = torch.zeros(mlp.encoding.n_outputs(mlp.n_axes), 64, device=device)
     targets = torch.zeros(1, network.n_channels, 64, device=device)
     try:
