@@ -13,7 +13,7 @@ from miner.fitting.readout import Readout
 from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings
 from miner.kernels.cpu import trainer as cpu
 from miner.kernels.cpu.compiler import CompilerError
-from miner.kernels.ops import UnsupportedError
+from miner.kernels.ops import NetworkNumbers, UnsupportedError, check_formulas
 from miner.models.network import BlockNetwork, Parameters
 
 
@@ -36,7 +36,10 @@ class CompiledBackend(Backend):
         backend = TritonBackend() if device.type == "cuda" else self
         try:
             kernels = backend.kernels()
+            check_formulas(settings)
             for network in dict.fromkeys(networks):
+                NetworkNumbers.of(network, readout)
+                kernels.layout_of(network)
                 kernels.check_supported(network, readout, settings, device)
         except (UnsupportedError, CompilerError) as error:
             LOG.warning("backend=compiled: %s; plain PyTorch takes over (slower)", error)
@@ -57,7 +60,9 @@ class CompiledBackend(Backend):
         self, network: BlockNetwork, n_pixels: int, max_memory_gib: float, device: torch.device
     ) -> int:
         """Bounded by targets, parameters and optimiser states; a block at a time has layers."""
-        numbers = 2 * network.n_channels * n_pixels + self.kernels().state_numbers(network)
+        kernels = self.kernels()
+        rows = kernels.N_ROWS * kernels.layout_of(network).length
+        numbers = 2 * network.n_channels * n_pixels + rows
         return max(1, int(max_memory_gib * 2**30 / (FLOAT_BYTES * numbers)))
 
     def kernels(self) -> Any:

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from miner.fitting.criteria import LogMSELoss, MSELoss
+from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import StepSettings
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
 from miner.models.network import BlockNetwork
 
-# In the order of the enumerations in cpu/activations.h, cpu/readout.h and triton/math.py.
+# In the order of the enumerations in cpu/activations.h, cpu/layout.h and triton/math.py.
 ACTIVATIONS: tuple[type[Activation], ...] = (Gaussian, Sine, Siren, ReLU, Gabor, Finer)
 HEADS: tuple[type[Head], ...] = (LinearHead, SigmoidHead, ScaledSineHead)
 _READOUTS = (LearnedReadout, ClosedFormReadout)
@@ -27,7 +27,7 @@ class UnsupportedError(Exception):
 
 
 class NetworkNumbers(NamedTuple):
-    """Fields of `Work` in cpu/layout.h. `omega` is Siren's fixed scale."""
+    """The first fields of `Work` in cpu/layout.h. `omega` is Siren's fixed scale."""
 
     inputs: int
     width: int
@@ -36,23 +36,27 @@ class NetworkNumbers(NamedTuple):
     activation: int
     head: int
     solved: bool
+    log_loss: bool
     omega: float
     ridge: float
+    floor: float
 
     @staticmethod
-    def of(network: BlockNetwork, readout: Readout) -> "NetworkNumbers":
+    def of(network: BlockNetwork, readout: Readout, loss: Loss | None = None) -> "NetworkNumbers":
         """Of a level's blocks; an `UnsupportedError` for other classes, even for subclasses."""
         mlp = network.mlp
         return NetworkNumbers(
-            solved=bool(_number(readout, _READOUTS, "readout")),
             inputs=mlp.encoding.n_outputs(mlp.n_axes),
             width=mlp.width,
             depth=mlp.depth,
             channels=network.n_channels,
             activation=_number(mlp.activation, ACTIVATIONS, "activation"),
             head=_number(network.head, HEADS, "output head"),
-            omega=mlp.activation.omega if isinstance(mlp.activation, Siren) else 1.0,
-            ridge=readout.ridge if isinstance(readout, ClosedFormReadout) else 0.0,
+            solved=bool(_number(readout, _READOUTS, "readout")),
+            log_loss=isinstance(loss, LogMSELoss),
+            omega=getattr(mlp.activation, "omega", 1.0),
+            ridge=getattr(readout, "ridge", 0.0),
+            floor=getattr(loss, "floor", 0.0),
         )
 
 
@@ -81,23 +85,20 @@ class AdamCoefficients(NamedTuple):
     divides: float = 1.0
 
 
-def check_formulas(settings: StepSettings) -> None:
-    """Refuse other losses, optimisers and options of optimisers by an `UnsupportedError`."""
+def check_formulas(settings: StepSettings) -> torch.optim.Optimizer:
+    """The optimiser of a number; `UnsupportedError` for other losses, optimisers and options."""
     _number(settings.loss, _LOSSES, "loss")
-    optimizer = _make_optimizer(settings)
+    optimizer = settings.optimizer([nn.Parameter(torch.zeros(1))])
     _number(optimizer, _OPTIMIZERS, "optimizer")
     for option in ("amsgrad", "maximize"):
         if optimizer.param_groups[0].get(option):
             raise UnsupportedError(f"optimizer.{option}=true is not compiled")
-
-
-def _make_optimizer(settings: StepSettings) -> torch.optim.Optimizer:
-    return settings.optimizer([nn.Parameter(torch.zeros(1))])
+    return optimizer
 
 
 def coefficients_of(settings: StepSettings, steps: range) -> Tensor:
     """`AdamCoefficients` of steps counted from 0, `(steps, 9)`."""
-    optimizer = _make_optimizer(settings)
+    optimizer = check_formulas(settings)
     lr = float(optimizer.param_groups[0]["lr"])
     rows = [adam_coefficients(optimizer, lr * settings.factor(k), k + 1) for k in steps]
     return torch.tensor(rows, dtype=torch.float32)

@@ -1,31 +1,48 @@
 // Training steps of block networks as defined in miner/fitting/steps.py. One thread computes a block
 // in a fixed order, in its core's cache, so results depend neither on batching nor on threads.
-#include "forward.h"
+#include "readout.h"
 
-// Residuals of a tile times the head's derivative, in `out`. Adds to the two sums.
-INLINE void compute_residuals(const Work *w, const Workspace *s, const float *targets, int t,
-                              float amplitude, float *out, vec *squares, vec *frequency_sum) {
+// Values and derivatives of all layers.
+static void forward(const Work *w, Workspace *s) {
+  for (int l = 0; l < s->depth; l++) {
+    const int from = offset_of(w, s, l), n = (inputs_of(s, l) + 1) * s->width;
+    float shape;
+    const float scale = layer_scale(w, s, l, &shape);
+    for (int i = 0; i < n; i++) s->folded[from + i] = scale * s->params[from + i];
+  }
+  for (int t = 0; t < s->n_tiles; t++)
+    for (int l = 0; l < s->depth; l++) {
+      const float *weight = s->folded + offset_of(w, s, l);
+      const Affine a = {inputs_of(s, l), s->width, s->width, 1, weight,
+                        weight + inputs_of(s, l) * s->width};
+      float *values = layer_tile(s, s->values, t, l), shape;
+      layer(&a, l == 0 ? w->encoded + (int64_t)t * s->inputs * TILE : values - s->tile, values);
+      layer_scale(w, s, l, &shape);
+      activate_layer(w->activation, s->tile, shape, values, layer_tile(s, s->dvalues, t, l),
+                     layer_tile(s, s->dshapes, t, l));
+    }
+}
+
+// Outputs of a tile or, with targets, residuals times the head's derivative. Adds to the two sums.
+INLINE void compute_tile(const Work *w, const Workspace *s, const float *targets, int t, float *out,
+                         vec *squares, vec *frequency_sum) {
   const float *weight = s->params + s->n_hidden, *bias = weight + s->width * s->channels;
   const Affine readout = {s->width, s->channels, s->channels, 1, weight, bias};
   const float frequency = w->head == SCALED_SINE ? bias[s->channels] : 0.0f;
+  const float amplitude = w->head == SCALED_SINE ? bias[s->channels + 1] : 0.0f;
   layer(&readout, layer_tile(s, s->values, t, s->depth - 1), out);
   for (int i = 0; i < s->channels * TILE; i += LANES) {
     vec dvalue, dfrequency = {0};
     vec r = respond(w->head, load(out + i), amplitude, frequency, &dvalue, &dfrequency);
-    r -= load(targets + (int64_t)t * s->channels * TILE + i);
-    if (t == s->n_tiles - 1) r *= s->mask[i % TILE / LANES];
-    *squares += r * r;
-    *frequency_sum += r * dfrequency;
-    store(out + i, r * dvalue);
+    if (targets) {
+      r -= load(targets + (int64_t)t * s->channels * TILE + i);
+      if (t == s->n_tiles - 1) r *= s->mask[i % TILE / LANES];
+      *squares += r * r;
+      *frequency_sum += r * dfrequency;
+      r *= dvalue;
+    }
+    store(out + i, r);
   }
-}
-
-// Mean squared error over pixels and channels.
-static float evaluate(const Work *w, Workspace *s, const float *targets, float amplitude) {
-  vec squares = {0}, unused = {0};
-  for (int t = 0; t < s->n_tiles; t++)
-    compute_residuals(w, s, targets, t, amplitude, s->residual, &squares, &unused);
-  return sum(squares) / (float)(w->n_pixels * w->channels);
 }
 
 // Replaces the derivatives of a tile by the gradients of pre-activations.
@@ -34,13 +51,10 @@ static void backpropagate(const Work *w, Workspace *s, int t, const float *resid
   for (int l = s->depth - 1; l >= 0; l--) {
     float *dvalues = layer_tile(s, s->dvalues, t, l);
     const float *dshapes = layer_tile(s, s->dshapes, t, l);
-    if (l == s->depth - 1) {
-      const Affine a = {s->channels, s->width, 1, s->channels, s->params + s->n_hidden, NULL};
-      layer(&a, residual, s->delta);
-    } else {
-      const Affine a = {s->width, s->width, 1, s->width, s->folded + offset_of(w, s, l + 1), NULL};
-      layer(&a, dvalues + s->tile, s->delta);
-    }
+    const int last = l == s->depth - 1, n_above = last ? s->channels : s->width;
+    const float *weight = (last ? s->params : s->folded) + offset_of(w, s, l + 1);
+    const Affine above = {n_above, s->width, 1, n_above, weight, NULL};
+    layer(&above, last ? residual : dvalues + s->tile, s->delta);
     for (int i = 0; i < s->tile; i += LANES) {
       const vec delta = load(s->delta + i);
       store(dvalues + i, delta * load(dvalues + i));
@@ -55,10 +69,10 @@ static void accumulate(const Work *w, Workspace *s, int t, int tiles) {
   vec *sums = s->layer_sums;
   for (int l = 0; l < s->depth; l++) {
     const Rows deltas = {s->width, step, layer_tile(s, s->dvalues, t, l)};
-    const Rows below = {s->width, step, layer_tile(s, s->values, t, l) - s->tile};
-    const Rows coordinates = {s->inputs, s->inputs * TILE,
-                              w->encoded + (int64_t)t * s->inputs * TILE};
-    outer(tiles, l == 0 ? &coordinates : &below, &deltas, 0, sums);
+    Rows below = {s->width, step, layer_tile(s, s->values, t, l) - s->tile};
+    if (l == 0)
+      below = (Rows){s->inputs, s->inputs * TILE, w->encoded + (int64_t)t * s->inputs * TILE};
+    outer(tiles, &below, &deltas, 0, sums);
     sums += inputs_of(s, l) * s->width;
     float *bias = s->grads + offset_of(w, s, l) + inputs_of(s, l) * s->width;
     for (int o = 0; o < s->width; o++) {
@@ -77,139 +91,110 @@ static void accumulate(const Work *w, Workspace *s, int t, int tiles) {
     bias[i / TILE % s->channels] += sum(load(s->residual + i));
 }
 
-// Mean squared error; `grads` of half the sum of squares: folded layers and a trained readout.
-static float backward(const Work *w, Workspace *s, const float *targets, float amplitude) {
+// Gradients of a layer's numbers from those of scaled weights, scaled biases and the shape.
+static void unfold(const Work *w, Workspace *s, int l, float dshape) {
+  const int from = offset_of(w, s, l), n = (inputs_of(s, l) + 1) * s->width;
+  float *grads = s->grads + from, shape, dscale = 0.0f;
+  const float *params = s->params + from, scale = layer_scale(w, s, l, &shape);
+  for (int i = 0; i < n; i++) {
+    dscale += grads[i] * params[i];
+    grads[i] *= scale;
+  }
+  if (w->activation == GABOR) {
+    grads[n] = dscale - dshape * shape / params[n];
+    grads[n + 1] = dshape / params[n];
+  } else if (n_numbers(w->activation)) {
+    grads[n] = -dscale * scale / params[n];
+  }
+}
+
+// Mean squared error over pixels and channels; `grads` of half the sum of squares.
+static float backward(const Work *w, Workspace *s, const float *targets) {
   vec squares = {0}, dfrequency = {0}, shape_sums[s->depth];
   memset(shape_sums, 0, sizeof shape_sums);
-  memset(s->grads, 0, s->n_stored * sizeof(float));
+  memset(s->grads, 0, s->n_row * sizeof(float));
   memset(s->layer_sums, 0, (s->inputs + (s->depth - 1) * s->width) * s->width * sizeof(vec));
   if (!w->solved) memset(s->readout_sums, 0, s->width * s->channels * sizeof(vec));
   for (int t = 0; t < s->n_tiles; t += STRIP) {
     const int tiles = s->n_tiles - t < STRIP ? s->n_tiles - t : STRIP;
     for (int k = 0; k < tiles; k++) {
       float *residual = s->residual + k * s->channels * TILE;
-      compute_residuals(w, s, targets, t + k, amplitude, residual, &squares, &dfrequency);
+      compute_tile(w, s, targets, t + k, residual, &squares, &dfrequency);
       backpropagate(w, s, t + k, residual, shape_sums);
     }
     accumulate(w, s, t, tiles);
   }
   const vec *sums = s->layer_sums;
   for (int l = 0; l < s->depth; l++) {
-    const int from = offset_of(w, s, l), n = inputs_of(s, l) * s->width;
-    for (int i = 0; i < n; i++) s->grads[from + i] = sum(*sums++);
-    if (w->activation == GABOR) s->grads[from + n + s->width + 1] = sum(shape_sums[l]);
+    float *grads = s->grads + offset_of(w, s, l);
+    for (int i = 0; i < inputs_of(s, l) * s->width; i++) grads[i] = sum(*sums++);
+    unfold(w, s, l, sum(shape_sums[l]));
   }
   if (!w->solved) {
     for (int i = 0; i < s->width * s->channels; i++)
       s->grads[s->n_hidden + i] = sum(s->readout_sums[i]);
-    if (w->head == SCALED_SINE) s->grads[s->n_stored - 1] = sum(dfrequency);
+    if (w->head == SCALED_SINE) s->grads[s->n_trained - 1] = sum(dfrequency);
   }
   return sum(squares) / (float)(w->n_pixels * w->channels);
 }
 
-// From gradients of folded layers to those of weights, biases and the activation's numbers.
-static void unfold(const Work *w, Workspace *s) {
-  for (int l = 0; l < s->depth; l++) {
-    const int from = offset_of(w, s, l), n = (inputs_of(s, l) + 1) * s->width;
-    float *grads = s->grads + from, shape, dscale = 0.0f;
-    const float *params = s->params + from, scale = layer_scale(w, s, l, &shape);
-    for (int i = 0; i < n; i++) {
-      dscale += grads[i] * params[i];
-      grads[i] *= scale;
-    }
-    if (w->activation == GABOR) {
-      const float omega = params[n], dshape = grads[n + 1];
-      grads[n] = dscale - dshape * shape / omega;
-      grads[n + 1] = dshape / omega;
-    } else if (n_numbers(w->activation)) {
-      grads[n] = -dscale * scale / params[n];
-    }
-  }
-}
-
 // One step of an optimiser of Adam's family; AdamCoefficients in ops.py explains the numbers.
-static void update(Workspace *s, const float *c, float factor) {
+static void update(Workspace *s, float *first, float *second, const float *c, float factor) {
   const float l2 = c[0], decay = c[1], rest1 = c[2], beta2 = c[3], rest2 = c[4];
   const float by_first = c[5], by_grad = c[6], eps = c[7], divides = c[8];
   for (int i = 0; i < s->n_trained; i++) {
     const float g = factor * s->grads[i] + l2 * s->params[i];
-    const float m = s->first[i] + rest1 * (g - s->first[i]);
-    const float v = beta2 * s->second[i] + rest2 * g * g;
+    const float m = first[i] + rest1 * (g - first[i]);
+    const float v = beta2 * second[i] + rest2 * g * g;
     const float root = divides != 0.0f ? sqrtf(v) + eps : 1.0f;
-    s->first[i] = m;
-    s->second[i] = v;
+    first[i] = m;
+    second[i] = v;
     s->params[i] = decay * s->params[i] - (by_first * m + by_grad * g) / root;
-  }
-}
-
-// Outputs of a block whose readout is among the trained parameters.
-static void render_block(const Work *w, Workspace *s, int64_t b) {
-  const float amplitude = w->head == SCALED_SINE ? w->amplitude[b] : 0.0f;
-  const float *weight = s->params + s->n_hidden, *bias = weight + s->width * s->channels;
-  const Affine readout = {s->width, s->channels, s->channels, 1, weight, bias};
-  memcpy(s->params, w->trained + b * s->n_trained, s->n_trained * sizeof(float));
-  const float frequency = w->head == SCALED_SINE ? bias[s->channels] : 0.0f;
-  forward(w, s);
-  for (int t = 0; t < s->n_tiles; t++) {
-    float *out = w->outputs + (b * s->n_tiles + t) * s->channels * TILE;
-    layer(&readout, layer_tile(s, s->values, t, s->depth - 1), out);
-    for (int i = 0; i < s->channels * TILE; i += LANES) {
-      vec dvalue, dfrequency;
-      store(out + i, respond(w->head, load(out + i), amplitude, frequency, &dvalue, &dfrequency));
-    }
   }
 }
 
 static void train_block(const Work *w, Workspace *s, int64_t b) {
   const float *targets = w->targets + b * s->n_tiles * s->channels * TILE;
-  const float amplitude = w->head == SCALED_SINE ? w->amplitude[b] : 0.0f;
-  const size_t trained = s->n_trained * sizeof(float), stored = s->n_stored * sizeof(float);
-  memcpy(s->params, w->trained + b * s->n_trained, trained);
-  memcpy(s->first, w->first + b * s->n_trained, trained);
-  memcpy(s->second, w->second + b * s->n_trained, trained);
-  memcpy(s->best, w->best + b * s->n_stored, stored);
-  float mse = w->mse[b], best_mse = w->best_mse[b];
-  for (int64_t step = 0; step < w->n_steps + w->evaluates_last; step++) {
-    const int trains = step < w->n_steps;
+  const int64_t row = b * s->n_row;
+  for (int64_t step = 0; step < w->n_steps; step++) {
     forward(w, s);
     if (w->solved) solve(w, s, targets);
-    mse = trains ? backward(w, s, targets, amplitude) : evaluate(w, s, targets, amplitude);
-    if (mse < best_mse) {  // false for NaN: a diverged state is never kept
-      best_mse = mse;
-      memcpy(s->best, s->params, stored);
+    const float mse = w->mse[b] = backward(w, s, targets);
+    if (mse < w->best_mse[b]) {  // false for NaN: a diverged state is never kept
+      w->best_mse[b] = mse;
+      memcpy(w->best_rows + row, s->params, s->n_row * sizeof(float));
     }
-    if (!trains) break;
-    unfold(w, s);
     const float dloss = w->log_loss ? 1.0f / (mse + (float)w->floor) : 1.0f;
-    update(s, w->coefficients + step * N_COEFFICIENTS,
-           dloss * 2.0f / (float)(w->n_pixels * w->channels));
+    if (w->moves)
+      update(s, w->first + row, w->second + row, w->coefficients + step * N_COEFFICIENTS,
+             dloss * 2.0f / (float)(w->n_pixels * w->channels));
   }
-  memcpy(w->trained + b * s->n_trained, s->params, trained);
-  memcpy(w->first + b * s->n_trained, s->first, trained);
-  memcpy(w->second + b * s->n_trained, s->second, trained);
-  memcpy(w->best + b * s->n_stored, s->best, stored);
-  w->mse[b] = mse;
-  w->best_mse[b] = best_mse;
 }
 
 // Bytes of memory for a thread.
 int64_t workspace_bytes(const Work *w) {
   Workspace s;
-  return (int64_t)lay_out(w, &s, (char *)0) + 64;
+  return (int64_t)lay_out(w, &s, NULL) + 64;
 }
 
 // Trains or renders blocks until none is left. Every thread calls this, with separate memory.
 void run(const Work *w, char *memory) {
   Workspace s;
+  vec unused = {0};
   lay_out(w, &s, (char *)(((uintptr_t)memory + 63) & ~(uintptr_t)63));
   for (int p = 0; p < TILE; p++)
     ((float *)s.mask)[p] = (s.n_tiles - 1) * TILE + p < w->n_pixels ? 1.0f : 0.0f;
   for (;;) {
     const int64_t b = __atomic_fetch_add(w->next, 1, __ATOMIC_RELAXED);
     if (b >= w->n_blocks) return;
-    if (w->outputs)
-      render_block(w, &s, b);
-    else
+    s.params = w->trained + b * s.n_row;
+    if (w->outputs) {
+      float *outputs = w->outputs + b * s.n_tiles * s.channels * TILE;
+      forward(w, &s);
+      for (int t = 0; t < s.n_tiles; t++)
+        compute_tile(w, &s, NULL, t, outputs + t * s.channels * TILE, &unused, &unused);
+    } else if (w->training[b]) {
       train_block(w, &s, b);
+    }
   }
 }

@@ -70,10 +70,9 @@ def _compile(command: Sequence[str], source: Path, library: Path) -> None:
 
 def find_compilers() -> list[tuple[Sequence[str], str]]:
     """Commands of the C compilers with their versions; pip's comes first, for equal results."""
-    candidates: list[tuple[str, ...]] = []
+    candidates = [[path] for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
     if importlib.util.find_spec("ziglang"):
-        candidates.append((sys.executable, "-m", "ziglang", "cc"))
-    candidates += [(path,) for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
+        candidates.insert(0, [sys.executable, "-m", "ziglang", "cc"])
     found: list[tuple[Sequence[str], str]] = []
     for command in candidates:
         with contextlib.suppress(OSError, subprocess.CalledProcessError):  # not for this machine

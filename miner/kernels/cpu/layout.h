@@ -2,40 +2,40 @@
 #pragma once
 
 #include "activations.h"
-#include "readout.h"
 
 #define STRIP 4           // tiles whose gradients are summed while they are in the innermost cache
 #define N_COEFFICIENTS 9  // numbers of a step, see AdamCoefficients in ops.py
 
+enum { LINEAR, SIGMOID, SCALED_SINE };
+
 typedef struct {
   int64_t inputs, width, depth, channels;  // E, H, hidden layers, C
   int64_t activation, head;
-  int64_t solved;  // 1 if the readout has a closed form, 0 if it is trained
+  int64_t solved;    // 1 if the readout has a closed form, 0 if it is trained
+  int64_t log_loss;  // 1: log(mse + floor), 0: mse
+  double omega, ridge, floor;
   int64_t n_blocks, n_pixels, n_steps;
-  int64_t evaluates_last;  // whether the state after the last step is evaluated, too
-  int64_t log_loss;        // 1: log(mse + floor), 0: mse
-  double omega, floor, ridge;
-  const float *encoded;             // tiles x E x TILE
-  const float *targets;             // blocks x tiles x C x TILE, zero beyond the pixels
-  float *outputs;                   // null, or memory for the outputs, laid out like targets
-  const float *coefficients;        // n_steps x N_COEFFICIENTS
-  const float *amplitude;           // blocks, for SCALED_SINE
-  float *trained, *first, *second;  // blocks x trained: parameters and the optimiser's moments
-  float *best;                      // blocks x stored
-  float *mse, *best_mse;            // blocks
-  int64_t *next;                    // the next block to compute
+  int64_t moves;  // 0: steps only evaluate
+  float *trained, *first, *second, *best_rows;  // blocks x row: parameters, moments, best state
+  float *mse, *best_mse;                        // blocks
+  const float *encoded;                         // tiles x E x TILE
+  const float *targets;       // blocks x tiles x C x TILE, zero beyond the pixels
+  const int8_t *training;     // blocks: 0 for those that have left
+  const float *coefficients;  // n_steps x N_COEFFICIENTS
+  float *outputs;             // null, or memory for the outputs, laid out like targets
+  int64_t *next;              // the next block to compute
 } Work;
 
 typedef struct {
   int inputs, width, depth, channels, n_tiles;
-  int n_hidden, n_trained, n_stored;  // parameters of a block: first the hidden, last the readout
-  int tile;                           // floats of a layer's tile
-  float *params, *first, *second, *grads, *best;
-  float *folded;                      // hidden layers times their scales
+  int n_hidden, n_trained, n_row;  // a row: hidden layers, readout, and an amplitude if any
+  int tile;                        // floats of a layer's tile
+  float *params, *grads;           // a row; `params` is the caller's
+  float *folded;                   // hidden layers times their scales
   float *values, *dvalues, *dshapes;  // tiles x depth x width x TILE
   float *centred, *residual, *delta;
   vec *layer_sums, *readout_sums;
-  double *gram, *factor, *moment, *solution, *mean;
+  double *joint, *factor, *solution, *mean;
   vec mask[TILE_VECTORS];  // 1 at the real pixels of the last tile
 } Workspace;
 
@@ -73,22 +73,20 @@ static size_t lay_out(const Work *w, Workspace *s, char *memory) {
   s->n_tiles = (int)((w->n_pixels + TILE - 1) / TILE);
   s->tile = s->width * TILE;
   s->n_hidden = offset_of(w, s, s->depth);
-  s->n_stored = s->n_hidden + (s->width + 1) * s->channels + (w->head == SCALED_SINE);
-  s->n_trained = w->solved ? s->n_hidden : s->n_stored;
+  const int n_readout = (s->width + 1) * s->channels, is_sine = w->head == SCALED_SINE;
+  s->n_trained = s->n_hidden + (w->solved ? 0 : n_readout + is_sine);
+  s->n_row = s->n_hidden + n_readout + 2 * is_sine;
   const int columns = s->width + s->channels, n = s->width;
-  const size_t block = s->n_stored * sizeof(float);
   const size_t layers = (size_t)s->n_tiles * s->depth * s->tile * sizeof(float);
-  s->params = allocate(&end, block), s->first = allocate(&end, block);
-  s->second = allocate(&end, block), s->grads = allocate(&end, block);
-  s->best = allocate(&end, block), s->folded = allocate(&end, block);
+  s->grads = allocate(&end, s->n_row * sizeof(float));
+  s->folded = allocate(&end, s->n_hidden * sizeof(float));
   s->centred = allocate(&end, (size_t)STRIP * columns * TILE * sizeof(float));
   s->residual = allocate(&end, (size_t)STRIP * s->channels * TILE * sizeof(float));
   s->delta = allocate(&end, s->tile * sizeof(float));
   s->layer_sums = allocate(&end, (size_t)(s->inputs + (s->depth - 1) * n) * n * sizeof(vec));
   s->readout_sums = allocate(&end, (size_t)n * columns * sizeof(vec));
-  s->gram = allocate(&end, (size_t)n * n * sizeof(double));
+  s->joint = allocate(&end, (size_t)n * columns * sizeof(double));
   s->factor = allocate(&end, (size_t)n * n * sizeof(double));
-  s->moment = allocate(&end, (size_t)n * s->channels * sizeof(double));
   s->solution = allocate(&end, (size_t)n * s->channels * sizeof(double));
   s->mean = allocate(&end, columns * sizeof(double));
   s->values = allocate(&end, layers), s->dvalues = allocate(&end, layers);

@@ -1,20 +1,18 @@
 """How Triton's programs see a block: its numbers in one row, its pixels in tiles."""
 
-import math
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from miner.fitting.initialization import pixel_subset
 from miner.fitting.steps import StepSettings
 from miner.kernels.ops import NetworkNumbers, UnsupportedError
-from miner.models.heads import AMPLITUDE, BIAS, WEIGHT
-from miner.models.network import BlockNetwork, Parameters
+from miner.kernels.rows import RowLayout
+from miner.models.heads import AMPLITUDE, WEIGHT
+from miner.models.network import BlockNetwork
 
 PART = 256  # numbers of a row that are moved at once
 _MIN_SIDE, _MAX_SIDE = 16, 64  # of a product on tensor cores; larger ones do not fit the registers
@@ -34,6 +32,7 @@ class Program(NamedTuple):
     biases_at: tl.constexpr
     numbers_at: tl.constexpr
     readout_at: tl.constexpr
+    amplitude_at: tl.constexpr  # the length, if there is none
     length: tl.constexpr
     tile: tl.constexpr  # pixels that are processed at once
     solved: tl.constexpr  # whether the readout has a closed form
@@ -42,10 +41,11 @@ class Program(NamedTuple):
     whole: tl.constexpr  # whether all tiles are full
 
 
-class Layout:
+class Layout(RowLayout):
     """A row: weights of all layers, their biases, the activation's numbers, then the readout.
 
-    Sides are padded to powers of two. The readout, where updates may end, starts at a whole `PART`.
+    Sides are padded to powers of two. Readout and amplitude, where updates may end, start at a
+    whole `PART`.
     """
 
     def __init__(self, network: BlockNetwork) -> None:
@@ -61,22 +61,14 @@ class Layout:
                 raise UnsupportedError(f"{name}={side}: more than {_MAX_SIDE} do not fit a program")
         if mlp.depth > _MAX_DEPTH:
             raise UnsupportedError(f"model.depth={mlp.depth}: more than {_MAX_DEPTH} do not fit")
+        super().__init__(network, _order, _padded, PART)
         self._sides = [_padded(side) for side in sides.values()]
-        _, self._width, n_channels = self._sides
+        self._width = _padded(mlp.width)
         # Tensor cores of Hopper take 64 pixels or more from shared memory, but the widest networks
         # leave no registers for so many: scripts/gpu/compile.py.
         self._max_tile, n_warps = (64, 4) if self._width < 64 else (32, 8)
         self.options = {"num_warps": n_warps, "num_stages": 1}
-        self._shapes = {name: s for name, s in network.shapes().items() if name != AMPLITUDE}
-        self._offsets = {}
-        offset = 0
-        for name in sorted(self._shapes, key=_order):
-            if name == WEIGHT:
-                offset = PART * triton.cdiv(offset, PART)
-            self._offsets[name] = offset
-            offset += math.prod(map(_padded, self._shapes[name]))
-        self.readout_at = self._offsets[WEIGHT]
-        self.length: int = PART * triton.cdiv(self._offsets[BIAS] + n_channels + 1, PART)
+        self.readout_at = self.offsets[WEIGHT]
 
     def tile(self, n_pixels: int) -> int:
         """How many of a block's pixels a program processes at once."""
@@ -84,35 +76,15 @@ class Layout:
 
     def program(self, network: NetworkNumbers, tile: int, **variant: bool) -> Program:
         """What the programs of these blocks are compiled for; all of a `variant` is false."""
-        biases_at = self._offsets["hidden.0.bias"]
+        biases_at = self.offsets["hidden.0.bias"]
         values = (
             *(network.activation, network.head, network.depth, *self._sides),
-            sum(name.startswith("hidden.0.") for name in self._shapes) - 2,
-            *(biases_at, biases_at + network.depth * self._width, self.readout_at, self.length),
-            *(tile, network.solved),
+            sum(name.startswith("hidden.0.") for name in self.shapes) - 2,
+            *(biases_at, biases_at + network.depth * self._width, self.readout_at),
+            *(self.offsets.get(AMPLITUDE, self.length), self.length, tile, network.solved),
             *(variant.get(name, False) for name in ("log_loss", "draws", "whole")),
         )
         return Program(*map(tl.constexpr, values))
-
-    def rows(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Parameters `(B, ...)` as rows `(B, length)`; a readout may be missing."""
-        some = parameters["hidden.0.bias"]
-        rows = some.new_zeros(len(some), self.length)
-        for name in self._shapes.keys() & parameters.keys():
-            missing = [_padded(side) - side for side in self._shapes[name]]
-            padded = F.pad(parameters[name], [n for m in reversed(missing) for n in (0, m)])
-            flat = padded.reshape(len(some), -1)
-            rows[:, self._offsets[name] :][:, : flat.shape[1]] = flat
-        return rows
-
-    def parameters(self, rows: Tensor) -> Parameters:
-        """Parameters `(B, ...)` of rows, with the readout but without an amplitude."""
-        found = {}
-        for name, shape in self._shapes.items():
-            padded = tuple(map(_padded, shape))
-            part = rows[:, self._offsets[name] :][:, : math.prod(padded)]
-            found[name] = part.reshape(-1, *padded)[(slice(None), *map(slice, shape))]
-        return found
 
 
 def pixel_order(n_pixels: int, tile: int, device: torch.device) -> Tensor:
@@ -123,21 +95,19 @@ def pixel_order(n_pixels: int, tile: int, device: torch.device) -> Tensor:
 
 def drawn_pixels(order: Tensor, settings: StepSettings) -> tuple[Tensor, Tensor] | None:
     """Positions in `order` of each step's pixels, `(steps, n)`, and their number; None: all."""
-    if settings.batch_pixels is None or not settings.draws_pixels(len(order)):
+    n_pixels = len(order)
+    if not settings.draws_pixels(n_pixels):
         return None
     position = order.cpu().argsort().to(torch.int32)
-    drawn = torch.zeros(settings.n_steps, settings.batch_pixels, dtype=torch.int32)
-    counts = torch.zeros(settings.n_steps, dtype=torch.int32)
-    for step in range(settings.n_steps):
-        pixels = pixel_subset(len(order), settings.batch_pixels, step, *settings.key)
-        drawn[step, : len(pixels)], counts[step] = position[pixels], len(pixels)
-    return drawn.to(order.device), counts.to(order.device)
+    drawn = [position[settings.pixels(step, n_pixels)] for step in range(settings.n_steps)]
+    counts = torch.tensor([len(pixels) for pixels in drawn], dtype=torch.int32)
+    return pad_sequence(drawn, batch_first=True).to(order.device), counts.to(order.device)
 
 
 def _order(name: str) -> int:
-    """Parts of a row: weights, biases, the activation's numbers, readout."""
+    """Parts of a row: weights, biases, the activation's numbers, readout, amplitude."""
     if name.startswith("readout."):
-        return 3
+        return 4 if name == AMPLITUDE else 3
     return {"weight": 0, "bias": 1}.get(name.rpartition(".")[2], 2)
 
 

@@ -112,7 +112,7 @@ def solve(data, mean, layers, is_feature, n_features, ridge, S):
     ]
 )
 def train_blocks(
-    encoded, targets, order, counts, coefficients, means, amplitudes, training,
+    encoded, targets, order, counts, coefficients, means, training,
     trained, first, second, grads, best, mse_of, best_mse_of,
     first_step, n_steps, moves, n_all, n_drawn, n_inputs, n_features, n_channels,
     omega, ridge, floor, S,
@@ -125,7 +125,7 @@ def train_blocks(
     block = tl.program_id(0).to(tl.int64)
     if tl.load(training + block) == 0:
         return
-    TRAINED: tl.constexpr = S.readout_at if S.solved else S.length
+    TRAINED: tl.constexpr = S.readout_at if S.solved else S.amplitude_at
     targets += block * n_all * n_channels
     row = trained + block * S.length
     first += block * S.length
@@ -143,7 +143,7 @@ def train_blocks(
     mean = tl.load(means + block * n_channels + c, mask=c < n_channels, other=0.0)
     amplitude, frequency = 1.0, 1.0
     if S.head == math.SCALED_SINE:
-        amplitude = tl.load(amplitudes + block)
+        amplitude = tl.load(row + S.amplitude_at)
     n_pixels = n_all
     order += first_step * n_drawn
     for step in range(first_step, first_step + n_steps):
@@ -195,9 +195,7 @@ def train_blocks(
 
 
 @triton.jit(do_not_specialize=["n_pixels", "n_inputs", "n_features", "n_channels", "omega"])
-def render_blocks(
-    encoded, rows, amplitudes, outputs, n_pixels, n_inputs, n_features, n_channels, omega, S
-):
+def render_blocks(encoded, rows, outputs, n_pixels, n_inputs, n_features, n_channels, omega, S):
     """Values of blocks, `(B, C, P)`, from rows that hold their readout."""
     block = tl.program_id(0).to(tl.int64)
     row = rows + block * S.length
@@ -209,7 +207,7 @@ def render_blocks(
     bias = tl.load(row + S.readout_at + S.width * S.channels + c)[None, :]
     amplitude, frequency = 1.0, 1.0
     if S.head == math.SCALED_SINE:
-        amplitude = tl.load(amplitudes + block)
+        amplitude = tl.load(row + S.amplitude_at)
         frequency = tl.load(row + S.readout_at + S.width * S.channels + S.channels)
     is_feature = (h < n_features)[None, :]
     c = c[None, :]
