@@ -87,7 +87,7 @@ class RowTrainer(ABC):
             self._start(1, moves=False)
 
     def deactivate(self, blocks: Tensor) -> bool:
-        """Leave blocks out; says if all are, but not on a GPU, where asking means waiting for it."""
+        """Leave blocks out; says if all are out, on a GPU never: asking would mean waiting."""
         self.training = (~blocks).to(torch.int8)
         return not (self.training.is_cuda or self.training.any())
 

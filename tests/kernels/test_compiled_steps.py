@@ -14,6 +14,7 @@ from kernel_problems import (
     after_a_step,
     assert_as_good,
     check_a_few_steps,
+    check_found_gradients,
     check_steps,
     distance,
     kind_with,
@@ -64,15 +65,11 @@ def begin(problem: Problem) -> CompiledTrainer:
     return CompiledTrainer(problem.single())
 
 
-def check_gradients(problem: BlockProblem) -> None:
+def check_gradients(problem: Problem) -> None:
     """Adam's first moment after a step from zero is 1 - beta1 of the gradient."""
     compiled = begin(problem.with_steps(optimizer=torch.optim.Adam))
     compiled.advance(1)
-    expected = gradients(problem)
-    usual = distance(gradients(single(problem)), expected)
-    found = compiled.layout.parameters(10 * compiled.first)
-    # absolute, too: without a live unit all gradients are zero but for rounding
-    assert_as_good(distance(found, expected), usual, 1e-5 * size(expected) + 1e-7)
+    check_found_gradients(problem, compiled.layout.parameters(10 * compiled.first), floor=1e-5)
 
 
 def check_a_step(problem: Problem) -> None:
@@ -80,7 +77,7 @@ def check_a_step(problem: Problem) -> None:
     compiled = begin(problem)
     check_steps(problem, compiled, 1, floor=1e-6)
     expected = after_a_step(problem)
-    usual = distance(after_a_step(single(problem)), expected)
+    usual = distance(after_a_step(problem.single()), expected)
     found = compiled.layout.parameters(compiled.trained)
     assert_as_good(distance(found, expected), usual, 1e-5 * size(expected))
 
@@ -189,7 +186,7 @@ def test_blocks_that_stay_move_as_before(readout: str) -> None:
         trainer.advance(6)
         trainer.evaluate()
     assert torch.equal(whole.best_mse[index], part.best_mse)
-    torch.testing.assert_close(select_parameters(whole.best, index), part.best, rtol=0, atol=0)
+    torch.testing.assert_close(select(whole.best, index), part.best, rtol=0, atol=0)
 
 
 @pytest.fixture(params=["haswell", "nehalem"], scope="module")
