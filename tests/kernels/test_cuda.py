@@ -27,12 +27,17 @@ pytestmark = [
 GPU = torch.device("cuda")
 
 
-def fit_on_gpu(signal: Tensor, held_bytes: int = HELD_ON_DEVICE, **changes: Any) -> PyramidFit:
+def fit_on_gpu(
+    signal: Tensor,
+    held_bytes: int = HELD_ON_DEVICE,
+    n_threads: int | None = None,
+    **changes: Any,
+) -> PyramidFit:
     settings = build_settings(compose_settings(SETTINGS | changes))
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
     store = LocalSignalStore(GPU, Scratch(None), held_bytes)
-    return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store)
+    return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store, n_threads=n_threads)
 
 
 def flat_and_busy(*sides: int) -> Tensor:
@@ -64,22 +69,21 @@ def test_uploaded_signals_give_the_fit_of_those_held_on_the_device() -> None:
     assert all(map(torch.equal, stored(fit_pyramid(uploaded)), held))
 
 
-def test_streams_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_do_not_change_a_bit() -> None:
     """Groups of several widths are fitted at the same time, each in a stream."""
     signal = flat_and_busy(90, 170)
     changes = {"capacity": "target_error", "capacity.probe_steps": 5, "fitting.max_steps": 30}
     parallel = [stored(fit_pyramid(fit_on_gpu(signal, **changes))) for _ in range(3)]
-    monkeypatch.setattr(torch.cuda, "Stream", torch.cuda.default_stream)
-    alone = stored(fit_pyramid(fit_on_gpu(signal, **changes)))
+    alone = stored(fit_pyramid(fit_on_gpu(signal, n_threads=1, **changes)))
     assert all(all(map(torch.equal, found, alone)) for found in parallel)
 
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """64 MiB more than are reserved already."""
+    """256 MiB more than are reserved already: cuBLAS alone takes 64 of them."""
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(GPU).total_memory
-    allowed = torch.cuda.memory_reserved(GPU) + 2**26
+    allowed = torch.cuda.memory_reserved(GPU) + 2**28
     torch.cuda.set_per_process_memory_fraction(allowed / total)
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
@@ -90,7 +94,7 @@ def test_a_fit_continues_when_memory_runs_out(
     little_memory: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     changes = {"backend": "eager", "model.width": 24, "pyramid.n_levels": 1}
-    level = fit_on_gpu(noise(1, 512, 512), **changes).start_level(0)
+    level = fit_on_gpu(noise(1, 1024, 1024), **changes).start_level(0)
     steps: list[int] = []
     with caplog.at_level(logging.WARNING, "miner.fitting.device"):
         shard = level.fit_chunk(0, steps.append)
