@@ -10,6 +10,7 @@ that the three widths draw.
 """
 
 import argparse
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -18,19 +19,25 @@ from statistics import mean
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
+import numpy as np
 from recipes import EARLY_STEPS, NUMBERS
 from rows import ROOT, read_rows
 from tables import grouped, markdown
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.differences import Difference, differences_at_equal_cost, paired_differences
+from miner.comparison.differences import Difference, paired_differences
 from miner.comparison.runs import Result
-from miner.comparison.statistics import Estimate, describe, pareto_front
+from miner.comparison.statistics import Estimate, describe, estimate, pareto_front
 
 ALL_NUMBERS = (*NUMBERS, *(f"psnr_db_after_{steps}" for steps in EARLY_STEPS))
 ORIGIN = ("date", "commit", "hardware", "command")
 FINDINGS = ROOT / "docs" / "findings.md"
 PICTURES = ROOT / "docs" / "images"
+LEAST_POINTS = 3  # of a curve
+LEAST_OVERLAP = 0.25  # of the shorter curve
+
+Curve = tuple[Sequence[float], Sequence[float]]
+"""Costs, ascending, and the quality at each."""
 
 
 class Claim(NamedTuple):
@@ -106,8 +113,7 @@ def compare(claim: Claim, comparison: Comparison) -> list[Line]:
             minus_baseline(paired_differences(pair, claim.factor, metric), value)
             for metric in ("psnr_db", "psnr_db_after_50", "fit_time_s")
         )
-        curves = differences_at_equal_cost(pair, claim.factor, "model.width", "n_parameters")
-        size = minus_baseline(curves, value) if curves else None
+        size = difference_at_equal_size(pair, claim.factor, claim.baseline, value)
         lines.append(Line(value, ", ".join(chosen), same, size, early, seconds))
     return lines
 
@@ -119,6 +125,48 @@ def subset(comparison: Comparison, claim: Claim, value: str, chosen: Sequence[st
     values = [tuple(comparison.value(run, n) for n in names) for run in comparison.results]
     pairs = zip(comparison.results, values, strict=True)
     return Comparison([run for run, found in pairs if found in wanted])
+
+
+def difference_at_equal_size(
+    comparison: Comparison, factor: str, baseline: str, value: str
+) -> Estimate | None:
+    """The paired difference in PSNR between the curves over parameters that the widths draw.
+
+    None where no two curves overlap.
+    """
+    groups: dict[tuple[str, str, tuple[str, ...]], dict[str, dict[float, list[float]]]]
+    groups = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for run in comparison.results:
+        curves = groups[run.image, run.seed, comparison.setting(run, factor, "model.width")]
+        points = curves[comparison.value(run, factor)]
+        points[run.numbers["n_parameters"]].append(run.numbers["psnr_db"])
+    samples = []
+    for (image, seed, _), curves in groups.items():
+        one, two = (
+            (sorted(points), [mean(points[size]) for size in sorted(points)])
+            for points in (curves[baseline], curves[value])
+        )
+        distance = mean_distance(one, two)
+        if distance is not None:
+            samples.append((image, seed, distance))
+    return estimate(samples) if samples else None
+
+
+def mean_distance(baseline: Curve, other: Curve) -> float | None:
+    """How far `other` is above `baseline`, mean over the log cost that both span.
+
+    None for curves of too few points, and where that is less than a quarter of the shorter curve:
+    one curve's best would be compared with the other's worst.
+    """
+    one, two = np.log(baseline[0]), np.log(other[0])
+    if min(len(one), len(two)) < LEAST_POINTS:
+        return None
+    low, high = max(one[0], two[0]), min(one[-1], two[-1])
+    if high - low < LEAST_OVERLAP * min(one[-1] - one[0], two[-1] - two[0]):
+        return None
+    knots = np.unique(np.clip(np.concatenate([one, two]), low, high))
+    distance = np.interp(knots, two, other[1]) - np.interp(knots, one, baseline[1])
+    return float(np.trapezoid(distance, knots) / (high - low))
 
 
 def minus_baseline(differences: Sequence[Difference], value: str) -> Estimate:

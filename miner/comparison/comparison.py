@@ -83,10 +83,10 @@ class Comparison:
         """The run's values of all factors but `without`, in the order of `factors`."""
         return tuple(self.value(result, name) for name in self.factors if name not in without)
 
-    def remainder(self, result: Result, *without: str) -> frozenset[tuple[str, str]]:
-        """All else that a run was configured with, but for the factors `without`."""
-        if any(name.startswith("experiment") for name in without):
+    def remainder(self, result: Result, factor: str) -> frozenset[tuple[str, str]]:
+        """All else that a run was configured with, but for a factor."""
+        if factor.startswith("experiment"):
             return frozenset()  # a recipe may set anything
-        covered = tuple(f"{config_path(name)}." for name in without)
+        covered = f"{config_path(factor)}."
         settings = result.settings.items()
         return frozenset(item for item in settings if not f"{item[0]}.".startswith(covered))

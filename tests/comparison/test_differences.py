@@ -1,23 +1,15 @@
-"""Paired differences and differences at equal cost, against numbers worked out by hand."""
+"""Paired differences against numbers worked out by hand."""
 
-import math
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_runs import write_run, write_sweep
+from fake_runs import write_run
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.differences import (
-    Curve,
-    Difference,
-    compared,
-    differences_at_equal_cost,
-    mean_distance,
-    paired_differences,
-)
+from miner.comparison.differences import Difference, compared, paired_differences
 from miner.comparison.runs import read_results
 
 Run = tuple[str, float | None, str, int, *tuple[str, ...]]
@@ -114,45 +106,3 @@ def test_many_values_are_compared_with_the_first_alone() -> None:
     assert len(compared(values[:8], values[:8])) == 28
     assert compared(values, values) == [("0", value) for value in values[1:]]
     assert compared(values, ["1", "2"]) == []
-
-
-@pytest.mark.parametrize(
-    ("one", "two", "distance"),
-    [
-        (([100, 200, 400], [30, 33, 36]), ([200, 400, 800], [35, 38, 41]), 2),
-        (([1, 10, 100], [0, 0, 0]), ([1, 10, 100], [0, 2, 4]), 2),
-        (([100, 300, 1000], [30, 35, 40]), ([1000, 3000, 9999], [20, 25, 30]), None),
-        (([100, 300, 1000], [30, 35, 40]), ([999, 3000, 9999], [20, 25, 30]), None),
-    ],
-    ids=["3 dB per doubling, 2 dB better", "over the logarithm", "no overlap", "hardly any"],
-)
-def test_curves_are_apart_by_their_mean_distance(one: Curve, two: Curve, distance: Any) -> None:
-    """Without an overlap, the best of one would be compared with the worst of the other."""
-    assert mean_distance(one, two) == pytest.approx(distance)
-    assert mean_distance(two, one) == pytest.approx(distance and -distance)
-
-
-@pytest.mark.parametrize("copies", [1, 2], ids=["single runs", "equal runs"])
-def test_a_factor_is_judged_at_equal_parameters(tmp_path: Path, copies: int) -> None:
-    """PSNR is 30 + 3 log2(width), and 2 dB more for laplacian at twice the parameters.
-
-    Twice the parameters are worth 3 dB, of which laplacian has 2: it is 1 dB worse.
-    """
-    for pyramid, times, gain in (("gaussian", 1, 0.0), ("laplacian", 2, 2.0)):
-        for width, image, copy in product((4, 8, 16), ("moon", "camera"), range(copies)):
-            write_run(
-                tmp_path / f"{pyramid}-{width}-{image}-{copy}",
-                [f"pyramid={pyramid}", f"model.width={width}", f"image={image}"],
-                psnr_db=30 + 3 * math.log2(width) + gain,
-                n_parameters=100 * width * times,
-            )
-    comparison = compare(tmp_path)
-    (found,) = differences_at_equal_cost(comparison, "pyramid", "model.width", "n_parameters")
-    assert found.estimate.mean == pytest.approx(-1)
-    assert (found.estimate.n_images, found.estimate.n_seeds) == (2, (1, 1))
-
-
-def test_two_points_make_no_curve(tmp_path: Path) -> None:
-    write_sweep(tmp_path, images=["moon"], seeds=[0], widths=[4, 8])
-    args = ("pyramid", "model.width", "n_parameters")
-    assert differences_at_equal_cost(compare(tmp_path), *args) == []

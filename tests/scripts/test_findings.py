@@ -1,5 +1,6 @@
 """The tables of findings against numbers worked out by hand."""
 
+import math
 from itertools import product
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import findings
 import pytest
 import recipes
 from rows import append_row
+
+from miner.comparison.comparison import Comparison
+from miner.comparison.runs import Result
 
 CLAIM = findings.Claim("made_up", "pyramid", "gaussian", ["readout"])
 
@@ -37,6 +41,43 @@ def test_lines_are_the_value_minus_the_baseline(table: Path) -> None:
     assert findings.amount(line, line.same_settings, "dB") == "+2.00 ± 12.71 dB"
     assert findings.amount(line, line.seconds, "s") == "+0.00 ± 0.00 s"
     assert findings.amount(line, line.same_size, "dB") == "+3.00 dB (1 image x 1 seed)"
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "distance"),
+    [
+        (([100, 200, 400], [30, 33, 36]), ([200, 400, 800], [35, 38, 41]), 2),
+        (([1, 10, 100], [0, 0, 0]), ([1, 10, 100], [0, 2, 4]), 2),
+        (([100, 300, 1000], [30, 35, 40]), ([1000, 3000, 9999], [20, 25, 30]), None),
+        (([100, 300, 1000], [30, 35, 40]), ([999, 3000, 9999], [20, 25, 30]), None),
+        (([100, 1000], [30, 40]), ([100, 300, 1000], [30, 35, 40]), None),
+    ],
+    ids=["3 dB per doubling, 2 dB better", "over the logarithm", "no overlap", "hardly any", "few"],
+)
+def test_curves_are_apart_by_their_mean_distance(
+    one: findings.Curve, two: findings.Curve, distance: float | None
+) -> None:
+    """Without an overlap, the best of one would be compared with the worst of the other."""
+    assert findings.mean_distance(one, two) == pytest.approx(distance)
+    assert findings.mean_distance(two, one) == pytest.approx(distance and -distance)
+
+
+@pytest.mark.parametrize("copies", [1, 2], ids=["single runs", "equal runs"])
+def test_a_factor_is_judged_at_equal_parameters(copies: int) -> None:
+    """PSNR is 30 + 3 log2(width), and 2 dB more for laplacian at twice the parameters.
+
+    Twice the parameters are worth 3 dB, of which laplacian has 2: it is 1 dB worse.
+    """
+    runs = []
+    for pyramid, times, gain in (("gaussian", 1, 0.0), ("laplacian", 2, 2.0)):
+        for width, image, _ in product((4, 8, 16), ("moon", "camera"), range(copies)):
+            report = {"psnr_db": 30 + 3 * math.log2(width) + gain, "n_parameters": width * times}
+            settings = {"pyramid": pyramid, "model.width": str(width)}
+            runs.append(Result(Path(), "finished", "", settings, report=report, image=image))
+    found = findings.difference_at_equal_size(Comparison(runs), *CLAIM[1:3], "laplacian")
+    assert found is not None
+    assert found.mean == pytest.approx(-1)
+    assert (found.n_images, found.n_seeds) == (2, (1, 1))
 
 
 def test_the_table_goes_between_its_marks(table: Path, tmp_path: Path) -> None:
