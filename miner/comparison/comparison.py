@@ -72,6 +72,14 @@ class Comparison:
         """Names of the reports' numbers, in the order of the reports."""
         return list(dict.fromkeys(name for result in self.finished for name in result.numbers))
 
+    @cached_property
+    def by_setting(self) -> dict[tuple[str, ...], list[Result]]:
+        """The finished runs by their values of all factors."""
+        found: dict[tuple[str, ...], list[Result]] = {}
+        for result in self.finished:
+            found.setdefault(self.setting(result), []).append(result)
+        return found
+
     def value(self, result: Result, factor: str) -> str:
         """A run's value of a factor: as typed, or else from its composed settings."""
         found = result.overrides.get(factor, result.choices.get(factor))

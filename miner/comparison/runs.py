@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import yaml
 
@@ -65,10 +65,8 @@ class Result:
     def curve(self) -> list[tuple[float | None, ...]]:
         """Points of numbers in the order of `CURVE`."""
         stored = _mapping(self.report.get("curve"))
-        columns = [stored.get(name) for name in CURVE]
-        if not all(isinstance(column, list) for column in columns):
-            return []
-        rows = zip(*(cast(list[Any], column) for column in columns), strict=False)
+        found = [stored.get(name) for name in CURVE]
+        rows = zip(*(column if isinstance(column, list) else [] for column in found), strict=False)
         return [tuple(value if _is_number(value) else None for value in row) for row in rows]
 
 

@@ -1,6 +1,6 @@
 """The comparison as text: a table, Markdown, and lines for a terminal."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from miner.comparison.comparison import COSTS, QUALITIES, Comparison, label, title
@@ -73,9 +73,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _settings(comparison: Comparison) -> Iterator[str]:
-    groups: dict[tuple[str, ...], list[Result]] = defaultdict(list)
-    for result in comparison.finished:
-        groups[comparison.setting(result)].append(result)
+    groups = comparison.by_setting
     if not groups:
         return
     yield from ("", "## Settings", "", "Means over seeds, then over images; * is on the Pareto")
@@ -84,18 +82,18 @@ def _settings(comparison: Comparison) -> Iterator[str]:
     titles = [*comparison.factors, "images", "runs", *map(title, metrics), "Pareto front"]
     rule = ["---"] * len(comparison.factors) + ["---:"] * (2 + len(metrics)) + ["---"]
     yield from ("", _row(titles), _row(rule))
-    means = {values: _means(runs, metrics) for values, runs in groups.items()}
+    averages = {values: means(runs, metrics) for values, runs in groups.items()}
     n_images = {values: len({run.image for run in runs}) for values, runs in groups.items()}
     n_all = len({result.image for result in comparison.finished})
     whole = [
         values
         for values in groups
-        if n_images[values] == n_all and {"psnr_db", COSTS[0]} <= means[values].keys()
+        if n_images[values] == n_all and {"psnr_db", COSTS[0]} <= averages[values].keys()
     ]
-    costs, psnr = ([means[values][name] for values in whole] for name in (COSTS[0], "psnr_db"))
+    costs, psnr = ([averages[values][name] for values in whole] for name in (COSTS[0], "psnr_db"))
     front = [whole[i] for i in pareto_front(costs, psnr)]
     for values, runs in list(groups.items())[:_MAX_SETTINGS]:
-        numbers = [number_text(means[values].get(metric)) for metric in metrics]
+        numbers = [number_text(averages[values].get(metric)) for metric in metrics]
         if n_images[values] < n_all:
             numbers = [f"({number})" for number in numbers]
         counted = [str(n_images[values]), str(len(runs))]
@@ -104,7 +102,7 @@ def _settings(comparison: Comparison) -> Iterator[str]:
         yield from ("", f"{len(groups) - _MAX_SETTINGS} more settings are in comparison.tsv.")
 
 
-def _means(runs: Sequence[Result], metrics: Sequence[str]) -> dict[str, float]:
+def means(runs: Sequence[Result], metrics: Sequence[str]) -> dict[str, float]:
     """Means over runs, then over images, of the numbers that every image has."""
     found = {}
     for metric in metrics:

@@ -8,18 +8,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_runs import write_killed, write_run, write_sweep, write_thumbnails
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions
+from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import WebDriverWait
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.differences import paired_differences
-from miner.comparison.page import write_comparison
-from miner.comparison.runs import Result, read_results
+from miner.comparison.differences import overall, paired_differences
+from miner.comparison.page import THUMBNAILS, write_comparison
+from miner.comparison.runs import read_results
 from miner.comparison.statistics import pareto_front
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -31,10 +31,6 @@ FLAGS = (
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH"
 )
-VIEWS = """const { _fullLayout: layout } = document.getElementById("pictures");
-const axes = Object.keys(layout).filter((name) => /^[xy]axis/.test(name));
-return [...new Set(axes.map((name) => name[0] + layout[name].range.map((x) => x.toFixed(3))))]"""
-NAMES = "traces.map((trace) => trace.name)"
 INSIDE = ("blob:", "data:")
 HOSTILE = "</script><b>x</b><img src=x onerror='window.hit = 1'>"
 
@@ -110,19 +106,24 @@ def header(driver: Chrome, title: str, row: int) -> str:
 
 
 def filter_by(driver: Chrome, title: str, text: str, n_left: int) -> None:
-    """Filter by a column, and wait until the plots show the runs that are left."""
+    """Filter by a column, and wait until the table shows how many runs are left."""
     driver.find_element(By.CSS_SELECTOR, header(driver, title, 2) + " input").send_keys(text)
-    wait(driver, f"return document.getElementById('shown').textContent.startsWith('{n_left} of ')")
+    info = "document.querySelector('#runs .dt-info').textContent"
+    wait(driver, f"return {info}.includes('of {n_left} entries (filtered')")
 
 
-def select(driver: Chrome, name: str, value: str) -> None:
-    Select(driver.find_element(By.ID, name)).select_by_value(value)
+def choose(driver: Chrome, plot: str, choice: str) -> None:
+    """Choose from a plot's menu."""
+    driver.find_element(By.CSS_SELECTOR, f"#{plot} .updatemenu-header").click()
+    buttons = driver.find_elements(By.CSS_SELECTOR, f"#{plot} .updatemenu-dropdown-button")
+    next(button for button in buttons if button.text == choice).click()
 
 
-def drawn(driver: Chrome, plot: str, expression: str) -> Any:
-    """What JavaScript computes from the `traces` of a plot."""
-    traces = f"const traces = document.getElementById('{plot}').data;"
-    return driver.execute_script(f"{traces} return {expression}")
+def drawn(driver: Chrome, plot: str) -> list[dict[str, Any]]:
+    """The visible traces of a plot."""
+    traces = f"document.getElementById('{plot}').data.filter((trace) => trace.visible)"
+    found: list[dict[str, Any]] = driver.execute_script(f"return {traces}")
+    return found
 
 
 def test_a_click_on_a_title_sorts(page: Chrome) -> None:
@@ -134,103 +135,100 @@ def test_a_click_on_a_title_sorts(page: Chrome) -> None:
         assert found == sorted(found, reverse=order == "desc") != found[::-1]
 
 
-def test_filters_by_text_and_numbers_narrow_the_table_and_the_plots(page: Chrome) -> None:
+def test_filters_by_text_and_numbers_narrow_the_table(page: Chrome) -> None:
     filter_by(page, "pyramid", "lapl", 18)
     assert set(column(page, "pyramid")) == {"laplacian"}
-    assert drawn(page, "curves-plot", NAMES) == ["laplacian"] * 18
     filter_by(page, "parameters", "14600", 6)
     filter_by(page, "seed", "1", 3)
 
 
-def test_factor_and_metric_are_chosen(page: Chrome, sweep: Path) -> None:
-    select(page, "factor", "model.width")
-    select(page, "metric", "ssim")
-    shown = page.find_element(By.ID, "difference-lines").text.splitlines()
-    found = paired_differences(Comparison(read_results([sweep])), "model.width", "ssim")
-    assert shown == [str(each) for each in found if not each.setting]
+def test_differences_are_those_of_the_chosen_metric(page: Chrome, sweep: Path) -> None:
+    comparison = Comparison(read_results([sweep]))
+    for metric, name in (("psnr_db", "PSNR (dB)"), ("ssim", "SSIM")):
+        if metric != "psnr_db":
+            choose(page, "differences", f"difference in {name}")
+        traces = drawn(page, "differences")
+        assert [trace["name"] for trace in traces] == ["pyramid", "model.width"]
+        for trace in traces:
+            found = overall(paired_differences(comparison, trace["name"], metric))
+            assert trace["y"] == [f"{trace['name']}: {each}" for each in found]
+            assert trace["x"] == [each.estimate.mean for each in found]
+            widths = [each.estimate.half_width for each in found]
+            assert trace["error_x"]["array"] == widths
 
 
-def test_the_front_is_that_of_the_chosen_image(page: Chrome, sweep: Path) -> None:
-    select(page, "points", "runs")
-    select(page, "image", "moon")
-    runs = [run.numbers for run in read_results([sweep]) if run.image == "moon"]
-    costs, qualities = [n["n_parameters"] for n in runs], [n["psnr_db"] for n in runs]
-    front = pareto_front(costs, qualities)
-    points = drawn(page, "quality-plot", "traces.find(({ name }) => name === 'Pareto front')")
-    assert (points["x"], points["y"]) == ([costs[i] for i in front], [qualities[i] for i in front])
+def test_points_are_means_of_settings_with_their_front(page: Chrome, sweep: Path) -> None:
+    """All settings have equal images and seeds."""
+    runs = defaultdict(list)
+    for run in read_results([sweep]):
+        runs[run.overrides["pyramid"], run.overrides["model.width"]].append(run.numbers)
+    costs, psnr = (
+        [fmean(numbers[name] for numbers in each) for each in runs.values()]
+        for name in ("n_parameters", "psnr_db")
+    )
+    *groups, front = [trace for trace in drawn(page, "quality") if trace["xaxis"] == "x"]
+    points = [point for trace in groups for point in zip(trace["x"], trace["y"], strict=True)]
+    assert np.array(sorted(points)) == pytest.approx(
+        np.array(sorted(zip(costs, psnr, strict=True)))
+    )
+    expected = pareto_front(costs, psnr)
+    assert front["x"] == pytest.approx([costs[i] for i in expected])
+    assert front["y"] == pytest.approx([psnr[i] for i in expected])
 
 
-def assert_means_are_drawn(page: Chrome, runs: list[Result]) -> None:
-    """The points over the first cost are the settings' means; all have equal images and seeds."""
-    points = "traces.filter(({ xaxis, mode }) => xaxis === 'x' && mode === 'markers')"
-    shown = drawn(page, "quality-plot", f"{points}.flatMap(({{ y }}) => [...y])")
-    found = defaultdict(list)
-    for run in runs:
-        found[run.overrides["pyramid"], run.overrides["model.width"]].append(run.numbers["psnr_db"])
-    assert sorted(shown) == pytest.approx(sorted(map(fmean, found.values())))
+def test_runs_of_one_setting_are_drawn_each(chrome: Chrome, tmp_path: Path) -> None:
+    for n, image in enumerate(("moon", "camera", "coffee")):
+        write_run(tmp_path / f"{n}-a", [f"image={image}"], psnr_db=30.0 + n)
+    open_page(chrome, tmp_path)
+    found = {trace["name"]: trace["y"] for trace in drawn(chrome, "quality")}
+    assert found == {"moon": [30], "camera": [31], "coffee": [32]}
+    assert_quiet(chrome)
 
 
-def test_means_are_those_of_the_chosen_image_and_filter(page: Chrome, sweep: Path) -> None:
-    runs = read_results([sweep])
-    assert_means_are_drawn(page, runs)
-    select(page, "image", "moon")
-    assert_means_are_drawn(page, [run for run in runs if run.image == "moon"])
-    filter_by(page, "seed", "1", 18)
-    assert_means_are_drawn(page, [run for run in runs if (run.image, run.seed) == ("moon", "1")])
+def test_colours_are_chosen(page: Chrome) -> None:
+    for plot, n_traces in (("quality", 9 + 3), ("curves", 9)):
+        choose(page, plot, "coloured by model.width")
+        traces = drawn(page, plot)
+        assert [trace.get("name") for trace in traces if trace["xaxis"] == "x"][:3] == [
+            "4",
+            "8",
+            "16",
+        ]
+        assert len(traces) == n_traces
 
 
-def test_colours_and_the_axis_of_curves_are_chosen(page: Chrome) -> None:
-    select(page, "colour", "model.width")
-    assert drawn(page, "quality-plot", NAMES)[:4] == ["4", "8", "16", "Pareto front"]
-    for over, last in (("step", 230), ("seconds", 1.15), ("parameters", 1000)):
-        select(page, "over", over)
-        assert drawn(page, "curves-plot", "traces[0].x.at(-1)") == last
+def test_curves_break_between_levels_and_runs(page: Chrome) -> None:
+    steps, seconds, parameters, *_ = drawn(page, "curves")
+    for trace, last in ((steps, 230), (seconds, 1.15), (parameters, 1000)):
+        assert trace["x"][24] == last
+        assert [i for i, psnr in enumerate(trace["y"][:26]) if psnr is None] == [12, 24, 25]
 
 
-def test_zooming_one_picture_zooms_all_and_the_next_run_keeps_it(page: Chrome) -> None:
-    """The views are those of all pictures without duplicates."""
-    whole = page.execute_script(VIEWS)
-    assert whole == ["x0.000,1.000", "y0.000,1.000"]
-    frame = page.find_elements(By.CSS_SELECTOR, "#pictures .nsewdrag")[1]
-    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", frame)
-    origin = ScrollOrigin.from_element(frame, 10, 10)
-    ActionChains(page).scroll_from_origin(origin, 0, -600).perform()
-    wait(page, f"return !(() => {{ {VIEWS} }})().includes('{whole[0]}')")
-    zoomed = page.execute_script(VIEWS)
-    assert len(zoomed) == 2
-    Select(page.find_element(By.ID, "run-b")).select_by_index(30)
-    assert page.execute_script(VIEWS) == zoomed
-    frame = page.find_elements(By.CSS_SELECTOR, "#pictures .nsewdrag")[1]
-    ActionChains(page).drag_and_drop_by_offset(frame, 30, 20).perform()
-    moved = page.execute_script(VIEWS)
-    assert len(moved) == 2 and set(moved).isdisjoint([*zoomed, *whole])
-
-    def is_reset(_: Chrome) -> bool:  # again where a busy machine was too slow for a double click
-        ActionChains(page).double_click(frame).perform()
-        return bool(page.execute_script(VIEWS) == whole)
-
-    WebDriverWait(page, 20).until(is_reset)
-
-
-def test_two_runs_are_chosen_from_the_table(page: Chrome) -> None:
-    rows = page.find_elements(By.CSS_SELECTOR, "#runs .dt-scroll-body tbody tr")
-    rows[3].find_element(By.CSS_SELECTOR, "button[data-side=b]").click()
-    assert page.find_element(By.ID, "run-b").get_attribute("value") == "3"
-    assert len(page.find_elements(By.CSS_SELECTOR, "#pictures image")) == 6
+def test_a_click_on_a_run_shows_its_pictures(page: Chrome) -> None:
+    runs = page.find_elements(By.TAG_NAME, "summary")
+    run = next(run for run in runs if "moon, seed 1, pyramid=laplacian, model.width=8" in run.text)
+    run.click()
+    wait(
+        page,
+        "return [...document.querySelectorAll('[open] img')].every((each) => each.naturalWidth)",
+    )
+    shown = page.find_elements(By.CSS_SELECTOR, "[open] img")
+    assert [picture.get_attribute("alt") for picture in shown] == list(THUMBNAILS)
 
 
 def test_a_hostile_name_stays_a_name(chrome: Chrome, tmp_path: Path) -> None:
-    for n in range(3):
-        overrides = [f"pyramid={HOSTILE}{n}", f"{HOSTILE}={n}", f"image={HOSTILE}"]
+    for n in range(4):
+        overrides = [f"pyramid={HOSTILE}{n % 2}", f"{HOSTILE}={n // 2}", f"image={HOSTILE}"]
         write_thumbnails(write_run(tmp_path / f"{n}-<b>", overrides, curve=True))
-    write_run(tmp_path / "3-x", status="failed", reason=HOSTILE)
+    write_run(tmp_path / "4-x", status="failed", reason=HOSTILE)
     open_page(chrome, tmp_path)
-    for plot in ("quality-plot", "curves-plot"):
-        chrome.execute_script(f"Plotly.Fx.hover('{plot}', [{{curveNumber: 0, pointNumber: 1}}])")
+    for plot in ("quality", "curves", "differences"):
+        chrome.execute_script(f"Plotly.Fx.hover('{plot}', [{{curveNumber: 0, pointNumber: 0}}])")
     for title in ("image", "pyramid"):
-        filter_by(chrome, title, "x", 3)
+        filter_by(chrome, title, "x", 4)
     assert HOSTILE in column(chrome, "image")
-    assert HOSTILE in chrome.find_element(By.ID, "quality-plot").get_attribute("textContent")
+    for plot in ("quality", "curves", "differences"):
+        assert HOSTILE in chrome.find_element(By.ID, plot).get_attribute("textContent")
     assert chrome.execute_script("return window.hit ?? null") is None
     assert not chrome.find_elements(By.CSS_SELECTOR, "img[src=x], main b")
     assert_quiet(chrome)
