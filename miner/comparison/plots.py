@@ -53,7 +53,7 @@ def plot_differences(comparison: Comparison) -> str:
     figure.update_xaxes(rangemode="tozero", zerolinecolor="#9aa5b1")
     figure.update_yaxes(type="category", autorange="reversed", automargin=True, ticklabelstandoff=9)
     n_lines = sum(len(trace.x) for trace in figure.data if trace.meta == figure.data[0].meta)
-    return _html(figure, "differences", 130 + 26 * n_lines)
+    return _html(figure, "differences", 160 + 26 * n_lines)
 
 
 def plot_quality(comparison: Comparison) -> str:
