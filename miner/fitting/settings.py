@@ -15,7 +15,7 @@ from miner.fitting.steps import StepSettings
 from miner.models.activations import Activation
 from miner.models.encodings import Encoding
 from miner.pyramids.pyramid import Pyramid
-from miner.representation.render import ShardIndex
+from miner.representation.representation import ShardIndex
 from miner.representation.spec import Spec
 from miner.representation.storage import Storage
 

@@ -10,8 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.arrays import NPY_MAGIC, is_zarr, open_array, open_npy, open_zarr
-from miner.images.exr import EXR_MAGIC, open_exr
+from miner.images.arrays import (
+    EXR_MAGIC,
+    NPY_MAGIC,
+    is_zarr,
+    open_array,
+    open_exr,
+    open_npy,
+    open_zarr,
+)
 from miner.images.pixel_format import OpenedFile, errors_about
 from miner.images.vips import TIFF_MAGICS, open_tiff, open_vips_file
 from miner.support.errors import ImageError
