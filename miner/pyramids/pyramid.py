@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from miner.signals.regions import Region, sides_of, slices
-from miner.signals.signal import Signal, TensorSignal
+from miner.signals.signal import ArraySignal, Signal
 
 
 def half(sides: tuple[int, ...]) -> tuple[int, ...]:
@@ -54,7 +54,7 @@ def expand(signal: Tensor, sides: tuple[int, ...]) -> Tensor:
 
 def zero_signal(n_channels: int, sides: tuple[int, ...], device: torch.device) -> Signal:
     """The prediction of the coarsest level, which takes no memory."""
-    return TensorSignal(torch.zeros((), device=device).expand(n_channels, *sides))
+    return ArraySignal(torch.zeros((), device=device).expand(n_channels, *sides))
 
 
 class ExpandedSignal(Signal):
