@@ -151,7 +151,6 @@ class EagerTrainer:
         self._best = where(better, present, self._best or present)
 
     def _keep(self, mask: Tensor) -> None:
-        """Keep the best states of some of the rows."""
         for name, tensor in self._best.items():
             if name not in self._kept:
                 self._kept[name] = tensor.new_empty(len(self.mse), *tensor.shape[1:])
