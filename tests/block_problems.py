@@ -11,9 +11,8 @@ from torch import Tensor
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.block_fit import BlockFit, fit_blocks
 from miner.fitting.criteria import ExponentialSchedule, Loss, MSELoss, NoPruning, Pruning
-from miner.fitting.optimizer import OptimizerFactory
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
-from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer, OptimizerFactory, StepSettings
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.encodings import Encoding

@@ -25,9 +25,9 @@ def build_settings(config: DictConfig) -> "FitSettings":
     from miner.fitting.capacity import Capacity
     from miner.fitting.criteria import Loss, Pruning, Schedule
     from miner.fitting.initialization import Weights
-    from miner.fitting.optimizer import probe
     from miner.fitting.readout import Readout
     from miner.fitting.settings import FitSettings
+    from miner.fitting.steps import probe
     from miner.models.activations import Activation
     from miner.models.encodings import Encoding
     from miner.pyramids.pyramid import Pyramid

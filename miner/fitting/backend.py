@@ -8,13 +8,7 @@ import torch
 from torch import Tensor
 
 from miner.fitting.readout import Readout
-from miner.fitting.steps import (
-    BlockProblem,
-    BlockTrainer,
-    CompactingTrainer,
-    EagerTrainer,
-    StepSettings,
-)
+from miner.fitting.steps import BlockProblem, BlockTrainer, EagerTrainer, StepSettings
 from miner.models.network import BlockNetwork, Parameters
 
 LOG = logging.getLogger(__name__)
@@ -42,7 +36,7 @@ class Backend:
 
     def trainer(self, problem: BlockProblem) -> BlockTrainer:
         """Blocks ready to be trained, here by one batched operation after another."""
-        return CompactingTrainer(EagerTrainer(problem))
+        return EagerTrainer(problem)
 
     def outputs(self, network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
         """Values `(B, C, P)` at encoded coordinates `(E, P)`."""

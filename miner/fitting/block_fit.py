@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from miner.fitting.backend import Backend
 from miner.fitting.criteria import Pruning
 from miner.fitting.device import Timer
-from miner.fitting.optimizer import OptimizerFactory
-from miner.fitting.steps import BlockProblem
+from miner.fitting.steps import BlockProblem, OptimizerFactory
 from miner.models.network import Parameters, concatenate, moved, select
 from miner.signals.signal import CPU
 from miner.support.errors import DivergenceError

@@ -1,22 +1,30 @@
-"""The blocks of a chunk: their pixels, and the best fit of each."""
+"""The blocks of a chunk: their pixels, their fits with networks of one width, and the best fits."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from miner.fitting.block_fit import BlockFit
-from miner.fitting.initialization import InitialState
-from miner.models.network import Parameters, concatenate, select
-from miner.representation.render import by_row
+from miner.fitting.block_fit import RATE_OF_REFIT, BlockFit, OnSteps, fit_blocks, join_fits
+from miner.fitting.criteria import AbsoluteMSEPruning, Pruning
+from miner.fitting.initialization import InitialState, find_parents, generator
+from miner.fitting.readout import LearnedReadout, Readout
+from miner.fitting.settings import LevelContext
+from miner.fitting.steps import BlockProblem, BlockTrainer
+from miner.models.network import Parameters, concatenate, moved, repeat, select, where
+from miner.representation.representation import by_row
 from miner.representation.spec import Spec
-from miner.signals.grid import PatchGrid
+from miner.signals.grid import PatchGrid, coordinates
 from miner.signals.regions import sides_of
 from miner.signals.signal import Signal, prefetch
 
+T = TypeVar("T")
 _BOX_PIXELS = 2**16  # in a box that is read at once
 _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
+_PROBE_CHECK, _FAR_BELOW = 5, 1e-2  # steps between checks of a probe fit, part of the bound
 
 
 class Patches(NamedTuple):
@@ -101,3 +109,136 @@ def best_fits(
     n_converged = sum(int(one.fit.converged[mask].sum()) for one, mask in kept)
     order = rows.argsort()
     return rows[order], frames[order], widths[order], stored, n_converged
+
+
+class WidthGroup:
+    """Blocks with networks of one width, and the state `start` that they start from."""
+
+    def __init__(self, context: LevelContext, width: int, patches: Patches) -> None:
+        self.spec, self.settings, level, self._compute, parents = context
+        self._device, self._patches = self._compute.device, patches
+        self._network = self.spec.model(level, width)
+        self._steps = self.settings.steps_at(level)
+        self._max_mse = self.settings.max_mse_at(level)
+        drawn = self._network.mlp.draw(generator(self.settings.seed, level))
+        found = find_parents(self.spec, level, width, patches.blocks, parents, self._device)
+        self.start = self.settings.weights.start(moved(drawn, self._device), found)
+        shapes = self._network.head.shapes(width, self.spec.n_channels)
+        key = generator(self.settings.seed, level, "readout")
+        self._readout_start = moved(self.settings.readout.draw(shapes, key), self._device)
+
+    def fit(self, on_steps: OnSteps = lambda n: None) -> BlockFit:
+        """Train all blocks and round them; parameters are stored tensors in the host's memory.
+
+        The error of a block is infinite where a stored number is not finite.
+        """
+        done = reported = 0  # block steps: those that are repeated are reported once
+
+        def count(n_block_steps: int) -> None:
+            nonlocal done, reported
+            done += n_block_steps
+            if done > reported:
+                with self._compute.lock:
+                    on_steps(done - reported)
+                reported = done
+
+        def fitted(problem: BlockProblem) -> BlockFit:
+            nonlocal done
+            before = done
+            try:
+                fit = self._train(problem, self.settings.pruning, self._max_mse, count)
+                return self._round(problem, fit)
+            except torch.OutOfMemoryError:
+                done = before
+                raise
+
+        return join_fits(list(self._batches(fitted)))
+
+    def errors_after(self, n_steps: int) -> Tensor:
+        """Errors `(B,)` of a short fit, which blocks far below the bound leave early."""
+        steps, pruning = replace(self._steps, n_steps=n_steps), AbsoluteMSEPruning(_PROBE_CHECK)
+        bound = _FAR_BELOW * self._max_mse
+
+        def errors(problem: BlockProblem) -> Tensor:
+            return self._train(problem._replace(steps=steps), pruning, bound, lambda n: None).mse
+
+        mse = torch.empty(len(self._patches.blocks))
+        for members, found in self._batches(errors):
+            mse[members] = found.cpu()
+        return mse
+
+    def _train(
+        self, problem: BlockProblem, pruning: Pruning, max_mse: float, on_steps: OnSteps
+    ) -> BlockFit:
+        """Fit blocks, and those that diverge once more, from their best state, at a lower rate."""
+        backend = self.settings.backend
+        fit = fit_blocks(backend, problem, pruning, max_mse, on_steps)
+        rows = torch.nonzero(fit.diverged).flatten()
+        if not len(rows):
+            return fit
+        slower = problem._replace(
+            steps=replace(problem.steps, rate=RATE_OF_REFIT),
+            targets=problem.targets[rows],
+            start={name: fit.parameters[name][rows] for name in problem.start},
+        )
+        return fit.improved_by(rows, fit_blocks(backend, slower, pruning, max_mse))
+
+    @torch.no_grad()
+    def _round(self, problem: BlockProblem, fit: BlockFit) -> BlockFit:
+        """The fit with stored tensors as its parameters, and the errors that they decode to."""
+        storage = self.spec.storage
+        best = storage.encode(fit.parameters)
+        best_mse = torch.where(_is_finite(best), fit.mse, torch.inf)
+        if not storage.is_exact:
+            hidden = {name: fit.parameters[name] for name in self._network.mlp.shapes()}
+            rounded = fit.parameters | storage.decode(storage.encode(hidden))
+            best_mse = torch.full_like(fit.mse, torch.inf)
+            for candidate in self.settings.readout.candidates():  # the best, once rounded, stays
+                solved = self._evaluated(problem, candidate, rounded).best
+                stored = storage.encode(solved | hidden)
+                decoded = storage.decode(stored)
+                mse = self._evaluated(problem, LearnedReadout(), decoded).mse
+                mse = torch.where(_is_finite(stored), mse, torch.inf)
+                best = where(mse < best_mse, stored, best)
+                best_mse = torch.fmin(best_mse, mse)  # a NaN never wins
+        return replace(fit, parameters=best, mse=best_mse)
+
+    def _evaluated(
+        self, problem: BlockProblem, readout: Readout, parameters: Parameters
+    ) -> BlockTrainer:
+        no_steps = replace(problem.steps, n_steps=0)
+        given = problem._replace(readout=readout, steps=no_steps, start=parameters)
+        trainer = self.settings.backend.trainer(given)
+        trainer.evaluate()
+        return trainer
+
+    def _batches(self, fitted: Callable[[BlockProblem], T]) -> Iterator[tuple[Tensor, T]]:
+        """Blocks with the same frame and real pixels, as many as memory holds, and their fits."""
+        network, max_blocks = self._network, self.settings.backend.max_blocks
+        for frame, members in by_row(self.start.frames):
+            for valid_size, among in by_row(self._patches.valid_sizes[members]):
+                points = coordinates(self.spec.patch_size, valid_size, frame)
+                encoded = network.mlp.encoding(points).to(self._device)
+                memory_gib = self._compute.memory_gib()
+                most = max_blocks(network, points.shape[1], memory_gib, self._device)
+                compute = partial(self._compute_batch, fitted, encoded, valid_size)
+                yield from self._compute.in_batches(members[among], most, compute)
+
+    def _compute_batch(
+        self,
+        fitted: Callable[[BlockProblem], T],
+        encoded: Tensor,
+        valid_size: tuple[int, ...],
+        batch: Tensor,
+    ) -> T:
+        hidden = select(self.start.hidden, batch.to(self._device))
+        start = hidden | repeat(self._readout_start, len(batch))
+        targets = self._patches.targets(self.spec, batch, valid_size)
+        shared = self._network, self.settings.readout, self._steps, encoded
+        return fitted(BlockProblem(*shared, targets, start))
+
+
+def _is_finite(stored: Parameters) -> Tensor:
+    """Mask `(B,)` of the blocks all of whose numbers are finite."""
+    masks = [tensor.isfinite().reshape(len(tensor), -1).all(1) for tensor in stored.values()]
+    return torch.stack(masks).all(0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from miner.models.network import Parameters, concatenate, moved, repeat, select, where
-from miner.representation.render import ShardIndex
+from miner.representation.representation import ShardIndex
 from miner.representation.spec import Spec
 
 

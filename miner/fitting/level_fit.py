@@ -9,11 +9,10 @@ from torch import Tensor
 
 from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
-from miner.fitting.chunk import Patches, WidthFit, best_fits, gather
+from miner.fitting.chunk import Patches, WidthFit, WidthGroup, best_fits, gather
 from miner.fitting.device import from_device
 from miner.fitting.settings import LevelContext, at_level
-from miner.fitting.width_group import WidthGroup
-from miner.representation.render import ShardIndex, render_level
+from miner.representation.representation import ShardIndex, render_level
 from miner.representation.shard import ChunkStats, Shard
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import Region, sides_of

@@ -8,9 +8,9 @@ from miner.fitting.level_fit import LevelFit, squared_error
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.images.pixel_format import PixelFormat
 from miner.models.network import BlockMLP, BlockNetwork
-from miner.pyramids.resample import ExpandedSignal, reduce, zero_signal
+from miner.pyramids.pyramid import ExpandedSignal, reduce, zero_signal
 from miner.representation import Representation, Shard, Spec
-from miner.representation.render import ShardIndex
+from miner.representation.representation import ShardIndex
 from miner.signals.regions import tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch
 from miner.signals.store import SignalStore

@@ -9,13 +9,12 @@ from miner.fitting.capacity import Capacity
 from miner.fitting.criteria import Loss, Pruning, Schedule
 from miner.fitting.device import ComputeDevice
 from miner.fitting.initialization import Weights
-from miner.fitting.optimizer import OptimizerFactory
 from miner.fitting.readout import Readout
-from miner.fitting.steps import StepSettings
+from miner.fitting.steps import OptimizerFactory, StepSettings
 from miner.models.activations import Activation
 from miner.models.encodings import Encoding
 from miner.pyramids.pyramid import Pyramid
-from miner.representation.render import ShardIndex
+from miner.representation.representation import ShardIndex
 from miner.representation.spec import Spec
 from miner.representation.storage import Storage
 

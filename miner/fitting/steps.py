@@ -1,5 +1,6 @@
-"""Training steps of a batch of blocks: the definition in plain PyTorch."""
+"""Training steps of a batch of blocks, defined in plain PyTorch, and optimisers that suit them."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -8,9 +9,10 @@ from torch import Tensor, nn
 
 from miner.fitting.criteria import Loss, Schedule
 from miner.fitting.initialization import pixel_subset
-from miner.fitting.optimizer import OptimizerFactory, keep_blocks
 from miner.fitting.readout import Readout
 from miner.models.network import BlockNetwork, Parameters, select, where
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class BlockProblem(NamedTuple):
     start: Parameters
 
 
-class Trainer(Protocol):
+class BlockTrainer(Protocol):
     """Blocks in training; errors `(B,)` are as last measured."""
 
     mse: Tensor
@@ -68,23 +70,12 @@ class Trainer(Protocol):
     def evaluate(self) -> None:
         """Measure the present state over all pixels."""
 
-
-class DenseTrainer(Trainer, Protocol):
-    """A trainer that computes all of its blocks."""
-
-    def compact(self, index: Tensor) -> None:
-        """Drop all blocks but `index`."""
-
-
-class BlockTrainer(Trainer, Protocol):
-    """A trainer that keeps the state of blocks that have left the training."""
-
     def deactivate(self, blocks: Tensor) -> bool:
         """Leave the blocks of a mask `(B,)` out, for good; says if all are known to be out."""
 
 
 class EagerTrainer:
-    """Blocks in training, with the best state of each that was measured so far."""
+    """A `BlockTrainer` in plain PyTorch, which computes the blocks that are still in training."""
 
     def __init__(self, problem: BlockProblem) -> None:
         self.model, self.readout, self.settings, self.encoded, self.targets, start = problem
@@ -94,7 +85,17 @@ class EagerTrainer:
         self._optimizer = self.settings.optimizer(self._trained.values())
         self._base_lr = float(self._optimizer.param_groups[0]["lr"])
         self.mse = self.best_mse = self.targets.new_full((len(self.targets),), torch.inf)
-        self.best: Parameters = {}  # filled by the first measurement
+        self._rows = torch.arange(len(self.mse), device=self.mse.device)  # still in training
+        self._best: Parameters = {}  # of these rows, filled by the first measurement
+        self._kept: Parameters = {}  # the best states of all blocks, once some have left
+
+    @property
+    def best(self) -> Parameters:
+        """The best state of every block."""
+        if not self._kept:
+            return self._best
+        self._keep(torch.ones_like(self._rows, dtype=torch.bool))
+        return dict(self._kept)
 
     def advance(self, n_steps: int) -> None:
         """Train. With all pixels, each step first measures the state that it moves away from."""
@@ -121,12 +122,16 @@ class EagerTrainer:
         if draws_pixels or self.step == self.settings.n_steps:
             self._remember(*self._forward(self.encoded, self.targets))
 
-    def compact(self, index: Tensor) -> None:
-        """Drop all blocks but `index`."""
-        self._trained = keep_blocks(self._optimizer, self._trained, index)
-        self.targets, self.mse = self.targets[index], self.mse[index]
-        self.best, self.best_mse = select(self.best, index), self.best_mse[index]
-        self._constants = select(self._constants, index)
+    def deactivate(self, blocks: Tensor) -> bool:
+        """Drop blocks from the computation, with their optimiser states."""
+        leaves = blocks[self._rows]
+        if leaves.any():
+            self._keep(leaves)
+            stays = torch.nonzero(~leaves).flatten()
+            self._trained = keep_blocks(self._optimizer, self._trained, stays)
+            self._rows, self.targets = self._rows[stays], self.targets[stays]
+            self._best, self._constants = select(self._best, stays), select(self._constants, stays)
+        return len(self._rows) == 0
 
     def _forward(self, encoded: Tensor, targets: Tensor) -> tuple[Tensor, Parameters]:
         features = self.model.mlp.features(self._trained, encoded)
@@ -136,59 +141,72 @@ class EagerTrainer:
         return (outputs - targets).square().mean(dim=(1, 2)), readout_parameters
 
     def _remember(self, mse: Tensor, readout_parameters: Parameters) -> None:
-        self.mse = mse
-        better = mse < self.best_mse  # false for NaN: a diverged state is never kept
-        self.best_mse = torch.where(better, mse, self.best_mse)
+        best_mse = self.best_mse[self._rows]
+        better = mse < best_mse  # false for NaN: a diverged state is never kept
+        best_mse = torch.where(better, mse, best_mse)
+        self.mse = self.mse.index_copy(0, self._rows, mse)
+        self.best_mse = self.best_mse.index_copy(0, self._rows, best_mse)
         known = self._trained | readout_parameters
         present = {name: tensor.detach() for name, tensor in known.items()}
-        self.best = where(better, present, self.best or present)
+        self._best = where(better, present, self._best or present)
+
+    def _keep(self, mask: Tensor) -> None:
+        for name, tensor in self._best.items():
+            if name not in self._kept:
+                self._kept[name] = tensor.new_empty(len(self.mse), *tensor.shape[1:])
+            self._kept[name][self._rows[mask]] = tensor[mask]
 
 
-class CompactingTrainer:
-    """A `BlockTrainer` of which `inner` computes the blocks that are still in training."""
+def probe(factory: OptimizerFactory) -> None:
+    """Raise `ValueError` unless two blocks in one tensor move as each of them moves alone."""
+    target = getattr(factory, "func", factory)
+    name = f"optimizer={getattr(target, '__name__', target)}"
+    try:
+        factory([nn.Parameter(torch.zeros(2, 4, 3))])
+    except Exception as error:
+        raise ValueError(
+            f"{name}: cannot be built ({error}); change that setting, leave it "
+            "out with ~optimizer.NAME, or use an element-wise torch.optim class such as adam"
+        ) from error
+    remedy = (
+        f"{name}: blocks are independent, so every number must move by its own gradient alone; "
+        "use an element-wise torch.optim class such as adam, adamw, radam or nadam"
+    )
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 4, 3, generator=generator, dtype=torch.float64)
+    gradients = torch.randn(3, *start.shape, generator=generator, dtype=torch.float64)
+    gradients[:, 1] *= 10  # a norm over both blocks would show
+    try:
+        both = _walk(factory, start, gradients)
+        alone = [_walk(factory, start[b : b + 1], gradients[:, b : b + 1]) for b in range(2)]
+    except Exception as error:  # whatever a foreign optimiser raises is the reason it is refused
+        raise ValueError(f"{remedy} ({type(error).__name__}: {error})") from error
+    moved = torch.cat(alone) - start
+    if not torch.allclose(both - start, moved, rtol=1e-6, atol=1e-6 * float(moved.abs().max())):
+        raise ValueError(remedy)
 
-    def __init__(self, inner: DenseTrainer) -> None:
-        self.inner = inner
-        self.mse, self.best_mse, self.step = inner.mse, inner.best_mse, inner.step
-        self._rows = torch.arange(len(inner.mse), device=inner.mse.device)  # of the inner blocks
-        self._best: Parameters = {}  # of the blocks that have left
 
-    @property
-    def best(self) -> Parameters:
-        """The best state of every block."""
-        if not self._best:
-            return self.inner.best
-        self._keep_best(torch.ones_like(self._rows, dtype=torch.bool))
-        return dict(self._best)
+def _walk(factory: OptimizerFactory, start: Tensor, gradients: Tensor) -> Tensor:
+    parameter = nn.Parameter(start.clone())
+    optimizer = factory([parameter])
+    for gradient in gradients:
+        parameter.grad = gradient.clone()
+        optimizer.step()
+    return parameter.detach()
 
-    def advance(self, n_steps: int) -> None:
-        """Train the inner blocks."""
-        self.inner.advance(n_steps)
-        self.step += n_steps
-        self._copy_errors()
 
-    def evaluate(self) -> None:
-        """Measure the inner blocks."""
-        self.inner.evaluate()
-        self._copy_errors()
+def keep_blocks(
+    optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter], index: Tensor
+) -> dict[str, nn.Parameter]:
+    """Drop all blocks but `index` from parameters and from the optimiser's state of their shape.
 
-    def deactivate(self, blocks: Tensor) -> bool:
-        """Compact the inner blocks to those that stay."""
-        leaves = blocks[self._rows]
-        if leaves.any():
-            self._keep_best(leaves)
-            stays = torch.nonzero(~leaves).flatten()
-            self._rows = self._rows[stays]
-            self.inner.compact(stays)
-        return len(self._rows) == 0
-
-    def _copy_errors(self) -> None:
-        self.mse = self.mse.index_copy(0, self._rows, self.inner.mse)
-        self.best_mse = self.best_mse.index_copy(0, self._rows, self.inner.best_mse)
-
-    def _keep_best(self, inner_blocks: Tensor) -> None:
-        """Copy the best states of a mask of inner blocks."""
-        for name, tensor in self.inner.best.items():
-            if name not in self._best:
-                self._best[name] = tensor.new_empty(len(self.mse), *tensor.shape[1:])
-            self._best[name][self._rows[inner_blocks]] = tensor[inner_blocks]
+    Returns the new parameters, which the optimiser trains from then on.
+    """
+    kept = {name: nn.Parameter(old.detach()[index]) for name, old in parameters.items()}
+    for name, old in parameters.items():
+        optimizer.state[kept[name]] = {
+            key: value[index] if getattr(value, "shape", None) == old.shape else value
+            for key, value in optimizer.state.pop(old, {}).items()
+        }
+    optimizer.param_groups[0]["params"] = list(kept.values())
+    return kept

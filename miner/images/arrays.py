@@ -1,20 +1,22 @@
-"""NumPy and Zarr arrays as images."""
+"""Images in NumPy, Zarr and OpenEXR files."""
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.pixel_format import OpenedFile, decoding, pixel_type
+from miner.images.pixel_format import OpenedFile, decoding, new_array, pixel_type
 from miner.signals.regions import Region, sides_of, slices, tiles
 from miner.signals.scratch import ArrayLike, NpyFile, Scratch
 from miner.support.errors import ImageError
 
-NPY_MAGIC = b"\x93NUMPY"
+NPY_MAGIC, EXR_MAGIC = b"\x93NUMPY", b"\x76\x2f\x31\x01"
 _MAX_PLANES = 4  # so many along the first axis are channels, if the last axis is longer
 _MAX_CHUNK_BYTES = 2**28  # a chunk is decoded whole
 _CODECS = {
@@ -22,6 +24,9 @@ _CODECS = {
     *("lz4", "lzma", "zlib", "zstd", "bytes", "endian", "transpose", "sharding_indexed"),
     *("delta", "shuffle", "bitround", "fixedscaleoffset", "quantize", "packbits", "astype"),
 }
+_DEEP, _MULTIPART = 0x800, 0x1000  # flags of the version field of OpenEXR
+_BAND_ROWS, _BAND_VALUES = 256, 2**24  # no compression of OpenEXR joins more rows
+_ORDER = "RGBYAXZUVW"  # as in RGBA, YA, XYZ
 
 
 def is_channels_first(shape: tuple[int, ...]) -> bool:
@@ -129,3 +134,57 @@ def _codecs(metadata: Mapping[str, Any]) -> Iterator[str]:
         for codec in metadata.get(key) or ():
             yield str(codec["id"] if key == "filters" else codec["name"])
             yield from _codecs(codec.get("configuration") or {})
+
+
+def open_exr(file: Path) -> OpenedFile:
+    """Read the header of a file's first part: all channels of the data window, as float32.
+
+    R, G, B, A or Y come first, then the others, layer by layer and by their names.
+    """
+    import OpenEXR
+
+    with file.open("rb") as stream:
+        flags = int.from_bytes(stream.read(8)[4:], "little")
+    if flags & _DEEP:
+        raise ImageError("holds deep samples, not pixels: flatten it and export it again")
+    # not InputFile.header, which crashes on attribute names in no encoding; the path of a
+    # descriptor, as File reads all of a stream and wants names in UTF-8
+    with (
+        decoding(),
+        file.open("rb") as stream,
+        OpenEXR.File(f"/dev/fd/{stream.fileno()}", header_only=True) as opened,
+    ):
+        header = opened.header()
+        (left, top), (right, bottom) = np.array(header["dataWindow"]).tolist()
+        names = sorted((channel.name for channel in header["channels"]), key=_rank)
+        samplings = {(channel.xSampling, channel.ySampling) for channel in header["channels"]}
+    if samplings - {(1, 1)}:
+        raise ImageError("has channels of different sizes: export it again as full RGB")
+    sides = (bottom - top + 1, right - left + 1)
+    load = partial(_load_exr, file, names, top, sides[1])
+    remarks = ("has several parts: only the first is read",) if flags & _MULTIPART else ()
+    return OpenedFile(file.stem, sides, len(names), "float32", load, remarks=remarks)
+
+
+def _rank(name: str) -> tuple[str, int, str]:
+    layer, _, last = name.rpartition(".")
+    return layer, _ORDER.find(last) if last and last in _ORDER else len(_ORDER), last
+
+
+def _load_exr(
+    file: Path, names: list[str], first_row: int, width: int, box: Region, scratch: Scratch
+) -> ArrayLike:
+    import Imath
+    import OpenEXR
+
+    array = new_array(scratch, "image", (*sides_of(box), len(names)), np.float32)
+    kind = Imath.PixelType(Imath.PixelType.FLOAT)
+    (top, bottom), (left, right) = box
+    step = max(1, min(_BAND_ROWS, _BAND_VALUES // (width * len(names))))
+    with decoding(), file.open("rb") as stream, closing(OpenEXR.InputFile(stream)) as opened:
+        for row in range(top, bottom, step):
+            end = min(row + step, bottom)
+            planes = opened.channels(names, kind, first_row + row, first_row + end - 1)
+            band = [np.frombuffer(plane, np.float32).reshape(-1, width) for plane in planes]
+            array[row - top : end - top, :] = np.stack(band, axis=-1)[:, left:right]
+    return array

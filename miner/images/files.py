@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.arrays import NPY_MAGIC, is_zarr, open_array, open_npy, open_zarr
-from miner.images.exr import EXR_MAGIC, open_exr
+from miner.images import arrays
 from miner.images.pixel_format import OpenedFile, errors_about
 from miner.images.vips import TIFF_MAGICS, open_tiff, open_vips_file
 from miner.support.errors import ImageError
@@ -42,7 +41,7 @@ def find_file(path: str) -> Path:
             raise ImageError("is a URL: only local files are read; download it first")
         if not file.exists():
             raise ImageError(f"does not exist: {_suggest(file)}")
-        if is_zarr(file):
+        if arrays.is_zarr(file):
             return file
         if file.is_dir():
             remedy = "give the path of one image file, or -m to fit every image in it"
@@ -71,17 +70,17 @@ def open_file(path: str) -> OpenedFile:
     """Read the header of a file, Zarr folder, or `sample:NAME`; `ImageError` if it is no image."""
     if path.startswith(SAMPLE_PREFIX):
         name = path.removeprefix(SAMPLE_PREFIX)
-        return open_array(name, np.atleast_3d(load_sample(name)))
+        return arrays.open_array(name, np.atleast_3d(load_sample(name)))
     file = find_file(path)
     with errors_about(repr(path)):
         if file.is_dir():
-            return open_zarr(file)
+            return arrays.open_zarr(file)
         with file.open("rb") as stream:
-            magic = stream.read(len(NPY_MAGIC))
-        if magic == NPY_MAGIC:
-            return open_npy(file)
-        if magic.startswith(EXR_MAGIC):
-            return open_exr(file)
+            magic = stream.read(len(arrays.NPY_MAGIC))
+        if magic == arrays.NPY_MAGIC:
+            return arrays.open_npy(file)
+        if magic.startswith(arrays.EXR_MAGIC):
+            return arrays.open_exr(file)
         if magic.startswith(TIFF_MAGICS):
             return open_tiff(file)
         return open_vips_file(file)

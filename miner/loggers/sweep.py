@@ -46,7 +46,6 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
 
         counts = {"finished": 0, "failed": 0} | Counter(result.status for result in results)
         group = settings.group or sweep_name(folder)
-        filed = {"project": settings.project, "group": group, "offline": settings.offline}
-        filed["init_timeout_s"] = settings.init_timeout_s
-        log_comparison(folder, *table(comparison), counts, **filed)
+        given = {name: settings[name] for name in ("project", "offline", "init_timeout_s")}
+        log_comparison(folder, *table(comparison), counts, group=group, **given)
     return all(result.status == "finished" for result in planned)

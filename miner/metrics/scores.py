@@ -55,8 +55,6 @@ class TileMetrics:
     """Sums over the tiles of an image, each of which is added once, in float64."""
 
     def __init__(self, sides: Sequence[int], n_channels: int, patch_size: int) -> None:
-        if patch_size < 1:
-            raise ValueError(f"patch_size={patch_size}: a patch needs at least 1 pixel a side")
         self._sides, self._n_channels = tuple(sides), n_channels
         self._n_pixels = math.prod(sides)
         self._at_seam = [_faces_a_patch(side, patch_size) for side in sides]

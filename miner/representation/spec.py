@@ -13,8 +13,7 @@ from miner.models.activations import Activation
 from miner.models.encodings import Encoding
 from miner.models.heads import Head
 from miner.models.network import BlockMLP, BlockNetwork
-from miner.pyramids.pyramid import Pyramid
-from miner.pyramids.resample import half
+from miner.pyramids.pyramid import Pyramid, half
 from miner.representation.components import build, describe, from_fields, parse, shorten
 from miner.representation.storage import Storage
 from miner.signals.grid import PatchGrid

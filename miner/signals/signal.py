@@ -37,9 +37,10 @@ class WritableSignal(Signal):
 
 
 class ArraySignal(WritableSignal):
-    """A signal in a float32 array `(C, *S)`, in memory, in a file or on the device."""
+    """A signal in a float32 array `(C, *S)`: in memory, in a file, or a tensor on its device."""
 
     def __init__(self, array: WritableArray | Tensor, device: torch.device = CPU) -> None:
+        device = array.device if isinstance(array, Tensor) else device
         super().__init__(array.shape[0], array.shape[1:], device)
         self._array = array
 
@@ -52,13 +53,6 @@ class ArraySignal(WritableSignal):
         """Copy the values, downloaded unless the array is a tensor."""
         source: Any = values if isinstance(self._array, Tensor) else values.cpu().numpy()
         self._array[(slice(None), *slices(region))] = source
-
-
-class TensorSignal(ArraySignal):
-    """A signal in a tensor `(C, *S)`, on any device."""
-
-    def __init__(self, values: Tensor) -> None:
-        super().__init__(values, values.device)
 
 
 class SourceSignal(Signal):

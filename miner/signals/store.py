@@ -14,14 +14,7 @@ from torch import Tensor
 
 from miner.signals.regions import TILE_SIDE, Region, sides_of, slices, tiles
 from miner.signals.scratch import TILE, Scratch, n_bytes
-from miner.signals.signal import (
-    ArraySignal,
-    Signal,
-    SourceSignal,
-    TensorSignal,
-    WritableSignal,
-    prefetch,
-)
+from miner.signals.signal import ArraySignal, Signal, SourceSignal, WritableSignal, prefetch
 from miner.support.files import TIMEOUT_S, atomic_write, wait_for_file
 
 HELD_ON_DEVICE = 2**31  # bytes of signals that a GPU's memory may hold at once
@@ -74,7 +67,7 @@ class LocalSignalStore(SignalStore):
         if not self._fits(shape):
             return ArraySignal(self.scratch.array(name, shape, np.float32), self.device)
         self._held[name] = n_bytes(shape, np.float32)
-        return TensorSignal(torch.empty(shape, device=self.device))
+        return ArraySignal(torch.empty(shape, device=self.device))
 
     def remove(self, name: str) -> None:
         """Free the memory or the disk space."""

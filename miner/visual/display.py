@@ -106,8 +106,6 @@ class Preview:
     """
 
     def __init__(self, sides: tuple[int, ...], n_channels: int, side: int = _PREVIEW_SIDE) -> None:
-        if len(sides) != 2 or min(sides) < 1 or side < 1:
-            raise ValueError(f"sides={sides} within {side}: give a height and a width, 1 or more")
         self.factor = 1
         while math.ceil(max(sides) / self.factor) > side and self.factor < TILE_SIDE:
             self.factor *= 2

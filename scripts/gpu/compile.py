@@ -26,8 +26,8 @@ from rows import ROOT, Value, append_row, provenance
 
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout
 from miner.kernels.ops import NetworkNumbers
-from miner.kernels.triton.layout import Layout, Program
 from miner.kernels.triton.programs import render_blocks, train_blocks
+from miner.kernels.triton.trainer import Layout, Program
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Siren
 from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP, BlockNetwork

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from miner.engine.evaluation import Evaluation, evaluate, level_preview
 from miner.metrics.scores import psnr_db, squared_error
-from miner.pyramids.resample import reduce
+from miner.pyramids.pyramid import reduce
 from miner.signals.regions import Region, slices
 from miner.signals.signal import CPU, ArraySignal
 from miner.visual.display import to_display

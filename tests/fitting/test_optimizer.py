@@ -7,7 +7,7 @@ import torch
 from block_problems import noise
 from torch import Tensor, nn
 
-from miner.fitting.optimizer import OptimizerFactory, keep_blocks, probe
+from miner.fitting.steps import OptimizerFactory, keep_blocks, probe
 
 OPTIMIZERS = {
     "Adam": partial(torch.optim.Adam, lr=2e-2),

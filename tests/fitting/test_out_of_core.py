@@ -12,8 +12,7 @@ from miner.fitting.chunk import gather
 from miner.fitting.initialization import SharedWeights
 from miner.fitting.pyramid_fit import fit_pyramid
 from miner.kernels.backend import CompiledBackend
-from miner.pyramids.pyramid import GaussianPyramid
-from miner.pyramids.resample import reduce
+from miner.pyramids.pyramid import GaussianPyramid, reduce
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import whole
 from miner.signals.scratch import Scratch

@@ -12,8 +12,7 @@ from whole_fits import RAGGED, SINGLE, Watched, block_errors, mse, smooth
 from miner.fitting.capacity import Capacity
 from miner.fitting.readout import LearnedReadout
 from miner.models.network import select
-from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.pyramids.resample import expand
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid, expand
 from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
 from miner.signals.grid import coordinates

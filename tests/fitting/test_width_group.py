@@ -12,19 +12,18 @@ from whole_fits import Wrapped, smooth
 
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.block_fit import BlockFit
-from miner.fitting.chunk import Patches
+from miner.fitting.chunk import Patches, WidthGroup
 from miner.fitting.device import ComputeDevice
 from miner.fitting.pyramid_fit import make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
 from miner.fitting.steps import BlockProblem, BlockTrainer
-from miner.fitting.width_group import WidthGroup
 from miner.images import PixelFormat
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Siren
 from miner.models.network import select
 from miner.pyramids.pyramid import GaussianPyramid
-from miner.representation.render import ShardIndex
+from miner.representation.representation import ShardIndex
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
 HIGH = [(ClosedFormReadout(), 0.2), (LearnedReadout(), 5.0)]  # rates of which a tenth is well

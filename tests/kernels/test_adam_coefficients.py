@@ -9,7 +9,7 @@ from kernel_problems import kind_with
 from torch import Tensor, nn
 
 from miner.fitting.criteria import ConstantSchedule, CosineSchedule, ExponentialSchedule, Schedule
-from miner.fitting.optimizer import OptimizerFactory
+from miner.fitting.steps import OptimizerFactory
 from miner.kernels.ops import UnsupportedError, adam_coefficients, check_formulas
 from miner.models.activations import Sine
 

@@ -9,7 +9,8 @@ from kernel_problems import KINDS
 
 from miner.fitting.initialization import pixel_subset
 from miner.kernels.ops import UnsupportedError
-from miner.kernels.triton.layout import PART, Layout, drawn_pixels, pixel_order
+from miner.kernels.triton.math import PART
+from miner.kernels.triton.trainer import Layout, drawn_pixels, pixel_order
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -19,7 +20,7 @@ def test_parameters_come_back_from_their_rows(kind: Kind) -> None:
     parameters = {name: torch.rand(3, *shape) + 1 for name, shape in network.shapes().items()}
     rows = layout.rows(parameters)
     torch.testing.assert_close(layout.parameters(rows), parameters, rtol=0, atol=0)
-    assert rows.shape[1] % PART == 0
+    assert rows.shape[1] % PART.value == 0
     assert int((rows != 0).sum()) == 3 * sum(t[0].numel() for t in parameters.values())
 
 

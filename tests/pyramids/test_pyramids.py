@@ -6,8 +6,7 @@ from fake_device import FAKE, FakeDevice, values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.pyramids.resample import half
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid, half
 
 PYRAMIDS = [GaussianPyramid(), LaplacianPyramid()]
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from random_regions import regions
 from torch import Tensor
 
-from miner.pyramids.resample import ExpandedSignal, expand, half, reduce, zero_signal
+from miner.pyramids.pyramid import ExpandedSignal, expand, half, reduce, zero_signal
 from miner.signals.regions import slices
-from miner.signals.signal import CPU, ArraySignal, TensorSignal
+from miner.signals.signal import CPU, ArraySignal
 
 SIDES = st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple)
 UNIT = st.floats(-1, 1, width=32)
@@ -87,7 +87,7 @@ def test_prediction_of_a_region_is_a_crop_of_the_whole(
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "reduce": reduce,
     "expand": lambda signal: expand(signal, (41, 68)),
-    "predict": lambda coarser: ExpandedSignal(TensorSignal(coarser), (41, 68)).read(
+    "predict": lambda coarser: ExpandedSignal(ArraySignal(coarser), (41, 68)).read(
         ((5, 30), (11, 68))
     ),
 }

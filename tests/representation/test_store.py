@@ -10,7 +10,7 @@ from thread_ranks import ThreadRank, in_threads
 
 from miner.engine.module import refuse_differences
 from miner.representation import MANIFEST, load, read_manifest
-from miner.representation.render import ShardIndex
+from miner.representation.representation import ShardIndex
 from miner.representation.store import FolderStore, ShardFolder
 from miner.support.errors import ConfigError, RepresentationError
 

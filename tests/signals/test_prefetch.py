@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from miner.signals.regions import Region, tiles
-from miner.signals.signal import TensorSignal, prefetch
+from miner.signals.signal import ArraySignal, prefetch
 
 REGIONS = list(tiles((20, 30), 7))
 
 
-class Watched(TensorSignal):
+class Watched(ArraySignal):
     """Counts the regions that were read, and fails at one of them."""
 
     def __init__(self, fails_at: Region | None = None) -> None:

@@ -1,6 +1,7 @@
 """Signals read in parts are the signals read whole; on a device they have the bits of the CPU."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import sides_of, slices, whole
 from miner.signals.scratch import Scratch
-from miner.signals.signal import CPU, ArraySignal, Signal, SourceSignal, TensorSignal
+from miner.signals.signal import CPU, ArraySignal, Signal, SourceSignal
 from miner.signals.store import LocalSignalStore
 
 GRID = PatchGrid((21, 34), 8)
@@ -43,7 +44,7 @@ def test_a_region_that_is_written_is_read(data: st.DataObject, sides: tuple[int,
 
 
 @pytest.mark.parametrize(
-    "signal", [TensorSignal(torch.ones(1, 4, 4)), ArraySignal(torch.ones(1, 4, 4).numpy())]
+    "signal", [ArraySignal(torch.ones(1, 4, 4)), ArraySignal(torch.ones(1, 4, 4).numpy())]
 )
 def test_values_are_read_as_a_copy(signal: Signal) -> None:
     signal.read(((0, 4), (0, 4))).zero_()
@@ -82,22 +83,24 @@ def test_what_is_written_on_the_device_is_read_there(held_bytes: int) -> None:
     assert torch.equal(values(found), noise()[(slice(None), *slices(REGION))])
 
 
-def test_signals_are_held_while_they_fit() -> None:
-    def kinds(*names: str) -> list[type]:
-        return [type(store.new(name, 1, (5, 5))) for name in names]  # of 100 bytes each
+def test_signals_are_held_while_they_fit(tmp_path: Path) -> None:
+    def held(*names: str) -> list[bool]:
+        for name in names:
+            store.new(name, 1, (5, 5))  # of 100 bytes each
+        return [not (tmp_path / f"{name}.npy").exists() for name in names]
 
     with FakeDevice():
-        store = LocalSignalStore(FAKE, Scratch(None), held_bytes=250)
-        assert kinds("a", "b", "c") == [TensorSignal, TensorSignal, ArraySignal]
+        store = LocalSignalStore(FAKE, Scratch(tmp_path), held_bytes=250)
+        assert held("a", "b", "c") == [True, True, False]
         store.remove("c")  # which is not on the device
-        assert kinds("d") == [ArraySignal]
+        assert held("d") == [False]
         store.remove("a")
-        assert kinds("e", "f") == [TensorSignal, ArraySignal]
-    store = LocalSignalStore(CPU, Scratch(None))
-    assert kinds("a") == [ArraySignal]
+        assert held("e", "f") == [True, False]
+    store = LocalSignalStore(CPU, Scratch(tmp_path))
+    assert held("g") == [False]
 
 
-@pytest.mark.parametrize(("held_bytes", "kind"), [(0, SourceSignal), (2**20, TensorSignal)])
+@pytest.mark.parametrize(("held_bytes", "kind"), [(0, SourceSignal), (2**20, ArraySignal)])
 def test_an_image_is_copied_to_the_device_if_it_fits(held_bytes: int, kind: type) -> None:
     image = ArraySignal(noise().numpy())
     with FakeDevice():

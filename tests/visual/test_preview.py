@@ -39,9 +39,3 @@ def test_factor_is_the_least_power_of_two_up_to_a_tile(sides: tuple[int, int], f
     preview = Preview(sides, 1)
     assert preview.factor == factor
     assert preview.pixels.shape == (1, *(-(-length // factor) for length in sides))
-
-
-@pytest.mark.parametrize("sides", [(0, 4), (4,), (4, 4, 4)])
-def test_sides_of_no_image_are_rejected(sides: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="give a height and a width"):
-        Preview(sides, 1)

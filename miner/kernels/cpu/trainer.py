@@ -13,8 +13,7 @@ from torch import Tensor
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.steps import BlockProblem, StepSettings
 from miner.kernels.cpu.compiler import CompilerError, build
-from miner.kernels.ops import NetworkNumbers, UnsupportedError
-from miner.kernels.rows import RowLayout, RowTrainer
+from miner.kernels.ops import NetworkNumbers, RowLayout, RowTrainer, UnsupportedError
 from miner.models.network import BlockNetwork, Parameters
 
 SOURCE = Path(__file__).with_name("block_step.c")

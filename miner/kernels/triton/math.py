@@ -3,12 +3,10 @@
 import triton
 import triton.language as tl
 
-from miner.kernels.triton.layout import PART as _PART
-
 # In the order of ACTIVATIONS and HEADS in kernels/ops.py.
 GAUSSIAN, SINE, SIREN, RELU, GABOR, FINER = (tl.constexpr(n) for n in range(6))
 LINEAR, SIGMOID, SCALED_SINE = (tl.constexpr(n) for n in range(3))
-PART = tl.constexpr(_PART)
+PART = tl.constexpr(256)  # numbers of a row that are moved at once
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""The Triton programs that train and render blocks. `S` is the `Program` of layout.py."""
+"""The Triton programs that train and render blocks. `S` is the `Program` of trainer.py."""
 
 from collections import namedtuple
 

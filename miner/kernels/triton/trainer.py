@@ -1,20 +1,122 @@
 """The Triton twin of `EagerTrainer`: a program for each block, and nothing waits for the device."""
 
 from threading import Lock
+from typing import NamedTuple
 
 import torch
+import triton
+import triton.language as tl
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from triton.runtime.errors import OutOfResources
 
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.steps import BlockProblem, StepSettings
-from miner.kernels.ops import NetworkNumbers, UnsupportedError
-from miner.kernels.rows import RowTrainer
-from miner.kernels.triton.layout import Layout, drawn_pixels, pixel_order
+from miner.kernels.ops import NetworkNumbers, RowLayout, RowTrainer, UnsupportedError
+from miner.kernels.triton.math import PART
 from miner.kernels.triton.programs import render_blocks, train_blocks
+from miner.models.heads import AMPLITUDE, WEIGHT
 from miner.models.network import BlockNetwork, Parameters
 
 _LAUNCHING = Lock()  # a program is compiled by its first launch: by one thread at a time
+_MIN_SIDE, _MAX_SIDE = 16, 64  # of a product on tensor cores; larger ones do not fit the registers
+_MAX_DEPTH = 4
+
+
+class Program(NamedTuple):
+    """What a program is compiled for: classes by number, padded sides, offsets in a row."""
+
+    activation: tl.constexpr
+    head: tl.constexpr
+    depth: tl.constexpr
+    inputs: tl.constexpr
+    width: tl.constexpr
+    channels: tl.constexpr
+    n_numbers: tl.constexpr  # trained numbers of a layer's activation
+    biases_at: tl.constexpr
+    numbers_at: tl.constexpr
+    readout_at: tl.constexpr
+    amplitude_at: tl.constexpr  # the length, if there is none
+    length: tl.constexpr
+    tile: tl.constexpr  # pixels that are processed at once
+    solved: tl.constexpr  # whether the readout has a closed form
+    log_loss: tl.constexpr
+    draws: tl.constexpr  # whether a step sees some pixels only
+    whole: tl.constexpr  # whether all tiles are full
+
+
+class Layout(RowLayout):
+    """A row: weights of all layers, their biases, the activation's numbers, then the readout.
+
+    Sides are padded to powers of two. Readout and amplitude, where updates may end, start at a
+    whole `PART`.
+    """
+
+    def __init__(self, network: BlockNetwork) -> None:
+        """Lay out the blocks of a level; an `UnsupportedError` if a side is too large."""
+        mlp = network.mlp
+        sides = {
+            "the encoding's outputs": mlp.encoding.n_outputs(mlp.n_axes),
+            "model.width": mlp.width,
+            "the image's channels": network.n_channels,
+        }
+        for name, side in sides.items():
+            if side > _MAX_SIDE:
+                raise UnsupportedError(f"{name}={side}: more than {_MAX_SIDE} do not fit a program")
+        if mlp.depth > _MAX_DEPTH:
+            raise UnsupportedError(f"model.depth={mlp.depth}: more than {_MAX_DEPTH} do not fit")
+        super().__init__(network, _order, _padded, PART.value)
+        self._sides = [_padded(side) for side in sides.values()]
+        self._width = _padded(mlp.width)
+        # Tensor cores of Hopper take 64 pixels or more from shared memory, but the widest networks
+        # leave no registers for so many: scripts/gpu/compile.py.
+        self._max_tile, n_warps = (64, 4) if self._width < 64 else (32, 8)
+        self.options = {"num_warps": n_warps, "num_stages": 1}
+        self.readout_at = self.offsets[WEIGHT]
+
+    def tile(self, n_pixels: int) -> int:
+        """How many of a block's pixels a program processes at once."""
+        return min(self._max_tile, _padded(n_pixels))
+
+    def program(self, network: NetworkNumbers, tile: int, **variant: bool) -> Program:
+        """What the programs of these blocks are compiled for; all of a `variant` is false."""
+        biases_at = self.offsets["hidden.0.bias"]
+        values = (
+            *(network.activation, network.head, network.depth, *self._sides),
+            sum(name.startswith("hidden.0.") for name in self.shapes) - 2,
+            *(biases_at, biases_at + network.depth * self._width, self.readout_at),
+            *(self.offsets.get(AMPLITUDE, self.length), self.length, tile, network.solved),
+            *(variant.get(name, False) for name in ("log_loss", "draws", "whole")),
+        )
+        return Program(*map(tl.constexpr, values))
+
+
+def pixel_order(n_pixels: int, tile: int, device: torch.device) -> Tensor:
+    """An order `(P,)` whose first tile has pixels from all over the patch."""
+    pixels = torch.arange(n_pixels, device=device)
+    return (pixels % -(-n_pixels // tile)).argsort(stable=True)
+
+
+def drawn_pixels(order: Tensor, settings: StepSettings) -> tuple[Tensor, Tensor] | None:
+    """Positions in `order` of each step's pixels, `(steps, n)`, and their number; None: all."""
+    n_pixels = len(order)
+    if not settings.draws_pixels(n_pixels):
+        return None
+    position = order.cpu().argsort().to(torch.int32)
+    drawn = [position[settings.pixels(step, n_pixels)] for step in range(settings.n_steps)]
+    counts = torch.tensor([len(pixels) for pixels in drawn], dtype=torch.int32)
+    return pad_sequence(drawn, batch_first=True).to(order.device), counts.to(order.device)
+
+
+def _order(name: str) -> int:
+    """Parts of a row: weights, biases, the activation's numbers, readout, amplitude."""
+    if name.startswith("readout."):
+        return 4 if name == AMPLITUDE else 3
+    return {"weight": 0, "bias": 1}.get(name.rpartition(".")[2], 2)
+
+
+def _padded(side: int) -> int:
+    return max(_MIN_SIDE, int(triton.next_power_of_2(side)))
 
 
 class TritonTrainer(RowTrainer):
