@@ -1,11 +1,10 @@
-"""MINER in a notebook: fit an array without a command line, a folder or Lightning."""
+"""MINER in a notebook: fit an array without a command line or a folder."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
@@ -15,24 +14,34 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda
-from miner.config.schema import check_config, check_lists, refuse_old_name
-from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
+from miner.config.renamed import refuse_old_name
+from miner.config.schema import check_config, check_lists
 from miner.images import PixelFormat
 from miner.representation import Representation
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal
-from miner.signals.store import LocalSignalStore
 from miner.support.errors import ConfigError
 
-_GROUPS_WITHOUT_EFFECT = ("image", "logger", "objective", "pictures", "resume", "trainer")
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
+
+_GROUPS_WITHOUT_EFFECT = (
+    *("extras", "image", "logger", "objective", "paths", "resume", "tags", "task_name", "trainer"),
+)
 
 
-def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> Representation:
+def fit(
+    array: ArrayLike,
+    *,
+    device: str = "cpu",
+    callbacks: Sequence["Callback"] = (),
+    **settings: Any,
+) -> Representation:
     """Fit an array and keep the representation in memory.
 
     Takes `(C, *S)` values in [0, 1] with 2 or 3 spatial axes; an image `(H, W)` may leave out the
-    channel. `device` is cpu or cuda. Settings have the names of `conf/`: a group's option as a
-    string, fields as a mapping or by their whole name.
+    channel. `device` is cpu, cuda or cuda:N, and `callbacks` are Lightning's. Settings have the
+    names of `conf/`: a group's option as a string, fields as a mapping or by their whole name.
 
         miner.fit(image, pyramid="gaussian", fitting={"max_steps": 100}, patch_size=16)
         miner.fit(image, optimizer="radam", **{"optimizer.lr": 0.01})
@@ -45,10 +54,19 @@ def fit(array: ArrayLike, *, device: str = "cpu", **settings: Any) -> Representa
     n_channels, *sides = signal.shape
     config = compose_settings(settings)
     built = build_settings(config)
-    check_lists(check_config(config), built.pyramid.levels_for(tuple(sides), built.patch_size))
-    spec = make_spec(tuple(sides), PixelFormat.of_values("float32", n_channels), built)
-    signal_store = LocalSignalStore(_device(device), Scratch(None))
-    return fit_pyramid(PyramidFit(ArraySignal(signal), spec, built, signal_store))
+    n_levels = built.pyramid.levels_for(tuple(sides), built.patch_size)
+    check_lists(check_config(config), n_levels)
+    config.trainer.update(_device(device))
+    from miner.engine.data import SignalData, Source  # Lightning takes seconds
+    from miner.engine.module import MinerModule
+    from miner.engine.trainer import fit_on_all_ranks, make_trainer, quiet_lightning
+
+    source = Source(ArraySignal(signal), PixelFormat.of_values("float32", n_channels))
+    module = MinerModule()
+    with quiet_lightning():
+        trainer = make_trainer(n_levels, config.trainer, callbacks)
+        fit_on_all_ranks(trainer, module, SignalData(lambda: source, built, Scratch(None)))
+    return module.representation
 
 
 def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
@@ -98,12 +116,15 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
-def _device(name: str) -> torch.device:
-    if name.partition(":")[0] not in ("cpu", "cuda"):
-        raise ConfigError(f"device={name}: must be cpu or cuda")
-    if name.startswith("cuda"):
+def _device(name: str) -> dict[str, Any]:
+    """The Trainer's arguments that select a device."""
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (index or "0").isdecimal():
+        raise ConfigError(f"device={name}: must be cpu or cuda, or cuda:1 for the second")
+    if kind == "cuda":
         check_cuda(f"device={name}", "device='cpu'")
-    return torch.device(name)
+    devices = [int(index)] if index and kind == "cuda" else 1
+    return {"accelerator": kind, "devices": devices, "enable_progress_bar": False}
 
 
 def _signal(array: ArrayLike) -> NDArray[np.float32]:

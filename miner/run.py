@@ -8,12 +8,21 @@ import os
 import shlex
 import signal
 import sys
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
+from rich import get_console
 
-from miner.cli.arguments import as_launched, expand_folders, quote_paths, refuse_arguments
+from miner.cli.arguments import (
+    as_launched,
+    expand_arguments,
+    expand_folders,
+    quote_paths,
+    refuse_arguments,
+)
 from miner.cli.checks import exit_on_error
+from miner.cli.help import config_tree, help_text
 from miner.cli.resume import resume_arguments
 from miner.config.build import CONF_FOLDER
 from miner.config.job import current_job
@@ -28,6 +37,8 @@ def _task(config: DictConfig) -> float | None:
     from miner.support.errors import UserError
 
     job = current_job(config)
+    if config.extras.print_config and job.sweep is None and job.rank.is_first:
+        get_console().print(config_tree(config))
     if job.sweep is not None:
         return run_in_sweep(config, job)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's Ctrl-C
@@ -46,13 +57,19 @@ def _task(config: DictConfig) -> float | None:
 def main() -> None:
     """Run the command with the arguments of this process."""
     prepare()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it refuses, and prints nothing itself
     logging.raiseExceptions = False  # a log file on a full disk is no reason to say so many times
     try:
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            named = (one.partition("=") for one in sys.argv[1:])
+            print(help_text([Path(path) for flag, _, path in named if flag == "--config-dir"]))
+            return
         with exit_on_error():
-            refuse_arguments(sys.argv[1:])
-            arguments = resume_arguments(as_launched(sys.argv[1:]))
+            arguments = expand_arguments(sys.argv[1:])
+            refuse_arguments(arguments)
+            arguments = resume_arguments(as_launched(arguments))
             sys.argv[1:] = quote_paths(expand_folders(arguments))
-        _task()
+            _task()
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None

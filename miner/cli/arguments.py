@@ -11,14 +11,18 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from miner.config.build import CONF_FOLDER
-from miner.config.schema import refuse_old_name
+from miner.cli.help import default_options, option_files
+from miner.config.renamed import refuse_old_name
 from miner.images import inspect_image
 from miner.images.arrays import is_zarr
 from miner.support.errors import ConfigError, ImageError
 from miner.support.files import expand_home
 
 SWEEP_FLAGS = ("-m", "--multirun", "hydra.mode=MULTIRUN")
+_FLAGS_WITH_VALUE = (
+    *("-c", "--cfg", "-p", "--package", "-i", "--info", "--experimental-rerun"),
+    *("-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
+)
 _IMAGE, _FOLDER = "image.path=", "hydra.run.dir="
 _ANY_SIZE = 2**63  # the checks refuse images that are too large
 _PLUGINS = {  # an argument: Hydra's plug-in, and the extra that installs it
@@ -35,17 +39,53 @@ def is_sweep(arguments: Sequence[str]) -> bool:
     return any(argument in SWEEP_FLAGS for argument in arguments)
 
 
+def expand_arguments(arguments: Sequence[str]) -> list[str]:
+    """Arguments in full: `photo.jpg` as `image.path=photo.jpg`, `logger=null` as `logger=none`.
+
+    An argument without `=` that exists is an image. Raises `ConfigError` for several in one run.
+    """
+    pairs = zip(("", *arguments), arguments, strict=False)
+    paths = [one for flag, one in pairs if flag not in _FLAGS_WITH_VALUE and _is_path(one)]
+    if not paths:
+        return [_without_null(argument) for argument in arguments]
+    if len(paths) > 1 and not is_sweep(arguments):
+        raise ConfigError(f"{' '.join(paths)}: a run fits one image; add -m for a sweep over all")
+    index = arguments.index(paths[0])
+    others = [*arguments[:index], *(one for one in arguments[index:] if one not in paths)]
+    image = _IMAGE + (paths[0] if len(paths) == 1 else ",".join(map(quote, paths)))
+    return [_without_null(one) for one in (*others[:index], image, *others[index:])]
+
+
+def _is_path(argument: str) -> bool:
+    return "=" not in argument and not argument.startswith("-") and _exists(argument)
+
+
+def _without_null(argument: str) -> str:
+    """Write null as `none` in groups with such an option, and in those without a default as `[]`.
+
+    Hydra takes neither null for a group nor, in a sweep, an empty list for one that code expects.
+    """
+    name, _, value = argument.partition("=")
+    defaults = default_options()
+    if name not in defaults:
+        return argument
+    nothing = "none" if "none" in option_files(name) else "null" if defaults[name] else "[]"
+    values = (nothing if one.lower() in ("null", "[]") else one for one in value.split(","))
+    return f"{name}={','.join(values)}"
+
+
 def refuse_arguments(arguments: Sequence[str]) -> None:
     """Refuse, by a `ConfigError`, what Hydra would answer with a traceback or without a remedy."""
-    groups = {folder.name: folder for folder in CONF_FOLDER.iterdir() if folder.is_dir()}
+    groups = default_options()
     for argument in arguments:
         if not _is_utf8(argument):
             raise ConfigError(f"{argument!r}: is not UTF-8; rename the file")
         name, _, value = argument.partition("=")
         refuse_old_name(name.lstrip("+~"), value)
         if name in groups and {"null", "true", "false"} & set(value.lower().split(",")):
-            options = sorted(file.stem for file in groups[name].glob("*.yaml"))
-            raise ConfigError(f"{argument}: must be one of {', '.join(options)}")
+            raise ConfigError(f"{argument}: must be one of {', '.join(option_files(name))}")
+        if name == "image" and {"/", "."} & set(value):
+            raise ConfigError(f"{argument}: is the name of no sample; use {_IMAGE}{value}")
         plugin, extra = _PLUGINS.get(argument, ("", ""))
         if plugin and importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}") is None:
             raise ConfigError(f"{argument}: is not installed; pip install -e '.[{extra}]'")

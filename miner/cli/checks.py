@@ -14,8 +14,15 @@ from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig, OmegaConf
 
+from miner.cli.names import REFUSED_BY_HYDRA, explain
 from miner.cli.resume import check_unchanged
-from miner.config.build import build_objective, build_settings, check_cuda, device_type
+from miner.config.build import (
+    build_objective,
+    build_settings,
+    check_cuda,
+    check_logger_packages,
+    device_type,
+)
 from miner.config.job import RankInfo, detect_rank, rank_of
 from miner.config.schema import RunConfig, check_config, check_lists
 from miner.engine.disk_space import scratch_for
@@ -23,10 +30,6 @@ from miner.images import inspect_image
 from miner.support.errors import ConfigError, ImageError
 
 _NODE_VARIABLES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
-_SLURM = (  # a setting: Slurm passes its number to Lightning only if it was requested so
-    ("devices", "SLURM_NTASKS_PER_NODE", "--ntasks-per-node"),
-    ("num_nodes", "SLURM_NNODES", "--nodes"),
-)
 _LEAST_BYTES = 2**20  # for the first small files of a run
 _MESSAGE_S = 3.0  # for the process that prints it: launchers end it as soon as another has left
 _LOG = logging.getLogger("miner")
@@ -43,21 +46,26 @@ def check_run(config: DictConfig) -> None:
     is_named = any(o.startswith("hydra.run.dir=") for o in config.hydra.overrides.hydra)
     check_processes(checked, detect_rank(), is_named)
     check_writable("hydra.run.dir", folder)
-    check_settings(settings)
+    check_settings(settings, checked)
     if checked.fitting.scratch_dir is not None:
         check_writable("fitting.scratch_dir", Path(checked.fitting.scratch_dir).expanduser())
     scratch_for(checked, folder, rank_of(settings))
-    check_unchanged(folder, settings, device_type(settings.trainer.accelerator))
+    check_unchanged(folder, settings, device_type(checked.trainer.accelerator))
 
 
-def check_settings(config: DictConfig) -> None:
-    """Refuse settings, image or device by a `ConfigError` or an `ImageError`, soon if possible."""
-    checked = check_config(config)
+def check_settings(config: DictConfig, checked: RunConfig) -> None:
+    """Refuse an image, a device or an object of `config` by a `ConfigError` or an `ImageError`.
+
+    `checked` is what `check_config` returns of it. Refuses soon if possible.
+    """
     image = checked.image
     info = inspect_image(image.path, image.max_pixels, image.crop_px)
     build_objective(config)
-    if checked.trainer.accelerator == "cuda":
-        check_cuda("trainer.accelerator=cuda", "trainer=cpu or trainer=auto")
+    check_logger_packages(config)
+    if checked.trainer.accelerator in ("cuda", "gpu"):
+        check_cuda(
+            f"trainer.accelerator={checked.trainer.accelerator}", "trainer=cpu or trainer=auto"
+        )
     check_devices(checked)
     built = build_settings(config)  # imports torch
     sides = (info.height_px, info.width_px)
@@ -100,13 +108,13 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
             f"{rank.launcher} has started {rank.world_size} processes; give the processes of each "
             "machine and the number of machines"
         )
-    for field, variable, option in _SLURM if rank.launcher == "Slurm" and world_size > 1 else ():
-        number, given = getattr(trainer, field), os.environ.get(variable, "not set")
-        if given != str(number):
-            raise ConfigError(
-                f"trainer.{field}={number}: {variable} is {given}; start the run with "
-                f"{option}={number} (not --ntasks alone)"
-            )
+    if rank.launcher == "Slurm":
+        from lightning_fabric.plugins.environments.slurm import SLURMEnvironment  # with torch
+
+        try:
+            SLURMEnvironment().validate_settings(trainer.devices, trainer.num_nodes)
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(str(error)) from error
     unset = ", ".join(name for name in _NODE_VARIABLES if name not in os.environ)
     if rank.launcher is None and trainer.num_nodes > 1 and unset:
         raise ConfigError(
@@ -149,8 +157,11 @@ def exit_on_error(is_shown: bool = True) -> Iterator[None]:
     """
     try:
         yield
-    except (ConfigError, ImageError) as error:
-        for line in str(error).splitlines() if is_shown else ():
+    except BrokenPipeError:
+        raise
+    except (ConfigError, ImageError, *REFUSED_BY_HYDRA) as error:
+        text = explain(error) if isinstance(error, REFUSED_BY_HYDRA) else str(error)
+        for line in text.splitlines() if is_shown else ():
             print(f"error: {line}", file=sys.stderr)
         if not is_shown:
             time.sleep(_MESSAGE_S)

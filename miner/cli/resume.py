@@ -12,12 +12,14 @@ from miner.config.fingerprint import differences, fit_identity
 from miner.images import SAMPLE_PREFIX, file_digest
 from miner.images.files import find_file
 from miner.support.errors import ConfigError
+from miner.support.process import say
 from miner.support.run_files import PLAN
 
 if TYPE_CHECKING:
     from miner.representation import Manifest
 
 _RESUME = "resume="
+_NOT_RESUMED = ("trainer.max_time", "trainer.callbacks")
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
@@ -61,7 +63,10 @@ def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
 
 
 def _stored_settings(folder: Path) -> list[str]:
-    """The overrides of the run in a folder; none may name a class, which would be called."""
+    """The overrides of the run in a folder; none may name a class, which would be called.
+
+    Callbacks and loggers of other classes are left out, as is what has stopped the run.
+    """
     run = f"{_RESUME}{folder}"
     if (folder / PLAN).exists():
         raise ConfigError(f"{run}: is a sweep; start it again with hydra.sweep.dir={folder}")
@@ -73,13 +78,21 @@ def _stored_settings(folder: Path) -> list[str]:
         if not path.startswith(SAMPLE_PREFIX):  # a file's path is absolute here
             settings = [setting for setting in settings if _key(setting) != "image.path"]
             settings.append(f"image.path={quote(path)}")
-    for setting in settings:
+    added = [_key(one).removesuffix("_target_") for one in settings if _is_added_class(_key(one))]
+    kept = [one for one in settings if not _key(one).startswith((*_NOT_RESUMED, *added))]
+    if added:
+        say(f"without {', '.join(sorted(set(settings) - set(kept)))}; to have it, give it again")
+    for setting in kept:
         if "_target_" in setting or _key(setting).startswith("hydra"):
             raise ConfigError(
                 f"{run}: its setting {setting!r} is not read from a file; start it as it was "
                 f"started, with hydra.run.dir={folder}"
             )
-    return settings
+    return kept
+
+
+def _is_added_class(key: str) -> bool:
+    return key.startswith(("callbacks.", "logger.")) and key.endswith("._target_")
 
 
 def _hydra_overrides(folder: Path) -> list[str]:

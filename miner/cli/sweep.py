@@ -1,7 +1,7 @@
 """The jobs of a sweep, composed and checked before any of them starts."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -17,8 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from miner.cli.arguments import refuse_in_sweep
 from miner.cli.checks import check_settings, check_writable
+from miner.cli.names import explain
 from miner.config.fingerprint import job_hash
 from miner.config.job import LOCAL_LAUNCHER
+from miner.config.schema import check_config
 from miner.support.errors import ConfigError
 from miner.support.run_files import REPORT, Plan, PlannedJob
 
@@ -69,7 +71,7 @@ class JobGrid:
         try:
             return OverridesParser.create(self._loader).parse_overrides(list(overrides))
         except HydraException as error:
-            raise ConfigError(_one_line(error)) from error
+            raise ConfigError(explain(error)) from error
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         """Compose once for each choice of options, which takes long, and set values in a copy.
@@ -91,7 +93,7 @@ class JobGrid:
         try:  # let Hydra compose everything, for its own message about what is wrong
             return hydra.compose(self._config_name, list(overrides))
         except _REFUSALS as error:
-            raise ConfigError(_one_line(error)) from error
+            raise ConfigError(explain(error)) from error
 
     def _only_sets_a_value(self, override: Override) -> bool:
         is_plain = override.type == OverrideType.CHANGE and override.package is None
@@ -125,20 +127,22 @@ def _check_jobs(config: DictConfig) -> Plan | None:
     is_grid = config.hydra.sweeper._target_ == _GRID_SWEEPER
     if is_grid and grid.intervals:
         raise ConfigError(
-            f"{grid.intervals[0]}: takes a search (hydra/sweeper=optuna, or experiment=search); "
-            "or give values, as 0.1,0.2"
+            f"{grid.intervals[0]}: takes a search, as hparams_search=optuna or "
+            "hydra/sweeper=optuna; or give values, as 0.1,0.2"
         )
     for key in () if is_grid else ("image", "image.path", "seed"):
         n_values = len(grid.choices.get(key, ()))
         if n_values > 1:
             reason = f"a search would choose the easiest of {n_values}; search with one at a time"
             raise ConfigError(f"{key}: {reason}")
-    for _, job in grid.single_changes():  # finds most errors before a large grid is composed
-        check_settings(job)
+    seen = set()
+    for overrides, job in grid.single_changes():  # most errors, before a large grid is composed
+        check_settings(job, check_config(job))
         refuse_in_sweep(f"trainer.strategy={job.trainer.strategy}")
+        seen.add(tuple(overrides))
     if not is_grid:
         return None
-    plan = _plan(grid)
+    plan = _plan(grid, seen)
     launcher = config.hydra.launcher._target_
     if launcher == _SLURM_LAUNCHER and shutil.which("srun") is None:
         raise ConfigError(
@@ -154,10 +158,11 @@ def _check_jobs(config: DictConfig) -> Plan | None:
     return plan
 
 
-def _plan(grid: JobGrid) -> Plan:
+def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]]) -> Plan:
     jobs: dict[str, PlannedJob] = {}
     for number, (overrides, config) in enumerate(grid.jobs()):
-        check_settings(config)
+        if tuple(overrides) not in seen:
+            check_settings(config, check_config(config))
         job = PlannedJob(number, job_hash(config), overrides)
         twin = jobs.setdefault(job.hash, job)
         if twin is not job:
@@ -166,7 +171,3 @@ def _plan(grid: JobGrid) -> Plan:
             reason = f"jobs {twin.number} and {number} are the same; leave one of them out"
             raise ConfigError(f"{changed or ' '.join(overrides)}: {reason}")
     return Plan(list(jobs.values()))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).partition("Config search path")[0].split())

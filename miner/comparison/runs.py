@@ -17,11 +17,13 @@ from miner.support.run_files import REPORT, read_plan, read_report
 
 Status = Literal["finished", "failed", "unfinished", "not started"]
 
+_STATUSES: Mapping[str, Status] = {"failed": "failed", "stopped": "unfinished"}
 THUMBNAIL_SIDE = 320  # most pixels along a side
 CURVE = ("level", "step", "seconds", "parameters", "psnr_db")  # columns
 _NOT_SETTINGS = (  # what changes no result, or is shown in a column of its own
     *("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.", "objective.", "pictures."),
-    *("fitting.in_memory_mib.", "fitting.scratch_dir."),
+    *("fitting.in_memory_mib.", "fitting.scratch_dir.", "callbacks.", "metrics.", "paths."),
+    *("extras.", "tags.", "task_name."),
 )
 
 
@@ -156,7 +158,7 @@ def _read(folder: Path) -> Result:
         runtime = _mapping(_mapping(_mapping(hydra).get("hydra")).get("runtime"))
         choices = runtime.get("choices")
     else:
-        status = "failed" if report.get("status") == "failed" else "finished"
+        status = _STATUSES.get(str(report.get("status")), "finished")
         reason = str(report.get("reason") or "")
         settings = _mapping(report.get("settings"))
         overrides = report.get("overrides")

@@ -1,11 +1,12 @@
 """The objects that a composed configuration describes."""
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from miner.config.schema import check_config
+from miner.config.schema import COMPONENTS, check_config, find_class
 from miner.metrics.objective import Objective
 from miner.support.errors import ConfigError
 
@@ -14,28 +15,40 @@ if TYPE_CHECKING:
 
 _PACKAGED = Path(__file__).resolve().parents[1] / "conf"  # only in an installed wheel
 CONF_FOLDER = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
+_LOGGER_PACKAGES = {
+    "MLFlowLogger": ("mlflow", "mlflow"),
+    "CometLogger": ("comet_ml", "comet-ml"),
+}
+
+
+def run_dir() -> str:
+    """The folder of the run that Hydra has started; "." while settings are checked before that.
+
+    Resolver of `paths.output_dir`: `hydra:runtime.output_dir` would raise in a sweep's checks.
+    """
+    from hydra.core.hydra_config import HydraConfig  # slow
+
+    if not HydraConfig.initialized():
+        return "."
+    runtime = HydraConfig.get().runtime
+    return "." if OmegaConf.is_missing(runtime, "output_dir") else runtime.output_dir
+
+
+OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
 
 
 def build_settings(config: DictConfig) -> "FitSettings":
     """The objects that a fit is made of. Imports torch.
 
-    Raises `ConfigError` for a class of the wrong kind, or an optimiser that mixes blocks.
+    Raises `ConfigError` for a wrong setting, a class of the wrong kind, or an optimiser that mixes
+    blocks.
     """
-    from miner.fitting.backend import Backend
-    from miner.fitting.capacity import Capacity
-    from miner.fitting.criteria import Loss, Pruning, Schedule
-    from miner.fitting.initialization import Weights
-    from miner.fitting.readout import Readout
     from miner.fitting.settings import FitSettings
     from miner.fitting.steps import probe
-    from miner.models.activations import Activation
-    from miner.models.encodings import Encoding
-    from miner.pyramids.pyramid import Pyramid
-    from miner.representation.storage import Storage
 
-    checked = check_config(config)
-    kinds = (Pyramid, Activation, Encoding, Readout, Weights, Schedule, Loss, Pruning, Storage)
-    components = {kind.__name__.lower(): kind for kind in (*kinds, Backend, Capacity)}
+    checked = check_config(config, COMPONENTS)
+    kinds = get_type_hints(FitSettings)
+    groups = [group for group in COMPONENTS if group in kinds]
     optimizer = _instantiate("optimizer", config.optimizer)
     try:
         probe(optimizer)
@@ -46,7 +59,7 @@ def build_settings(config: DictConfig) -> "FitSettings":
     if numbers["batch_pixels"] == "all":
         numbers["batch_pixels"] = None
     return FitSettings(
-        **{group: _component(group, kind, config[group]) for group, kind in components.items()},
+        **{group: build_component(group, kinds[group], config) for group in groups},
         **numbers,
         optimizer=optimizer,
         patch_size=checked.patch_size,
@@ -56,14 +69,16 @@ def build_settings(config: DictConfig) -> "FitSettings":
 
 def build_objective(config: DictConfig) -> Objective:
     """What a search maximises; `ConfigError` if it cannot be built or is of the wrong kind."""
-    return cast(Objective, _component("objective", Objective, config.objective))
+    return cast(Objective, build_component("objective", Objective, config))
 
 
 def device_type(accelerator: str) -> str:
     """The kind of device that a trainer's accelerator selects here: cpu or cuda."""
     import torch
 
-    is_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
+    is_cuda = accelerator in ("cuda", "gpu") or (
+        accelerator == "auto" and torch.cuda.is_available()
+    )
     return "cuda" if is_cuda else "cpu"
 
 
@@ -75,29 +90,36 @@ def check_cuda(setting: str, remedy: str) -> None:
         raise ConfigError(f"{setting}: PyTorch finds no CUDA device here; use {remedy}")
 
 
-def _component(group: str, kind: type, config: DictConfig) -> Any:
-    """Build a group's object; a class of another kind is refused before anything is called."""
-    from hydra.utils import get_object
-
-    try:
-        found = get_object(config._target_)
-    except Exception:  # whatever a module raises on import: `_instantiate` says what is wrong
-        found = kind
-    if isinstance(found, type) and issubclass(found, kind):
-        return _instantiate(group, config)
-    name = f"{kind.__module__}.{kind.__name__}"
-    raise ConfigError(f"{group}._target_={config._target_}: must be a subclass of {name}")
+def check_logger_packages(config: DictConfig) -> None:
+    """Refuse, by a `ConfigError`, loggers whose package is not installed."""
+    for name, settings in config.logger.items():
+        module, package = _LOGGER_PACKAGES.get(settings._target_.rpartition(".")[2], ("miner", ""))
+        if find_spec(module) is None:
+            raise ConfigError(f"logger={name}: needs {package}; pip install {package}")
 
 
-def _instantiate(group: str, config: DictConfig) -> Any:
+def build_component(name: str, kind: type, config: DictConfig, **more: Any) -> Any:
+    """Build what a part of the configuration describes; `name` is dotted, `more` are arguments.
+
+    A class of another kind is refused, by a `ConfigError`, before anything is called.
+    """
+    settings = OmegaConf.select(config, name)
+    found = find_class(settings) or kind  # Hydra says why a class cannot be imported
+    if isinstance(found, type) and not issubclass(found, kind):
+        base = f"{kind.__module__}.{kind.__name__}"
+        raise ConfigError(f"{name}._target_={settings._target_}: must be a subclass of {base}")
+    return _instantiate(name, settings, **more)
+
+
+def _instantiate(name: str, settings: DictConfig, **more: Any) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
     try:
-        return instantiate(config)
+        return instantiate(settings, **more)
     except InstantiationException as error:
         reason = " ".join(str(error.__cause__ or error.__context__ or error).split())
         raise ConfigError(
-            f"{group}._target_={config._target_}: {reason}; is the name right, its package in "
+            f"{name}._target_={settings._target_}: {reason}; is the name right, its package in "
             "PYTHONPATH, and every setting one that it takes?"
         ) from error

@@ -11,12 +11,16 @@ from miner.images import SAMPLE_PREFIX, file_digest
 from miner.support.files import expand_home, json_sha256
 
 HASH_LENGTH = 8
-_WITHOUT_EFFECT = ("hydra", "logger", "objective", "pictures", "resume")
+_DECISIVE = (  # nothing else changes the result
+    *("image", "pyramid", "activation", "encoding", "model", "capacity", "readout", "weights"),
+    *("optimizer", "schedule", "loss", "pruning", "fitting", "storage", "backend"),
+    *("patch_size", "seed"),
+)
 
 
 def job_hash(config: DictConfig) -> str:
-    """Eight hexadecimal digits of the resolved configuration and the image's content."""
-    settings = _settings(config, *_WITHOUT_EFFECT)
+    """Eight hexadecimal digits of the settings that change the result, and the image's content."""
+    settings = _settings(config)
     path = settings["image"]["path"]
     if not path.startswith(SAMPLE_PREFIX):
         file = Path(expand_home(path))
@@ -30,7 +34,7 @@ def fit_identity(config: DictConfig, image_sha256: str, device: str) -> dict[str
 
     A sample is identified by its name.
     """
-    settings = _settings(config, *_WITHOUT_EFFECT, "trainer")  # `device` is compared instead
+    settings = _settings(config)
     del settings["fitting"]["max_memory_gib"]
     path = settings["image"].pop("path")
     del settings["image"]["max_pixels"]
@@ -77,12 +81,17 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield prefix + name, value
 
 
-def _settings(config: DictConfig, *without: str) -> dict[str, Any]:
-    keys = [str(key) for key in config if key not in without]
-    settings: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
+def _settings(config: DictConfig) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        name: OmegaConf.to_container(config[name], resolve=True)
+        if OmegaConf.is_config(config[name])
+        else config[name]
+        for name in _DECISIVE
+    }
     for name in ("in_memory_mib", "scratch_dir"):
         settings["fitting"].pop(name, None)
-    return dict(settings)
+    n_chunks = int(OmegaConf.select(config, "trainer.fast_dev_run") or 0)
+    return settings | ({"trainer": {"fast_dev_run": n_chunks}} if n_chunks else {})
 
 
 # On import, since a launcher's worker imports this module only because its task needs it.

@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from miner.config.trainer import DDP
 from miner.support.run_files import PLAN, SweepInfo, read_plan, read_report
 
 LOCAL_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
@@ -81,7 +82,7 @@ def detect_rank(environment: Mapping[str, str] = os.environ) -> RankInfo:
 
 def rank_of(config: DictConfig) -> RankInfo:
     """The rank of this process; only `trainer=ddp` makes several processes one run."""
-    is_ddp = OmegaConf.select(config, "trainer.strategy") == "ddp"
+    is_ddp = OmegaConf.select(config, "trainer.strategy") == DDP
     return detect_rank() if is_ddp else MAIN_PROCESS
 
 

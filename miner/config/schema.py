@@ -1,241 +1,183 @@
-"""Types, ranges and former names of all settings, and a line for each that breaks a rule."""
+"""Types and ranges of all settings, and a line for each that breaks a rule."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
-from miner.support.errors import ConfigError
+from miner.config.trainer import REFUSED, TrainerConfig
+from miner.support.errors import ConfigError, nearest
+from miner.support.ranges import ClassName, Count, Group, Positive, Ranges, ranges_of, rule, whole
 
 T = TypeVar("T")
-_ABSENT: Any = None  # default of a field that not all classes of a group have; null is refused
+_ABSENT: Any = None  # default of a field that not all loggers have; null is refused
 _PER_LEVEL = ", or a list of them coarse to fine, as [30,20]"
-_NEW_GROUPS = {"sizing": "capacity", "kernel": "backend"}
-_NEW_OPTIONS = {
-    "capacity": {"by_need": "target_error", "by_budget": "budget"},
-    "backend": {"fused": "compiled"},
-}
-_NEW_FIELDS = {
-    "capacity.least": "capacity.min_width",
-    "capacity.most": "capacity.max_width",
-    "capacity.retries": "capacity.max_refits",
-    "capacity.pilot_steps": "capacity.probe_steps",
-    "fitting.pixels_per_step": "fitting.batch_pixels",
-    "fitting.chunk_size": "fitting.blocks_per_shard",
-}
-
-
-def _rule(text: str, **bounds: Any) -> Any:
-    return Field(description=f"must {text}", **bounds)
-
-
-def _whole(low: int, high: int, default: Any = ...) -> Any:
-    return _rule(f"be a whole number from {low} to {high}", ge=low, le=high, default=default)
-
-
-_AtLeast1 = Annotated[int, Field(ge=1)]
-_Class = Annotated[str, Field(description="must name a class", alias="_target_")]
-_Count = Annotated[int, _rule("be a whole number of at least 1, at most 2^62", ge=1, le=2**62)]
-_Flag = Annotated[bool, _rule("be true or false")]
-_Name = Annotated[str, _rule("be a name", min_length=1)]
-_Positive = Annotated[float, _rule("be a number above 0", gt=0)]
-_Ratio = Annotated[float, _rule("be above 0 and at most 1", gt=0, le=1)]
+_Flag = Annotated[bool, rule("be true or false")]
+_Name = Annotated[str, rule("be a name", min_length=1)]
 _Several = Annotated[list[T], Field(min_length=1)]
 _Steps = Annotated[int, Field(ge=1, le=2**31)]
-_Width = Annotated[int, Field(ge=1, le=1024)]
+_Width = Annotated[int, whole(1, 1024)]
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+class ImageSettings(Group):
+    """The group `image`."""
+
+    path: str = rule("name an image file or sample:NAME", min_length=1)
+    max_pixels: Count
+    crop_px: Count | None = rule("be a whole number of at least 1, or null for all of it")
 
 
-class _Component(_Group):
-    """A group that names a class; a class from elsewhere may have fields that are unknown here."""
-
-    model_config = ConfigDict(extra="allow")
-    target: _Class
+class _Model(Group):
+    width: _Width | _Several[_Width] = rule(f"be a whole number from 1 to 1024{_PER_LEVEL}")
+    depth: Annotated[int, whole(1, 16)]
 
 
-class _Image(_Group):
-    path: str = _rule("name an image file or sample:NAME", min_length=1)
-    max_pixels: _Count
-    crop_px: _AtLeast1 | None = _rule("be a whole number of at least 1, or null for all of it")
+class _Optimizer(Ranges):
+    lr: float = rule("be a number above 0, at most 1e6", gt=0, le=1e6)
 
 
-class _Pyramid(_Component):
-    n_levels: Literal["auto"] | Annotated[int, Field(ge=1, le=32)] = _rule(
-        "be a whole number from 1 to 32, or auto", default="auto"
-    )
+class _Fitting(Group):
+    max_mse: Positive
+    coarse_ratio: float = rule("be a number of at least 1", ge=1)
+    max_steps: _Steps | _Several[_Steps] = rule(f"be a whole number of at least 1{_PER_LEVEL}")
+    batch_pixels: Literal["all"] | Count = rule("be a whole number of at least 1, or all")
+    blocks_per_shard: Count
+    max_memory_gib: float = rule("be above 0, at most 1e6", gt=0, le=1e6)
+    in_memory_mib: int = rule("be a whole number of at least 0", ge=0)
+    scratch_dir: str | None = rule("name a folder, or null for the run's own")
 
 
-class _Activation(_Component):
-    a: _Positive = _ABSENT
-    omega: _Positive = _ABSENT
-    s: _Positive = _ABSENT
-    bias_bound: _Positive = _ABSENT
-
-
-class _Encoding(_Component):
-    n_frequencies: int = _whole(1, 64, _ABSENT)
-    scale: _Positive = _ABSENT
-
-
-class _Model(_Group):
-    width: _Width | _Several[_Width] = _rule(f"be a whole number from 1 to 1024{_PER_LEVEL}")
-    depth: int = _whole(1, 16)
-
-
-class _Capacity(_Component):
-    max_refits: int = _whole(0, 8, _ABSENT)
-    probe_steps: _Count = _ABSENT
-    gain_db: float = _rule("be 0 or more", ge=0, default=_ABSENT)
-    features_per_db: _Positive = _ABSENT
-    parameters_per_pixel: _Positive = _ABSENT
-    min_width: int = _whole(1, 1024, _ABSENT)
-    max_width: int = _whole(1, 1024, _ABSENT)
-
-
-class _Readout(_Component):
-    ridge: _Positive = _ABSENT
-    frequency: _Positive = _ABSENT
-
-
-class _Weights(_Component):
-    gain: _Positive = _ABSENT
-    max_generations: int = _whole(0, 16, _ABSENT)
-
-
-class _Optimizer(_Component):
-    lr: float = _rule("be a number above 0, at most 1e6", gt=0, le=1e6)
-
-
-class _Schedule(_Component):
-    final_ratio: _Ratio = _ABSENT
-    decay: _Ratio = _ABSENT
-
-
-class _Loss(_Component):
-    floor: _Positive = _ABSENT
-
-
-class _Pruning(_Component):
-    every_n_steps: _Count
-    min_change: _Positive = _ABSENT
-
-
-class _Objective(_Component):
-    quality: str = _ABSENT
-    cost: str = _ABSENT
-    budget: _Positive = _ABSENT
-    db_per_doubling: _Positive = _ABSENT
-
-
-class _Fitting(_Group):
-    max_mse: _Positive
-    coarse_ratio: float = _rule("be a number of at least 1", ge=1)
-    max_steps: _Steps | _Several[_Steps] = _rule(f"be a whole number of at least 1{_PER_LEVEL}")
-    batch_pixels: Literal["all"] | _AtLeast1 = _rule("be a whole number of at least 1, or all")
-    blocks_per_shard: _Count
-    max_memory_gib: float = _rule("be above 0, at most 1e6", gt=0, le=1e6)
-    in_memory_mib: int = _rule("be a whole number of at least 0", ge=0)
-    scratch_dir: str | None = _rule("name a folder, or null for the run's own")
-
-
-class _Trainer(_Group):
-    accelerator: Literal["auto", "cpu", "cuda"] = _rule(
-        "be auto, cpu or cuda: choose with trainer=cpu"
-    )
-    devices: int = _whole(1, 1024)
-    num_nodes: int = _whole(1, 2**16)
-    strategy: Literal["auto", "ddp"] = _rule(
-        "be auto, or ddp for several devices: choose with trainer=ddp"
-    )
-    profiler: Literal["simple", "advanced"] | None = _rule("be null, simple or advanced")
-
-
-class _FileLogger(_Group):
-    target: _Class
-    name: str = _rule("be a folder's name", min_length=1, default=_ABSENT)
-    version: str = _rule("be a folder's name or empty", default=_ABSENT)
+class _FileLogger(Group):
+    target: ClassName
+    save_dir: _Name
+    name: str = rule("be a folder's name", min_length=1, default=_ABSENT)
+    version: str = rule("be a folder's name or empty", default=_ABSENT)
     default_hp_metric: _Flag = _ABSENT
 
 
-class _WandB(_Group):
-    target: _Class
+class _WandB(Group):
+    target: ClassName
+    save_dir: _Name
     project: _Name
     offline: _Flag
-    group: str | None = _rule("be a name or null")
+    group: str | None = rule("be a name or null")
     job_type: _Name
     log_representation: _Flag
-    tags: list[str] = _rule("be a list of words, as [a,b]")
-    notes: str | None = _rule("be a text or null")
-    init_timeout_s: _Positive = _ABSENT
+    tags: list[str] = rule("be a list of words, as [a,b]")
+    notes: str | None = rule("be a text or null")
+    init_timeout_s: Positive = _ABSENT
 
 
-class _Loggers(_Group):
+class _Loggers(Group):
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, _Component]
+    __pydantic_extra__: dict[str, Ranges]
     wandb: _WandB = _ABSENT
     csv: _FileLogger = _ABSENT
     tensorboard: _FileLogger = _ABSENT
 
 
-class RunConfig(_Group):
+class _Callbacks(Group):
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Ranges | None]
+
+
+class _Paths(Group):
+    log_dir: str = rule("name a folder", min_length=1)
+    output_dir: str = rule("name a folder; a run's is named by hydra.run.dir", min_length=1)
+
+
+class _Extras(Group):
+    print_config: _Flag
+    enforce_tags: _Flag
+
+
+class RunConfig(Group):
     """A composed configuration, checked. Fields mirror the groups of `conf/`."""
 
-    image: _Image
-    pyramid: _Pyramid
-    activation: _Activation
-    encoding: _Encoding
+    image: ImageSettings
+    pyramid: Ranges
+    activation: Ranges
+    encoding: Ranges
     model: _Model
-    capacity: _Capacity
-    readout: _Readout
-    weights: _Weights
+    capacity: Ranges
+    readout: Ranges
+    weights: Ranges
     optimizer: _Optimizer
-    schedule: _Schedule
-    loss: _Loss
-    pruning: _Pruning
+    schedule: Ranges
+    loss: Ranges
+    pruning: Ranges
     fitting: _Fitting
-    storage: _Component
-    backend: _Component
-    objective: _Objective
-    trainer: _Trainer
-    logger: _Loggers = _rule("be loggers, as logger=[wandb,csv]; logger=none for no logger")
-    patch_size: int = _rule("be from 2 to 512 pixels; 16 to 64 serve most images", ge=2, le=512)
-    seed: int = _rule("be a whole number from 0 to 2^63 - 1", ge=0, lt=2**63)
-    pictures: _Flag
-    resume: None = _rule(
+    storage: Ranges
+    backend: Ranges
+    objective: Ranges
+    trainer: TrainerConfig
+    callbacks: _Callbacks = rule("be callbacks, as callbacks=[progress,checkpoint,report]")
+    logger: _Loggers = rule("be loggers, as logger=[wandb,csv]; logger=none for no logger")
+    paths: _Paths
+    extras: _Extras
+    patch_size: int = rule("be from 2 to 512 pixels; 16 to 64 serve most images", ge=2, le=512)
+    seed: int = rule("be a whole number from 0 to 2^63 - 1", ge=0, lt=2**63)
+    resume: None = rule(
         "stand on the command line of a single run, as resume=FOLDER; "
         "a sweep is started again with hydra.sweep.dir=FOLDER"
     )
+    tags: list[str] = rule("be a list of words, as [a,b]")
+    task_name: _Name
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether shards are stored in the run's folder."""
+        return bool((self.callbacks.model_extra or {}).get("checkpoint"))
 
 
-def check_config(config: DictConfig) -> RunConfig:
+COMPONENTS = [name for name, field in RunConfig.model_fields.items() if field.annotation is Ranges]
+TORCH_FREE = [name for name in COMPONENTS if name not in ("storage", "backend")]
+"""Groups whose classes stand in modules that import no torch, which takes a second."""
+
+
+def find_class(settings: DictConfig | None) -> Any:
+    """What the `_target_` of a component names; None if it cannot be imported."""
+    try:
+        return pkgutil.resolve_name(settings._target_) if settings else None
+    except Exception:  # whatever a module raises: who instantiates the class says what is wrong
+        return None
+
+
+def check_config(config: DictConfig, groups: Sequence[str] = TORCH_FREE) -> RunConfig:
     """Check types, ranges and combinations; `ConfigError` with a line for each wrong setting.
 
-    Takes milliseconds: reads no image, imports no torch.
+    Takes milliseconds: reads no image. Imports the classes of `groups` for their fields' ranges.
     """
+    found = ((name, find_class(config.get(name))) for name in groups)
+    model = _with_ranges(tuple((name, cls) for name, cls in found if isinstance(cls, type)))
     try:
-        checked = RunConfig.model_validate(OmegaConf.to_container(config, resolve=True))
+        checked = model.model_validate(OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{error.full_key}: {reason}; give it a value") from None
     except ValidationError as error:
-        raise ConfigError("\n".join(_messages(error))) from None
+        raise ConfigError("\n".join(_messages(error, model))) from None
     pixels, patch_pixels = checked.fitting.batch_pixels, checked.patch_size**2
     if pixels != "all" and pixels > patch_pixels:
         raise ConfigError(
             f"fitting.batch_pixels={pixels}: a patch of patch_size={checked.patch_size} has "
             f"{patch_pixels} pixels; use fitting.batch_pixels=all"
         )
-    low, high = checked.capacity.min_width, checked.capacity.max_width
-    if low is not None and high is not None and low > high:
+    low = getattr(checked.capacity, "min_width", 1)
+    high = getattr(checked.capacity, "max_width", low)
+    if low > high:
         rule = f"must be at most capacity.max_width, which is {high}; lower it"
         raise ConfigError(f"capacity.min_width={low}: {rule}")
-    if isinstance(checked.pyramid.n_levels, int):
-        check_lists(checked, checked.pyramid.n_levels)
+    if checked.extras.enforce_tags and not checked.tags:
+        raise ConfigError("tags=[]: extras.enforce_tags asks for one; name some, as tags=[a,b]")
+    n_levels = getattr(checked.pyramid, "n_levels", "auto")
+    if isinstance(n_levels, int):
+        check_lists(checked, n_levels)
     return checked
 
 
@@ -250,35 +192,45 @@ def check_lists(config: RunConfig, n_levels: int) -> None:
             )
 
 
-def refuse_old_name(name: str, value: Any) -> None:
-    """Refuse an old group, option or field by a `ConfigError` with the new name.
-
-    `value` may be a mapping of fields, or several options as `by_need,uniform`.
-    """
-    if isinstance(value, Mapping):
-        for field, inner in value.items():
-            refuse_old_name(f"{name}.{field}", inner)
-    group, dot, field = name.partition(".")
-    new = _NEW_GROUPS.get(group, group) + dot + field
-    new = _NEW_FIELDS.get(new, new)
-    options = str(value).split(",")
-    new_options = [_NEW_OPTIONS.get(new, {}).get(option, option) for option in options]
-    if (name, options) != (new, new_options):
-        raise ConfigError(f"{name}={value}: is now {new}={','.join(new_options)}")
+@lru_cache
+def _with_ranges(classes: tuple[tuple[str, type], ...]) -> type[RunConfig]:
+    """The schema with the ranges that stand in the classes of some groups."""
+    fields: Any = {group: (ranges_of(cls), ...) for group, cls in classes}
+    model: type[RunConfig] = create_model("RunConfig", __base__=RunConfig, **fields)
+    return model
 
 
-def _messages(error: ValidationError) -> list[str]:
-    rules = dict(_rules(RunConfig))
+def settings(
+    model: type[BaseModel] = RunConfig, prefix: str = ""
+) -> Iterator[tuple[str, FieldInfo]]:
+    """All groups and settings that the schema knows, with their dotted names."""
+    for key, field in model.model_fields.items():
+        name = prefix + (field.alias or key)
+        yield name, field
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from settings(field.annotation, f"{name}.")
+
+
+def no_such_setting(name: str, others: Iterable[str] = ()) -> str:
+    """The end of a line that refuses a name: the nearest one of the schema and `others`."""
+    names = [*(known for known, _ in settings() if "_target_" not in known), *others]
+    near = nearest(name, names)
+    remedy = f"did you mean {near}?" if near else "see python -m miner.run --help"
+    return f"there is no such setting; {remedy}"
+
+
+def _messages(error: ValidationError, model: type[RunConfig]) -> list[str]:
+    known = dict(settings(model))
     lines: dict[str, str] = {}
     for problem in error.errors():
-        path = list(map(str, problem["loc"]))
+        path, value = list(map(str, problem["loc"])), problem["input"]
         names = [".".join(path[:n]) for n in range(len(path), 0, -1)]
         if problem["type"] == "extra_forbidden":
-            name, rule = names[0], "there is no such setting; see python -m miner.run --help"
+            name, value = _whole_name(names[0], problem["input"])
+            rule = REFUSED.get(name.removeprefix("trainer.")) or no_such_setting(name)
         else:  # the end of a path may be an item of a list, or one of several types
-            name = next(name for name in names if name in rules)
-            rule = rules[name] or problem["msg"]
-        value = problem["input"]
+            name = next(name for name in names if name in known)
+            rule = known[name].description or problem["msg"]
         typed = str(value).lower() if value is None or isinstance(value, bool) else str(value)
         is_missing = problem["type"] == "missing"
         line = f"{name}: is missing, and {rule}" if is_missing else f"{name}={typed}: {rule}"
@@ -286,9 +238,9 @@ def _messages(error: ValidationError) -> list[str]:
     return list(lines.values())
 
 
-def _rules(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str | None]]:
-    for key, field in model.model_fields.items():
-        name = prefix + (field.alias or key)
-        yield name, field.description
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _rules(field.annotation, f"{name}.")
+def _whole_name(name: str, value: Any) -> tuple[str, Any]:
+    """A setting as typed, and its value: `+a.b=1` gives a mapping with one entry."""
+    while isinstance(value, Mapping) and len(value) == 1:
+        ((field, value),) = value.items()
+        name = f"{name}.{field}"
+    return name, value

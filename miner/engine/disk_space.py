@@ -17,7 +17,8 @@ _SCRATCH = ".miner-scratch"
 def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS) -> Scratch:
     """The scratch files of one process of a run in `folder`; rank 0 checks the disk space of all.
 
-    Raises `ConfigError` if the disk has less space than they need.
+    Raises `ConfigError` if the disk has less space than they need, or the run needs the checkpoint
+    that was left out.
     """
     image = checked.image
     info = inspect_image(image.path, image.max_pixels, image.crop_px)
@@ -26,6 +27,10 @@ def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS)
     is_in_memory = levels + 2 * stored <= checked.fitting.in_memory_mib * 2**20
     own = _scratch_folder(checked.fitting.scratch_dir, folder)
     trainer = checked.trainer
+    if not checked.has_checkpoint and (trainer.is_ddp or not is_in_memory):
+        reason = "several processes share" if trainer.is_ddp else "an image of this size leaves"
+        remedy = "its shards in files; leave callbacks.checkpoint in"
+        raise ConfigError(f"callbacks.checkpoint=null: {reason} {remedy}")
     if rank.is_first:
         needed: Counter[Path] = Counter()
         if trainer.devices * trainer.num_nodes > 1:  # tiles in files, however small
@@ -44,7 +49,7 @@ def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS)
 
 def shared_scratch(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS) -> Scratch:
     """The scratch files that all processes of a run in `folder` use; rank 0 removes them."""
-    is_shared = checked.trainer.strategy == "ddp" and rank.is_first
+    is_shared = checked.trainer.is_ddp and rank.is_first
     return Scratch(shared_folder(checked, folder).parent if is_shared else None)
 
 

@@ -1,151 +1,206 @@
-"""One `Trainer.fit` is one run, an epoch is a level: one step fits a rank's share of its chunks.
+"""One `Trainer.fit` is one run: an epoch fits a level, its validation renders what was stored.
 
-Optimisation is manual and nothing is synchronised; the state is the `representation/` folder.
+Optimisation is manual and Lightning synchronises nothing: blocks share no parameters.
 """
 
 import logging
 import signal
 import time
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
-import torch
-from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Timer
 
-from miner.config.build import build_settings, device_type
-from miner.config.fingerprint import fit_digest, fit_identity
-from miner.config.job import Job
-from miner.config.schema import check_config
-from miner.engine.disk_space import shared_folder
-from miner.engine.ranks import Ranks, release_started
-from miner.engine.records import CurvePoint, FitProgress, LevelRecord, level_curve, record_level
-from miner.fitting.pyramid_fit import PyramidFit, make_spec
-from miner.images import open_image
-from miner.representation import REPRESENTATION_FOLDER
-from miner.representation.store import FolderStore
-from miner.signals.scratch import Scratch
-from miner.signals.signal import SourceSignal
-from miner.signals.store import LocalSignalStore, SharedSignalStore, SignalStore
-from miner.support.communication import SINGLE_PROCESS, Communicator, partition
+from miner.config.fingerprint import fit_digest
+from miner.engine.data import Share, SignalData, Tile
+from miner.engine.evaluation import Evaluation
+from miner.engine.ranks import Ranks
+from miner.engine.records import LevelRecord, record_level
+from miner.fitting.level_fit import LevelFit
+from miner.metrics.objective import Objective, Quality
+from miner.representation import Representation, Shard, load
+from miner.representation.store import FolderStore, MemoryStore
+from miner.support.communication import Communicator, partition
 from miner.support.errors import ConfigError
 from miner.support.process import PeakMemory, peak_memory
-from miner.support.run_files import REPORT
 
 _LOG = logging.getLogger("miner")
+Identity = Callable[[str, str], Mapping[str, Any]]
+
+
+class LevelResult(NamedTuple):
+    """A level that was fitted and rendered; `start_s` is the fit's time when it began."""
+
+    fit: LevelFit
+    shards: Sequence[Shard]
+    record: LevelRecord
+    start_s: float
 
 
 class MinerModule(pl.LightningModule):
-    """Fits the levels of a pyramid and writes each chunk as it is finished.
+    """Fits the levels of a pyramid chunk by chunk, and scores what is stored in `test_step`.
 
-    Chunks of an earlier start are resumed as they are, and their seconds count.
+    Shards go to `folder`, which `RepresentationCheckpoint` sets, and stay in memory without it.
+    Those of an earlier start are resumed as they are, and their seconds count. Beside Lightning's
+    hooks, callbacks may have those of `miner.callbacks.base.Callback`.
+
+    `identity` tells what a fit depends on, from the source's SHA-256 and the kind of device;
+    `objective` what a search maximises, from a report. `max_chunks` are fitted of each level, None
+    for all. `began` is the run's start by `time.time`.
     """
 
     def __init__(
-        self, config: DictConfig, job: Job, scratch: Scratch, progress: FitProgress
+        self,
+        identity: Identity = lambda sha256, device: {},
+        objective: Objective | None = None,
+        max_chunks: int | None = None,
+        began: float | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.config, self.job, self.scratch = config, job, scratch
-        self.ranks: Communicator = SINGLE_PROCESS
+        self.folder: Path | None = None
+        self.store: FolderStore | MemoryStore
         self.records: list[LevelRecord] = []
-        self.curve: list[CurvePoint] = []
+        self.extra: dict[str, Any] = {}  # what callbacks add to the report
+        self.scores: dict[str, Any] = {}
         self.fit_time_s = 0.0
         self.n_resumed_shards = 0
         self.peaks: list[PeakMemory] = []
-        self._progress = progress
+        self.is_complete = False
+        self.objective, self.began = objective or Quality(), time.time() if began is None else began
+        self._identity, self._max_chunks = identity, max_chunks
         self._earlier_s = 0.0  # spent by earlier starts on what was resumed
         self._on_sigterm = signal.getsignal(signal.SIGTERM)
 
+    @property
+    def data(self) -> SignalData:
+        """The data module."""
+        data: SignalData = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+    @property
+    def ranks(self) -> Communicator:
+        """The ranks of the run."""
+        return self.data.ranks
+
+    @cached_property
+    def representation(self) -> Representation:
+        """What is stored, once the fit has ended."""
+        if isinstance(self.store, MemoryStore):
+            return Representation(self.data.spec, self.store.levels)
+        return load(self.store.folder)
+
     def setup(self, stage: str) -> None:
-        """Read the image and build its pyramid; nothing is written before all ranks agree.
+        """Make the store; nothing is written before all ranks agree.
 
         Raises `ImageError`, `OSError` for a full disk, and `ConfigError`, also if ranks differ.
         """
-        device, folder = self.trainer.strategy.root_device, self.job.folder
-        if self.trainer.world_size > 1:
-            self.ranks = Ranks(folder, release_started(self.trainer), self.scratch.clear)
-        ranks, is_first = self.ranks, self.ranks.rank == 0
-        checked = check_config(self.config)
-        named = checked.image
-        self.image = image = open_image(named.path, named.max_pixels, named.crop_px, self.scratch)
-        self.source = SourceSignal(image.read, image.n_channels, image.sides)
-        settings = build_settings(self.config)
-        spec = make_spec(image.sides, image.format, settings)
-        fit = fit_identity(self.config, image.sha256, device_type(checked.trainer.accelerator))
-        backend = settings.backend.prepare(
-            spec.models, settings.readout, settings.steps_at(0), torch.device(fit["device"])
-        )
-        fit |= {"overrides": list(self.job.overrides), "backend": type(backend).__name__}
-        digest = fit_digest(fit)
-        refuse_differences(ranks, fit["backend"], digest)
-        self.store = FolderStore(folder / REPRESENTATION_FOLDER, spec, fit, digest, is_first)
-        if is_first:
-            (folder / REPORT).unlink(missing_ok=True)  # of an earlier start: not finished yet
+        if stage != "fit":
+            return
+        data, ranks, device = self.data, self.ranks, self.trainer.strategy.root_device
+        backend = type(data.settings.backend).__name__
+        fit = {**self._identity(data.source.sha256, device.type), "backend": backend}
+        digest = fit_digest(fit) if "settings" in fit else ""
+        refuse_differences(ranks, backend, digest)
+        self.store = MemoryStore()
+        if self.folder is not None:
+            self.store = FolderStore(self.folder, data.spec, fit, digest, ranks.rank == 0)
+        if ranks.rank == 0:
             self.store.begin()
         ranks.gather(None)
         self.store.join()
-        signals: SignalStore = LocalSignalStore(device, self.scratch)
-        if ranks.world_size > 1:
-            signals = SharedSignalStore(device, shared_folder(checked, folder), is_first)
-        settings = replace(settings, backend=backend)
-        self.fitter = PyramidFit(self.source, spec, settings, signals, ranks)
-        size = "x".join(map(str, reversed(image.sides)))
+        size = "x".join(map(str, reversed(data.spec.sides)))
         among = f", {ranks.world_size} ranks" if ranks.world_size > 1 else ""
-        _LOG.info("%s: %s on %s%s", image.name, size, device, among)
-        self._start = time.perf_counter()
+        _LOG.info("%s: %s on %s%s", data.source.name, size, device, among)
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+    def configure_optimizers(self) -> None:
         """None for Lightning: there is one for each sub-batch of blocks."""
-        return []
+
+    def on_train_start(self) -> None:
+        """Start the clock: the image is read and its pyramid is built."""
+        self._start = time.perf_counter()
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's level and partition its unfinished chunks."""
         if self.ranks.world_size > 1:  # Lightning's handler waits for ranks, maybe in mid-level
             signal.signal(signal.SIGTERM, self._on_sigterm)
-        level = self.fitter.spec.n_levels - 1 - self.trainer.current_epoch
+        level = self.data.spec.n_levels - 1 - self.trainer.current_epoch
         self._level_start_s = self._seconds
-        fit = self._level = self.fitter.start_level(level)
-        missing = self.store.start_level(level, fit.chunks)
+        fit = self._level = self.data.levels.start_level(level)
+        self._n_chunks = len(fit.chunks[: self._max_chunks])
+        missing = self.store.start_level(level, fit.chunks[: self._n_chunks])
         self.n_resumed_shards += len(self.store.shards)
         for shard in self.store.shards:  # as if it had been fitted by as many ranks
             self._earlier_s += shard.stats.seconds / self.ranks.world_size
         missing = self.ranks.gather(missing)[0]  # as rank 0 has found it: the folder is changing
-        loads = [len(fit.chunks[chunk]) for chunk in missing]
-        share = partition(loads, self.ranks.world_size)[self.ranks.rank]
-        self._progress.start_level(level, sum(loads[item] for item in share) * fit.n_steps)
-        self._chunks = [missing[item] for item in share]
+        shares = partition([len(fit.chunks[chunk]) for chunk in missing], self.ranks.world_size)
+        chunks = [missing[item] for item in shares[self.ranks.rank]]
+        self.data.share = Share(level, chunks)
+        self._call("on_level_start", fit, chunks)
 
-    def training_step(self, batch: int, batch_idx: int) -> None:
+    def training_step(self, share: Share, batch_idx: int) -> None:
         """Fit chunks of the level one after another, and wait for the other ranks."""
-        for done, chunk in enumerate(self._chunks):
-            self._progress.start_chunk(done, len(self._chunks))
-            self.store.add(self._level.fit_chunk(chunk, self._progress.advance_blocks))
+        for chunk in share.chunks:
+            shard = self._level.fit_chunk(chunk, lambda n: self._call("on_block_steps", n))
+            self.store.add(shard)
+            self._call("on_chunk_end", shard)
+            if self._is_time_up():
+                break
         for shard_headers in self.ranks.gather(self.store.shard_headers()):
             self.store.add_remote(shard_headers)
         self.fit_time_s = self._seconds
-
-    def validation_step(self, batch: int, batch_idx: int) -> None:
-        """Render the level from what was stored, score it and log its curve."""
-        fit, shards = self._level, self.store.shards
+        is_whole = len(self.store.shards) == self._n_chunks
+        self.is_complete = is_whole and share.level == 0
+        self.trainer.should_stop |= not is_whole
         self.store.finish_level()
-        sse = self.fitter.finish_level(fit, shards)
-        if fit.level == 0:
-            self.peaks = self.ranks.gather(peak_memory())
-            if isinstance(self.ranks, Ranks):
-                self.ranks.detach()
+        self.data.levels.start_rendering(self._level, self.store.shards)
+
+    def validation_step(self, tile: Tile, batch_idx: int) -> None:
+        """Render a tile of the level from what was stored, for its score and the next level."""
+        self.data.levels.render(*tile)
+
+    def on_validation_epoch_end(self) -> None:
+        """Finish the level; ranks without tiles come here too, as their number is not announced."""
+        sse, fit, shards = self.data.levels.finish_level(), self._level, self.store.shards
         record = record_level(fit, shards, sse, self._seconds - self._level_start_s)
-        points = level_curve(fit, shards, record, self.curve, self._level_start_s)
         self.records.append(record)
-        self.curve += points
+        self.log("level/psnr_db", record.psnr_db, logger=False)
         if self.ranks.rank == 0:
-            self._progress.finish_level(record)
-        for logger in self.loggers:  # Lightning's count of steps stays 0
-            for point in points:
-                values = {f"fit/{name}": float(value) for name, value in point._asdict().items()}
-                del values["fit/level"]
-                logger.log_metrics(values, step=point.step)
-            values = {f"level/{name}": float(value) for name, value in record._asdict().items()}
-            logger.log_metrics(values, step=points[-1].step)
+            record.show()
+        self._call("on_level_end", LevelResult(fit, shards, record, self._level_start_s))
+
+    def on_train_end(self) -> None:
+        """Let the other ranks go: the rest is rank 0's."""
+        if isinstance(self.ranks, Ranks):
+            self.ranks.detach()
+        self.peaks = self.ranks.gather(peak_memory())
+
+    def on_test_start(self) -> None:
+        """Score what is stored."""
+        self._evaluation = Evaluation(self.representation, self.data.levels.device)
+
+    def test_step(self, tile: Tile, batch_idx: int) -> dict[str, Any]:
+        """Render and score a tile: gives `target`, `preds`, `squared_error` and `region`."""
+        return {**self._evaluation.add(*tile)._asdict(), "region": tile.region}
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the scores, and log them for callbacks."""
+        self.scores = self._evaluation.scores
+        known = {f"test/{name}": score for name, score in self.scores.items() if score is not None}
+        self.log_dict(known, logger=False)
+
+    def _call(self, hook: str, *arguments: Any) -> None:
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if hasattr(callback, hook):
+                getattr(callback, hook)(self.trainer, self, *arguments)
+
+    def _is_time_up(self) -> bool:
+        timers = (one for one in self.trainer.callbacks if isinstance(one, Timer))  # type: ignore[attr-defined]
+        left = (timer.time_remaining() for timer in timers)
+        return any(seconds is not None and seconds <= 0 for seconds in left)
 
     @property
     def _seconds(self) -> float:

@@ -1,44 +1,37 @@
 """A run from image to report."""
 
+import inspect
 import logging
 import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
-from miner.config.build import build_objective, build_settings
-from miner.config.fingerprint import job_hash
+from miner.config.build import build_component, build_objective, build_settings
+from miner.config.fingerprint import fit_identity, job_hash
 from miner.config.job import Job, finished_psnr_db
-from miner.config.schema import check_config
-from miner.engine.disk_space import scratch_for, shared_scratch
-from miner.engine.evaluation import draw_pictures, evaluate, logged_pictures
+from miner.config.schema import ImageSettings, RunConfig, check_config, find_class
+from miner.engine.data import SignalData, Source
+from miner.engine.disk_space import scratch_for, shared_folder, shared_scratch
 from miner.engine.module import MinerModule
-from miner.engine.records import CurvePoint, FitProgress
-from miner.engine.trainer import make_trainer, quiet_lightning, run_until_all_end
-from miner.images import PixelCanvas, inspect_image
-from miner.loggers.base import ResultLogger, log_results, remove_earlier_events, takes_sweep
-from miner.representation import REPRESENTATION_FOLDER, Representation, load
+from miner.engine.records import build_report
+from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer, quiet_lightning
+from miner.images import inspect_image, open_image
+from miner.loggers.base import ResultLogger, remove_earlier_events
+from miner.representation import REPRESENTATION_FOLDER
 from miner.signals.scratch import Scratch
+from miner.signals.signal import SourceSignal
 from miner.support.errors import UserError, error_summary, to_user_error
-from miner.support.process import (
-    LOCK,
-    lock_folder,
-    package_versions,
-    peak_memory,
-    share_cores,
-    use_available_cores,
-)
+from miner.support.process import LOCK, lock_folder, share_cores, use_available_cores
 from miner.support.run_files import read_report, write_report
 
 _LOG = logging.getLogger("miner")
-_MAX_REPORT_PIXELS = 2**28  # a larger image is reported as a preview
+_ALONE = {"devices": 1, "num_nodes": 1, "strategy": "auto", "max_time": None, "profiler": None}
 
 
 def run_in_sweep(config: DictConfig, job: Job) -> float | None:
@@ -61,6 +54,15 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
         _LOG.exception("the job failed")
         return None
     return build_objective(config).value(report)
+
+
+def _logger_arguments(settings: DictConfig, job: Job) -> dict[str, Any]:
+    """What a logger's class takes of the run and its settings leave out."""
+    of_run = {"save_dir": str(job.folder), "sweep": job.sweep}
+    found = find_class(settings)
+    is_logger = isinstance(found, type) and issubclass(found, Logger)
+    taken = inspect.signature(found).parameters if is_logger else ()
+    return {name: of_run[name] for name in taken if name in of_run and name not in settings}
 
 
 def _clear(folder: Path) -> None:
@@ -107,8 +109,10 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
 
     Raises `ConfigError` for a wrong setting and `ImageError` if the image cannot be read.
     """
+    config = config.copy()
+    config.paths.output_dir = str(job.folder)
     checked = check_config(config)
-    if checked.trainer.strategy == "ddp":
+    if checked.trainer.is_ddp:
         share_cores(checked.trainer.devices)
     else:
         use_available_cores(job.n_parallel_jobs)
@@ -116,110 +120,66 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         scratch_for(checked, job.folder, job.rank) as scratch,
         shared_scratch(checked, job.folder, job.rank),
         _open_loggers(config, job) as loggers,
+        quiet_lightning(),
     ):
-        module = _fit(config, job, scratch, loggers)
-        return _finish(module, loggers) if job.rank.is_first else {}
+        data, module = _build(config, checked, job, scratch)
+        image, settings = checked.image, config.trainer.copy()
+        info = inspect_image(image.path, image.max_pixels, image.crop_px)
+        sides, patch_size = (info.height_px, info.width_px), data.settings.patch_size
+        n_levels = data.settings.pyramid.levels_for(sides, patch_size)
+        if job.sweep is not None:  # whose monitor has the terminal
+            settings.enable_progress_bar = False
+        callbacks = make_callbacks(config)
+        fit_on_all_ranks(make_trainer(n_levels, settings, callbacks, loggers), module, data)
+        if module.n_resumed_shards:
+            _LOG.info("chunks kept of an earlier start: %d", module.n_resumed_shards)
+        if not job.rank.is_first:
+            return {}
+        settings.update(_ALONE)
+        tester = make_trainer(n_levels, settings, callbacks, loggers)
+        tester.test(module, datamodule=data, verbose=False)
+        return build_report(module)
+
+
+def _build(
+    config: DictConfig, checked: RunConfig, job: Job, scratch: Scratch
+) -> tuple[SignalData, MinerModule]:
+    settings = build_settings(config)
+    source = partial(_open_source, checked.image, scratch)
+    shared = shared_folder(checked, job.folder)
+    data = SignalData(source, settings, scratch, job.folder, shared)
+    identity, max_chunks = partial(_fit_identity, config, job), checked.trainer.max_chunks
+    module = MinerModule(identity, build_objective(config), max_chunks, job.began)
+    module.extra |= {"hash": job_hash(config), **_identity(config, job)}
+    return data, module
+
+
+def _open_source(image: ImageSettings, scratch: Scratch) -> Source:
+    opened = open_image(image.path, image.max_pixels, image.crop_px, scratch)
+    signal = SourceSignal(opened.read, opened.n_channels, opened.sides)
+    return Source(signal, opened.format, opened.name, opened.sha256)
+
+
+def _fit_identity(config: DictConfig, job: Job, sha256: str, device: str) -> dict[str, Any]:
+    return {**fit_identity(config, sha256, device), "overrides": list(job.overrides)}
 
 
 @contextmanager
 def _open_loggers(config: DictConfig, job: Job) -> Iterator[list[Logger]]:
     """The loggers of the first rank, closed at the end."""
     loggers: list[Logger] = []
+    resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     succeeded = False
     try:
-        for settings in config.logger.values() if job.rank.is_first else ():
-            more = {"sweep": job.sweep} if takes_sweep(get_object(settings._target_)) else {}
-            loggers.append(instantiate(settings, save_dir=job.folder, **more))
+        is_logged = job.rank.is_first and not config.trainer.fast_dev_run
+        for name, settings in config.logger.items() if is_logged else ():
+            more = _logger_arguments(settings, job)
+            loggers.append(build_component(f"logger.{name}", Logger, config, **more))
             remove_earlier_events(loggers[-1])
+            loggers[-1].log_hyperparams(resolved)
         yield loggers
         succeeded = True
     finally:
         for logger in loggers:
             if isinstance(logger, ResultLogger):
                 logger.finish(succeeded)
-
-
-def _fit(config: DictConfig, job: Job, scratch: Scratch, loggers: Sequence[Logger]) -> MinerModule:
-    image, settings = check_config(config).image, build_settings(config)
-    info = inspect_image(image.path, image.max_pixels, image.crop_px)
-    n_levels = settings.pyramid.levels_for((info.height_px, info.width_px), settings.patch_size)
-    is_shown = job.sweep is None and job.rank.is_first
-    with quiet_lightning(), FitProgress(n_levels, is_shown) as progress:
-        module = MinerModule(config, job, scratch, progress)
-        resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-        for logger in loggers:
-            logger.log_hyperparams(resolved)
-        run_until_all_end(make_trainer(n_levels, config.trainer, loggers, job.folder), module)
-    if module.n_resumed_shards:
-        _LOG.info("%d chunks of an earlier start were kept", module.n_resumed_shards)
-    return module
-
-
-def _finish(module: MinerModule, loggers: Sequence[Logger]) -> dict[str, Any]:
-    """Score what the folder holds and write everything that follows from it."""
-    folder, has_pictures = module.job.folder, module.config.pictures
-    representation, format = load(module.store.folder), module.image.format
-    image = PixelCanvas(format, *module.image.sides, module.scratch, max_pixels=_MAX_REPORT_PIXELS)
-    evaluation = evaluate(
-        representation,
-        module.source,
-        lambda tile, values: image.fill(tile, values.numpy()),
-        module.fitter.device,
-    )
-    image.save(folder / f"reconstruction{format.suffix}")
-    report = _report(module, representation, evaluation.scores)
-    if has_pictures:
-        draw_pictures(folder, evaluation, representation, report["curve"])
-    log_results(
-        loggers,
-        report,
-        lambda: logged_pictures(folder, evaluation, representation) if has_pictures else {},
-    )
-    report["wall_time_s"] = time.time() - module.job.began
-    write_report(folder, report)
-    ssim = "-" if report["ssim"] is None else f"{report['ssim']:.4f}"
-    _LOG.info(
-        "PSNR %(psnr_db).2f dB  SSIM %(ssim)s  %(n_parameters)d parameters "
-        "(%(parameters_per_pixel).3f per pixel)  fit %(fit_time_s).1f s, all %(wall_time_s).1f s  "
-        "in %(folder)s",
-        report | {"ssim": ssim, "folder": folder},
-    )
-    return report
-
-
-def _report(
-    module: MinerModule, representation: Representation, scores: Mapping[str, Any]
-) -> dict[str, Any]:
-    image, fitter, n_bytes = module.image, module.fitter, module.store.n_bytes
-    height, width = image.sides
-    peaks = [peak_memory(), *module.peaks]  # of the process that holds most
-    levels = [record._asdict() for record in module.records]
-    curve = {name: [getattr(one, name) for one in module.curve] for name in CurvePoint._fields}
-    report = {
-        "status": "finished",
-        "image": image.name,
-        "image_sha256": image.sha256,
-        "width_px": width,
-        "height_px": height,
-        "channels": image.n_channels,
-        **scores,
-        "n_parameters": representation.n_parameters,
-        "parameters_per_pixel": representation.n_parameters / (width * height),
-        "file_bytes": n_bytes,
-        "bits_per_pixel": 8 * n_bytes / (width * height),
-        "wall_time_s": time.time() - module.job.began,
-        "fit_time_s": module.fit_time_s,
-        "peak_memory_gib": max(peak.host_gib for peak in peaks),
-        "peak_gpu_memory_gib": max(peak.gpu_gib for peak in peaks) or None,
-        "device": str(fitter.device),
-        "world_size": module.ranks.world_size,
-        "threads": torch.get_num_threads(),
-        "n_resumed_shards": module.n_resumed_shards,
-        "seed": fitter.settings.seed,
-        "versions": package_versions(),
-        "levels": [{name: level[name] for name in level if name != "n_fresh"} for level in levels],
-        "curve": curve,
-        "hash": job_hash(module.config),
-        **_identity(module.config, module.job),
-    }
-    return report | {"objective": build_objective(module.config).value(report)}

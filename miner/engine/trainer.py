@@ -3,96 +3,142 @@
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch.distributed as dist
+from hydra.utils import instantiate
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 
+from miner.config.build import build_component
+from miner.config.trainer import DDP
+from miner.engine.data import SignalData
 from miner.engine.module import MinerModule
 from miner.engine.ranks import Ranks, release_started
 from miner.support.errors import ConfigError
 
+_NOT_LIGHTNINGS = ("callbacks", "fast_dev_run", "enable_progress_bar")  # handled here
 _RENDEZVOUS = timedelta(minutes=5)  # until all are there; `Ranks` makes other process groups
 _NOISY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed")
 _ADVICE = (  # which does not apply here
     ".*LeafSpec.*",
+    ".*`self.log.*sync_dist=True.*",  # all ranks know the same numbers
+    ".*returned `None`, this fit will run with no optimizer.*",
     ".*Experiment logs directory.*",  # of a resumed run; the curve is logged anew
 )
 
 
-class UnwrappedDDP(DDPStrategy):
+class BlocksDDP(DDPStrategy):
     """Lightning starts and joins the processes; see `Ranks` for what they exchange."""
 
     def configure_ddp(self) -> None:
         """Wrap nothing: the processes share no parameter."""
 
 
+StrategyRegistry.register(
+    DDP,
+    BlocksDDP,
+    description="processes that fit different blocks, and synchronise over gloo",
+    override=True,
+    process_group_backend="gloo",
+    timeout=_RENDEZVOUS,
+)
+
+
+def make_callbacks(config: DictConfig) -> list[pl.Callback]:
+    """The callbacks of a configuration in their order, those that run last at the end.
+
+    Raises `ConfigError` for one that cannot be built.
+    """
+    names = [f"callbacks.{name}" for name, settings in config.callbacks.items() if settings]
+    names += [f"trainer.callbacks[{n}]" for n in range(len(config.trainer.callbacks or ()))]
+    found = [build_component(name, pl.Callback, config) for name in names]
+    return sorted(found, key=lambda callback: getattr(callback, "runs_last", False))
+
+
 def make_trainer(
-    n_levels: int, settings: Mapping[str, Any], loggers: Sequence[Logger], folder: Path
+    n_levels: int,
+    settings: DictConfig,
+    callbacks: Sequence[pl.Callback] = (),
+    loggers: Sequence[Logger] = (),
 ) -> pl.Trainer:
-    """A trainer whose epochs are pyramid levels; `settings` are those of the `trainer` group."""
-    environment: Any = LightningEnvironment()
-    strategy: Any = settings["strategy"]
-    if strategy == "ddp":
-        strategy = UnwrappedDDP(process_group_backend="gloo", timeout=_RENDEZVOUS)
-        environment = None  # Lightning finds it
-        if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
-            # a run that is started again resumes: Lightning has no checkpoint to requeue
-            environment = SLURMEnvironment(auto_requeue=False)
-    return pl.Trainer(
-        **{**settings, "strategy": strategy},
-        plugins=environment,
+    """A trainer whose epochs are pyramid levels; `settings` are those of the `trainer` group.
+
+    Raises `ConfigError` for two progress bars, and for a callback that stores checkpoints of
+    parameters: there are none.
+    """
+    for callback in callbacks:
+        if isinstance(callback, Checkpoint):
+            raise ConfigError(
+                f"callbacks: {type(callback).__name__} would store no network; leave it out: "
+                "callbacks.checkpoint stores every chunk as soon as it is fitted"
+            )
+    bars = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
+    if len(bars) > 1:
+        names = " and ".join(type(bar).__name__ for bar in bars)
+        raise ConfigError(f"callbacks: {names} are two progress bars; add callbacks.progress=null")
+    is_shown = bool(settings.enable_progress_bar and bars)
+    own = {name: value for name, value in settings.items() if name not in _NOT_LIGHTNINGS}
+    trainer: pl.Trainer = instantiate(own, _partial_=True, _convert_="all")(
+        plugins=_environment(settings.strategy),
+        callbacks=[one for one in callbacks if is_shown or one not in bars],
         logger=list(loggers),
         max_epochs=n_levels,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
-        enable_progress_bar=False,
+        enable_progress_bar=is_shown,
         enable_model_summary=False,
-        default_root_dir=folder,
         log_every_n_steps=1,
+        inference_mode=False,  # what is rendered is trained on
     )
+    return trainer
 
 
-def run_until_all_end(trainer: pl.Trainer, module: MinerModule) -> None:
+def _environment(strategy: str) -> ClusterEnvironment | None:
+    """Who starts the processes; None lets Lightning find out."""
+    if strategy == "auto":
+        return LightningEnvironment()
+    if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
+        # a run that is started again resumes: Lightning has no checkpoint to requeue
+        return SLURMEnvironment(auto_requeue=False)
+    return None
+
+
+def fit_on_all_ranks(trainer: pl.Trainer, module: MinerModule, data: SignalData) -> None:
     """Fit; an error of one rank ends all.
 
     Raises `RankError` if another rank has failed, `ConfigError` if the ranks have not found each
     other, and `KeyboardInterrupt` where Lightning would leave.
     """
     try:
-        trainer.fit(module, range(1), range(1))  # one step each for every level
-        if isinstance(module.ranks, Ranks):
-            module.ranks.close()
+        trainer.fit(module, datamodule=data)
+        if isinstance(data.ranks, Ranks):
+            data.ranks.close()
     except BaseException as error:
         cause = KeyboardInterrupt() if isinstance(error, SystemExit) else error
-        ranks = module.ranks
-        cause = ranks.abort(cause) if isinstance(ranks, Ranks) else _abort_start(trainer, cause)
+        if isinstance(data.ranks, Ranks):
+            cause = data.ranks.abort(cause)
+        for process in release_started(trainer):  # none has joined
+            process.kill()
+        if isinstance(cause, dist.DistError):
+            address, port = (os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
+            cause = ConfigError(
+                f"MASTER_PORT={port}: the processes of this run found no connection at {address} "
+                f"({cause}); set MASTER_ADDR to the first machine and MASTER_PORT to a port that "
+                "is free there"
+            )
         if cause is error:
             raise
         raise cause from None
-
-
-def _abort_start(trainer: pl.Trainer, error: BaseException) -> BaseException:
-    """End the processes that were started, of which none has joined; gives an error's cause."""
-    for process in release_started(trainer):
-        process.kill()  # in a process group it does not react to other signals
-    if not isinstance(error, dist.DistError):
-        return error
-    address, port = (os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
-    return ConfigError(
-        f"MASTER_PORT={port}: the processes of this run found no connection at {address} "
-        f"({error}); set MASTER_ADDR to the first machine and MASTER_PORT to a port that is free "
-        "there"
-    )
 
 
 @contextmanager

@@ -1,16 +1,22 @@
 """How wide a block's network is: one width for all blocks of a level, or one for each."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from torch import Tensor
+from miner.support.ranges import Count, Positive, rule, whole
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Width = Annotated[int, whole(1, 1024)]
 _TOLERANCE_DB = 0.3  # what rounding for storage may cost without another fit
 
-Probe = Callable[[int], Tensor]
+Probe = Callable[[int], "Tensor"]
 """Errors `(B,)` of a chunk's blocks after so many steps at the level's width."""
 
 
@@ -30,7 +36,7 @@ class WidthRequest:
 class Capacity(ABC):
     """Gives each block of a chunk a width, and a wider one for up to `max_refits` refits."""
 
-    max_refits: int = 0
+    max_refits: Annotated[int, whole(0, 8)] = 0
 
     @abstractmethod
     def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
@@ -47,7 +53,7 @@ class UniformCapacity(Capacity):
 
     def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
         """The level's width."""
-        return torch.full_like(request.n_pixels, request.width)
+        return request.n_pixels.new_full(request.n_pixels.shape, request.width)
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,12 @@ class TargetErrorCapacity(Capacity):
     1024 pixels and goes with the root of their number, as parameters do with the squared width.
     """
 
-    max_refits: int = 1
-    probe_steps: int = 50
-    gain_db: float = 4.0
-    features_per_db: float = 1.1
-    min_width: int = 1
-    max_width: int = 48
+    max_refits: Annotated[int, whole(0, 8)] = 1
+    probe_steps: Count = 50
+    gain_db: Annotated[float, rule("be 0 or more", ge=0, allow_inf_nan=False)] = 4.0
+    features_per_db: Positive = 1.1
+    min_width: Width = 1
+    max_width: Width = 48
 
     def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
         """Widths by a probe fit."""
@@ -75,7 +81,7 @@ class TargetErrorCapacity(Capacity):
         """Wider where the error is above the bound by more than rounding for storage costs."""
         lacking = _excess_db(mse, request.max_mse)
         wider = self._rounded(widths + (self._features_per_db(request) * lacking).clamp(min=1))
-        return torch.where(lacking > _TOLERANCE_DB, torch.maximum(wider, widths), widths)
+        return wider.maximum(widths).where(lacking > _TOLERANCE_DB, widths)
 
     def _needed(self, request: WidthRequest, mse: Tensor) -> Tensor:
         """Widths that will bring blocks with errors `mse` after the probe fit to the bound."""
@@ -103,8 +109,8 @@ class BudgetCapacity(TargetErrorCapacity):
     common error decides widths alone; blocks are trained to `fitting.max_mse`.
     """
 
-    max_refits: int = 0
-    parameters_per_pixel: float = 0.75
+    max_refits: Annotated[int, whole(0, 8)] = 0
+    parameters_per_pixel: Positive = 0.75
 
     def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
         """No wider: the budget is spent."""
@@ -113,7 +119,7 @@ class BudgetCapacity(TargetErrorCapacity):
     def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
         """Widths by a probe fit and bisection."""
         mse = probe(self._probe_steps(request)).nan_to_num(nan=1.0, posinf=1.0)
-        costs = torch.tensor([0, *(request.cost(width) for width in range(1, self.max_width + 1))])
+        costs = request.n_pixels.new_tensor([0, *map(request.cost, range(1, self.max_width + 1))])
         budget = self.parameters_per_pixel * float(request.n_pixels.sum())
         low, high = -30.0, 30.0  # decades of the error; `high` gives every block `min_width`
         while high - low > 1e-3:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from miner.fitting.block_fit import RATE_OF_REFIT, BlockFit, OnSteps, fit_blocks, join_fits
 from miner.fitting.criteria import AbsoluteMSEPruning, Pruning
-from miner.fitting.initialization import InitialState, find_parents, generator
+from miner.fitting.initialization import InitialState, Parents
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
-from miner.fitting.steps import BlockProblem, BlockTrainer
+from miner.fitting.steps import BlockProblem, BlockTrainer, generator
 from miner.models.network import Parameters, concatenate, moved, repeat, select, where
-from miner.representation.representation import by_row
+from miner.representation.representation import ShardIndex, by_row
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates
 from miner.signals.regions import sides_of
@@ -44,6 +44,33 @@ class Patches(NamedTuple):
         index = members.to(self.signal.device)
         crop: tuple[Tensor | slice, ...] = (index, slice(None), *map(slice, valid_size))
         return spec.pyramid.target(self.signal[crop], self.prediction[crop]).flatten(2)
+
+
+def find_parents(
+    spec: Spec, level: int, width: int, blocks: Tensor, coarser: ShardIndex, device: torch.device
+) -> Parents:
+    """The stored parents of blocks `(B,)` of one width, decoded: the one at q // 2 for each q."""
+    positions = spec.grid(level).positions(blocks)
+    above, parity = positions // 2, positions % 2
+    found: list[tuple[Tensor, Tensor, Parameters]] = []
+    if not spec.is_coarsest(level):
+        wanted = spec.grid(level + 1).numbers(above)
+        for shard in coarser.near(above.amin(0), above.amax(0) + 1):
+            has_width = shard.widths == width
+            is_parent = torch.isin(shard.blocks, wanted) & has_width
+            if is_parent.any():
+                stored = select(shard.stored[width], is_parent[has_width])
+                found.append((shard.blocks[is_parent], shard.frames[is_parent], stored))
+    if not found:
+        no_frames = torch.zeros(len(blocks), 1 + len(spec.sides), dtype=torch.long)
+        return Parents(torch.zeros(len(blocks), dtype=torch.bool), {}, no_frames, parity)
+    numbers, frames, parameters = zip(*found, strict=True)
+    known = torch.cat(numbers)
+    order = known.argsort()
+    row = order[torch.searchsorted(known[order], wanted).clamp(max=len(known) - 1)]
+    decoded = spec.storage.decode(moved(select(concatenate(parameters), row), device))
+    hidden = {name: decoded[name] for name in spec.model(level, width).mlp.shapes()}
+    return Parents(known[row] == wanted, hidden, torch.cat(frames)[row], parity)
 
 
 def gather(

@@ -1,11 +1,16 @@
 """Loss, learning rate schedule and pruning criterion."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from miner.support.ranges import Count, Positive, Ratio
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class MSELoss(Loss):
 class LogMSELoss(Loss):
     """The logarithm: equal relative gains weigh the same early and late in a fit."""
 
-    floor: float = 1e-8  # bounds the weight of a nearly perfect block
+    floor: Positive = 1e-8  # bounds the weight of a nearly perfect block
 
     def __call__(self, mse: Tensor) -> Tensor:
         """`log(mse + floor)`."""
@@ -59,7 +64,7 @@ class ConstantSchedule(Schedule):
 class CosineSchedule(Schedule):
     """Half a cosine from 1 down to `final_ratio` (SGDR without restarts, arXiv 1608.03983)."""
 
-    final_ratio: float = 0.1
+    final_ratio: Ratio = 0.1
 
     def factor(self, step: int, n_steps: int) -> float:
         """The cosine's value; a single step has the factor 1."""
@@ -71,7 +76,7 @@ class CosineSchedule(Schedule):
 class ExponentialSchedule(Schedule):
     """Decays by a constant ratio every step, as in the MINER paper's code (0.999)."""
 
-    decay: float = 0.999
+    decay: Ratio = 0.999
 
     def factor(self, step: int, n_steps: int) -> float:
         """`decay ** step`."""
@@ -82,7 +87,7 @@ class ExponentialSchedule(Schedule):
 class Pruning(ABC):
     """A criterion that is checked every `every_n_steps` steps."""
 
-    every_n_steps: int = 10
+    every_n_steps: Count = 10
 
     @abstractmethod
     def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
@@ -102,7 +107,7 @@ class AbsoluteMSEPruning(Pruning):
 class PlateauPruning(Pruning):
     """The block's error changed by less than `min_change` since the last check (2e-7 in MINER)."""
 
-    min_change: float = 2e-7
+    min_change: Positive = 2e-7
 
     def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
         """`|mse - mse_before| < min_change`."""
@@ -115,4 +120,4 @@ class NoPruning(Pruning):
 
     def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
         """None."""
-        return torch.zeros_like(mse, dtype=torch.bool)
+        return mse < -math.inf

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -111,11 +111,14 @@ class LevelFit:
         )
         return Shard(self.level, chunk, blocks[rows], frames, widths, stored, stats)
 
-    def reconstruct(self, shards: Sequence[Shard], tiles: Sequence[Region]) -> Iterator[Tensor]:
-        """Some tiles of the level as stored, `(C, *S)`, never clipped."""
+    def renderer(self, shards: Sequence[Shard]) -> Callable[[Region], Tensor]:
+        """Renders tiles of the level as stored, `(C, *S)`, never clipped."""
         index, outputs = ShardIndex(self.grid, shards), self.settings.backend.outputs
-        for region in tiles:
-            yield render_level(self.spec, self.level, index, self.prediction, region, outputs)
+
+        def render(region: Region) -> Tensor:
+            return render_level(self.spec, self.level, index, self.prediction, region, outputs)
+
+        return render
 
     def _refit(
         self, patches: Patches, widths: Tensor, fits: Sequence[WidthFit], request: WidthRequest

@@ -1,17 +1,20 @@
-"""Fit a whole pyramid, coarse to fine."""
+"""The levels of a pyramid: what is fitted at each, and what is predicted from it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+
+import torch
+from torch import Tensor
 
 from miner.fitting.device import ComputeDevice, from_device
 from miner.fitting.level_fit import LevelFit, squared_error
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.images.pixel_format import PixelFormat
 from miner.models.network import BlockMLP, BlockNetwork
-from miner.pyramids.pyramid import ExpandedSignal, reduce, zero_signal
-from miner.representation import Representation, Shard, Spec
+from miner.pyramids.resample import ExpandedSignal, reduce, zero_signal
+from miner.representation import Shard, Spec
 from miner.representation.representation import ShardIndex
-from miner.signals.regions import tiles
+from miner.signals.regions import Region, tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch
 from miner.signals.store import SignalStore
 from miner.support.communication import SINGLE_PROCESS, Communicator, gather_items, items_of_rank
@@ -37,11 +40,19 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
     )
 
 
+def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> FitSettings:
+    """The settings with a backend that can fit these networks on the device."""
+    steps = settings.steps_at(0)
+    backend = settings.backend.prepare(spec.models, settings.readout, steps, device)
+    return replace(settings, backend=backend)
+
+
 class PyramidFit:
     """Levels of a signal in the unit range, to be fitted one after another.
 
     The store holds the coarser levels of the signal and the reconstructions of two levels; each
-    process computes some tiles and reads those of the others there.
+    process computes some tiles and reads those of the others there. `settings` are those of
+    `prepare_backend`.
     """
 
     def __init__(
@@ -63,10 +74,7 @@ class PyramidFit:
             self._reduce(self.signals[-1], coarser)
             self.signals.append(coarser)
         self._coarser: tuple[Signal, Sequence[Shard]] | None = None  # reconstruction and shards
-        backend = settings.backend.prepare(
-            spec.models, settings.readout, settings.steps_at(0), self.device
-        )
-        self.settings = replace(settings, backend=backend)
+        self.settings = settings
 
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
@@ -84,25 +92,35 @@ class PyramidFit:
         context = LevelContext(spec, self.settings, level, compute, parents)
         return LevelFit(context, self.signals[level], prediction, self._tile_side, self._ranks)
 
-    def finish_level(self, fit: LevelFit, shards: Sequence[Shard]) -> float:
-        """Render the level from what is stored; returns its summed squared error, clipped."""
+    def start_rendering(self, fit: LevelFit, shards: Sequence[Shard]) -> None:
+        """Render a level from what is stored: `render` gets each of the `level_tiles`."""
+        self._fit, self._shards, self._render = fit, shards, fit.renderer(shards)
+        self._errors: list[Tensor] = []
         level = fit.level
-        kept = self._new_signal(f"reconstruction_{level}", level) if level > 0 else None
-        regions = items_of_rank(self._ranks, fit.tiles)
-        rendered_tiles = fit.reconstruct(shards, regions)
-        signal_tiles = prefetch(fit.signal, regions)
-        errors = []
-        for region, rendered, signal in zip(regions, rendered_tiles, signal_tiles, strict=True):
-            if kept is not None:
-                kept.write(region, rendered)
-            errors.append(squared_error(signal, rendered.clamp_(0, 1)))
-        sse = sum(map(float, gather_items(self._ranks, from_device(errors))))
+        self._kept = self._new_signal(f"reconstruction_{level}", level) if level > 0 else None
+
+    def level_tiles(self) -> Iterator[tuple[Region, Tensor]]:
+        """This rank's tiles of the level that is rendered, and the signal's values in them."""
+        regions = items_of_rank(self._ranks, self._fit.tiles)
+        yield from zip(regions, prefetch(self._fit.signal, regions), strict=True)
+
+    def render(self, region: Region, signal: Tensor) -> None:
+        """Render a tile, keep it for the prediction of the next level, and measure its error."""
+        rendered = self._render(region)
+        if self._kept is not None:
+            self._kept.write(region, rendered)
+        self._errors.append(squared_error(signal, rendered.clamp_(0, 1)))
+
+    def finish_level(self) -> float:
+        """The summed squared error of the rendered level, clipped; waits for all ranks' tiles."""
+        level = self._fit.level
+        sse = sum(map(float, gather_items(self._ranks, from_device(self._errors))))
         if self._coarser is not None:
             self._store.remove(f"reconstruction_{level + 1}")
         if level > 0:
             self._store.remove(f"signal_{level}")
             del self.signals[level:]
-        self._coarser = None if kept is None else (kept, shards)
+        self._coarser = None if self._kept is None else (self._kept, self._shards)
         return sse
 
     def _new_signal(self, name: str, level: int) -> WritableSignal:
@@ -121,13 +139,3 @@ class PyramidFit:
         for region, values in zip(regions, prefetch(signal, finer), strict=True):
             coarser.write(region, reduce(values))
         self._ranks.gather(None)  # the tiles of other ranks are read from here on
-
-
-def fit_pyramid(fitter: PyramidFit) -> Representation:
-    """Fit all levels in this process and keep the representation in memory."""
-    shards: dict[int, list[Shard]] = {}
-    for level in reversed(range(fitter.spec.n_levels)):
-        fit = fitter.start_level(level)
-        shards[level] = [fit.fit_chunk(chunk) for chunk in range(len(fit.chunks))]
-        fitter.finish_level(fit, shards[level])
-    return Representation(fitter.spec, shards)

@@ -1,15 +1,20 @@
 """How the output layer is found: trained with the rest, or solved for at every step."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from miner.models import heads
-from miner.models.network import Parameters
+from miner.support.ranges import Positive
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+    from miner.models.network import Parameters
 
 _SOLVER_FACTORS = (1.0, 1e2, 1e4, 1e6)  # on lambda: the next where a factorisation fails
 _ROUNDING_FACTORS = (1.0, 10.0, 1e2, 1e3, 1e4)
@@ -23,7 +28,7 @@ class Readout(ABC):
     def head(self, signed_target: bool) -> heads.Head:
         """The output layer for targets of either sign, or in the unit range."""
 
-    def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
+    def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: Generator) -> Parameters:
         """Starting values, for one block, of the readout parameters that are trained."""
         return {}
 
@@ -35,7 +40,7 @@ class Readout(ABC):
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
         """Readout parameters for features `(B, H, P)` and targets `(B, C, P)` of some pixels."""
 
-    def candidates(self) -> Iterator["Readout"]:
+    def candidates(self) -> Iterator[Readout]:
         """Ways of finding the readout of rounded features; the best, once rounded, is stored."""
         yield self
 
@@ -44,14 +49,16 @@ class Readout(ABC):
 class LearnedReadout(Readout):
     """Trained by the optimiser with the hidden layers, as in MINER_pl."""
 
-    frequency: float = 0.1
+    frequency: Positive = 0.1
 
     def head(self, signed_target: bool) -> heads.Head:
         """A sigmoid, or a scaled sine for residuals."""
         return heads.ScaledSineHead() if signed_target else heads.SigmoidHead()
 
-    def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> Parameters:
+    def draw(self, shapes: Mapping[str, tuple[int, ...]], generator: Generator) -> Parameters:
         """Weights and biases as in a plain linear layer; the sine's frequency if any."""
+        import torch
+
         bound = 1 / math.sqrt(shapes[heads.WEIGHT][0])
         drawn = {
             name: bound * (2 * torch.rand(shapes[name], generator=generator) - 1)
@@ -76,15 +83,15 @@ class LearnedReadout(Readout):
 class ClosedFormReadout(Readout):
     """W = argmin |F W - T|^2 + lambda |W|^2 at every step (Golub and Pereyra 1973); a free bias."""
 
-    ridge: float = 1e-6  # lambda over the mean diagonal of the centred Gram matrix
+    ridge: Positive = 1e-6  # lambda over the mean diagonal of the centred Gram matrix
 
     def head(self, signed_target: bool) -> heads.Head:
         """Linear for any target."""
         return heads.LinearHead()
 
-    @torch.no_grad()
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
         """Solve outside autograd; features that are not finite get the mean of their targets."""
+        features, targets = features.detach(), targets.detach()
         mean_f = features.mean(-1, keepdim=True)
         mean_t = targets.mean(-1, keepdim=True)
         # Centred before the products: a Gram matrix of float32 has no digits to lose afterwards.
@@ -94,7 +101,7 @@ class ClosedFormReadout(Readout):
         weight = ridge_solve(gram, moment, self.ridge)
         mean_f, mean_t = mean_f.squeeze(-1).double(), mean_t.squeeze(-1).double()
         bias = mean_t - (mean_f.unsqueeze(1) @ weight).squeeze(1)
-        bias = torch.where(bias.isfinite(), bias, mean_t)
+        bias = bias.where(bias.isfinite(), mean_t)
         return {heads.WEIGHT: weight.to(features.dtype), heads.BIAS: bias.to(features.dtype)}
 
     def candidates(self) -> Iterator[Readout]:
@@ -105,6 +112,8 @@ class ClosedFormReadout(Readout):
 
 def ridge_solve(gram: Tensor, moment: Tensor, ridge: float) -> Tensor:
     """Solve `(gram + lambda I) W = moment`, lambda raised where that fails, then zeros."""
+    import torch
+
     penalty = ridge * gram.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-12)
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     weight, left = torch.zeros_like(moment), torch.arange(len(gram), device=gram.device)

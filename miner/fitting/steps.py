@@ -1,5 +1,6 @@
 """Training steps of a batch of blocks, defined in plain PyTorch, and optimisers that suit them."""
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -8,11 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from miner.fitting.criteria import Loss, Schedule
-from miner.fitting.initialization import pixel_subset
 from miner.fitting.readout import Readout
 from miner.models.network import BlockNetwork, Parameters, select, where
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+def generator(*key: int | str) -> torch.Generator:
+    """A CPU generator seeded by a key such as `(seed, level)` or `(seed, level, step)`."""
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def pixel_subset(n_pixels: int, n_drawn: int, step: int, *key: int | str) -> Tensor:
+    """Pixel numbers of one step: each pass visits all pixels once, in another order."""
+    steps_per_pass = -(-n_pixels // n_drawn)
+    turn, part = divmod(step, steps_per_pass)
+    order = torch.randperm(n_pixels, generator=generator(*key, turn))
+    return order[part * n_drawn : (part + 1) * n_drawn]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What a run's loggers get beyond the metrics of its levels: pictures, the report, the sweep."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -21,11 +20,6 @@ class ResultLogger(Protocol):
         """Close it."""
 
 
-def takes_sweep(logger: Callable[..., Logger]) -> bool:
-    """Whether a logger has an argument `sweep`: the sweep that the run belongs to."""
-    return "sweep" in inspect.signature(logger).parameters
-
-
 def remove_earlier_events(logger: Logger) -> None:
     """Remove TensorBoard's files of an earlier start of the run, whose curve is logged anew."""
     if isinstance(logger, TensorBoardLogger):
@@ -36,15 +30,24 @@ def remove_earlier_events(logger: Logger) -> None:
 def log_results(
     loggers: Sequence[Logger], report: Mapping[str, Any], draw: Callable[[], Mapping[str, RGBImage]]
 ) -> None:
-    """Log a report, in TensorBoard as `report/...`, and pictures, drawn only if a logger can."""
-    shown = [one for one in loggers if isinstance(one, ResultLogger | TensorBoardLogger)]
-    pictures = draw() if shown else {}
-    for logger in shown:
+    """Log the report's numbers as `report/...`, and pictures, drawn only if a logger can.
+
+    A logger of another package takes pictures if it has Lightning's `log_image(key, images)`.
+    """
+    pictures = draw() if any(map(_takes_pictures, loggers)) else {}
+    for logger in loggers:
         if isinstance(logger, ResultLogger):
             logger.log_results(report, pictures)
             continue
+        numbers = {name: value for name, value in report.items() if isinstance(value, int | float)}
+        logger.log_metrics({f"report/{name}": value for name, value in numbers.items()})
+        log_image = getattr(logger, "log_image", None)
         for name, picture in pictures.items():
-            logger.experiment.add_image(name, picture, dataformats="HWC")
-        for name, value in report.items():
-            if isinstance(value, int | float):
-                logger.experiment.add_scalar(f"report/{name}", value)
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image(name, picture, dataformats="HWC")
+            elif log_image is not None:
+                log_image(name, [picture])
+
+
+def _takes_pictures(logger: Logger) -> bool:
+    return isinstance(logger, ResultLogger | TensorBoardLogger) or hasattr(logger, "log_image")

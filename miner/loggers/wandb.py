@@ -55,7 +55,7 @@ class WandbRun(WandbLogger):
 
     def __init__(
         self,
-        save_dir: Path,
+        save_dir: str | Path,
         project: str = "miner",
         offline: bool = True,
         group: str | None = None,
@@ -66,6 +66,7 @@ class WandbRun(WandbLogger):
         init_timeout_s: float = 5.0,
         sweep: SweepInfo | None = None,
     ) -> None:
+        save_dir = Path(save_dir)
         save_dir.mkdir(parents=True, exist_ok=True)
         differing = list(sweep.differing) if sweep else []
         label = " ".join(differing)
@@ -112,7 +113,7 @@ class WandbRun(WandbLogger):
         kept = {name: value for name, value in report.items() if name not in _NOT_IN_SUMMARY}
         kept["levels"] = {str(level["level"]): level for level in report.get("levels", ())}
         self.experiment.summary.update(dict(_scalars(kept)))
-        if self._representation is not None:
+        if self._representation is not None and self._representation.exists():
             artifact = wandb.Artifact(f"representation-{self.experiment.id}", type="representation")
             folder = str(self._representation.resolve())
             artifact.add_dir(folder, policy="immutable", skip_cache=True)  # no copy of the files

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from miner.support.ranges import Positive
+
 _COSTS = ("n_parameters", "parameters_per_pixel", "file_bytes", "bits_per_pixel", "fit_time_s")
 
 
@@ -36,8 +38,8 @@ class QualityAtBudget(Objective):
     """
 
     cost: str
-    budget: float
-    db_per_doubling: float = 12.0
+    budget: Positive
+    db_per_doubling: Positive = 12.0
 
     def __post_init__(self) -> None:
         if self.cost not in _COSTS:

@@ -3,14 +3,18 @@
 The scale is multiplied into the layer's weights, so that a trained one costs nothing per pixel.
 """
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
+from miner.support.ranges import Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Gaussian(Activation):
     """exp(-z^2 / 2a^2) with a trained width a ("Beyond periodicity", arXiv 2111.15135)."""
 
     trained_fields = ("a",)
-    a: float = 0.1
+    a: Positive = 0.1
 
     def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
         """1 / (sqrt(2) a)."""
@@ -57,7 +61,7 @@ class Sine(Activation):
     """sin(z / a) with a trained per block and layer (as SIREN, with a learned frequency)."""
 
     trained_fields = ("a",)
-    a: float = 0.2
+    a: Positive = 0.2
 
     def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
         """1 / a."""
@@ -72,7 +76,7 @@ class Sine(Activation):
 class Siren(Activation):
     """sin(omega z) with fixed omega and SIREN's own initialisation (arXiv 2006.09661, sec. 3.2)."""
 
-    omega: float = 30.0
+    omega: Positive = 30.0
 
     def scale(self, trained: Mapping[str, Tensor]) -> float:
         """omega."""
@@ -106,8 +110,8 @@ class Gabor(Activation):
     """cos(omega z) exp(-(s z)^2), the real part of WIRE's wavelet (arXiv 2301.05187, eq. 2)."""
 
     trained_fields = ("omega", "s")
-    omega: float = 2.0
-    s: float = 2.0
+    omega: Positive = 2.0
+    s: Positive = 2.0
 
     def scale(self, trained: Mapping[str, Tensor]) -> Tensor:
         """omega."""
@@ -123,8 +127,8 @@ class Gabor(Activation):
 class Finer(Sine):
     """sin((|u| + 1) u) with u = z / a (FINER, arXiv 2312.02434, eq. 5), a trained."""
 
-    a: float = 0.6
-    bias_bound: float = 0.5  # decides the frequencies that a neuron starts with
+    a: Positive = 0.6
+    bias_bound: Positive = 0.5  # decides the frequencies that a neuron starts with
 
     def bounds(self, layer: int, fan_in: int) -> tuple[float, float]:
         """Those of a plain linear layer, with FINER's wider biases."""
@@ -132,4 +136,4 @@ class Finer(Sine):
 
     def __call__(self, u: Tensor, trained: Mapping[str, Tensor]) -> Tensor:
         """sin((|u| + 1) u)."""
-        return torch.sin((u.abs() + 1) * u)
+        return ((u.abs() + 1) * u).sin()

@@ -1,11 +1,16 @@
 """Fixed encodings of coordinates in [-1, 1], shared by all blocks and computed once."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from torch import Tensor
+from miner.support.ranges import Positive, whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,8 @@ class NoEncoding(Encoding):
 class PositionalEncoding(Encoding):
     """sin and cos of `scale * 2^i * x` for i below `n_frequencies` (NeRF, arXiv 2003.08934)."""
 
-    n_frequencies: int = 4
-    scale: float = math.pi / 2  # half a period over a patch; MINER_pl uses 1
+    n_frequencies: Annotated[int, whole(1, 64)] = 4
+    scale: Positive = math.pi / 2  # half a period over a patch; MINER_pl uses 1
 
     def n_outputs(self, n_axes: int) -> int:
         """A sine and a cosine for each axis and frequency."""
@@ -47,6 +52,8 @@ class PositionalEncoding(Encoding):
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Encode to all sines, then all cosines."""
+        import torch
+
         octaves = self.scale * 2.0 ** torch.arange(self.n_frequencies).to(coordinates)
         phases = (octaves[:, None, None] * coordinates).flatten(0, 1)
         return torch.cat([phases.sin(), phases.cos()])
@@ -59,7 +66,7 @@ class CosineEncoding(Encoding):
     The basis of the type II discrete cosine transform; k = 0 is left to the first layer's bias.
     """
 
-    n_frequencies: int = 8
+    n_frequencies: Annotated[int, whole(1, 64)] = 8
 
     def n_outputs(self, n_axes: int) -> int:
         """A cosine for each axis and frequency."""
@@ -67,6 +74,6 @@ class CosineEncoding(Encoding):
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Encode frequency by frequency."""
-        k = torch.arange(1, self.n_frequencies + 1).to(coordinates)
+        k = coordinates.new_tensor(range(1, self.n_frequencies + 1))
         t = 0.5 * (coordinates + 1)
         return (math.pi * k[:, None, None] * t).cos().flatten(0, 1)

@@ -1,11 +1,14 @@
 """Output layers: from hidden features `(B, H, P)` to values `(B, C, P)`."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WEIGHT, BIAS = "readout.weight", "readout.bias"
 AMPLITUDE, FREQUENCY = "readout.amplitude", "readout.frequency"
@@ -31,7 +34,7 @@ class LinearHead(Head):
     def outputs(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """z = W features + b."""
         weight = parameters[WEIGHT].transpose(1, 2)
-        return torch.baddbmm(parameters[BIAS].unsqueeze(-1), weight, features)
+        return parameters[BIAS].unsqueeze(-1).baddbmm(weight, features)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from miner.config.schema import RunConfig
-
 T = TypeVar("T")
 TARGET = "_target_"
 _cached_validator: Any = lru_cache(TypeAdapter)  # takes a millisecond to build
@@ -42,11 +40,6 @@ def build(base: Any, description: Any) -> Any:
             f"{TARGET}={target}: no {base.__name__} of that name is loaded; "
             f"import {module} first if you trust it (loaded: {', '.join(sorted(known))})"
         )
-    group = base.__name__.lower()
-    if group in RunConfig.model_fields:
-        settings: Any = RunConfig.model_fields[group].annotation
-        with _one_line_errors(group):
-            settings.model_validate(description)
     values = {name: value for name, value in description.items() if name != TARGET}
     return from_fields(known[target], values)
 
@@ -56,7 +49,7 @@ def from_fields(cls: type[T], values: dict[str, Any]) -> T:
     unknown = sorted(set(values) - {f.name for f in fields(cls)})  # type: ignore[arg-type]
     if unknown:
         raise ValueError(f"{_name(cls)}: has no field {shorten(unknown[0])}")
-    plain = json.dumps(values, allow_nan=False)
+    plain = json.dumps(values)
     with _one_line_errors(_name(cls)):
         return TypeAdapter(cls).validate_json(plain, strict=True)  # a cache would keep the class
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from miner.models.network import BlockNetwork, Parameters, moved, select
-from miner.pyramids.pyramid import ExpandedSignal, zero_signal
+from miner.pyramids.resample import ExpandedSignal, zero_signal
 from miner.representation.shard import Shard, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.representation.store import ShardFolder

@@ -1,4 +1,4 @@
-"""Shards in a folder, and the folder of a representation that a run is making."""
+"""Stores of shards: a folder that is read, and what a fit writes to, in memory or a folder."""
 
 import hashlib
 import logging
@@ -61,6 +61,40 @@ class _FileParameters(Mapping[int, Parameters]):
 
     def __len__(self) -> int:
         return len(self._read())
+
+
+class MemoryStore:
+    """The shards of a fit in one process, in memory: nothing is resumed."""
+
+    n_bytes = None  # nothing is on a disk
+
+    def __init__(self) -> None:
+        self.levels: dict[int, list[Shard]] = {}
+
+    def begin(self) -> None:
+        """Nothing."""
+
+    def join(self) -> None:
+        """Nothing."""
+
+    def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
+        """Start a level; gives the numbers of all chunks."""
+        self.shards = self.levels[level] = []
+        return list(range(len(chunks)))
+
+    def add(self, shard: Shard) -> None:
+        """Keep a shard of the level."""
+        self.shards.append(shard)
+
+    def shard_headers(self) -> list[Shard]:
+        """None: there is no other process."""
+        return []
+
+    def add_remote(self, shard_headers: Iterable[Shard]) -> None:
+        """Nothing: there is no other process."""
+
+    def finish_level(self) -> None:
+        """Nothing."""
 
 
 @dataclass(eq=False)

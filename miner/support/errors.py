@@ -1,9 +1,13 @@
 """Errors whose messages are shown to users without a traceback."""
 
 import shlex
+from collections.abc import Collection
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from miner.support.files import is_disk_full
+
+_LEAST_LIKENESS = 0.6
 
 
 class UserError(Exception):
@@ -40,6 +44,26 @@ class StorageError(UserError, RuntimeError):
 
 class RankError(UserError, RuntimeError):
     """Another process of the run has failed or was killed; what is finished is kept."""
+
+
+def nearest(name: str, names: Collection[str]) -> str | None:
+    """The dotted name that was meant by a misspelt one, which may lack its group or name another.
+
+    `max_step` and `model.max_steps` stand for `fitting.max_steps`; `optimizer.eps` for no other,
+    since `betas` is not like `eps`.
+    """
+
+    def likeness(known: str) -> tuple[float, bool]:
+        own, other = name.split("."), known.split(".")
+        pairs = zip(reversed(own), reversed(other), strict=False)
+        ratios = [SequenceMatcher(None, *pair).ratio() for pair in pairs]
+        return min(ratios), len(own) == len(other)
+
+    best = max(names, key=likeness, default="")
+    if likeness(best)[0] >= _LEAST_LIKENESS:
+        return best
+    field = name.rpartition(".")[2]
+    return next((known for known in names if known.rpartition(".")[2] == field), None)
 
 
 def to_user_error(error: Exception, folder: Path) -> Exception:

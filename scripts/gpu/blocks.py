@@ -17,7 +17,7 @@ from miner.fitting.steps import BlockProblem, StepSettings
 from miner.models.activations import Activation, Gaussian, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding, PositionalEncoding
 from miner.models.network import BlockMLP, BlockNetwork, repeat
-from miner.pyramids.pyramid import expand, reduce
+from miner.pyramids.resample import expand, reduce
 from miner.signals.grid import coordinates
 
 ACTIVE_VARIANCE = 8e-5  # patches that vary less need no network

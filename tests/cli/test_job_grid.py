@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from miner.cli.sweep import JobGrid
 from miner.config.build import CONF_FOLDER
+from miner.config.schema import check_config
 from miner.support.errors import ConfigError
 
 SEVERAL = [  # overrides of more than one job
@@ -126,25 +127,34 @@ def test_options_are_composed_once_for_all_values_and_the_last_key_runs_fastest(
 
 
 WRONG = {
-    "fitting.max_step=4": "Could not override 'fitting.max_step'",
-    "pyramids=gaussian": "Could not override 'pyramids'",
-    "pyramid=gaussian,steerable": "Could not find 'pyramid/steerable'",
-    "experiment=none": "Could not find 'experiment/none'",
+    "fitting.max_step=4": "fitting.max_step=4: there is no such setting",
+    "pyramids=gaussian": "did you mean pyramid?",
+    "pyramid=gaussian,steerable": "pyramid=steerable: there is no such option",
+    "experiment=none": "must be one of ablation/activation",
     "~logger": "Could not delete 'logger'",
-    "+seed=1": "Could not append",
-    "logger.wandb.tag=x": "Could not override 'logger.wandb.tag'",
-    "seed": "",
-    "seed=0,": "",
+    "+seed=1": "seed exists",
+    "logger.wandb.tag=x": "did you mean logger.wandb.tags?",
+    "hydra.job.chdir=maybe": "'maybe' is not a valid bool",
+    "seed": "name=value",
+    "seed=0,": "cannot be read",
 }
 
 
 @pytest.mark.parametrize("override", WRONG)
-def test_wrong_override_is_refused_in_one_line_of_hydras(override: str) -> None:
+def test_wrong_override_is_refused_in_one_line(override: str) -> None:
     with pytest.raises(ConfigError) as caught:
         list(JobGrid("config", ["seed=0,1", override]).jobs())
     message = str(caught.value)
     assert WRONG[override] in message
     assert "\n" not in message and "Config search path" not in message
+
+
+def test_every_recipe_composes_in_one_sweep() -> None:
+    grid = JobGrid("config", ["experiment=glob(*)"])
+    recipes = [file.stem for file in (CONF_FOLDER / "experiment").glob("*.yaml")]
+    assert grid.choices == {"experiment": [f"experiment={name}" for name in sorted(recipes)]}
+    for _, config in grid.jobs():
+        check_config(config)
 
 
 def test_interval_is_left_to_its_sweeper_and_replaces_values() -> None:

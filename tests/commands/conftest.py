@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from runs import TINY, Command, Compose, Fit, Outcome, finish_run, run_main, save_picture
+from runs import (
+    TINY,
+    WITH_PICTURES,
+    Command,
+    Compose,
+    Fit,
+    Outcome,
+    finish_run,
+    run_main,
+    save_picture,
+)
 
 from miner.config.build import CONF_FOLDER
 from miner.config.job import Job
@@ -49,6 +59,7 @@ def fit(tmp_path: Path, tiny_config: Compose) -> Fit:
     """Do a tiny run without the command around it; gives its folder, named `into`."""
 
     def fit_tiny(*overrides: str, into: str = "run") -> Path:
+        (tmp_path / into).mkdir(exist_ok=True)
         run_job(tiny_config(*overrides), Job(tmp_path / into, overrides, time.time()))
         return tmp_path / into
 
@@ -74,5 +85,5 @@ def command(tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]) -
 def logged_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one run of the command, with every logger and all pictures."""
     folder = tmp_path_factory.mktemp("logged")
-    own = (f"image.path={folder}/picture.png", "logger=[wandb,csv,tensorboard]", "pictures=true")
+    own = (f"image.path={folder}/picture.png", "logger=[wandb,csv,tensorboard]", WITH_PICTURES)
     return finish_run(folder, *own)

@@ -2,6 +2,8 @@
 
 It fails before its shard of that number is complete, counted over levels; the other ranks wait in
 the midst of a chunk of the finest level. With `FAILURE="rank end failure"` it fails after the fit.
+With `FAILURE="rank late seconds"` it only takes so long for its first shard, and the ranks have 20
+seconds to find each other.
 """
 
 import errno
@@ -10,11 +12,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch.distributed as dist
+from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 from runs import before_shards
 
 from miner.run import main
@@ -61,20 +64,34 @@ def fail_at_shard(rank: int, number: int, fail: Callable[[], None]) -> None:
 
 
 def fail_at_end(rank: int, fail: Callable[[], None]) -> None:
-    """Fail before the first message to another rank, which is that the fit has ended."""
-    send = dist.isend
+    teardown = DDPStrategy.teardown
 
-    def failing(*arguments: Any, **options: Any) -> Any:
+    def failing(self: DDPStrategy) -> None:
         if dist.get_rank() == rank:
             fail()
-        return send(*arguments, **options)
+        teardown(self)
 
-    dist.isend = failing
+    pytest.MonkeyPatch().setattr(DDPStrategy, "teardown", failing)
+
+
+def be_late(rank: int, seconds: float) -> None:
+    from miner.engine.trainer import DDP, BlocksDDP
+
+    timeout = {"process_group_backend": "gloo", "timeout": timedelta(seconds=20)}
+    StrategyRegistry.register(DDP, BlocksDDP, override=True, **timeout)
+
+    def act(n_before: int, path: Path) -> None:
+        if dist.get_rank() == rank and n_before == 0:
+            time.sleep(seconds)
+
+    before_shards(pytest.MonkeyPatch(), act)
 
 
 if __name__ == "__main__":
     rank, at, name = os.environ["FAILURE"].split()
-    if at == "end":
+    if at == "late":
+        be_late(int(rank), float(name))
+    elif at == "end":
         fail_at_end(int(rank), globals()[name])
     else:
         fail_at_shard(int(rank), int(at), globals()[name])

@@ -4,7 +4,7 @@ REFUSED = {  # arguments: words of the line
     "optimizer.lr=fast": ["optimizer.lr=fast:", "above 0"],
     # settings that exclude each other
     "fitting.batch_pixels=65": ["fitting.batch_pixels=65:", "64 pixels", "all"],
-    "trainer.strategy=ddp trainer.num_nodes=2": ["trainer.num_nodes=2:", "srun", "NODE_RANK"],
+    "trainer.strategy=miner_ddp trainer.num_nodes=2": ["trainer.num_nodes=2:", "srun", "NODE_RANK"],
     "-m fitting.chunk_size=4,8": ["fitting.chunk_size=4,8: is now fitting.blocks_per_shard=4,8"],
     # the image
     "image.path=missing.png": ["'missing.png'", "does not exist", "sample:astronaut"],
@@ -26,8 +26,8 @@ REFUSED = {  # arguments: words of the line
     "-m trainer=ddp seed=0,1": ["trainer=ddp:", "one by one"],
     "-m seed=0,0": ["seed=0", "jobs 0 and 1", "the same", "leave one"],
     "-m logger=none,csv": ["logger=none or logger=csv:", "the same"],
-    "-m experiment=search image=camera,brick": ["image:", "easiest of 2", "one at a time"],
-    "-m experiment=search seed=0,1": ["seed:", "one at a time"],
+    "-m hparams_search=optuna image=camera,brick": ["image:", "easiest of 2", "one at a time"],
+    "-m hparams_search=optuna seed=0,1": ["seed:", "one at a time"],
     "-m optimizer.lr=interval(0,1)": ["optimizer.lr=interval(0,1):", "hydra/sweeper=optuna"],
     "-m image.path=picture.png,./picture.png": ["./picture.png", "the same"],
     "-m seed=0,1 hydra/launcher=submitit_slurm": ["=submitit_slurm:", "srun", "joblib"],
@@ -39,20 +39,43 @@ REFUSED = {  # arguments: words of the line
     "-m --cfg=job seed=0,1": ["--cfg=job:", "leave out -m"],
     "-m seed=0,1 hydra.sweep.dir=done": ["hydra.sweep.dir=done:", "single run", "another folder"],
     "-m seed=0,1 hydra.sweep.subdir=same": ["hydra.sweep.subdir=same"],
-    "logger=null": ["logger=null:", "csv, none, tensorboard, wandb"],
+    "-m logger=null,csv": ["logger=none or logger=csv:", "the same"],
+    "pyramid=null": ["pyramid=null:", "gaussian, laplacian"],
     "pyramid=false": ["pyramid=false:", "gaussian, laplacian"],
     "logger=csv +logger.csv.nonsense=1": ["nonsense"],
+    # names that do not exist
+    "max_steps=3": ["max_steps=3:", "did you mean fitting.max_steps?"],
+    "fitting.max_step=4": ["fitting.max_step=4:", "did you mean fitting.max_steps?"],
+    "trainer.max_steps=3": ["trainer.max_steps=3:"],
+    "optimizer.bettas=[0,1]": ["optimizer.bettas=[0,1]:", "did you mean optimizer.betas?"],
+    "optimizer.eps=1e-8": ["optimizer.eps=1e-8:", "; +optimizer.eps=1e-8 if"],
+    "+fiting.max_mse=3": ["fiting.max_mse=3:", "did you mean fitting.max_mse?"],
+    "capacity=uniform capacity.max_width=9": ["capacity.max_width=9:", "chosen capacity"],
+    "pyramyd=laplacian": ["pyramyd=laplacian:", "did you mean pyramid?"],
+    "pyramid=laplacain": ["pyramid=laplacain:", "did you mean laplacian?", "gaussian, laplacian"],
+    "pyramid=steerable": ["pyramid=steerable:", "must be one of gaussian, laplacian"],
+    "experiment=ablation/pyramyd": ["did you mean ablation/pyramid?"],
+    "experiment=search": ["experiment=search:", "hparams_search=optuna"],
+    "hydra.run.dr=run": ["hydra.run.dr=run:", "did you mean hydra.run.dir?"],
+    "~optimiser": ["~optimiser:", "did you mean optimizer?"],
+    "-m seed=0,1 fitting.max_step=4,5": ["fitting.max_step=4:", "fitting.max_steps?"],
+    "-m seed=0,1 pyramyd=gaussian,laplacian": ["pyramyd=gaussian:", "did you mean pyramid?"],
+    "-m seed=0,1 hydra/launcher=jobli": ["hydra/launcher=jobli:", "joblib?"],
+    "-m seed=0,1 hydra/launchr=joblib": ["hydra/launchr=joblib:", "hydra/launcher?"],
+    "resume=begun max_steps=3": ["max_steps=3:", "did you mean fitting.max_steps?"],
+    # arguments of another form
+    "patch_size": ["patch_size:", "name=value"],
+    "pictur.png": ["pictur.png:", "is no file", "name=value"],
+    "seed=0,": ["seed=0,:", "quote"],
+    "seed=0,1": ["seed=0,1:", "-m"],
+    "seed=range(0,2)": ["seed=range(0,2):", "-m"],
+    "+seed=1": ["seed exists", "leave out the +"],
+    "picture.png text.png": ["picture.png text.png:", "one image", "-m"],
+    "image=/a/photo.jpg": ["image=/a/photo.jpg:", "use image.path=/a/photo.jpg"],
     # what is missing, or depends on other settings
+    "extras.enforce_tags=true": ["tags=[]:", "extras.enforce_tags", "tags=[a,b]"],
     "patch_size=${nowhere}": ["patch_size", "nowhere"],
     "-m image.path=picture.png,missing.png": ["'missing.png'"],
-}
-
-BY_HYDRA = {
-    "pyramid=steerable": ["'pyramid/steerable'", "gaussian", "laplacian"],
-    "fitting.max_step=4": ["'fitting.max_step'"],
-    "patch_size": ["'patch_size'", "EQUAL"],
-    "-m seed=0,1 fitting.max_step=4,5": ["'fitting.max_step'"],
-    "-m seed=0,1 hydra/launcher=slurm": ["'hydra/launcher/slurm'", "joblib"],
 }
 
 OF_SETTINGS = {  # wrong whoever composed the settings

@@ -29,7 +29,10 @@ TINY = (
     "model.width=4",
     "logger=none",
     "trainer=cpu",
-    "pictures=false",
+    "++callbacks.pictures=null",
+)
+WITH_PICTURES = (  # TINY leaves them out
+    "callbacks.pictures={_target_:miner.callbacks.pictures.Pictures,dirpath:${paths.output_dir}}"
 )
 BeforeShard = Callable[[int, Path], None]
 """Called before a file of a shard is complete, with the number of those before it and its path."""

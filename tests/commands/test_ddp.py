@@ -122,6 +122,13 @@ def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path, killed: Ended) -> 
 
 
 @pytest.mark.slow
+def test_a_rank_may_be_slower_than_the_ranks_take_to_find_each_other(desk: Path) -> None:
+    ended = fit(desk, "late", failure="1 late 30")
+    assert (ended.status, ended.left) == (0, [])
+    assert same(desk / "late", desk / "alone")
+
+
+@pytest.mark.slow
 def test_four_ranks_have_the_bits_of_one(desk: Path) -> None:
     ended = fit(desk, "four", "logger=[csv,tensorboard]", devices=4)
     assert (ended.status, ended.left) == (0, [])
@@ -169,11 +176,33 @@ def test_a_rank_that_is_lost_after_the_last_level_is_not_missed(desk: Path) -> N
     assert same(desk / "late", desk / "alone")
 
 
+@pytest.mark.slow
+def test_a_killed_rank_ends_a_run_under_torchrun(desk: Path, tmp_path: Path) -> None:
+    save_picture(tmp_path / "picture.png")
+    launch = ("torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}")
+    ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+    own = ("image.path=picture.png", "hydra.run.dir=run", "fitting.in_memory_mib=0")
+    command = (*launch, "-m", "failing_run", *SETTINGS, *ddp, *own)
+    ended = end(start(tmp_path, *command, failure=f"1 {FINEST_FIRST} kill"), timeout_s=60)
+    assert ended.status == 1
+    line = check_line(ended, "rank 1 on", "killed", "resume=")
+    report = read_report(tmp_path / "run")
+    assert report["status"] == "failed" and report["reason"] in line
+    assert list((tmp_path / "run" / ".miner-scratch").rglob("*.*")) == []
+    resumed = end(start(tmp_path, "miner.run", "resume=run", "trainer=cpu"))
+    assert (resumed.status, resumed.left) == (0, [])
+    assert same(tmp_path / "run", desk / "alone")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 def on_two_machines(folder: Path, failure: str | None = None) -> list[Ended]:
     """Two machines with different working directories, images and scratch files."""
     started = []
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     for machine in (0, 1):
         own = folder / f"machine{machine}"
         own.mkdir()

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from runs import Compose, save_picture
 
-from miner.config.fingerprint import job_folder, job_hash
+from miner.config.fingerprint import fit_identity, job_folder, job_hash
 
 
 def test_hash_is_eight_hexadecimal_digits_in_every_process(tiny_config: Compose) -> None:
@@ -22,13 +22,29 @@ def test_hash_is_eight_hexadecimal_digits_in_every_process(tiny_config: Compose)
     [
         (["seed=1", "model.depth=2"], ["model.depth=2", "seed=1"]),
         (["patch_size=${fitting.max_steps}"], ["patch_size=3"]),
-        (["logger=[wandb,csv]", "objective=psnr_at_bits", "pictures=true"], []),
     ],
 )
-def test_order_spelling_and_what_is_logged_do_not_matter(
+def test_order_and_spelling_do_not_matter(
     tiny_config: Compose, overrides: list[str], same: list[str]
 ) -> None:
     assert job_hash(tiny_config(*overrides)) == job_hash(tiny_config(*same))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("logger=[wandb,csv]", "objective=psnr_at_bits", "callbacks=none", "tags=[a]"),
+        *("trainer=auto", "trainer.devices=2", "trainer.profiler=simple", "task_name=other"),
+        *("paths.log_dir=elsewhere", "extras.print_config=true", "debug=profiler"),
+        *("++callbacks.mine._target_=a.B", "++metrics.mine._target_=a.B", "+of_local=1"),
+        *("++trainer.fast_dev_run=false", "++trainer.fast_dev_run=0"),
+        *("fitting.in_memory_mib=1", "fitting.scratch_dir=/tmp"),
+    ],
+)
+def test_what_does_not_change_the_result_is_left_out(tiny_config: Compose, change: str) -> None:
+    one, other = (tiny_config(*more, "fitting.max_steps=3") for more in ((), (change,)))
+    assert job_hash(one) == job_hash(other)
+    assert fit_identity(one, "", "cpu") == fit_identity(other, "", "cpu")
 
 
 @pytest.mark.parametrize(
@@ -54,11 +70,18 @@ def test_folder_of_the_image_does_not_matter(
         "storage=int8",
         "pyramid=laplacian",
         "fitting.max_mse=1e-3",
-        "trainer=auto",
+        "++trainer.fast_dev_run=true",
+        "++trainer.fast_dev_run=2",
     ],
 )
 def test_every_setting_matters(tiny_config: Compose, change: str) -> None:
     assert job_hash(tiny_config(change)) != job_hash(tiny_config())
+
+
+def test_fits_of_one_chunk_are_the_same_however_they_were_asked_for(tiny_config: Compose) -> None:
+    one, other = (tiny_config(f"++trainer.fast_dev_run={value}") for value in ("true", "1"))
+    assert job_hash(one) == job_hash(other)
+    assert fit_identity(one, "", "cpu") != fit_identity(tiny_config(), "", "cpu")
 
 
 def test_name_of_the_image_matters(tmp_path: Path, tiny_config: Compose) -> None:

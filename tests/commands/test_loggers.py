@@ -72,6 +72,7 @@ def test_tensorboard_holds_curve_levels_report_and_pictures(
 
 def test_wandb_holds_the_resolved_configuration(logged_run: Path, records: list[Record]) -> None:
     composed = OmegaConf.load(logged_run / ".hydra" / "config.yaml")
+    composed.paths.output_dir = str(logged_run)
     assert config_of(records) == OmegaConf.to_container(composed, resolve=True)
 
 

@@ -8,15 +8,16 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.types import RunMode
-from runs import Fit, read_report
+from runs import Compose, Fit, read_report
 
 from miner.api import compose_settings
 from miner.cli.sweep import JobGrid
-from miner.config.build import CONF_FOLDER, build_settings
+from miner.config.build import CONF_FOLDER, build_settings, check_logger_packages
 from miner.config.fingerprint import job_hash
 from miner.config.schema import check_config
 from miner.fitting.capacity import UniformCapacity
 from miner.images import inspect_image
+from miner.support.errors import ConfigError
 
 FILES = sorted((file.parent.name, file.stem) for file in CONF_FOLDER.glob("*/*.yaml"))
 IMAGES = [name for group, name in FILES if group == "image"]
@@ -36,6 +37,8 @@ OTHERS = [
     if group not in ("image", "experiment") and name not in DEFAULTS[group]
 ]
 OTHERS.remove("trainer=ddp")  # starts further processes: test_ddp.py
+CALLBACKS = [option for option in OTHERS if option.startswith("callbacks=")]  # one, no report
+UNINSTALLED = ["logger=mlflow", "logger=comet"]
 QUESTIONS = {  # an ablation: what it compares
     "activation": ["activation", "encoding"],
     "optimizer": ["fitting.max_mse", "optimizer", "pruning"],
@@ -60,10 +63,24 @@ def test_all_defaults_run_in_one_configuration(fit: Fit) -> None:
     [
         pytest.param(option, marks=[pytest.mark.cuda, NO_GPU] if option == "trainer=cuda" else ())
         for option in OTHERS
+        if option not in (*CALLBACKS, *UNINSTALLED)
     ],
 )
 def test_option_runs(fit: Fit, option: str) -> None:
     assert math.isfinite(read_report(fit(option))["psnr_db"])
+
+
+@pytest.mark.parametrize("option", CALLBACKS)
+def test_callbacks_run_alone(fit: Fit, option: str) -> None:
+    assert (fit(option) / "report.json").exists() == (option == "callbacks=report")
+
+
+@pytest.mark.parametrize("option", UNINSTALLED)
+def test_loggers_of_other_packages_are_refused_with_the_line_that_installs_them(
+    tiny_config: Compose, option: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{option}: needs .*; pip install "):
+        check_logger_packages(tiny_config(option))
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -54,7 +54,7 @@ def checked(tiny_config: Compose) -> Checked:
     return check
 
 
-DDP = {"strategy": "ddp", "devices": 2}
+DDP = {"strategy": "miner_ddp", "devices": 2}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_processes_that_are_no_run_are_refused(
 
 
 def test_processes_in_one_named_folder_are_a_run(checked: Checked) -> None:
-    settings = checked(strategy="ddp", devices=2)
+    settings = checked(strategy="miner_ddp", devices=2)
     check_processes(settings, RankInfo(0, 1, "torchrun", 2), is_folder_named=True)
     check_processes(settings, MAIN_PROCESS, is_folder_named=False)
 
@@ -85,7 +85,7 @@ def test_rank_0_warns_of_more_processes_than_cores(
 ) -> None:
     monkeypatch.setattr("joblib.cpu_count", lambda only_physical_cores: 2)
     monkeypatch.delenv("OMP_NUM_THREADS")
-    settings = checked(strategy="ddp", devices=3)
+    settings = checked(strategy="miner_ddp", devices=3)
     for local_rank in (0, 1):
         check_processes(settings, RankInfo(0, local_rank), is_folder_named=False)
     assert [record.getMessage() for record in caplog.records] == [
@@ -102,7 +102,7 @@ def test_machine_without_its_variables_is_refused(
 ) -> None:
     for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.setenv(name, "1")
-    settings = checked(strategy="ddp", num_nodes=2)
+    settings = checked(strategy="miner_ddp", num_nodes=2)
     check_processes(settings, MAIN_PROCESS, is_folder_named=True)
     monkeypatch.delenv(absent)
     with pytest.raises(ConfigError, match=f"num_nodes=2: {absent} not set on this machine;"):
@@ -112,23 +112,24 @@ def test_machine_without_its_variables_is_refused(
 def test_slurm_job_with_other_numbers_is_refused(
     checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, rank = checked(strategy="ddp", devices=2), RankInfo(0, 0, "Slurm", 2)
-    monkeypatch.setenv("SLURM_NNODES", "1")
-    with pytest.raises(ConfigError, match=r"devices=2: .* not set; .*--ntasks-per-node=2"):
+    settings, rank = checked(strategy="miner_ddp", devices=2), RankInfo(0, 0, "Slurm", 2)
+    for name, value in {**SLURM, "SLURM_NTASKS": "2", "SLURM_NNODES": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="Use `--ntasks-per-node=2`"):
         check_processes(settings, rank, is_folder_named=True)
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
     check_processes(settings, rank, is_folder_named=True)
     monkeypatch.setenv("SLURM_NNODES", "2")
-    with pytest.raises(ConfigError, match=r"num_nodes=1: SLURM_NNODES is 2; .*--nodes=1"):
+    with pytest.raises(ConfigError, match=r"`num_nodes=1` .* `--nodes=2` does not match"):
         check_processes(settings, rank, is_folder_named=True)
 
 
 def test_one_process_in_a_slurm_job_ignores_slurm(
-    tmp_path: Path, checked: Checked, monkeypatch: pytest.MonkeyPatch
+    tiny_config: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
-    trainer = make_trainer(1, checked().trainer.model_dump(), [], tmp_path)
+    trainer = make_trainer(1, tiny_config().trainer)
     assert (trainer.world_size, trainer.global_rank) == (1, 0)
 
 
@@ -137,9 +138,9 @@ def test_more_gpus_than_there_are_is_refused(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    check_devices(checked(strategy="ddp", devices=2, accelerator="auto"))
+    check_devices(checked(strategy="miner_ddp", devices=2, accelerator="auto"))
     with pytest.raises(ConfigError, match=r"trainer.devices=3: this process sees 2 GPUs"):
-        check_devices(checked(strategy="ddp", devices=3, accelerator="auto"))
+        check_devices(checked(strategy="miner_ddp", devices=3, accelerator="auto"))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_given_settings_replace_those_of_the_resumed_run(
 
 
 def test_rank_0_clears_the_scratch_folders_of_all_ranks(checked: Checked, tmp_path: Path) -> None:
-    settings = checked(strategy="ddp", devices=2)
+    settings = checked(strategy="miner_ddp", devices=2)
     first, other = (
         scratch_for(settings, tmp_path, rank) for rank in (MAIN_PROCESS, RankInfo(0, 1))
     )
@@ -202,7 +203,7 @@ def test_rank_0_checks_the_disk_space_of_all_ranks_and_counts_old_files_as_free(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(99_999, 89_999, 10_000))
     scratch_for(checked(), tmp_path)
-    many = checked(strategy="ddp", devices=8)
+    many = checked(strategy="miner_ddp", devices=8)
     with pytest.raises(ConfigError, match=r"this image takes 0\.0 GiB"):
         scratch_for(many, tmp_path)
     scratch_for(many, tmp_path, RankInfo(0, 1))
@@ -224,7 +225,7 @@ def test_disk_space_of_tiles_is_checked_on_their_disk(
     setting: str,
 ) -> None:
     """Several ranks store levels in tile files even if the image is held in memory."""
-    trainer = ("trainer.strategy=ddp", "trainer.devices=2", f"trainer.num_nodes={num_nodes}")
+    trainer = ("trainer.strategy=miner_ddp", "trainer.devices=2", f"trainer.num_nodes={num_nodes}")
     config = tiny_config(*trainer, f"fitting.scratch_dir={tmp_path}/local")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(99, 98, 1))
     with pytest.raises(ConfigError, match=f"{tmp_path}/{disk}/.*with {setting}"):

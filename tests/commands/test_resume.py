@@ -58,6 +58,19 @@ def test_stopped_run_is_resumed(
     assert same(tmp_path / "run", finished / "run")
 
 
+def test_what_has_stopped_a_run_is_not_resumed(
+    finished: Path, tmp_path: Path, command: Command
+) -> None:
+    added = "+callbacks.mine._target_=pytorch_lightning.Callback"
+    stopped = command(*RUN, "trainer.max_time={seconds:0.000001}", added)
+    assert stopped.status == 0
+    assert stopped.lines[-1].startswith("warning: stopped early; to go on: python -m miner.run")
+    assert read_report(tmp_path / "run")["status"] == "stopped"
+    assert finished_psnr_db(tmp_path / "run") is None
+    assert run_main(tmp_path, "resume=run") == 0
+    assert same(tmp_path / "run", finished / "run")
+
+
 def test_finished_run_is_left_as_it_is(finished: Path, command: Command, tmp_path: Path) -> None:
     shutil.copytree(finished / "run", tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}

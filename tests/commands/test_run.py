@@ -14,7 +14,7 @@ import yaml
 from acting_loggers import Raising, acting
 from omegaconf import OmegaConf
 from PIL import Image
-from runs import TINY, Command, Fit, read_report
+from runs import TINY, WITH_PICTURES, Command, Fit, read_report
 
 import miner
 from miner.config.fingerprint import job_hash
@@ -50,7 +50,7 @@ def test_run_folder_holds_what_the_contract_names(logged_run: Path) -> None:
     positions = [log.index(words) for words in ("level 1", "level 0", "PSNR")]
     assert positions == sorted(positions)
     overrides = yaml.safe_load((logged_run / ".hydra" / "overrides.yaml").read_text())
-    assert set(TINY) - {"logger=none", "pictures=false"} <= set(overrides)
+    assert set(TINY) - {"logger=none", "callbacks.pictures=null"} <= set(overrides)
 
 
 def thumbnails(folder: Path) -> dict[str, np.ndarray]:
@@ -68,7 +68,7 @@ def test_thumbnails_are_of_one_size_and_differ(logged_run: Path) -> None:
 def test_thumbnails_of_a_larger_image_have_its_shape(tmp_path: Path, fit: Fit) -> None:
     Image.fromarray(np.tile(pixels(np.uint8), (1, 28))).save(tmp_path / "wide.png")
     folder = fit(
-        f"image.path='{tmp_path}/wide.png'", "patch_size=128", "capacity=uniform", "pictures=true"
+        f"image.path='{tmp_path}/wide.png'", "patch_size=128", "capacity=uniform", WITH_PICTURES
     )
     sides = {picture.shape for picture in thumbnails(folder).values()}
     assert len(sides) == 1
@@ -98,15 +98,16 @@ def test_report_says_what_was_run(report: dict[str, Any]) -> None:
 def test_report_holds_the_settings_and_digests_of_image_and_job(
     logged_run: Path, report: dict[str, Any]
 ) -> None:
-    stored = yaml.safe_load((logged_run / ".hydra" / "config.yaml").read_text())
-    assert report["settings"]["config"] == stored
+    stored = OmegaConf.load(logged_run / ".hydra" / "config.yaml")
+    stored.paths.output_dir = str(logged_run)
+    assert report["settings"]["config"] == OmegaConf.to_container(stored, resolve=True)
     chosen = report["settings"]["choices"]
     assert (chosen["pyramid"], chosen["trainer"]) == ("gaussian", "cpu")
     assert "experiment" not in chosen
     picture = logged_run.parent / "picture.png"
     assert report["image_sha256"] == hashlib.sha256(picture.read_bytes()).hexdigest()
     assert re.fullmatch("[0-9a-f]{8}", report["hash"])
-    assert report["hash"] == job_hash(OmegaConf.create(stored))
+    assert report["hash"] == job_hash(stored)
 
 
 def test_curve_has_columns_of_one_length_and_ends_with_what_is_stored(
@@ -181,7 +182,7 @@ def test_any_size_runs(tmp_path: Path, fit: Fit, shape: tuple[int, int], crop: i
     height, width = shape
     Image.fromarray(pixels(np.uint8)[:height, :width]).save(tmp_path / "source.png")
     middle = [f"image.crop_px={crop}"] if crop else []
-    folder = fit(f"image.path='{tmp_path}/source.png'", "pictures=true", *middle)
+    folder = fit(f"image.path='{tmp_path}/source.png'", WITH_PICTURES, *middle)
     sides = (crop, crop) if crop else shape
     assert miner.load(folder).render().shape == (1, *sides)
     report = read_report(folder)
@@ -190,7 +191,7 @@ def test_any_size_runs(tmp_path: Path, fit: Fit, shape: tuple[int, int], crop: i
 
 def test_perfect_psnr_and_undefined_ssim_are_null_with_a_note(tmp_path: Path, fit: Fit) -> None:
     Image.fromarray(np.zeros((10, 10), np.uint8)).save(tmp_path / "black.png")
-    report = read_report(fit(f"image.path='{tmp_path}/black.png'", "pictures=true"))
+    report = read_report(fit(f"image.path='{tmp_path}/black.png'", WITH_PICTURES))
     assert report["psnr_db"] is report["ssim"] is None
     assert [level["n_active"] for level in report["levels"]] == [0, 0]
     assert {"psnr_db is inf", "levels[1].psnr_db is inf"} <= set(report["notes"])

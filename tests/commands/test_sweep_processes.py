@@ -148,7 +148,7 @@ def test_failing_trial_does_not_end_a_search(
     failing = {"value": "${encoding.n_frequencies}", "at": 5, "argument": "builtins.MemoryError"}
     fixed = ["optimizer.lr=0.02", "hydra.sweep.dir=sweep"]
     searched = [
-        "experiment=search",
+        "hparams_search=optuna",
         "encoding.n_frequencies=choice(4,5)",
         "hydra.sweeper.n_trials=6",
     ]
@@ -164,7 +164,7 @@ def test_failing_trial_does_not_end_a_search(
 
 def test_search_samples_between_its_bounds(tmp_path: Path, picture: Path) -> None:
     need("optuna")
-    searched = ["experiment=search", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=1"]
+    searched = ["hparams_search=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=1"]
     assert sweep(tmp_path, *searched).status == 0
     found = [read_report(path.parent)["settings"]["config"] for path in reports(tmp_path)]
     assert len(found) == 2

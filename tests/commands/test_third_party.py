@@ -114,7 +114,7 @@ def test_their_option_is_listed_and_refused_without_the_package(
     shutil.copytree(theirs / "options", tmp_path / "options")
     listing = command(MINE[0], "--help")
     assert listing.status == 0
-    assert re.search(r"^activation: .*gaussian, mine", listing.output, re.MULTILINE)
+    assert re.search(r"^activation: siren, .*, mine$", listing.output, re.MULTILINE)
     outcome = command(*MINE)
     assert outcome.status == 1
     assert "their_miner" in outcome.output and "Traceback" not in outcome.output

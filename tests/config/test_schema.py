@@ -1,5 +1,10 @@
 """Wrong values and old names of settings are refused with the rule and the new name."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated
+
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
@@ -8,9 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 import miner
 from miner.cli.arguments import refuse_arguments
-from miner.config.build import CONF_FOLDER
+from miner.config.build import CONF_FOLDER, build_settings
 from miner.config.schema import check_config
+from miner.models.activations import Sine
+from miner.representation.storage import Float32Storage
 from miner.support.errors import ConfigError
+from miner.support.ranges import Positive, whole
 
 LISTS = "or a list of them coarse to fine"
 WRONG_VALUES = {  # a setting: words of its rule
@@ -19,7 +27,7 @@ WRONG_VALUES = {  # a setting: words of its rule
     "seed=-1": "from 0",
     "seed=9223372036854775808": "2^63 - 1",
     "pyramid.n_levels=two": "1 to 32, or auto",
-    "activation.a=0": "above 0",
+    "activation.a=0 with activation=sine": "above 0",
     "encoding.n_frequencies=65": "1 to 64",
     "model.width=wide": LISTS,
     "model.width=[20, 0]": LISTS,
@@ -32,18 +40,18 @@ WRONG_VALUES = {  # a setting: words of its rule
     "capacity.features_per_db=inf": "above 0",
     "capacity.min_width=0": "1 to 1024",
     "capacity.max_width=0": "1 to 1024",
-    "capacity.parameters_per_pixel=0": "above 0",
+    "capacity.parameters_per_pixel=0 with capacity=budget": "above 0",
     "capacity._target_=5": "must name a class",
     "readout.ridge=-1": "above 0",
-    "readout.frequency=0": "above 0",
-    "weights.gain=0": "above 0",
-    "weights.max_generations=-1": "0 to 16",
+    "readout.frequency=0 with readout=learned": "above 0",
+    "weights.gain=0 with weights=shared": "above 0",
+    "weights.max_generations=-1 with weights=parent_frame": "0 to 16",
     "optimizer.lr=fast": "above 0",
     "schedule.final_ratio=2": "at most 1",
-    "schedule.decay=0": "above 0",
+    "schedule.decay=0 with schedule=exponential": "above 0",
     "loss.floor=0": "above 0",
     "pruning.every_n_steps=0": "at least 1",
-    "pruning.min_change=0": "above 0",
+    "pruning.min_change=0 with pruning=plateau": "above 0",
     "fitting.max_mse=0": "above 0",
     "fitting.max_mse=[0.5]": "above 0",
     "fitting.coarse_ratio=0.99": "at least 1",
@@ -59,29 +67,69 @@ WRONG_VALUES = {  # a setting: words of its rule
     "trainer.strategy=fsdp": "choose with trainer=ddp",
     "trainer.accelerator=tpu": "auto, cpu or cuda",
     "trainer.profiler=slow": "null, simple or advanced",
-    "trainer.max_epochs=2": "no such setting",
+    "trainer.max_epochs=2": "an epoch is a level",
     "model.depht=2": "no such setting",
     "extra=1": "no such setting",
 }
 
 
 @pytest.fixture(scope="module")
-def composed() -> DictConfig:
+def compose_with() -> Iterator[Callable[..., DictConfig]]:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
-        return compose("config")
+        yield cache(lambda *options: compose("config", list(options)))
 
 
-@pytest.mark.parametrize(("setting", "rule"), WRONG_VALUES.items())
+@pytest.mark.parametrize(("settings", "rule"), WRONG_VALUES.items())
 def test_wrong_value_is_refused_with_its_rule(
-    composed: DictConfig, setting: str, rule: str
+    compose_with: Callable[..., DictConfig], settings: str, rule: str
 ) -> None:
+    setting, *options = settings.split(" with ")
     (override,) = OverridesParser.create().parse_overrides([setting])
-    config = composed.copy()
+    config = compose_with(*options).copy()
     OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
     with pytest.raises(ConfigError) as caught:
         check_config(config)
     assert str(caught.value).startswith(f"{setting}: ")
     assert rule in str(caught.value) and "\n" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Steep(Sine):
+    """An activation that somebody adds, with a range for one of its fields."""
+
+    power: Annotated[int, whole(1, 4)] = 2
+    free: object = None
+
+
+@dataclass(frozen=True)
+class Coarse(Float32Storage):
+    """A storage that somebody adds."""
+
+    step: Positive = 1.0
+
+
+@pytest.mark.parametrize(
+    ("group", "cls", "field", "rule"),
+    [
+        ("activation", Steep, "power", "must be a whole number from 1 to 4"),
+        ("activation", Steep, "a", "must be a number above 0"),  # of the base
+        ("storage", Coarse, "step", "must be a number above 0"),
+    ],
+)
+def test_class_from_elsewhere_has_ranges_too(
+    compose_with: Callable[..., DictConfig], group: str, cls: type, field: str, rule: str
+) -> None:
+    config = compose_with().copy()
+    config[group] = {"_target_": f"{__name__}.{cls.__name__}", field: -1}
+    with pytest.raises(ConfigError, match=rf"^{group}\.{field}=-1: {rule}$"):
+        build_settings(config)
+    assert getattr(cls(**{field: -1}), field) == -1  # whoever calls a class is not checked
+
+
+def test_field_without_a_range_may_be_anything(compose_with: Callable[..., DictConfig]) -> None:
+    config = compose_with().copy()
+    config.activation = {"_target_": f"{__name__}.Steep", "free": [1, "two"]}
+    assert build_settings(config).activation == Steep(free=[1, "two"])
 
 
 OLD_NAMES = {

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from miner.config.build import CONF_FOLDER
+from miner.config.trainer import REFUSED
 
 HOOK = Path(__file__).parents[2] / "docs" / "settings_page.py"
 
@@ -51,3 +52,9 @@ def test_a_setting_has_its_default_and_its_rule(page: str) -> None:
     (row,) = [line for line in page.splitlines() if line.startswith("| `patch_size` |")]
     assert "`32`" in row
     assert "must be from 2 to 512 pixels" in row
+
+
+def test_refused_arguments_of_the_trainer_have_their_reasons(page: str) -> None:
+    rows = {f"| `trainer.{name}` | {reason} |" for name, reason in REFUSED.items()}
+    assert len(rows) > 20
+    assert rows <= set(page.splitlines())

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 from block_problems import CPU, NEVER, Kind, Problem, problem_of
+from level_loop import fit_levels
 from torch import Tensor
 
 from miner.fitting.backend import EagerBackend
 from miner.fitting.capacity import UniformCapacity
 from miner.fitting.criteria import ConstantSchedule, MSELoss
 from miner.fitting.initialization import FreshWeights
-from miner.fitting.level_fit import LevelFit
-from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
+from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.settings import FitSettings
 from miner.images import PixelFormat
@@ -21,7 +21,7 @@ from miner.models.activations import Activation, Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.network import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
-from miner.representation import Representation, Shard
+from miner.representation import Representation
 from miner.representation.storage import Float32Storage
 from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
@@ -100,14 +100,8 @@ def fitter(
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
     store = store or LocalSignalStore(CPU, Scratch(None))
+    settings = prepare_backend(settings, spec, store.device)
     return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store, ranks, n_threads)
-
-
-def finish(running: PyramidFit, level: LevelFit) -> list[Shard]:
-    """Fit all chunks of a level, render it, and return its shards."""
-    shards = [level.fit_chunk(chunk) for chunk in range(len(level.chunks))]
-    running.finish_level(level, shards)
-    return shards
 
 
 def whole_of(signal: Signal) -> Tensor:
@@ -116,4 +110,4 @@ def whole_of(signal: Signal) -> Tensor:
 
 def fit(signal: Tensor, **changes: Any) -> Representation:
     """Fit a signal `(C, *S)` with some of `SETTINGS` changed."""
-    return fit_pyramid(fitter(signal, **changes))
+    return fit_levels(fitter(signal, **changes))

@@ -21,7 +21,7 @@ from miner.fitting.criteria import (
     PlateauPruning,
     Schedule,
 )
-from miner.fitting.initialization import pixel_subset
+from miner.fitting.steps import pixel_subset
 from miner.models.network import Parameters, concatenate, select
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 from block_problems import noise
-from problems import finish, fit, fitter
+from level_loop import finish
+from problems import fit, fitter
 from whole_fits import Watched, flat_and_busy
 
 from miner.fitting.criteria import AbsoluteMSEPruning

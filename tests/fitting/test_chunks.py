@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 from block_problems import noise, stored
-from problems import SETTINGS, finish, fit, fitter
+from level_loop import finish
+from problems import SETTINGS, fit, fitter
 from whole_fits import SINGLE, smooth
 
 from miner.fitting.capacity import Capacity, TargetErrorCapacity, UniformCapacity

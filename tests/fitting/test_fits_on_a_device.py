@@ -6,13 +6,13 @@ import pytest
 import torch
 from block_problems import noise, stored
 from fake_device import FAKE, FakeDevice
+from level_loop import fit_levels, render
 from problems import fit, fitter
 from torch import Tensor
 from whole_fits import flat_and_busy
 
 from miner.fitting.capacity import TargetErrorCapacity
 from miner.fitting.initialization import FreshWeights, ParentFrameWeights, SharedWeights
-from miner.fitting.pyramid_fit import fit_pyramid
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid
 from miner.representation.storage import Float16Storage, Int8Storage
 from miner.signals.scratch import Scratch
@@ -29,7 +29,7 @@ CHANGES: list[dict[str, Any]] = [
 def fit_there(signal: Tensor, store: LocalSignalStore, **changes: Any) -> list[Tensor]:
     """What a fit on the fake device stores."""
     with FakeDevice():
-        return stored(fit_pyramid(fitter(signal, store, **changes)))
+        return stored(fit_levels(fitter(signal, store, **changes)))
 
 
 @pytest.mark.parametrize("changes", CHANGES)
@@ -56,7 +56,7 @@ def waits(tile_side: int) -> tuple[int, int]:
         level = running.start_level(1)
         shards = [level.fit_chunk(chunk) for chunk in range(len(level.chunks))]
         before = device.n_waits
-        running.finish_level(level, shards)
+        render(running, level, shards)
         rendered = device.n_waits
         running.start_level(0)
         return device.n_waits - rendered, rendered - before

@@ -10,7 +10,8 @@ from torch import Tensor
 from whole_fits import Round, Watched, block_errors, flat_and_busy, networks, widths_of
 
 from miner.fitting.capacity import Capacity, Probe, WidthRequest
-from miner.fitting.initialization import ParentFrameWeights, SharedWeights, Weights, generator
+from miner.fitting.initialization import ParentFrameWeights, SharedWeights, Weights
+from miner.fitting.steps import generator
 from miner.kernels.backend import CompiledBackend
 from miner.models.network import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid

@@ -16,9 +16,8 @@ from miner.fitting.initialization import (
     Parents,
     SharedWeights,
     Weights,
-    generator,
-    pixel_subset,
 )
+from miner.fitting.steps import generator, pixel_subset
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 from block_problems import CPU, noise, stored
-from problems import finish, fit, fitter
+from level_loop import finish, fit_levels
+from problems import fit, fitter
 from whole_fits import flat_and_busy
 
 from miner.fitting.chunk import gather
 from miner.fitting.initialization import SharedWeights
-from miner.fitting.pyramid_fit import fit_pyramid
 from miner.kernels.backend import CompiledBackend
-from miner.pyramids.pyramid import GaussianPyramid, reduce
+from miner.pyramids.pyramid import GaussianPyramid
+from miner.pyramids.resample import reduce
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
@@ -40,7 +41,7 @@ def test_tiles_and_scratch_files_do_not_change_a_bit(
     changes = {"backend": CompiledBackend(), "pyramid": GaussianPyramid(3), "blocks_per_shard": 7}
     with Scratch(tmp_path / "scratch") as scratch:
         store = LocalSignalStore(CPU, scratch, tile_side=16)
-        parts = stored(fit_pyramid(fitter(signal, store, **changes)))
+        parts = stored(fit_levels(fitter(signal, store, **changes)))
         assert (tmp_path / "scratch").is_dir()
     assert all(map(torch.equal, parts, stored(fit(signal, **changes))))
 

@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 import torch
 from block_problems import noise
-from problems import SETTINGS, finish, fit, fitter, whole_of
+from level_loop import finish
+from problems import SETTINGS, fit, fitter, whole_of
 from whole_fits import RAGGED, SINGLE, Watched, block_errors, mse, smooth
 
 from miner.fitting.capacity import Capacity
 from miner.fitting.readout import LearnedReadout
 from miner.models.network import select
-from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid, expand
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
+from miner.pyramids.resample import expand
 from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
 from miner.signals.grid import coordinates

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from block_problems import CPU, stored
+from level_loop import render
 from problems import fitter
 from thread_ranks import ThreadRank, in_threads
 from torch import Tensor
@@ -38,7 +39,7 @@ def run(running: PyramidFit, ranks: Communicator) -> Run:
         fit = running.start_level(level)
         own = [fit.fit_chunk(chunk) for chunk in items_of_rank(ranks, range(len(fit.chunks)))]
         shards[level] = gather_items(ranks, own)
-        errors += [fit.predicted_sse, fit.clipped_sse, running.finish_level(fit, shards[level])]
+        errors += [fit.predicted_sse, fit.clipped_sse, render(running, fit, shards[level])]
     return stored(Representation(running.spec, shards)), errors
 
 

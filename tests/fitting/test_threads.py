@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from block_problems import CPU, stored
+from level_loop import render
 from problems import fitter
 from whole_fits import flat_and_busy
 
@@ -85,7 +86,7 @@ def fitted_levels(n_threads: int) -> tuple[list[torch.Tensor], int]:
     for level in (1, 0):
         part = running.start_level(level)
         shards[level] = [part.fit_chunk(0, reported.append)]
-        running.finish_level(part, shards[level])
+        render(running, part, shards[level])
     return stored(Representation(running.spec, shards)), sum(reported)
 
 

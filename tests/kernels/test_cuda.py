@@ -8,12 +8,13 @@ import pytest
 import torch
 from block_problems import noise, stored
 from kernel_problems import SETTINGS
+from level_loop import fit_levels
 from torch import Tensor
 
 import miner
 from miner.api import compose_settings
 from miner.config.build import build_settings
-from miner.fitting.pyramid_fit import PyramidFit, fit_pyramid, make_spec
+from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.images import PixelFormat
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal, SourceSignal
@@ -37,6 +38,7 @@ def fit_on_gpu(
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
     spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
     store = LocalSignalStore(GPU, Scratch(None), held_bytes)
+    settings = prepare_backend(settings, spec, GPU)
     return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store, n_threads=n_threads)
 
 
@@ -63,18 +65,18 @@ def test_an_image_is_held_on_the_device() -> None:
 
 def test_uploaded_signals_give_the_fit_of_those_held_on_the_device() -> None:
     signal = flat_and_busy(40, 2100)  # wider than the tiles that are uploaded
-    held = stored(fit_pyramid(fit_on_gpu(signal)))
+    held = stored(fit_levels(fit_on_gpu(signal)))
     uploaded = fit_on_gpu(signal, held_bytes=0)
     assert isinstance(uploaded.signals[0], SourceSignal)
-    assert all(map(torch.equal, stored(fit_pyramid(uploaded)), held))
+    assert all(map(torch.equal, stored(fit_levels(uploaded)), held))
 
 
 def test_streams_do_not_change_a_bit() -> None:
     """Groups of several widths are fitted at the same time, each in a stream."""
     signal = flat_and_busy(90, 170)
     changes = {"capacity": "target_error", "capacity.probe_steps": 5, "fitting.max_steps": 30}
-    parallel = [stored(fit_pyramid(fit_on_gpu(signal, **changes))) for _ in range(3)]
-    alone = stored(fit_pyramid(fit_on_gpu(signal, n_threads=1, **changes)))
+    parallel = [stored(fit_levels(fit_on_gpu(signal, **changes))) for _ in range(3)]
+    alone = stored(fit_levels(fit_on_gpu(signal, n_threads=1, **changes)))
     assert all(all(map(torch.equal, found, alone)) for found in parallel)
 
 

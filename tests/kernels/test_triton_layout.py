@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_problems import KINDS
 
-from miner.fitting.initialization import pixel_subset
+from miner.fitting.steps import pixel_subset
 from miner.kernels.ops import UnsupportedError
 from miner.kernels.triton.math import PART
 from miner.kernels.triton.trainer import Layout, drawn_pixels, pixel_order

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from random_regions import regions
 from torch import Tensor
 
-from miner.pyramids.pyramid import ExpandedSignal, expand, half, reduce, zero_signal
+from miner.pyramids.pyramid import half
+from miner.pyramids.resample import ExpandedSignal, expand, reduce, zero_signal
 from miner.signals.regions import slices
 from miner.signals.signal import CPU, ArraySignal
 

@@ -9,7 +9,8 @@ from samples import STORAGES, make_spec, random_representation
 from torch import Tensor
 
 from miner.models.network import select
-from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid, expand
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
+from miner.pyramids.resample import expand
 from miner.representation import Representation, Spec
 from miner.representation.representation import by_row
 from miner.representation.storage import Storage

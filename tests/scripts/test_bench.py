@@ -20,7 +20,7 @@ def measure(arguments: str, results: Path, monkeypatch: pytest.MonkeyPatch) -> l
 def test_memory_and_scratch_space_are_measured(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = "--override fitting.max_steps=5 --override pictures=false"
+    short = "--override fitting.max_steps=5 --override callbacks.pictures=null"
     (row,) = measure(
         f"memory {images}/Road.jpg --folder {tmp_path} {short}", tmp_path / "rows.tsv", monkeypatch
     )

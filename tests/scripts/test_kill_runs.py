@@ -9,7 +9,7 @@ from kill_runs import FUNCTIONS, SETTINGS, ends_like, exit_code, find, phase, st
 
 SMALL = (
     *(*SETTINGS, "image.crop_px=48", "patch_size=24", "fitting.max_steps=5"),
-    *("fitting.blocks_per_shard=1", "pyramid.n_levels=2", "pictures=false"),
+    *("fitting.blocks_per_shard=1", "pyramid.n_levels=2", "callbacks.pictures=null"),
 )
 
 

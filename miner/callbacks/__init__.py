@@ -1,0 +1,1 @@
+"""Callbacks of a run: each is a Lightning callback, chosen in `conf/callbacks/`."""

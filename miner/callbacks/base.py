@@ -1,0 +1,31 @@
+"""Hooks of levels and chunks, beside Lightning's."""
+
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+
+from miner.engine.module import LevelResult, MinerModule
+from miner.fitting.level_fit import LevelFit
+from miner.representation import Shard
+
+
+class Callback(pl.Callback):
+    """A callback of a run; any Lightning callback with such a method gets the calls, too.
+
+    `on_level_start` follows Lightning's `on_train_epoch_start`, chunks are within its batch, and
+    `on_level_end` is in its `on_validation_epoch_end`; each rank is told of its own chunks.
+    """
+
+    def on_level_start(
+        self, trainer: pl.Trainer, module: MinerModule, fit: LevelFit, chunks: Sequence[int]
+    ) -> None:
+        """A level begins, of which this rank fits some chunks."""
+
+    def on_block_steps(self, trainer: pl.Trainer, module: MinerModule, n_block_steps: int) -> None:
+        """So many steps of single blocks were done or spared."""
+
+    def on_chunk_end(self, trainer: pl.Trainer, module: MinerModule, shard: Shard) -> None:
+        """A chunk is fitted and stored."""
+
+    def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
+        """A level is fitted, stored and rendered."""

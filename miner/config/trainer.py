@@ -1,0 +1,81 @@
+"""Arguments of Lightning's Trainer: which settings they are, and why the others are refused."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from miner.support.ranges import Group, rule, whole
+
+DDP = "miner_ddp"  # the name of our strategy in Lightning's registry
+_STEPS = "a level is fitted for fitting.max_steps"
+_LEVELS = "an epoch is a level; set pyramid.n_levels"
+_WHOLE = "every block is fitted and scored; use trainer.fast_dev_run, or image.crop_px"
+_OWN = "blocks are optimised on their own"
+REFUSED = {
+    "logger": "choose loggers with logger=[csv,tensorboard]",
+    "max_epochs": _LEVELS,
+    "min_epochs": _LEVELS,
+    "max_steps": _STEPS,
+    "min_steps": _STEPS,
+    **dict.fromkeys(("limit_train_batches", "limit_val_batches", "limit_test_batches"), _WHOLE),
+    **dict.fromkeys(("limit_predict_batches", "overfit_batches"), _WHOLE),
+    "val_check_interval": "every level is scored once, when it is fitted",
+    "check_val_every_n_epoch": "every level is scored once, when it is fitted",
+    "num_sanity_val_steps": "there is nothing to render before the first level is fitted",
+    "log_every_n_steps": "pruning.every_n_steps says how often quality is measured and logged",
+    "enable_checkpointing": "callbacks.checkpoint stores every chunk; leave it out with "
+    "callbacks.checkpoint=null",
+    "enable_model_summary": "the module holds no parameters: those of blocks are in shards",
+    "accumulate_grad_batches": f"{_OWN}; fitting.batch_pixels sets the pixels of a step",
+    "gradient_clip_val": f"{_OWN}; lower optimizer.lr",
+    "gradient_clip_algorithm": f"{_OWN}; lower optimizer.lr",
+    "inference_mode": "what is rendered of a level is trained on at the next",
+    "use_distributed_sampler": "each rank is given its share of a level's chunks",
+    "barebones": "a run without loggers and callbacks is logger=null callbacks=null",
+    "plugins": "trainer.strategy chooses them",
+    "sync_batchnorm": "there is no batch normalisation",
+    "reload_dataloaders_every_n_epochs": "every level has batches of its own",
+    "enable_autolog_hparams": "loggers get the whole configuration",
+    "model_registry": "the module holds no parameters; W&B takes logger.wandb.log_representation",
+}
+
+
+_Spans = dict[Literal["weeks", "days", "hours", "minutes", "seconds"], float]
+
+
+class TrainerConfig(Group):
+    """The group `trainer`, checked."""
+
+    target: Literal["pytorch_lightning.Trainer"] = rule(
+        "be pytorch_lightning.Trainer", alias="_target_"
+    )
+    accelerator: Literal["auto", "cpu", "cuda", "gpu"] = rule(
+        "be auto, cpu or cuda: choose with trainer=cpu"
+    )
+    devices: Annotated[int, whole(1, 1024)]
+    num_nodes: Annotated[int, whole(1, 2**16)]
+    strategy: Literal["auto", "miner_ddp"] = rule(
+        "be auto, or miner_ddp for several devices: choose with trainer=ddp"
+    )
+    precision: Literal["32-true", "32", 32] = rule("be 32-true: stored tensors are float32")
+    fast_dev_run: bool | Annotated[int, Field(ge=0)] = rule("be true, false or a number of chunks")
+    max_time: Annotated[str, Field(pattern=r"^\d+:\d\d:\d\d:\d\d$")] | _Spans | None = rule(
+        "be DD:HH:MM:SS, a mapping as {minutes:30}, or null"
+    )
+    profiler: Literal["simple", "advanced"] | None = rule("be null, simple or advanced")
+    enable_progress_bar: bool = rule("be true or false")
+    callbacks: list[dict[str, Any]] | None = rule("be a list of classes with _target_, or null")
+    default_root_dir: str | None = rule("name a folder, or null")
+    benchmark: bool | None = rule("be true, false or null")
+    deterministic: bool | Literal["warn"] | None = rule("be true, false, warn or null")
+    detect_anomaly: bool = rule("be true or false")
+
+    @property
+    def is_ddp(self) -> bool:
+        """Whether several processes are one run."""
+        return self.strategy == DDP
+
+    @property
+    def max_chunks(self) -> int | None:
+        """Chunks of each level that are fitted; None for all."""
+        return int(self.fast_dev_run) or None

@@ -1,0 +1,128 @@
+"""An image and its pyramid as a Lightning data module: an epoch is a level.
+
+A training batch is all that a rank fits of a level: Lightning broadcasts at every batch, so that
+ranks with different numbers of batches would wait for each other for ever.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from miner.engine.ranks import Ranks, release_started
+from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
+from miner.fitting.settings import FitSettings
+from miner.images import PixelFormat
+from miner.metrics.scores import extended
+from miner.signals.regions import TILE_SIDE, Region, tiles
+from miner.signals.scratch import Scratch
+from miner.signals.signal import Signal
+from miner.signals.store import LocalSignalStore, SharedSignalStore, SignalStore
+from miner.support.communication import SINGLE_PROCESS, Communicator
+
+
+class Source(NamedTuple):
+    """What is fitted: `(C, *S)` in [0, 1], the file's kind of values, its name and SHA-256."""
+
+    signal: Signal
+    pixel_format: PixelFormat
+    name: str = ""
+    sha256: str = ""
+
+
+class Share(NamedTuple):
+    """A training batch: the chunks of a level that this rank fits."""
+
+    level: int
+    chunks: list[int]
+
+
+class Tile(NamedTuple):
+    """A validation or test batch: a region, and the signal's values `(C, *S)` there."""
+
+    region: Region
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """Batches that are found when an epoch begins; their number is unknown before."""
+
+    find: Callable[[], Iterable[Any]]
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self.find()  # not before the first batch is asked for
+
+
+class _OneBatch(_Batches):
+    def __len__(self) -> int:
+        return 1
+
+
+class SignalData(pl.LightningDataModule):
+    """Opens a source, builds its pyramid, and gives the batches of one level after another.
+
+    `share` is the next training batch, which `MinerModule` sets. `folder` is the run's and
+    `shared_folder` that of the files which several ranks exchange.
+    """
+
+    def __init__(
+        self,
+        open_source: Callable[[], Source],
+        settings: FitSettings,
+        scratch: Scratch,
+        folder: Path = Path(),
+        shared_folder: Path = Path(),
+    ) -> None:
+        super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self.settings, self.scratch = settings, scratch
+        self.ranks: Communicator = SINGLE_PROCESS
+        self.share = Share(0, [])
+        self._open, self._folder, self._shared_folder = open_source, folder, shared_folder
+
+    def setup(self, stage: str) -> None:
+        """Connect the ranks, open the source and prepare the backend."""
+        if stage != "fit":
+            return
+        trainer, device = self._trainer, self._trainer.strategy.root_device
+        if trainer.world_size > 1:
+            self.ranks = Ranks(self._folder, release_started(trainer), self.scratch.clear)
+        self.source = self._open()
+        sides = tuple(self.source.signal.sides)
+        self.spec = make_spec(sides, self.source.pixel_format, self.settings)
+        self.settings = prepare_backend(self.settings, self.spec, device)
+
+    def train_dataloader(self) -> Iterable[Share]:
+        """Build the pyramid; every epoch has one batch, the `share` of its level."""
+        device = self._trainer.strategy.root_device
+        store: SignalStore = LocalSignalStore(device, self.scratch)
+        if self.ranks.world_size > 1:
+            store = SharedSignalStore(device, self._shared_folder, self.ranks.rank == 0)
+        self.levels = PyramidFit(self.source.signal, self.spec, self.settings, store, self.ranks)
+        return _OneBatch(lambda: [self.share])
+
+    def val_dataloader(self) -> Iterable[Tile]:
+        """This rank's tiles of the level that was fitted."""
+        return _Batches(lambda: map(Tile._make, self.levels.level_tiles()))
+
+    def test_dataloader(self) -> Iterable[Tile]:
+        """All tiles of the image, row-major, each with the pixels around it that scores need."""
+        signal = self.source.signal
+        regions = list(tiles(signal.sides, TILE_SIDE))
+        return _Batches(lambda: (Tile(r, signal.read(extended(r, signal.sides))) for r in regions))
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Nothing: signals are read on the device where they are used."""
+        return batch
+
+    @property
+    def _trainer(self) -> pl.Trainer:
+        assert self.trainer is not None, "Lightning attaches the trainer before it calls hooks"
+        return self.trainer

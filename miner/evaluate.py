@@ -1,0 +1,87 @@
+"""`python -m miner.evaluate RUN [IMAGE]`: score what a run has stored against an image."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import get_console
+from rich.progress import track
+
+from miner.signals.regions import TILE_SIDE, tiles
+from miner.signals.scratch import Scratch
+from miner.support.process import say
+
+_ANY_SIZE = 2**63
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the scores; gives the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        scores = evaluate(options.run, options.image)
+    except (ValueError, OSError) as error:
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        print(f"error: {text}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    for name, score in scores.items():
+        say(f"{name:14} {'undefined' if score is None else format(score, '.6g')}")
+    return 0
+
+
+def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
+    """PSNR, SSIM and the other scores of level 0, by their names in reports.
+
+    `image` is a file or sample:NAME, None for the one that was fitted; of either, the part that the
+    run's `image.crop_px` takes. Raises `ValueError` if it has another size or other channels.
+    """
+    from miner.engine.evaluation import Evaluation  # here: wrong arguments are answered at once
+    from miner.images import open_image
+    from miner.metrics.scores import extended
+    from miner.representation import MANIFEST, REPRESENTATION_FOLDER, load, read_manifest
+    from miner.signals.signal import SourceSignal
+
+    representation = load(run)
+    inner = run / REPRESENTATION_FOLDER
+    fit = read_manifest(inner if (inner / MANIFEST).exists() else run).fit
+    path = image or fit.get("image", {}).get("path")
+    if path is None:
+        raise ValueError(f"{run}: does not say which image was fitted; name it after the folder")
+    crop_px = fit.get("settings", {}).get("image", {}).get("crop_px")
+    spec = representation.spec
+    with Scratch(None) as scratch:
+        opened = open_image(path, _ANY_SIZE, crop_px, scratch)
+        if (opened.n_channels, *opened.sides) != (spec.n_channels, *spec.sides):
+            raise ValueError(
+                f"{path}: has {_described(opened.sides, opened.n_channels)}, and {run} holds "
+                f"{_described(spec.sides, spec.n_channels)}; name the image that was fitted"
+            )
+        signal = SourceSignal(opened.read, opened.n_channels, opened.sides)
+        evaluation = Evaluation(representation)
+        is_quiet = not get_console().is_terminal
+        for region in track(list(tiles(spec.sides, TILE_SIDE)), transient=True, disable=is_quiet):
+            evaluation.add(region, signal.read(extended(region, spec.sides)))
+    return evaluation.scores
+
+
+def _described(sides: Sequence[int], n_channels: int) -> str:
+    return f"{'x'.join(map(str, reversed(sides)))} pixels of {n_channels} channels"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m miner.evaluate",
+        description="Score what a run has stored against an image.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    names = "a file or sample:NAME (default: the image that was fitted)"
+    parser.add_argument("image", nargs="?", metavar="IMAGE", help=names)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Ranges that stand beside the fields of a component, such as `ridge: Positive = 1e-6`.
+
+A configuration and a manifest are checked against them; whoever calls a class is not.
+"""
+
+from typing import Annotated, Any, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+
+def rule(text: str, **bounds: Any) -> Any:
+    """Bounds, as those of `pydantic.Field`, with the sentence that refuses other values."""
+    return Field(description=f"must {text}", **bounds)
+
+
+def whole(low: int, high: int) -> Any:
+    """Bounds of a whole number."""
+    return rule(f"be a whole number from {low} to {high}", ge=low, le=high)
+
+
+ClassName = Annotated[str, rule("name a class", alias="_target_")]
+Count = Annotated[int, rule("be a whole number of at least 1, at most 2^62", ge=1, le=2**62)]
+Positive = Annotated[float, rule("be a number above 0", gt=0, allow_inf_nan=False)]
+Ratio = Annotated[float, rule("be above 0 and at most 1", gt=0, le=1, allow_inf_nan=False)]
+
+
+class Group(BaseModel):
+    """Settings and their ranges; a setting of another name is refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Ranges(Group):
+    """A class's name and the values of its fields; those without a range may be anything."""
+
+    model_config = ConfigDict(extra="allow")
+    target: ClassName
+
+
+def ranges_of(cls: type) -> type[Ranges]:
+    """The ranges that stand beside the fields of a class, its own and those of its bases."""
+    hints = get_type_hints(cls, include_extras=True).items()
+    ranges = {name: hint for name, hint in hints if get_origin(hint) is Annotated}
+    fields: Any = {name: (hint, getattr(cls, name, None)) for name, hint in ranges.items()}
+    model: type[Ranges] = create_model(cls.__name__, __base__=Ranges, **fields)
+    return model
