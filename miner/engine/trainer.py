@@ -77,6 +77,8 @@ def make_trainer(
     parameters: there are none.
     """
     for callback in callbacks:
+        if not isinstance(callback, pl.Callback):
+            raise ConfigError(f"callbacks={callbacks!r}: must be objects of Lightning's Callback")
         if isinstance(callback, Checkpoint):
             raise ConfigError(
                 f"callbacks: {type(callback).__name__} would store no network; leave it out: "
