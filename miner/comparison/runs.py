@@ -21,8 +21,8 @@ _STATUSES: Mapping[str, Status] = {"failed": "failed", "stopped": "unfinished"}
 THUMBNAIL_SIDE = 320  # most pixels along a side
 CURVE = ("level", "step", "seconds", "parameters", "psnr_db")  # columns
 _NOT_SETTINGS = (  # what changes no result, or is shown in a column of its own
-    *("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.", "objective.", "pictures."),
-    *("fitting.in_memory_mib.", "fitting.scratch_dir.", "callbacks.", "metrics.", "paths."),
+    *("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.", "objective."),
+    *("fitting.in_memory_mib.", "fitting.scratch_dir.", "callbacks.", "paths."),
     *("extras.", "tags.", "task_name."),
 )
 

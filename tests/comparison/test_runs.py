@@ -98,7 +98,7 @@ def test_a_curve_of_odd_columns_does_no_harm(
 
 
 def test_settings_that_change_no_result_are_no_settings(tmp_path: Path) -> None:
-    config = {"pictures": False, "fitting": {"in_memory_mib": 1, "scratch_dir": "a", "x": 2}}
+    config = {"callbacks": {"a": 1}, "fitting": {"in_memory_mib": 1, "scratch_dir": "a", "x": 2}}
     assert read_one(write_run(tmp_path / "a", config=config)).settings.keys() == {"fitting.x"}
 
 
