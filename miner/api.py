@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from miner.cli.names import explain
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda
 from miner.config.renamed import refuse_old_name
-from miner.config.schema import check_config, check_lists
+from miner.config.schema import check_config, check_lists, no_such_setting
 from miner.images import PixelFormat
 from miner.representation import Representation
 from miner.signals.scratch import Scratch
@@ -93,8 +94,10 @@ def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
         for name, value in settings.items():
             if not is_choice[name]:
                 OmegaConf.update(config, name, _plain(value))
-    except (HydraException, OmegaConfBaseException) as error:  # they name setting and options
-        raise ConfigError(str(error)) from error
+    except HydraException as error:
+        raise ConfigError(explain(error)) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {no_such_setting(str(error.full_key))}") from error
     return config
 
 

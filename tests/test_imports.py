@@ -23,7 +23,7 @@ LAYERS = [  # a module imports from its own package and from layers below
 ALLOWED = {  # library: where it may be imported
     "pytorch_lightning": ("api", "callbacks", "engine", "loggers"),
     "lightning": (),
-    "lightning_fabric": ("engine",),
+    "lightning_fabric": ("cli.checks", "engine"),
     "wandb": ("loggers",),
     "safetensors": ("representation",),
     "hydra": ("api", "cli", "config", "engine.train", "engine.trainer", "run"),
