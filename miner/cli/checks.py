@@ -51,6 +51,11 @@ def check_run(config: DictConfig) -> None:
         check_writable("fitting.scratch_dir", Path(checked.fitting.scratch_dir).expanduser())
     scratch_for(checked, folder, rank_of(settings))
     check_unchanged(folder, settings, device_type(checked.trainer.accelerator))
+    if not checked.has_checkpoint and (folder / "representation").exists():
+        raise ConfigError(
+            f"callbacks.checkpoint=null: {folder} holds a representation, which would stay as it "
+            "is beside another report; name another folder, or leave callbacks.checkpoint in"
+        )
 
 
 def check_settings(config: DictConfig, checked: RunConfig) -> None:

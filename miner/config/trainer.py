@@ -40,7 +40,8 @@ REFUSED = {
 }
 
 
-_Spans = dict[Literal["weeks", "days", "hours", "minutes", "seconds"], float]
+_Span = Annotated[float, Field(ge=0, le=1e6)]
+_Spans = dict[Literal["weeks", "days", "hours", "minutes", "seconds"], _Span]
 
 
 class TrainerConfig(Group):
@@ -59,7 +60,7 @@ class TrainerConfig(Group):
     )
     precision: Literal["32-true", "32", 32] = rule("be 32-true: stored tensors are float32")
     fast_dev_run: bool | Annotated[int, Field(ge=0)] = rule("be true, false or a number of chunks")
-    max_time: Annotated[str, Field(pattern=r"^\d+:\d\d:\d\d:\d\d$")] | _Spans | None = rule(
+    max_time: Annotated[str, Field(pattern=r"^\d{1,6}:\d\d:\d\d:\d\d$")] | _Spans | None = rule(
         "be DD:HH:MM:SS, a mapping as {minutes:30}, or null"
     )
     profiler: Literal["simple", "advanced"] | None = rule("be null, simple or advanced")

@@ -14,6 +14,7 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
@@ -127,6 +128,8 @@ def fit_on_all_ranks(trainer: pl.Trainer, module: MinerModule, data: SignalData)
             data.ranks.close()
     except BaseException as error:
         cause = KeyboardInterrupt() if isinstance(error, SystemExit) else error
+        if isinstance(error, MisconfigurationException):  # of a callback that does not suit
+            cause = ConfigError(" ".join(str(error).split()))
         if isinstance(data.ranks, Ranks):
             cause = data.ranks.abort(cause)
         for process in release_started(trainer):  # none has joined

@@ -190,6 +190,7 @@ def test_fast_dev_run_has_no_loggers(tmp_path: Path) -> None:
         ("+logger.mine._target_=builtins.dict", "logger.mine._target_=.* must be a subclass of"),
         (f"+callbacks.mine._target_={LIGHTNINGS}.EarlyStopping", "'monitor'; is the name right"),
         (f"+callbacks.mine._target_={LIGHTNINGS}.ModelCheckpoint", "would store no network"),
+        (f"+callbacks.mine._target_={LIGHTNINGS}.LearningRateMonitor", "no logger"),
     ],
 )
 def test_what_cannot_be_built_is_refused(tmp_path: Path, override: str, words: str) -> None:

@@ -71,6 +71,14 @@ def test_what_has_stopped_a_run_is_not_resumed(
     assert same(tmp_path / "run", finished / "run")
 
 
+def test_shards_of_a_run_are_not_left_beside_another_report(copy: Path, command: Command) -> None:
+    outcome = command(*RUN, "callbacks.checkpoint=null")
+    assert outcome.status == 1
+    (line,) = outcome.lines
+    assert line.startswith("error: callbacks.checkpoint=null: run holds a representation")
+    assert not (copy / "report.json").exists()
+
+
 def test_finished_run_is_left_as_it_is(finished: Path, command: Command, tmp_path: Path) -> None:
     shutil.copytree(finished / "run", tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}

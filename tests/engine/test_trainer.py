@@ -37,7 +37,14 @@ def test_an_argument_without_meaning_is_refused_with_the_reason(
 
 @pytest.mark.parametrize(
     "setting",
-    ["precision=16-mixed", "precision=bf16-mixed", "max_time=90s", "fast_dev_run=-1", "devices=0"],
+    [
+        "precision=16-mixed",
+        "precision=bf16-mixed",
+        "max_time=90s",
+        "max_time=9999999:00:00:00",
+        "fast_dev_run=-1",
+        "devices=0",
+    ],
 )
 def test_values_without_meaning_are_refused(tmp_path: Path, setting: str) -> None:
     with pytest.raises(ConfigError, match=f"^trainer.{setting}: must be "):
