@@ -36,7 +36,7 @@ SETTINGS = (
 )
 FUNCTIONS = {
     "image": "miner.images:open_image",
-    "pyramid": "miner.pyramids.pyramid:reduce",
+    "pyramid": "miner.pyramids.resample:reduce",
     "fit": "miner.fitting.chunk:gather",
     "write": "safetensors.torch:save",
     "rename": "pathlib:Path.replace",
