@@ -9,10 +9,7 @@ from pathlib import Path
 import joblib
 import pytest
 import torch
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from miner.loggers.base import takes_sweep
-from miner.loggers.wandb import WandbRun
 from miner.support.process import package_versions, share_cores, use_available_cores
 
 ROOT = Path(__file__).parents[2]
@@ -22,11 +19,6 @@ def test_no_module_imports_wandb_with_itself() -> None:
     for path in (ROOT / "miner").rglob("*.py"):
         imported = {getattr(node, "module", None) for node in ast.parse(path.read_text()).body}
         assert "miner.loggers.wandb" not in imported
-
-
-def test_only_wandb_takes_the_sweep() -> None:
-    taking = [takes_sweep(logger) for logger in (WandbRun, CSVLogger, TensorBoardLogger)]
-    assert taking == [True, False, False]
 
 
 def test_version_of_what_is_not_installed_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
