@@ -1,5 +1,6 @@
 """Pictures of a run, all from one pass over the test tiles."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -18,36 +19,46 @@ from miner.signals.regions import TILE_SIDE, tiles
 from miner.visual import display, pictures
 from miner.visual.display import Preview, RGBImage, reduce_to_side, to_display
 
-_MAX_REPORT_PIXELS = 2**28
+_LOG = logging.getLogger("miner")
 
 
 class Reconstruction(Callback):
     """Writes `reconstruction.*`, with the values and channels of the image's file.
 
-    An image of more than 2^28 pixels is written as a preview; `python -m miner.render` writes all.
+    Of an image of more than `max_pixels` a preview is written, at most 2048 pixels a side, in RGB;
+    `python -m miner.render` writes all.
     """
 
-    def __init__(self, dirpath: str | Path) -> None:
-        self._folder = Path(dirpath)
+    def __init__(self, dirpath: str | Path, max_pixels: int = 2**28) -> None:
+        self._folder, self._max_pixels = Path(dirpath), max_pixels
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make room for the pixels."""
         data = cast(MinerModule, pl_module).data
-        sides, self._format = data.spec.sides, data.source.pixel_format
-        height, width = sides
-        self._canvas = PixelCanvas(
-            self._format, height, width, data.scratch, max_pixels=_MAX_REPORT_PIXELS
-        )
+        self._format, (height, width) = data.source.pixel_format, data.spec.sides
+        self._preview = None
+        if height * width > self._max_pixels:
+            self._preview = Preview(data.spec.sides, data.spec.n_channels)
+        else:
+            self._canvas = PixelCanvas(self._format, height, width, data.scratch)
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *batch: Any
     ) -> None:
         """Fill in a tile."""
-        self._canvas.fill(outputs["region"], outputs["preds"].numpy())
+        if self._preview is not None:
+            self._preview.add(outputs["region"], outputs["preds"])
+        else:
+            self._canvas.fill(outputs["region"], outputs["preds"].numpy())
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file."""
-        self._canvas.save(self._folder / f"reconstruction{self._format.suffix}")
+        if self._preview is not None:
+            path = self._folder / "reconstruction.png"
+            display.write_picture(path, to_display(self._preview.pixels))
+            _LOG.warning("%s is a preview at 1/%d of the size", path, self._preview.factor)
+        else:
+            self._canvas.save(self._folder / f"reconstruction{self._format.suffix}")
 
 
 class Pictures(Callback):

@@ -1,7 +1,6 @@
 """Images in and out: any local file to (C, H, W) in [0, 1], and back in its own bit depth."""
 
-from miner.images.canvas import PixelCanvas
-from miner.images.encode import check_writable_format
+from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.files import SAMPLE_PREFIX, file_digest
 from miner.images.pixel_format import PixelFormat
 from miner.images.source import ImageInfo, SourceImage, inspect_image, open_image

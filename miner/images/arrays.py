@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from miner.images.pixel_format import OpenedFile, decoding, new_array, pixel_type
 from miner.signals.regions import Region, sides_of, slices, tiles
-from miner.signals.scratch import ArrayLike, NpyFile, Scratch
+from miner.signals.scratch import ArrayLike, Scratch, open_npy
 from miner.support.errors import ImageError
 
 NPY_MAGIC, EXR_MAGIC = b"\x93NUMPY", b"\x76\x2f\x31\x01"
@@ -82,10 +82,10 @@ def open_array(name: str, array: ArrayLike) -> OpenedFile:
     return OpenedFile(name, tuple(sides), n_channels, dtype, load, remarks=remarks)
 
 
-def open_npy(file: Path) -> OpenedFile:
+def open_npy_image(file: Path) -> OpenedFile:
     """Map a `.npy` file; nothing is copied, and nothing ever unpickled."""
     with decoding("save the array again by numpy.save, as plain numbers"):
-        array = NpyFile(file)
+        array = open_npy(file)
     return open_array(file.stem, array)
 
 

@@ -1,19 +1,21 @@
-"""Formats that can be written, and the encoding of arrays as image files."""
+"""Images that are filled tile by tile and written whole, and the formats that can be written."""
 
-import io
-import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from miner.images.arrays import is_channels_first
-from miner.images.pixel_format import PixelFormat, PixelType
-from miner.signals.scratch import ArrayLike, NpyFile, n_bytes
-from miner.support.errors import ImageError
+from miner.images.pixel_format import PixelFormat, PixelType, errors_about, mebibytes, new_array
+from miner.signals.regions import Region, sides_of, slices
+from miner.signals.scratch import ArrayFile, ArrayLike, Scratch, n_bytes
+from miner.support.errors import ImageError, NoSpaceError
+from miner.support.files import atomic_write, is_disk_full
 
 if TYPE_CHECKING:
     import pyvips
@@ -64,9 +66,68 @@ def check_writable_format(path: Path, format: PixelFormat, height_px: int, width
         raise ImageError(f"{str(path)!r}: {name} {problem}; name {remedy}")
 
 
-def save_array(path: Path, suffix: str, array: ArrayLike, interpretation: str) -> None:
-    """Write (H, W, C) as `suffix` demands; raises `OSError` or `pyvips.Error` if it cannot."""
-    suffix = suffix.lower()
+class PixelCanvas:
+    """The pixels of an image to be written, in the bit depth and channels of its format."""
+
+    def __init__(
+        self, format: PixelFormat, height_px: int, width_px: int, scratch: Scratch
+    ) -> None:
+        # raises ImageError if there is no space for the pixels
+        self._format = format
+        shape = (height_px, width_px, format.channels)
+        with errors_about("the image to be written"):
+            self._array = new_array(
+                scratch, "rendered", shape, format.dtype, suffix=".tif", create=_create_tiff
+            )
+
+    def fill(self, region: Region, unit: NDArray[np.float32]) -> None:
+        """Set a region to (C, h, w), clipped to [0, 1]; regions may come in any order.
+
+        Raises `ImageError` if the shape does not fit or a value is NaN.
+        """
+        if unit.shape != (self._format.channels, *sides_of(region)):
+            raise ImageError(
+                f"pixels of shape {unit.shape} for {region}: give (channels, height, width), "
+                f"with the {self._format.channels} channels of the format"
+            )
+        self._array[slices(region)] = self._format.from_unit(unit.transpose(1, 2, 0))
+
+    def save(self, path: Path) -> Path:
+        """Write the image as its suffix demands, whole or not at all; makes the folder.
+
+        .png, .jpg, .webp, .avif, .tif (tiled), .exr or .npy. JPEG, WebP and AVIF lose detail, and
+        the libraries of the last two hold the whole image in memory. Raises `ImageError` if the
+        suffix does not suit the image or the file cannot be written.
+        """
+        import pyvips
+
+        height, width, _ = self._array.shape
+        check_writable_format(path, self._format, height, width)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as scratch_path:
+                suffix, interpretation = path.suffix.lower(), self._format.interpretation
+                _save_array(scratch_path, suffix, self._array, interpretation)
+        except (OSError, pyvips.Error) as error:
+            raise _explained(error, path, n_bytes(self._array.shape, self._array.dtype)) from error
+        return path
+
+
+def _explained(error: Exception, path: Path, size: int) -> ImageError:
+    """Say what kept a file of about `size` bytes from being written."""
+    reason = " ".join(str(error).split())
+    is_full = isinstance(error, OSError) and is_disk_full(error)
+    if not is_full and "No space left" not in reason:  # libvips' errors have no number
+        remedy = "check its folder and the free space"
+        return ImageError(f"{str(path)!r} cannot be written ({reason}): {remedy}")
+    free = mebibytes(shutil.disk_usage(path.parent).free)
+    return NoSpaceError(
+        f"{str(path)!r} cannot be written (No space left): it may take {mebibytes(size)} and "
+        f"{free} are free; check its folder, free some space and try again"
+    )
+
+
+def _save_array(path: Path, suffix: str, array: ArrayLike, interpretation: str) -> None:
     if suffix == ".exr":
         _save_exr(path, array)
     elif suffix != ".npy":
@@ -123,73 +184,22 @@ def _save_by_vips(path: Path, suffix: str, array: ArrayLike, interpretation: str
 
 @contextmanager
 def _as_vips(array: ArrayLike) -> Iterator["pyvips.Image"]:
-    """An array as an image, which is streamed if the array is a file."""
+    """An array as an image; one in a file that `_create_tiff` has made is read piece by piece."""
     import pyvips
 
-    if not isinstance(array, NpyFile):
-        yield pyvips.Image.new_from_array(array)
-        return
-    with array.path.open("rb") as pixels:
-        raw, source = RawTiff(array, pixels), pyvips.SourceCustom()
-        source.on_read(raw.read)
-        source.on_seek(raw.seek)
-        try:
+    if isinstance(array, ArrayFile):
+        with array.path.open("rb") as stream:
+            source = pyvips.Source.new_from_descriptor(stream.fileno())
             yield pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
-        finally:
-            if raw.error:
-                raise raw.error
+    else:
+        yield pyvips.Image.new_from_array(array)
 
 
-class RawTiff:
-    """The bytes of an uncompressed BigTIFF of (H, W, C): a header, then the pixels as stored.
-
-    libvips reads it piece by piece; it would map a plain file of pixels as a whole. As libvips
-    drops what its callbacks raise, `error` keeps what interrupted a read, Ctrl-C included.
-    """
-
-    def __init__(self, array: NpyFile, pixels: BinaryIO) -> None:
-        size = n_bytes(array.shape, array.dtype)
-        self._descriptor = pixels.fileno()
-        self._header = _tiff_header(array.shape, array.dtype)
-        self._first = os.fstat(self._descriptor).st_size - size  # where the pixels begin
-        self._end = len(self._header) + size
-        self._position = 0
-        self.error: BaseException | None = None
-
-    def read(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end, or after an error."""
-        if self.error:
-            return b""
-        try:
-            offset = self._first + self._position - len(self._header)
-            content = self._header[self._position :][:size]
-            content = content or os.pread(self._descriptor, size, offset)
-        except BaseException as error:
-            self.error = error
-            return b""
-        self._position += len(content)
-        return content
-
-    def seek(self, offset: int, whence: int) -> int:
-        """Move to a position, as files do, and return it."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end}
-        self._position = start[whence] + offset
-        return self._position
-
-
-def _tiff_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """A header for (H, W, C) values that follow it as one strip: that of one pixel, enlarged."""
+def _create_tiff(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+    """Map a new uncompressed TIFF of (H, W, C); libvips would map plain pixels as a whole."""
     import tifffile
 
-    height, width, channels = shape
-    buffer, pixel = io.BytesIO(), np.zeros((1, 1, channels), dtype)
-    kind: Any = {"photometric": "minisblack", "planarconfig": "contig" if channels > 1 else None}
-    tifffile.imwrite(buffer, pixel, bigtiff=True, metadata=None, **kind)
-    buffer.seek(0)
-    with tifffile.TiffFile(buffer, mode="r+") as tiff:
-        page: Any = tiff.pages.first
-        page.tags["ImageWidth"].overwrite(width)
-        page.tags["ImageLength"].overwrite(height)
-        page.tags["RowsPerStrip"].overwrite(height)
-        page.tags["StripByteCounts"].overwrite(n_bytes(shape, dtype))
-        return buffer.getvalue()[: page.dataoffsets[0]]
+    kind: Any = {"photometric": "minisblack", "bigtiff": True, "metadata": None}
+    if shape[2] == 1:
+        return tifffile.memmap(path, shape=shape[:2], dtype=dtype, **kind)[:, :, None]
+    return tifffile.memmap(path, shape=shape, dtype=dtype, planarconfig="contig", **kind)

@@ -78,7 +78,7 @@ def open_file(path: str) -> OpenedFile:
         with file.open("rb") as stream:
             magic = stream.read(len(arrays.NPY_MAGIC))
         if magic == arrays.NPY_MAGIC:
-            return arrays.open_npy(file)
+            return arrays.open_npy_image(file)
         if magic.startswith(arrays.EXR_MAGIC):
             return arrays.open_exr(file)
         if magic.startswith(TIFF_MAGICS):

@@ -173,11 +173,13 @@ def decoding(remedy: str = DAMAGED) -> Iterator[None]:
         raise ImageError(f"cannot be decoded ({reason}): {remedy}") from None
 
 
-def new_array(scratch: Scratch, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:
+def new_array(
+    scratch: Scratch, name: str, shape: Sequence[int], dtype: DTypeLike, **file: Any
+) -> WritableArray:
     """An uninitialised array for pixels, or an `ImageError` if there is no space for it."""
     size = mebibytes(n_bytes(shape, dtype))
     try:
-        return scratch.array(name, shape, dtype)
+        return scratch.array(name, shape, dtype, **file)
     except OSError as error:
         remedy = "free as much, or put the run's folder on another disk"
         raise NoSpaceError(f"needs {size} for its pixels ({error.strerror}): {remedy}") from None

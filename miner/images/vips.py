@@ -21,7 +21,7 @@ from miner.images.pixel_format import (
     pixel_type,
 )
 from miner.signals.regions import Region, sides_of
-from miner.signals.scratch import ArrayLike, NpyFile, Scratch, n_bytes
+from miner.signals.scratch import ArrayFile, ArrayLike, Scratch, n_bytes
 from miner.support.errors import ImageError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> ArrayLike:
     pyvips.Error("")  # empties the buffer of earlier messages
     try:
         image = image.crop(left, top, width, height)
-        if isinstance(array, NpyFile):
+        if isinstance(array, ArrayFile):
             with array.path.open("r+b") as stream:
                 stream.seek(-n_bytes(array.shape, array.dtype), os.SEEK_END)
                 target = pyvips.Target.new_to_descriptor(stream.fileno())

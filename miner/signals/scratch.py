@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
@@ -35,27 +35,15 @@ class WritableArray(ArrayLike, Protocol):
     def __setitem__(self, index: Index, values: Any, /) -> None: ...
 
 
-class NpyFile:
-    """An array in an `.npy` file, mapped only while it is accessed: mapped pages count as memory.
+class ArrayFile:
+    """An array in a file that is mapped only while it is accessed: mapped pages count as memory."""
 
-    Raises `ValueError` if the file is damaged, cut short, or would have to be unpickled.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mapped: Any) -> None:
         self.path = path
-        mapped: Any = np.load(path, mmap_mode="r", allow_pickle=False)
         self.shape: tuple[int, ...] = mapped.shape
         self.dtype: np.dtype[Any] = mapped.dtype
         self._offset = mapped.offset
         self._order: Literal["C", "F"] = "C" if mapped.flags.c_contiguous else "F"
-
-    @classmethod
-    def create(cls, path: Path, shape: Sequence[int], dtype: DTypeLike) -> Self:
-        """Make a file; raises `OSError` if the disk has no space for all of it."""
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
-        with path.open("r+b") as stream:
-            _reserve(stream.fileno(), array.offset, path.stat().st_size)
-        return cls(path)
 
     def __getitem__(self, index: Index) -> NDArray[Any]:
         return np.array(self._mapped("r")[index])
@@ -68,6 +56,16 @@ class NpyFile:
         return np.memmap(self.path, self.dtype, mode, self._offset, self.shape, self._order)
 
 
+def open_npy(path: Path) -> ArrayFile:
+    """An `.npy` file; `ValueError` for one that is damaged, cut, or would have to be unpickled."""
+    return ArrayFile(path, np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def create_npy(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+    """Map a new `.npy` file."""
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
 class Scratch:
     """Makes arrays in files below a folder, or in memory where the folder is None.
 
@@ -77,12 +75,23 @@ class Scratch:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def array(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> WritableArray:
-        """A new array of undefined values; raises `OSError` if the disk is full."""
+    def array(
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: DTypeLike,
+        suffix: str = ".npy",
+        create: Callable[[Path, tuple[int, ...], DTypeLike], Any] = create_npy,
+    ) -> WritableArray:
+        """A new array of undefined values, whose file `create` maps; `OSError` for a full disk."""
         if self._folder is None:
             return np.empty(tuple(shape), dtype)
         self._folder.mkdir(parents=True, exist_ok=True)
-        return NpyFile.create(self._folder / f"{name}.npy", shape, dtype)
+        path = self._folder / f"{name}{suffix}"
+        mapped = create(path, tuple(shape), dtype)
+        with path.open("r+b") as stream:
+            _reserve(stream.fileno(), mapped.offset, path.stat().st_size)
+        return ArrayFile(path, mapped)
 
     def remove(self, name: str) -> None:
         """Free an array's disk space; it must not be used any more."""
@@ -108,7 +117,8 @@ class Scratch:
 
 def scratch_files(folder: Path) -> list[Path]:
     """Arrays and tiles below a folder, complete or partly written."""
-    return [path for pattern in ("*.npy*", f"*{TILE}*") for path in folder.rglob(pattern)]
+    patterns = "*.npy*", "*.tif*", f"*{TILE}*"
+    return [path for pattern in patterns for path in folder.rglob(pattern)]
 
 
 def n_bytes(shape: Sequence[int], dtype: DTypeLike) -> int:

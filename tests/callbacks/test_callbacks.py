@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -53,6 +54,16 @@ def test_shards_in_memory_are_those_of_the_checkpoint(tmp_path: Path) -> None:
         for changes in ([], ["callbacks=[report]"])
     ]
     assert scores[0] == scores[1]
+
+
+def test_a_large_image_is_previewed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    written = []
+    for folder in ("whole", "preview"):
+        limit = ["+callbacks.reconstruction.max_pixels=9"] if folder == "preview" else []
+        run(tmp_path / folder, "callbacks=[reconstruction]", *limit)
+        written.append(cv2.imread(str(tmp_path / folder / "reconstruction.png")))
+    np.testing.assert_array_equal(*written)  # below 2048 pixels a side nothing is reduced
+    assert "reconstruction.png is a preview at 1/1 of the size" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,10 @@ def stored(image: SourceImage) -> np.ndarray:
     return image.format.from_unit(image.pixels).transpose(1, 2, 0)
 
 
-def report(path: Path, pixels: np.ndarray, format: PixelFormat, max_pixels: int = 2**28) -> Path:
+def report(path: Path, pixels: np.ndarray, format: PixelFormat) -> Path:
     """Write (C, H, W) in one tile as a run's report does."""
     sides = pixels.shape[1], pixels.shape[2]
-    image = PixelCanvas(format, *sides, Scratch(None), max_pixels)
+    image = PixelCanvas(format, *sides, Scratch(None))
     image.fill(whole(sides), pixels)
     return image.save(path.with_suffix(format.suffix))
 

@@ -1,6 +1,5 @@
 """Images are filled in pieces, written whole or not at all, and open again as what they were."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from image_files import LIMIT, check_reopened, noise, painted, report
 
 from miner.images import PixelCanvas, PixelFormat, check_writable_format, open_image
-from miner.images.canvas import preview_factor
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
@@ -136,28 +134,6 @@ def test_a_failure_at_the_end_leaves_the_old_file(
     assert (list(tmp_path.iterdir()), path.read_bytes()) == ([path], before)
 
 
-@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
-@pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_an_error_while_pixels_are_streamed_is_not_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, name: str
-) -> None:
-    reading, sizes = os.pread, []
-
-    def failing(descriptor: int, size: int, offset: int) -> bytes:
-        sizes.append(size)
-        if len(sizes) == 3:
-            raise error
-        return reading(descriptor, min(size, 4096), offset)
-
-    with Scratch(tmp_path / "scratch") as scratch:
-        canvas = painted(np.full((3, 200, 300), 0.5, np.float32), RGB, scratch)
-        monkeypatch.setattr(os, "pread", failing)
-        with pytest.raises((ImageError, KeyboardInterrupt)):
-            canvas.save(tmp_path / name)
-    assert len(sizes) == 3
-    assert not (tmp_path / name).exists()
-
-
 def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ImageError, match=r"cannot be written.*check its folder"):
@@ -185,30 +161,6 @@ def test_suffix_follows_the_format_and_an_old_file_is_replaced(
         assert path == tmp_path / written
         assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
         check_reopened(path, unit, format)
-
-
-def test_large_image_becomes_a_preview_of_means(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    small = np.arange(6, dtype=np.float32).reshape(1, 2, 3) / 255
-    large = small.repeat(4, axis=1).repeat(4, axis=2)
-    large[:, ::2] += 2 / 255
-    large[:, 1::2] -= 2 / 255
-    ragged = np.pad(large + 4 / 255, ((0, 0), (0, 3), (0, 1)))
-    path = report(tmp_path / "a", ragged, GREY, max_pixels=6)
-    preview = GREY.from_unit(open_image(str(path), 6).pixels)
-    np.testing.assert_array_equal(preview[0], [[4, 5, 6], [7, 8, 9]])
-    assert "preview at 1/4 of the size" in caplog.text
-
-
-def test_preview_factor_is_the_least_power_of_two() -> None:
-    assert preview_factor(10, 10, 100) == 1
-    assert preview_factor(10, 10, 99) == 2
-    assert preview_factor(11, 13, 6) == 4
-    assert preview_factor(1, 100, 1) == 64
-    assert preview_factor(32768, 32768, 2**24) == 8
-    with pytest.raises(ImageError, match="max_pixels=0: a preview needs 1 pixel or more"):
-        preview_factor(9, 9, 0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from miner.signals.scratch import NpyFile, Scratch
+from miner.signals.scratch import Scratch, open_npy
 
 
 def test_file_keeps_what_is_written(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_file_keeps_what_is_written(tmp_path: Path) -> None:
 
 
 def test_what_is_read_is_a_copy(tmp_path: Path) -> None:
-    file = NpyFile.create(tmp_path / "a.npy", (4,), np.uint8)
+    file = Scratch(tmp_path).array("a", (4,), np.uint8)
     file[np.s_[:]] = 1
     read = file[np.s_[1:3]]
     read[:] = 9
@@ -30,7 +30,7 @@ def test_what_is_read_is_a_copy(tmp_path: Path) -> None:
 
 
 def test_disk_space_is_reserved_when_the_file_is_made(tmp_path: Path) -> None:
-    NpyFile.create(tmp_path / "a.npy", (1000, 1000), np.float32)
+    Scratch(tmp_path).array("a", (1000, 1000), np.float32)
     assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 4_000_000
 
 
@@ -65,4 +65,4 @@ np.save(PICKLED, np.array([object()], dtype=object), allow_pickle=True)
 def test_a_file_that_is_damaged_or_pickled_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises((ValueError, EOFError)):
-        NpyFile(tmp_path / "a.npy")
+        open_npy(tmp_path / "a.npy")
