@@ -1,11 +1,10 @@
 """How pixels are stored: their types, formats and orientation, and files opened for decoding."""
 
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -13,10 +12,14 @@ from numpy.typing import DTypeLike, NDArray
 from miner.signals.regions import Region
 from miner.signals.scratch import ArrayLike, Scratch, WritableArray, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
+from miner.support.ranges import Count, Positive, rule
 
 PixelType = Literal["uint8", "uint16", "float32"]
 DAMAGED = "it is damaged, cut short or of an unusual kind; export it again"
-_INTERPRETATIONS: dict[str, tuple[str, str]] = {  # 1 or 2 channels, 3 or 4 channels
+Interpretation = Literal["b-w", "grey16", "srgb", "rgb16", "scrgb", "multiband"]
+_INTERPRETATIONS: dict[
+    str, tuple[Interpretation, Interpretation]
+] = {  # 1 or 2 channels, 3 or 4 channels
     "uint8": ("b-w", "srgb"),
     "uint16": ("grey16", "rgb16"),
     "float32": ("b-w", "scrgb"),
@@ -35,29 +38,13 @@ def pixel_type(dtype: np.dtype[Any]) -> PixelType | None:
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """A file's storage, in plain values: `value = offset + scale * unit`, with `unit` in [0, 1].
-
-    Raises `ImageError` if a field is out of range.
-    """
+    """A file's storage, in plain values: `value = offset + scale * unit`, with `unit` in [0, 1]."""
 
     dtype: PixelType
-    channels: int  # 1 or more; 2 and 4 carry alpha last when the file says so
-    interpretation: str  # the pyvips colour space to write: b-w, grey16, srgb, ..., multiband
-    scale: float  # 255, 65535, or for float32 the span of the values
-    offset: float  # 0, or for float32 the least value
-
-    def __post_init__(self) -> None:
-        known = {"multiband"}.union(*_INTERPRETATIONS.values())
-        rules = (
-            ("dtype", self.dtype in get_args(PixelType), f"use one of {get_args(PixelType)}"),
-            ("channels", self.channels >= 1, "use 1 or more"),
-            ("interpretation", self.interpretation in known, f"use one of {sorted(known)}"),
-            ("scale", 0 < self.scale < math.inf, "use a finite number above 0"),
-            ("offset", math.isfinite(self.offset), "use a finite number"),
-        )
-        for field, holds, remedy in rules:
-            if not holds:
-                raise ImageError(f"pixel format {field}={getattr(self, field)!r}: {remedy}")
+    channels: Count  # 2 and 4 carry alpha last when the file says so
+    interpretation: Interpretation  # the pyvips colour space to write
+    scale: Positive  # 255, 65535, or for float32 the span of the values
+    offset: Annotated[float, rule("be finite", allow_inf_nan=False)]  # for float32 the least value
 
     @classmethod
     def of_values(

@@ -5,18 +5,28 @@ that reading somebody's file can never import or call anything else.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import isabstract
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import (
+    GetPydanticSchema,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
 
 T = TypeVar("T")
 TARGET = "_target_"
-_cached_validator: Any = lru_cache(TypeAdapter)  # takes a millisecond to build
+_adapter: Any = lru_cache(TypeAdapter)  # takes a millisecond to build
+COMPONENT = GetPydanticSchema(
+    lambda base, handler: handler.generate_schema(
+        Annotated[Any, PlainValidator(partial(build, base)), PlainSerializer(describe)]
+    )
+)
+"""Stands beside the type of a field that holds a component."""
 
 
 def describe(component: Any) -> dict[str, Any]:
@@ -49,32 +59,32 @@ def from_fields(cls: type[T], values: dict[str, Any]) -> T:
     unknown = sorted(set(values) - {f.name for f in fields(cls)})  # type: ignore[arg-type]
     if unknown:
         raise ValueError(f"{_name(cls)}: has no field {shorten(unknown[0])}")
-    plain = json.dumps(values)
-    with _one_line_errors(_name(cls)):
-        return TypeAdapter(cls).validate_json(plain, strict=True)  # a cache would keep the class
+    return parse(cls, json.dumps(values), _name(cls))
 
 
 def parse(cls: type[T], text: str, name: str) -> T:
     """The same of JSON, which may have unknown fields; `name` is for the message."""
-    with _one_line_errors(name):
-        parsed: T = _cached_validator(cls).validate_json(text, strict=True)
+    try:
+        parsed: T = _adapter(cls).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if own := first.get("ctx", {}).get("error"):  # of `build`
+            raise own from error
+        field = ".".join(str(part) for part in first["loc"])
+        values = f"{shorten(field)}={shorten(first['input'])}"
+        raise ValueError(f"{name}: {values}: {shorten(first['msg'])}") from error
     return parsed
+
+
+def plain(content: Any) -> dict[str, Any]:
+    """What `parse` makes a dataclass of, ready for JSON."""
+    described: dict[str, Any] = _adapter(type(content)).dump_python(content, mode="json")
+    return described
 
 
 def shorten(value: Any) -> str:
     """A value from a file, which may be of any length, within a line."""
     return " ".join(str(value).split())[:80]
-
-
-@contextmanager
-def _one_line_errors(subject: str) -> Iterator[None]:
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        values = f"{shorten(field)}={shorten(first['input'])}"
-        raise ValueError(f"{subject}: {values}: {shorten(first['msg'])}") from error
 
 
 def _subclasses(base: type[T]) -> list[type[T]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from miner.images.pixel_format import PixelFormat
 from miner.models.activations import Activation
@@ -14,16 +14,18 @@ from miner.models.encodings import Encoding
 from miner.models.heads import Head
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.pyramids.pyramid import Pyramid, half
-from miner.representation.components import build, describe, from_fields, parse, shorten
+from miner.representation.components import COMPONENT, from_fields, parse, plain, shorten
 from miner.representation.storage import Storage
 from miner.signals.grid import PatchGrid
 from miner.support.errors import RepresentationError
 from miner.support.files import atomic_write, json_sha256, read_regular_file
+from miner.support.ranges import Count, rule, whole
 
 WIDEST = 1024  # features of a hidden layer, at most
 MANIFEST = "manifest.json"
-_MAX_DEPTH, _MAX_LEVELS, _MAX_CHANNELS, _MAX_PATCH_SIZE = 16, 32, 2**12, 512
-_MAX_SIDE, _MAX_PIXELS, _MAX_PATCH_VALUES = 2**31, 2**40, 2**24
+_MAX_DEPTH, _MAX_LEVELS, _MAX_PATCH_SIZE = 16, 32, 512
+_MAX_PIXELS, _MAX_PATCH_VALUES = 2**40, 2**24
+_Side = Annotated[int, whole(1, 2**31)]
 _FORMAT, _VERSION = "miner-representation", 4
 _MAX_BYTES = 2**28  # some two million shards
 
@@ -32,8 +34,8 @@ _MAX_BYTES = 2**28  # some two million shards
 class Spec:
     """Geometry and networks of a representation.
 
-    `sides` are those of level 0; `models` run coarse to fine. Raises `ValueError` if a size is out
-    of bounds, as rendering allocates memory for what a manifest claims.
+    `sides` are those of level 0; `models` run coarse to fine. Raises `ValueError` for too many
+    pixels, as rendering allocates memory for what a manifest claims.
     """
 
     sides: tuple[int, ...]
@@ -45,22 +47,14 @@ class Spec:
     pixel_format: PixelFormat
 
     def __post_init__(self) -> None:
-        sides, n_values = self.sides, self.patch_size ** len(self.sides) * self.n_channels
-        if not 2 <= len(sides) <= 3 or not all(1 <= side <= _MAX_SIDE for side in sides):
-            raise ValueError(f"sides={sides!s:.80}: must be 2 or 3 numbers from 1 to {_MAX_SIDE}")
-        if math.prod(sides) > _MAX_PIXELS:
-            raise ValueError(f"sides={sides}: must be {_MAX_PIXELS} pixels at most; crop it")
-        _check("patch_size", self.patch_size, _MAX_PATCH_SIZE)
-        _check("n_channels", self.n_channels, _MAX_CHANNELS)
+        n_values = self.patch_size ** len(self.sides) * self.n_channels
+        if math.prod(self.sides) > _MAX_PIXELS:
+            raise ValueError(f"sides={self.sides}: must be {_MAX_PIXELS} pixels at most; crop it")
         if n_values > _MAX_PATCH_VALUES:
             raise ValueError(
                 f"patch_size={self.patch_size}: patches of {n_values} values; the most is "
                 f"{_MAX_PATCH_VALUES}, so use a smaller one"
             )
-        _check("levels", len(self.models), _MAX_LEVELS)
-        for model in self.models:
-            _check("width", model.mlp.width, WIDEST)
-            _check("depth", model.mlp.depth, _MAX_DEPTH)
 
     @property
     def n_levels(self) -> int:
@@ -102,44 +96,39 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class _NetworkData:
-    width: int
-    depth: int
-    encoding: dict[str, Any]
-    activation: dict[str, Any]
-    head: dict[str, Any]
+class _Network:
+    width: Annotated[int, whole(1, WIDEST)]
+    depth: Annotated[int, whole(1, _MAX_DEPTH)]
+    encoding: Annotated[Encoding, COMPONENT]
+    activation: Annotated[Activation, COMPONENT]
+    head: Annotated[Head, COMPONENT]
 
 
 @dataclass(frozen=True)
-class _SpecData:
-    sides: tuple[int, ...]
-    n_channels: int
-    patch_size: int
-    pyramid: dict[str, Any]
-    storage: dict[str, Any]
+class _Spec:
+    sides: Annotated[tuple[_Side, ...], rule("be of 2 or 3 axes", min_length=2, max_length=3)]
+    n_channels: Count
+    patch_size: Annotated[int, whole(1, _MAX_PATCH_SIZE)]
+    pyramid: Annotated[Pyramid, COMPONENT]
+    storage: Annotated[Storage, COMPONENT]
     pixel_format: dict[str, Any]
-    models: tuple[_NetworkData, ...]
+    models: Annotated[tuple[_Network, ...], rule("be levels", min_length=1, max_length=_MAX_LEVELS)]
 
 
 @dataclass(frozen=True)
 class _Content:
     """What the file holds besides its format, version and checksum."""
 
-    spec: _SpecData
+    spec: _Spec
     fit: dict[str, Any]
     levels: dict[int, dict[str, str]]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest whole or not at all; raises `OSError` if the folder takes no file."""
-    levels = sorted(manifest.levels.items())
-    content: dict[str, Any] = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "spec": asdict(_plain(manifest.spec)),
-        "fit": dict(manifest.fit),
-        "levels": {str(level): dict(checksums) for level, checksums in levels},
-    }
+    levels = {level: dict(checksums) for level, checksums in sorted(manifest.levels.items())}
+    stored = _Content(_stored(manifest.spec), dict(manifest.fit), levels)
+    content = {"format": _FORMAT, "version": _VERSION, **plain(stored)}
     content["sha256"] = json_sha256(content)
     with atomic_write(folder / MANIFEST) as scratch:
         scratch.write_text(json.dumps(content, indent=1))
@@ -172,31 +161,23 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest(spec, data.levels, data.fit)
 
 
-def _plain(spec: Spec) -> _SpecData:
+def _stored(spec: Spec) -> _Spec:
     models = []
     for model in spec.models:
         mlp = model.mlp
-        described = describe(mlp.encoding), describe(mlp.activation), describe(model.head)
-        models.append(_NetworkData(mlp.width, mlp.depth, *described))
-    components = describe(spec.pyramid), describe(spec.storage), asdict(spec.pixel_format)
-    return _SpecData(spec.sides, spec.n_channels, spec.patch_size, *components, tuple(models))
+        models.append(_Network(mlp.width, mlp.depth, mlp.encoding, mlp.activation, model.head))
+    sizes, components = (spec.sides, spec.n_channels, spec.patch_size), (spec.pyramid, spec.storage)
+    return _Spec(*sizes, *components, asdict(spec.pixel_format), tuple(models))
 
 
-def _built(data: _SpecData) -> Spec:
-    pixel_format = from_fields(PixelFormat, data.pixel_format)
-    if pixel_format.channels != data.n_channels:
+def _built(spec: _Spec) -> Spec:
+    pixel_format = from_fields(PixelFormat, spec.pixel_format)
+    if pixel_format.channels != spec.n_channels:
         raise ValueError("n_channels: the pixel format has another number of channels")
-    _check("levels", len(data.models), _MAX_LEVELS)
     models = []
-    for model in data.models:
-        layers = build(Encoding, model.encoding), build(Activation, model.activation)
-        mlp = BlockMLP(*layers, model.width, model.depth, len(data.sides))
-        models.append(BlockNetwork(mlp, build(Head, model.head), data.n_channels))
-    sizes = data.sides, data.n_channels, data.patch_size
-    components = build(Pyramid, data.pyramid), build(Storage, data.storage)
+    for model in spec.models:
+        layers = model.encoding, model.activation
+        mlp = BlockMLP(*layers, model.width, model.depth, len(spec.sides))
+        models.append(BlockNetwork(mlp, model.head, spec.n_channels))
+    sizes, components = (spec.sides, spec.n_channels, spec.patch_size), (spec.pyramid, spec.storage)
     return Spec(*sizes, *components, tuple(models), pixel_format)
-
-
-def _check(name: str, value: int, most: int) -> None:
-    if not 1 <= value <= most:
-        raise ValueError(f"{name}={value!s:.40}: must be a whole number from 1 to {most}")

@@ -55,22 +55,6 @@ def test_format_survives_json() -> None:
     assert PixelFormat(**json.loads(json.dumps(dataclasses.asdict(format)))) == format
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("dtype", "int4"),
-        ("channels", 0),
-        ("interpretation", "cmyk"),
-        ("scale", 0.0),
-        ("scale", float("nan")),
-        ("offset", float("inf")),
-    ],
-)
-def test_format_with_a_wrong_field_is_refused(field: str, value: object) -> None:
-    with pytest.raises(ImageError, match=f"pixel format {field}={value!r}: use "):
-        dataclasses.replace(GREY, **{field: value})
-
-
 @given(st.data(), st.integers(1, 8), st.tuples(st.integers(1, 9), st.integers(1, 9)))
 def test_turning_a_region_is_cutting_the_turned(
     data: st.DataObject, number: int, sides: tuple[int, int]

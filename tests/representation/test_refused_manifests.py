@@ -24,9 +24,11 @@ WRONG_FIELDS: dict[tuple[str | int, ...], list[Any]] = {
     ("models", 0, "activation", "_target_"): [["x"], "no\nclass" * 99],
     ("pyramid", "n_levels"): [33],
     ("pixel_format",): [{}],
-    ("pixel_format", "scale"): [-1, math.inf],
-    ("pixel_format", "offset"): [True],
-    ("pixel_format", "dtype"): [["uint8"]],
+    ("pixel_format", "channels"): [0],
+    ("pixel_format", "interpretation"): ["cmyk"],
+    ("pixel_format", "scale"): [-1, 0.0, math.nan, math.inf],
+    ("pixel_format", "offset"): [True, math.inf],
+    ("pixel_format", "dtype"): [["uint8"], "int4"],
     ("pixel_format", "more"): [1],
 }
 
@@ -69,7 +71,7 @@ IMPOSSIBLE: dict[str, tuple[Edit, str]] = {
     ),
     "many levels": (
         lambda content: content["spec"].update(models=17 * content["spec"]["models"]),
-        "levels=34: must be a whole number from 1 to 32",
+        "at most 32 items",
     ),
     "large patches": (larger_patches, "patch_size=512: patches of 1073741824 values"),
     "version 3": (lambda content: content.update(version=3), "3.*an earlier version.*fit again"),
