@@ -39,9 +39,8 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     `image` is a file or sample:NAME, None for the one that was fitted; of either, the part that the
     run's `image.crop_px` takes. Raises `ValueError` if it has another size or other channels.
     """
-    from miner.engine.evaluation import Evaluation  # here: wrong arguments are answered at once
-    from miner.images import open_image
-    from miner.metrics.scores import extended
+    from miner.images import open_image  # here: wrong arguments are answered at once
+    from miner.metrics.scores import Evaluation, extended
     from miner.representation import MANIFEST, REPRESENTATION_FOLDER, load, read_manifest
     from miner.signals.signal import SourceSignal
 

@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 
 from miner.callbacks.base import Callback
 from miner.engine.module import LevelResult, MinerModule
-from miner.engine.records import psnr_db
 from miner.fitting.block_fit import merge_curves, no_longer_than
+from miner.metrics.scores import psnr_of_sse
 
 
 class CurvePoint(NamedTuple):
@@ -50,12 +50,13 @@ def level_points(result: LevelResult, last: CurvePoint | None) -> Sequence[Curve
     """
     fit, shards, record, start_s = result
     step, n_parameters = (last.step, last.parameters) if last else (0, 0)
-    points = [CurvePoint(fit.level, step, start_s, n_parameters, psnr_db(fit, fit.clipped_sse))]
+    predicted = psnr_of_sse(fit.clipped_sse, fit.n_values)
+    points = [CurvePoint(fit.level, step, start_s, n_parameters, predicted)]
     n_parameters += record.n_parameters
     inactive_sse = max(0.0, fit.predicted_sse - fit.active_sse)
     chunks = merge_curves([shard.stats.curve for shard in shards])
     for done, later, sse in no_longer_than(chunks, record.wall_time_s):  # ranks run in parallel
-        quality = psnr_db(fit, inactive_sse + sse)
+        quality = psnr_of_sse(inactive_sse + sse, fit.n_values)
         points.append(CurvePoint(fit.level, step + done, start_s + later, n_parameters, quality))
     end = start_s + record.wall_time_s
     points.append(CurvePoint(fit.level, points[-1].step, end, n_parameters, record.psnr_db))

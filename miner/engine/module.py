@@ -16,11 +16,11 @@ from pytorch_lightning.callbacks import Timer
 
 from miner.config.fingerprint import fit_digest
 from miner.engine.data import Share, SignalData, Tile
-from miner.engine.evaluation import Evaluation
 from miner.engine.ranks import Ranks
 from miner.engine.records import LevelRecord, record_level
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.objective import Objective, Quality
+from miner.metrics.scores import Evaluation
 from miner.representation import Representation, Shard, load
 from miner.representation.store import FolderStore, MemoryStore
 from miner.support.communication import Communicator, partition
@@ -184,7 +184,7 @@ class MinerModule(pl.LightningModule):
 
     def test_step(self, tile: Tile, batch_idx: int) -> dict[str, Any]:
         """Render and score a tile: gives `target`, `preds`, `squared_error` and `region`."""
-        return {**self._evaluation.add(*tile)._asdict(), "region": tile.region}
+        return self._evaluation.add(*tile)
 
     def on_test_epoch_end(self) -> None:
         """Keep the scores, and log them for callbacks."""

@@ -1,7 +1,6 @@
 """What a report says of a level, and of a run."""
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from miner.fitting.level_fit import LevelFit
+from miner.metrics.scores import psnr_of_sse
 from miner.representation import Representation, Shard
 from miner.support.process import package_versions, peak_memory
 
@@ -65,14 +65,9 @@ def record_level(
         n_fresh=sum(shard.stats.n_fresh for shard in shards),
         n_diverged=sum(shard.stats.n_diverged for shard in shards),
         n_parameters=Representation(fit.spec, {fit.level: shards}).n_parameters,
-        psnr_db=psnr_db(fit, sse),
+        psnr_db=psnr_of_sse(sse, fit.n_values),
         wall_time_s=wall_time_s,
     )
-
-
-def psnr_db(fit: LevelFit, sse: float) -> float:
-    """PSNR of a level from its summed squared error; infinite without any."""
-    return math.inf if sse == 0 else 10 * math.log10(fit.n_values / sse)
 
 
 def build_report(module: "MinerModule") -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Squared error, PSNR, SSIM and seam ratio, also of an image that is compared tile by tile."""
 
 import math
+import time
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from miner.representation import Representation
 from miner.signals.regions import Region, sides_of
+from miner.signals.signal import CPU
 
 _OVERLAP = 10  # pixels below and to the right of the first one of a window of SSIM
 _SIGMA = 1.5
@@ -104,6 +108,41 @@ class TileMetrics:
         if n_inner in (0, self._n_pixels) or self._inner_sse == 0:
             return None
         return (self._seam_sse / (self._n_pixels - n_inner)) / (self._inner_sse / n_inner)
+
+
+class Evaluation:
+    """Renders level 0 in plain PyTorch and scores it; each of `signals.regions.tiles` is added."""
+
+    def __init__(self, representation: Representation, device: torch.device = CPU) -> None:
+        spec = representation.spec
+        self._representation, self._device = representation, device
+        self._metrics = TileMetrics(spec.sides, spec.n_channels, spec.patch_size)
+        self._render_time_s = 0.0
+
+    def add(self, region: Region, source: Tensor) -> dict[str, Any]:
+        """Score a tile; `source` is the image `(C, *S)` in the box that `extended` gives.
+
+        Gives the tile's `region`, what it was and is rendered as, `target` and `preds` `(C, *S)`,
+        and the `squared_error` `(*S)`.
+        """
+        around = extended(region, self._representation.spec.sides)
+        began = time.perf_counter()
+        rendered = self._representation.reconstruct(0, around, self._device).clamp_(0, 1).cpu()
+        self._render_time_s += time.perf_counter() - began
+        error = self._metrics.add(region, source, rendered)
+        inner = (slice(None), *map(slice, sides_of(region)))
+        tile = {"target": source[inner], "preds": rendered[inner], "squared_error": error}
+        return {"region": region, **tile}
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Scores by their names in the report, once all tiles were added."""
+        return {
+            "psnr_db": self._metrics.psnr_db,
+            "ssim": self._metrics.ssim,
+            "seam_ratio": self._metrics.seam_ratio,
+            "render_time_s": self._render_time_s,
+        }
 
 
 def _faces_a_patch(side: int, patch_size: int) -> Tensor:
