@@ -73,8 +73,7 @@ def check_settings(config: DictConfig, checked: RunConfig) -> None:
         )
     check_devices(checked)
     built = build_settings(config)  # imports torch
-    sides = (info.height_px, info.width_px)
-    check_lists(checked, built.pyramid.levels_for(sides, checked.patch_size))
+    check_lists(checked, built.pyramid.levels_for(info.sides, checked.patch_size))
 
 
 def check_devices(checked: RunConfig) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from miner.config.job import MAIN_PROCESS, RankInfo
 from miner.config.schema import RunConfig
-from miner.images import ImageInfo, inspect_image
+from miner.images import OpenedFile, inspect_image
 from miner.signals.scratch import Scratch, n_bytes, scratch_files
 from miner.support.errors import ConfigError
 
@@ -22,7 +22,7 @@ def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS)
     """
     image = checked.image
     info = inspect_image(image.path, image.max_pixels, image.crop_px)
-    stored = n_bytes((info.height_px, info.width_px, info.channels), info.dtype)
+    stored = n_bytes((*info.sides, info.n_channels), info.dtype)
     levels = _level_bytes(info)
     is_in_memory = levels + 2 * stored <= checked.fitting.in_memory_mib * 2**20
     own = _scratch_folder(checked.fitting.scratch_dir, folder)
@@ -81,11 +81,10 @@ def _refuse_full(folder: Path, needed: int, setting: str) -> None:
         )
 
 
-def _level_bytes(info: ImageInfo) -> int:
+def _level_bytes(info: OpenedFile) -> int:
     """Largest size of all levels at once: the image's pyramid, and two reconstructions."""
-    sides = (info.height_px, info.width_px)
-    n_values = []
+    sides, n_values = info.sides, []
     while max(sides) > 1:
         sides = ((sides[0] + 1) // 2, (sides[1] + 1) // 2)
-        n_values.append(info.channels * sides[0] * sides[1])
+        n_values.append(info.n_channels * sides[0] * sides[1])
     return 4 * (sum(n_values) + sum(n_values[:2]))

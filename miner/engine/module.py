@@ -25,7 +25,7 @@ from miner.representation import Representation, Shard, load
 from miner.representation.store import FolderStore, MemoryStore
 from miner.support.communication import Communicator, partition
 from miner.support.errors import ConfigError
-from miner.support.process import PeakMemory, peak_memory
+from miner.support.process import peak_memory_gib
 
 _LOG = logging.getLogger("miner")
 Identity = Callable[[str, str], Mapping[str, Any]]
@@ -68,7 +68,7 @@ class MinerModule(pl.LightningModule):
         self.scores: dict[str, Any] = {}
         self.fit_time_s = 0.0
         self.n_resumed_shards = 0
-        self.peaks: list[PeakMemory] = []
+        self.peaks_gib: list[tuple[float, float]] = []
         self.is_complete = False
         self.objective, self.began = objective or Quality(), time.time() if began is None else began
         self._identity, self._max_chunks = identity, max_chunks
@@ -176,7 +176,7 @@ class MinerModule(pl.LightningModule):
         """Let the other ranks go: the rest is rank 0's."""
         if isinstance(self.ranks, Ranks):
             self.ranks.detach()
-        self.peaks = self.ranks.gather(peak_memory())
+        self.peaks_gib = self.ranks.gather(peak_memory_gib())
 
     def on_test_start(self) -> None:
         """Score what is stored."""

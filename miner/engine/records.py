@@ -10,7 +10,7 @@ import torch
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.scores import psnr_of_sse
 from miner.representation import Representation, Shard
-from miner.support.process import package_versions, peak_memory
+from miner.support.process import package_versions, peak_memory_gib
 
 if TYPE_CHECKING:
     from miner.engine.module import MinerModule
@@ -75,7 +75,7 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
     data, representation = module.data, module.representation
     height, width = data.spec.sides[-2:]
     n_bytes, n_pixels = module.store.n_bytes, width * height
-    peaks = [peak_memory(), *module.peaks]  # of the process that holds most
+    host_gib, gpu_gib = map(max, zip(peak_memory_gib(), *module.peaks_gib, strict=True))
     levels = [record._asdict() for record in module.records]
     report = {
         "status": "finished" if module.is_complete else "stopped",
@@ -91,8 +91,8 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
         "bits_per_pixel": None if n_bytes is None else 8 * n_bytes / n_pixels,
         "wall_time_s": time.time() - module.began,
         "fit_time_s": module.fit_time_s,
-        "peak_memory_gib": max(peak.host_gib for peak in peaks),
-        "peak_gpu_memory_gib": max(peak.gpu_gib for peak in peaks) or None,
+        "peak_memory_gib": host_gib,
+        "peak_gpu_memory_gib": gpu_gib or None,
         "device": str(data.levels.device),
         "world_size": data.ranks.world_size,
         "threads": torch.get_num_threads(),

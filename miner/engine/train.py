@@ -125,8 +125,7 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         data, module = _build(config, checked, job, scratch)
         image, settings = checked.image, config.trainer.copy()
         info = inspect_image(image.path, image.max_pixels, image.crop_px)
-        sides, patch_size = (info.height_px, info.width_px), data.settings.patch_size
-        n_levels = data.settings.pyramid.levels_for(sides, patch_size)
+        n_levels = data.settings.pyramid.levels_for(info.sides, data.settings.patch_size)
         if job.sweep is not None:  # whose monitor has the terminal
             settings.enable_progress_bar = False
         callbacks = make_callbacks(config)
@@ -148,8 +147,13 @@ def _build(
     source = partial(_open_source, checked.image, scratch)
     shared = shared_folder(checked, job.folder)
     data = SignalData(source, settings, scratch, job.folder, shared)
-    identity, max_chunks = partial(_fit_identity, config, job), checked.trainer.max_chunks
-    module = MinerModule(identity, build_objective(config), max_chunks, job.began)
+    overrides = {"overrides": list(job.overrides)}
+    module = MinerModule(
+        lambda sha256, device: fit_identity(config, sha256, device) | overrides,
+        build_objective(config),
+        checked.trainer.max_chunks,
+        job.began,
+    )
     module.extra |= {"hash": job_hash(config), **_identity(config, job)}
     return data, module
 
@@ -158,10 +162,6 @@ def _open_source(image: ImageSettings, scratch: Scratch) -> Source:
     opened = open_image(image.path, image.max_pixels, image.crop_px, scratch)
     signal = SourceSignal(opened.read, opened.n_channels, opened.sides)
     return Source(signal, opened.format, opened.name, opened.sha256)
-
-
-def _fit_identity(config: DictConfig, job: Job, sha256: str, device: str) -> dict[str, Any]:
-    return {**fit_identity(config, sha256, device), "overrides": list(job.overrides)}
 
 
 @contextmanager

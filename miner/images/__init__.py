@@ -2,12 +2,12 @@
 
 from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.files import SAMPLE_PREFIX, file_digest
-from miner.images.pixel_format import PixelFormat
-from miner.images.source import ImageInfo, SourceImage, inspect_image, open_image
+from miner.images.pixel_format import OpenedFile, PixelFormat
+from miner.images.source import SourceImage, inspect_image, open_image
 
 __all__ = [
     "SAMPLE_PREFIX",
-    "ImageInfo",
+    "OpenedFile",
     "PixelCanvas",
     "PixelFormat",
     "SourceImage",

@@ -3,7 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,6 @@ _MAX_CHANNELS = 1024  # a header that claims more is damaged, or a trap
 _TILE_VALUES = 2**22
 
 logger = logging.getLogger(__name__)
-
-
-class ImageInfo(NamedTuple):
-    """What a header contains: the size upright, channels and values as `open_image` gives them."""
-
-    name: str  # the file's name without its suffix, or the sample's
-    width_px: int
-    height_px: int
-    channels: int
-    dtype: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +54,13 @@ class SourceImage:
         return self.read(whole(self.sides))
 
 
-def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> ImageInfo:
-    """Describe what `open_image` gives, and refuse what it refuses, without decoding pixels."""
+def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> OpenedFile:
+    """Describe what `open_image` gives, and refuse what it refuses, without decoding pixels.
+
+    The sides are those of the image, upright and cropped.
+    """
     opened, box = _open(path, max_pixels, crop_px)
-    height, width = sides_of(box)
-    return ImageInfo(opened.name, width, height, opened.n_channels, opened.dtype)
+    return replace(opened, sides=sides_of(box))
 
 
 def open_image(

@@ -9,7 +9,6 @@ import sys
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 from filelock import AcquireReturnProxy, BaseFileLock, FileLock, Timeout
 from rich import get_console
@@ -96,21 +95,14 @@ def share_cores(world_size: int) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 
 
-class PeakMemory(NamedTuple):
-    """Peak memory of a process and of its tensors on a GPU, 0 without one."""
-
-    host_gib: float
-    gpu_gib: float
-
-
-def peak_memory() -> PeakMemory:
-    """Peak memory of this process so far."""
+def peak_memory_gib() -> tuple[float, float]:
+    """Peak memory of this process so far, and of its tensors on a GPU, 0 without one."""
     import torch  # here: refusals must not wait for it
 
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, else in KiB
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-    return PeakMemory(host / 2**30, gpu / 2**30)
+    return host / 2**30, gpu / 2**30
 
 
 def package_versions() -> dict[str, str | None]:

@@ -41,7 +41,7 @@ def test_numbers_are_kept(tmp_path: Path, dtype: str, name: str, zarr_format: An
     expected = values * np.uint8(255) if dtype == "bool" else values
     np.testing.assert_allclose(stored(image), expected, rtol=1e-6)
     info = inspect_image(str(tmp_path / name), LIMIT)
-    assert (info.height_px, info.width_px, info.channels) == values.shape
+    assert (*info.sides, info.n_channels) == values.shape
     assert (info.name, info.dtype) == ("a", image.format.dtype)
 
 
@@ -149,7 +149,7 @@ def test_a_group_names_its_arrays(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "a.zarr").create_array("level0", shape=(5, 7), dtype="u1")
     message = complaint(tmp_path / "a.zarr", inspect_image)
     assert re.search(r"a group of Zarr arrays: name one.*a\.zarr/level0", message)
-    assert inspect_image(str(tmp_path / "a.zarr/level0"), LIMIT).width_px == 7
+    assert inspect_image(str(tmp_path / "a.zarr/level0"), LIMIT).sides == (5, 7)
 
 
 def test_giant_chunks_are_refused(tmp_path: Path) -> None:

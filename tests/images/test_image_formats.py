@@ -23,7 +23,7 @@ def opened(path: Path) -> SourceImage:
         np.testing.assert_array_equal(other.pixels, image.pixels)
         assert (other.format, other.sha256) == (image.format, image.sha256)
     info = inspect_image(str(path), LIMIT)
-    assert (info.channels, info.height_px, info.width_px) == image.pixels.shape
+    assert (info.n_channels, *info.sides) == image.pixels.shape
     assert (info.name, info.dtype) == (image.name, image.format.dtype)
     return image
 

@@ -103,7 +103,7 @@ def check_crop(path: Path | str, side: int) -> None:
         in_file = open_image(str(path), LIMIT, side, scratch)
         np.testing.assert_array_equal(in_file.pixels, cropped.pixels)
     info = inspect_image(str(path), LIMIT, side)
-    assert (info.channels, info.height_px, info.width_px) == cropped.pixels.shape
+    assert (info.n_channels, *info.sides) == cropped.pixels.shape
     assert (cropped.name, cropped.sha256) == (whole.name, whole.sha256)
 
 
