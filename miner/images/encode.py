@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from miner.images.arrays import is_channels_first
 from miner.images.pixel_format import PixelFormat, PixelType, errors_about, mebibytes, new_array
-from miner.signals.regions import Region, sides_of, slices
+from miner.signals.regions import Region, slices
 from miner.signals.scratch import ArrayFile, ArrayLike, Scratch, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
 from miner.support.files import atomic_write, is_disk_full
@@ -76,20 +76,10 @@ class PixelCanvas:
         self._format = format
         shape = (height_px, width_px, format.channels)
         with errors_about("the image to be written"):
-            self._array = new_array(
-                scratch, "rendered", shape, format.dtype, suffix=".tif", create=_create_tiff
-            )
+            self._array = new_array(scratch, "rendered", shape, format.dtype, _create_tiff)
 
     def fill(self, region: Region, unit: NDArray[np.float32]) -> None:
-        """Set a region to (C, h, w), clipped to [0, 1]; regions may come in any order.
-
-        Raises `ImageError` if the shape does not fit or a value is NaN.
-        """
-        if unit.shape != (self._format.channels, *sides_of(region)):
-            raise ImageError(
-                f"pixels of shape {unit.shape} for {region}: give (channels, height, width), "
-                f"with the {self._format.channels} channels of the format"
-            )
+        """Set a region to (C, h, w), clipped to [0, 1], in any order; `ImageError` for NaN."""
         self._array[slices(region)] = self._format.from_unit(unit.transpose(1, 2, 0))
 
     def save(self, path: Path) -> Path:
@@ -195,10 +185,11 @@ def _as_vips(array: ArrayLike) -> Iterator["pyvips.Image"]:
         yield pyvips.Image.new_from_array(array)
 
 
-def _create_tiff(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+def _create_tiff(stem: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
     """Map a new uncompressed TIFF of (H, W, C); libvips would map plain pixels as a whole."""
     import tifffile
 
+    path = stem.with_name(f"{stem.name}.tif")
     kind: Any = {"photometric": "minisblack", "bigtiff": True, "metadata": None}
     if shape[2] == 1:
         return tifffile.memmap(path, shape=shape[:2], dtype=dtype, **kind)[:, :, None]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from miner.signals.regions import Region
-from miner.signals.scratch import ArrayLike, Scratch, WritableArray, n_bytes
+from miner.signals.scratch import ArrayLike, Create, Scratch, WritableArray, create_npy, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
 from miner.support.ranges import Count, Positive, rule
 
@@ -161,12 +161,12 @@ def decoding(remedy: str = DAMAGED) -> Iterator[None]:
 
 
 def new_array(
-    scratch: Scratch, name: str, shape: Sequence[int], dtype: DTypeLike, **file: Any
+    scratch: Scratch, name: str, shape: Sequence[int], dtype: DTypeLike, make: Create = create_npy
 ) -> WritableArray:
     """An uninitialised array for pixels, or an `ImageError` if there is no space for it."""
     size = mebibytes(n_bytes(shape, dtype))
     try:
-        return scratch.array(name, shape, dtype, **file)
+        return scratch.array(name, shape, dtype, make)
     except OSError as error:
         remedy = "free as much, or put the run's folder on another disk"
         raise NoSpaceError(f"needs {size} for its pixels ({error.strerror}): {remedy}") from None

@@ -120,13 +120,9 @@ class Representation:
     @property
     def n_parameters(self) -> int:
         """Stored numbers of all block networks."""
-        return sum(self.level_parameters(level) for level in self.shards)
-
-    def level_parameters(self, level: int) -> int:
-        """Stored numbers of one level's block networks."""
-        shards = self.shards.get(level, ())
-        counts = Counter(width for shard in shards for width in shard.widths.tolist())
-        return sum(n * self.spec.model(level, width).n_parameters for width, n in counts.items())
+        kinds = ((level, shard.widths) for level, found in self.shards.items() for shard in found)
+        counts = Counter((level, width) for level, widths in kinds for width in widths.tolist())
+        return sum(n * self.spec.model(*kind).n_parameters for kind, n in counts.items())
 
     def active_blocks(self, level: int) -> Tensor:
         """Numbers of the blocks of a level that have a network, ascending."""

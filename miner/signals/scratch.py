@@ -13,6 +13,8 @@ from numpy.typing import DTypeLike, NDArray
 IN_MEMORY_BYTES = 2**28  # larger arrays go to files
 TILE = ".tile"  # suffix of files with one tile of a signal
 Index = tuple[slice, ...]
+Create = Callable[[Path, tuple[int, ...], DTypeLike], Any]
+"""Maps a new file, whose suffix it adds to the path."""
 
 
 class ArrayLike(Protocol):
@@ -38,8 +40,8 @@ class WritableArray(ArrayLike, Protocol):
 class ArrayFile:
     """An array in a file that is mapped only while it is accessed: mapped pages count as memory."""
 
-    def __init__(self, path: Path, mapped: Any) -> None:
-        self.path = path
+    def __init__(self, mapped: Any) -> None:
+        self.path = Path(mapped.filename)
         self.shape: tuple[int, ...] = mapped.shape
         self.dtype: np.dtype[Any] = mapped.dtype
         self._offset = mapped.offset
@@ -58,11 +60,12 @@ class ArrayFile:
 
 def open_npy(path: Path) -> ArrayFile:
     """An `.npy` file; `ValueError` for one that is damaged, cut, or would have to be unpickled."""
-    return ArrayFile(path, np.load(path, mmap_mode="r", allow_pickle=False))
+    return ArrayFile(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-def create_npy(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+def create_npy(stem: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
     """Map a new `.npy` file."""
+    path = stem.with_name(f"{stem.name}.npy")
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
 
@@ -76,22 +79,17 @@ class Scratch:
         self._folder = folder
 
     def array(
-        self,
-        name: str,
-        shape: Sequence[int],
-        dtype: DTypeLike,
-        suffix: str = ".npy",
-        create: Callable[[Path, tuple[int, ...], DTypeLike], Any] = create_npy,
+        self, name: str, shape: Sequence[int], dtype: DTypeLike, create: Create = create_npy
     ) -> WritableArray:
         """A new array of undefined values, whose file `create` maps; `OSError` for a full disk."""
         if self._folder is None:
             return np.empty(tuple(shape), dtype)
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{name}{suffix}"
-        mapped = create(path, tuple(shape), dtype)
-        with path.open("r+b") as stream:
-            _reserve(stream.fileno(), mapped.offset, path.stat().st_size)
-        return ArrayFile(path, mapped)
+        mapped = create(self._folder / name, tuple(shape), dtype)
+        made = ArrayFile(mapped)
+        with made.path.open("r+b") as stream:
+            _reserve(stream.fileno(), mapped.offset, made.path.stat().st_size)
+        return made
 
     def remove(self, name: str) -> None:
         """Free an array's disk space; it must not be used any more."""

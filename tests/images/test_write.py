@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from image_files import LIMIT, check_reopened, noise, painted, report
 
-from miner.images import PixelCanvas, PixelFormat, check_writable_format, open_image
+from miner.images import PixelFormat, check_writable_format, open_image
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
@@ -75,13 +75,6 @@ def test_tiff_is_tiled_and_its_floats_suit_other_readers(tmp_path: Path, scratch
     path = painted(unit, FLOATS, scratch).save(tmp_path / "a.tif")
     assert pyvips.Image.new_from_file(str(path)).get("tile-width") == 256
     np.testing.assert_array_equal(tifffile.imread(path), unit.transpose(1, 2, 0))
-
-
-@pytest.mark.parametrize("shape", [(3, 2, 2), (1, 3, 2), (2, 3), (3, 0, 2)])
-def test_a_piece_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
-    canvas = PixelCanvas(RGB, 9, 9, Scratch(None))
-    with pytest.raises(ImageError, match=r"pixels of shape .*\(\(0, 2\), \(0, 3\)\): give"):
-        canvas.fill(((0, 2), (0, 3)), np.zeros(shape, np.float32))
 
 
 def test_odd_names_are_written(tmp_path: Path) -> None:

@@ -106,14 +106,17 @@ def test_what_is_outside_the_image_is_refused(rows: tuple[int, int]) -> None:
 
 
 def test_parameters_are_counted_for_active_blocks() -> None:
-    shown = SHOWN[SPEC_2D]
+    shown = Representation(SPEC_2D, {0: SHOWN[SPEC_2D].shards[0]})
     # 4 inputs, two layers with a trained number each, 2 channels
     widths = [width for shard in shown.shards[0] for width in shard.widths.tolist()]
     counts = [4 * w + w + 1 + w * w + w + 1 + w * 2 + 2 for w in widths]
     assert len(set(counts)) == 3
     assert len(counts) == len(shown.active_blocks(0))
-    assert shown.level_parameters(0) == sum(counts)
-    assert shown.n_parameters == sum(shown.level_parameters(level) for level in range(3))
+    assert shown.n_parameters == sum(counts)
+    coarse = Representation(SPEC_2D, {1: SHOWN[SPEC_2D].shards[1]})
+    assert Representation(SPEC_2D, shown.shards | coarse.shards).n_parameters == (
+        sum(counts) + coarse.n_parameters
+    )
 
 
 @pytest.mark.parametrize("region", [((0, 23), (0, 30)), ((3, 5), (9, 30))])
