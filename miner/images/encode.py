@@ -1,6 +1,5 @@
 """Images that are filled tile by tile and written whole, and the formats that can be written."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -107,14 +106,9 @@ def _explained(error: Exception, path: Path, size: int) -> ImageError:
     """Say what kept a file of about `size` bytes from being written."""
     reason = " ".join(str(error).split())
     is_full = isinstance(error, OSError) and is_disk_full(error)
-    if not is_full and "No space left" not in reason:  # libvips' errors have no number
-        remedy = "check its folder and the free space"
-        return ImageError(f"{str(path)!r} cannot be written ({reason}): {remedy}")
-    free = mebibytes(shutil.disk_usage(path.parent).free)
-    return NoSpaceError(
-        f"{str(path)!r} cannot be written (No space left): it may take {mebibytes(size)} and "
-        f"{free} are free; check its folder, free some space and try again"
-    )
+    kind = NoSpaceError if is_full or "No space left" in reason else ImageError  # as libvips says
+    remedy = f"check its folder and the free space, of which it may take {mebibytes(size)}"
+    return kind(f"{str(path)!r} cannot be written ({reason}): {remedy}")
 
 
 def _save_array(path: Path, suffix: str, array: ArrayLike, interpretation: str) -> None:

@@ -119,21 +119,19 @@ def _open(path: str, max_pixels: int, crop_px: int | None) -> tuple[OpenedFile, 
 
 def _finite_range(image: SourceImage) -> tuple[float, float]:
     """Least and largest stored value; refuses NaN and infinite values."""
-    low, high, n_nan, n_infinite = math.inf, -math.inf, 0, 0
-    first = (*image.sides, image.n_channels)
+    low, high, n_nan, n_bad = math.inf, -math.inf, 0, 0
+    first = [*image.sides, image.n_channels]
     for region in tiles(image.sides, max(1, math.isqrt(_TILE_VALUES // image.n_channels))):
         values = image.read_stored(region)
         low, high = min(low, float(values.min())), max(high, float(values.max()))
-        bad = ~np.isfinite(values)
-        if bad.any():
-            n_nan += int(np.isnan(values).sum())
-            n_infinite += int(np.isinf(values).sum())
-            row, column, channel = np.argwhere(bad)[0].tolist()
-            first = min(first, (region[0][0] + row, region[1][0] + column, channel))
-    if n_nan or n_infinite:
+        bad = np.argwhere(~np.isfinite(values))
+        if len(bad):
+            n_nan, n_bad = n_nan + int(np.isnan(values).sum()), n_bad + len(bad)
+            first = min(first, (bad[0] + [region[0][0], region[1][0], 0]).tolist())
+    if n_bad:
         where = f"row {first[0]}, column {first[1]}, channel {first[2]} (from 0)"
         raise ImageError(
-            f"{image.path!r} holds {n_nan} NaN and {n_infinite} infinite values, the first at "
+            f"{image.path!r} holds {n_nan} NaN and {n_bad - n_nan} infinite values, the first at "
             f"{where}: every value must be finite in float32; replace them, say with 0"
         )
     return low, high

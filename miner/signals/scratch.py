@@ -31,12 +31,6 @@ class ArrayLike(Protocol):
     def __getitem__(self, index: Index, /) -> Any: ...
 
 
-class WritableArray(ArrayLike, Protocol):
-    """What is written box by box, too."""
-
-    def __setitem__(self, index: Index, values: Any, /) -> None: ...
-
-
 class ArrayFile:
     """An array in a file that is mapped only while it is accessed: mapped pages count as memory."""
 
@@ -56,6 +50,9 @@ class ArrayFile:
     def _mapped(self, mode: Literal["r", "r+"]) -> NDArray[Any]:
         """Skips the header, which Python 3.11 cannot parse in several threads at once."""
         return np.memmap(self.path, self.dtype, mode, self._offset, self.shape, self._order)
+
+
+WritableArray = NDArray[Any] | ArrayFile
 
 
 def open_npy(path: Path) -> ArrayFile:

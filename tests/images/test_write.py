@@ -98,7 +98,7 @@ def test_a_full_disk_is_reported_and_leaves_the_old_file(
 
     monkeypatch.setattr(Path, "open", on_full_disk)
     canvas = painted(noise(3, 200, 200), RGB if suffix == ".png" else FLOATS, scratch)
-    with pytest.raises(ImageError, match=r"cannot be written \(No space left\).*1 MiB and \d+ MiB"):
+    with pytest.raises(ImageError, match=r"cannot be written \(.*No space left.*take 1 MiB"):
         canvas.save(path)
     monkeypatch.undo()
     assert [file for file in tmp_path.iterdir() if file.is_file()] == [path]
@@ -108,7 +108,7 @@ def test_a_full_disk_is_reported_and_leaves_the_old_file(
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (OSError(28, "No space left on device"), r"No space left\).*free some space"),
+        (OSError(28, "No space left on device"), r".*No space left.*the free space"),
         (OSError(5, "Input/output error"), r".*Input/output error\): check its folder"),
     ],
 )
