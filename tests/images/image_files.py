@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from miner.images import PixelCanvas, PixelFormat, SourceImage, open_image
-from miner.signals.regions import slices, tiles, whole
+from miner.signals.regions import slices, tiles
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
@@ -31,14 +31,6 @@ def integers(*shape: int, dtype: str = "uint8", top: int | None = None) -> np.nd
 def stored(image: SourceImage) -> np.ndarray:
     """The pixels (H, W, C) in the type of the file."""
     return image.format.from_unit(image.pixels).transpose(1, 2, 0)
-
-
-def report(path: Path, pixels: np.ndarray, format: PixelFormat) -> Path:
-    """Write (C, H, W) in one tile as a run's report does."""
-    sides = pixels.shape[1], pixels.shape[2]
-    image = PixelCanvas(format, *sides, Scratch(None))
-    image.fill(whole(sides), pixels)
-    return image.save(path.with_suffix(format.suffix))
 
 
 def painted(unit: np.ndarray, format: PixelFormat, scratch: Scratch) -> PixelCanvas:

@@ -43,20 +43,6 @@ def test_integers_are_kept(tmp_path: Path, dtype: str, channels: int, suffix: st
     assert (image.format.dtype, image.format.interpretation) == (dtype, space)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-@pytest.mark.parametrize("shape", [(5, 7, 3), (4, 4, 1), (1, 1, 1)])
-def test_pixels_are_unit_floats_channels_first(
-    tmp_path: Path, shape: tuple[int, ...], dtype: str
-) -> None:
-    values = integers(*shape, dtype=dtype)
-    cv2.imwrite(str(tmp_path / "a.png"), values[:, :, ::-1])
-    pixels = opened(tmp_path / "a.png").pixels
-    peak = np.float32(np.iinfo(dtype).max)
-    np.testing.assert_array_equal(pixels, values.transpose(2, 0, 1) / peak)
-    assert pixels.dtype == np.float32
-    assert pixels.flags.c_contiguous
-
-
 def test_palettes_are_expanded_to_rgb_or_rgba(tmp_path: Path) -> None:
     palette = Image.fromarray(integers(5, 7, 3)).quantize(8)
     palette.save(tmp_path / "a.png")

@@ -9,7 +9,7 @@ import pyvips
 import tifffile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from image_files import LIMIT, check_reopened, noise, painted, report
+from image_files import LIMIT, check_reopened, noise, painted
 
 from miner.images import PixelFormat, check_writable_format, open_image
 from miner.signals.scratch import Scratch
@@ -35,6 +35,7 @@ def test_what_is_written_opens_again(
         with pytest.raises(ImageError, match=r"name a \.(png or \.)?tif"):
             canvas.save(path)
         return
+    path.write_bytes(b"old")
     assert canvas.save(path) == path
     check_reopened(path, unit, format)
 
@@ -115,7 +116,7 @@ def test_a_full_disk_is_reported_and_leaves_the_old_file(
 def test_a_failure_at_the_end_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
 ) -> None:
-    path = report(tmp_path / "a", np.zeros((1, 2, 2), np.float32), GREY)
+    path = painted(noise(1, 2, 2), GREY, Scratch(None)).save(tmp_path / "a.png")
     before = path.read_bytes()
 
     def refuse(*_: object) -> None:
@@ -123,37 +124,22 @@ def test_a_failure_at_the_end_leaves_the_old_file(
 
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(ImageError, match=rf"a\.png' cannot be written \({reason}"):
-        report(path, np.ones((1, 2, 2), np.float32), GREY)
+        painted(noise(1, 2, 3), GREY, Scratch(None)).save(path)
     assert (list(tmp_path.iterdir()), path.read_bytes()) == ([path], before)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "channels", "suffix"),
+    [("uint8", 3, ".png"), ("uint16", 4, ".png"), ("uint8", 5, ".tif"), ("float32", 1, ".tif")],
+)
+def test_the_suffix_suits_the_format(dtype: str, channels: int, suffix: str) -> None:
+    assert PixelFormat.of_values(dtype, channels).suffix == suffix
 
 
 def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ImageError, match=r"cannot be written.*check its folder"):
-        report(tmp_path / "file" / "a", np.zeros((1, 2, 2), np.float32), GREY)
-
-
-@pytest.mark.parametrize(
-    ("given_name", "dtype", "channels", "written"),
-    [
-        ("a", "uint8", 3, "a.png"),
-        ("a.png", "uint16", 4, "a.png"),
-        ("a.PNG", "uint8", 1, "a.png"),
-        ("a.png", "uint8", 5, "a.tif"),
-        ("a.png", "float32", 1, "a.tif"),
-        ("a.tif", "float32", 1, "a.tif"),
-        ("new/folder/a", "uint8", 1, "new/folder/a.png"),
-    ],
-)
-def test_suffix_follows_the_format_and_an_old_file_is_replaced(
-    tmp_path: Path, given_name: str, dtype: str, channels: int, written: str
-) -> None:
-    format = PixelFormat.of_values(dtype, channels)
-    for unit in (np.zeros((channels, 2, 3), np.float32), noise(channels, 2, 3)):
-        path = report(tmp_path / given_name, unit, format)
-        assert path == tmp_path / written
-        assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
-        check_reopened(path, unit, format)
+        painted(noise(1, 2, 2), GREY, Scratch(None)).save(tmp_path / "file" / "a.png")
 
 
 @pytest.mark.parametrize(

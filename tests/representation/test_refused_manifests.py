@@ -9,6 +9,8 @@ import pytest
 from samples import MANIFEST, Edit, edit_manifest, refused
 
 ONE_LINE = r"^[^\n]{1,1000}\Z"
+ENCODINGS = "miner.models.encodings"
+ABSTRACT = f"{ENCODINGS}.Encoding"
 WRONG_FIELDS: dict[tuple[str | int, ...], list[Any]] = {
     ("sides",): [13, [13], [13, 0], [13, 9, 2], [13, 9, 2, 2], [2**31 + 1, 1], [2**21, 2**20]],
     ("sides", 1): [9.0, True],
@@ -17,11 +19,12 @@ WRONG_FIELDS: dict[tuple[str | int, ...], list[Any]] = {
     ("models",): [[]],
     ("models", 0, "width"): [1.5, 1025],
     ("models", 0, "depth"): [0, 17],
-    ("models", 0, "encoding", "n_frequencies"): ["2", 3, 65, 0, math.nan],
-    ("models", 0, "activation"): [3, {"_target_": "miner.models.encodings.NoEncoding"}],
+    ("models", 0, "encoding", "n_frequencies"): ["2", 3, 65, 0, 2.0, math.nan],
+    ("models", 0, "encoding"): [{"_target_": f"{ENCODINGS}.PositionalEncoding", "scale": -1.0}],
+    ("models", 0, "activation"): [3, {"_target_": f"{ENCODINGS}.NoEncoding"}],
     ("models", 0, "activation", "surprise"): [1],
     ("models", 0, "activation", "a"): [math.nan, math.inf, 0.0, "\n" * 99],
-    ("models", 0, "activation", "_target_"): [["x"], "no\nclass" * 99],
+    ("models", 0, "activation", "_target_"): [["x"], {"x": 1}, None, "", "no\nclass" * 99],
     ("pyramid", "n_levels"): [33],
     ("pixel_format",): [{}],
     ("pixel_format", "channels"): [0],
@@ -73,6 +76,12 @@ IMPOSSIBLE: dict[str, tuple[Edit, str]] = {
         lambda content: content["spec"].update(models=17 * content["spec"]["models"]),
         "at most 32 items",
     ),
+    "no component": (lambda content: content["spec"].update(pyramid=3), "3: a Pyramid is describ"),
+    "an abstract class": (
+        lambda content: content["spec"]["models"][0].update(encoding={"_target_": ABSTRACT}),
+        "no Encoding of that name",
+    ),
+    "another field": (lambda content: content["spec"]["storage"].update(x=1), "has no field x"),
     "large patches": (larger_patches, "patch_size=512: patches of 1073741824 values"),
     "version 3": (lambda content: content.update(version=3), "3.*an earlier version.*fit again"),
     "version 5": (lambda content: content.update(version=5), "format version 5, .* reads 4$"),
@@ -116,5 +125,5 @@ def test_a_class_that_the_manifest_names_is_not_imported(
     folder: Path, group: str, target: str
 ) -> None:
     edit_manifest(folder, lambda content: content["spec"][group].update(_target_=target))
-    refused(folder, rf"_target_={target}: no \w+ of that name is loaded")
+    refused(folder, rf"_target_={target}: no \w+ of that name is loaded; import \w+ first if you")
     assert "this" not in sys.modules

@@ -40,22 +40,6 @@ def test_a_sound_shard_of_another_name_is_refused(folder: Path, name: str) -> No
     refused(folder, "the shard is missing" if "\0" in name else "is outside the folder")
 
 
-DAMAGE: dict[str, Callable[[bytes], bytes]] = {
-    **{f"first {n} bytes": lambda content, n=n: content[:n] for n in (0, 1, 7, 8, 100, -1)},
-    "one more byte": lambda content: content + b"\0",
-    "last data byte": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
-    "header length": lambda content: bytes([content[0] ^ 1]) + content[1:],
-    "first header byte": lambda content: content[:8] + bytes([content[8] ^ 1]) + content[9:],
-    "metadata": lambda content: content[:40] + bytes([content[40] ^ 1]) + content[41:],
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_shard_is_refused(folder: Path, damage: str) -> None:
-    (folder / SHARD).write_bytes(DAMAGE[damage]((folder / SHARD).read_bytes()))
-    refused(folder, f"{SHARD}: damaged shard")
-
-
 def test_a_missing_shard_and_a_folder_in_its_place_are_refused(folder: Path) -> None:
     (folder / SHARD).unlink()
     refused(folder, f"{SHARD}: the shard is missing")

@@ -1,7 +1,6 @@
 """Geometry and components as plain data and back, within bounds."""
 
 import json
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,28 +37,6 @@ def test_a_component_from_elsewhere_is_known_once_imported() -> None:
         """An encoding that somebody adds."""
 
     assert build(Encoding, describe(Mine())) == Mine()  # type: ignore[type-abstract]
-
-
-NUMBERED = "miner.models.encodings.CosineEncoding"
-WRONG: list[tuple[type, object, str]] = [
-    (Encoding, 3, "3: a Encoding is described by a _target_"),
-    (Encoding, {}, "described by a _target_"),
-    (Encoding, {"_target_": "os.system"}, "import os first if you trust it"),
-    (Encoding, {"_target_": "miner.models.encodings.Encoding"}, "no Encoding of that name"),
-    (Encoding, {"_target_": "miner.models.encodings.NoEncoding", "x": 1}, "has no field x"),
-    (Encoding, {"_target_": NUMBERED, "n_frequencies": 65}, "n_frequencies=65"),
-    (Encoding, {"_target_": NUMBERED, "n_frequencies": 2.0}, "n_frequencies=2.0"),
-    (Encoding, {"_target_": "miner.models.encodings.PositionalEncoding", "scale": -1.0}, "scale"),
-    (Activation, {"_target_": "miner.models.activations.Siren", "omega": math.nan}, "omega"),
-    (Activation, {"_target_": "miner.models.activations.Finer", "bias_bound": None}, "bias_bound"),
-    *((Pyramid, {"_target_": t}, "no Pyramid of") for t in (["x"], {"x": 1}, None, 3, "", "x.y\n")),
-]
-
-
-@pytest.mark.parametrize(("base", "description", "message"), WRONG)
-def test_a_wrong_description_is_refused(base: type, description: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build(base, description)
 
 
 @pytest.mark.parametrize("changes", [{"sides": (2**21, 2**20)}, {"patch_size": 4096}])
