@@ -1,7 +1,7 @@
 """Images that are filled tile by tile and written whole, and the formats that can be written."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
@@ -161,22 +161,21 @@ def _save_by_vips(path: Path, suffix: str, array: ArrayLike, interpretation: str
         options["predictor"] = "none" if array.dtype == np.float32 else "horizontal"
         options["bigtiff"] = n_bytes(array.shape, array.dtype) >= 2**31  # plain TIFF ends at 4 GiB
     # a descriptor, as pyvips wants names in UTF-8; readable, as TIFF is read back
-    with path.open("w+b") as stream, _as_vips(array) as image:
+    image = _as_vips(array).copy(interpretation=interpretation)
+    with path.open("w+b") as stream:
         target = pyvips.Target.new_to_descriptor(stream.fileno())
-        image.copy(interpretation=interpretation).write_to_target(target, suffix, **options)
+        image.write_to_target(target, suffix, **options)
 
 
-@contextmanager
-def _as_vips(array: ArrayLike) -> Iterator["pyvips.Image"]:
+def _as_vips(array: ArrayLike) -> "pyvips.Image":
     """An array as an image; one in a file that `_create_tiff` has made is read piece by piece."""
     import pyvips
 
-    if isinstance(array, ArrayFile):
-        with array.path.open("rb") as stream:
-            source = pyvips.Source.new_from_descriptor(stream.fileno())
-            yield pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
-    else:
-        yield pyvips.Image.new_from_array(array)
+    if not isinstance(array, ArrayFile):
+        return pyvips.Image.new_from_array(array)
+    with array.path.open("rb") as stream:
+        source = pyvips.Source.new_from_descriptor(stream.fileno())
+        return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
 
 
 def _create_tiff(stem: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Any:

@@ -23,7 +23,6 @@ from miner.support.ranges import Count, rule, whole
 
 WIDEST = 1024  # features of a hidden layer, at most
 MANIFEST = "manifest.json"
-_MAX_DEPTH, _MAX_LEVELS, _MAX_PATCH_SIZE = 16, 32, 512
 _MAX_PIXELS, _MAX_PATCH_VALUES = 2**40, 2**24
 _Side = Annotated[int, whole(1, 2**31)]
 _FORMAT, _VERSION = "miner-representation", 4
@@ -98,7 +97,7 @@ class Manifest:
 @dataclass(frozen=True)
 class _Network:
     width: Annotated[int, whole(1, WIDEST)]
-    depth: Annotated[int, whole(1, _MAX_DEPTH)]
+    depth: Annotated[int, whole(1, 16)]
     encoding: Annotated[Encoding, COMPONENT]
     activation: Annotated[Activation, COMPONENT]
     head: Annotated[Head, COMPONENT]
@@ -108,11 +107,11 @@ class _Network:
 class _Spec:
     sides: Annotated[tuple[_Side, ...], rule("be of 2 or 3 axes", min_length=2, max_length=3)]
     n_channels: Count
-    patch_size: Annotated[int, whole(1, _MAX_PATCH_SIZE)]
+    patch_size: Annotated[int, whole(1, 512)]
     pyramid: Annotated[Pyramid, COMPONENT]
     storage: Annotated[Storage, COMPONENT]
     pixel_format: dict[str, Any]
-    models: Annotated[tuple[_Network, ...], rule("be levels", min_length=1, max_length=_MAX_LEVELS)]
+    models: Annotated[tuple[_Network, ...], rule("be levels", min_length=1, max_length=32)]
 
 
 @dataclass(frozen=True)
@@ -162,12 +161,12 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _stored(spec: Spec) -> _Spec:
-    models = []
-    for model in spec.models:
-        mlp = model.mlp
-        models.append(_Network(mlp.width, mlp.depth, mlp.encoding, mlp.activation, model.head))
+    models = tuple(
+        _Network(m.mlp.width, m.mlp.depth, m.mlp.encoding, m.mlp.activation, m.head)
+        for m in spec.models
+    )
     sizes, components = (spec.sides, spec.n_channels, spec.patch_size), (spec.pyramid, spec.storage)
-    return _Spec(*sizes, *components, asdict(spec.pixel_format), tuple(models))
+    return _Spec(*sizes, *components, asdict(spec.pixel_format), models)
 
 
 def _built(spec: _Spec) -> Spec:

@@ -130,7 +130,10 @@ def test_report_counts_and_scores_what_is_stored(logged_run: Path, report: dict[
     assert report["parameters_per_pixel"] == stored.n_parameters / 480
     assert (report["file_bytes"], report["bits_per_pixel"]) == (n_bytes, 8 * n_bytes / 480)
     counted = {level["level"]: level["n_parameters"] for level in report["levels"]}
-    assert counted == {level: stored.level_parameters(level) for level in (0, 1)}
+    levels = {
+        level: miner.Representation(stored.spec, {level: stored.shards[level]}) for level in counted
+    }
+    assert counted == {level: alone.n_parameters for level, alone in levels.items()}
     source = torch.from_numpy(open_image(str(logged_run.parent / "picture.png"), 480).pixels)
     rendered = torch.from_numpy(stored.render())
     metrics = TileMetrics(source.shape[1:], len(source), patch_size=8)
