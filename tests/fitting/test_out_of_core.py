@@ -13,9 +13,7 @@ from miner.fitting.chunk import gather
 from miner.fitting.initialization import SharedWeights
 from miner.kernels.backend import CompiledBackend
 from miner.pyramids.pyramid import GaussianPyramid
-from miner.pyramids.resample import reduce
 from miner.signals.grid import PatchGrid
-from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal
 from miner.signals.store import LocalSignalStore
@@ -44,15 +42,6 @@ def test_tiles_and_scratch_files_do_not_change_a_bit(
         parts = stored(fit_levels(fitter(signal, store, **changes)))
         assert (tmp_path / "scratch").is_dir()
     assert all(map(torch.equal, parts, stored(fit(signal, **changes))))
-
-
-def test_levels_are_reduced_in_tiles() -> None:
-    signal = noise(2, 37, 22)
-    store = LocalSignalStore(CPU, Scratch(None), tile_side=8)
-    running = fitter(signal, store, pyramid=GaussianPyramid(3))
-    for level in (1, 2):
-        signal = reduce(signal)
-        assert torch.equal(running.signals[level].read(whole(signal.shape[1:])), signal)
 
 
 def test_scratch_holds_no_more_than_two_reconstructions(tmp_path: Path) -> None:

@@ -113,14 +113,6 @@ def test_other_integers_are_read_as_float(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(stored(image)[:, :, 0], values)
 
 
-def test_seven_channels(tmp_path: Path) -> None:
-    values = integers(5, 6, 7)
-    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
-    image = opened(tmp_path / "a.tif")
-    np.testing.assert_array_equal(stored(image), values)
-    assert image.format.interpretation == "multiband"
-
-
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()

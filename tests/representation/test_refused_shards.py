@@ -101,13 +101,10 @@ IMPOSSIBLE_WIDTHS: dict[str, Callable[[Tensor], Tensor]] = {
     "above the most": lambda w: torch.where(w == w.max(), 1025, w),
     "too many": lambda w: torch.cat([w, w[:1]]),
     "too few": lambda w: w[:2],
-    "none": lambda w: w[:0],
     "a column": lambda w: w[:, None],
-    "a number": lambda w: w[0],
 }
 MISFITS: dict[str, Callable[[Parameters], object]] = {
     "one number more": lambda t: t.update(float32=torch.cat([t["float32"], t["float32"][:1]])),
-    "all numbers twice": lambda t: t.update(float32=torch.cat([t["float32"], t["float32"]])),
     "one number less": lambda t: t.update(float32=t["float32"][:-1].clone()),
     "no numbers": lambda t: t.update(float32=t["float32"][:0].clone()),
     "numbers of another type": lambda t: t.update(float32=t["float32"].double()),

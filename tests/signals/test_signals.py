@@ -1,5 +1,6 @@
-"""Signals read in parts are the signals read whole; on a device they have the bits of the CPU."""
+"""Signals read in parts, or in advance, are the signals read whole; on a device as on the CPU."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from random_regions import regions
 from torch import Tensor
 
 from miner.signals.grid import PatchGrid
-from miner.signals.regions import sides_of, slices, whole
+from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import Scratch
-from miner.signals.signal import CPU, ArraySignal, Signal, SourceSignal
+from miner.signals.signal import CPU, ArraySignal, Signal, SourceSignal, prefetch
 from miner.signals.store import LocalSignalStore
 
 GRID = PatchGrid((21, 34), 8)
@@ -109,3 +110,53 @@ def test_an_image_is_copied_to_the_device_if_it_fits(held_bytes: int, kind: type
     assert isinstance(signal, kind)
     assert torch.equal(values(found), image.read(REGION))
     assert LocalSignalStore(CPU, Scratch(None)).to_device("image", image) is image
+
+
+REGIONS = list(tiles((21, 34), 7))
+
+
+class Watched(ArraySignal):
+    """Counts the regions that were read, and fails at one of them."""
+
+    def __init__(self, fails_at: Region | None = None) -> None:
+        super().__init__(noise())
+        self.fails_at, self.n_read = fails_at, 0
+        self.threads: set[int] = set()
+
+    def read(self, region: Region) -> torch.Tensor:
+        if region == self.fails_at:
+            raise OSError("the disk")
+        self.n_read += 1
+        self.threads.add(threading.get_ident())
+        return super().read(region)
+
+
+def test_regions_come_in_order() -> None:
+    signal = Watched()
+    found = list(prefetch(signal, REGIONS, 3))
+    assert threading.get_ident() not in signal.threads
+    assert len(found) == len(REGIONS)
+    assert all(map(torch.equal, found, map(signal.read, REGIONS)))
+
+
+def test_few_regions_are_read_in_advance() -> None:
+    signal = Watched()
+    values = prefetch(signal, REGIONS, 3)
+    next(values)
+    assert signal.n_read <= 4
+    values.close()  # type: ignore[attr-defined]
+    assert signal.n_read <= 4
+
+
+def test_an_error_comes_with_its_region() -> None:
+    values = prefetch(Watched(fails_at=REGIONS[2]), REGIONS, 3)
+    next(values)
+    next(values)
+    with pytest.raises(OSError, match="the disk"):
+        next(values)
+
+
+def test_on_the_cpu_nothing_is_prefetched() -> None:
+    signal = Watched()
+    next(prefetch(signal, REGIONS))
+    assert (signal.n_read, signal.threads) == (1, {threading.get_ident()})
