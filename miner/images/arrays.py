@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.pixel_format import OpenedFile, decoding, new_array, pixel_type
+from miner.images.pixel_format import OpenedFile, Read, decoding, new_array, pixel_type
 from miner.signals.regions import Region, sides_of, slices, tiles
-from miner.signals.scratch import ArrayLike, Scratch, open_npy
+from miner.signals.scratch import Index, Scratch, open_npy
 from miner.support.errors import ImageError
 
 NPY_MAGIC, EXR_MAGIC = b"\x93NUMPY", b"\x76\x2f\x31\x01"
@@ -34,28 +34,21 @@ def is_channels_first(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] <= _MAX_PLANES < shape[2]
 
 
-class ArrayView:
-    """A box of a file's array as (h, w, C) of a pixel type, converted when it is read."""
-
-    def __init__(self, array: ArrayLike, box: Region) -> None:
-        self._array, self._box = array, box
-        self.shape = (*sides_of(box), _sizes(array.shape)[2])
-        self.dtype = np.dtype(pixel_type(array.dtype))
-
-    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        (top, _), (left, _) = self._box
-        rows = slice(top + index[0].start, top + index[0].stop)
-        columns = slice(left + index[1].start, left + index[1].stop)
-        with decoding():
-            if is_channels_first(self._array.shape):
-                values = np.moveaxis(self._array[slice(None), rows, columns], 0, -1)
-            else:
-                values = np.atleast_3d(self._array[rows, columns])
-        if values.dtype.kind == "b":
-            return np.where(values, np.uint8(255), np.uint8(0))
-        with np.errstate(over="ignore"):  # infinities are refused later, as in other files
-            converted: NDArray[Any] = values.astype(self.dtype, copy=False)
-        return converted
+def _read(array: Any, dtype: str, box: Region, index: Index) -> NDArray[Any]:
+    """Part of a box of a file's array, as (h, w, C) of a pixel type."""
+    rows, columns = (
+        slice(first + part.start, first + part.stop)
+        for (first, _), part in zip(box, index, strict=True)
+    )
+    with decoding():
+        if is_channels_first(array.shape):
+            values: NDArray[Any] = np.moveaxis(array[slice(None), rows, columns], 0, -1)
+        else:
+            values = np.atleast_3d(array[rows, columns])
+    if values.dtype.kind == "b":
+        return np.where(values, np.uint8(255), np.uint8(0))
+    with np.errstate(over="ignore"):  # infinities are refused later, as in other files
+        return values.astype(dtype, copy=False)
 
 
 def _sizes(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -64,7 +57,7 @@ def _sizes(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return (second, third, first) if is_channels_first(shape) else (first, second, third)
 
 
-def open_array(name: str, array: ArrayLike) -> OpenedFile:
+def open_array(name: str, array: Any) -> OpenedFile:
     """Open an array of real numbers (H, W), (H, W, C) or (C, H, W); see `is_channels_first`."""
     shape, dtype = tuple(array.shape), pixel_type(array.dtype)
     if len(shape) not in (2, 3):
@@ -76,8 +69,8 @@ def open_array(name: str, array: ArrayLike) -> OpenedFile:
     is_wide = dtype == "float32" and array.dtype != "float32"
     remarks = (f"holds {array.dtype} values: read as float32",) if is_wide else ()
 
-    def load(box: Region, scratch: Scratch) -> ArrayLike:
-        return ArrayView(array, box)
+    def load(box: Region, scratch: Scratch) -> Read:
+        return partial(_read, array, dtype, box)
 
     return OpenedFile(name, tuple(sides), n_channels, dtype, load, remarks=remarks)
 
@@ -113,13 +106,15 @@ def open_zarr(folder: Path) -> OpenedFile:
         limit = f"at most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
         raise ImageError(f"has chunks of {array.chunks} values, {chunk_bytes} bytes each: {limit}")
 
-    def load(box: Region, scratch: Scratch) -> ArrayLike:
-        view = ArrayView(array, box)
-        for region in tiles(view.shape[:2]):  # finds damaged chunks
-            view[slices(region)]
-        return view
+    opened = open_array(folder.stem, array)
 
-    return replace(open_array(folder.stem, array), load=load)
+    def load(box: Region, scratch: Scratch) -> Read:
+        read = opened.load(box, scratch)
+        for region in tiles(sides_of(box)):  # finds damaged chunks
+            read(slices(region))
+        return read
+
+    return replace(opened, load=load)
 
 
 def unknown_codecs(metadata: Mapping[str, Any]) -> list[str]:
@@ -173,7 +168,7 @@ def _rank(name: str) -> tuple[str, int, str]:
 
 def _load_exr(
     file: Path, names: list[str], first_row: int, width: int, box: Region, scratch: Scratch
-) -> ArrayLike:
+) -> Read:
     import Imath
     import OpenEXR
 
@@ -187,4 +182,4 @@ def _load_exr(
             planes = opened.channels(names, kind, first_row + row, first_row + end - 1)
             band = [np.frombuffer(plane, np.float32).reshape(-1, width) for plane in planes]
             array[row - top : end - top, :] = np.stack(band, axis=-1)[:, left:right]
-    return array
+    return array.__getitem__

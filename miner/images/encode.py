@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from miner.images.arrays import is_channels_first
 from miner.images.pixel_format import PixelFormat, PixelType, errors_about, mebibytes, new_array
 from miner.signals.regions import Region, slices
-from miner.signals.scratch import ArrayFile, ArrayLike, Scratch, n_bytes
+from miner.signals.scratch import ArrayFile, Scratch, WritableArray, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
 from miner.support.files import atomic_write, is_disk_full
 
@@ -111,7 +111,7 @@ def _explained(error: Exception, path: Path, size: int) -> ImageError:
     return kind(f"{str(path)!r} cannot be written ({reason}): {remedy}")
 
 
-def _save_array(path: Path, suffix: str, array: ArrayLike, interpretation: str) -> None:
+def _save_array(path: Path, suffix: str, array: WritableArray, interpretation: str) -> None:
     if suffix == ".exr":
         _save_exr(path, array)
     elif suffix != ".npy":
@@ -124,14 +124,14 @@ def _save_array(path: Path, suffix: str, array: ArrayLike, interpretation: str) 
                 stream.write(array[rows,].tobytes())
 
 
-def _bands(array: ArrayLike) -> list[slice]:
+def _bands(array: WritableArray) -> list[slice]:
     """Slices of rows that are read at once."""
     height, width, channels = array.shape
     step = max(1, _BAND_VALUES // (width * channels))
     return [slice(row, min(row + step, height)) for row in range(0, height, step)]
 
 
-def _save_exr(path: Path, array: ArrayLike) -> None:
+def _save_exr(path: Path, array: WritableArray) -> None:
     import Imath
     import OpenEXR
 
@@ -152,7 +152,7 @@ def _save_exr(path: Path, array: ArrayLike) -> None:
             opened.writePixels(values, rows.stop - rows.start)
 
 
-def _save_by_vips(path: Path, suffix: str, array: ArrayLike, interpretation: str) -> None:
+def _save_by_vips(path: Path, suffix: str, array: WritableArray, interpretation: str) -> None:
     import pyvips
 
     options = dict(_KINDS[suffix].options)
@@ -167,7 +167,7 @@ def _save_by_vips(path: Path, suffix: str, array: ArrayLike, interpretation: str
         image.write_to_target(target, suffix, **options)
 
 
-def _as_vips(array: ArrayLike) -> "pyvips.Image":
+def _as_vips(array: WritableArray) -> "pyvips.Image":
     """An array as an image; one in a file that `_create_tiff` has made is read piece by piece."""
     import pyvips
 

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from miner.signals.regions import Region
-from miner.signals.scratch import ArrayLike, Create, Scratch, WritableArray, create_npy, n_bytes
+from miner.signals.scratch import Create, Index, Scratch, WritableArray, create_npy, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
 from miner.support.ranges import Count, Positive, rule
 
 PixelType = Literal["uint8", "uint16", "float32"]
+Read = Callable[[Index], NDArray[Any]]
 DAMAGED = "it is damaged, cut short or of an unusual kind; export it again"
 Interpretation = Literal["b-w", "grey16", "srgb", "rgb16", "scrgb", "multiband"]
 _INTERPRETATIONS: dict[
@@ -130,7 +131,7 @@ class OpenedFile:
     sides: tuple[int, ...]  # height and width as stored, before they are turned upright
     n_channels: int
     dtype: PixelType  # of the values that `load` gives
-    load: Callable[[Region, Scratch], ArrayLike]  # a stored region, once, as (h, w, C) of `dtype`
+    load: Callable[[Region, Scratch], Read]  # a stored region, once, as (h, w, C) of `dtype`
     orientation: Orientation = Orientation()
     remarks: tuple[str, ...] = ()  # what is converted or left out
 

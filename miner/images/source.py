@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miner.images.files import image_digest, open_file
-from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, errors_about
+from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, Read, errors_about
 from miner.signals.regions import Region, sides_of, slices, tiles, whole
-from miner.signals.scratch import ArrayLike, Scratch
+from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
 _IN_MEMORY = Scratch(None)
@@ -30,7 +30,7 @@ class SourceImage:
     format: PixelFormat
     sha256: str  # of the file's bytes, of all of a Zarr folder's files, or of a sample's pixels
     sides: tuple[int, int]  # height and width, upright and cropped
-    stored: ArrayLike  # (h, w, C) in the file's type, before it is turned upright
+    stored: Read  # gives (h, w, C) in the file's type, before they are turned upright
     orientation: Orientation
 
     @property
@@ -42,7 +42,7 @@ class SourceImage:
         """Values in an upright region, (h, w, C) in the file's type; may be a view."""
         index = slices(self.orientation.stored(region, self.sides))
         with errors_about(repr(self.path)):
-            return self.orientation.upright(self.stored[index])
+            return self.orientation.upright(self.stored(index))
 
     def read(self, region: Region) -> NDArray[np.float32]:
         """Values in a region as a new array, (C, h, w) in [0, 1]; threads may read at once."""

@@ -16,12 +16,13 @@ from miner.images.pixel_format import (
     OpenedFile,
     Orientation,
     PixelType,
+    Read,
     decoding,
     new_array,
     pixel_type,
 )
 from miner.signals.regions import Region, sides_of
-from miner.signals.scratch import ArrayFile, ArrayLike, Scratch, n_bytes
+from miner.signals.scratch import ArrayFile, Scratch, n_bytes
 from miner.support.errors import ImageError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def open_vips_file(file: Path) -> OpenedFile:
     return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, tuple(remarks))
 
 
-def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> ArrayLike:
+def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> Read:
     """Decode a part of an image; into a scratch file a few rows at a time."""
     import pyvips
 
@@ -105,7 +106,7 @@ def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> ArrayLike:
     for message in pyvips.Error("").detail.splitlines():
         if "tiff2vips" in message and _MISSING_TILE not in message:  # a damaged tile, read as zeros
             raise _explained(message)
-    return array
+    return array.__getitem__
 
 
 def _explained(detail: str) -> ImageError:
@@ -193,7 +194,7 @@ def _open_by_tifffile(file: Path) -> OpenedFile:
     return OpenedFile(file.stem, sides, n_channels, dtype, load, turn, tuple(remarks))
 
 
-def _load_by_tifffile(file: Path, box: Region, scratch: Scratch) -> ArrayLike:
+def _load_by_tifffile(file: Path, box: Region, scratch: Scratch) -> Read:
     """Decode a part of the first page, a strip or tile at a time."""
     import tifffile
 
@@ -213,4 +214,4 @@ def _load_by_tifffile(file: Path, box: Region, scratch: Scratch) -> ArrayLike:
             index = [slice(first, first + n) for first, n in zip(firsts, part.shape, strict=True)]
             with np.errstate(over="ignore"):  # infinities are refused later, as in other files
                 array[tuple(index)] = part.astype(array.dtype)
-    return array
+    return array.__getitem__

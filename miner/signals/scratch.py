@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -15,20 +15,6 @@ TILE = ".tile"  # suffix of files with one tile of a signal
 Index = tuple[slice, ...]
 Create = Callable[[Path, tuple[int, ...], DTypeLike], Any]
 """Maps a new file, whose suffix it adds to the path."""
-
-
-class ArrayLike(Protocol):
-    """What is read box by box: a NumPy array, an array in a file, a Zarr array."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length along each axis."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-
-    def __getitem__(self, index: Index, /) -> Any: ...
 
 
 class ArrayFile:
