@@ -42,7 +42,7 @@ FUNCTIONS = {
     "rename": "pathlib:Path.replace",
     "level end": "miner.fitting.pyramid_fit:PyramidFit.finish_level",
     "evaluation": "miner.representation:load",
-    "picture": "pyvips:SourceCustom.on_read",
+    "picture": "pyvips:Target.new_to_descriptor",
     "report": "miner.support.run_files:write_report",
 }
 SERVER = multiprocessing.get_context("forkserver")
