@@ -5,7 +5,6 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ from pytorch_lightning.loggers import Logger
 from miner.config.build import build_component, build_objective, build_settings
 from miner.config.fingerprint import fit_identity, job_hash
 from miner.config.job import Job, finished_psnr_db
-from miner.config.schema import ImageSettings, RunConfig, check_config, find_class
+from miner.config.schema import RunConfig, check_config, find_class
 from miner.engine.data import SignalData, Source
 from miner.engine.disk_space import scratch_for, shared_folder, shared_scratch
 from miner.engine.module import MinerModule
@@ -143,10 +142,14 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
 def _build(
     config: DictConfig, checked: RunConfig, job: Job, scratch: Scratch
 ) -> tuple[SignalData, MinerModule]:
-    settings = build_settings(config)
-    source = partial(_open_source, checked.image, scratch)
-    shared = shared_folder(checked, job.folder)
-    data = SignalData(source, settings, scratch, job.folder, shared)
+    image, shared = checked.image, shared_folder(checked, job.folder)
+
+    def open_source() -> Source:
+        opened = open_image(image.path, image.max_pixels, image.crop_px, scratch)
+        signal = SourceSignal(opened.read, opened.n_channels, opened.sides)
+        return Source(signal, opened.format, opened.name, opened.sha256)
+
+    data = SignalData(open_source, build_settings(config), scratch, job.folder, shared)
     overrides = {"overrides": list(job.overrides)}
     module = MinerModule(
         lambda sha256, device: fit_identity(config, sha256, device) | overrides,
@@ -156,12 +159,6 @@ def _build(
     )
     module.extra |= {"hash": job_hash(config), **_identity(config, job)}
     return data, module
-
-
-def _open_source(image: ImageSettings, scratch: Scratch) -> Source:
-    opened = open_image(image.path, image.max_pixels, image.crop_px, scratch)
-    signal = SourceSignal(opened.read, opened.n_channels, opened.sides)
-    return Source(signal, opened.format, opened.name, opened.sha256)
 
 
 @contextmanager

@@ -55,35 +55,56 @@ def extended(tile: Region, sides: Sequence[int]) -> Region:
     )
 
 
-class TileMetrics:
-    """Sums over the tiles of an image, each of which is added once, in float64."""
+class Evaluation:
+    """Renders level 0 in plain PyTorch and scores it; each of `signals.regions.tiles` is added.
 
-    def __init__(self, sides: Sequence[int], n_channels: int, patch_size: int) -> None:
-        self._sides, self._n_channels = tuple(sides), n_channels
-        self._n_pixels = math.prod(sides)
-        self._at_seam = [_faces_a_patch(side, patch_size) for side in sides]
+    Errors are summed in float64.
+    """
+
+    def __init__(self, representation: Representation, device: torch.device = CPU) -> None:
+        spec = representation.spec
+        self._representation, self._device = representation, device
+        self._sides, self._n_channels = spec.sides, spec.n_channels
+        self._n_pixels = math.prod(spec.sides)
+        self._at_seam = [_faces_a_patch(side, spec.patch_size) for side in spec.sides]
         self._sse = self._seam_sse = self._inner_sse = self._similarity = 0.0
+        self._render_time_s = 0.0
 
-    def add(self, tile: Region, source: Tensor, reconstruction: Tensor) -> Tensor:
-        """Add a tile: two `(C, *S)` tensors in the unit range of the box that `extended` gives.
+    def add(self, region: Region, source: Tensor) -> dict[str, Any]:
+        """Score a tile; `source` is the image `(C, *S)` in the box that `extended` gives.
 
-        Gives the `squared_error` of the tile. Raises `ValueError` if a tensor has another shape.
+        Gives the tile's `region`, what it was and is rendered as, `target` and `preds` `(C, *S)`,
+        and the `squared_error` `(*S)`. Raises `ValueError` for a source of another shape.
         """
-        shape = (self._n_channels, *sides_of(extended(tile, self._sides)))
-        for given in (source, reconstruction):
-            if tuple(given.shape) != shape:
-                raise ValueError(f"shape {tuple(given.shape)}: the extended tile has {shape}")
-        inner = (slice(None), *map(slice, sides_of(tile)))
-        per_pixel = squared_error(source[inner], reconstruction[inner])
+        around = extended(region, self._sides)
+        shape = (self._n_channels, *sides_of(around))
+        if tuple(source.shape) != shape:
+            raise ValueError(f"shape {tuple(source.shape)}: the extended tile has {shape}")
+        began = time.perf_counter()
+        rendered = self._representation.reconstruct(0, around, self._device).clamp_(0, 1).cpu()
+        self._render_time_s += time.perf_counter() - began
+        inner = (slice(None), *map(slice, sides_of(region)))
+        per_pixel = squared_error(source[inner], rendered[inner])
         at_seam = torch.zeros((), dtype=torch.bool)
-        for marks, (first, end) in zip(self._at_seam, tile, strict=True):
+        for marks, (first, end) in zip(self._at_seam, region, strict=True):
             at_seam = at_seam.unsqueeze(-1) | marks[first:end]
         self._sse += float(per_pixel.sum())
         self._seam_sse += float(per_pixel[at_seam].sum())
         self._inner_sse += float(per_pixel[~at_seam].sum())
         if len(self._sides) == 2:
-            self._similarity += ssim_sum(source.numpy(), reconstruction.numpy())
-        return per_pixel
+            self._similarity += ssim_sum(source.numpy(), rendered.numpy())
+        tile = {"target": source[inner], "preds": rendered[inner], "squared_error": per_pixel}
+        return {"region": region, **tile}
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Scores by their names in the report, once all tiles were added."""
+        return {
+            "psnr_db": self.psnr_db,
+            "ssim": self.ssim,
+            "seam_ratio": self.seam_ratio,
+            "render_time_s": self._render_time_s,
+        }
 
     @property
     def psnr_db(self) -> float:
@@ -108,41 +129,6 @@ class TileMetrics:
         if n_inner in (0, self._n_pixels) or self._inner_sse == 0:
             return None
         return (self._seam_sse / (self._n_pixels - n_inner)) / (self._inner_sse / n_inner)
-
-
-class Evaluation:
-    """Renders level 0 in plain PyTorch and scores it; each of `signals.regions.tiles` is added."""
-
-    def __init__(self, representation: Representation, device: torch.device = CPU) -> None:
-        spec = representation.spec
-        self._representation, self._device = representation, device
-        self._metrics = TileMetrics(spec.sides, spec.n_channels, spec.patch_size)
-        self._render_time_s = 0.0
-
-    def add(self, region: Region, source: Tensor) -> dict[str, Any]:
-        """Score a tile; `source` is the image `(C, *S)` in the box that `extended` gives.
-
-        Gives the tile's `region`, what it was and is rendered as, `target` and `preds` `(C, *S)`,
-        and the `squared_error` `(*S)`.
-        """
-        around = extended(region, self._representation.spec.sides)
-        began = time.perf_counter()
-        rendered = self._representation.reconstruct(0, around, self._device).clamp_(0, 1).cpu()
-        self._render_time_s += time.perf_counter() - began
-        error = self._metrics.add(region, source, rendered)
-        inner = (slice(None), *map(slice, sides_of(region)))
-        tile = {"target": source[inner], "preds": rendered[inner], "squared_error": error}
-        return {"region": region, **tile}
-
-    @property
-    def scores(self) -> dict[str, Any]:
-        """Scores by their names in the report, once all tiles were added."""
-        return {
-            "psnr_db": self._metrics.psnr_db,
-            "ssim": self._metrics.ssim,
-            "seam_ratio": self._metrics.seam_ratio,
-            "render_time_s": self._render_time_s,
-        }
 
 
 def _faces_a_patch(side: int, patch_size: int) -> Tensor:

@@ -19,7 +19,7 @@ from runs import TINY, WITH_PICTURES, Command, Fit, read_report
 import miner
 from miner.config.fingerprint import job_hash
 from miner.images import open_image
-from miner.metrics.scores import TileMetrics, psnr_db
+from miner.metrics.scores import Evaluation, psnr_db
 from miner.signals.regions import whole
 
 REPORT_KEYS = """report_version status image image_sha256 width_px height_px channels psnr_db
@@ -136,8 +136,8 @@ def test_report_counts_and_scores_what_is_stored(logged_run: Path, report: dict[
     assert counted == {level: alone.n_parameters for level, alone in levels.items()}
     source = torch.from_numpy(open_image(str(logged_run.parent / "picture.png"), 480).pixels)
     rendered = torch.from_numpy(stored.render())
-    metrics = TileMetrics(source.shape[1:], len(source), patch_size=8)
-    metrics.add(whole(source.shape[1:]), source, rendered)
+    metrics = Evaluation(stored)
+    metrics.add(whole(source.shape[1:]), source)
     assert report["psnr_db"] == pytest.approx(psnr_db(source, rendered), abs=1e-4)
     assert report["ssim"] == pytest.approx(metrics.ssim, abs=1e-5)
     assert report["seam_ratio"] == pytest.approx(metrics.seam_ratio, rel=1e-4)

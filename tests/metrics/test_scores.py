@@ -16,7 +16,6 @@ from torch import Tensor
 from miner.callbacks.pictures import level_preview
 from miner.metrics.scores import (
     Evaluation,
-    TileMetrics,
     extended,
     psnr_db,
     squared_error,
@@ -55,14 +54,30 @@ def noisy_pair(*shape: int) -> tuple[Tensor, Tensor]:
     return source, source + 0.1 * torch.randn(shape, generator=generator)
 
 
+class Known:
+    """Stands for a representation of which every level's values, not clipped, are known."""
+
+    def __init__(self, values: Tensor, patch_size: int = 8) -> None:
+        self.values, sides = values, tuple(values.shape[1:])
+        coarser = tuple(-(-side // 2) for side in sides)
+        self.spec = SimpleNamespace(
+            sides=sides,
+            level_sides=[sides, coarser],
+            n_channels=len(values),
+            patch_size=patch_size,
+        )
+
+    def reconstruct(self, level: int, region: Region, device: torch.device = CPU) -> Tensor:
+        values = reduce(self.values) if level else self.values
+        return values[(slice(None), *slices(region))].clone()
+
+
 def metrics_of(
     source: Tensor, reconstruction: Tensor, tile_side: int = 64, patch_size: int = 4
-) -> TileMetrics:
-    sides = tuple(source.shape[1:])
-    metrics = TileMetrics(sides, len(source), patch_size)
-    for tile in tiles(sides, tile_side):
-        box = (slice(None), *slices(extended(tile, sides)))
-        metrics.add(tile, source[box], reconstruction.clamp(0, 1)[box])
+) -> Evaluation:
+    metrics = Evaluation(Known(reconstruction, patch_size))
+    for tile in tiles(source.shape[1:], tile_side):
+        metrics.add(tile, source[(slice(None), *slices(extended(tile, source.shape[1:])))])
     return metrics
 
 
@@ -159,7 +174,7 @@ def test_scores_do_not_depend_on_the_tiles(
 def test_wrong_tiles_are_rejected() -> None:
     tile = torch.zeros(1, 8, 8)
     with pytest.raises(ValueError, match=r"shape \(1, 8, 8\).*\(1, 16, 18\)"):
-        TileMetrics((16, 20), 1, 4).add(((0, 8), (0, 8)), tile, tile)
+        Evaluation(Known(torch.zeros(1, 16, 20))).add(((0, 8), (0, 8)), tile)
 
 
 def ssim(source: Image, reconstruction: Image) -> float:
@@ -193,20 +208,6 @@ def test_ssim_agrees_with_torchmetrics() -> None:
 def test_ssim_is_undefined_without_a_full_window(shape: tuple[int, ...]) -> None:
     assert metrics_of(*noisy_pair(*shape), 16).ssim is None
     assert len(shape) > 3 or ssim_sum(noise(*shape), noise(*shape)) == 0
-
-
-class Known:
-    """Stands for a representation of which every level's values, not clipped, are known."""
-
-    def __init__(self, values: Tensor) -> None:
-        self.levels = [values, reduce(values)]
-        sides = [tuple(level.shape[1:]) for level in self.levels]
-        self.spec = SimpleNamespace(
-            sides=sides[0], level_sides=sides, n_channels=len(values), patch_size=8
-        )
-
-    def reconstruct(self, level: int, region: Region, device: torch.device = CPU) -> Tensor:
-        return self.levels[level][(slice(None), *slices(region))].clone()
 
 
 def evaluated(source: Tensor, values: Tensor) -> tuple[dict[str, Any], Tensor, Tensor]:

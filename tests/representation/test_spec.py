@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +10,7 @@ from samples import make_spec
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
-from miner.models.network import BlockMLP, BlockNetwork
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.representation import Manifest, read_manifest, write_manifest
 from miner.representation.components import build, describe
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
@@ -51,13 +48,3 @@ def test_levels_halve_down_to_the_coarsest() -> None:
     spec = make_spec((9, 13, 6))
     assert spec.level_sides == ((9, 13, 6), (5, 7, 3), (3, 4, 2))
     assert [spec.is_coarsest(level) for level in range(3)] == [False, False, True]
-
-
-@pytest.mark.parametrize("sides", [(13, 9), (5, 9, 6)])
-def test_a_spec_survives_in_a_manifest(sides: tuple[int, ...], tmp_path: Path) -> None:
-    model = BlockNetwork(
-        BlockMLP(PositionalEncoding(2), Gabor(3.0), 7, 1, len(sides)), ScaledSineHead(), 2
-    )
-    spec = replace(make_spec(sides, n_levels=1), models=(model,))
-    write_manifest(tmp_path, Manifest(spec))
-    assert read_manifest(tmp_path).spec == spec
