@@ -1,8 +1,5 @@
 """Stored values are mapped to [0, 1] and back, and turned upright."""
 
-import dataclasses
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -48,11 +45,6 @@ def test_values_are_clipped_and_rounded_in_a_new_array() -> None:
 def test_nan_is_refused() -> None:
     with pytest.raises(ImageError, match=r"1 of 2 values are NaN.*lower its learning rate"):
         GREY.from_unit(np.array([0.0, np.nan]))
-
-
-def test_format_survives_json() -> None:
-    format = PixelFormat.of_values("float32", 5, -1.0, 3.5)
-    assert PixelFormat(**json.loads(json.dumps(dataclasses.asdict(format)))) == format
 
 
 @given(st.data(), st.integers(1, 8), st.tuples(st.integers(1, 9), st.integers(1, 9)))
