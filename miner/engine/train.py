@@ -2,7 +2,6 @@
 
 import inspect
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,12 +21,11 @@ from miner.engine.records import build_report
 from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer, quiet_lightning
 from miner.images import inspect_image, open_image
 from miner.loggers.base import ResultLogger, remove_earlier_events
-from miner.representation import REPRESENTATION_FOLDER
 from miner.signals.scratch import Scratch
 from miner.signals.signal import SourceSignal
 from miner.support.errors import UserError, error_summary, to_user_error
-from miner.support.process import LOCK, lock_folder, share_cores, use_available_cores
-from miner.support.run_files import read_report, write_report
+from miner.support.process import lock_folder, share_cores, use_available_cores
+from miner.support.run_files import REPORT, read_report, write_report
 
 _LOG = logging.getLogger("miner")
 _ALONE = {"devices": 1, "num_nodes": 1, "strategy": "auto", "max_time": None, "profiler": None}
@@ -44,7 +42,7 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
             is_finished = finished_psnr_db(job.folder) is not None
             report = read_report(job.folder) if is_finished else None
             if report is None:
-                _clear(job.folder)
+                (job.folder / REPORT).unlink(missing_ok=True)  # the rest is resumed or replaced
                 report = run_alone(config, job)
     except UserError as error:
         _LOG.error("%s", error)
@@ -62,17 +60,6 @@ def _logger_arguments(settings: DictConfig, job: Job) -> dict[str, Any]:
     is_logger = isinstance(found, type) and issubclass(found, Logger)
     taken = inspect.signature(found).parameters if is_logger else ()
     return {name: of_run[name] for name in taken if name in of_run and name not in settings}
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a job that was interrupted or failed has left, but for what is still of use."""
-    for path in folder.iterdir():
-        if path.name in (".hydra", "run.log", LOCK, REPRESENTATION_FOLDER):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:

@@ -184,19 +184,6 @@ def test_interrupted_job_is_resumed(again: Path, command: Command, report: str |
     assert traces(other) == before
 
 
-def test_leftovers_that_are_links_are_removed_and_not_followed(
-    tmp_path: Path, again: Path, command: Command
-) -> None:
-    folder = seeds(again)[0]
-    (folder / "report.json").unlink()
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / "file").touch()
-    (folder / "link").symlink_to(tmp_path / "kept")
-    assert command(*SWEEP, "seed=0,1").status == 0
-    assert (tmp_path / "kept" / "file").exists()
-    assert not (folder / "link").exists()
-
-
 def test_warning_in_a_job_goes_to_its_log(tmp_path: Path, command: Command) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
