@@ -84,14 +84,12 @@ class PixelCanvas:
     def save(self, path: Path) -> Path:
         """Write the image as its suffix demands, whole or not at all; makes the folder.
 
-        .png, .jpg, .webp, .avif, .tif (tiled), .exr or .npy. JPEG, WebP and AVIF lose detail, and
-        the libraries of the last two hold the whole image in memory. Raises `ImageError` if the
-        suffix does not suit the image or the file cannot be written.
+        .png, .jpg, .webp, .avif, .tif (tiled), .exr or .npy, which `check_writable_format` accepts.
+        JPEG, WebP and AVIF lose detail, and the libraries of the last two hold the whole image in
+        memory. Raises `ImageError` if the file cannot be written.
         """
         import pyvips
 
-        height, width, _ = self._array.shape
-        check_writable_format(path, self._format, height, width)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as scratch_path:

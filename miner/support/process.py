@@ -15,7 +15,6 @@ from rich import get_console
 
 from miner.support.errors import ConfigError
 
-LOCK = ".lock"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGEST_MMAP_THRESHOLD = 2**25  # glibc refuses more than HEAP_MAX_SIZE / 2
 _PACKAGES = ("miner", "torch", "pytorch-lightning", "hydra-core", "numpy", "wandb")
@@ -42,7 +41,7 @@ def lock_folder(folder: Path) -> "AcquireReturnProxy[BaseFileLock]":
 
     Raises `ConfigError` if another run has locked the folder, or it cannot be written.
     """
-    lock: BaseFileLock = FileLock(folder / LOCK)
+    lock: BaseFileLock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return lock.acquire(timeout=0)
