@@ -128,7 +128,7 @@ class OpenedFile:
     """An image file whose header has been read; no pixel has been decoded yet."""
 
     name: str  # the file's without its suffix, or the sample's
-    sides: tuple[int, ...]  # height and width as stored, before they are turned upright
+    sides: tuple[int, ...]  # height and width, upright
     n_channels: int
     dtype: PixelType  # of the values that `load` gives
     load: Callable[[Region, Scratch], Read]  # a stored region, once, as (h, w, C) of `dtype`

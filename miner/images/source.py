@@ -55,10 +55,7 @@ class SourceImage:
 
 
 def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> OpenedFile:
-    """Describe what `open_image` gives, and refuse what it refuses, without decoding pixels.
-
-    The sides are those of the image, upright and cropped.
-    """
+    """What `open_image` gives, with its sides, and refuses, without decoding pixels."""
     opened, box = _open(path, max_pixels, crop_px)
     return replace(opened, sides=sides_of(box))
 
@@ -88,7 +85,7 @@ def open_image(
     turn, format = opened.orientation, PixelFormat.of_values(opened.dtype, opened.n_channels)
     with errors_about(repr(path)):
         digest = image_digest(path)
-        stored = opened.load(turn.stored(box, turn.upright_sides(opened.sides)), scratch)
+        stored = opened.load(turn.stored(box, opened.sides), scratch)
     image = SourceImage(path, opened.name, format, digest, (height, width), stored, turn)
     if opened.dtype != "float32":
         return image
@@ -109,10 +106,9 @@ def _open(path: str, max_pixels: int, crop_px: int | None) -> tuple[OpenedFile, 
     elif n_channels > _MAX_CHANNELS:
         problem = f"{n_channels} channels, more than {_MAX_CHANNELS}: keep those that matter"
     else:
-        upright = opened.orientation.upright_sides(opened.sides)
-        most = crop_px or max(upright)
-        firsts = [max(0, side - most) // 2 for side in upright]
-        box = tuple((n, n + min(side, most)) for n, side in zip(firsts, upright, strict=True))
+        most = crop_px or max(height, width)
+        firsts = [max(0, side - most) // 2 for side in opened.sides]
+        box = tuple((n, n + min(side, most)) for n, side in zip(firsts, opened.sides, strict=True))
         return opened, box
     raise ImageError(f"{path!r} has {problem}")
 

@@ -79,8 +79,9 @@ def open_vips_file(file: Path) -> OpenedFile:
         if (width, height) != (image.width, image.height):  # libvips replaces one above 2048 pixels
             frame = f"only the {image.width} x {image.height} of its first frame are read"
             remarks.append(f"claims {width} x {height} pixels: {frame}")
-    dtype, sides = _DTYPES[image.format], (image.height, image.width)
-    turn, load = Orientation.of_exif(orientation), partial(_load, image)
+    turn = Orientation.of_exif(orientation)
+    sides, dtype = turn.upright_sides((image.height, image.width)), _DTYPES[image.format]
+    load = partial(_load, image)
     return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, tuple(remarks))
 
 
@@ -189,8 +190,8 @@ def _open_by_tifffile(file: Path) -> OpenedFile:
     remarks = [] if dtype == page.dtype else [f"holds {page.dtype} values: read as float32"]
     if n_pages > 1:
         remarks.append(f"has {n_pages} pages or frames: only the first is read")
-    sides, n_channels = (int(page.imagelength), int(page.imagewidth)), int(page.samplesperpixel)
-    load = partial(_load_by_tifffile, file)
+    sides = turn.upright_sides((int(page.imagelength), int(page.imagewidth)))
+    n_channels, load = int(page.samplesperpixel), partial(_load_by_tifffile, file)
     return OpenedFile(file.stem, sides, n_channels, dtype, load, turn, tuple(remarks))
 
 
