@@ -2,7 +2,6 @@
 
 python scripts/findings.py                              all tables and figures
 python scripts/findings.py --only pyramid
-python scripts/findings.py --only pareto                docs/images/front.png, and a printed table
 
 A table replaces what docs/findings.md has between `<!-- table NAME -->` and `<!-- end -->`; a
 figure is docs/images/findings_NAME.png. Differences at equal parameters are read off the curves
@@ -22,12 +21,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from recipes import EARLY_STEPS, NUMBERS
 from rows import ROOT, read_rows
-from tables import grouped, markdown
+from tables import markdown
 
 from miner.comparison.comparison import Comparison
 from miner.comparison.differences import Difference, paired_differences
 from miner.comparison.runs import Result
-from miner.comparison.statistics import Estimate, describe, estimate, pareto_front
+from miner.comparison.statistics import Estimate, describe, estimate
 
 ALL_NUMBERS = (*NUMBERS, *(f"psnr_db_after_{steps}" for steps in EARLY_STEPS))
 ORIGIN = ("date", "commit", "hardware", "command")
@@ -76,12 +75,8 @@ class Line(NamedTuple):
 def main() -> None:
     """Write and draw what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = (*CLAIMS, "pareto")
-    parser.add_argument("--only", choices=names, action="append", help="default: all")
-    for name in parser.parse_args().only or names:
-        if name == "pareto":
-            draw_recipes(PICTURES / "front.png")
-            continue
+    parser.add_argument("--only", choices=CLAIMS, action="append", help="default: all")
+    for name in parser.parse_args().only or CLAIMS:
         claim = CLAIMS[name]
         comparison = read_comparison(ROOT / "results" / "ablations" / f"{claim.table}.tsv")
         lines = compare(claim, comparison)
@@ -243,35 +238,6 @@ def draw(claim: Claim, lines: Sequence[Line], path: Path) -> None:
     axes.legend(loc="best", fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def draw_recipes(path: Path) -> None:
-    """Print means over the images of results/recipe.tsv, and draw them with the Pareto fronts."""
-    rows = read_rows(ROOT / "results" / "recipe.tsv")
-    groups = grouped(rows, ("commit", "factor", "value"))
-    qualities, parameters, seconds = (
-        [mean(float(row[name]) for row in group) for group in groups.values()]
-        for name in ("psnr_db", "parameters_per_pixel", "fit_time_s")
-    )
-    lines = []
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True, layout="tight")
-    for axes, costs in ((left, parameters), (right, seconds)):
-        axes.scatter(costs, qualities, s=12, color="0.6")
-        front = [(costs[i], qualities[i]) for i in pareto_front(costs, qualities)]
-        axes.step(*zip(*front, strict=True), where="post", color="tab:blue", linewidth=1)
-        axes.grid(alpha=0.3)
-    for index, (commit, factor, value) in enumerate(groups):
-        psnr, per_pixel, time = qualities[index], parameters[index], seconds[index]
-        numbers = f"{psnr:.2f}", f"{per_pixel:.3f}", f"{time:.2f}"
-        lines.append([commit, f"`{factor}={value}`", *numbers])
-        if factor == "experiment" and commit == rows[-1]["commit"]:  # the latest recipes
-            for axes, cost in ((left, per_pixel), (right, time)):
-                axes.scatter(cost, psnr, s=40, color="tab:red", zorder=3)
-                axes.annotate(value, (cost, psnr), (5, -11), textcoords="offset points")
-    print(markdown(["commit", "setting", "PSNR (dB)", "parameters per pixel", "fit (s)"], lines))
-    left.set(xlabel="parameters per pixel", ylabel="PSNR (dB), mean of five images")
-    right.set(xlabel="seconds of fit", xscale="log")
-    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

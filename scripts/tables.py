@@ -1,15 +1,18 @@
 """Print the tables of the README from `results/*.tsv`: medians over repeats, ratios within a run.
 
-python scripts/tables.py
+python scripts/tables.py                draws docs/images/front.png, too: recipes and Pareto fronts
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from statistics import median
+from pathlib import Path
+from statistics import mean, median
 
+import matplotlib.pyplot as plt
 from rows import ROOT, read_rows
 
 from miner.comparison.comparison import title
+from miner.comparison.statistics import pareto_front
 
 Row = dict[str, str]
 
@@ -52,6 +55,7 @@ def main() -> None:
         shown = ", ".join(f"{ratio:.1f}" for ratio in ratios)
         print(f"\nfit time of the reference recipe over that of {recipe}, run in turn: {shown};")
         print(f"median {median(ratios):.1f}")
+    draw_recipes(ROOT / "docs" / "images" / "front.png")
 
 
 def grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[tuple[str, ...], list[Row]]:
@@ -72,6 +76,35 @@ def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rule = "|" + "---|" * len(titles)
     shown = ["| " + " | ".join(cells) + " |" for cells in (titles, *rows)]
     return "\n".join([shown[0], rule, *shown[1:]])
+
+
+def draw_recipes(path: Path) -> None:
+    """Print means over the images of results/recipe.tsv, and draw them with the Pareto fronts."""
+    rows = read_rows(ROOT / "results" / "recipe.tsv")
+    groups = grouped(rows, ("commit", "factor", "value"))
+    qualities, parameters, seconds = (
+        [mean(float(row[name]) for row in group) for group in groups.values()]
+        for name in ("psnr_db", "parameters_per_pixel", "fit_time_s")
+    )
+    lines = []
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True, layout="tight")
+    for axes, costs in ((left, parameters), (right, seconds)):
+        axes.scatter(costs, qualities, s=12, color="0.6")
+        front = [(costs[i], qualities[i]) for i in pareto_front(costs, qualities)]
+        axes.step(*zip(*front, strict=True), where="post", color="tab:blue", linewidth=1)
+        axes.grid(alpha=0.3)
+    for index, (commit, factor, value) in enumerate(groups):
+        psnr, per_pixel, time = qualities[index], parameters[index], seconds[index]
+        numbers = f"{psnr:.2f}", f"{per_pixel:.3f}", f"{time:.2f}"
+        lines.append([commit, f"`{factor}={value}`", *numbers])
+        if factor == "experiment" and commit == rows[-1]["commit"]:  # the latest recipes
+            for axes, cost in ((left, per_pixel), (right, time)):
+                axes.scatter(cost, psnr, s=40, color="tab:red", zorder=3)
+                axes.annotate(value, (cost, psnr), (5, -11), textcoords="offset points")
+    print(markdown(["commit", "setting", "PSNR (dB)", "parameters per pixel", "fit (s)"], lines))
+    left.set(xlabel="parameters per pixel", ylabel="PSNR (dB), mean of five images")
+    right.set(xlabel="seconds of fit", xscale="log")
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":
