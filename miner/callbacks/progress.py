@@ -1,7 +1,6 @@
 """Bars of the levels and of a level's block steps, in a terminal."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
@@ -19,24 +18,18 @@ class FitProgress(Callback, ProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._is_enabled = True
-        self._bars: Progress | None = None
+        self._bars = Progress(disable=True)
 
     def disable(self) -> None:
-        """Show nothing: Lightning calls this on all ranks but the first."""
-        self._is_enabled = False
-
-    def enable(self) -> None:
-        """Show bars again."""
-        self._is_enabled = True
+        """Nothing: only the first rank has bars."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar of levels."""
         columns = *Progress.get_default_columns(), TextColumn("{task.fields[note]}")
-        is_shown = self._is_enabled and trainer.is_global_zero and get_console().is_terminal
+        is_shown = trainer.is_global_zero and get_console().is_terminal
         self._bars = Progress(*columns, transient=True, disable=not is_shown)
         self._levels = self._bars.add_task("levels", total=trainer.max_epochs, note="")
-        self._blocks = self._bars.add_task("blocks", note="", visible=False)
+        self._blocks = self._bars.add_task("blocks", note="")
         self._bars.start()
 
     def on_level_start(
@@ -44,46 +37,33 @@ class FitProgress(Callback, ProgressBar):
     ) -> None:
         """Start a level's bar."""
         total = sum(len(fit.chunks[chunk]) for chunk in chunks) * fit.n_steps
-        self._done, self._n_chunks = 0, len(chunks)
-        name = f"level {fit.level}"
-        self._show(reset=True, total=total, description=name, visible=True)
+        self._bars.reset(self._blocks, total=total, description=f"level {fit.level}")
+        self._done, self._n_chunks = -1, len(chunks)
+        self._show_next_chunk()
 
     def on_block_steps(self, trainer: pl.Trainer, module: MinerModule, n_block_steps: int) -> None:
         """Advance the level's bar."""
-        if self._bars is not None:
-            self._bars.advance(self._blocks, n_block_steps)
+        self._bars.advance(self._blocks, n_block_steps)
 
     def on_chunk_end(self, trainer: pl.Trainer, module: MinerModule, shard: Shard) -> None:
         """Show the number of the next chunk."""
-        self._done += 1
-        self._show()
+        self._show_next_chunk()
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """Advance the bar of levels."""
-        if self._bars is not None:
-            self._bars.update(self._blocks, visible=False)
-            self._bars.advance(self._levels)
+        self._bars.advance(self._levels)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remove the bars."""
-        self._stop()
+        self._bars.stop()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Remove the bars."""
-        self._stop()
+        self._bars.stop()
 
-    def _show(self, reset: bool = False, **fields: Any) -> None:
-        if self._bars is None:
-            return
+    def _show_next_chunk(self) -> None:
+        self._done += 1
         note = f"chunk {min(self._done + 1, self._n_chunks)} of {self._n_chunks}"
-        if reset:
-            self._bars.reset(self._blocks, note=note, **fields)
-        else:
-            self._bars.update(self._blocks, note=note)
-
-    def _stop(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+        self._bars.update(self._blocks, note=note)

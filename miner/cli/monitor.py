@@ -14,8 +14,7 @@ from rich.progress import BarColumn, Progress, TimeElapsedColumn
 from miner.support.process import say
 from miner.support.run_files import REPORT, read_report
 
-_INTERVAL_S = 0.5
-_LINE_INTERVAL_S = 30.0  # between lines where there is no terminal
+_INTERVAL_S, _LINE_INTERVAL_S = 0.5, 30.0  # with a terminal, and between lines without one
 
 
 @dataclass
@@ -71,20 +70,18 @@ class SweepMonitor:
         self._thread.join()
 
     def _watch(self) -> None:
-        has_bar, total = get_console().is_terminal, self._jobs.total
+        has_bar, total, said = get_console().is_terminal, self._jobs.total, ""
         of = "" if total is None else f" of {total}"
         columns = ("{task.description}", BarColumn(), TimeElapsedColumn())
         with Progress(*columns, disable=not has_bar) as bar:
-            task = bar.add_task("", total=total)
-            said, said_at, is_last = "", time.monotonic(), False
+            task, is_last = bar.add_task("", total=total), False
             while not is_last:
-                is_last = self._stop.wait(_INTERVAL_S)
+                is_last = self._stop.wait(_INTERVAL_S if has_bar else _LINE_INTERVAL_S)
                 states = self._jobs.count()
                 text = f"{states['finished']}{of} jobs done, {states['running']} running"
                 if states["failed"]:
                     text += f", {states['failed']} failed"
                 bar.update(task, description=text, completed=states["finished"] + states["failed"])
-                is_due = is_last or time.monotonic() - said_at > _LINE_INTERVAL_S
-                if not has_bar and text != said and is_due:
+                if not has_bar and text != said:
                     say(text)
-                    said, said_at = text, time.monotonic()
+                    said = text

@@ -20,15 +20,11 @@ _Runs = Mapping[str, Sequence[Result]]  # by their values of the factor
 
 @dataclass(frozen=True)
 class Difference:
-    """`value` minus `baseline` of a factor, in units of a metric.
-
-    `setting` holds the other factors' values, or is empty where all of them were averaged over.
-    """
+    """`value` minus `baseline` of a factor, over all settings of the others."""
 
     baseline: str
     value: str
     metric: str
-    setting: Mapping[str, str]
     estimate: Estimate
 
     def __str__(self) -> str:
@@ -37,38 +33,18 @@ class Difference:
 
 
 def paired_differences(comparison: Comparison, factor: str, metric: str) -> list[Difference]:
-    """The pairs of values: first over all settings, then in each setting of the other factors.
-
-    Equal runs are averaged first; then as by `estimate`.
-    """
+    """The pairs of a factor's values. Equal runs are averaged first; then as by `estimate`."""
     values = comparison.factors[factor]
-    found: dict[tuple[str, str], dict[tuple[str, ...], list[Sample]]]
-    found = {pair: defaultdict(list) for pair in compared(values, values)}
-    for (image, seed, setting, _), runs in _groups(comparison, factor).items():
+    found: dict[tuple[str, str], list[Sample]] = {pair: [] for pair in compared(values, values)}
+    for (image, seed, *_), runs in _groups(comparison, factor).items():
         numbers = {
             value: [run.numbers[metric] for run in equal if metric in run.numbers]
             for value, equal in runs.items()
         }
         means = {value: fmean(known) for value, known in numbers.items() if known}
         for baseline, value in compared(values, means):
-            amount = means[value] - means[baseline]
-            found[baseline, value][setting].append((image, seed, amount))
-    names = [name for name in comparison.factors if name != factor]
-    differences = []
-    for (baseline, value), by_setting in found.items():
-        everywhere = [sample for samples in by_setting.values() for sample in samples]
-        if everywhere:
-            differences.append(Difference(baseline, value, metric, {}, estimate(everywhere)))
-        if len(by_setting) > 1:
-            for chosen, samples in by_setting.items():
-                fixed = dict(zip(names, chosen, strict=True))
-                differences.append(Difference(baseline, value, metric, fixed, estimate(samples)))
-    return differences
-
-
-def overall(differences: Sequence[Difference]) -> list[Difference]:
-    """Those over all settings, without those in each one."""
-    return [each for each in differences if not each.setting]
+            found[baseline, value].append((image, seed, means[value] - means[baseline]))
+    return [Difference(*pair, metric, estimate(each)) for pair, each in found.items() if each]
 
 
 def compared(values: Sequence[str], known: Collection[str]) -> list[tuple[str, str]]:

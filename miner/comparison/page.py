@@ -7,7 +7,6 @@ from io import StringIO
 from pathlib import Path
 
 from miner.comparison.comparison import MAIN, Comparison, title
-from miner.comparison.differences import paired_differences
 from miner.comparison.runs import Result
 from miner.comparison.text import counts, markdown, number_text, table
 from miner.support.files import atomic_write
@@ -43,18 +42,11 @@ def page(comparison: Comparison) -> str:
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     environment.filters.update(number=number_text, title=title)
     tables = Path(options.dt_bundle)  # DataTables and its extensions, packed for offline use
-    in_settings = [
-        f"{', '.join(f'{name}={value}' for name, value in each.setting.items())}: {each}"
-        for factor in comparison.factors
-        for each in paired_differences(comparison, factor, "psnr_db")
-        if each.setting
-    ]
     return environment.get_template("page.html.j2").render(
         counts=counts(comparison),
         comparison=comparison,
         main=[metric for metric in MAIN if metric in comparison.metrics],
         differences=plot_differences(comparison),
-        in_settings=in_settings,
         quality=plot_quality(comparison),
         curves=plot_curves(comparison),
         pictures=[(run, _thumbnails(run)) for run in comparison.results],

@@ -14,7 +14,7 @@ from plotly.io import to_html
 from plotly.subplots import make_subplots
 
 from miner.comparison.comparison import COSTS, MAIN, Comparison, title
-from miner.comparison.differences import overall, paired_differences
+from miner.comparison.differences import paired_differences
 from miner.comparison.runs import CURVE, Result, is_number
 from miner.comparison.statistics import pareto_front
 from miner.comparison.text import means
@@ -38,7 +38,7 @@ def plot_differences(comparison: Comparison) -> str:
     colours = _colours(comparison.factors)
     for metric in sorted(comparison.metrics, key=lambda metric: metric not in MAIN):
         for factor in comparison.factors if metric not in _NO_OUTCOMES else ():
-            found = overall(paired_differences(comparison, factor, metric))[:_MOST_DIFFERENCES]
+            found = paired_differences(comparison, factor, metric)[:_MOST_DIFFERENCES]
             if found:
                 figure.add_scatter(
                     x=[each.estimate.mean for each in found],

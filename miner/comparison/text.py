@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from miner.comparison.comparison import COSTS, QUALITIES, Comparison, label, title
-from miner.comparison.differences import overall, paired_differences
+from miner.comparison.differences import paired_differences
 from miner.comparison.runs import Result
 from miner.comparison.statistics import estimate, pareto_front
 
@@ -12,7 +12,6 @@ Cell = str | float | None
 
 _MOST_LINES = 6  # of a factor in the summary
 _NOTHING = "no two finished runs differ in it alone"
-_MAX_FAILURES, _MAX_SETTINGS = 20, 100  # in comparison.md; the TSV file and the page have all
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
@@ -49,7 +48,7 @@ def summary_lines(comparison: Comparison) -> list[str]:
     """The counts, then each factor's differences in PSNR."""
     lines = [counts(comparison)]
     for factor in comparison.factors:
-        found = overall(paired_differences(comparison, factor, "psnr_db"))
+        found = paired_differences(comparison, factor, "psnr_db")
         shown = [str(each) for each in found[:_MOST_LINES]] or [_NOTHING]
         lines += [f"{factor}: {line}" for line in shown]
         if len(found) > _MOST_LINES:
@@ -67,8 +66,7 @@ def markdown(comparison: Comparison) -> str:
         if result.status != "finished"
     ]
     if failed:
-        lines += ["", "## Without a result", "", *failed[:_MAX_FAILURES]]
-        lines += [f"- {len(failed) - _MAX_FAILURES} more"] * (len(failed) > _MAX_FAILURES)
+        lines += ["", "## Without a result", "", *failed]
     return "\n".join([*lines, *_settings(comparison), *_differences(comparison), ""])
 
 
@@ -92,14 +90,12 @@ def _settings(comparison: Comparison) -> Iterator[str]:
     ]
     costs, psnr = ([averages[values][name] for values in whole] for name in (COSTS[0], "psnr_db"))
     front = [whole[i] for i in pareto_front(costs, psnr)]
-    for values, runs in list(groups.items())[:_MAX_SETTINGS]:
+    for values, runs in groups.items():
         numbers = [number_text(averages[values].get(metric)) for metric in metrics]
         if n_images[values] < n_all:
             numbers = [f"({number})" for number in numbers]
         counted = [str(n_images[values]), str(len(runs))]
         yield _row([*values, *counted, *numbers, "*" if values in front else ""])
-    if len(groups) > _MAX_SETTINGS:
-        yield from ("", f"{len(groups) - _MAX_SETTINGS} more settings are in comparison.tsv.")
 
 
 def means(runs: Sequence[Result], metrics: Sequence[str]) -> dict[str, float]:
@@ -122,7 +118,7 @@ def _differences(comparison: Comparison) -> Iterator[str]:
         lines = [
             f"{label(metric)[0]}: {each}"
             for metric in ("psnr_db", *COSTS)
-            for each in overall(paired_differences(comparison, factor, metric))
+            for each in paired_differences(comparison, factor, metric)
         ]
         yield from (f"- {_plain(line)}" for line in lines or [_NOTHING])
 

@@ -1,6 +1,7 @@
 """What a run's loggers get beyond the metrics of its levels: pictures, the report, the sweep."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -34,20 +35,16 @@ def log_results(
 
     A logger of another package takes pictures if it has Lightning's `log_image(key, images)`.
     """
-    pictures = draw() if any(map(_takes_pictures, loggers)) else {}
+    draw = cache(draw)
     for logger in loggers:
         if isinstance(logger, ResultLogger):
-            logger.log_results(report, pictures)
+            logger.log_results(report, draw())
             continue
         numbers = {name: value for name, value in report.items() if isinstance(value, int | float)}
         logger.log_metrics({f"report/{name}": value for name, value in numbers.items()})
-        log_image = getattr(logger, "log_image", None)
-        for name, picture in pictures.items():
-            if isinstance(logger, TensorBoardLogger):
+        if isinstance(logger, TensorBoardLogger):
+            for name, picture in draw().items():
                 logger.experiment.add_image(name, picture, dataformats="HWC")
-            elif log_image is not None:
-                log_image(name, [picture])
-
-
-def _takes_pictures(logger: Logger) -> bool:
-    return isinstance(logger, ResultLogger | TensorBoardLogger) or hasattr(logger, "log_image")
+        elif hasattr(logger, "log_image"):
+            for name, picture in draw().items():
+                logger.log_image(name, [picture])

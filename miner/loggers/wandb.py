@@ -154,20 +154,12 @@ def log_comparison(
     named = {"project": project, "group": group, "name": "comparison", "job_type": "summary"}
     run = start_run(folder, offline, init_timeout_s, **named)
     page = folder / "comparison.html"
+    # W&B's tables demand columns of one type
+    data = [[float(cell) if isinstance(cell, int) else cell for cell in row] for row in rows]
     try:
-        run.log({"comparison": wandb.Table(columns=list(columns), data=_of_one_type(rows))})
+        run.log({"comparison": wandb.Table(columns=list(columns), data=data)})
         if page.exists() and page.stat().st_size <= max_page_bytes:
             run.log({"comparison_page": wandb.Html(str(page), inject=False)})
         run.summary.update(dict(counts))
     finally:
         run.finish()
-
-
-def _of_one_type(rows: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
-    """Rows whose columns hold numbers or else texts, as W&B's tables demand."""
-    columns = []
-    for column in zip(*rows, strict=True):
-        is_numeric = all(cell is None or isinstance(cell, int | float) for cell in column)
-        kind = float if is_numeric else str
-        columns.append([None if cell is None else kind(cell) for cell in column])
-    return [list(row) for row in zip(*columns, strict=True)]

@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.differences import overall, paired_differences
+from miner.comparison.differences import paired_differences
 from miner.comparison.page import THUMBNAILS, write_comparison
 from miner.comparison.runs import read_results
 from miner.comparison.statistics import pareto_front
@@ -150,7 +150,7 @@ def test_differences_are_those_of_the_chosen_metric(page: Chrome, sweep: Path) -
         traces = drawn(page, "differences")
         assert [trace["name"] for trace in traces] == ["pyramid", "model.width"]
         for trace in traces:
-            found = overall(paired_differences(comparison, trace["name"], metric))
+            found = paired_differences(comparison, trace["name"], metric)
             assert trace["y"] == [f"{trace['name']}: {each}" for each in found]
             assert trace["x"] == [each.estimate.mean for each in found]
             widths = [each.estimate.half_width for each in found]
