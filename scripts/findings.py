@@ -24,9 +24,14 @@ from rows import ROOT, read_rows
 from tables import markdown
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.differences import Difference, paired_differences
+from miner.comparison.differences import (
+    Difference,
+    Estimate,
+    describe,
+    estimate,
+    paired_differences,
+)
 from miner.comparison.runs import Result
-from miner.comparison.statistics import Estimate, describe, estimate
 
 ALL_NUMBERS = (*NUMBERS, *(f"psnr_db_after_{steps}" for steps in EARLY_STEPS))
 ORIGIN = ("date", "commit", "hardware", "command")

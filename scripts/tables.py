@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from rows import ROOT, read_rows
 
 from miner.comparison.comparison import title
-from miner.comparison.statistics import pareto_front
+from miner.comparison.differences import pareto_front
 
 Row = dict[str, str]
 

@@ -1,12 +1,14 @@
-"""Hooks of levels and chunks, beside Lightning's."""
+"""Hooks of levels and chunks beside Lightning's, and the callback that stores each chunk."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
 
 import pytorch_lightning as pl
 
 from miner.engine.module import LevelResult, MinerModule
 from miner.fitting.level_fit import LevelFit
-from miner.representation import Shard
+from miner.representation import REPRESENTATION_FOLDER, Shard
 
 
 class Callback(pl.Callback):
@@ -29,3 +31,18 @@ class Callback(pl.Callback):
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """A level is fitted, stored and rendered."""
+
+
+class RepresentationCheckpoint(Callback):
+    """Stores each chunk in `representation/` below `dirpath` as soon as it is fitted.
+
+    Without it shards stay in memory, so that a run cannot be resumed; images that are larger than
+    memory, and several ranks, need it.
+    """
+
+    def __init__(self, dirpath: str | Path) -> None:
+        self.folder = Path(dirpath) / REPRESENTATION_FOLDER
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give the module the folder."""
+        cast(MinerModule, pl_module).folder = self.folder

@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from miner.comparison.comparison import COSTS, QUALITIES, Comparison, label, title
-from miner.comparison.differences import paired_differences
+from miner.comparison.differences import estimate, paired_differences, pareto_front
 from miner.comparison.runs import Result
-from miner.comparison.statistics import estimate, pareto_front
 
 Cell = str | float | None
 

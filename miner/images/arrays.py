@@ -1,7 +1,6 @@
 """Images in NumPy, Zarr and OpenEXR files."""
 
 import math
-from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -19,11 +18,6 @@ from miner.support.errors import ImageError
 NPY_MAGIC, EXR_MAGIC = b"\x93NUMPY", b"\x76\x2f\x31\x01"
 _MAX_PLANES = 4  # so many along the first axis are channels, if the last axis is longer
 _MAX_CHUNK_BYTES = 2**28  # a chunk is decoded whole
-_CODECS = {
-    *("adler32", "blosc", "bz2", "crc32", "crc32c", "fletcher32", "gzip", "jenkins_lookup3"),
-    *("lz4", "lzma", "zlib", "zstd", "bytes", "endian", "transpose", "sharding_indexed"),
-    *("delta", "shuffle", "bitround", "fixedscaleoffset", "quantize", "packbits", "astype"),
-}
 _DEEP, _MULTIPART = 0x800, 0x1000  # flags of the version field of OpenEXR
 _BAND_ROWS, _BAND_VALUES = 256, 2**24  # no compression of OpenEXR joins more rows
 _ORDER = "RGBYAXZUVW"  # as in RGBA, YA, XYZ
@@ -97,10 +91,9 @@ def open_zarr(folder: Path) -> OpenedFile:
         arrays = [entry for entry in sorted(folder.iterdir()) if is_zarr(entry)]
         example = f", such as {str(arrays[0])!r}" if arrays else ""
         raise ImageError(f"is a group of Zarr arrays: name one of them{example}")
-    unknown = ", ".join(map(repr, unknown_codecs(array.metadata.to_dict())))
-    if unknown:
-        remedy = "only codecs that move and compress bytes are read; write it again with those"
-        raise ImageError(f"is encoded by {unknown}: {remedy}")
+    metadata = array.metadata.to_dict()
+    if "pickle" in str([metadata.get(key) for key in ("compressor", "filters", "codecs")]):
+        raise ImageError("is encoded by pickle, which may run any program: write plain numbers")
     chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
     if chunk_bytes > _MAX_CHUNK_BYTES:
         limit = f"at most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
@@ -115,20 +108,6 @@ def open_zarr(folder: Path) -> OpenedFile:
         return read
 
     return replace(opened, load=load)
-
-
-def unknown_codecs(metadata: Mapping[str, Any]) -> list[str]:
-    """Names of the codecs in an array's metadata, version 2 or 3, that are not read."""
-    return sorted({name.removeprefix("numcodecs.") for name in _codecs(metadata)} - _CODECS)
-
-
-def _codecs(metadata: Mapping[str, Any]) -> Iterator[str]:
-    if metadata.get("compressor"):
-        yield str(metadata["compressor"]["id"])
-    for key in ("filters", "codecs", "index_codecs"):
-        for codec in metadata.get(key) or ():
-            yield str(codec["id"] if key == "filters" else codec["name"])
-            yield from _codecs(codec.get("configuration") or {})
 
 
 def open_exr(file: Path) -> OpenedFile:

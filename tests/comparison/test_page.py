@@ -17,10 +17,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.differences import paired_differences
+from miner.comparison.differences import paired_differences, pareto_front
 from miner.comparison.page import THUMBNAILS, write_comparison
 from miner.comparison.runs import read_results
-from miner.comparison.statistics import pareto_front
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
