@@ -111,7 +111,7 @@ def test_chunks_are_never_unpickled(tmp_path: Path, key: str) -> None:
     settings = json.loads((tmp_path / "a.zarr/.zarray").read_text())
     settings[key] = {"id": "pickle"} if key == "compressor" else [{"id": "pickle"}]
     (tmp_path / "a.zarr/.zarray").write_text(json.dumps(settings))
-    assert re.search("pickle.*write plain numbers", complaint(path))
+    assert re.search("pickle.*(write plain numbers|export it again)", complaint(path))
 
 
 @pytest.mark.parametrize("kept", [0, 20, 100])
