@@ -3,7 +3,6 @@
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +10,9 @@ from torch import Tensor
 from miner.fitting.backend import FLOAT_BYTES, LOG, Backend, EagerBackend
 from miner.fitting.readout import Readout
 from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings
-from miner.kernels.cpu import trainer as cpu
 from miner.kernels.cpu.compiler import CompilerError
-from miner.kernels.ops import NetworkNumbers, UnsupportedError, check_formulas
+from miner.kernels.cpu.trainer import CompiledTrainer
+from miner.kernels.ops import NetworkNumbers, RowTrainer, UnsupportedError, check_formulas
 from miner.models.network import BlockNetwork, Parameters
 
 
@@ -48,34 +47,34 @@ class CompiledBackend(Backend):
 
     def trainer(self, problem: BlockProblem) -> BlockTrainer:
         """One block after another on each thread, or a program for each block on a GPU."""
-        trainer: BlockTrainer = self.kernels().trainer_of(problem)
-        return trainer
+        return self.kernels()(problem)
 
     def outputs(self, network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
         """Computed as the steps are."""
-        outputs: Tensor = self.kernels().block_outputs(network, parameters, encoded)
-        return outputs
+        return self.kernels().outputs(network, parameters, encoded)
 
     def max_blocks(
         self, network: BlockNetwork, n_pixels: int, max_memory_gib: float, device: torch.device
     ) -> int:
         """Bounded by targets, parameters and optimiser states; a block at a time has layers."""
         kernels = self.kernels()
-        rows = kernels.N_ROWS * kernels.layout_of(network).length
+        rows = kernels.n_rows * kernels.layout_of(network).length
         numbers = 2 * network.n_channels * n_pixels + rows
         return max(1, int(max_memory_gib * 2**30 / (FLOAT_BYTES * numbers)))
 
-    def kernels(self) -> Any:
-        """The module that trains and renders blocks."""
-        return cpu
+    def kernels(self) -> type[RowTrainer]:
+        """The class that trains and renders blocks."""
+        return CompiledTrainer
 
 
 @dataclass(frozen=True)
 class TritonBackend(CompiledBackend):
     """The same on a CUDA device, where other widths are compiled when they first run."""
 
-    def kernels(self) -> Any:
+    def kernels(self) -> type[RowTrainer]:
         """Imported late, because not every machine has Triton."""
         if importlib.util.find_spec("triton") is None:
             raise UnsupportedError("the package triton is missing: pip install triton")
-        return importlib.import_module("miner.kernels.triton.trainer")
+        from miner.kernels.triton.trainer import TritonTrainer
+
+        return TritonTrainer

@@ -1,6 +1,7 @@
 """Compiled steps against plain ones: the truth is float64, the bar what float32 costs PyTorch."""
 
 import platform
+from ctypes import CDLL
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.steps import BlockProblem
 from miner.kernels.backend import CompiledBackend
 from miner.kernels.cpu.compiler import FLAGS, build, describe_processor
-from miner.kernels.cpu.trainer import SOURCE, CompiledTrainer, Library
+from miner.kernels.cpu.trainer import SOURCE, CompiledTrainer, load
 from miner.models.activations import Finer, ReLU, Sine
 from miner.models.encodings import NoEncoding
 from miner.models.network import BlockNetwork, Parameters, select
@@ -190,16 +191,16 @@ def test_blocks_that_stay_move_as_before(readout: str) -> None:
 
 
 @pytest.fixture(params=["haswell", "nehalem"], scope="module")
-def narrow(request: pytest.FixtureRequest) -> Library:
+def narrow(request: pytest.FixtureRequest) -> CDLL:
     """The steps compiled for vectors of 256 and of 128 bits."""
     if platform.machine() != "x86_64" or "avx2" not in describe_processor():
         pytest.skip("needs an x86-64 processor with AVX2")
     others = [flag for flag in FLAGS if not flag.startswith("-march")]
-    return Library(build(SOURCE, flags=[*others, f"-march={request.param}"]))
+    return load(build(SOURCE, flags=[*others, f"-march={request.param}"]))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_narrower_vectors_take_the_same_step(kind: Kind, narrow: Library) -> None:
+def test_narrower_vectors_take_the_same_step(kind: Kind, narrow: CDLL) -> None:
     problem = problem_of(kind, n_pixels=150)
     check_steps(problem, CompiledTrainer(problem.single(), narrow), 1, floor=1e-6)
 

@@ -21,7 +21,7 @@ from miner.fitting.criteria import AbsoluteMSEPruning, LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout
 from miner.kernels.backend import TritonBackend
 from miner.kernels.ops import UnsupportedError
-from miner.kernels.triton.trainer import TritonTrainer, check_supported
+from miner.kernels.triton.trainer import TritonTrainer
 from miner.models.activations import Finer, Sine, Siren
 from miner.models.encodings import CosineEncoding
 from miner.models.network import select
@@ -176,7 +176,7 @@ class TooLarge(TritonTrainer):
 def test_programs_that_do_not_fit_the_device_are_refused() -> None:
     network, readout, steps, *_ = small(SIREN)
     with pytest.raises(UnsupportedError, match=r"model\.width=6: .*shared memory"):
-        check_supported(network, readout, steps, DEVICE, TooLarge)
+        TooLarge.check_supported(network, readout, steps, DEVICE)
 
 
 @pytest.mark.parametrize("n_drawn", [None, 9])

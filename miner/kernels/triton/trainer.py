@@ -122,11 +122,13 @@ def _padded(side: int) -> int:
 class TritonTrainer(RowTrainer):
     """Blocks in training, each by a program of its own."""
 
+    n_rows = 7  # start, parameters, two moments, gradients, the best state, the result
+    layout_of = Layout
     layout: Layout
 
     def __init__(self, problem: BlockProblem) -> None:
         """Start from the parameters of a problem."""
-        super().__init__(problem, Layout(problem.network))
+        super().__init__(problem)
         targets = problem.targets
         self._tile = self.layout.tile(self.n_pixels)
         order = pixel_order(self.n_pixels, self._tile, targets.device)
@@ -136,7 +138,7 @@ class TritonTrainer(RowTrainer):
         self._means = targets.double().mean(-1).to(targets.dtype)
         self._grads = torch.zeros_like(self.trained)
 
-    def _run(self, n_steps: int, moves: bool) -> None:
+    def _launch(self, n_steps: int, moves: bool) -> None:
         order, counts = (self._drawn if moves else None) or (self.training, self.training)
         draws, numbers = order is not self.training, self.numbers
         program = self.layout.program(
@@ -158,39 +160,31 @@ class TritonTrainer(RowTrainer):
                 S=program, **self.layout.options,
             )  # fmt: skip
 
+    @staticmethod
+    def outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
+        """As `BlockNetwork.outputs`, by the functions of the steps."""
+        numbers, layout = NetworkNumbers.of(network, LearnedReadout()), Layout(network)
+        rows, points = layout.rows(parameters), encoded.T.contiguous()
+        outputs = rows.new_empty(len(rows), numbers.channels, len(points))
+        with _LAUNCHING, torch.cuda.device_of(rows):
+            render_blocks[(len(rows),)](
+                points, rows, outputs, n_pixels=len(points),
+                n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
+                omega=numbers.omega, S=layout.program(numbers, layout.tile(len(points))),
+                **layout.options,
+            )  # fmt: skip
+        return outputs
 
-trainer_of, layout_of = TritonTrainer, Layout
-N_ROWS = 7  # of a block: start, parameters, two moments, gradients, the best state, the result
-
-
-def block_outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-    """Values `(B, C, P)` at encoded coordinates `(E, P)`, as `BlockNetwork.outputs` gives them."""
-    numbers, layout = NetworkNumbers.of(network, LearnedReadout()), Layout(network)
-    rows, points = layout.rows(parameters), encoded.T.contiguous()
-    outputs = rows.new_empty(len(rows), numbers.channels, len(points))
-    with _LAUNCHING, torch.cuda.device_of(rows):
-        render_blocks[(len(rows),)](
-            points, rows, outputs, n_pixels=len(points),
-            n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
-            omega=numbers.omega, S=layout.program(numbers, layout.tile(len(points))),
-            **layout.options,
-        )  # fmt: skip
-    return outputs
-
-
-def check_supported(
-    network: BlockNetwork,
-    readout: Readout,
-    settings: StepSettings,
-    device: torch.device,
-    trainer: type[TritonTrainer] = TritonTrainer,
-) -> None:
-    """Compile; an `UnsupportedError` names a resource that the device lacks."""
-    mlp, shapes = network.mlp, network.shapes()
-    start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes.items()}
-    encoded = torch.zeros(mlp.encoding.n_outputs(mlp.n_axes), 64, device=device)
-    targets = torch.zeros(1, network.n_channels, 64, device=device)
-    try:
-        trainer(BlockProblem(network, readout, settings, encoded, targets, start)).advance(0)
-    except OutOfResources as error:
-        raise UnsupportedError(f"model.width={mlp.width}: {error}") from error
+    @classmethod
+    def check_supported(
+        cls, network: BlockNetwork, readout: Readout, settings: StepSettings, device: torch.device
+    ) -> None:
+        """Compile, and load what the device may lack the resources for."""
+        mlp, shapes = network.mlp, network.shapes()
+        start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes.items()}
+        encoded = torch.zeros(mlp.encoding.n_outputs(mlp.n_axes), 64, device=device)
+        targets = torch.zeros(1, network.n_channels, 64, device=device)
+        try:
+            cls(BlockProblem(network, readout, settings, encoded, targets, start)).advance(0)
+        except OutOfResources as error:
+            raise UnsupportedError(f"model.width={mlp.width}: {error}") from error
