@@ -13,7 +13,7 @@ from miner.images.pixel_format import PixelFormat
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.pyramids.resample import ExpandedSignal, reduce, zero_signal
 from miner.representation import Shard, Spec
-from miner.representation.representation import ShardIndex
+from miner.representation.representation import ShardIndex, render_level
 from miner.signals.regions import Region, tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch
 from miner.signals.store import SignalStore
@@ -73,28 +73,26 @@ class PyramidFit:
             coarser = self._new_signal(f"signal_{level}", level)
             self._reduce(self.signals[-1], coarser)
             self.signals.append(coarser)
-        self._coarser: tuple[Signal, Sequence[Shard]] | None = None  # reconstruction and shards
+        self._coarser: tuple[Signal, ShardIndex] | None = None  # reconstruction and shards
         self.settings = settings
 
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
         spec, device = self.spec, self.device
-        sides = spec.level_sides[level]
-        shards: Sequence[Shard] = ()
+        sides, parents = spec.level_sides[level], ShardIndex(spec.grid(level), ())
         prediction = zero_signal(spec.n_channels, sides, device)
         if self._coarser is not None:
             reconstruction, shards = self._coarser
             prediction = ExpandedSignal(reconstruction, sides)
-        if not self.settings.weights.inherits:
-            shards = ()
-        parents = ShardIndex(spec.grid(min(level + 1, spec.n_levels - 1)), shards)
+            if self.settings.weights.inherits:
+                parents = shards
         compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
         context = LevelContext(spec, self.settings, level, compute, parents)
         return LevelFit(context, self.signals[level], prediction, self._tile_side, self._ranks)
 
     def start_rendering(self, fit: LevelFit, shards: Sequence[Shard]) -> None:
         """Render a level from what is stored: `render` gets each of the `level_tiles`."""
-        self._fit, self._shards, self._render = fit, shards, fit.renderer(shards)
+        self._fit, self._shards = fit, ShardIndex(fit.grid, shards)
         self._errors: list[Tensor] = []
         level = fit.level
         self._kept = self._new_signal(f"reconstruction_{level}", level) if level > 0 else None
@@ -106,7 +104,8 @@ class PyramidFit:
 
     def render(self, region: Region, signal: Tensor) -> None:
         """Render a tile, keep it for the prediction of the next level, and measure its error."""
-        rendered = self._render(region)
+        fit, outputs = self._fit, self.settings.backend.outputs
+        rendered = render_level(self.spec, fit.level, self._shards, fit.prediction, region, outputs)
         if self._kept is not None:
             self._kept.write(region, rendered)
         self._errors.append(squared_error(signal, rendered.clamp_(0, 1)))

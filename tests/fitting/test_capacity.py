@@ -48,17 +48,18 @@ def cost(width: int) -> int:
     return width * width + 20 * width + 5
 
 
+def no_probe(n_steps: int) -> Tensor:
+    raise AssertionError("no probe fit is needed")
+
+
 def request(
     width: int = 20, n_steps: int = 50, max_mse: float = 1e-4, n_pixels: int = PATCH
 ) -> WidthRequest:
-    return WidthRequest(width, n_steps, torch.tensor(n_pixels), n_pixels, max_mse, cost)
+    pixels = torch.tensor(n_pixels)
+    return WidthRequest(width, n_steps, pixels, n_pixels, max_mse, cost, no_probe)
 
 
 REQUEST = request()
-
-
-def no_probe(n_steps: int) -> Tensor:
-    raise AssertionError("no probe fit is needed")
 
 
 def decibels_above(bound: float, by: float) -> float:
@@ -68,8 +69,9 @@ def decibels_above(bound: float, by: float) -> float:
 def assigned(
     capacity: Capacity, errors: Sequence[float], given: WidthRequest = REQUEST
 ) -> list[int]:
-    whole = replace(given, n_pixels=given.n_pixels.expand(len(errors)))
-    return capacity.assign(whole, lambda n_steps: torch.tensor(errors)).tolist()
+    n_pixels = given.n_pixels.expand(len(errors))
+    whole = replace(given, n_pixels=n_pixels, probe=lambda n_steps: torch.tensor(errors))
+    return capacity.assign(whole).tolist()
 
 
 def widened(
@@ -84,7 +86,7 @@ def widened(
 @given(st.integers(0, 9), requests())
 def test_uniform_widths_are_the_levels_and_stay(n_blocks: int, given: WidthRequest) -> None:
     whole = replace(given, n_pixels=given.n_pixels.expand(n_blocks))
-    assert UniformCapacity().assign(whole, no_probe).tolist() == [given.width] * n_blocks
+    assert UniformCapacity().assign(whole).tolist() == [given.width] * n_blocks
     assert UniformCapacity().max_refits == 0
     assert widened(UniformCapacity(), [3, 4], [1.0, math.nan]) == [3, 4]
 
@@ -169,7 +171,7 @@ def test_the_probe_takes_its_own_number_of_steps(capacity: Capacity) -> None:
         requested.append(n_steps)
         return torch.tensor([1e-3])
 
-    capacity.assign(request(n_steps=1000), probe)
+    capacity.assign(replace(request(n_steps=1000), probe=probe))
     assert requested == [7]
 
 

@@ -9,7 +9,7 @@ from problems import fit
 from torch import Tensor
 from whole_fits import Round, Watched, block_errors, flat_and_busy, networks, widths_of
 
-from miner.fitting.capacity import Capacity, Probe, WidthRequest
+from miner.fitting.capacity import Capacity, WidthRequest
 from miner.fitting.initialization import ParentFrameWeights, SharedWeights, Weights
 from miner.fitting.steps import generator
 from miner.kernels.backend import CompiledBackend
@@ -25,7 +25,7 @@ PICTURE = flat_and_busy(46, 59)
 class TwoWidths(Capacity):
     """Every third block is wider than the others."""
 
-    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
+    def assign(self, request: WidthRequest) -> Tensor:
         return request.width + 2 * (torch.arange(len(request.n_pixels)) % 3 == 0)
 
 

@@ -1,7 +1,6 @@
 """Where hidden layers start: a draw, or the parent, in its own box or in the parent's."""
 
 import itertools
-from functools import partial
 
 import pytest
 import torch
@@ -24,8 +23,6 @@ from miner.models.network import BlockMLP
 from miner.pyramids.pyramid import GaussianPyramid
 from miner.signals.grid import coordinates
 
-STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are
-DRAWN = {"hidden.0.weight": torch.ones(1, 2), "hidden.0.a": torch.tensor(0.3)}
 NONE_EXISTS = torch.tensor([False, False])
 
 
@@ -44,34 +41,30 @@ def two_parents(exists: Tensor, generation: int = 0) -> Parents:
         (ParentFrameWeights(), NONE_EXISTS),
     ],
 )
-def test_fresh_blocks_and_those_without_parents_start_from_the_draw(
+def test_fresh_blocks_and_those_without_parents_inherit_nothing(
     weights: Weights, exists: Tensor
 ) -> None:
-    start = weights.start(DRAWN, two_parents(exists))
-    assert start.hidden["hidden.0.weight"].tolist() == [[[1.0, 1.0]], [[1.0, 1.0]]]
-    assert start.hidden["hidden.0.a"].tolist() == pytest.approx([0.3, 0.3])
-    assert start.is_fresh.all()
-    assert not start.frames.any()
+    found = weights.inherited(two_parents(exists))
+    assert not found.exists.any()
+    assert not found.frames.any()
 
 
-def test_gain_scales_weights_but_neither_the_frequency_nor_the_draw() -> None:
-    start = SharedWeights(gain=0.5).start(DRAWN, two_parents(torch.tensor([True, False]), 1))
-    assert start.hidden["hidden.0.weight"].tolist() == [[[3.5, 3.5]], [[1.0, 1.0]]]
-    assert start.hidden["hidden.0.a"].tolist() == pytest.approx([5.0, 0.3])
-    assert start.is_fresh.tolist() == [False, True]
-    assert not start.frames.any()  # each has its own box
+def test_gain_scales_weights_but_not_the_frequency() -> None:
+    found = SharedWeights(gain=0.5).inherited(two_parents(torch.tensor([True, False]), 1))
+    assert found.hidden["hidden.0.weight"].tolist() == 2 * [[[3.5, 3.5]]]
+    assert found.hidden["hidden.0.a"].tolist() == [5.0, 5.0]
+    assert found.exists.tolist() == [True, False]
+    assert not found.frames.any()  # each has its own box
 
 
-def test_a_child_sees_its_part_of_the_box_of_its_parent() -> None:
-    start = ParentFrameWeights().start(DRAWN, two_parents(~NONE_EXISTS))
-    assert start.frames.tolist() == [[1, 0, 1], [1, 1, 1]]
-
-
-@pytest.mark.parametrize(("generation", "is_fresh"), [(0, False), (1, False), (2, True), (3, True)])
-def test_generations_are_limited(generation: int, is_fresh: bool) -> None:
-    start = ParentFrameWeights(2).start(DRAWN, two_parents(~NONE_EXISTS, generation))
-    assert start.is_fresh.tolist() == [is_fresh, is_fresh]
-    assert bool(start.frames.any()) is not is_fresh
+@pytest.mark.parametrize(("generation", "exists"), [(0, True), (1, True), (2, False), (3, False)])
+def test_a_child_sees_its_part_of_its_parents_box_for_some_generations(
+    generation: int, exists: bool
+) -> None:
+    found = ParentFrameWeights(2).inherited(two_parents(~NONE_EXISTS, generation))
+    assert found.exists.tolist() == [exists, exists]
+    halves = [[generation + 1, 0, 1], [generation + 1, 1, 1]]
+    assert found.frames.tolist() == (halves if exists else [[0, 0, 0], [0, 0, 0]])
 
 
 @pytest.mark.parametrize("n_axes", [2, 3])
@@ -82,13 +75,12 @@ def test_a_child_keeps_the_features_of_its_parent(n_axes: int) -> None:
     fine = coordinates(2 * size, (2 * size,) * n_axes)
     parent = mlp.features(hidden, mlp.encoding(fine)).unflatten(2, (2 * size,) * n_axes)
     for parity in itertools.product((0, 1), repeat=n_axes):
-        parents = Parents(
-            torch.tensor([True]), hidden, torch.zeros(1, 1 + n_axes).long(), torch.tensor([parity])
-        )
-        start = ParentFrameWeights().start({n: t[0] for n, t in hidden.items()}, parents)
-        points = coordinates(size, (size,) * n_axes, start.frames[0].tolist())
+        frames = torch.zeros(1, 1 + n_axes).long()
+        parents = Parents(torch.tensor([True]), hidden, frames, torch.tensor([parity]))
+        child = ParentFrameWeights().inherited(parents)
+        points = coordinates(size, (size,) * n_axes, child.frames[0].tolist())
         box = (slice(None), slice(None), *(slice(p * size, (p + 1) * size) for p in parity))
-        found = mlp.features(start.hidden, mlp.encoding(points))
+        found = mlp.features(child.hidden, mlp.encoding(points))
         torch.testing.assert_close(found, parent[box].flatten(2))
 
 

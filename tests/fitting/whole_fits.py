@@ -9,7 +9,7 @@ from block_problems import noise
 from torch import Tensor
 
 from miner.fitting.backend import Backend
-from miner.fitting.capacity import Capacity, Probe, TargetErrorCapacity, WidthRequest
+from miner.fitting.capacity import Capacity, TargetErrorCapacity, WidthRequest
 from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.models.network import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
@@ -85,7 +85,7 @@ class Doubled(Capacity):
 
     max_refits: int = 1
 
-    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
+    def assign(self, request: WidthRequest) -> Tensor:
         return torch.full_like(request.n_pixels, request.width)
 
     def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
