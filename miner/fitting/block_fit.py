@@ -96,12 +96,10 @@ def raise_if_most_diverged(diverged_again: Sequence[Tensor], optimizer: Optimize
     if 2 * n_diverged <= len(masks):
         return
     rate = float(optimizer([nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"])
-    advice = "lower it: 0.001 to 0.05 suit most fits"
-    if rate <= 0.05:
-        advice = "lower it, or mind the constants of activation and encoding"
     raise DivergenceError(
         f"optimizer.lr={rate:g}: {n_diverged} of {len(masks)} blocks diverged, and again at "
-        f"{RATE_OF_REFIT * rate:g}; {advice}"
+        f"{RATE_OF_REFIT * rate:g}; lower it: 0.001 to 0.05 suit most fits, or mind the constants "
+        "of activation and encoding"
     )
 
 

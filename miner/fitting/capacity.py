@@ -1,17 +1,13 @@
 """How wide a block's network is: one width for all blocks of a level, or one for each."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from miner.support.ranges import Count, Positive, rule, whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from miner.support.tensors import Tensor
 
 Width = Annotated[int, whole(1, 1024)]
 _TOLERANCE_DB = 0.3  # what rounding for storage may cost without another fit

@@ -1,17 +1,11 @@
 """Where the hidden layers of blocks start: random draws, or their parents."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 from miner.support.ranges import Positive, whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from miner.models.network import Parameters
+from miner.support.tensors import Parameters, Tensor
 
 
 class Parents(NamedTuple):

@@ -1,16 +1,12 @@
 """Fixed encodings of coordinates in [-1, 1], shared by all blocks and computed once."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from miner.support.ranges import Positive, whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from miner.support.tensors import Tensor
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from torch import Tensor
 from miner.models.activations import Activation
 from miner.models.encodings import Encoding
 from miner.models.heads import Head
-
-Parameters = dict[str, Tensor]
-"""Name to tensor `(B, ...)`; the trailing sides are those of one block's parameter."""
+from miner.support.tensors import Parameters as Parameters
 
 
 def select(parameters: Mapping[str, Tensor], index: Tensor) -> Parameters:

@@ -4,16 +4,12 @@
 zero at the coarsest; `merge(p, target(s, p)) = s`.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from miner.support.ranges import rule, whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from miner.support.tensors import Tensor
 
 NLevels = Annotated[
     Literal["auto"] | Annotated[int, whole(1, 32)], rule("be a whole number from 1 to 32, or auto")
