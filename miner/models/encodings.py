@@ -13,9 +13,11 @@ from miner.support.tensors import Tensor
 class Encoding(ABC):
     """Maps coordinates `(D, P)` to inputs `(E, P)` of the first layer."""
 
-    @abstractmethod
     def n_outputs(self, n_axes: int) -> int:
         """E for D axes."""
+        import torch
+
+        return len(self(torch.zeros(n_axes, 1)))
 
     @abstractmethod
     def __call__(self, coordinates: Tensor) -> Tensor:
@@ -25,10 +27,6 @@ class Encoding(ABC):
 @dataclass(frozen=True)
 class NoEncoding(Encoding):
     """The coordinates themselves."""
-
-    def n_outputs(self, n_axes: int) -> int:
-        """One for each axis."""
-        return n_axes
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Return the coordinates."""
@@ -41,10 +39,6 @@ class PositionalEncoding(Encoding):
 
     n_frequencies: Annotated[int, whole(1, 64)] = 4
     scale: Positive = math.pi / 2  # half a period over a patch; MINER_pl uses 1
-
-    def n_outputs(self, n_axes: int) -> int:
-        """A sine and a cosine for each axis and frequency."""
-        return 2 * n_axes * self.n_frequencies
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Encode to all sines, then all cosines."""
@@ -63,10 +57,6 @@ class CosineEncoding(Encoding):
     """
 
     n_frequencies: Annotated[int, whole(1, 64)] = 8
-
-    def n_outputs(self, n_axes: int) -> int:
-        """A cosine for each axis and frequency."""
-        return n_axes * self.n_frequencies
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Encode frequency by frequency."""

@@ -98,10 +98,9 @@ def cache_folder() -> Path:
 
 def describe_processor() -> str:
     """What distinguishes this processor from others: its name and its instructions."""
-    names = [platform.machine(), platform.processor()]
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return "\n".join([*names, platform.platform()])
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return "\n".join([platform.machine(), platform.processor(), platform.platform()])
     kinds = ("model", "flags", "Features", "CPU ")
-    return "\n".join([*names, *sorted({line for line in lines if line.startswith(kinds)})])
+    lines = {line for line in info.read_text().splitlines() if line.startswith(kinds)}
+    return "\n".join([platform.machine(), *sorted(lines)])
