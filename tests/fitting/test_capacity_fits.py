@@ -1,15 +1,17 @@
 """Whole fits with several widths: which block gets which network, and which fit is stored."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from problems import EAGER, fit
-from whole_fits import SINGLE, Doubled, Watched, block_errors, flat_and_busy, networks, widths_of
+from block_problems import flat_and_busy
+from problems import SINGLE, Watched, block_errors, fit, networks, widths_of
+from torch import Tensor
 
-from miner.fitting.backend import Backend
-from miner.fitting.capacity import BudgetCapacity, UniformCapacity
+from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.capacity import BudgetCapacity, Capacity, UniformCapacity, WidthRequest
 from miner.fitting.criteria import AbsoluteMSEPruning
 from miner.kernels.backend import CompiledBackend
 from miner.models.network import Parameters
@@ -20,6 +22,19 @@ COMPILED = CompiledBackend()
 JUMPY = partial(torch.optim.Adam, lr=0.5)  # a wider network may end worse
 STORAGES = [Float32Storage(), Float16Storage(), Int8Storage()]
 PICTURE = flat_and_busy(36, 43)  # 5 x 6 blocks, of which those at two edges are cut
+
+
+@dataclass(frozen=True)
+class Doubled(Capacity):
+    """The level's width, then twice as much, whatever came of it."""
+
+    max_refits: int = 1
+
+    def assign(self, request: WidthRequest) -> Tensor:
+        return torch.full_like(request.n_pixels, request.width)
+
+    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
+        return 2 * widths
 
 
 GIVEN: dict[str, Any] = {"pyramid": SINGLE, "max_steps": 12, "backend": COMPILED}
@@ -43,7 +58,7 @@ def test_harder_probes_get_wider_networks() -> None:
     assert ordered == sorted(ordered)
 
 
-@pytest.mark.parametrize("backend", [EAGER, COMPILED])
+@pytest.mark.parametrize("backend", [EagerBackend(), COMPILED])
 @pytest.mark.parametrize("storage", STORAGES)
 def test_a_blocks_error_is_what_rendering_gives(storage: Storage, backend: Backend) -> None:
     capacity = Watched()
@@ -65,7 +80,7 @@ def test_a_block_is_fitted_as_in_a_level_of_its_width(storage: Storage) -> None:
             same(found[block], alone[block])
 
 
-@pytest.mark.parametrize("backend", [EAGER, COMPILED])
+@pytest.mark.parametrize("backend", [EagerBackend(), COMPILED])
 def test_refits_leave_no_block_worse(backend: Backend) -> None:
     without, *tried_again = (
         block_errors(fit_widths(Watched(max_refits=n), backend=backend), PICTURE) for n in (0, 1, 4)

@@ -5,8 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from block_problems import READOUTS, Problem
-from problems import problem
+from block_problems import READOUTS, Problem, problem
 from torch import Tensor
 
 from miner.fitting.block_fit import has_diverged, raise_if_most_diverged

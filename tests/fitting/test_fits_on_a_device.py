@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import noise, stored
+from block_problems import flat_and_busy, noise, stored
 from fake_device import FAKE, FakeDevice
 from level_loop import fit_levels, render
 from problems import fit, fitter
 from torch import Tensor
-from whole_fits import flat_and_busy
 
 from miner.fitting.capacity import TargetErrorCapacity
 from miner.fitting.initialization import FreshWeights, ParentFrameWeights, SharedWeights

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from problems import fit
+from block_problems import flat_and_busy
+from problems import Round, Watched, block_errors, fit, networks, widths_of
 from torch import Tensor
-from whole_fits import Round, Watched, block_errors, flat_and_busy, networks, widths_of
 
 from miner.fitting.capacity import Capacity, WidthRequest
 from miner.fitting.initialization import ParentFrameWeights, SharedWeights, Weights

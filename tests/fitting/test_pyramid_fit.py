@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import noise
+from block_problems import noise, smooth
 from level_loop import finish
-from problems import SETTINGS, fit, fitter, whole_of
-from whole_fits import RAGGED, SINGLE, Watched, block_errors, mse, smooth
+from problems import SETTINGS, SINGLE, Watched, block_errors, fit, fitter
+from torch import Tensor
 
 from miner.fitting.capacity import Capacity
 from miner.fitting.readout import LearnedReadout
@@ -18,13 +18,24 @@ from miner.pyramids.resample import expand
 from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
 from miner.signals.grid import coordinates
+from miner.signals.regions import whole
+from miner.signals.signal import Signal
 
+RAGGED = [(1, 1), (1, 19), (19, 1), (2, 3), (13, 7), (17, 31), (8, 9), (3, 5, 7), (1, 1, 11)]
 CHANGES: dict[str, dict[str, Any]] = {
     "gaussian": {"pyramid": GaussianPyramid(2)},
     "laplacian": {"pyramid": LaplacianPyramid(2)},
     "widths": {"capacity": Watched()},
     "learned": {"readout": LearnedReadout(), "batch_pixels": 20},
 }
+
+
+def mse(signal: Tensor, representation: Representation) -> float:
+    return float((representation.reconstruct() - signal).square().mean())
+
+
+def whole_of(signal: Signal) -> Tensor:
+    return signal.read(whole(signal.sides))
 
 
 @pytest.mark.parametrize("kind", CHANGES)

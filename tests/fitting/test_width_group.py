@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import CPU
-from problems import SETTINGS
-from whole_fits import Wrapped, smooth
+from block_problems import CPU, smooth
+from problems import SETTINGS, Wrapped
 
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.block_fit import BlockFit
