@@ -26,18 +26,13 @@ class CompilerError(RuntimeError):
     """There is no C compiler, or it failed; the message says which."""
 
 
-def build(
-    source: Path,
-    flags: Sequence[str] = FLAGS,
-    folder: Path | None = None,
-    processor: str | None = None,
-) -> Path:
-    """A shared library of a C source, from `folder` (by default the user's cache) if it is there.
+def build(source: Path, flags: Sequence[str] = FLAGS, processor: str | None = None) -> Path:
+    """A shared library of a C source, from the user's cache if it is there.
 
     Its name is a hash of all that it depends on, so it is never stale; the file appears whole. A
     `CompilerError` says that there is no compiler, or why all failed.
     """
-    folder, processor = folder or cache_folder(), processor or describe_processor()
+    folder, processor = cache_folder(), processor or describe_processor()
     reasons = []
     for command, version in find_compilers():
         parts = [version, processor, *flags]

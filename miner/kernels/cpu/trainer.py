@@ -37,24 +37,19 @@ class Work(ctypes.Structure):
 
 
 def load(path: Path) -> ctypes.CDLL:
-    """The functions of a compiled block_step.c; a `CompilerError` if the system refuses to."""
+    """The functions of a compiled block_step.c; a `CompilerError` if the system refuses it."""
     try:
         functions = ctypes.CDLL(str(path))
         functions.workspace_bytes.restype = ctypes.c_int64
     except (OSError, AttributeError) as error:  # not executable, or damaged
-        raise CompilerError(f"{path} cannot be loaded: {error}") from error
+        raise CompilerError(f"{path} cannot be loaded: {error}; delete it") from error
     return functions
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
     """Those of block_step.c, compiled the first time; or the `CompilerError` of `build`."""
-    path = build(SOURCE)
-    try:
-        return load(path)
-    except CompilerError:  # the file in the cache may be damaged
-        path.unlink(missing_ok=True)
-        return load(build(SOURCE))
+    return load(build(SOURCE))
 
 
 def run(functions: ctypes.CDLL, tensors: Mapping[str, Tensor], **numbers: int | float) -> None:
