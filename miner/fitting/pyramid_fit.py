@@ -25,7 +25,7 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
     n_levels = settings.pyramid.levels_for(sides, settings.patch_size)
     models = []
     for level in reversed(range(n_levels)):
-        signed = settings.pyramid.has_signed_target(is_coarsest=level == n_levels - 1)
+        signed = settings.pyramid.has_residuals and level < n_levels - 1
         width, depth = at_level(settings.width, level), settings.depth
         mlp = BlockMLP(settings.encoding, settings.activation, width, depth, len(sides))
         models.append(BlockNetwork(mlp, settings.readout.head(signed), pixel_format.channels))

@@ -123,12 +123,6 @@ def test_targets_are_the_signal_or_its_residual() -> None:
     assert LaplacianPyramid().target(signal, prediction) == -0.25
 
 
-@pytest.mark.parametrize("is_coarsest", [True, False])
-def test_only_laplacian_residuals_are_signed(is_coarsest: bool) -> None:
-    assert not GaussianPyramid().has_signed_target(is_coarsest)
-    assert LaplacianPyramid().has_signed_target(is_coarsest) is not is_coarsest
-
-
 @pytest.mark.parametrize(
     ("sides", "n_levels"),
     [((1, 1), 1), ((128, 128), 1), ((129, 1), 2), ((1024, 1024), 4), ((1, 1024), 4), ((9, 129), 2)],
