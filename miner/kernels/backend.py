@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class CompiledBackend(Backend):
             for network in dict.fromkeys(networks):
                 NetworkNumbers.of(network, readout)
                 kernels.layout_of(network)
-                kernels.check_supported(network, readout, settings, device)
+                kernels(_one_block(network, readout, settings, device)).advance(0)
         except (UnsupportedError, CompilerError) as error:
             LOG.warning("backend=compiled: %s; plain PyTorch takes over (slower)", error)
             return EagerBackend()
@@ -78,3 +78,14 @@ class TritonBackend(CompiledBackend):
         from miner.kernels.triton.trainer import TritonTrainer
 
         return TritonTrainer
+
+
+def _one_block(
+    network: BlockNetwork, readout: Readout, settings: StepSettings, device: torch.device
+) -> BlockProblem:
+    """A problem of any numbers, which suffices to compile."""
+    shapes, mlp = network.shapes(), network.mlp
+    start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes.items()}
+    encoded = torch.zeros(mlp.encoding.n_outputs(mlp.n_axes), 64, device=device)
+    targets = torch.zeros(1, network.n_channels, 64, device=device)
+    return BlockProblem(network, readout, replace(settings, n_steps=1), encoded, targets, start)

@@ -232,10 +232,3 @@ class RowTrainer(BlockTrainer):
     @abstractmethod
     def outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
         """Values `(B, C, P)` at encoded coordinates `(E, P)`, as `BlockNetwork.outputs` gives."""
-
-    @classmethod
-    @abstractmethod
-    def check_supported(
-        cls, network: BlockNetwork, readout: Readout, settings: StepSettings, device: torch.device
-    ) -> None:
-        """Compile; an `UnsupportedError` names a setting, a `CompilerError` says what failed."""

@@ -169,14 +169,13 @@ def test_rendered_values_are_those_of_the_network(kind: Kind) -> None:
 class TooLarge(TritonTrainer):
     """A program that does not fit the device."""
 
-    def advance(self, n_steps: int) -> None:
+    def _launch(self, n_steps: int, moves: bool) -> None:
         raise OutOfResources(348160, 232448, "shared memory")
 
 
 def test_programs_that_do_not_fit_the_device_are_refused() -> None:
-    network, readout, steps, *_ = small(SIREN)
     with pytest.raises(UnsupportedError, match=r"model\.width=6: .*shared memory"):
-        TooLarge.check_supported(network, readout, steps, DEVICE)
+        TooLarge(small(SIREN).single(DEVICE)).advance(0)
 
 
 @pytest.mark.parametrize("n_drawn", [None, 9])

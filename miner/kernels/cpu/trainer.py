@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from miner.fitting.readout import LearnedReadout, Readout
-from miner.fitting.steps import BlockProblem, StepSettings
+from miner.fitting.readout import LearnedReadout
+from miner.fitting.steps import BlockProblem
 from miner.kernels.cpu.compiler import CompilerError, build
 from miner.kernels.ops import NetworkNumbers, RowLayout, RowTrainer, UnsupportedError
 from miner.models.network import BlockNetwork, Parameters
@@ -75,6 +75,8 @@ class CompiledTrainer(RowTrainer):
 
     def __init__(self, problem: BlockProblem, functions: ctypes.CDLL | None = None) -> None:
         """Start from the parameters of a problem; `functions` are by default this machine's."""
+        if (n_drawn := problem.steps.batch_pixels) is not None:
+            raise UnsupportedError(f"fitting.batch_pixels={n_drawn} draws pixels")
         _check_plain(problem.encoded, problem.targets, *problem.start.values())
         super().__init__(problem)
         self._functions = functions or library()
@@ -96,15 +98,6 @@ class CompiledTrainer(RowTrainer):
         tensors = {"trained": rows, "encoded": tiled, "outputs": outputs}
         run(library(), tensors, **numbers._asdict(), n_pixels=n_pixels)
         return outputs.transpose(1, 2).flatten(2)[..., :n_pixels]
-
-    @classmethod
-    def check_supported(
-        cls, network: BlockNetwork, readout: Readout, settings: StepSettings, device: torch.device
-    ) -> None:
-        """Compile, unless pixels are drawn."""
-        if settings.batch_pixels is not None:
-            raise UnsupportedError(f"fitting.batch_pixels={settings.batch_pixels} draws pixels")
-        library()
 
 
 def _check_plain(*tensors: Tensor) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from triton.runtime.errors import OutOfResources
 
-from miner.fitting.readout import LearnedReadout, Readout
+from miner.fitting.readout import LearnedReadout
 from miner.fitting.steps import BlockProblem, StepSettings
 from miner.kernels.ops import NetworkNumbers, RowLayout, RowTrainer, UnsupportedError
 from miner.kernels.triton.math import PART
@@ -138,6 +138,12 @@ class TritonTrainer(RowTrainer):
         self._means = targets.double().mean(-1).to(targets.dtype)
         self._grads = torch.zeros_like(self.trained)
 
+    def _run(self, n_steps: int, moves: bool) -> None:
+        try:
+            super()._run(n_steps, moves)
+        except OutOfResources as error:
+            raise UnsupportedError(f"model.width={self.numbers.width}: {error}") from error
+
     def _launch(self, n_steps: int, moves: bool) -> None:
         order, counts = (self._drawn if moves else None) or (self.training, self.training)
         draws, numbers = order is not self.training, self.numbers
@@ -174,17 +180,3 @@ class TritonTrainer(RowTrainer):
                 **layout.options,
             )  # fmt: skip
         return outputs
-
-    @classmethod
-    def check_supported(
-        cls, network: BlockNetwork, readout: Readout, settings: StepSettings, device: torch.device
-    ) -> None:
-        """Compile, and load what the device may lack the resources for."""
-        mlp, shapes = network.mlp, network.shapes()
-        start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes.items()}
-        encoded = torch.zeros(mlp.encoding.n_outputs(mlp.n_axes), 64, device=device)
-        targets = torch.zeros(1, network.n_channels, 64, device=device)
-        try:
-            cls(BlockProblem(network, readout, settings, encoded, targets, start)).advance(0)
-        except OutOfResources as error:
-            raise UnsupportedError(f"model.width={mlp.width}: {error}") from error
