@@ -1,4 +1,4 @@
-"""Blocks of any network with random points and targets, their fits, and small pictures."""
+"""Blocks of any network with random points and targets, their fits, small pictures, levels."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,13 +18,15 @@ from miner.fitting.criteria import (
     NoPruning,
     Pruning,
 )
+from miner.fitting.level_fit import LevelFit
+from miner.fitting.pyramid_fit import PyramidFit
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import BlockProblem, BlockTrainer, OptimizerFactory, StepSettings
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding
 from miner.models.network import BlockMLP, BlockNetwork, Parameters, repeat, select
-from miner.representation import Representation
+from miner.representation import Representation, Shard
 
 CPU = torch.device("cpu")
 ACTIVATIONS = (Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer())
@@ -170,3 +172,25 @@ def stored(representation: Representation) -> list[Tensor]:
             *(own[name] for _, own in sorted(shard.stored.items()) for name in sorted(own)),
         )
     ]
+
+
+def render(running: PyramidFit, level: LevelFit, shards: list[Shard]) -> float:
+    """Render a level that is fitted; gives its summed squared error."""
+    running.start_rendering(level, shards)
+    for region, values in running.level_tiles():
+        running.render(region, values)
+    return running.finish_level()
+
+
+def finish(running: PyramidFit, level: LevelFit) -> list[Shard]:
+    """Fit all chunks of a level, render it, and return its shards."""
+    shards = [level.fit_chunk(chunk) for chunk in range(len(level.chunks))]
+    render(running, level, shards)
+    return shards
+
+
+def fit_levels(running: PyramidFit) -> Representation:
+    """Fit all levels."""
+    levels = reversed(range(running.spec.n_levels))
+    shards = {level: finish(running, running.start_level(level)) for level in levels}
+    return Representation(running.spec, shards)

@@ -6,8 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from block_problems import CPU, NEVER
-from level_loop import fit_levels
+from block_problems import CPU, NEVER, fit_levels
 from torch import Tensor
 
 from miner.fitting.backend import Backend, EagerBackend

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import CPU, flat_and_busy, noise, stored
-from level_loop import render
+from block_problems import CPU, flat_and_busy, noise, render, stored
 from problems import Wrapped, fitter
 from torch import Tensor
 

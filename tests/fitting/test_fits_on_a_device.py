@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import flat_and_busy, noise, stored
+from block_problems import fit_levels, flat_and_busy, noise, render, stored
 from fake_device import FAKE, FakeDevice
-from level_loop import fit_levels, render
 from problems import fit, fitter
 from torch import Tensor
 

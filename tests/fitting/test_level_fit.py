@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import flat_and_busy, noise, smooth, stored
-from level_loop import finish
+from block_problems import finish, flat_and_busy, noise, smooth, stored
 from problems import SETTINGS, SINGLE, Watched, fit, fitter
 
 from miner.fitting.capacity import Capacity, TargetErrorCapacity, UniformCapacity
@@ -23,12 +22,6 @@ def test_chunks_split_the_active_blocks(blocks_per_shard: int) -> None:
     assert torch.equal(torch.cat(level.chunks).sort().values, level.active)
     assert all(bool((chunk.diff() > 0).all()) for chunk in level.chunks)
     assert {len(chunk) for chunk in level.chunks[:-1]} <= {blocks_per_shard}
-
-
-def test_a_level_without_active_blocks_has_no_chunks() -> None:
-    running = fitter(torch.full((1, 20, 20), 0.5))
-    finish(running, running.start_level(1))
-    assert len(running.start_level(0).chunks) == 0
 
 
 @pytest.mark.parametrize("capacity", CAPACITIES)
@@ -59,11 +52,6 @@ def test_the_curve_of_a_chunk_ends_at_its_squared_error(pruning: Any) -> None:
     (shard,) = fitted.shards[0]
     error = float((fitted.reconstruct() - signal).double().square().sum())
     assert shard.stats.curve[-1][2] == pytest.approx(error, rel=1e-2)
-
-
-def test_blocks_that_converge_are_counted_over_all_parts() -> None:
-    level = fitter(smooth(29, 23), pruning=AbsoluteMSEPruning(1), max_mse=1e9).start_level(1)
-    assert level.fit_chunk(0).stats.n_converged == 4
 
 
 def test_blocks_without_a_network_do_not_count_as_converged() -> None:

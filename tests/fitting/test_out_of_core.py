@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from block_problems import CPU, flat_and_busy, noise, stored
-from level_loop import finish, fit_levels
+from block_problems import CPU, finish, fit_levels, flat_and_busy, noise, stored
 from problems import fit, fitter
 
 from miner.fitting.chunk import gather

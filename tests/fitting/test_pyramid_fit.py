@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import noise, smooth
-from level_loop import finish
+from block_problems import finish, noise, smooth
 from problems import SETTINGS, SINGLE, Watched, block_errors, fit, fitter
 from torch import Tensor
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import CPU, flat_and_busy, stored
-from level_loop import render
+from block_problems import CPU, flat_and_busy, render, stored
 from problems import fitter
 from thread_ranks import ThreadRank, in_threads
 from torch import Tensor

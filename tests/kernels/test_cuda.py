@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import flat_and_busy, noise, stored
+from block_problems import fit_levels, flat_and_busy, noise, stored
 from kernel_problems import SETTINGS
-from level_loop import fit_levels
 from torch import Tensor
 
 import miner
