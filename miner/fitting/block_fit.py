@@ -20,7 +20,7 @@ RATE_OF_REFIT = 0.1
 Curve = tuple[tuple[int, float, float], ...]
 """(steps so far, seconds so far, summed squared error) in the order of time."""
 OnSteps = Callable[[int], None]
-"""Receives numbers of block steps that were done or spared."""
+"""Receives numbers of block steps that were done or spared, below 0 if they must be repeated."""
 
 
 def merge_curves(curves: Sequence[Curve]) -> Curve:

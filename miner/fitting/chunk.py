@@ -127,24 +127,20 @@ class WidthGroup:
 
         The error of a block is infinite where a stored number is not finite.
         """
-        done = reported = 0  # block steps: those that are repeated are reported once
-
-        def count(n_block_steps: int) -> None:
-            nonlocal done, reported
-            done += n_block_steps
-            if done > reported:
-                with self._compute.lock:
-                    on_steps(done - reported)
-                reported = done
 
         def fitted(problem: BlockProblem) -> BlockFit:
-            nonlocal done
-            before = done
+            done: list[int] = []
+
+            def count(n_block_steps: int) -> None:
+                done.append(n_block_steps)
+                with self._compute.lock:
+                    on_steps(n_block_steps)
+
             try:
                 fit = self._train(problem, self.settings.pruning, self._max_mse, count)
                 return self._round(problem, fit)
             except torch.OutOfMemoryError:
-                done = before
+                count(-sum(done))  # they are repeated
                 raise
 
         return self._in_batches(fitted)
