@@ -127,14 +127,9 @@ class PyramidFit:
 
     def _reduce(self, signal: Signal, coarser: WritableSignal) -> None:
         """Write the next coarser level of a signal, this rank's tiles of it."""
-        regions = items_of_rank(self._ranks, list(tiles(coarser.sides, self._tile_side // 2)))
-        finer = [
-            tuple(
-                (2 * low, min(2 * high, side))
-                for (low, high), side in zip(region, signal.sides, strict=True)
-            )
-            for region in regions
-        ]
-        for region, values in zip(regions, prefetch(signal, finer), strict=True):
-            coarser.write(region, reduce(values))
+        side = 2 * (self._tile_side // 2)
+        regions = items_of_rank(self._ranks, list(tiles(signal.sides, side)))
+        for region, values in zip(regions, prefetch(signal, regions), strict=True):
+            halved = tuple((low // 2, (high + 1) // 2) for low, high in region)
+            coarser.write(halved, reduce(values))
         self._ranks.gather(None)  # the tiles of other ranks are read from here on
