@@ -84,8 +84,8 @@ def _one_block(
     network: BlockNetwork, readout: Readout, settings: StepSettings, device: torch.device
 ) -> BlockProblem:
     """A problem of any numbers, which suffices to compile."""
-    shapes, mlp = network.shapes(), network.mlp
-    start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes.items()}
-    encoded = torch.zeros(mlp.encoding.n_outputs(mlp.n_axes), 64, device=device)
+    shapes = network.shapes().items()
+    start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes}
+    encoded = torch.zeros(network.mlp.n_inputs, 64, device=device)
     targets = torch.zeros(1, network.n_channels, 64, device=device)
     return BlockProblem(network, readout, replace(settings, n_steps=1), encoded, targets, start)

@@ -47,7 +47,7 @@ class NetworkNumbers(NamedTuple):
         """Of a level's blocks; an `UnsupportedError` for other classes, even for subclasses."""
         mlp = network.mlp
         return NetworkNumbers(
-            inputs=mlp.encoding.n_outputs(mlp.n_axes),
+            inputs=mlp.n_inputs,
             width=mlp.width,
             depth=mlp.depth,
             channels=network.n_channels,

@@ -13,12 +13,6 @@ from miner.support.tensors import Tensor
 class Encoding(ABC):
     """Maps coordinates `(D, P)` to inputs `(E, P)` of the first layer."""
 
-    def n_outputs(self, n_axes: int) -> int:
-        """E for D axes."""
-        import torch
-
-        return len(self(torch.zeros(n_axes, 1)))
-
     @abstractmethod
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Encode `(D, P)` to `(E, P)`."""

@@ -1,7 +1,7 @@
 """Blocks of several widths that start from their parents: only from those of their own width."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -42,11 +42,7 @@ def fit_widths(
     return fit(PICTURE, weights=weights, capacity=capacity or few_widths(), **own)
 
 
-class Once(NamedTuple):
-    """A fit in which no block was tried again, and what its capacity recorded."""
-
-    fitted: Representation
-    rounds: list[Round]
+Once = tuple[Representation, list[Round]]  # a fit without refits, and what its capacity recorded
 
 
 @pytest.fixture(scope="module", params=INHERITING, ids=str)
@@ -57,7 +53,7 @@ def weights(request: pytest.FixtureRequest) -> Weights:
 @pytest.fixture(scope="module")
 def once(weights: Weights) -> Once:
     capacity = few_widths(max_refits=0)
-    return Once(fit_widths(weights, capacity), capacity.rounds)
+    return fit_widths(weights, capacity), capacity.rounds
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +86,8 @@ def inherits(weights: Weights, fitted: Representation, level: int, block: int, w
 
 
 def test_children_of_parents_of_another_width_start_fresh(weights: Weights, once: Once) -> None:
-    fitted = once.fitted
-    for level, tried in zip((1, 0), once.rounds[1:], strict=True):
+    fitted, rounds = once
+    for level, tried in zip((1, 0), rounds[1:], strict=True):
         stats = fitted.shards[level][0].stats
         assert len(fitted.active_blocks(level)) == stats.n_active == len(tried.widths)
         expected = [
@@ -147,8 +143,8 @@ def test_a_child_is_in_the_frame_of_a_parent_of_its_width(weights: ParentFrameWe
 
 
 def test_a_blocks_error_is_what_rendering_gives(once: Once) -> None:
-    found = block_errors(once.fitted, PICTURE)[once.fitted.active_blocks(0)]
-    expected = once.rounds[-1].mse
+    fitted, rounds = once
+    found, expected = block_errors(fitted, PICTURE)[fitted.active_blocks(0)], rounds[-1].mse
     assert len(found) == len(expected)
     torch.testing.assert_close(found, expected.double(), rtol=1e-2, atol=1e-10)
 

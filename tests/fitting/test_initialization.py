@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from problems import fit
 from torch import Tensor
 
 from miner.fitting.initialization import (
@@ -20,7 +19,6 @@ from miner.fitting.steps import generator, pixel_subset
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP
-from miner.pyramids.pyramid import GaussianPyramid
 from miner.signals.grid import coordinates
 
 NONE_EXISTS = torch.tensor([False, False])
@@ -82,15 +80,6 @@ def test_a_child_keeps_the_features_of_its_parent(n_axes: int) -> None:
         box = (slice(None), slice(None), *(slice(p * size, (p + 1) * size) for p in parity))
         found = mlp.features(child.hidden, mlp.encoding(points))
         torch.testing.assert_close(found, parent[box].flatten(2))
-
-
-@pytest.mark.parametrize("weights", [SharedWeights(), ParentFrameWeights()])
-def test_children_of_inactive_parents_start_fresh(weights: Weights) -> None:
-    checkers = torch.zeros(1, 32, 32)
-    checkers[:, ::2, ::2] = checkers[:, 1::2, 1::2] = 1.0  # plain grey at every coarser level
-    fitted = fit(checkers, weights=weights, pyramid=GaussianPyramid(3))
-    assert len(fitted.active_blocks(1)) == 0
-    assert fitted.shards[0][0].stats.n_fresh == 16
 
 
 KEY = (0, 1, "pixels")

@@ -21,7 +21,6 @@ from kernel_problems import (
     kind_with,
     size,
 )
-from torch import Tensor
 
 from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout
@@ -30,7 +29,7 @@ from miner.kernels.cpu.compiler import FLAGS, build, describe_processor
 from miner.kernels.cpu.trainer import SOURCE, CompiledTrainer, load
 from miner.models.activations import Finer, ReLU, Sine
 from miner.models.encodings import NoEncoding
-from miner.models.network import BlockNetwork, Parameters, select
+from miner.models.network import select
 
 LOSSES = (MSELoss(), LogMSELoss(), LogMSELoss(floor=0.05))
 ANY_KIND = st.builds(
@@ -188,25 +187,14 @@ def test_narrower_vectors_take_the_same_step(kind: Kind, narrow: CDLL) -> None:
     check_steps(problem, CompiledTrainer(problem.single(), narrow), 1, floor=1e-6)
 
 
-def stored(kind: Kind, n_pixels: int = 70) -> tuple[BlockNetwork, Parameters, Tensor]:
-    """A network, blocks with all their parameters, and encoded coordinates."""
-    problem = problem_of(kind, n_pixels).single()
-    return problem.network, problem.fit().parameters, problem.encoded
-
-
 @pytest.mark.parametrize("n_pixels", [1, 64, 70])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_compiled_outputs_are_those_of_the_network(kind: Kind, n_pixels: int) -> None:
-    network, parameters, encoded = stored(kind, n_pixels)
-    found = CompiledBackend().outputs(network, parameters, encoded)
-    expected = network.outputs(parameters, encoded)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", KINDS[::4], ids=str)
-def test_a_block_alone_has_the_same_bits(kind: Kind) -> None:
-    network, parameters, encoded = stored(kind)
-    batch = CompiledBackend().outputs(network, parameters, encoded)
-    for block, expected in enumerate(batch):
+    problem = problem_of(kind, n_pixels).single()
+    network, parameters = problem.network, problem.fit().parameters
+    found = CompiledBackend().outputs(network, parameters, problem.encoded)
+    for block, one in enumerate(found):  # alone it has the same bits
         alone = select(parameters, torch.tensor([block]))
-        assert torch.equal(CompiledBackend().outputs(network, alone, encoded)[0], expected)
+        assert torch.equal(CompiledBackend().outputs(network, alone, problem.encoded)[0], one)
+    expected = network.outputs(parameters, problem.encoded)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -168,20 +168,12 @@ def test_parameters_of_the_reference_block() -> None:
     assert BlockNetwork(mlp, LinearHead(), n_channels=3).n_parameters == 825
 
 
-def test_a_network_is_its_layers_and_its_head() -> None:
-    mlp, head = BlockMLP(CosineEncoding(3), Sine(), WIDTH, 2), SigmoidHead()
-    network = BlockNetwork(mlp, head, n_channels=2)
-    parameters, encoded = stacked_parameters(network.shapes()), grid_points(mlp.encoding, 2)
-    expected = head.outputs(mlp.features(parameters, encoded), parameters)
-    assert torch.equal(network.outputs(parameters, encoded), expected)
-
-
 POINT = torch.tensor([[0.5], [-0.25]], dtype=torch.float64)
 
 
 @pytest.mark.parametrize("n_axes", [2, 3])
-def test_the_number_of_outputs_goes_with_the_axes(n_axes: int) -> None:
-    counts = [encoding.n_outputs(n_axes) for encoding in ENCODINGS]
+def test_the_number_of_inputs_goes_with_the_axes(n_axes: int) -> None:
+    counts = [BlockMLP(one, Sine(), WIDTH, 1, n_axes).n_inputs for one in ENCODINGS]
     assert counts == [n_axes, 4 * n_axes, 3 * n_axes]
 
 

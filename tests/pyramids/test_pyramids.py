@@ -26,10 +26,6 @@ def noise(*shape: int) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def test_half_rounds_up() -> None:
-    assert half((1024, 1, 7)) == (512, 1, 4)
-
-
 @given(SIDES, UNIT)
 def test_constants_are_kept_exactly(sides: tuple[int, ...], value: float) -> None:
     fine, coarse = torch.full((2, *sides), value), torch.full((2, *half(sides)), value)
@@ -139,8 +135,3 @@ def test_automatic_levels_are_the_fewest_possible(sides: tuple[int, ...], patch_
         sides = half(sides)
         longer.append(max(sides))
     assert longer.pop() <= 4 * patch_size < min([*longer, 10**9])
-
-
-def test_a_pyramid_without_target_is_abstract() -> None:
-    with pytest.raises(TypeError, match="abstract"):
-        Pyramid()  # type: ignore[abstract]

@@ -56,7 +56,7 @@ class Layout(RowLayout):
         """Lay out the blocks of a level; an `UnsupportedError` if a side is too large."""
         mlp = network.mlp
         sides = {
-            "the encoding's outputs": mlp.encoding.n_outputs(mlp.n_axes),
+            "the encoding's outputs": mlp.n_inputs,
             "model.width": mlp.width,
             "the image's channels": network.n_channels,
         }
