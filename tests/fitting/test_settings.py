@@ -1,4 +1,4 @@
-"""Values over levels and steps, pruning criteria, losses, numbers of blocks, and optimisers."""
+"""Values over levels and steps, pruning criteria, losses, optimisers, random draws."""
 
 import math
 from functools import partial
@@ -6,6 +6,8 @@ from functools import partial
 import pytest
 import torch
 from block_problems import noise, problem
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from miner.fitting.backend import Backend, EagerBackend
@@ -21,7 +23,7 @@ from miner.fitting.criteria import (
     Pruning,
 )
 from miner.fitting.settings import at_level
-from miner.fitting.steps import OptimizerFactory, keep_blocks, probe
+from miner.fitting.steps import OptimizerFactory, generator, keep_blocks, pixel_subset, probe
 from miner.kernels.backend import CompiledBackend
 
 INF = math.inf
@@ -166,3 +168,28 @@ def test_states_of_another_shape_stay_whole() -> None:
     assert optimizer.state[kept]["step"] == 7
     assert optimizer.state[kept]["history"].shape == (5, 2)
     assert parameter not in optimizer.state
+
+
+KEY = (0, 1, "pixels")
+
+
+def test_equal_keys_draw_equal_numbers_and_others_do_not() -> None:
+    keys = [(0, 1), (1, 0), (0, 1, "readout"), (0, 1, 0), (0,), (-1,)]
+    drawn = [[float(torch.rand((), generator=generator(*key))) for key in keys] for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == len(keys)
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 3))
+def test_a_pass_visits_each_pixel_once(n_pixels: int, n_drawn: int, turn: int) -> None:
+    n_parts = -(-n_pixels // n_drawn)
+    steps = range(turn * n_parts, (turn + 1) * n_parts)
+    drawn = [pixel_subset(n_pixels, n_drawn, step, *KEY) for step in steps]
+    assert max(len(part) for part in drawn) <= n_drawn
+    assert torch.cat(drawn).sort().values.tolist() == list(range(n_pixels))
+
+
+def test_other_passes_and_levels_have_another_order() -> None:
+    first = pixel_subset(50, 50, 0, *KEY)
+    assert not torch.equal(first, pixel_subset(50, 50, 1, *KEY))
+    assert not torch.equal(first, pixel_subset(50, 50, 0, 0, 2, "pixels"))

@@ -20,7 +20,6 @@ from miner.fitting.criteria import MSELoss
 from miner.fitting.readout import ClosedFormReadout
 from miner.kernels.backend import CompiledBackend
 from miner.kernels.cpu.compiler import CompilerError, build
-from miner.kernels.cpu.trainer import load
 from miner.models.activations import Sine
 from miner.models.encodings import NoEncoding
 from miner.models.heads import LinearHead
@@ -99,11 +98,6 @@ def test_a_temporary_folder_replaces_a_cache_that_cannot_be_written_to(
     assert len(workshop.calls) == 1
 
 
-def test_a_damaged_library_is_named(workshop: Workshop) -> None:
-    with pytest.raises(CompilerError, match=r"\.so cannot be loaded: .*; delete it"):
-        load(build(workshop.source))
-
-
 PROBLEM = problem_of(kind_with(Sine, "closed_form"), 36)
 
 
@@ -116,7 +110,7 @@ def prepared(problem: Problem, device: str = "cpu") -> Backend:
     ("body", "reason"),
     [
         (FAILS, "cannot do it"),
-        (WRITES, "file too short|invalid ELF|not a mach-o"),
+        (WRITES, "cannot be loaded: .*(file too short|invalid ELF|not a mach-o).*; delete it"),
     ],
     ids=["fails", "no_library"],
 )
