@@ -208,8 +208,7 @@ class WidthGroup:
             for valid_size, among in by_row(self._patches.valid_sizes[members]):
                 points = coordinates(self.spec.patch_size, valid_size, frame)
                 encoded = network.mlp.encoding(points).to(self._device)
-                memory_gib = self._compute.memory_gib()
-                most = max_blocks(network, points.shape[1], memory_gib, self._device)
+                most = max_blocks(network, encoded, self._compute.memory_gib())
                 compute = partial(self._compute_batch, fitted, encoded, valid_size)
                 fits += self._compute.in_batches(members[among], most, compute)
         return join_fits(fits)

@@ -9,6 +9,7 @@ from torch import Tensor
 from miner.fitting.device import ComputeDevice, from_device
 from miner.fitting.level_fit import LevelFit, squared_error
 from miner.fitting.settings import FitSettings, LevelContext, at_level
+from miner.fitting.steps import BlockProblem
 from miner.images.pixel_format import PixelFormat
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.pyramids.resample import ExpandedSignal, reduce, zero_signal
@@ -42,8 +43,14 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
 
 def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> FitSettings:
     """The settings with a backend that can fit these networks on the device."""
-    steps = settings.steps_at(0)
-    backend = settings.backend.prepare(spec.models, settings.readout, steps, device)
+    backend, steps = settings.backend, replace(settings.steps_at(0), n_steps=1)
+    for network in spec.models:
+        shapes = network.shapes().items()
+        start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes}
+        encoded = torch.zeros(network.mlp.n_inputs, 64, device=device)
+        targets = torch.zeros(1, spec.n_channels, 64, device=device)
+        given = network, settings.readout, steps, encoded, targets, start
+        backend = backend.prepare(BlockProblem(*given))
     return replace(settings, backend=backend)
 
 

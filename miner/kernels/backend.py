@@ -1,18 +1,15 @@
 """The compiled backends: C on CPUs, Triton on CUDA devices."""
 
 import importlib.util
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from miner.fitting.backend import FLOAT_BYTES, LOG, Backend, EagerBackend
-from miner.fitting.readout import Readout
-from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.kernels.cpu.compiler import CompilerError
 from miner.kernels.cpu.trainer import CompiledTrainer
-from miner.kernels.ops import NetworkNumbers, RowTrainer, UnsupportedError, check_formulas
+from miner.kernels.ops import RowTrainer, UnsupportedError
 from miner.models.network import BlockNetwork, Parameters
 
 
@@ -24,22 +21,11 @@ class CompiledBackend(Backend):
     where a setting is not supported, and the log says why. On a CUDA device it is `TritonBackend`.
     """
 
-    def prepare(
-        self,
-        networks: Sequence[BlockNetwork],
-        readout: Readout,
-        settings: StepSettings,
-        device: torch.device,
-    ) -> Backend:
+    def prepare(self, problem: BlockProblem) -> Backend:
         """Check support and compile, if that was not done before."""
-        backend = TritonBackend() if device.type == "cuda" else self
+        backend = TritonBackend() if problem.targets.is_cuda else self
         try:
-            kernels = backend.kernels()
-            check_formulas(settings)
-            for network in dict.fromkeys(networks):
-                NetworkNumbers.of(network, readout)
-                kernels.layout_of(network)
-                kernels(_one_block(network, readout, settings, device)).advance(0)
+            backend.trainer(problem).advance(0)
         except (UnsupportedError, CompilerError) as error:
             LOG.warning("backend=compiled: %s; plain PyTorch takes over (slower)", error)
             return EagerBackend()
@@ -53,14 +39,12 @@ class CompiledBackend(Backend):
         """Computed as the steps are."""
         return self.kernels().outputs(network, parameters, encoded)
 
-    def max_blocks(
-        self, network: BlockNetwork, n_pixels: int, max_memory_gib: float, device: torch.device
-    ) -> int:
+    def max_blocks(self, network: BlockNetwork, encoded: Tensor, memory_gib: float) -> int:
         """Bounded by targets, parameters and optimiser states; a block at a time has layers."""
         kernels = self.kernels()
         rows = kernels.n_rows * kernels.layout_of(network).length
-        numbers = 2 * network.n_channels * n_pixels + rows
-        return max(1, int(max_memory_gib * 2**30 / (FLOAT_BYTES * numbers)))
+        numbers = 2 * network.n_channels * encoded.shape[1] + rows
+        return max(1, int(memory_gib * 2**30 / (FLOAT_BYTES * numbers)))
 
     def kernels(self) -> type[RowTrainer]:
         """The class that trains and renders blocks."""
@@ -78,14 +62,3 @@ class TritonBackend(CompiledBackend):
         from miner.kernels.triton.trainer import TritonTrainer
 
         return TritonTrainer
-
-
-def _one_block(
-    network: BlockNetwork, readout: Readout, settings: StepSettings, device: torch.device
-) -> BlockProblem:
-    """A problem of any numbers, which suffices to compile."""
-    shapes = network.shapes().items()
-    start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes}
-    encoded = torch.zeros(network.mlp.n_inputs, 64, device=device)
-    targets = torch.zeros(1, network.n_channels, 64, device=device)
-    return BlockProblem(network, readout, replace(settings, n_steps=1), encoded, targets, start)

@@ -6,6 +6,7 @@ import re
 import tempfile
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import platformdirs
@@ -18,10 +19,10 @@ from workshop import FAILS, WRITES, Workshop, forget
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.criteria import MSELoss
 from miner.fitting.readout import ClosedFormReadout
-from miner.kernels.backend import CompiledBackend
+from miner.kernels.backend import CompiledBackend, TritonBackend
 from miner.kernels.cpu.compiler import CompilerError, build
 from miner.models.activations import Sine
-from miner.models.encodings import NoEncoding
+from miner.models.encodings import Encoding, NoEncoding
 from miner.models.heads import LinearHead
 
 
@@ -98,12 +99,9 @@ def test_a_temporary_folder_replaces_a_cache_that_cannot_be_written_to(
     assert len(workshop.calls) == 1
 
 
-PROBLEM = problem_of(kind_with(Sine, "closed_form"), 36)
-
-
-def prepared(problem: Problem, device: str = "cpu") -> Backend:
-    backend, where = CompiledBackend(), torch.device(device)
-    return backend.prepare([problem.network], problem.readout, problem.steps, where)
+KIND = kind_with(Sine, "closed_form")
+PROBLEM = problem_of(KIND, 36).single()
+COMPILED, TRITON = CompiledBackend(), TritonBackend()
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_plain_pytorch_replaces_a_compiler_that_fails(
     workshop: Workshop, caplog: pytest.LogCaptureFixture, body: str, reason: str
 ) -> None:
     workshop.install(body)
-    assert prepared(PROBLEM) == EagerBackend()
+    assert COMPILED.prepare(PROBLEM) == EagerBackend()
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert re.search(f"^backend=compiled: .*({reason}).*; plain PyTorch", record.message)
@@ -129,7 +127,7 @@ def test_plain_pytorch_replaces_a_missing_compiler(
 ) -> None:
     (workshop.folder / "bin" / "cc").unlink()
     forget()
-    assert prepared(PROBLEM) == EagerBackend()
+    assert COMPILED.prepare(PROBLEM) == EagerBackend()
     assert "no C compiler was found; pip install ziglang" in caplog.text
 
 
@@ -152,27 +150,25 @@ UNSUPPORTED = {
     "loss OwnMSELoss": PROBLEM.with_steps(loss=own(MSELoss)),
     "optimizer SGD": PROBLEM.with_steps(optimizer=partial(torch.optim.SGD, lr=1e-2)),
 }
-TOO_LARGE_FOR_A_GPU = {
-    "model.depth=5: more than": with_mlp(depth=5),
-}
+TOO_LARGE_FOR_A_GPU = {"model.depth=5: more than": with_mlp(depth=5)}
 DRAWS = {"fitting.batch_pixels=9": PROBLEM.with_steps(batch_pixels=9)}
 
 
 @pytest.mark.parametrize(
-    ("device", "name", "problem"),
-    [("cpu", *item) for item in (UNSUPPORTED | DRAWS).items()]
-    + [("cuda", *item) for item in (UNSUPPORTED | TOO_LARGE_FOR_A_GPU).items()],
+    ("backend", "name", "problem"),
+    [(COMPILED, *item) for item in (UNSUPPORTED | DRAWS).items()]
+    + [(TRITON, *item) for item in (UNSUPPORTED | TOO_LARGE_FOR_A_GPU).items()],
 )
 def test_plain_pytorch_computes_what_is_not_compiled(
     workshop: Workshop,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    device: str,
+    backend: Backend,
     name: str,
     problem: Problem,
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())  # Triton may be absent
-    assert prepared(problem, device) == EagerBackend()
+    assert backend.prepare(problem) == EagerBackend()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert f"backend=compiled: {name}" in caplog.text
     assert workshop.calls == []
@@ -182,13 +178,15 @@ def test_plain_pytorch_computes_on_a_gpu_without_triton(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert prepared(PROBLEM, device="cuda") == EagerBackend()
+    there: Any = SimpleNamespace(is_cuda=True)
+    assert COMPILED.prepare(PROBLEM._replace(targets=there)) == EagerBackend()
     assert "pip install triton" in caplog.text
 
 
-@pytest.mark.parametrize("problem", [PROBLEM, with_mlp(encoding=own(NoEncoding))])
+@pytest.mark.parametrize("encoding", [KIND.encoding, own(NoEncoding)])
 def test_what_is_compiled_is_prepared_silently(
-    caplog: pytest.LogCaptureFixture, problem: Problem
+    caplog: pytest.LogCaptureFixture, encoding: Encoding
 ) -> None:
-    assert prepared(problem) == CompiledBackend()
+    given = problem_of(KIND._replace(encoding=encoding), 36).single()
+    assert COMPILED.prepare(given) == COMPILED
     assert caplog.records == []

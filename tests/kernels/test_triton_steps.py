@@ -180,6 +180,6 @@ def test_programs_that_do_not_fit_the_device_are_refused() -> None:
 def test_supported_networks_are_prepared_silently(
     caplog: pytest.LogCaptureFixture, n_drawn: int | None
 ) -> None:
-    network, readout, steps, *_ = small(SIREN).with_steps(batch_pixels=n_drawn)
-    assert TritonBackend().prepare([network], readout, steps, DEVICE) == TritonBackend()
+    given = small(SIREN).with_steps(batch_pixels=n_drawn).single(DEVICE)
+    assert TritonBackend().prepare(given) == TritonBackend()
     assert caplog.records == []
