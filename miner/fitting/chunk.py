@@ -102,6 +102,15 @@ def gather(
     return gathered
 
 
+class WidthFit(NamedTuple):
+    """The fit of a chunk's rows `(B,)` with networks of one width."""
+
+    width: int
+    rows: Tensor
+    inherited: Parents
+    fit: BlockFit
+
+
 class WidthGroup:
     """Blocks with networks of one width, and the parents that they start from."""
 

@@ -3,22 +3,14 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from miner.fitting.block_fit import (
-    BlockFit,
-    OnSteps,
-    merge_curves,
-    no_longer_than,
-    raise_if_most_diverged,
-)
+from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
-from miner.fitting.chunk import Patches, WidthGroup, gather
+from miner.fitting.chunk import Patches, WidthFit, WidthGroup, gather
 from miner.fitting.device import from_device
-from miner.fitting.initialization import Parents
 from miner.fitting.settings import LevelContext, at_level
 from miner.models.network import Parameters, concatenate, select
 from miner.representation.shard import ChunkStats, Shard
@@ -26,15 +18,6 @@ from miner.signals.grid import PatchGrid
 from miner.signals.regions import sides_of
 from miner.signals.signal import Signal, prefetch
 from miner.support.communication import Communicator, gather_items, items_of_rank
-
-
-class WidthFit(NamedTuple):
-    """The fit of a chunk's rows `(B,)` with networks of one width."""
-
-    width: int
-    rows: Tensor
-    inherited: Parents
-    fit: BlockFit
 
 
 def best_fits(

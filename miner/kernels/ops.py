@@ -86,21 +86,15 @@ class AdamCoefficients(NamedTuple):
     divides: float = 1.0
 
 
-def check_formulas(settings: StepSettings) -> torch.optim.Optimizer:
-    """The optimiser of a number; `UnsupportedError` for other losses, optimisers and options."""
+def coefficients_of(settings: StepSettings) -> Tensor:
+    """`AdamCoefficients` of all steps, `(steps, 9)`; `UnsupportedError` for other formulas."""
     _number(settings.loss, _LOSSES, "loss")
     optimizer = settings.optimizer([nn.Parameter(torch.zeros(1))])
     _number(optimizer, _OPTIMIZERS, "optimizer")
     for option in ("amsgrad", "maximize"):
         if optimizer.param_groups[0].get(option):
             raise UnsupportedError(f"optimizer.{option}=true is not compiled")
-    return optimizer
-
-
-def coefficients_of(settings: StepSettings, steps: range) -> Tensor:
-    """`AdamCoefficients` of steps counted from 0, `(steps, 9)`."""
-    optimizer = check_formulas(settings)
-    lr = float(optimizer.param_groups[0]["lr"])
+    lr, steps = float(optimizer.param_groups[0]["lr"]), range(settings.n_steps)
     rows = [adam_coefficients(optimizer, lr * settings.factor(k), k + 1) for k in steps]
     return torch.tensor(rows, dtype=torch.float32)
 
@@ -212,8 +206,7 @@ class RowTrainer(BlockTrainer):
         self.best_rows = self.trained.clone()
         self.best = self.layout.parameters(self.best_rows)
         self.training = torch.ones_like(self.mse, dtype=torch.int8)
-        coefficients = coefficients_of(self.settings, range(self.settings.n_steps))
-        self.coefficients = coefficients.to(targets.device)
+        self.coefficients = coefficients_of(self.settings).to(targets.device)
 
     def deactivate(self, blocks: Tensor) -> bool:
         """Leave blocks out; says if all are out, on a GPU never: asking would mean waiting."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from miner.fitting.criteria import ConstantSchedule, CosineSchedule, ExponentialSchedule, Schedule
 from miner.fitting.steps import OptimizerFactory
-from miner.kernels.ops import UnsupportedError, adam_coefficients, check_formulas
+from miner.kernels.ops import UnsupportedError, adam_coefficients, coefficients_of
 from miner.models.activations import Sine
 
 N_STEPS = 30
@@ -41,7 +41,7 @@ def probe(factory: OptimizerFactory) -> torch.optim.Optimizer:
 
 
 def check(factory: OptimizerFactory) -> None:
-    check_formulas(problem_of(kind_with(Sine), 9, optimizer=factory).steps)
+    coefficients_of(problem_of(kind_with(Sine), 9, optimizer=factory).steps)
 
 
 def by_torch(factory: OptimizerFactory, schedule: Schedule) -> Tensor:
