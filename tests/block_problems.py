@@ -174,6 +174,10 @@ def stored(representation: Representation) -> list[Tensor]:
     ]
 
 
+def same_bits(found: Any, expected: Any) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
 def render(running: PyramidFit, level: LevelFit, shards: list[Shard]) -> float:
     """Render a level that is fitted; gives its summed squared error."""
     running.start_rendering(level, shards)

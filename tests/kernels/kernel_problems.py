@@ -137,3 +137,12 @@ def check_a_few_steps(problem: Problem, trainer: Any) -> None:
     check_errors(truth.best_mse, plain.best_mse, trainer.best_mse, floor=3e-4)
     best = {name: tensor.double().cpu() for name, tensor in trainer.best.items()}
     check_errors(problem.measured(best), plain.best_mse, trainer.best_mse, floor=3e-4)
+
+
+def check_a_step(problem: Problem, compiled: Any) -> None:
+    """A step of the optimiser, and the error of the state that it changes."""
+    check_steps(problem, compiled, 1, floor=1e-6)
+    expected = after_a_step(problem)
+    usual = distance(after_a_step(problem.single()), expected)
+    found = compiled.layout.parameters(compiled.trained)
+    assert_as_good(distance(found, expected), usual, 1e-5 * size(expected))
