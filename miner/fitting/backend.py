@@ -16,10 +16,7 @@ _LAYER_COPIES = 6  # pre-activation, activation, their gradients, two temporarie
 
 @dataclass(frozen=True)
 class Backend:
-    """A program for training steps; all give the same results within float rounding.
-
-    Here it is plain PyTorch: the definition, for any setting, type and device.
-    """
+    """A program for training steps, here plain PyTorch; all agree within float rounding."""
 
     def prepare(self, problem: BlockProblem) -> "Backend":
         """The backend that will train blocks of this kind: this one, or one that can."""
@@ -43,4 +40,4 @@ class Backend:
 
 @dataclass(frozen=True)
 class EagerBackend(Backend):
-    """Plain PyTorch."""
+    """Plain PyTorch: the definition, for any setting, type and device."""
