@@ -135,8 +135,3 @@ def test_drawn_pixels_are_those_of_the_plain_steps(n: int, n_drawn: int, n_steps
     for step, (positions, count) in enumerate(zip(*found, strict=True)):
         expected = pixel_subset(n, n_drawn, step, *steps.key)
         assert torch.equal(order[positions[:count].long()], expected)
-
-
-def test_no_pixels_are_drawn_if_a_step_sees_them_all() -> None:
-    steps = problem_of(KINDS[0], 20).with_steps(batch_pixels=20).steps
-    assert drawn_pixels(pixel_order(20, 64, CPU), steps) is None
