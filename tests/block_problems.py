@@ -1,4 +1,4 @@
-"""Blocks of any network with random points and targets, and their fits."""
+"""Blocks of any network with random points and targets, their fits, small pictures, levels."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,14 +10,23 @@ from torch import Tensor
 
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.block_fit import BlockFit, fit_blocks
-from miner.fitting.criteria import ExponentialSchedule, Loss, MSELoss, NoPruning, Pruning
+from miner.fitting.criteria import (
+    ConstantSchedule,
+    ExponentialSchedule,
+    Loss,
+    MSELoss,
+    NoPruning,
+    Pruning,
+)
+from miner.fitting.level_fit import LevelFit
+from miner.fitting.pyramid_fit import PyramidFit
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import BlockProblem, BlockTrainer, OptimizerFactory, StepSettings
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
-from miner.models.encodings import Encoding
+from miner.models.encodings import CosineEncoding, Encoding
 from miner.models.network import BlockMLP, BlockNetwork, Parameters, repeat, select
-from miner.representation import Representation
+from miner.representation import Representation, Shard
 
 CPU = torch.device("cpu")
 ACTIVATIONS = (Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer())
@@ -28,6 +37,7 @@ READOUTS: dict[str, tuple[Readout, bool]] = {  # and whether its targets are sig
 }
 PLAIN_ADAM = partial(torch.optim.Adam, lr=5e-3)
 NEVER = NoPruning(10)
+SINE = Sine()
 
 
 class Kind(NamedTuple):
@@ -129,6 +139,28 @@ def problem_of(
     return Problem(network, readout, steps, encoded, targets.double(), start)
 
 
+def problem(
+    readout: str = "closed_form", activation: Activation = SINE, n_blocks: int = 12
+) -> Problem:
+    """Blocks of 36 pixels with two channels, each with a start of its own."""
+    kind = Kind(readout, activation, CosineEncoding(3), n_axes=2, width=5, depth=2, channels=2)
+    adam = partial(torch.optim.Adam, lr=2e-3, betas=(0.9, 0.99))
+    plain = {"schedule": ConstantSchedule(), "key": (0, 0, "pixels")}
+    return problem_of(kind, 36, n_blocks, n_steps=20, optimizer=adam).with_steps(**plain)
+
+
+def smooth(*sides: int) -> Tensor:
+    """A picture that tiny networks fit easily."""
+    axes = torch.meshgrid(*(torch.arange(side) / 16 for side in sides), indexing="ij")
+    return 0.5 + 0.4 * torch.stack([sum(axes).sin(), sum(axes).cos()])
+
+
+def flat_and_busy(*sides: int) -> Tensor:
+    """A picture that is smooth on the left and noisier and noisier to the right."""
+    ramp = torch.linspace(-0.5, 1, sides[-1]).clamp(min=0)
+    return 0.5 * smooth(*sides) + 0.5 * ramp * noise(2, *sides)
+
+
 def stored(representation: Representation) -> list[Tensor]:
     """All tensors of a representation, in one order."""
     return [
@@ -140,3 +172,29 @@ def stored(representation: Representation) -> list[Tensor]:
             *(own[name] for _, own in sorted(shard.stored.items()) for name in sorted(own)),
         )
     ]
+
+
+def same_bits(found: Any, expected: Any) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def render(running: PyramidFit, level: LevelFit, shards: list[Shard]) -> float:
+    """Render a level that is fitted; gives its summed squared error."""
+    running.start_rendering(level, shards)
+    for region, values in running.level_tiles():
+        running.render(region, values)
+    return running.finish_level()
+
+
+def finish(running: PyramidFit, level: LevelFit) -> list[Shard]:
+    """Fit all chunks of a level, render it, and return its shards."""
+    shards = [level.fit_chunk(chunk) for chunk in range(len(level.chunks))]
+    render(running, level, shards)
+    return shards
+
+
+def fit_levels(running: PyramidFit) -> Representation:
+    """Fit all levels."""
+    levels = reversed(range(running.spec.n_levels))
+    shards = {level: finish(running, running.start_level(level)) for level in levels}
+    return Representation(running.spec, shards)

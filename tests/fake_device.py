@@ -4,12 +4,13 @@ To PyTorch they are `meta` tensors, but they have values. Code that runs on this
 error has no tensor on the wrong device; transfers are counted whenever the host would wait.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 FAKE = torch.device("meta")
 
@@ -57,22 +58,21 @@ class FakeDevice(TorchDispatchMode):
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         name, keywords = str(function), dict(kwargs or {})
-        tensors = list(_tensors([*args, *keywords.values()]))
+        tensors = [t for t in tree_leaves((args, keywords)) if isinstance(t, Tensor)]
         there = {id(t.held): t for t in tensors if isinstance(t, _FakeTensor)}
         if name not in _CROSS and there:
             _refuse_mixed(name, tensors)
         device = keywords.get("device")
         if device is not None:
             keywords["device"] = torch.device("cpu")
-        held = {key: _mapped(_held, value) for key, value in keywords.items()}
-        result = function(*_mapped(_held, args), **held)
+        result = function(*tree_map(_held, args), **tree_map(_held, keywords))
         is_there = bool(there) if device is None else torch.device(device) == FAKE
         if name == "aten.copy_.default":
             is_there = isinstance(args[0], _FakeTensor)
         self.n_waits += bool(there) and _waits(name, is_there, tensors)
         if not is_there:
             return result
-        return _mapped(
+        return tree_map(
             lambda t: there.get(id(t), _FakeTensor(t)) if type(t) is Tensor else t, result
         )
 
@@ -81,20 +81,6 @@ def values(tensor: Tensor) -> Tensor:
     """What a tensor of the fake device holds."""
     assert isinstance(tensor, _FakeTensor), "the tensor is in the host's memory"
     return tensor.held
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)
-
-
-def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return type(value)([_mapped(change, item) for item in value])
-    return change(value)
 
 
 def _held(value: Any) -> Any:

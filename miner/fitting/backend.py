@@ -1,14 +1,11 @@
 """Which program trains blocks: compiled for this machine, or plain PyTorch."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from miner.fitting.readout import Readout
-from miner.fitting.steps import BlockProblem, BlockTrainer, EagerTrainer, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer, EagerTrainer
 from miner.models.network import BlockNetwork, Parameters
 
 LOG = logging.getLogger(__name__)
@@ -19,19 +16,10 @@ _LAYER_COPIES = 6  # pre-activation, activation, their gradients, two temporarie
 
 @dataclass(frozen=True)
 class Backend:
-    """A program for training steps; all give the same results within float rounding.
+    """A program for training steps, here plain PyTorch; all agree within float rounding."""
 
-    Here it is plain PyTorch: the definition, for any setting, type and device.
-    """
-
-    def prepare(
-        self,
-        networks: Sequence[BlockNetwork],
-        readout: Readout,
-        settings: StepSettings,
-        device: torch.device,
-    ) -> "Backend":
-        """The backend that will train these networks: this one, or one that can."""
+    def prepare(self, problem: BlockProblem) -> "Backend":
+        """The backend that will train blocks of this kind: this one, or one that can."""
         return self
 
     def trainer(self, problem: BlockProblem) -> BlockTrainer:
@@ -42,16 +30,14 @@ class Backend:
         """Values `(B, C, P)` at encoded coordinates `(E, P)`."""
         return network.outputs(parameters, encoded)
 
-    def max_blocks(
-        self, network: BlockNetwork, n_pixels: int, max_memory_gib: float, device: torch.device
-    ) -> int:
+    def max_blocks(self, network: BlockNetwork, encoded: Tensor, memory_gib: float) -> int:
         """How many blocks to train at once: bounds memory and fits the cache, nothing else."""
-        layer = FLOAT_BYTES * network.mlp.width * n_pixels
-        within_memory = int(max_memory_gib * 2**30 / (layer * _LAYER_COPIES * network.mlp.depth))
-        within_cache = _CPU_LAYER_BYTES // layer if device.type == "cpu" else within_memory
+        layer = FLOAT_BYTES * network.mlp.width * encoded.shape[1]
+        within_memory = int(memory_gib * 2**30 / (layer * _LAYER_COPIES * network.mlp.depth))
+        within_cache = _CPU_LAYER_BYTES // layer if encoded.device.type == "cpu" else within_memory
         return max(1, min(within_memory, within_cache))
 
 
 @dataclass(frozen=True)
 class EagerBackend(Backend):
-    """Plain PyTorch."""
+    """Plain PyTorch: the definition, for any setting, type and device."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from miner.fitting.backend import Backend
 from miner.fitting.criteria import Pruning
-from miner.fitting.device import Timer
+from miner.fitting.device import mark_time, seconds_since_first
 from miner.fitting.steps import BlockProblem, OptimizerFactory
 from miner.models.network import Parameters, concatenate, moved, select
 from miner.signals.signal import CPU
@@ -20,7 +20,7 @@ RATE_OF_REFIT = 0.1
 Curve = tuple[tuple[int, float, float], ...]
 """(steps so far, seconds so far, summed squared error) in the order of time."""
 OnSteps = Callable[[int], None]
-"""Receives numbers of block steps that were done or spared."""
+"""Receives numbers of block steps that were done or spared, below 0 if they must be repeated."""
 
 
 def merge_curves(curves: Sequence[Curve]) -> Curve:
@@ -96,12 +96,10 @@ def raise_if_most_diverged(diverged_again: Sequence[Tensor], optimizer: Optimize
     if 2 * n_diverged <= len(masks):
         return
     rate = float(optimizer([nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"])
-    advice = "lower it: 0.001 to 0.05 suit most fits"
-    if rate <= 0.05:
-        advice = "lower it, or mind the constants of activation and encoding"
     raise DivergenceError(
         f"optimizer.lr={rate:g}: {n_diverged} of {len(masks)} blocks diverged, and again at "
-        f"{RATE_OF_REFIT * rate:g}; {advice}"
+        f"{RATE_OF_REFIT * rate:g}; lower it: 0.001 to 0.05 suit most fits, or mind the constants "
+        "of activation and encoding"
     )
 
 
@@ -119,7 +117,7 @@ def fit_blocks(
     """
     settings, targets = problem.steps, problem.targets
     n_steps, n_blocks, n_values = settings.n_steps, len(targets), targets[0].numel()
-    timer = Timer(targets.device)
+    marks = [mark_time(targets.device)]
     trainer = backend.trainer(problem)
     if settings.draws_pixels(targets.shape[-1]):
         trainer.evaluate()
@@ -133,7 +131,7 @@ def fit_blocks(
     for previous, checkpoint in pairwise([0, *checkpoints]):
         trainer.advance(checkpoint - trainer.step)
         trainer.evaluate()
-        timer.mark()
+        marks.append(mark_time(targets.device))
         sums.append(torch.where(trainer.best_mse.isfinite(), trainer.best_mse, 0.0).double().sum())
         on_steps((checkpoint - previous) * n_blocks)
         if checkpoint == n_steps:
@@ -152,5 +150,5 @@ def fit_blocks(
         converged=converged,
         diverged=has_diverged(first, trainer.mse, max_mse),
         diverged_again=torch.zeros_like(training),
-        curve=tuple(zip(checkpoints, timer.seconds(), errors, strict=False)),
+        curve=tuple(zip(checkpoints, seconds_since_first(marks), errors, strict=False)),
     )

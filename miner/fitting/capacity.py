@@ -1,23 +1,16 @@
 """How wide a block's network is: one width for all blocks of a level, or one for each."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from miner.support.ranges import Count, Positive, rule, whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from miner.support.tensors import Tensor
 
 Width = Annotated[int, whole(1, 1024)]
 _TOLERANCE_DB = 0.3  # what rounding for storage may cost without another fit
-
-Probe = Callable[[int], "Tensor"]
-"""Errors `(B,)` of a chunk's blocks after so many steps at the level's width."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +23,7 @@ class WidthRequest:
     patch_pixels: int  # of a whole patch
     max_mse: float
     cost: Callable[[int], int]  # parameters of a network of some width
+    probe: Callable[[int], Tensor]  # errors `(B,)` after so many steps at the level's width
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class Capacity(ABC):
     max_refits: Annotated[int, whole(0, 8)] = 0
 
     @abstractmethod
-    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
+    def assign(self, request: WidthRequest) -> Tensor:
         """Widths `(B,)` of a chunk's blocks."""
 
     def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
@@ -51,7 +45,7 @@ class Capacity(ABC):
 class UniformCapacity(Capacity):
     """`model.width` for every block."""
 
-    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
+    def assign(self, request: WidthRequest) -> Tensor:
         """The level's width."""
         return request.n_pixels.new_full(request.n_pixels.shape, request.width)
 
@@ -73,9 +67,9 @@ class TargetErrorCapacity(Capacity):
     min_width: Width = 1
     max_width: Width = 48
 
-    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
+    def assign(self, request: WidthRequest) -> Tensor:
         """Widths by a probe fit."""
-        return self._needed(request, probe(self._probe_steps(request)))
+        return self._needed(request, request.probe(self._probe_steps(request)))
 
     def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
         """Wider where the error is above the bound by more than rounding for storage costs."""
@@ -116,9 +110,9 @@ class BudgetCapacity(TargetErrorCapacity):
         """No wider: the budget is spent."""
         return widths
 
-    def assign(self, request: WidthRequest, probe: Probe) -> Tensor:
+    def assign(self, request: WidthRequest) -> Tensor:
         """Widths by a probe fit and bisection."""
-        mse = probe(self._probe_steps(request)).nan_to_num(nan=1.0, posinf=1.0)
+        mse = request.probe(self._probe_steps(request)).nan_to_num(nan=1.0, posinf=1.0)
         costs = request.n_pixels.new_tensor([0, *map(request.cost, range(1, self.max_width + 1))])
         budget = self.parameters_per_pixel * float(request.n_pixels.sum())
         low, high = -30.0, 30.0  # decades of the error; `high` gives every block `min_width`

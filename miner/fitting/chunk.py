@@ -1,16 +1,16 @@
-"""The blocks of a chunk: their pixels, their fits with networks of one width, and the best fits."""
+"""The blocks of a chunk: their pixels, and their fits with networks of one width."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from miner.fitting.block_fit import RATE_OF_REFIT, BlockFit, OnSteps, fit_blocks, join_fits
 from miner.fitting.criteria import AbsoluteMSEPruning, Pruning
-from miner.fitting.initialization import InitialState, Parents
+from miner.fitting.initialization import Parents
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
 from miner.fitting.steps import BlockProblem, BlockTrainer, generator
@@ -21,7 +21,6 @@ from miner.signals.grid import PatchGrid, coordinates
 from miner.signals.regions import sides_of
 from miner.signals.signal import Signal, prefetch
 
-T = TypeVar("T")
 _BOX_PIXELS = 2**16  # in a box that is read at once
 _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
 _PROBE_CHECK, _FAR_BELOW = 5, 1e-2  # steps between checks of a probe fit, part of the bound
@@ -108,38 +107,12 @@ class WidthFit(NamedTuple):
 
     width: int
     rows: Tensor
-    start: InitialState
+    inherited: Parents
     fit: BlockFit
 
 
-def best_fits(
-    predicted_mse: Tensor, fits: Sequence[WidthFit]
-) -> tuple[Tensor, Tensor, Tensor, dict[int, Parameters], int]:
-    """The best fit of each block, if it is better than its prediction; earlier ones win ties.
-
-    Gives the rows with a network, ascending, their frames and widths, what is stored for each
-    width, and how many have converged.
-    """
-    best_mse, best = predicted_mse.clone(), torch.full((len(predicted_mse),), -1)
-    for number, (_, rows, _, fit) in enumerate(fits):
-        better = fit.mse.double() < best_mse[rows]  # false for NaN
-        best_mse[rows[better]] = fit.mse[better].double()
-        best[rows[better]] = number
-    kept = [(one, best[one.rows] == number) for number, one in enumerate(fits)]
-    rows = torch.cat([one.rows[mask] for one, mask in kept])
-    widths = torch.cat([torch.full_like(one.rows[mask], one.width) for one, mask in kept])
-    stored = {}
-    for width in widths.unique().tolist():
-        parts = [select(one.fit.parameters, mask) for one, mask in kept if one.width == width]
-        stored[width] = select(concatenate(parts), rows[widths == width].argsort())
-    frames = torch.cat([one.start.frames[mask] for one, mask in kept])
-    n_converged = sum(int(one.fit.converged[mask].sum()) for one, mask in kept)
-    order = rows.argsort()
-    return rows[order], frames[order], widths[order], stored, n_converged
-
-
 class WidthGroup:
-    """Blocks with networks of one width, and the state `start` that they start from."""
+    """Blocks with networks of one width, and the parents that they start from."""
 
     def __init__(self, context: LevelContext, width: int, patches: Patches) -> None:
         self.spec, self.settings, level, self._compute, parents = context
@@ -147,9 +120,13 @@ class WidthGroup:
         self._network = self.spec.model(level, width)
         self._steps = self.settings.steps_at(level)
         self._max_mse = self.settings.max_mse_at(level)
-        drawn = self._network.mlp.draw(generator(self.settings.seed, level))
         found = find_parents(self.spec, level, width, patches.blocks, parents, self._device)
-        self.start = self.settings.weights.start(moved(drawn, self._device), found)
+        self.inherited = self.settings.weights.inherited(found)
+        drawn = self._network.mlp.draw(generator(self.settings.seed, level))
+        self._hidden = repeat(moved(drawn, self._device), len(patches.blocks))
+        if self.inherited.exists.any():
+            exists = self.inherited.exists.to(self._device)
+            self._hidden = where(exists, self.inherited.hidden, self._hidden)
         shapes = self._network.head.shapes(width, self.spec.n_channels)
         key = generator(self.settings.seed, level, "readout")
         self._readout_start = moved(self.settings.readout.draw(shapes, key), self._device)
@@ -159,40 +136,33 @@ class WidthGroup:
 
         The error of a block is infinite where a stored number is not finite.
         """
-        done = reported = 0  # block steps: those that are repeated are reported once
-
-        def count(n_block_steps: int) -> None:
-            nonlocal done, reported
-            done += n_block_steps
-            if done > reported:
-                with self._compute.lock:
-                    on_steps(done - reported)
-                reported = done
 
         def fitted(problem: BlockProblem) -> BlockFit:
-            nonlocal done
-            before = done
+            done: list[int] = []
+
+            def count(n_block_steps: int) -> None:
+                done.append(n_block_steps)
+                with self._compute.lock:
+                    on_steps(n_block_steps)
+
             try:
                 fit = self._train(problem, self.settings.pruning, self._max_mse, count)
                 return self._round(problem, fit)
             except torch.OutOfMemoryError:
-                done = before
+                count(-sum(done))  # they are repeated
                 raise
 
-        return join_fits(list(self._batches(fitted)))
+        return self._in_batches(fitted)
 
     def errors_after(self, n_steps: int) -> Tensor:
         """Errors `(B,)` of a short fit, which blocks far below the bound leave early."""
         steps, pruning = replace(self._steps, n_steps=n_steps), AbsoluteMSEPruning(_PROBE_CHECK)
         bound = _FAR_BELOW * self._max_mse
 
-        def errors(problem: BlockProblem) -> Tensor:
-            return self._train(problem._replace(steps=steps), pruning, bound, lambda n: None).mse
+        def fitted(problem: BlockProblem) -> BlockFit:
+            return self._train(problem._replace(steps=steps), pruning, bound, lambda n: None)
 
-        mse = torch.empty(len(self._patches.blocks))
-        for members, found in self._batches(errors):
-            mse[members] = found.cpu()
-        return mse
+        return self._in_batches(fitted).mse
 
     def _train(
         self, problem: BlockProblem, pruning: Pruning, max_mse: float, on_steps: OnSteps
@@ -239,26 +209,27 @@ class WidthGroup:
         trainer.evaluate()
         return trainer
 
-    def _batches(self, fitted: Callable[[BlockProblem], T]) -> Iterator[tuple[Tensor, T]]:
-        """Blocks with the same frame and real pixels, as many as memory holds, and their fits."""
+    def _in_batches(self, fitted: Callable[[BlockProblem], BlockFit]) -> BlockFit:
+        """Fit blocks with the same frame and real pixels at once, as many as memory holds."""
         network, max_blocks = self._network, self.settings.backend.max_blocks
-        for frame, members in by_row(self.start.frames):
+        fits: list[tuple[Tensor, BlockFit]] = []
+        for frame, members in by_row(self.inherited.frames):
             for valid_size, among in by_row(self._patches.valid_sizes[members]):
                 points = coordinates(self.spec.patch_size, valid_size, frame)
                 encoded = network.mlp.encoding(points).to(self._device)
-                memory_gib = self._compute.memory_gib()
-                most = max_blocks(network, points.shape[1], memory_gib, self._device)
+                most = max_blocks(network, encoded, self._compute.memory_gib())
                 compute = partial(self._compute_batch, fitted, encoded, valid_size)
-                yield from self._compute.in_batches(members[among], most, compute)
+                fits += self._compute.in_batches(members[among], most, compute)
+        return join_fits(fits)
 
     def _compute_batch(
         self,
-        fitted: Callable[[BlockProblem], T],
+        fitted: Callable[[BlockProblem], BlockFit],
         encoded: Tensor,
         valid_size: tuple[int, ...],
         batch: Tensor,
-    ) -> T:
-        hidden = select(self.start.hidden, batch.to(self._device))
+    ) -> BlockFit:
+        hidden = select(self._hidden, batch.to(self._device))
         start = hidden | repeat(self._readout_start, len(batch))
         targets = self._patches.targets(self.spec, batch, valid_size)
         shared = self._network, self.settings.readout, self._steps, encoded

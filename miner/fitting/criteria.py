@@ -1,16 +1,11 @@
 """Loss, learning rate schedule and pruning criterion."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from miner.support.ranges import Count, Positive, Ratio
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from miner.support.tensors import Tensor
 
 
 @dataclass(frozen=True)

@@ -94,30 +94,22 @@ class ComputeDevice:
             self._n_running = 1
 
 
-class Timer:
-    """Seconds from its construction to marks in a device's work; on a GPU no mark waits."""
+def mark_time(device: torch.device) -> Any:
+    """The moment at which all work so far is done; on a GPU nothing waits for it."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record(torch.cuda.current_stream(device))
+    return event
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._marks: list[Any] = []  # events of the current stream on a GPU, else seconds
-        self.mark()
 
-    def mark(self) -> None:
-        """Note the moment at which all work so far is done."""
-        if self._device.type == "cuda":
-            event = torch.cuda.Event(enable_timing=True)
-            event.record(torch.cuda.current_stream(self._device))
-            self._marks.append(event)
-        else:
-            self._marks.append(time.perf_counter())
-
-    def seconds(self) -> list[float]:
-        """Seconds from the beginning to each mark; waits for the last."""
-        first, *marks = self._marks
-        if self._device.type != "cuda":
-            return [mark - first for mark in marks]
-        self._marks[-1].synchronize()
-        return [first.elapsed_time(mark) / 1e3 for mark in marks]
+def seconds_since_first(marks: Sequence[Any]) -> list[float]:
+    """Seconds from the first mark to each of the others; waits for the last."""
+    first, *others = marks
+    if isinstance(first, float):
+        return [mark - first for mark in others]
+    others[-1].synchronize()
+    return [first.elapsed_time(mark) / 1e3 for mark in others]
 
 
 def from_device(found: Sequence[Tensor]) -> list[Tensor]:

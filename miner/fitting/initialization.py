@@ -1,18 +1,11 @@
 """Where the hidden layers of blocks start: random draws, or their parents."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 from miner.support.ranges import Positive, whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from miner.models.network import Parameters
+from miner.support.tensors import Parameters, Tensor
 
 
 class Parents(NamedTuple):
@@ -27,14 +20,6 @@ class Parents(NamedTuple):
     parity: Tensor
 
 
-class InitialState(NamedTuple):
-    """Hidden parameters on the device that trains them; frames and a mask `(B,)` on the host."""
-
-    hidden: Parameters
-    frames: Tensor
-    is_fresh: Tensor
-
-
 @dataclass(frozen=True)
 class Weights(ABC):
     """A way of starting the hidden layers of a level. `inherits` False spares finding parents."""
@@ -42,8 +27,8 @@ class Weights(ABC):
     inherits: ClassVar[bool] = True
 
     @abstractmethod
-    def start(self, drawn: Mapping[str, Tensor], parents: Parents) -> InitialState:
-        """Start blocks from the level's draw for one block, or from their parents."""
+    def inherited(self, parents: Parents) -> Parents:
+        """What blocks start from, and their frames then; the others start from the level's draw."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +37,9 @@ class FreshWeights(Weights):
 
     inherits: ClassVar[bool] = False
 
-    def start(self, drawn: Mapping[str, Tensor], parents: Parents) -> InitialState:
-        """Copies of the draw."""
-        return _start(drawn, parents, inherits=parents.exists & False)
+    def inherited(self, parents: Parents) -> Parents:
+        """Nothing."""
+        return parents._replace(exists=parents.exists & False, frames=0 * parents.frames)
 
 
 @dataclass(frozen=True)
@@ -63,13 +48,13 @@ class SharedWeights(Weights):
 
     gain: Positive = 1.0  # 0.5 in the code of the paper's authors
 
-    def start(self, drawn: Mapping[str, Tensor], parents: Parents) -> InitialState:
-        """Scaled copies of the parents, the draw where there is none."""
+    def inherited(self, parents: Parents) -> Parents:
+        """The parents, scaled."""
         scaled = {
             name: tensor * self.gain if name.endswith((".weight", ".bias")) else tensor
             for name, tensor in parents.hidden.items()
         }
-        return _start(drawn, parents._replace(hidden=scaled), inherits=parents.exists)
+        return parents._replace(hidden=scaled, frames=0 * parents.frames)
 
 
 @dataclass(frozen=True)
@@ -81,23 +66,10 @@ class ParentFrameWeights(Weights):
 
     max_generations: Annotated[int, whole(0, 16)] = 2
 
-    def start(self, drawn: Mapping[str, Tensor], parents: Parents) -> InitialState:
-        """Copies of the parents with their frames halved."""
-        import torch
-
-        inherits = parents.exists & (parents.frames[:, 0] < self.max_generations)
-        generation = parents.frames[:, :1] + 1
-        offset = 2 * parents.frames[:, 1:] + parents.parity
-        frames = torch.where(inherits[:, None], torch.cat([generation, offset], dim=1), 0)
-        return _start(drawn, parents, inherits)._replace(frames=frames)
-
-
-def _start(drawn: Mapping[str, Tensor], parents: Parents, inherits: Tensor) -> InitialState:
-    """Copies of the parents where a mask `(B,)` holds, else of the draw; no frames."""
-    from miner.models.network import repeat, where
-
-    hidden = repeat(drawn, len(inherits))
-    if inherits.any():
-        device = next(iter(hidden.values())).device
-        hidden = where(inherits.to(device), parents.hidden, hidden)
-    return InitialState(hidden, 0 * parents.frames, ~inherits)
+    def inherited(self, parents: Parents) -> Parents:
+        """The parents with their frames halved."""
+        generation, frames = parents.frames[:, 0], 2 * parents.frames
+        frames[:, 0] = generation + 1
+        frames[:, 1:] += parents.parity
+        exists = parents.exists & (generation < self.max_generations)
+        return parents._replace(exists=exists, frames=frames * exists[:, None])

@@ -2,22 +2,48 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
-from miner.fitting.chunk import Patches, WidthFit, WidthGroup, best_fits, gather
+from miner.fitting.chunk import Patches, WidthFit, WidthGroup, gather
 from miner.fitting.device import from_device
 from miner.fitting.settings import LevelContext, at_level
-from miner.representation.representation import ShardIndex, render_level
+from miner.models.network import Parameters, concatenate, select
 from miner.representation.shard import ChunkStats, Shard
 from miner.signals.grid import PatchGrid
-from miner.signals.regions import Region, sides_of
+from miner.signals.regions import sides_of
 from miner.signals.signal import Signal, prefetch
 from miner.support.communication import Communicator, gather_items, items_of_rank
+
+
+def best_fits(
+    predicted_mse: Tensor, fits: Sequence[WidthFit]
+) -> tuple[Tensor, Tensor, Tensor, dict[int, Parameters], int]:
+    """The best fit of each block, if it is better than its prediction; earlier ones win ties.
+
+    Gives the rows with a network, ascending, their frames and widths, what is stored for each
+    width, and how many have converged.
+    """
+    best_mse, best = predicted_mse.clone(), torch.full((len(predicted_mse),), -1)
+    for number, (_, rows, _, fit) in enumerate(fits):
+        better = fit.mse.double() < best_mse[rows]  # false for NaN
+        best_mse[rows[better]] = fit.mse[better].double()
+        best[rows[better]] = number
+    kept = [(one, best[one.rows] == number) for number, one in enumerate(fits)]
+    rows = torch.cat([one.rows[mask] for one, mask in kept])
+    widths = torch.cat([torch.full_like(one.rows[mask], one.width) for one, mask in kept])
+    stored = {}
+    for width in widths.unique().tolist():
+        parts = [select(one.fit.parameters, mask) for one, mask in kept if one.width == width]
+        stored[width] = select(concatenate(parts), rows[widths == width].argsort())
+    frames = torch.cat([one.inherited.frames[mask] for one, mask in kept])
+    n_converged = sum(int(one.fit.converged[mask].sum()) for one, mask in kept)
+    order = rows.argsort()
+    return rows[order], frames[order], widths[order], stored, n_converged
 
 
 class LevelFit:
@@ -79,19 +105,17 @@ class LevelFit:
         signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)
         patches = Patches(blocks, signal, prediction, self.grid.valid_sizes(blocks))
         gathered = time.perf_counter()
+        width = at_level(self.settings.width, self.level)
         request = WidthRequest(
-            width=at_level(self.settings.width, self.level),
+            width=width,
             n_steps=self.n_steps,
             n_pixels=patches.valid_sizes.prod(-1),
             patch_pixels=self.spec.patch_size ** len(self.spec.sides),
             max_mse=self.settings.max_mse_at(self.level),
-            cost=lambda width: self.spec.model(self.level, width).n_parameters,
+            cost=lambda wider: self.spec.model(self.level, wider).n_parameters,
+            probe=lambda n_steps: WidthGroup(self._context, width, patches).errors_after(n_steps),
         )
-
-        def probe(n_steps: int) -> Tensor:
-            return WidthGroup(self._context, request.width, patches).errors_after(n_steps)
-
-        widths = self.settings.capacity.assign(request, probe)
+        widths = self.settings.capacity.assign(request)
         probe_s = time.perf_counter() - gathered
         fits = self._fit_rows(patches, widths, torch.arange(len(blocks)), on_steps)
         fit_s = time.perf_counter() - gathered - probe_s
@@ -104,21 +128,12 @@ class LevelFit:
         stats = ChunkStats(
             n_active=len(blocks),
             n_converged=n_converged,
-            n_fresh=sum(int(one.start.is_fresh.sum()) for one in fits),
+            n_fresh=sum(int((~one.inherited.exists).sum()) for one in fits),
             n_diverged=sum(int(one.fit.diverged.sum()) for one in fits),
             seconds=time.perf_counter() - began,
             curve=curve,
         )
         return Shard(self.level, chunk, blocks[rows], frames, widths, stored, stats)
-
-    def renderer(self, shards: Sequence[Shard]) -> Callable[[Region], Tensor]:
-        """Renders tiles of the level as stored, `(C, *S)`, never clipped."""
-        index, outputs = ShardIndex(self.grid, shards), self.settings.backend.outputs
-
-        def render(region: Region) -> Tensor:
-            return render_level(self.spec, self.level, index, self.prediction, region, outputs)
-
-        return render
 
     def _refit(
         self, patches: Patches, widths: Tensor, fits: Sequence[WidthFit], request: WidthRequest
@@ -145,7 +160,7 @@ class LevelFit:
         def fitted(width: int) -> WidthFit:
             members = rows[widths[rows] == width]
             group = WidthGroup(self._context, width, patches.select(members))
-            return WidthFit(width, members, group.start, group.fit(on_steps))
+            return WidthFit(width, members, group.inherited, group.fit(on_steps))
 
         return self._context.compute.map(fitted, widths[rows].unique().tolist())
 

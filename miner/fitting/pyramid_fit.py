@@ -9,11 +9,12 @@ from torch import Tensor
 from miner.fitting.device import ComputeDevice, from_device
 from miner.fitting.level_fit import LevelFit, squared_error
 from miner.fitting.settings import FitSettings, LevelContext, at_level
+from miner.fitting.steps import BlockProblem
 from miner.images.pixel_format import PixelFormat
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.pyramids.resample import ExpandedSignal, reduce, zero_signal
 from miner.representation import Shard, Spec
-from miner.representation.representation import ShardIndex
+from miner.representation.representation import ShardIndex, render_level
 from miner.signals.regions import Region, tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch
 from miner.signals.store import SignalStore
@@ -25,7 +26,7 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
     n_levels = settings.pyramid.levels_for(sides, settings.patch_size)
     models = []
     for level in reversed(range(n_levels)):
-        signed = settings.pyramid.has_signed_target(is_coarsest=level == n_levels - 1)
+        signed = settings.pyramid.has_residuals and level < n_levels - 1
         width, depth = at_level(settings.width, level), settings.depth
         mlp = BlockMLP(settings.encoding, settings.activation, width, depth, len(sides))
         models.append(BlockNetwork(mlp, settings.readout.head(signed), pixel_format.channels))
@@ -42,8 +43,14 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
 
 def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> FitSettings:
     """The settings with a backend that can fit these networks on the device."""
-    steps = settings.steps_at(0)
-    backend = settings.backend.prepare(spec.models, settings.readout, steps, device)
+    backend, steps = settings.backend, replace(settings.steps_at(0), n_steps=1)
+    for network in spec.models:
+        shapes = network.shapes().items()
+        start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes}
+        encoded = torch.zeros(network.mlp.n_inputs, 64, device=device)
+        targets = torch.zeros(1, spec.n_channels, 64, device=device)
+        given = network, settings.readout, steps, encoded, targets, start
+        backend = backend.prepare(BlockProblem(*given))
     return replace(settings, backend=backend)
 
 
@@ -73,28 +80,26 @@ class PyramidFit:
             coarser = self._new_signal(f"signal_{level}", level)
             self._reduce(self.signals[-1], coarser)
             self.signals.append(coarser)
-        self._coarser: tuple[Signal, Sequence[Shard]] | None = None  # reconstruction and shards
+        self._coarser: tuple[Signal, ShardIndex] | None = None  # reconstruction and shards
         self.settings = settings
 
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
         spec, device = self.spec, self.device
-        sides = spec.level_sides[level]
-        shards: Sequence[Shard] = ()
+        sides, parents = spec.level_sides[level], ShardIndex(spec.grid(level), ())
         prediction = zero_signal(spec.n_channels, sides, device)
         if self._coarser is not None:
             reconstruction, shards = self._coarser
             prediction = ExpandedSignal(reconstruction, sides)
-        if not self.settings.weights.inherits:
-            shards = ()
-        parents = ShardIndex(spec.grid(min(level + 1, spec.n_levels - 1)), shards)
+            if self.settings.weights.inherits:
+                parents = shards
         compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
         context = LevelContext(spec, self.settings, level, compute, parents)
         return LevelFit(context, self.signals[level], prediction, self._tile_side, self._ranks)
 
     def start_rendering(self, fit: LevelFit, shards: Sequence[Shard]) -> None:
         """Render a level from what is stored: `render` gets each of the `level_tiles`."""
-        self._fit, self._shards, self._render = fit, shards, fit.renderer(shards)
+        self._fit, self._shards = fit, ShardIndex(fit.grid, shards)
         self._errors: list[Tensor] = []
         level = fit.level
         self._kept = self._new_signal(f"reconstruction_{level}", level) if level > 0 else None
@@ -106,7 +111,8 @@ class PyramidFit:
 
     def render(self, region: Region, signal: Tensor) -> None:
         """Render a tile, keep it for the prediction of the next level, and measure its error."""
-        rendered = self._render(region)
+        fit, outputs = self._fit, self.settings.backend.outputs
+        rendered = render_level(self.spec, fit.level, self._shards, fit.prediction, region, outputs)
         if self._kept is not None:
             self._kept.write(region, rendered)
         self._errors.append(squared_error(signal, rendered.clamp_(0, 1)))
@@ -128,14 +134,9 @@ class PyramidFit:
 
     def _reduce(self, signal: Signal, coarser: WritableSignal) -> None:
         """Write the next coarser level of a signal, this rank's tiles of it."""
-        regions = items_of_rank(self._ranks, list(tiles(coarser.sides, self._tile_side // 2)))
-        finer = [
-            tuple(
-                (2 * low, min(2 * high, side))
-                for (low, high), side in zip(region, signal.sides, strict=True)
-            )
-            for region in regions
-        ]
-        for region, values in zip(regions, prefetch(signal, finer), strict=True):
-            coarser.write(region, reduce(values))
+        side = 2 * (self._tile_side // 2)
+        regions = items_of_rank(self._ranks, list(tiles(signal.sides, side)))
+        for region, values in zip(regions, prefetch(signal, regions), strict=True):
+            halved = tuple((low // 2, (high + 1) // 2) for low, high in region)
+            coarser.write(halved, reduce(values))
         self._ranks.gather(None)  # the tiles of other ranks are read from here on

@@ -1,20 +1,13 @@
 """How the output layer is found: trained with the rest, or solved for at every step."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from miner.models import heads
 from miner.support.ranges import Positive
-
-if TYPE_CHECKING:
-    from torch import Generator, Tensor
-
-    from miner.models.network import Parameters
+from miner.support.tensors import Generator, Parameters, Tensor
 
 _SOLVER_FACTORS = (1.0, 1e2, 1e4, 1e6)  # on lambda: the next where a factorisation fails
 _ROUNDING_FACTORS = (1.0, 10.0, 1e2, 1e3, 1e4)
@@ -40,7 +33,7 @@ class Readout(ABC):
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
         """Readout parameters for features `(B, H, P)` and targets `(B, C, P)` of some pixels."""
 
-    def candidates(self) -> Iterator[Readout]:
+    def candidates(self) -> Iterator["Readout"]:
         """Ways of finding the readout of rounded features; the best, once rounded, is stored."""
         yield self
 
@@ -104,7 +97,7 @@ class ClosedFormReadout(Readout):
         bias = bias.where(bias.isfinite(), mean_t)
         return {heads.WEIGHT: weight.to(features.dtype), heads.BIAS: bias.to(features.dtype)}
 
-    def candidates(self) -> Iterator[Readout]:
+    def candidates(self) -> Iterator["Readout"]:
         """Larger and larger lambda: smaller weights lose less to rounding."""
         for factor in _ROUNDING_FACTORS:
             yield replace(self, ridge=self.ridge * factor)

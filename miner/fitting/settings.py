@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from miner.fitting.backend import Backend
 from miner.fitting.capacity import Capacity
@@ -17,8 +17,6 @@ from miner.pyramids.pyramid import Pyramid
 from miner.representation.representation import ShardIndex
 from miner.representation.spec import Spec
 from miner.representation.storage import Storage
-
-T = TypeVar("T", int, float)
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class FitSettings:
         return StepSettings(n_steps, self.optimizer, *criteria, self.batch_pixels, key)
 
 
-def at_level(value: T | Sequence[T], level: int) -> T:
+def at_level(value: int | Sequence[int], level: int) -> int:
     """A setting's value at a level, 0 being the finest: lists end there, their first repeats."""
     if isinstance(value, Sequence):
         return value[max(0, len(value) - 1 - level)]

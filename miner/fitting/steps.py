@@ -1,9 +1,10 @@
 """Training steps of a batch of blocks, defined in plain PyTorch, and optimisers that suit them."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -67,54 +68,66 @@ class BlockProblem(NamedTuple):
     start: Parameters
 
 
-class BlockTrainer(Protocol):
-    """Blocks in training; errors `(B,)` are as last measured."""
+class BlockTrainer(ABC):
+    """Blocks in training; errors `(B,)` and best states `(B, ...)` are as last measured."""
 
-    mse: Tensor
-    best_mse: Tensor
-    step: int  # number of steps done
+    best: Parameters
 
-    @property
-    def best(self) -> Parameters:
-        """The best state of every block that was measured."""
+    def __init__(self, problem: BlockProblem) -> None:
+        """Nothing is measured yet."""
+        self.settings, self.n_pixels = problem.steps, problem.targets.shape[-1]
+        self.step = 0  # number of steps done
+        self.mse = self.best_mse = problem.targets.new_full((len(problem.targets),), torch.inf)
 
     def advance(self, n_steps: int) -> None:
-        """Train for some steps."""
+        """Train. With all pixels, each step first measures the state that it moves away from."""
+        self._run(n_steps, moves=True)
+        self.step += n_steps
 
     def evaluate(self) -> None:
-        """Measure the present state over all pixels."""
+        """Measure the present state over all pixels, or rely on that before the last step."""
+        if self.settings.draws_pixels(self.n_pixels) or self.step == self.settings.n_steps:
+            self._run(1, moves=False)
 
+    @abstractmethod
     def deactivate(self, blocks: Tensor) -> bool:
         """Leave the blocks of a mask `(B,)` out, for good; says if all are known to be out."""
 
+    @abstractmethod
+    def _run(self, n_steps: int, moves: bool) -> None:
+        """Take steps from `step` on. Without `moves`, measure over all pixels, no more."""
 
-class EagerTrainer:
-    """A `BlockTrainer` in plain PyTorch, which computes the blocks that are still in training."""
+
+class EagerTrainer(BlockTrainer):
+    """Plain PyTorch, which computes the blocks that are still in training."""
 
     def __init__(self, problem: BlockProblem) -> None:
-        self.model, self.readout, self.settings, self.encoded, self.targets, start = problem
-        self.step = 0
+        super().__init__(problem)
+        self.model, self.readout, _, self.encoded, self.targets, start = problem
         self._trained = {name: nn.Parameter(tensor.clone()) for name, tensor in start.items()}
         self._constants = self.readout.constants(self.targets, self._trained)
         self._optimizer = self.settings.optimizer(self._trained.values())
         self._base_lr = float(self._optimizer.param_groups[0]["lr"])
-        self.mse = self.best_mse = self.targets.new_full((len(self.targets),), torch.inf)
         self._rows = torch.arange(len(self.mse), device=self.mse.device)  # still in training
-        self._best: Parameters = {}  # of these rows, filled by the first measurement
-        self._kept: Parameters = {}  # the best states of all blocks, once some have left
+        self.best = {}
 
-    @property
-    def best(self) -> Parameters:
-        """The best state of every block."""
-        if not self._kept:
-            return self._best
-        self._keep(torch.ones_like(self._rows, dtype=torch.bool))
-        return dict(self._kept)
+    def deactivate(self, blocks: Tensor) -> bool:
+        """Drop blocks from the computation, with their optimiser states."""
+        leaves = blocks[self._rows]
+        if leaves.any():
+            stays = torch.nonzero(~leaves).flatten()
+            self._trained = keep_blocks(self._optimizer, self._trained, stays)
+            self._rows, self.targets = self._rows[stays], self.targets[stays]
+            self._constants = select(self._constants, stays)
+        return len(self._rows) == 0
 
-    def advance(self, n_steps: int) -> None:
-        """Train. With all pixels, each step first measures the state that it moves away from."""
-        for _ in range(n_steps):
-            pixels = self.settings.pixels(self.step, self.encoded.shape[1])
+    def _run(self, n_steps: int, moves: bool) -> None:
+        if not moves:
+            with torch.no_grad():
+                self._remember(*self._forward(self.encoded, self.targets))
+            return
+        for step in range(self.step, self.step + n_steps):
+            pixels = self.settings.pixels(step, self.n_pixels)
             encoded, targets = self.encoded, self.targets
             if pixels is not None:
                 pixels = pixels.to(encoded.device)
@@ -122,30 +135,10 @@ class EagerTrainer:
             mse, readout_parameters = self._forward(encoded, targets)
             if pixels is None:
                 self._remember(mse.detach(), readout_parameters)
-            self._optimizer.param_groups[0]["lr"] = self._base_lr * self.settings.factor(self.step)
+            self._optimizer.param_groups[0]["lr"] = self._base_lr * self.settings.factor(step)
             self._optimizer.zero_grad()
             self.settings.loss(mse).sum().backward()
             self._optimizer.step()
-            self.step += 1
-
-    @torch.no_grad()
-    def evaluate(self) -> None:
-        """Update `mse`, `best_mse` and `best` by the error of the present state over all pixels."""
-        draws_pixels = self.settings.draws_pixels(self.encoded.shape[1])
-        # Between steps over all pixels the state before the last step, already measured, will do.
-        if draws_pixels or self.step == self.settings.n_steps:
-            self._remember(*self._forward(self.encoded, self.targets))
-
-    def deactivate(self, blocks: Tensor) -> bool:
-        """Drop blocks from the computation, with their optimiser states."""
-        leaves = blocks[self._rows]
-        if leaves.any():
-            self._keep(leaves)
-            stays = torch.nonzero(~leaves).flatten()
-            self._trained = keep_blocks(self._optimizer, self._trained, stays)
-            self._rows, self.targets = self._rows[stays], self.targets[stays]
-            self._best, self._constants = select(self._best, stays), select(self._constants, stays)
-        return len(self._rows) == 0
 
     def _forward(self, encoded: Tensor, targets: Tensor) -> tuple[Tensor, Parameters]:
         features = self.model.mlp.features(self._trained, encoded)
@@ -155,20 +148,15 @@ class EagerTrainer:
         return (outputs - targets).square().mean(dim=(1, 2)), readout_parameters
 
     def _remember(self, mse: Tensor, readout_parameters: Parameters) -> None:
-        best_mse = self.best_mse[self._rows]
+        rows, best_mse = self._rows, self.best_mse[self._rows]
         better = mse < best_mse  # false for NaN: a diverged state is never kept
-        best_mse = torch.where(better, mse, best_mse)
-        self.mse = self.mse.index_copy(0, self._rows, mse)
-        self.best_mse = self.best_mse.index_copy(0, self._rows, best_mse)
+        self.mse = self.mse.index_copy(0, rows, mse)
+        self.best_mse = self.best_mse.index_copy(0, rows, torch.where(better, mse, best_mse))
         known = self._trained | readout_parameters
         present = {name: tensor.detach() for name, tensor in known.items()}
-        self._best = where(better, present, self._best or present)
-
-    def _keep(self, mask: Tensor) -> None:
-        for name, tensor in self._best.items():
-            if name not in self._kept:
-                self._kept[name] = tensor.new_empty(len(self.mse), *tensor.shape[1:])
-            self._kept[name][self._rows[mask]] = tensor[mask]
+        best = self.best or present
+        kept = where(better, present, select(best, rows))
+        self.best = {name: best[name].index_copy(0, rows, kept[name]) for name in best}
 
 
 def probe(factory: OptimizerFactory) -> None:

@@ -1,19 +1,15 @@
 """The compiled backends: C on CPUs, Triton on CUDA devices."""
 
 import importlib.util
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from miner.fitting.backend import FLOAT_BYTES, LOG, Backend, EagerBackend
-from miner.fitting.readout import Readout
-from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings
-from miner.kernels.cpu import trainer as cpu
+from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.kernels.cpu.compiler import CompilerError
-from miner.kernels.ops import NetworkNumbers, UnsupportedError, check_formulas
+from miner.kernels.cpu.trainer import CompiledTrainer
+from miner.kernels.ops import RowTrainer, UnsupportedError
 from miner.models.network import BlockNetwork, Parameters
 
 
@@ -25,22 +21,11 @@ class CompiledBackend(Backend):
     where a setting is not supported, and the log says why. On a CUDA device it is `TritonBackend`.
     """
 
-    def prepare(
-        self,
-        networks: Sequence[BlockNetwork],
-        readout: Readout,
-        settings: StepSettings,
-        device: torch.device,
-    ) -> Backend:
+    def prepare(self, problem: BlockProblem) -> Backend:
         """Check support and compile, if that was not done before."""
-        backend = TritonBackend() if device.type == "cuda" else self
+        backend = TritonBackend() if problem.targets.is_cuda else self
         try:
-            kernels = backend.kernels()
-            check_formulas(settings)
-            for network in dict.fromkeys(networks):
-                NetworkNumbers.of(network, readout)
-                kernels.layout_of(network)
-                kernels.check_supported(network, readout, settings, device)
+            backend.trainer(problem).advance(0)
         except (UnsupportedError, CompilerError) as error:
             LOG.warning("backend=compiled: %s; plain PyTorch takes over (slower)", error)
             return EagerBackend()
@@ -48,34 +33,32 @@ class CompiledBackend(Backend):
 
     def trainer(self, problem: BlockProblem) -> BlockTrainer:
         """One block after another on each thread, or a program for each block on a GPU."""
-        trainer: BlockTrainer = self.kernels().trainer_of(problem)
-        return trainer
+        return self.kernels()(problem)
 
     def outputs(self, network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
         """Computed as the steps are."""
-        outputs: Tensor = self.kernels().block_outputs(network, parameters, encoded)
-        return outputs
+        return self.kernels().outputs(network, parameters, encoded)
 
-    def max_blocks(
-        self, network: BlockNetwork, n_pixels: int, max_memory_gib: float, device: torch.device
-    ) -> int:
+    def max_blocks(self, network: BlockNetwork, encoded: Tensor, memory_gib: float) -> int:
         """Bounded by targets, parameters and optimiser states; a block at a time has layers."""
         kernels = self.kernels()
-        rows = kernels.N_ROWS * kernels.layout_of(network).length
-        numbers = 2 * network.n_channels * n_pixels + rows
-        return max(1, int(max_memory_gib * 2**30 / (FLOAT_BYTES * numbers)))
+        rows = kernels.n_rows * kernels.layout_of(network).length
+        numbers = 2 * network.n_channels * encoded.shape[1] + rows
+        return max(1, int(memory_gib * 2**30 / (FLOAT_BYTES * numbers)))
 
-    def kernels(self) -> Any:
-        """The module that trains and renders blocks."""
-        return cpu
+    def kernels(self) -> type[RowTrainer]:
+        """The class that trains and renders blocks."""
+        return CompiledTrainer
 
 
 @dataclass(frozen=True)
 class TritonBackend(CompiledBackend):
     """The same on a CUDA device, where other widths are compiled when they first run."""
 
-    def kernels(self) -> Any:
+    def kernels(self) -> type[RowTrainer]:
         """Imported late, because not every machine has Triton."""
         if importlib.util.find_spec("triton") is None:
             raise UnsupportedError("the package triton is missing: pip install triton")
-        return importlib.import_module("miner.kernels.triton.trainer")
+        from miner.kernels.triton.trainer import TritonTrainer
+
+        return TritonTrainer

@@ -1,16 +1,16 @@
 """What the trainers in C and in Triton share: networks, optimisers and blocks as numbers."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
-from miner.fitting.steps import BlockProblem, StepSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.heads import AMPLITUDE, WEIGHT, Head, LinearHead, ScaledSineHead, SigmoidHead
 from miner.models.network import BlockNetwork, Parameters
@@ -47,7 +47,7 @@ class NetworkNumbers(NamedTuple):
         """Of a level's blocks; an `UnsupportedError` for other classes, even for subclasses."""
         mlp = network.mlp
         return NetworkNumbers(
-            inputs=mlp.encoding.n_outputs(mlp.n_axes),
+            inputs=mlp.n_inputs,
             width=mlp.width,
             depth=mlp.depth,
             channels=network.n_channels,
@@ -86,21 +86,15 @@ class AdamCoefficients(NamedTuple):
     divides: float = 1.0
 
 
-def check_formulas(settings: StepSettings) -> torch.optim.Optimizer:
-    """The optimiser of a number; `UnsupportedError` for other losses, optimisers and options."""
+def coefficients_of(settings: StepSettings) -> Tensor:
+    """`AdamCoefficients` of all steps, `(steps, 9)`; `UnsupportedError` for other formulas."""
     _number(settings.loss, _LOSSES, "loss")
     optimizer = settings.optimizer([nn.Parameter(torch.zeros(1))])
     _number(optimizer, _OPTIMIZERS, "optimizer")
     for option in ("amsgrad", "maximize"):
         if optimizer.param_groups[0].get(option):
             raise UnsupportedError(f"optimizer.{option}=true is not compiled")
-    return optimizer
-
-
-def coefficients_of(settings: StepSettings, steps: range) -> Tensor:
-    """`AdamCoefficients` of steps counted from 0, `(steps, 9)`."""
-    optimizer = check_formulas(settings)
-    lr = float(optimizer.param_groups[0]["lr"])
+    lr, steps = float(optimizer.param_groups[0]["lr"]), range(settings.n_steps)
     rows = [adam_coefficients(optimizer, lr * settings.factor(k), k + 1) for k in steps]
     return torch.tensor(rows, dtype=torch.float32)
 
@@ -192,49 +186,42 @@ class RowLayout:
         return found
 
 
-class RowTrainer(ABC):
+class RowTrainer(BlockTrainer):
     """Blocks in training: rows of `trained` parameters, `first` and `second` moments.
 
     Blocks leave by a mask: the program passes over those that are not in `training`.
     """
 
-    def __init__(self, problem: BlockProblem, layout: RowLayout) -> None:
+    n_rows: ClassVar[int]  # of a block, in memory
+    layout_of: ClassVar[type[RowLayout]]
+
+    def __init__(self, problem: BlockProblem) -> None:
         """Start from the parameters of a problem."""
-        network, readout, self.settings, _encoded, targets, start = problem
-        self.step, self.layout, self.n_pixels = 0, layout, targets.shape[-1]
+        super().__init__(problem)
+        network, readout, _, _, targets, start = problem
+        self.layout = self.layout_of(network)
         self.numbers = NetworkNumbers.of(network, readout, self.settings.loss)
-        self.trained = layout.rows(readout.constants(targets, start) | start)
+        self.trained = self.layout.rows(readout.constants(targets, start) | start)
         self.first, self.second = torch.zeros_like(self.trained), torch.zeros_like(self.trained)
         self.best_rows = self.trained.clone()
-        self.mse = self.best_mse = targets.new_full((len(targets),), torch.inf)
+        self.best = self.layout.parameters(self.best_rows)
         self.training = torch.ones_like(self.mse, dtype=torch.int8)
-        coefficients = coefficients_of(self.settings, range(self.settings.n_steps))
-        self.coefficients = coefficients.to(targets.device)
-
-    @property
-    def best(self) -> Parameters:
-        """The best state of every block, `(B, ...)`."""
-        return self.layout.parameters(self.best_rows)
-
-    def advance(self, n_steps: int) -> None:
-        """Take steps. With all pixels, each first evaluates the state that it changes."""
-        self._start(n_steps, moves=True)
-        self.step += n_steps
-
-    def evaluate(self) -> None:
-        """Evaluate the present state, unless the one before the last step suffices."""
-        if self.settings.draws_pixels(self.n_pixels) or self.step == self.settings.n_steps:
-            self._start(1, moves=False)
+        self.coefficients = coefficients_of(self.settings).to(targets.device)
 
     def deactivate(self, blocks: Tensor) -> bool:
         """Leave blocks out; says if all are out, on a GPU never: asking would mean waiting."""
         self.training = (~blocks).to(torch.int8)
         return not (self.training.is_cuda or self.training.any())
 
-    def _start(self, n_steps: int, moves: bool) -> None:
+    def _run(self, n_steps: int, moves: bool) -> None:
         self.mse, self.best_mse = self.mse.clone(), self.best_mse.clone()  # callers hold the old
-        self._run(n_steps, moves)
+        self._launch(n_steps, moves)
 
     @abstractmethod
-    def _run(self, n_steps: int, moves: bool) -> None:
+    def _launch(self, n_steps: int, moves: bool) -> None:
         """Run the program from `step` on. Without `moves` it evaluates all pixels, no more."""
+
+    @staticmethod
+    @abstractmethod
+    def outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
+        """Values `(B, C, P)` at encoded coordinates `(E, P)`, as `BlockNetwork.outputs` gives."""

@@ -3,18 +3,14 @@
 The scale is multiplied into the layer's weights, so that a trained one costs nothing per pixel.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from miner.support.ranges import Positive
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from miner.support.tensors import Tensor
 
 
 @dataclass(frozen=True)

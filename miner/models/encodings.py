@@ -1,25 +1,17 @@
 """Fixed encodings of coordinates in [-1, 1], shared by all blocks and computed once."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from miner.support.ranges import Positive, whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from miner.support.tensors import Tensor
 
 
 @dataclass(frozen=True)
 class Encoding(ABC):
     """Maps coordinates `(D, P)` to inputs `(E, P)` of the first layer."""
-
-    @abstractmethod
-    def n_outputs(self, n_axes: int) -> int:
-        """E for D axes."""
 
     @abstractmethod
     def __call__(self, coordinates: Tensor) -> Tensor:
@@ -29,10 +21,6 @@ class Encoding(ABC):
 @dataclass(frozen=True)
 class NoEncoding(Encoding):
     """The coordinates themselves."""
-
-    def n_outputs(self, n_axes: int) -> int:
-        """One for each axis."""
-        return n_axes
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Return the coordinates."""
@@ -45,10 +33,6 @@ class PositionalEncoding(Encoding):
 
     n_frequencies: Annotated[int, whole(1, 64)] = 4
     scale: Positive = math.pi / 2  # half a period over a patch; MINER_pl uses 1
-
-    def n_outputs(self, n_axes: int) -> int:
-        """A sine and a cosine for each axis and frequency."""
-        return 2 * n_axes * self.n_frequencies
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Encode to all sines, then all cosines."""
@@ -67,10 +51,6 @@ class CosineEncoding(Encoding):
     """
 
     n_frequencies: Annotated[int, whole(1, 64)] = 8
-
-    def n_outputs(self, n_axes: int) -> int:
-        """A cosine for each axis and frequency."""
-        return n_axes * self.n_frequencies
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Encode frequency by frequency."""

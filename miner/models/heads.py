@@ -1,14 +1,10 @@
 """Output layers: from hidden features `(B, H, P)` to values `(B, C, P)`."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from miner.support.tensors import Tensor
 
 WEIGHT, BIAS = "readout.weight", "readout.bias"
 AMPLITUDE, FREQUENCY = "readout.amplitude", "readout.frequency"

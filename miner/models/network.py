@@ -10,9 +10,7 @@ from torch import Tensor
 from miner.models.activations import Activation
 from miner.models.encodings import Encoding
 from miner.models.heads import Head
-
-Parameters = dict[str, Tensor]
-"""Name to tensor `(B, ...)`; the trailing sides are those of one block's parameter."""
+from miner.support.tensors import Parameters as Parameters
 
 
 def select(parameters: Mapping[str, Tensor], index: Tensor) -> Parameters:
@@ -57,10 +55,14 @@ class BlockMLP:
     depth: int
     n_axes: int = 2
 
+    @property
+    def n_inputs(self) -> int:
+        """Encoded coordinates of a point."""
+        return len(self.encoding(torch.zeros(self.n_axes, 1)))
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every hidden parameter of one block."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        n_inputs = self.encoding.n_outputs(self.n_axes)
+        shapes, n_inputs = dict[str, tuple[int, ...]](), self.n_inputs
         for layer in range(self.depth):
             shapes[f"hidden.{layer}.weight"] = (n_inputs, self.width)
             shapes[f"hidden.{layer}.bias"] = (self.width,)

@@ -4,16 +4,12 @@
 zero at the coarsest; `merge(p, target(s, p)) = s`.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from miner.support.ranges import rule, whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from miner.support.tensors import Tensor
 
 NLevels = Annotated[
     Literal["auto"] | Annotated[int, whole(1, 32)], rule("be a whole number from 1 to 32, or auto")
@@ -32,6 +28,7 @@ class Pyramid(ABC):
     `n_levels="auto"` takes the fewest levels whose coarsest longer side is at most 4 patches.
     """
 
+    has_residuals: ClassVar[bool] = False  # targets of either sign, but where `p` is zero
     n_levels: NLevels = "auto"
 
     def levels_for(self, sides: tuple[int, ...], patch_size: int) -> int:
@@ -49,10 +46,6 @@ class Pyramid(ABC):
     @abstractmethod
     def merge(self, prediction: Tensor, output: Tensor) -> Tensor:
         """The reconstruction where blocks are active, element by element."""
-
-    def has_signed_target(self, is_coarsest: bool) -> bool:
-        """Whether targets are residuals of either sign, not values in the unit range as here."""
-        return False
 
 
 @dataclass(frozen=True)
@@ -75,6 +68,8 @@ class LaplacianPyramid(Pyramid):
     MINER's residual is of the ideal coarser level; here, errors of coarse levels do not accumulate.
     """
 
+    has_residuals = True
+
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
         """`s - p`."""
         return signal - prediction
@@ -82,7 +77,3 @@ class LaplacianPyramid(Pyramid):
     def merge(self, prediction: Tensor, output: Tensor) -> Tensor:
         """`p + output`."""
         return prediction + output
-
-    def has_signed_target(self, is_coarsest: bool) -> bool:
-        """At every level but the coarsest, where the prediction is zero."""
-        return not is_coarsest

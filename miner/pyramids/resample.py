@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from miner.pyramids.pyramid import half
 from miner.signals.regions import Region, sides_of, slices
 from miner.signals.signal import ArraySignal, Signal
 
@@ -22,13 +21,7 @@ def expand(signal: Tensor, sides: tuple[int, ...]) -> Tensor:
     """Linear interpolation of `(C, *half(sides))` to `(C, *sides)`, with clamped edges.
 
     The order of operations is fixed, so that a region expands to the same bits as the whole.
-    Raises `ValueError` if the signal has other sides.
     """
-    if tuple(signal.shape[1:]) != half(sides):
-        raise ValueError(
-            f"sides={sides}: expand needs a signal with sides {half(sides)}, "
-            f"this one has {tuple(signal.shape[1:])}"
-        )
     for axis, side in enumerate(sides, start=1):
         n = signal.shape[axis]
         clamped = [signal.narrow(axis, 0, 1), signal, signal.narrow(axis, n - 1, 1)]

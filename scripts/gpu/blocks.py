@@ -56,8 +56,7 @@ def cast(blocks: BlockProblem, kind: torch.dtype | torch.device) -> BlockProblem
 
 def prepared(backend: Backend, blocks: BlockProblem) -> Backend:
     """The backend, ready for these blocks; an error if it leaves them to another one."""
-    device = blocks.targets.device
-    ready = backend.prepare([blocks.network], blocks.readout, blocks.steps, device)
+    ready = backend.prepare(blocks)
     if type(ready) is not type(backend):
         raise RuntimeError(f"{type(backend).__name__} leaves this to {type(ready).__name__}")
     return ready

@@ -42,14 +42,13 @@ class Tanh(Activation):
 
 @dataclass(frozen=True)
 class HalfLaplacian(Pyramid):
+    has_residuals = True
+
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
         return (signal - prediction) / 2
 
     def merge(self, prediction: Tensor, output: Tensor) -> Tensor:
         return prediction + 2 * output
-
-    def has_signed_target(self, is_coarsest: bool) -> bool:
-        return not is_coarsest
 """
 ACTIVATION = "_target_: their_miner.Tanh\nsteepness: 2.0 # of the derivative at zero\n"
 PYRAMID = "_target_: their_miner.HalfLaplacian\nn_levels: auto\n"

@@ -1,45 +1,33 @@
-"""Small fits that the tests of this folder share."""
+"""Small fits that the tests of this folder share, and what whole fits are compared by."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from block_problems import CPU, NEVER, Kind, Problem, problem_of
-from level_loop import fit_levels
+from block_problems import CPU, NEVER, fit_levels
 from torch import Tensor
 
-from miner.fitting.backend import EagerBackend
-from miner.fitting.capacity import UniformCapacity
+from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.capacity import TargetErrorCapacity, UniformCapacity, WidthRequest
 from miner.fitting.criteria import ConstantSchedule, MSELoss
 from miner.fitting.initialization import FreshWeights
 from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.settings import FitSettings
+from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.images import PixelFormat
-from miner.models.activations import Activation, Sine
+from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.network import Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation
 from miner.representation.storage import Float32Storage
-from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
-from miner.signals.signal import ArraySignal, Signal
+from miner.signals.signal import ArraySignal
 from miner.signals.store import LocalSignalStore, SignalStore
 from miner.support.communication import SINGLE_PROCESS, Communicator
-
-SINE, EAGER = Sine(), EagerBackend()
-ADAM = partial(torch.optim.Adam, lr=2e-3, betas=(0.9, 0.99))
-
-
-def problem(
-    readout: str = "closed_form", activation: Activation = SINE, n_blocks: int = 12
-) -> Problem:
-    """Blocks of 36 pixels with two channels, each with a start of its own."""
-    kind = Kind(readout, activation, CosineEncoding(3), n_axes=2, width=5, depth=2, channels=2)
-    plain = {"schedule": ConstantSchedule(), "key": (0, 0, "pixels")}
-    return problem_of(kind, 36, n_blocks, n_steps=20, optimizer=ADAM).with_steps(**plain)
 
 
 def penalty(features: Tensor, ridge: float) -> Tensor:
@@ -66,7 +54,7 @@ SETTINGS = FitSettings(
     patch_size=8,
     seed=0,
     pyramid=LaplacianPyramid(2),
-    activation=SINE,
+    activation=Sine(),
     encoding=CosineEncoding(4),
     width=6,
     depth=2,
@@ -78,7 +66,7 @@ SETTINGS = FitSettings(
     pruning=NEVER,
     storage=Float32Storage(),
     capacity=UniformCapacity(),
-    backend=EAGER,
+    backend=EagerBackend(),
     max_mse=1e-4,
     coarse_ratio=1.0,
     max_steps=4,
@@ -104,10 +92,70 @@ def fitter(
     return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store, ranks, n_threads)
 
 
-def whole_of(signal: Signal) -> Tensor:
-    return signal.read(whole(signal.sides))
-
-
 def fit(signal: Tensor, **changes: Any) -> Representation:
     """Fit a signal `(C, *S)` with some of `SETTINGS` changed."""
     return fit_levels(fitter(signal, **changes))
+
+
+SINGLE = LaplacianPyramid(1)
+
+
+def block_errors(representation: Representation, signal: Tensor) -> Tensor:
+    error = (representation.reconstruct() - signal).square()
+    return representation.spec.grid(0).block_means(error)
+
+
+@dataclass(frozen=True)
+class Wrapped(Backend):
+    """Another backend, whose trainers `wrap` may replace when it sees what they train."""
+
+    inner: Backend
+    wrap: Callable[[BlockTrainer, BlockProblem], BlockTrainer]
+
+    def trainer(self, problem: BlockProblem) -> BlockTrainer:
+        return self.wrap(self.inner.trainer(problem), problem)
+
+    def outputs(self, *given: Any) -> Tensor:
+        return self.inner.outputs(*given)
+
+    def max_blocks(self, *given: Any) -> int:
+        return self.inner.max_blocks(*given)
+
+
+class Round(NamedTuple):
+    """Widths and errors of a chunk's blocks when all were fitted, and the bound that they had."""
+
+    widths: Tensor
+    mse: Tensor
+    max_mse: float
+
+
+@dataclass(frozen=True)
+class Watched(TargetErrorCapacity):
+    """Widths for a target error, and what was known after every round."""
+
+    probe_steps: int = 5
+    features_per_db: float = 4.4  # 1.1 in patches of 8 x 8
+    max_width: int = 24
+    rounds: list[Round] = field(default_factory=list, compare=False)
+
+    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
+        self.rounds.append(Round(widths.clone(), mse.clone(), request.max_mse))
+        return super().widen(widths, mse, request)
+
+
+def widths_of(representation: Representation, level: int = 0) -> dict[int, int]:
+    return {
+        block: width
+        for shard in representation.shards[level]
+        for block, width in zip(shard.blocks.tolist(), shard.widths.tolist(), strict=True)
+    }
+
+
+def networks(representation: Representation, level: int = 0) -> dict[int, Parameters]:
+    return {
+        int(shard.blocks[row]): {name: tensor[n] for name, tensor in own.items()}
+        for shard in representation.shards[level]
+        for width, own in shard.stored.items()
+        for n, row in enumerate(torch.nonzero(shard.widths == width).flatten().tolist())
+    }

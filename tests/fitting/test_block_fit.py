@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from block_problems import ACTIVATIONS, READOUTS, CompiledProblem, Problem
-from problems import least_squares, penalty, problem
+from block_problems import ACTIVATIONS, READOUTS, CompiledProblem, Problem, problem
+from problems import least_squares, penalty
 from torch import Tensor
 
 from miner.fitting.block_fit import Curve, merge_curves, no_longer_than
@@ -19,7 +18,6 @@ from miner.fitting.criteria import (
     LogMSELoss,
     NoPruning,
     PlateauPruning,
-    Schedule,
 )
 from miner.fitting.steps import pixel_subset
 from miner.models.network import Parameters, concatenate, select
@@ -129,32 +127,10 @@ def test_blocks_that_converge_leave_and_the_others_do_not_notice(
 
 
 @pytest.mark.parametrize("readout", READOUTS)
-def test_where_pixels_are_drawn_the_error_is_that_of_the_returned_state(readout: str) -> None:
-    given = problem(readout).with_steps(batch_pixels=10)
-    fit = given.fit()
-    torch.testing.assert_close(fit.mse, given.measured(fit.parameters), rtol=1e-9, atol=0)
-
-
-@dataclass(frozen=True)
-class FirstSteps(Schedule):
-    """A full rate at the first steps, none afterwards."""
-
-    n_steps: int
-
-    def factor(self, step: int, n_steps: int) -> float:
-        return float(step < self.n_steps)
-
-
-@pytest.mark.parametrize("readout", READOUTS)
-def test_fitting_lowers_the_error_and_a_huge_rate_never_raises_it(
-    readout: str, program: Callable[[Problem], Problem]
-) -> None:
+def test_fitting_lowers_the_error(readout: str, program: Callable[[Problem], Problem]) -> None:
     given = program(problem(readout))
-    still = given.with_steps(optimizer=partial(torch.optim.Adam, lr=0.0))
-    first = still.with_steps(n_steps=1).fit().mse
-    assert bool((given.fit().mse < 0.99 * first).all())
-    wild = given.with_steps(optimizer=partial(torch.optim.Adam, lr=1e3)).fit()
-    assert bool((wild.mse <= first).all())
+    still = given.with_steps(optimizer=partial(torch.optim.Adam, lr=0.0), n_steps=1)
+    assert bool((given.fit().mse < 0.99 * still.fit().mse).all())
 
 
 def test_a_fit_leaves_its_arguments_alone(program: Callable[[Problem], Problem]) -> None:
@@ -209,7 +185,10 @@ STEEP = partial(torch.optim.SGD, lr=1.0, maximize=True)
     [
         ({}, False),  # it falls
         ({"optimizer": UPHILL}, False),  # it rises
-        ({"optimizer": STEEP, "schedule": FirstSteps(1)}, True),  # it stays where it rose to
+        (
+            {"optimizer": STEEP, "schedule": ExponentialSchedule(1e-30)},
+            True,
+        ),  # it stays where it rose to
     ],
 )
 def test_an_error_that_changes_is_no_plateau(changes: dict[str, Any], converged: bool) -> None:

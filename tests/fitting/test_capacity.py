@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -48,17 +48,18 @@ def cost(width: int) -> int:
     return width * width + 20 * width + 5
 
 
+def no_probe(n_steps: int) -> Tensor:
+    raise AssertionError("no probe fit is needed")
+
+
 def request(
     width: int = 20, n_steps: int = 50, max_mse: float = 1e-4, n_pixels: int = PATCH
 ) -> WidthRequest:
-    return WidthRequest(width, n_steps, torch.tensor(n_pixels), n_pixels, max_mse, cost)
+    pixels = torch.tensor(n_pixels)
+    return WidthRequest(width, n_steps, pixels, n_pixels, max_mse, cost, no_probe)
 
 
 REQUEST = request()
-
-
-def no_probe(n_steps: int) -> Tensor:
-    raise AssertionError("no probe fit is needed")
 
 
 def decibels_above(bound: float, by: float) -> float:
@@ -68,8 +69,9 @@ def decibels_above(bound: float, by: float) -> float:
 def assigned(
     capacity: Capacity, errors: Sequence[float], given: WidthRequest = REQUEST
 ) -> list[int]:
-    whole = replace(given, n_pixels=given.n_pixels.expand(len(errors)))
-    return capacity.assign(whole, lambda n_steps: torch.tensor(errors)).tolist()
+    n_pixels = given.n_pixels.expand(len(errors))
+    whole = replace(given, n_pixels=n_pixels, probe=lambda n_steps: torch.tensor(errors))
+    return capacity.assign(whole).tolist()
 
 
 def widened(
@@ -84,7 +86,7 @@ def widened(
 @given(st.integers(0, 9), requests())
 def test_uniform_widths_are_the_levels_and_stay(n_blocks: int, given: WidthRequest) -> None:
     whole = replace(given, n_pixels=given.n_pixels.expand(n_blocks))
-    assert UniformCapacity().assign(whole, no_probe).tolist() == [given.width] * n_blocks
+    assert UniformCapacity().assign(whole).tolist() == [given.width] * n_blocks
     assert UniformCapacity().max_refits == 0
     assert widened(UniformCapacity(), [3, 4], [1.0, math.nan]) == [3, 4]
 
@@ -128,20 +130,13 @@ def test_any_width_is_within_the_limits_and_never_narrowed(
     assert capacity.min_width <= min(widths + again) <= max(widths + again) <= capacity.max_width
 
 
-@pytest.mark.parametrize("error", [math.nan, math.inf])
-@given(capacities(), requests())
-def test_a_probe_that_diverged_gets_the_most(
-    error: float, capacity: TargetErrorCapacity, given: WidthRequest
-) -> None:
-    assert assigned(capacity, [error], given) == [capacity.max_width]
-
-
-@pytest.mark.parametrize("error", [0.0, 1e-44])
+@pytest.mark.parametrize("error", [math.nan, math.inf, 0.0, 1e-44])
 @given(capacities(), STEPS, BOUNDS)
-def test_flat_blocks_get_the_least(
+def test_a_diverged_probe_gets_the_most_and_a_flat_block_the_least(
     error: float, capacity: TargetErrorCapacity, n_steps: int, bound: float
 ) -> None:
-    assert assigned(capacity, [error], request(1, n_steps, bound)) == [capacity.min_width]
+    width = capacity.min_width if error < 1 else capacity.max_width
+    assert assigned(capacity, [error], request(1, n_steps, bound)) == [width]
 
 
 @given(capacities(), ERRORS, requests(), STEPS, st.floats(1, 100))
@@ -169,23 +164,18 @@ def test_the_probe_takes_its_own_number_of_steps(capacity: Capacity) -> None:
         requested.append(n_steps)
         return torch.tensor([1e-3])
 
-    capacity.assign(request(n_steps=1000), probe)
+    capacity.assign(replace(request(n_steps=1000), probe=probe))
     assert requested == [7]
 
 
-@given(capacities(), WIDTHS, requests(), st.floats(-50, 0.29))
-def test_a_block_at_its_bound_keeps_its_width(
+@given(capacities(), WIDTHS, requests(), st.floats(-50, 0.29) | st.floats(0.31, 60))
+def test_only_a_block_that_missed_its_bound_is_widened(
     capacity: TargetErrorCapacity, width: int, given: WidthRequest, by: float
 ) -> None:
-    assert widened(capacity, [width], [decibels_above(given.max_mse, by)], given) == [width]
-
-
-@given(capacities(), WIDTHS, requests(), st.floats(0.31, 60))
-def test_a_block_that_missed_its_bound_is_widened(
-    capacity: TargetErrorCapacity, width: int, given: WidthRequest, by: float
-) -> None:
-    assume(capacity.min_width <= width < capacity.max_width)
-    assert widened(capacity, [width], [decibels_above(given.max_mse, by)], given)[0] > width
+    (wider,) = widened(capacity, [width], [decibels_above(given.max_mse, by)], given)
+    can_widen = capacity.min_width <= width < capacity.max_width
+    assert wider > width if by > 0.3 and can_widen else wider >= width
+    assert by > 0.3 or wider == width
 
 
 def test_a_block_that_missed_more_is_widened_more_up_to_the_widest() -> None:
@@ -215,19 +205,13 @@ def test_blocks_alike_get_the_widest_that_is_paid_for(
     assert cost(width) <= amount * PATCH < cost(width + 1)
 
 
-@given(SMALL_ERRORS, AMOUNTS, st.floats(1, 4))
-def test_more_parameters_never_narrow_a_block(
-    errors: list[float], amount: float, by: float
+@given(SMALL_ERRORS, AMOUNTS, st.floats(1, 4), st.floats(1e-9, 1))
+def test_more_parameters_never_narrow_a_block_whatever_the_bound_of_the_fit(
+    errors: list[float], amount: float, by: float, max_mse: float
 ) -> None:
     few, many = paid(errors, amount), paid(errors, amount * by)
     assert all(a <= b for a, b in zip(few, many, strict=True))
-
-
-@given(SMALL_ERRORS, AMOUNTS, st.floats(1e-9, 1))
-def test_a_budget_does_not_depend_on_the_bound_of_the_fit(
-    errors: list[float], amount: float, max_mse: float
-) -> None:
-    assert paid(errors, amount, request(max_mse=max_mse)) == paid(errors, amount)
+    assert paid(errors, amount, request(max_mse=max_mse)) == few
 
 
 def test_plenty_gives_every_block_the_most_and_no_refit() -> None:

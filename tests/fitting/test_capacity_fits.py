@@ -1,18 +1,19 @@
 """Whole fits with several widths: which block gets which network, and which fit is stored."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from problems import EAGER, fit
-from whole_fits import SINGLE, Doubled, Watched, block_errors, flat_and_busy, networks, widths_of
+from block_problems import flat_and_busy, same_bits
+from problems import SINGLE, Watched, block_errors, fit, networks, widths_of
+from torch import Tensor
 
-from miner.fitting.backend import Backend
-from miner.fitting.capacity import BudgetCapacity, UniformCapacity
+from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.capacity import BudgetCapacity, Capacity, UniformCapacity, WidthRequest
 from miner.fitting.criteria import AbsoluteMSEPruning
 from miner.kernels.backend import CompiledBackend
-from miner.models.network import Parameters
 from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
@@ -22,16 +23,25 @@ STORAGES = [Float32Storage(), Float16Storage(), Int8Storage()]
 PICTURE = flat_and_busy(36, 43)  # 5 x 6 blocks, of which those at two edges are cut
 
 
+@dataclass(frozen=True)
+class Doubled(Capacity):
+    """The level's width, then twice as much, whatever came of it."""
+
+    max_refits: int = 1
+
+    def assign(self, request: WidthRequest) -> Tensor:
+        return torch.full_like(request.n_pixels, request.width)
+
+    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
+        return 2 * widths
+
+
 GIVEN: dict[str, Any] = {"pyramid": SINGLE, "max_steps": 12, "backend": COMPILED}
 
 
 def fit_widths(capacity: Watched | None = None, **changes: Any) -> Representation:
     """One level of `PICTURE`."""
     return fit(PICTURE, **({**GIVEN, "capacity": capacity or Watched()} | changes))
-
-
-def same(found: Parameters, expected: Parameters) -> None:
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_harder_probes_get_wider_networks() -> None:
@@ -43,7 +53,7 @@ def test_harder_probes_get_wider_networks() -> None:
     assert ordered == sorted(ordered)
 
 
-@pytest.mark.parametrize("backend", [EAGER, COMPILED])
+@pytest.mark.parametrize("backend", [EagerBackend(), COMPILED])
 @pytest.mark.parametrize("storage", STORAGES)
 def test_a_blocks_error_is_what_rendering_gives(storage: Storage, backend: Backend) -> None:
     capacity = Watched()
@@ -62,10 +72,10 @@ def test_a_block_is_fitted_as_in_a_level_of_its_width(storage: Storage) -> None:
     for width in sorted(set(widths.values()))[::3]:
         alone = networks(fit_widths(capacity=UniformCapacity(), width=width, storage=storage))
         for block in (block for block in widths if widths[block] == width):
-            same(found[block], alone[block])
+            same_bits(found[block], alone[block])
 
 
-@pytest.mark.parametrize("backend", [EAGER, COMPILED])
+@pytest.mark.parametrize("backend", [EagerBackend(), COMPILED])
 def test_refits_leave_no_block_worse(backend: Backend) -> None:
     without, *tried_again = (
         block_errors(fit_widths(Watched(max_refits=n), backend=backend), PICTURE) for n in (0, 1, 4)
@@ -104,7 +114,7 @@ def test_a_block_tried_again_is_stored_with_its_better_fit(storage: Storage) -> 
     assert widths_of(fitted) == expected
     assert set(expected.values()) == {6, 12}
     for block, width in expected.items():
-        same(networks(fitted)[block], networks(parts[width == 12])[block])
+        same_bits(networks(fitted)[block], networks(parts[width == 12])[block])
 
 
 def test_blocks_that_converge_when_tried_again_count_as_converged() -> None:
@@ -116,13 +126,11 @@ def test_blocks_that_converge_when_tried_again_count_as_converged() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"blocks_per_shard": 4}, {"max_memory_gib": 1e-9}])
-def test_the_number_of_blocks_at_once_does_not_show(
-    changes: dict[str, Any],
-) -> None:
+def test_the_number_of_blocks_at_once_does_not_show(changes: dict[str, Any]) -> None:
     several, apart = fit_widths(), fit_widths(**changes)
     assert len(set(widths_of(several).values())) > 5
     assert widths_of(apart) == widths_of(several)
-    same(networks(apart), networks(several))  # type: ignore[arg-type]
+    same_bits(networks(apart), networks(several))
 
 
 BUDGETED = {"patch_size": 32, "pyramid": SINGLE, "width": 12, "max_steps": 10}

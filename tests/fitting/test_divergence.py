@@ -5,13 +5,12 @@ from functools import partial
 
 import pytest
 import torch
-from block_problems import READOUTS, Problem
-from problems import problem
+from block_problems import READOUTS, Problem, problem, same_bits
 from torch import Tensor
 
 from miner.fitting.block_fit import has_diverged, raise_if_most_diverged
 from miner.fitting.criteria import AbsoluteMSEPruning, NoPruning, PlateauPruning
-from miner.models.network import Parameters, select
+from miner.models.network import select
 from miner.support.errors import DivergenceError
 
 PROGRAMS = {"eager": Problem.single, "compiled": Problem.compiled}
@@ -25,11 +24,6 @@ def program(request: pytest.FixtureRequest) -> str:
 
 def given(readout: str, program: str) -> Problem:
     return PROGRAMS[program](problem(readout))
-
-
-def same_bits(found: Parameters, expected: Parameters) -> None:
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def rate(lr: float) -> partial[torch.optim.Adam]:

@@ -1,15 +1,16 @@
-"""Where hidden layers start: a draw, or the parent, in its own box or in the parent's."""
+"""Where hidden layers start: a draw, or a parent of the same width, in its box or in their own."""
 
 import itertools
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from problems import fit
+from block_problems import flat_and_busy
+from problems import Round, Watched, block_errors, fit, networks, widths_of
 from torch import Tensor
 
+from miner.fitting.capacity import Capacity, WidthRequest
 from miner.fitting.initialization import (
     FreshWeights,
     ParentFrameWeights,
@@ -17,15 +18,15 @@ from miner.fitting.initialization import (
     SharedWeights,
     Weights,
 )
-from miner.fitting.steps import generator, pixel_subset
+from miner.fitting.steps import generator
+from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
-from miner.models.network import BlockMLP
-from miner.pyramids.pyramid import GaussianPyramid
+from miner.models.network import BlockMLP, Parameters
+from miner.pyramids.pyramid import LaplacianPyramid
+from miner.representation import Representation
 from miner.signals.grid import coordinates
 
-STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are
-DRAWN = {"hidden.0.weight": torch.ones(1, 2), "hidden.0.a": torch.tensor(0.3)}
 NONE_EXISTS = torch.tensor([False, False])
 
 
@@ -44,34 +45,30 @@ def two_parents(exists: Tensor, generation: int = 0) -> Parents:
         (ParentFrameWeights(), NONE_EXISTS),
     ],
 )
-def test_fresh_blocks_and_those_without_parents_start_from_the_draw(
+def test_fresh_blocks_and_those_without_parents_inherit_nothing(
     weights: Weights, exists: Tensor
 ) -> None:
-    start = weights.start(DRAWN, two_parents(exists))
-    assert start.hidden["hidden.0.weight"].tolist() == [[[1.0, 1.0]], [[1.0, 1.0]]]
-    assert start.hidden["hidden.0.a"].tolist() == pytest.approx([0.3, 0.3])
-    assert start.is_fresh.all()
-    assert not start.frames.any()
+    found = weights.inherited(two_parents(exists))
+    assert not found.exists.any()
+    assert not found.frames.any()
 
 
-def test_gain_scales_weights_but_neither_the_frequency_nor_the_draw() -> None:
-    start = SharedWeights(gain=0.5).start(DRAWN, two_parents(torch.tensor([True, False]), 1))
-    assert start.hidden["hidden.0.weight"].tolist() == [[[3.5, 3.5]], [[1.0, 1.0]]]
-    assert start.hidden["hidden.0.a"].tolist() == pytest.approx([5.0, 0.3])
-    assert start.is_fresh.tolist() == [False, True]
-    assert not start.frames.any()  # each has its own box
+def test_gain_scales_weights_but_not_the_frequency() -> None:
+    found = SharedWeights(gain=0.5).inherited(two_parents(torch.tensor([True, False]), 1))
+    assert found.hidden["hidden.0.weight"].tolist() == 2 * [[[3.5, 3.5]]]
+    assert found.hidden["hidden.0.a"].tolist() == [5.0, 5.0]
+    assert found.exists.tolist() == [True, False]
+    assert not found.frames.any()  # each has its own box
 
 
-def test_a_child_sees_its_part_of_the_box_of_its_parent() -> None:
-    start = ParentFrameWeights().start(DRAWN, two_parents(~NONE_EXISTS))
-    assert start.frames.tolist() == [[1, 0, 1], [1, 1, 1]]
-
-
-@pytest.mark.parametrize(("generation", "is_fresh"), [(0, False), (1, False), (2, True), (3, True)])
-def test_generations_are_limited(generation: int, is_fresh: bool) -> None:
-    start = ParentFrameWeights(2).start(DRAWN, two_parents(~NONE_EXISTS, generation))
-    assert start.is_fresh.tolist() == [is_fresh, is_fresh]
-    assert bool(start.frames.any()) is not is_fresh
+@pytest.mark.parametrize(("generation", "exists"), [(0, True), (1, True), (2, False), (3, False)])
+def test_a_child_sees_its_part_of_its_parents_box_for_some_generations(
+    generation: int, exists: bool
+) -> None:
+    found = ParentFrameWeights(2).inherited(two_parents(~NONE_EXISTS, generation))
+    assert found.exists.tolist() == [exists, exists]
+    halves = [[generation + 1, 0, 1], [generation + 1, 1, 1]]
+    assert found.frames.tolist() == (halves if exists else [[0, 0, 0], [0, 0, 0]])
 
 
 @pytest.mark.parametrize("n_axes", [2, 3])
@@ -82,45 +79,152 @@ def test_a_child_keeps_the_features_of_its_parent(n_axes: int) -> None:
     fine = coordinates(2 * size, (2 * size,) * n_axes)
     parent = mlp.features(hidden, mlp.encoding(fine)).unflatten(2, (2 * size,) * n_axes)
     for parity in itertools.product((0, 1), repeat=n_axes):
-        parents = Parents(
-            torch.tensor([True]), hidden, torch.zeros(1, 1 + n_axes).long(), torch.tensor([parity])
-        )
-        start = ParentFrameWeights().start({n: t[0] for n, t in hidden.items()}, parents)
-        points = coordinates(size, (size,) * n_axes, start.frames[0].tolist())
+        frames = torch.zeros(1, 1 + n_axes).long()
+        parents = Parents(torch.tensor([True]), hidden, frames, torch.tensor([parity]))
+        child = ParentFrameWeights().inherited(parents)
+        points = coordinates(size, (size,) * n_axes, child.frames[0].tolist())
         box = (slice(None), slice(None), *(slice(p * size, (p + 1) * size) for p in parity))
-        found = mlp.features(start.hidden, mlp.encoding(points))
+        found = mlp.features(child.hidden, mlp.encoding(points))
         torch.testing.assert_close(found, parent[box].flatten(2))
 
 
-@pytest.mark.parametrize("weights", [SharedWeights(), ParentFrameWeights()])
-def test_children_of_inactive_parents_start_fresh(weights: Weights) -> None:
-    checkers = torch.zeros(1, 32, 32)
-    checkers[:, ::2, ::2] = checkers[:, 1::2, 1::2] = 1.0  # plain grey at every coarser level
-    fitted = fit(checkers, weights=weights, pyramid=GaussianPyramid(3))
-    assert len(fitted.active_blocks(1)) == 0
-    assert fitted.shards[0][0].stats.n_fresh == 16
+STILL = partial(torch.optim.SGD, lr=1e-30)  # float32 parameters stay where they are
+INHERITING = [SharedWeights(), SharedWeights(gain=0.5), ParentFrameWeights(1), ParentFrameWeights()]
+PICTURE = flat_and_busy(46, 59)
 
 
-KEY = (0, 1, "pixels")
+class TwoWidths(Capacity):
+    """Every third block is wider than the others."""
+
+    def assign(self, request: WidthRequest) -> Tensor:
+        return request.width + 2 * (torch.arange(len(request.n_pixels)) % 3 == 0)
 
 
-def test_equal_keys_draw_equal_numbers_and_others_do_not() -> None:
-    keys = [(0, 1), (1, 0), (0, 1, "readout"), (0, 1, 0), (0,), (-1,)]
-    drawn = [[float(torch.rand((), generator=generator(*key))) for key in keys] for _ in range(2)]
-    assert drawn[0] == drawn[1]
-    assert len(set(drawn[0])) == len(keys)
+def few_widths(max_refits: int = 1) -> Watched:
+    """Widths that are often those of the parents, and often not."""
+    return Watched(features_per_db=0.4, max_refits=max_refits)
 
 
-@given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 3))
-def test_a_pass_visits_each_pixel_once(n_pixels: int, n_drawn: int, turn: int) -> None:
-    n_parts = -(-n_pixels // n_drawn)
-    steps = range(turn * n_parts, (turn + 1) * n_parts)
-    drawn = [pixel_subset(n_pixels, n_drawn, step, *KEY) for step in steps]
-    assert max(len(part) for part in drawn) <= n_drawn
-    assert torch.cat(drawn).sort().values.tolist() == list(range(n_pixels))
+def fit_widths(
+    weights: Weights, capacity: Capacity | None = None, **changes: Any
+) -> Representation:
+    """Three levels of `PICTURE`, whose networks have a few widths."""
+    own = {"pyramid": LaplacianPyramid(3), "max_steps": 10} | changes
+    return fit(PICTURE, weights=weights, capacity=capacity or few_widths(), **own)
 
 
-def test_other_passes_and_levels_have_another_order() -> None:
-    first = pixel_subset(50, 50, 0, *KEY)
-    assert not torch.equal(first, pixel_subset(50, 50, 1, *KEY))
-    assert not torch.equal(first, pixel_subset(50, 50, 0, 0, 2, "pixels"))
+Once = tuple[Representation, list[Round]]  # a fit without refits, and what its capacity recorded
+
+
+@pytest.fixture(scope="module", params=INHERITING, ids=str)
+def weights(request: pytest.FixtureRequest) -> Weights:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def once(weights: Weights) -> Once:
+    capacity = few_widths(max_refits=0)
+    return fit_widths(weights, capacity), capacity.rounds
+
+
+@pytest.fixture(scope="module")
+def at_once(weights: Weights) -> Representation:
+    """By the compiled steps, every level in one chunk."""
+    return fit_widths(weights, backend=CompiledBackend())
+
+
+def parent(fitted: Representation, level: int, block: int) -> int:
+    """Number of the coarser block that covers a block."""
+    position = fitted.spec.grid(level).positions(torch.tensor([block]))
+    return int(fitted.spec.grid(level + 1).numbers(position // 2))
+
+
+def frames_of(fitted: Representation, level: int) -> dict[int, list[int]]:
+    return {
+        int(block): frame.tolist()
+        for shard in fitted.shards[level]
+        for block, frame in zip(shard.blocks, shard.frames, strict=True)
+    }
+
+
+def inherits(weights: Weights, fitted: Representation, level: int, block: int, width: int) -> bool:
+    """Whether a block of this width has a parent to start from."""
+    covering = parent(fitted, level, block)
+    if widths_of(fitted, level + 1).get(covering) != width:
+        return False
+    generation = frames_of(fitted, level + 1)[covering][0]
+    return not isinstance(weights, ParentFrameWeights) or generation < weights.max_generations
+
+
+def test_children_of_parents_of_another_width_start_fresh(weights: Weights, once: Once) -> None:
+    fitted, rounds = once
+    for level, tried in zip((1, 0), rounds[1:], strict=True):
+        stats = fitted.shards[level][0].stats
+        assert len(fitted.active_blocks(level)) == stats.n_active == len(tried.widths)
+        expected = [
+            inherits(weights, fitted, level, block, width)
+            for block, width in widths_of(fitted, level).items()
+        ]
+        assert stats.n_fresh == expected.count(False)
+        assert 0 < stats.n_fresh < stats.n_active
+
+
+def decoded_hidden(fitted: Representation, level: int) -> dict[int, Parameters]:
+    return {
+        block: {name: tensor for name, tensor in own.items() if name.startswith("hidden")}
+        for block, own in networks(fitted, level).items()
+    }
+
+
+def test_a_block_starts_from_its_parent_or_from_the_draw_for_its_width(weights: Weights) -> None:
+    fitted = fit_widths(weights, optimizer=STILL, max_steps=1)
+    gain = weights.gain if isinstance(weights, SharedWeights) else 1.0
+    counts = {True: 0, False: 0}
+    for level in (1, 0):
+        own, parents = (decoded_hidden(fitted, found) for found in (level, level + 1))
+        for block, width in widths_of(fitted, level).items():
+            is_child = inherits(weights, fitted, level, block, width)
+            counts[is_child] += 1
+            if is_child:
+                covering = parents[parent(fitted, level, block)]
+                start = {n: t * (1.0 if n.endswith(".a") else gain) for n, t in covering.items()}
+            else:
+                start = fitted.spec.model(level, width).mlp.draw(generator(0, level))
+            torch.testing.assert_close(own[block], start, rtol=0, atol=0)
+    assert min(counts.values()) > 5
+
+
+@pytest.mark.parametrize("weights", [ParentFrameWeights(1), ParentFrameWeights()])
+def test_a_child_is_in_the_frame_of_a_parent_of_its_width(weights: ParentFrameWeights) -> None:
+    fitted = fit_widths(weights, TwoWidths(), backend=CompiledBackend())
+    generations = set()
+    for level in (1, 0):
+        positions = fitted.spec.grid(level).positions
+        for block, frame in frames_of(fitted, level).items():
+            width = widths_of(fitted, level)[block]
+            expected = [0, 0, 0]
+            if inherits(weights, fitted, level, block, width):
+                above = frames_of(fitted, level + 1)[parent(fitted, level, block)]
+                (position,) = positions(torch.tensor([block])).tolist()
+                halves = [2 * o + p % 2 for o, p in zip(above[1:], position, strict=True)]
+                expected = [above[0] + 1, *halves]
+            assert frame == expected
+            generations.add(frame[0])
+    assert generations == set(range(weights.max_generations + 1))
+
+
+def test_a_blocks_error_is_what_rendering_gives(once: Once) -> None:
+    fitted, rounds = once
+    found, expected = block_errors(fitted, PICTURE)[fitted.active_blocks(0)], rounds[-1].mse
+    assert len(found) == len(expected)
+    torch.testing.assert_close(found, expected.double(), rtol=1e-2, atol=1e-10)
+
+
+@pytest.mark.parametrize("blocks_per_shard", [1, 7])
+def test_parents_are_found_in_any_chunk(
+    weights: Weights, at_once: Representation, blocks_per_shard: int
+) -> None:
+    apart = fit_widths(weights, backend=CompiledBackend(), blocks_per_shard=blocks_per_shard)
+    for level in range(3):
+        assert frames_of(apart, level) == frames_of(at_once, level)
+        torch.testing.assert_close(networks(apart, level), networks(at_once, level), rtol=0, atol=0)

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from block_problems import CPU, noise, stored
-from level_loop import finish, fit_levels
+from block_problems import CPU, finish, fit_levels, flat_and_busy, noise, stored
 from problems import fit, fitter
-from whole_fits import flat_and_busy
 
 from miner.fitting.chunk import gather
 from miner.fitting.initialization import SharedWeights

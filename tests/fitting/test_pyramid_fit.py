@@ -5,26 +5,38 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import noise
-from level_loop import finish
-from problems import SETTINGS, fit, fitter, whole_of
-from whole_fits import RAGGED, SINGLE, Watched, block_errors, mse, smooth
+from block_problems import finish, noise, smooth
+from problems import SETTINGS, SINGLE, Watched, block_errors, fit, fitter
+from torch import Tensor
 
 from miner.fitting.capacity import Capacity
 from miner.fitting.readout import LearnedReadout
+from miner.models.heads import ScaledSineHead, SigmoidHead
 from miner.models.network import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramids.resample import expand
 from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
 from miner.signals.grid import coordinates
+from miner.signals.regions import whole
+from miner.signals.signal import Signal
 
+RAGGED = [(1, 1), (1, 19), (19, 1), (2, 3), (13, 7), (17, 31), (8, 9), (3, 5, 7), (1, 1, 11)]
+GAUSSIAN, LAPLACIAN = GaussianPyramid(2), LaplacianPyramid(2)
 CHANGES: dict[str, dict[str, Any]] = {
-    "gaussian": {"pyramid": GaussianPyramid(2)},
-    "laplacian": {"pyramid": LaplacianPyramid(2)},
+    "gaussian": {"pyramid": GAUSSIAN},
+    "laplacian": {"pyramid": LAPLACIAN},
     "widths": {"capacity": Watched()},
     "learned": {"readout": LearnedReadout(), "batch_pixels": 20},
 }
+
+
+def mse(signal: Tensor, representation: Representation) -> float:
+    return float((representation.reconstruct() - signal).square().mean())
+
+
+def whole_of(signal: Signal) -> Tensor:
+    return signal.read(whole(signal.sides))
 
 
 @pytest.mark.parametrize("kind", CHANGES)
@@ -34,6 +46,13 @@ def test_any_size_is_fitted(sides: tuple[int, ...], kind: str) -> None:
     fitted = fit(signal, max_steps=20, **CHANGES[kind])
     assert fitted.render().shape == signal.shape
     assert mse(signal, fitted) < (2e-2 if kind == "learned" else 2e-4)
+
+
+def test_only_residuals_have_a_head_for_either_sign() -> None:
+    learned, signal = {"readout": LearnedReadout(), "max_steps": 1}, noise(1, 20, 20)
+    plain, residual = (fitter(signal, pyramid=p, **learned).spec for p in (GAUSSIAN, LAPLACIAN))
+    assert [plain.model(level).head for level in (0, 1)] == [SigmoidHead(), SigmoidHead()]
+    assert [residual.model(level).head for level in (0, 1)] == [ScaledSineHead(), SigmoidHead()]
 
 
 @pytest.mark.parametrize("batch_pixels", [None, 5])

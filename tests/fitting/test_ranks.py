@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import CPU, stored
-from level_loop import render
+from block_problems import CPU, flat_and_busy, render, stored
 from problems import fitter
 from thread_ranks import ThreadRank, in_threads
 from torch import Tensor
-from whole_fits import flat_and_busy
 
 from miner.fitting.initialization import SharedWeights
 from miner.fitting.pyramid_fit import PyramidFit

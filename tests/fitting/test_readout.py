@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from block_problems import READOUTS, Problem, noise
-from problems import least_squares, penalty, problem
+from block_problems import READOUTS, Problem, noise, problem
+from problems import least_squares, penalty
 from torch import Tensor
 
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import CPU
-from problems import SETTINGS
-from whole_fits import Wrapped, smooth
+from block_problems import CPU, smooth
+from problems import SETTINGS, Wrapped
 
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.block_fit import BlockFit
@@ -21,7 +20,6 @@ from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.images import PixelFormat
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Siren
-from miner.models.network import select
 from miner.pyramids.pyramid import GaussianPyramid
 from miner.representation.representation import ShardIndex
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
@@ -90,17 +88,6 @@ def test_the_second_fit_starts_from_the_best_state(readout: Readout) -> None:
     first, second = (one.start for one in problems)
     assert first.keys() == second.keys()  # which is where the first fit began
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-@pytest.mark.parametrize("readout", READOUTS)
-def test_the_neighbours_of_a_refitted_block_keep_their_bits(readout: Readout) -> None:
-    given, others = patches(), torch.tensor([0, 1, 3, 4, 5])
-    given.signal[2, 0, 0, 0] = torch.nan
-    found = fit(given, readout=readout, backend=CompiledBackend())
-    alone = fit(given.select(others), readout=readout, backend=CompiledBackend())
-    assert torch.equal(found.mse[others], alone.mse)
-    stored = select(found.parameters, others)
-    assert all(torch.equal(stored[name], tensor) for name, tensor in alone.parameters.items())
 
 
 @pytest.mark.parametrize("storage", [Float32Storage(), Float16Storage(), Int8Storage()])

@@ -1,6 +1,6 @@
 """Networks of every kind with few points and random targets, for tests of the compiled steps."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
 from typing import Any
@@ -106,7 +106,11 @@ def check_errors(truth: Tensor, eager: Tensor, found: Tensor, floor: float) -> N
     assert_as_good(error, float((usual - expected).abs().max()), floor)
 
 
-def check_found_gradients(problem: Problem, found: Parameters, floor: float) -> None:
+def check_gradients(problem: Problem, begin: Callable[[Problem], Any], floor: float) -> None:
+    """Adam's first moment after a step from zero is 1 - beta1 of the gradient."""
+    trainer = begin(problem.with_steps(optimizer=torch.optim.Adam))
+    trainer.advance(1)
+    found = {n: 10 * t.cpu() for n, t in trainer.layout.parameters(trainer.first).items()}
     expected = gradients(problem)
     usual = distance(gradients(problem.single()), expected)
     # absolute, too: without a live unit all gradients are zero but for rounding
@@ -133,3 +137,12 @@ def check_a_few_steps(problem: Problem, trainer: Any) -> None:
     check_errors(truth.best_mse, plain.best_mse, trainer.best_mse, floor=3e-4)
     best = {name: tensor.double().cpu() for name, tensor in trainer.best.items()}
     check_errors(problem.measured(best), plain.best_mse, trainer.best_mse, floor=3e-4)
+
+
+def check_a_step(problem: Problem, compiled: Any) -> None:
+    """A step of the optimiser, and the error of the state that it changes."""
+    check_steps(problem, compiled, 1, floor=1e-6)
+    expected = after_a_step(problem)
+    usual = distance(after_a_step(problem.single()), expected)
+    found = compiled.layout.parameters(compiled.trained)
+    assert_as_good(distance(found, expected), usual, 1e-5 * size(expected))

@@ -1,15 +1,29 @@
-"""The cache of compiled steps: what is compiled, when, and where it is stored."""
+"""The cache of compiled steps, and what plain PyTorch computes instead of them."""
 
+import importlib.util
+import logging
+import re
 import tempfile
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import platformdirs
 import pytest
+import torch
+from block_problems import Problem, problem_of
+from kernel_problems import kind_with
 from workshop import FAILS, WRITES, Workshop, forget
 
+from miner.fitting.backend import Backend, EagerBackend
+from miner.fitting.criteria import MSELoss
+from miner.fitting.readout import ClosedFormReadout
+from miner.kernels.backend import CompiledBackend, TritonBackend
 from miner.kernels.cpu.compiler import CompilerError, build
-from miner.kernels.cpu.trainer import SOURCE, Library, library
+from miner.models.activations import Sine
+from miner.models.encodings import Encoding, NoEncoding
+from miner.models.heads import LinearHead
 
 
 def test_a_library_is_compiled_once(workshop: Workshop) -> None:
@@ -85,15 +99,94 @@ def test_a_temporary_folder_replaces_a_cache_that_cannot_be_written_to(
     assert len(workshop.calls) == 1
 
 
-@pytest.fixture
-def compiled_before() -> Path:
-    """The compiled steps from the user's cache."""
-    return build(SOURCE)
+KIND = kind_with(Sine, "closed_form")
+PROBLEM = problem_of(KIND, 36).single()
+COMPILED, TRITON = CompiledBackend(), TritonBackend()
 
 
-def test_a_damaged_library_is_replaced(compiled_before: Path, workshop: Workshop) -> None:
-    workshop.install(f'while [ "$1" != -o ]; do shift; done; cp {compiled_before} "$2"')
-    path = build(SOURCE)
-    path.write_bytes(b"half of it")
-    assert isinstance(library(), Library)
-    assert path.stat().st_size > 1000
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (FAILS, "cannot do it"),
+        (WRITES, "cannot be loaded: .*(file too short|invalid ELF|not a mach-o).*; delete it"),
+    ],
+    ids=["fails", "no_library"],
+)
+def test_plain_pytorch_replaces_a_compiler_that_fails(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture, body: str, reason: str
+) -> None:
+    workshop.install(body)
+    assert COMPILED.prepare(PROBLEM) == EagerBackend()
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert re.search(f"^backend=compiled: .*({reason}).*; plain PyTorch", record.message)
+
+
+def test_plain_pytorch_replaces_a_missing_compiler(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
+    (workshop.folder / "bin" / "cc").unlink()
+    forget()
+    assert COMPILED.prepare(PROBLEM) == EagerBackend()
+    assert "no C compiler was found; pip install ziglang" in caplog.text
+
+
+def own(base: type) -> Any:
+    """An object of a subclass, which may compute anything."""
+    return type(f"Own{base.__name__}", (base,), {})()
+
+
+def with_mlp(**parts: Any) -> Problem:
+    network = PROBLEM.network
+    return PROBLEM._replace(network=replace(network, mlp=replace(network.mlp, **parts)))
+
+
+UNSUPPORTED = {
+    "activation OwnSine": with_mlp(activation=own(Sine)),
+    "readout OwnClosedFormReadout": PROBLEM._replace(readout=own(ClosedFormReadout)),
+    "output head OwnLinearHead": PROBLEM._replace(
+        network=replace(PROBLEM.network, head=own(LinearHead))
+    ),
+    "loss OwnMSELoss": PROBLEM.with_steps(loss=own(MSELoss)),
+    "optimizer SGD": PROBLEM.with_steps(optimizer=partial(torch.optim.SGD, lr=1e-2)),
+}
+TOO_LARGE_FOR_A_GPU = {"model.depth=5: more than": with_mlp(depth=5)}
+DRAWS = {"fitting.batch_pixels=9": PROBLEM.with_steps(batch_pixels=9)}
+
+
+@pytest.mark.parametrize(
+    ("backend", "name", "problem"),
+    [(COMPILED, *item) for item in (UNSUPPORTED | DRAWS).items()]
+    + [(TRITON, *item) for item in (UNSUPPORTED | TOO_LARGE_FOR_A_GPU).items()],
+)
+def test_plain_pytorch_computes_what_is_not_compiled(
+    workshop: Workshop,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    backend: Backend,
+    name: str,
+    problem: Problem,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())  # Triton may be absent
+    assert backend.prepare(problem) == EagerBackend()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"backend=compiled: {name}" in caplog.text
+    assert workshop.calls == []
+
+
+def test_plain_pytorch_computes_on_a_gpu_without_triton(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    there: Any = SimpleNamespace(is_cuda=True)
+    assert COMPILED.prepare(PROBLEM._replace(targets=there)) == EagerBackend()
+    assert "pip install triton" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", [KIND.encoding, own(NoEncoding)])
+def test_what_is_compiled_is_prepared_silently(
+    caplog: pytest.LogCaptureFixture, encoding: Encoding
+) -> None:
+    given = problem_of(KIND._replace(encoding=encoding), 36).single()
+    assert COMPILED.prepare(given) == COMPILED
+    assert caplog.records == []

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from block_problems import noise, stored
+from block_problems import fit_levels, flat_and_busy, noise, stored
 from kernel_problems import SETTINGS
-from level_loop import fit_levels
 from torch import Tensor
 
 import miner
@@ -40,11 +39,6 @@ def fit_on_gpu(
     store = LocalSignalStore(GPU, Scratch(None), held_bytes)
     settings = prepare_backend(settings, spec, GPU)
     return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store, n_threads=n_threads)
-
-
-def flat_and_busy(*sides: int) -> Tensor:
-    """A picture that is flat on the left and noisier and noisier to the right."""
-    return 0.25 + 0.5 * torch.linspace(-0.5, 1, sides[-1]).clamp(min=0) * noise(2, *sides)
 
 
 @pytest.mark.parametrize("readout", ["closed_form", "learned"])

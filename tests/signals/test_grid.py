@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from block_problems import noise
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -17,10 +18,6 @@ from miner.signals.store import LocalSignalStore
 SIDES = st.lists(st.integers(1, 20), min_size=1, max_size=3).map(tuple)
 GRIDS = st.builds(PatchGrid, SIDES, st.integers(1, 9))
 RAGGED = PatchGrid((5, 7), 3)
-
-
-def noise(*shape: int) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
 def all_blocks(grid: PatchGrid) -> Tensor:

@@ -26,18 +26,13 @@ class CompilerError(RuntimeError):
     """There is no C compiler, or it failed; the message says which."""
 
 
-def build(
-    source: Path,
-    flags: Sequence[str] = FLAGS,
-    folder: Path | None = None,
-    processor: str | None = None,
-) -> Path:
-    """A shared library of a C source, from `folder` (by default the user's cache) if it is there.
+def build(source: Path, flags: Sequence[str] = FLAGS, processor: str | None = None) -> Path:
+    """A shared library of a C source, from the user's cache if it is there.
 
     Its name is a hash of all that it depends on, so it is never stale; the file appears whole. A
     `CompilerError` says that there is no compiler, or why all failed.
     """
-    folder, processor = folder or cache_folder(), processor or describe_processor()
+    folder, processor = cache_folder(), processor or describe_processor()
     reasons = []
     for command, version in find_compilers():
         parts = [version, processor, *flags]
@@ -98,10 +93,9 @@ def cache_folder() -> Path:
 
 def describe_processor() -> str:
     """What distinguishes this processor from others: its name and its instructions."""
-    names = [platform.machine(), platform.processor()]
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return "\n".join([*names, platform.platform()])
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return "\n".join([platform.machine(), platform.processor(), platform.platform()])
     kinds = ("model", "flags", "Features", "CPU ")
-    return "\n".join([*names, *sorted({line for line in lines if line.startswith(kinds)})])
+    lines = {line for line in info.read_text().splitlines() if line.startswith(kinds)}
+    return "\n".join([platform.machine(), *sorted(lines)])

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from miner.fitting.readout import LearnedReadout, Readout
-from miner.fitting.steps import BlockProblem, StepSettings
+from miner.fitting.readout import LearnedReadout
+from miner.fitting.steps import BlockProblem
 from miner.kernels.cpu.compiler import CompilerError, build
 from miner.kernels.ops import NetworkNumbers, RowLayout, RowTrainer, UnsupportedError
 from miner.models.network import BlockNetwork, Parameters
@@ -35,94 +36,68 @@ class Work(ctypes.Structure):
     ]
 
 
-class Library:
-    """A compiled block_step.c."""
-
-    def __init__(self, path: Path) -> None:
-        """Load a shared library; a `CompilerError` if the system refuses to."""
-        try:
-            self._functions = ctypes.CDLL(str(path))
-            self._functions.workspace_bytes.restype = ctypes.c_int64
-        except (OSError, AttributeError) as error:  # not executable, or damaged
-            raise CompilerError(f"{path} cannot be loaded: {error}") from error
-
-    def run(self, work: Work) -> None:
-        """Train or render all blocks of `work` on PyTorch's number of threads."""
-        n_threads = max(1, min(torch.get_num_threads(), work.n_blocks))
-        n_bytes = self._functions.workspace_bytes(ctypes.byref(work))
-        next_block = ctypes.c_int64(0)
-        work.next = ctypes.addressof(next_block)
-
-        def run_blocks(workspace: Tensor) -> None:
-            self._functions.run(ctypes.byref(work), ctypes.c_void_p(workspace.data_ptr()))
-
-        with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(run_blocks, torch.empty(n_threads, n_bytes, dtype=torch.uint8)))
+def load(path: Path) -> ctypes.CDLL:
+    """The functions of a compiled block_step.c; a `CompilerError` if the system refuses it."""
+    try:
+        functions = ctypes.CDLL(str(path))
+        functions.workspace_bytes.restype = ctypes.c_int64
+    except (OSError, AttributeError) as error:  # not executable, or damaged
+        raise CompilerError(f"{path} cannot be loaded: {error}; delete it") from error
+    return functions
 
 
 @functools.cache
-def library(folder: Path | None = None) -> Library:
-    """The functions of block_step.c, compiled the first time; or the `CompilerError` of `build`."""
-    path = build(SOURCE, folder=folder)
-    try:
-        return Library(path)
-    except CompilerError:  # the file in the cache may be damaged
-        path.unlink(missing_ok=True)
-        return Library(build(SOURCE, folder=folder))
+def library() -> ctypes.CDLL:
+    """Those of block_step.c, compiled the first time; or the `CompilerError` of `build`."""
+    return load(build(SOURCE))
 
 
-def check_supported(
-    network: BlockNetwork, readout: Readout, settings: StepSettings, device: torch.device
-) -> None:
-    """Compile; an `UnsupportedError` names a setting, a `CompilerError` says what failed."""
-    if settings.batch_pixels is not None:
-        raise UnsupportedError(f"fitting.batch_pixels={settings.batch_pixels} draws pixels")
-    library()
+def run(functions: ctypes.CDLL, tensors: Mapping[str, Tensor], **numbers: int | float) -> None:
+    """Train or render all blocks on PyTorch's number of threads; arguments are fields of `Work`."""
+    addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
+    next_block, n_blocks = ctypes.c_int64(0), len(tensors["trained"])
+    work = Work(**numbers, **addresses, n_blocks=n_blocks, next=ctypes.addressof(next_block))
+    n_threads = max(1, min(torch.get_num_threads(), n_blocks))
+    n_bytes = functions.workspace_bytes(ctypes.byref(work))
+
+    def run_blocks(workspace: Tensor) -> None:
+        functions.run(ctypes.byref(work), ctypes.c_void_p(workspace.data_ptr()))
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(run_blocks, torch.empty(n_threads, n_bytes, dtype=torch.uint8)))
 
 
 class CompiledTrainer(RowTrainer):
     """Blocks in training on this machine."""
 
-    def __init__(self, problem: BlockProblem, steps: Library | None = None) -> None:
-        """Start from the parameters of a problem; `steps` are by default this machine's."""
+    n_rows = 6  # start, parameters, two moments, the best state, and the result
+    layout_of = RowLayout
+
+    def __init__(self, problem: BlockProblem, functions: ctypes.CDLL | None = None) -> None:
+        """Start from the parameters of a problem; `functions` are by default this machine's."""
+        if (n_drawn := problem.steps.batch_pixels) is not None:
+            raise UnsupportedError(f"fitting.batch_pixels={n_drawn} draws pixels")
         _check_plain(problem.encoded, problem.targets, *problem.start.values())
-        super().__init__(problem, RowLayout(problem.network))
-        self._library = steps or library()
+        super().__init__(problem)
+        self._functions = functions or library()
         self.encoded, self.targets = _tiled(problem.encoded), _tiled(problem.targets)
 
-    def _run(self, n_steps: int, moves: bool) -> None:
-        work = Work(
-            **self.numbers._asdict(),
-            n_blocks=len(self.trained),
-            n_pixels=self.n_pixels,
-            n_steps=n_steps,
-            moves=moves,
-            coefficients=self.coefficients[self.step :].data_ptr(),
-        )
-        for name in _TENSORS:
-            setattr(work, name, getattr(self, name).data_ptr())
-        self._library.run(work)
+    def _launch(self, n_steps: int, moves: bool) -> None:
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        tensors["coefficients"] = self.coefficients[self.step :]
+        sizes = {"n_pixels": self.n_pixels, "n_steps": n_steps, "moves": moves}
+        run(self._functions, tensors, **self.numbers._asdict(), **sizes)
 
-
-trainer_of, layout_of = CompiledTrainer, RowLayout
-N_ROWS = 6  # of a block: start, parameters, two moments, the best state, and the result
-
-
-def block_outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-    """Values `(B, C, P)` at encoded coordinates `(E, P)`, as `BlockNetwork.outputs` gives them."""
-    _check_plain(encoded, *parameters.values())
-    rows, tiled = RowLayout(network).rows(parameters), _tiled(encoded)
-    outputs = rows.new_empty(len(rows), len(tiled), network.n_channels, _TILE)
-    work = Work(
-        **NetworkNumbers.of(network, LearnedReadout())._asdict(),  # reads the stored readout
-        n_blocks=len(rows),
-        n_pixels=encoded.shape[1],
-        encoded=tiled.data_ptr(),
-        outputs=outputs.data_ptr(),
-        trained=rows.data_ptr(),
-    )
-    library().run(work)
-    return outputs.transpose(1, 2).flatten(2)[..., : encoded.shape[1]]
+    @staticmethod
+    def outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
+        """As `BlockNetwork.outputs`, in the order of the steps."""
+        _check_plain(encoded, *parameters.values())
+        rows, tiled, n_pixels = RowLayout(network).rows(parameters), _tiled(encoded), len(encoded.T)
+        outputs = rows.new_empty(len(rows), len(tiled), network.n_channels, _TILE)
+        numbers = NetworkNumbers.of(network, LearnedReadout())  # reads the stored readout
+        tensors = {"trained": rows, "encoded": tiled, "outputs": outputs}
+        run(library(), tensors, **numbers._asdict(), n_pixels=n_pixels)
+        return outputs.transpose(1, 2).flatten(2)[..., :n_pixels]
 
 
 def _check_plain(*tensors: Tensor) -> None:

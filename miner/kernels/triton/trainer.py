@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from triton.runtime.errors import OutOfResources
 
-from miner.fitting.readout import LearnedReadout, Readout
+from miner.fitting.readout import LearnedReadout
 from miner.fitting.steps import BlockProblem, StepSettings
 from miner.kernels.ops import NetworkNumbers, RowLayout, RowTrainer, UnsupportedError
 from miner.kernels.triton.math import PART
@@ -56,7 +56,7 @@ class Layout(RowLayout):
         """Lay out the blocks of a level; an `UnsupportedError` if a side is too large."""
         mlp = network.mlp
         sides = {
-            "the encoding's outputs": mlp.encoding.n_outputs(mlp.n_axes),
+            "the encoding's outputs": mlp.n_inputs,
             "model.width": mlp.width,
             "the image's channels": network.n_channels,
         }
@@ -122,11 +122,13 @@ def _padded(side: int) -> int:
 class TritonTrainer(RowTrainer):
     """Blocks in training, each by a program of its own."""
 
+    n_rows = 7  # start, parameters, two moments, gradients, the best state, the result
+    layout_of = Layout
     layout: Layout
 
     def __init__(self, problem: BlockProblem) -> None:
         """Start from the parameters of a problem."""
-        super().__init__(problem, Layout(problem.network))
+        super().__init__(problem)
         targets = problem.targets
         self._tile = self.layout.tile(self.n_pixels)
         order = pixel_order(self.n_pixels, self._tile, targets.device)
@@ -137,6 +139,12 @@ class TritonTrainer(RowTrainer):
         self._grads = torch.zeros_like(self.trained)
 
     def _run(self, n_steps: int, moves: bool) -> None:
+        try:
+            super()._run(n_steps, moves)
+        except OutOfResources as error:
+            raise UnsupportedError(f"model.width={self.numbers.width}: {error}") from error
+
+    def _launch(self, n_steps: int, moves: bool) -> None:
         order, counts = (self._drawn if moves else None) or (self.training, self.training)
         draws, numbers = order is not self.training, self.numbers
         program = self.layout.program(
@@ -158,39 +166,17 @@ class TritonTrainer(RowTrainer):
                 S=program, **self.layout.options,
             )  # fmt: skip
 
-
-trainer_of, layout_of = TritonTrainer, Layout
-N_ROWS = 7  # of a block: start, parameters, two moments, gradients, the best state, the result
-
-
-def block_outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-    """Values `(B, C, P)` at encoded coordinates `(E, P)`, as `BlockNetwork.outputs` gives them."""
-    numbers, layout = NetworkNumbers.of(network, LearnedReadout()), Layout(network)
-    rows, points = layout.rows(parameters), encoded.T.contiguous()
-    outputs = rows.new_empty(len(rows), numbers.channels, len(points))
-    with _LAUNCHING, torch.cuda.device_of(rows):
-        render_blocks[(len(rows),)](
-            points, rows, outputs, n_pixels=len(points),
-            n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
-            omega=numbers.omega, S=layout.program(numbers, layout.tile(len(points))),
-            **layout.options,
-        )  # fmt: skip
-    return outputs
-
-
-def check_supported(
-    network: BlockNetwork,
-    readout: Readout,
-    settings: StepSettings,
-    device: torch.device,
-    trainer: type[TritonTrainer] = TritonTrainer,
-) -> None:
-    """Compile; an `UnsupportedError` names a resource that the device lacks."""
-    mlp, shapes = network.mlp, network.shapes()
-    start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes.items()}
-    encoded = torch.zeros(mlp.encoding.n_outputs(mlp.n_axes), 64, device=device)
-    targets = torch.zeros(1, network.n_channels, 64, device=device)
-    try:
-        trainer(BlockProblem(network, readout, settings, encoded, targets, start)).advance(0)
-    except OutOfResources as error:
-        raise UnsupportedError(f"model.width={mlp.width}: {error}") from error
+    @staticmethod
+    def outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
+        """As `BlockNetwork.outputs`, by the functions of the steps."""
+        numbers, layout = NetworkNumbers.of(network, LearnedReadout()), Layout(network)
+        rows, points = layout.rows(parameters), encoded.T.contiguous()
+        outputs = rows.new_empty(len(rows), numbers.channels, len(points))
+        with _LAUNCHING, torch.cuda.device_of(rows):
+            render_blocks[(len(rows),)](
+                points, rows, outputs, n_pixels=len(points),
+                n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
+                omega=numbers.omega, S=layout.program(numbers, layout.tile(len(points))),
+                **layout.options,
+            )  # fmt: skip
+        return outputs

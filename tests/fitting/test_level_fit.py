@@ -1,17 +1,17 @@
-"""Whole fits: chunks, what is counted, and what a fit depends on."""
+"""A level: its chunks, its bound, what is counted, and what a fit depends on."""
 
 from typing import Any
 
 import pytest
 import torch
-from block_problems import noise, stored
-from level_loop import finish
-from problems import SETTINGS, fit, fitter
-from whole_fits import SINGLE, smooth
+from block_problems import finish, flat_and_busy, noise, smooth, stored
+from problems import SETTINGS, SINGLE, Watched, fit, fitter
 
 from miner.fitting.capacity import Capacity, TargetErrorCapacity, UniformCapacity
 from miner.fitting.criteria import AbsoluteMSEPruning
+from miner.fitting.level_fit import LevelFit
 from miner.fitting.readout import LearnedReadout, Readout
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 
 CAPACITIES = [UniformCapacity(), TargetErrorCapacity(probe_steps=2)]
 
@@ -22,12 +22,6 @@ def test_chunks_split_the_active_blocks(blocks_per_shard: int) -> None:
     assert torch.equal(torch.cat(level.chunks).sort().values, level.active)
     assert all(bool((chunk.diff() > 0).all()) for chunk in level.chunks)
     assert {len(chunk) for chunk in level.chunks[:-1]} <= {blocks_per_shard}
-
-
-def test_a_level_without_active_blocks_has_no_chunks() -> None:
-    running = fitter(torch.full((1, 20, 20), 0.5))
-    finish(running, running.start_level(1))
-    assert len(running.start_level(0).chunks) == 0
 
 
 @pytest.mark.parametrize("capacity", CAPACITIES)
@@ -60,11 +54,6 @@ def test_the_curve_of_a_chunk_ends_at_its_squared_error(pruning: Any) -> None:
     assert shard.stats.curve[-1][2] == pytest.approx(error, rel=1e-2)
 
 
-def test_blocks_that_converge_are_counted_over_all_parts() -> None:
-    level = fitter(smooth(29, 23), pruning=AbsoluteMSEPruning(1), max_mse=1e9).start_level(1)
-    assert level.fit_chunk(0).stats.n_converged == 4
-
-
 def test_blocks_without_a_network_do_not_count_as_converged() -> None:
     (shard,) = fit(torch.zeros(1, 9, 9), pruning=AbsoluteMSEPruning(1)).shards[1]
     assert (shard.stats.n_active, shard.stats.n_converged) == (1, 0)
@@ -82,3 +71,55 @@ def test_all_steps_are_reported(capacity: Capacity) -> None:
     reported: list[int] = []
     fitter(noise(1, 29, 23), capacity=capacity).start_level(1).fit_chunk(0, reported.append)
     assert sum(reported) == 4 * SETTINGS.max_steps
+
+
+PICTURE = flat_and_busy(70, 83)
+PYRAMIDS = [GaussianPyramid(3), LaplacianPyramid(3)]
+RATIOS = {1.0: (1e-3, 1e-3, 1e-3), 3.0: (3e-3, 3e-3, 1e-3)}  # bounds coarse to fine
+
+
+def levels(**changes: Any) -> list[LevelFit]:
+    """The levels of a fit, coarse to fine."""
+    running = fitter(PICTURE, max_mse=1e-3, **changes)
+    found = []
+    for level in reversed(range(running.spec.n_levels)):
+        found.append(running.start_level(level))
+        finish(running, found[-1])
+    return found
+
+
+@pytest.mark.parametrize("pyramid", PYRAMIDS)
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_blocks_are_active_above_the_bound_of_their_level(ratio: float, pyramid: Pyramid) -> None:
+    found = levels(coarse_ratio=ratio, pyramid=pyramid)
+    for level, bound in zip(found, RATIOS[ratio], strict=True):
+        is_active = (level.predicted_mse > bound) | (level.level == 2)
+        assert torch.equal(level.active, torch.nonzero(is_active).flatten())
+        assert level.level == 2 or 0 < len(level.active) < level.grid.n_blocks
+
+
+def test_a_looser_bound_of_coarser_levels_leaves_the_finest_alone() -> None:
+    coarser, finest = levels(coarse_ratio=1e9, pyramid=LaplacianPyramid(3))[1:]
+    assert (len(coarser.active), len(finest.active) > 50) == (0, True)
+
+
+@pytest.mark.parametrize(("ratio", "converged"), [(1e12, [4, 0]), (1.0, [0, 0])])
+def test_blocks_are_done_at_the_bound_of_their_level(ratio: float, converged: list[int]) -> None:
+    pruning = AbsoluteMSEPruning(1)
+    fitted = fit(noise(1, 29, 23), max_mse=1e-9, coarse_ratio=ratio, pruning=pruning)
+    assert [fitted.shards[level][0].stats.n_converged for level in (1, 0)] == converged
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_blocks_are_sized_for_the_bound_of_their_level(ratio: float) -> None:
+    capacity = Watched(max_refits=0)
+    levels(coarse_ratio=ratio, capacity=capacity, pyramid=LaplacianPyramid(3))
+    assert tuple(tried.max_mse for tried in capacity.rounds) == RATIOS[ratio]
+
+
+def test_a_tighter_bound_takes_wider_networks() -> None:
+    counts = [
+        fit(PICTURE, capacity=Watched(), max_mse=bound, pyramid=SINGLE).n_parameters
+        for bound in (1e-2, 1e-3, 1e-4)
+    ]
+    assert counts == sorted(set(counts))

@@ -1,4 +1,4 @@
-"""Batched block networks against one `nn.Sequential` for each block."""
+"""Batched networks against one `nn.Sequential` for each block, encodings, parameters of blocks."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
-from miner.models.network import BlockMLP, BlockNetwork, Parameters
+from miner.models.network import (
+    BlockMLP,
+    BlockNetwork,
+    Parameters,
+    concatenate,
+    repeat,
+    select,
+    where,
+)
 from miner.signals.grid import coordinates
 
 N_BLOCKS, WIDTH = 3, 4
@@ -160,9 +168,63 @@ def test_parameters_of_the_reference_block() -> None:
     assert BlockNetwork(mlp, LinearHead(), n_channels=3).n_parameters == 825
 
 
-def test_a_network_is_its_layers_and_its_head() -> None:
-    mlp, head = BlockMLP(CosineEncoding(3), Sine(), WIDTH, 2), SigmoidHead()
-    network = BlockNetwork(mlp, head, n_channels=2)
-    parameters, encoded = stacked_parameters(network.shapes()), grid_points(mlp.encoding, 2)
-    expected = head.outputs(mlp.features(parameters, encoded), parameters)
-    assert torch.equal(network.outputs(parameters, encoded), expected)
+POINT = torch.tensor([[0.5], [-0.25]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("n_axes", [2, 3])
+def test_the_number_of_inputs_goes_with_the_axes(n_axes: int) -> None:
+    counts = [BlockMLP(one, Sine(), WIDTH, 1, n_axes).n_inputs for one in ENCODINGS]
+    assert counts == [n_axes, 4 * n_axes, 3 * n_axes]
+
+
+def test_no_encoding_gives_coordinates_back() -> None:
+    assert torch.equal(NoEncoding()(POINT), POINT)
+
+
+@pytest.mark.parametrize("scale", [1.0, math.pi / 2])
+def test_positional_encoding_is_sines_then_cosines_of_octaves(scale: float) -> None:
+    phases = [scale * 2**i * x for i in range(3) for x in (0.5, -0.25)]
+    expected = [math.sin(phase) for phase in phases] + [math.cos(phase) for phase in phases]
+    encoded = PositionalEncoding(3, scale)(POINT).flatten()
+    assert encoded.tolist() == pytest.approx(expected, abs=1e-15)
+
+
+def test_cosine_encoding_is_the_cosine_transform_of_each_axis() -> None:
+    expected = [math.cos(k * math.pi * (x + 1) / 2) for k in range(1, 6) for x in (0.5, -0.25)]
+    assert CosineEncoding(5)(POINT).flatten().tolist() == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.fixture
+def three() -> Parameters:
+    return {"weight": torch.arange(12.0).view(3, 2, 2), "a": torch.tensor([5.0, 6.0, 7.0])}
+
+
+def flat(parameters: Parameters) -> list[list[float]]:
+    return [parameters["a"].tolist(), parameters["weight"][:, 0, 0].tolist()]
+
+
+@pytest.mark.parametrize("index", [[2, 0], [0, 2], [False, True, True]])
+def test_select_takes_numbers_in_their_order_or_a_mask(three: Parameters, index: list[int]) -> None:
+    rows = torch.arange(3)[torch.tensor(index)].tolist()
+    assert flat(select(three, torch.tensor(index))) == [
+        [5.0 + i for i in rows],
+        [4.0 * i for i in rows],
+    ]
+
+
+def test_concatenate_joins_what_select_took_apart(three: Parameters) -> None:
+    parts = [select(three, torch.tensor(rows)) for rows in ([0], [1, 2])]
+    torch.testing.assert_close(concatenate(parts), three, rtol=0, atol=0)
+
+
+def test_repeat_makes_blocks_that_can_differ() -> None:
+    copies = repeat({"a": torch.tensor(1.0), "bias": torch.zeros(2)}, 3)
+    copies["bias"][0] = 9.0
+    assert copies["a"].shape == (3,)
+    assert copies["bias"].tolist() == [[9.0, 9.0], [0.0, 0.0], [0.0, 0.0]]
+
+
+def test_where_mixes_block_by_block(three: Parameters) -> None:
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in three.items()}
+    mixed = where(torch.tensor([True, False, True]), zeros, three)
+    assert flat(mixed) == [[0.0, 6.0, 0.0], [0.0, 4.0, 0.0]]

@@ -1,0 +1,13 @@
+"""Types of PyTorch for modules that are read before it is imported, which takes seconds."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+else:
+    Generator = Tensor = Any
+
+Parameters = dict[str, Tensor]
+"""Name to tensor `(B, ...)`; the trailing sides are those of one block's parameter."""
+
+__all__ = ["Generator", "Parameters", "Tensor"]
