@@ -114,10 +114,11 @@ def check_psnr(image: Path, run: Fit) -> None:
 
     import miner
     from miner.images import open_image
-    from miner.metrics.scores import psnr_db
+    from miner.metrics.scores import psnr_of_sse, squared_error
 
     source = torch.from_numpy(open_image(str(image), 2**33).pixels)
-    measured = psnr_db(source, torch.from_numpy(miner.load(run.folder).render()))
+    rendered = torch.from_numpy(miner.load(run.folder).render())
+    measured = psnr_of_sse(float(squared_error(source, rendered).sum()), source.numel())
     if abs(measured - run.row["psnr_db"]) > 1e-6:
         raise SystemExit(f"{image.name}: reported {run.row['psnr_db']} dB, measured {measured} dB")
 

@@ -21,15 +21,6 @@ _BAND = 128  # rows of windows at once: temporaries stay small, and in the cache
 _C1, _C2 = 0.01**2, 0.03**2
 
 
-def psnr_db(source: Tensor, reconstruction: Tensor) -> float:
-    """PSNR in dB of two `(C, *S)` tensors in the unit range, to which the second is clipped.
-
-    `math.inf` when they are then identical. Raises `ValueError` if shapes differ or are empty.
-    """
-    per_pixel = squared_error(source.detach().cpu(), reconstruction.detach().cpu())
-    return psnr_of_sse(float(per_pixel.sum()), source.numel())
-
-
 def psnr_of_sse(sse: float, n_values: int) -> float:
     """PSNR in dB of a squared error summed over so many values; `ValueError` for none."""
     if n_values == 0:

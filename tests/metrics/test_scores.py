@@ -16,7 +16,7 @@ from miner.callbacks.pictures import level_preview
 from miner.metrics.scores import (
     Evaluation,
     extended,
-    psnr_db,
+    psnr_of_sse,
     squared_error,
     ssim_sum,
 )
@@ -25,6 +25,10 @@ from miner.signals.regions import Region, slices, tiles
 from miner.signals.signal import CPU
 
 Image = NDArray[np.float32]
+
+
+def psnr_db(source: Tensor, reconstruction: Tensor) -> float:
+    return psnr_of_sse(float(squared_error(source, reconstruction).sum()), source.numel())
 
 
 def noise(*shape: int, seed: int = 0) -> Image:
