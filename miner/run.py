@@ -19,7 +19,6 @@ from miner.cli.arguments import (
     expand_arguments,
     expand_folders,
     quote_paths,
-    refuse_arguments,
 )
 from miner.cli.checks import exit_on_error
 from miner.cli.help import config_tree, help_text
@@ -45,7 +44,8 @@ def _task(config: DictConfig) -> float | None:
     try:
         run_alone(config, job)
     except UserError as error:
-        _LOG.error("%s", error)
+        for line in str(error).splitlines():
+            _LOG.error("%s", line)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         folder = shlex.quote(str(job.folder))
@@ -65,9 +65,7 @@ def main() -> None:
             print(help_text([Path(path) for flag, _, path in named if flag == "--config-dir"]))
             return
         with exit_on_error():
-            arguments = expand_arguments(sys.argv[1:])
-            refuse_arguments(arguments)
-            arguments = resume_arguments(as_launched(arguments))
+            arguments = resume_arguments(as_launched(expand_arguments(sys.argv[1:])))
             sys.argv[1:] = quote_paths(expand_folders(arguments))
             _task()
     except KeyboardInterrupt:

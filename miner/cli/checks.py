@@ -19,6 +19,7 @@ from miner.cli.resume import check_unchanged
 from miner.config.build import (
     build_objective,
     build_settings,
+    check_callback_classes,
     check_cuda,
     check_logger_packages,
     device_type,
@@ -73,6 +74,7 @@ def check_settings(config: DictConfig, checked: RunConfig) -> None:
         )
     check_devices(checked)
     built = build_settings(config)  # imports torch
+    check_callback_classes(config)
     sides = (info.height_px, info.width_px)
     check_lists(checked, built.pyramid.levels_for(sides, checked.patch_size))
 

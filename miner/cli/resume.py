@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from miner.cli.arguments import is_sweep, quote
 from miner.config.fingerprint import differences, fit_identity
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from miner.representation import Manifest
 
 _RESUME = "resume="
+_SOURCES = ("--config-dir", "-cd", "hydra.searchpath=")
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError)
 _NOT_RESUMED = ("trainer.max_time", "trainer.callbacks")
 
 
@@ -38,11 +41,10 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     replaced = {_key(argument) for argument in given}
     settings = [
         setting
-        for setting in _stored_settings(folder)
+        for setting in _stored_settings(folder, given)
         if replaced.isdisjoint([_key(setting), _key(setting).partition(".")[0]])
     ]
-    # where `resume=` stood: options such as --cfg must not come between overrides
-    index = arguments.index(resumes[0])
+    index = arguments.index(resumes[0])  # behind Hydra's flags
     run_dir = f"hydra.run.dir={quote(str(folder))}"
     return [*arguments[:index], *settings, run_dir, *arguments[index + 1 :]]
 
@@ -62,7 +64,7 @@ def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
         )
 
 
-def _stored_settings(folder: Path) -> list[str]:
+def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
     """The overrides of the run in a folder; none may name a class, which would be called.
 
     Callbacks and loggers of other classes are left out, as is what has stopped the run.
@@ -70,14 +72,21 @@ def _stored_settings(folder: Path) -> list[str]:
     run = f"{_RESUME}{folder}"
     if (folder / PLAN).exists():
         raise ConfigError(f"{run}: is a sweep; start it again with hydra.sweep.dir={folder}")
-    manifest = _read_manifest(folder)
-    if manifest is None:
-        settings = _hydra_overrides(folder)
-    else:
-        settings, path = manifest.fit["overrides"], manifest.fit["image"]["path"]
-        if not path.startswith(SAMPLE_PREFIX):  # a file's path is absolute here
-            settings = [setting for setting in settings if _key(setting) != "image.path"]
-            settings.append(f"image.path={quote(path)}")
+    try:
+        stored = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]
+        settings, runtime = [str(one) for one in stored["overrides"]["task"]], stored["runtime"]
+        started_in, sources = Path(runtime["cwd"]), runtime["config_sources"]
+        added_sources = [one["path"] for one in sources if "command-line" in one["provider"]]
+        path = str(OmegaConf.load(folder / ".hydra" / "config.yaml").image.path)
+    except (*_UNREADABLE, OmegaConfBaseException):
+        remedy = f"start one with hydra.run.dir={folder}"
+        raise ConfigError(f"{run}: no run was begun there; {remedy}") from None
+    if added_sources and not any(one.startswith(_SOURCES) for one in given):
+        reason = f"was started with --config-dir={added_sources[0]}"
+        raise ConfigError(f"{run}: {reason}, which is not read from a file; give it again")
+    if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
+        settings = [setting for setting in settings if _key(setting) != "image.path"]
+        settings.append(f"image.path={quote(str(started_in / path))}")
     added = [_key(one).removesuffix("_target_") for one in settings if _is_added_class(_key(one))]
     kept = [one for one in settings if not _key(one).startswith((*_NOT_RESUMED, *added))]
     if added:
@@ -93,18 +102,6 @@ def _stored_settings(folder: Path) -> list[str]:
 
 def _is_added_class(key: str) -> bool:
     return key.startswith(("callbacks.", "logger.")) and key.endswith("._target_")
-
-
-def _hydra_overrides(folder: Path) -> list[str]:
-    """The overrides as Hydra stored them, for a run that was stopped before it had a manifest."""
-    try:
-        overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
-    except (OSError, ValueError, yaml.YAMLError):
-        overrides = None
-    if not isinstance(overrides, list):
-        remedy = f"start one with hydra.run.dir={folder}"
-        raise ConfigError(f"{_RESUME}{folder}: no run was begun there; {remedy}")
-    return [str(override) for override in overrides]
 
 
 def _read_manifest(folder: Path) -> "Manifest | None":
@@ -128,11 +125,9 @@ def _read_manifest(folder: Path) -> "Manifest | None":
 
 
 def _is_of_a_run(fit: Mapping[str, Any]) -> bool:
-    kinds = {"settings": dict, "image": dict, "device": str, "overrides": list}
-    if not all(isinstance(fit.get(name), kind) for name, kind in kinds.items()):
-        return False
-    texts = (fit["image"].get("path"), fit["image"].get("sha256"), *fit["overrides"])
-    return all(isinstance(text, str) for text in texts)
+    kinds = {"settings": dict, "image": dict, "device": str}
+    is_whole = all(isinstance(fit.get(name), kind) for name, kind in kinds.items())
+    return is_whole and isinstance(fit["image"].get("sha256"), str)
 
 
 def _key(override: str) -> str:

@@ -15,12 +15,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from miner.cli.arguments import refuse_in_sweep
 from miner.cli.checks import check_settings, check_writable
 from miner.cli.names import explain
 from miner.config.fingerprint import job_hash
 from miner.config.job import LOCAL_LAUNCHER
 from miner.config.schema import check_config
+from miner.config.trainer import DDP
 from miner.support.errors import ConfigError
 from miner.support.run_files import REPORT, Plan, PlannedJob
 
@@ -137,8 +137,7 @@ def _check_jobs(config: DictConfig) -> Plan | None:
             raise ConfigError(f"{key}: {reason}")
     seen = set()
     for overrides, job in grid.single_changes():  # most errors, before a large grid is composed
-        check_settings(job, check_config(job))
-        refuse_in_sweep(f"trainer.strategy={job.trainer.strategy}")
+        _check_job(job)
         seen.add(tuple(overrides))
     if not is_grid:
         return None
@@ -158,11 +157,27 @@ def _check_jobs(config: DictConfig) -> Plan | None:
     return plan
 
 
+def _check_job(config: DictConfig) -> None:
+    checked = check_config(config)
+    if checked.trainer.is_ddp:
+        raise ConfigError(
+            f"trainer.strategy={DDP}: cannot be in a sweep, which every process of a job would "
+            "start again; start such jobs one by one, as python -m miner.run trainer=ddp seed=1"
+        )
+    for name in ("checkpoint", "report"):
+        if not checked.callbacks.get(name):
+            raise ConfigError(
+                f"callbacks.{name}=null: a sweep knows its finished jobs by what checkpoint and "
+                "report have stored; leave both in"
+            )
+    check_settings(config, checked)
+
+
 def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]]) -> Plan:
     jobs: dict[str, PlannedJob] = {}
     for number, (overrides, config) in enumerate(grid.jobs()):
         if tuple(overrides) not in seen:
-            check_settings(config, check_config(config))
+            _check_job(config)
         job = PlannedJob(number, job_hash(config), overrides)
         twin = jobs.setdefault(job.hash, job)
         if twin is not job:

@@ -98,6 +98,25 @@ def check_logger_packages(config: DictConfig) -> None:
             raise ConfigError(f"logger={name}: needs {package}; pip install {package}")
 
 
+def callback_names(config: DictConfig) -> list[str]:
+    """The dotted names of a run's callbacks, in their order."""
+    names = [f"callbacks.{name}" for name, settings in config.callbacks.items() if settings]
+    return names + [f"trainer.callbacks[{n}]" for n in range(len(config.trainer.callbacks or ()))]
+
+
+def check_callback_classes(config: DictConfig) -> None:
+    """Refuse, by a `ConfigError`, callbacks of others whose class cannot be imported."""
+    for name in callback_names(config):
+        settings = OmegaConf.select(config, name)
+        target = OmegaConf.select(settings, "_target_")
+        is_own = str(target).startswith("miner.callbacks.")  # they import Lightning
+        if not is_own and find_class(settings) is None:
+            raise ConfigError(
+                f"{name}._target_={target}: cannot be imported; is the name right, and its "
+                "package in PYTHONPATH?"
+            )
+
+
 def build_component(name: str, kind: type, config: DictConfig, **more: Any) -> Any:
     """Build what a part of the configuration describes; `name` is dotted, `more` are arguments.
 
@@ -105,10 +124,13 @@ def build_component(name: str, kind: type, config: DictConfig, **more: Any) -> A
     """
     settings = OmegaConf.select(config, name)
     found = find_class(settings) or kind  # Hydra says why a class cannot be imported
+    base = f"{kind.__module__}.{kind.__name__}"
     if isinstance(found, type) and not issubclass(found, kind):
-        base = f"{kind.__module__}.{kind.__name__}"
         raise ConfigError(f"{name}._target_={settings._target_}: must be a subclass of {base}")
-    return _instantiate(name, settings, **more)
+    built = _instantiate(name, settings, **more)
+    if not isinstance(built, kind):
+        raise ConfigError(f"{name}._target_={settings._target_}: gives {built!r}, no {base}")
+    return built
 
 
 def _instantiate(name: str, settings: DictConfig, **more: Any) -> Any:

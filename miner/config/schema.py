@@ -24,6 +24,26 @@ _Steps = Annotated[int, Field(ge=1, le=2**31)]
 _Width = Annotated[int, whole(1, 1024)]
 
 
+_OPEN = {  # groups whose fields may have any name
+    "callbacks": "must name a class by _target_, or be null",
+    "logger": "must name a class by _target_",
+}
+_NEW_NAMES = {
+    "sizing": "capacity",
+    "kernel": "backend",
+    "capacity=by_need": "capacity=target_error",
+    "capacity=by_budget": "capacity=budget",
+    "backend=fused": "backend=compiled",
+    "experiment=search": "hparams_search=optuna",
+    "capacity.least": "capacity.min_width",
+    "capacity.most": "capacity.max_width",
+    "capacity.retries": "capacity.max_refits",
+    "capacity.pilot_steps": "capacity.probe_steps",
+    "fitting.pixels_per_step": "fitting.batch_pixels",
+    "fitting.chunk_size": "fitting.blocks_per_shard",
+}
+
+
 class ImageSettings(Group):
     """The group `image`."""
 
@@ -81,11 +101,6 @@ class _Loggers(Group):
     tensorboard: _FileLogger = _ABSENT
 
 
-class _Callbacks(Group):
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Ranges | None]
-
-
 class _Paths(Group):
     log_dir: str = rule("name a folder", min_length=1)
     output_dir: str = rule("name a folder; a run's is named by hydra.run.dir", min_length=1)
@@ -116,7 +131,7 @@ class RunConfig(Group):
     backend: Ranges
     objective: Ranges
     trainer: TrainerConfig
-    callbacks: _Callbacks = rule("be callbacks, as callbacks=[progress,checkpoint,report]")
+    callbacks: dict[str, Ranges | None] = rule("be one or more, as [progress,checkpoint,report]")
     logger: _Loggers = rule("be loggers, as logger=[wandb,csv]; logger=none for no logger")
     paths: _Paths
     extras: _Extras
@@ -132,7 +147,7 @@ class RunConfig(Group):
     @property
     def has_checkpoint(self) -> bool:
         """Whether shards are stored in the run's folder."""
-        return bool((self.callbacks.model_extra or {}).get("checkpoint"))
+        return bool(self.callbacks.get("checkpoint"))
 
 
 COMPONENTS = [name for name, field in RunConfig.model_fields.items() if field.annotation is Ranges]
@@ -175,9 +190,6 @@ def check_config(config: DictConfig, groups: Sequence[str] = TORCH_FREE) -> RunC
         raise ConfigError(f"capacity.min_width={low}: {rule}")
     if checked.extras.enforce_tags and not checked.tags:
         raise ConfigError("tags=[]: extras.enforce_tags asks for one; name some, as tags=[a,b]")
-    n_levels = getattr(checked.pyramid, "n_levels", "auto")
-    if isinstance(n_levels, int):
-        check_lists(checked, n_levels)
     return checked
 
 
@@ -211,12 +223,31 @@ def settings(
             yield from settings(field.annotation, f"{name}.")
 
 
-def no_such_setting(name: str, others: Iterable[str] = ()) -> str:
-    """The end of a line that refuses a name: the nearest one of the schema and `others`."""
+def no_such_setting(setting: str, others: Iterable[str] = ()) -> str:
+    """The end of a line that refuses a name or `name=value`: why, its new name, or the nearest.
+
+    The nearest is one of the schema and `others`.
+    """
+    name = setting.partition("=")[0]
+    group, _, field = name.partition(".")
+    if group == "trainer" and field in REFUSED:
+        return REFUSED[field]
+    if renamed := new_name(setting):
+        return f"is now {renamed}"
     names = [*(known for known, _ in settings() if "_target_" not in known), *others]
     near = nearest(name, names)
     remedy = f"did you mean {near}?" if near else "see python -m miner.run --help"
     return f"there is no such setting; {remedy}"
+
+
+def new_name(setting: str) -> str | None:
+    """`capacity.min_width=4` for `sizing.least=4`; None for what never had another name."""
+    name, equals, value = setting.partition("=")
+    group, dot, field = name.partition(".")
+    new = _NEW_NAMES.get(group, group) + dot + field
+    new = _NEW_NAMES.get(new, new) + equals + value
+    new = _NEW_NAMES.get(new, new)
+    return None if new == setting else new
 
 
 def _messages(error: ValidationError, model: type[RunConfig]) -> list[str]:
@@ -227,10 +258,12 @@ def _messages(error: ValidationError, model: type[RunConfig]) -> list[str]:
         names = [".".join(path[:n]) for n in range(len(path), 0, -1)]
         if problem["type"] == "extra_forbidden":
             name, value = _whole_name(names[0], problem["input"])
-            rule = REFUSED.get(name.removeprefix("trainer.")) or no_such_setting(name)
+            rule = no_such_setting(name)
         else:  # the end of a path may be an item of a list, or one of several types
             name = next(name for name in names if name in known)
             rule = known[name].description or problem["msg"]
+            if name in _OPEN and len(path) > 1:
+                name, rule = names[0], _OPEN[name]
         typed = str(value).lower() if value is None or isinstance(value, bool) else str(value)
         is_missing = problem["type"] == "missing"
         line = f"{name}: is missing, and {rule}" if is_missing else f"{name}={typed}: {rule}"

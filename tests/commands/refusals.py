@@ -5,7 +5,7 @@ REFUSED = {  # arguments: words of the line
     # settings that exclude each other
     "fitting.batch_pixels=65": ["fitting.batch_pixels=65:", "64 pixels", "all"],
     "trainer.strategy=miner_ddp trainer.num_nodes=2": ["trainer.num_nodes=2:", "srun", "NODE_RANK"],
-    "-m fitting.chunk_size=4,8": ["fitting.chunk_size=4,8: is now fitting.blocks_per_shard=4,8"],
+    "-m fitting.chunk_size=4,8": ["fitting.chunk_size=4: is now fitting.blocks_per_shard=4"],
     # the image
     "image.path=missing.png": ["'missing.png'", "does not exist", "sample:astronaut"],
     "image.path=folder.png": ["'folder.png'", "folder", "one image file", "-m"],
@@ -23,7 +23,9 @@ REFUSED = {  # arguments: words of the line
     # classes
     "optimizer._target_=torch.optim.LBFGS ~optimizer.betas": ["LBFGS", "adam"],
     # sweeps
-    "-m trainer=ddp seed=0,1": ["trainer=ddp:", "one by one"],
+    "-m trainer=ddp seed=0,1": ["trainer.strategy=miner_ddp:", "one by one"],
+    "-m callbacks=null seed=0,1": ["callbacks.checkpoint=null:", "leave both in"],
+    "-m callbacks.report=null seed=0,1": ["callbacks.report=null:", "leave both in"],
     "-m seed=0,0": ["seed=0", "jobs 0 and 1", "the same", "leave one"],
     "-m logger=none,csv": ["logger=none or logger=csv:", "the same"],
     "-m hparams_search=optuna image=camera,brick": ["image:", "easiest of 2", "one at a time"],
@@ -36,13 +38,18 @@ REFUSED = {  # arguments: words of the line
         "all 2 jobs at once",
         "hydra.sweeper.max_batch_size=2",
     ],
-    "-m --cfg=job seed=0,1": ["--cfg=job:", "leave out -m"],
+    "-m --cfg=job seed=0,1": ["--cfg:", "leave out -m"],
     "-m seed=0,1 hydra.sweep.dir=done": ["hydra.sweep.dir=done:", "single run", "another folder"],
     "-m seed=0,1 hydra.sweep.subdir=same": ["hydra.sweep.subdir=same"],
     "-m logger=null,csv": ["logger=none or logger=csv:", "the same"],
     "pyramid=null": ["pyramid=null:", "gaussian, laplacian"],
     "pyramid=false": ["pyramid=false:", "gaussian, laplacian"],
     "logger=csv +logger.csv.nonsense=1": ["nonsense"],
+    "+callbacks.x=3": ["callbacks.x=3:", "_target_", "null"],
+    "+callbacks.x.a=3": ["callbacks.x._target_:", "missing"],
+    "callbacks.pictures=false": ["callbacks.pictures=false:", "null"],
+    "+callbacks.x._target_=nowhere.Callback": ["callbacks.x._target_=nowhere.Callback:", "import"],
+    "trainer.callbacks=[{_target_:a.B}]": ["trainer.callbacks[0]._target_=a.B:", "import"],
     # names that do not exist
     "max_steps=3": ["max_steps=3:", "did you mean fitting.max_steps?"],
     "fitting.max_step=4": ["fitting.max_step=4:", "did you mean fitting.max_steps?"],

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from runs import Command, count_shards, finish_run, read_report, run_main, same, stop_at_shard
+from runs import (
+    Command,
+    begin_run,
+    count_shards,
+    finish_run,
+    read_report,
+    run_main,
+    same,
+    stop_at_shard,
+)
 
 from miner.cli.resume import resume_arguments
 from miner.config.job import finished_psnr_db
@@ -182,18 +191,35 @@ def test_other_backend_is_refused(copy: Path, command: Command) -> None:
     assert "was begun with EagerBackend, and here CompiledBackend" in outcome.lines[-1]
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("trainer=cpu", ["seed=1"]),
+        ("trainer.devices=2", ["seed=1", "trainer=ddp"]),
+        ("seed=2", ["trainer=ddp", "trainer.devices=4"]),
+    ],
+)
+def test_given_settings_replace_those_of_the_resumed_run(
+    tmp_path: Path, given: str, kept: list[str]
+) -> None:
+    begin_run(tmp_path, "seed=1", "trainer=ddp", "trainer.devices=4")
+    arguments = resume_arguments([f"resume={tmp_path}", given])
+    assert arguments == [*kept, f"hydra.run.dir='{tmp_path}'", given]
+
+
 @pytest.mark.parametrize("override", ["activation._target_=os.mkdir", "hydra.run.dir=/"])
-def test_class_that_a_file_names_is_not_called(copy: Path, override: str) -> None:
-    change_fit(copy, overrides=["seed=0", override])
+def test_class_that_a_file_names_is_not_called(tmp_path: Path, override: str) -> None:
+    begin_run(tmp_path, "seed=0", override)
     with pytest.raises(ConfigError, match="is not read from a file"):
-        resume_arguments([f"resume={copy}"])
+        resume_arguments([f"resume={tmp_path}"])
 
 
-@pytest.mark.parametrize("option", [["--cfg", "job"], ["--info", "config"]])
-def test_options_stand_after_the_settings(copy: Path, option: list[str]) -> None:
-    arguments = resume_arguments([f"resume={copy}", *option])
-    assert arguments[-2:] == option
-    assert arguments[-3].startswith("hydra.run.dir=")
+def test_configuration_folder_of_the_run_is_to_be_given_again(tmp_path: Path) -> None:
+    begin_run(tmp_path, "pyramid=mine", config_dir="/mine")
+    with pytest.raises(ConfigError, match=r"with --config-dir=/mine, .*; give it again"):
+        resume_arguments([f"resume={tmp_path}"])
+    flag, pyramid, _ = resume_arguments(["--config-dir=/mine", f"resume={tmp_path}"])
+    assert (flag, pyramid) == ("--config-dir=/mine", "pyramid=mine")
 
 
 def test_shard_of_another_fit_is_refused(

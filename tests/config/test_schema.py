@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 import miner
-from miner.cli.arguments import refuse_arguments
+from miner.cli.sweep import JobGrid
 from miner.config.build import CONF_FOLDER, build_settings
 from miner.config.schema import check_config
 from miner.models.activations import Sine
@@ -133,24 +133,25 @@ def test_field_without_a_range_may_be_anything(compose_with: Callable[..., DictC
 
 
 OLD_NAMES = {
-    "sizing=by_need,by_budget": "capacity=target_error,budget",
+    "sizing=by_need": "capacity=target_error",
     "sizing=uniform": "capacity=uniform",
     "sizing.least=4": "capacity.min_width=4",
-    "capacity.most=4,5": "capacity.max_width=4,5",
-    "+sizing.retries=0": "capacity.max_refits=0",
-    "sizing.pilot_steps=9": "capacity.probe_steps=9",
+    "capacity.most=4": "capacity.max_width=4",
+    "+sizing.retries=0": "capacity.max_refits",
     "sizing.gain_db=4": "capacity.gain_db=4",
     "capacity=by_need": "capacity=target_error",
     "kernel=fused": "backend=compiled",
-    "fitting.pixels_per_step=all": "fitting.batch_pixels=all",
     "fitting.chunk_size=8": "fitting.blocks_per_shard=8",
 }
 
 
 @pytest.mark.parametrize(("argument", "new"), OLD_NAMES.items())
-def test_old_name_is_refused_with_the_new_one(argument: str, new: str) -> None:
+def test_old_name_is_refused_with_the_new_one(
+    compose_with: Callable[..., DictConfig], argument: str, new: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
-        refuse_arguments(["-m", argument])
+        for _, config in JobGrid("config", [argument]).jobs():
+            check_config(config)
     assert str(caught.value) == f"{argument.lstrip('+')}: is now {new}"
 
 
@@ -158,7 +159,3 @@ def test_old_name_is_refused_with_the_new_one(argument: str, new: str) -> None:
 def test_miner_fit_refuses_an_old_name_too(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"^sizing\.least=4: is now capacity\.min_width=4$"):
         miner.fit(np.zeros((9, 9)), **settings)
-
-
-def test_other_names_are_not_refused() -> None:
-    refuse_arguments(["capacity=uniform,budget", "backend=eager", "fitting.max_steps=[3,4]"])
