@@ -14,12 +14,7 @@ import hydra
 from omegaconf import DictConfig
 from rich import get_console
 
-from miner.cli.arguments import (
-    as_launched,
-    expand_arguments,
-    expand_folders,
-    quote_paths,
-)
+from miner.cli.arguments import as_launched, expand_arguments, write_images
 from miner.cli.checks import exit_on_error
 from miner.cli.help import config_tree, help_text
 from miner.cli.resume import resume_arguments
@@ -66,7 +61,7 @@ def main() -> None:
             return
         with exit_on_error():
             arguments = resume_arguments(as_launched(expand_arguments(sys.argv[1:])))
-            sys.argv[1:] = quote_paths(expand_folders(arguments))
+            sys.argv[1:] = write_images(arguments)
             _task()
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)

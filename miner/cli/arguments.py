@@ -78,37 +78,47 @@ def as_launched(arguments: Sequence[str]) -> list[str]:
     """Arguments as Lightning starts further processes with them, in the form that Hydra reads.
 
     Lightning appends three: `hydra.run.dir="..."`, unescaped, a name for the process, and
-    `hydra.output_subdir=null`. Hydra reads no settings behind options such as `--config-dir`.
+    `hydra.output_subdir=null`.
     """
     if len(arguments) < 3 or arguments[-1] != "hydra.output_subdir=null":
         return list(arguments)
     *given, folder, name, subdir = arguments
     folder = quote(folder.removeprefix(f'{_FOLDER}"').removesuffix('"'))
     given = [argument for argument in given if not argument.startswith(_FOLDER)]
-    settings = (n for n, one in enumerate(given) if "=" in one and not one.startswith("-"))
-    first = next(settings, len(given))
-    return [*given[:first], f"{_FOLDER}{folder}", name, subdir, *given[first:]]
+    return [*given, f"{_FOLDER}{folder}", name, subdir]
 
 
-def expand_folders(arguments: Sequence[str]) -> list[str]:
-    """In a sweep, turn `image.path=FOLDER` or `image.path=PATTERN` into all images found there.
+def write_images(arguments: Sequence[str]) -> list[str]:
+    """Write each `image.path=` so that Hydra reads the names of files, whatever they hold.
 
-    Subfolders are not searched. Files that are no images are left out with a warning that names
-    them, hidden files silently; without any image this raises an `ImageError`.
+    Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
+    pattern stands for all images found there, without subfolders. Files that are no images are left
+    out with a warning that names them, hidden files silently; without any image this raises an
+    `ImageError`.
     """
-    if not is_sweep(arguments):
-        return list(arguments)
-    return [_expanded(one) if one.startswith(_IMAGE) else one for one in arguments]
+    write = _all_images if is_sweep(arguments) else _one_image
+    return [write(one) if one.startswith(_IMAGE) else one for one in arguments]
 
 
-def _expanded(argument: str) -> str:
+def _one_image(argument: str) -> str:
     path = expand_home(argument.removeprefix(_IMAGE))
-    if _exists(path):
-        if is_zarr(Path(path)) or not Path(path).is_dir():
+    if not _exists(path):
+        with suppress(HydraException):  # what it can read, such as several files, stays as it is
+            OverridesParser.create().parse_override(argument)
             return argument
-        found = list(Path(path).iterdir())
-    elif not (found := [Path(name) for name in glob.glob(path)]):  # noqa: PTH207, absolute too
-        return argument
+    return _IMAGE + quote(path)
+
+
+def _all_images(argument: str) -> str:
+    path = expand_home(argument.removeprefix(_IMAGE))
+    if not _exists(path):
+        found = [Path(name) for name in glob.glob(path)]  # noqa: PTH207, absolute too
+    elif Path(path).is_dir() and not is_zarr(Path(path)):
+        found = [Path(path), *Path(path).iterdir()]
+    else:
+        found = []
+    if not found:
+        return _one_image(argument)
     files = [file for file in found if file.is_file() or is_zarr(file)]
     images = sorted(file for file in files if not file.name.startswith(".") and _is_image(file))
     if not images:
@@ -125,24 +135,6 @@ def _is_image(file: Path) -> bool:
         _LOG.warning("left out: %s", error)
         return False
     return True
-
-
-def quote_paths(arguments: Sequence[str]) -> list[str]:
-    """Quote `image.path=FILE` where FILE exists, so that its name may hold any characters.
-
-    Hydra's grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. What it can read, such
-    as a sweep over several files, is left as it is unless a file has just that name.
-    """
-    return [_quoted(one) if one.startswith(_IMAGE) else one for one in arguments]
-
-
-def _quoted(argument: str) -> str:
-    path = expand_home(argument.removeprefix(_IMAGE))
-    if not _exists(path):
-        with suppress(HydraException):
-            OverridesParser.create().parse_override(argument)
-            return argument
-    return _IMAGE + quote(path)
 
 
 def quote(path: str) -> str:

@@ -5,7 +5,7 @@ import re
 from hydra.errors import ConfigCompositionException, OverrideParseException, SearchPathException
 
 from miner.cli.help import default_options, option_files, settings_of
-from miner.config.schema import new_name, no_such_setting, settings
+from miner.config.schema import COMPONENTS, new_name, no_such_setting
 from miner.support.errors import nearest
 
 REFUSED_BY_HYDRA = (ConfigCompositionException, OverrideParseException, SearchPathException)
@@ -76,17 +76,9 @@ def _explain_setting(name: str, value: str | None) -> str:
     if name in names and group:
         return f"{line}: the chosen {group} has no such setting"
     answer = no_such_setting(line, names)
-    if "--help" in answer and _is_open(name):
+    if "--help" in answer and name.partition(".")[0] in (*COMPONENTS, "optimizer", "logger"):
         answer = f"no option of {name.partition('.')[0]} has it; +{line} if the class takes it"
     return f"{line}: {answer}"
-
-
-def _is_open(name: str) -> bool:
-    """Whether the schema lets a group pass settings of other names to its class."""
-    known = dict(settings())
-    parent = known.get(name.rpartition(".")[0]) or known.get(name.partition(".")[0])
-    kind = parent.annotation if parent else None
-    return getattr(kind, "model_config", {}).get("extra") == "allow"
 
 
 def _names() -> list[str]:

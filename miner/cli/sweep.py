@@ -2,15 +2,15 @@
 
 import shutil
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -74,31 +74,23 @@ class JobGrid:
             raise ConfigError(explain(error)) from error
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose once for each choice of options, which takes long, and set values in a copy.
-
-        Overrides count in their order: what stands before a `+`, `++` or `~` is composed with it.
-        """
+        """Compose once for each choice of options, which takes long, and set values in a copy."""
         parsed = self._parse(overrides)
-        others = [n for n, one in enumerate(parsed) if one.type != OverrideType.CHANGE]
-        first = others[-1] if others else 0
-        values = [one for one in parsed[first:] if self._only_sets_a_value(one)]
+        values = [one for one in parsed if self._only_sets_a_value(one)]
         chosen = tuple(str(one.input_line) for one in parsed if one not in values)
-        with suppress(*_REFUSALS):
+        try:
             if chosen not in self._composed:
                 self._composed[chosen] = hydra.compose(self._config_name, list(chosen))
             config = self._composed[chosen].copy()
-            for override in values:
-                OmegaConf.update(config, override.key_or_group, override.value())
-            return config
-        try:  # let Hydra compose everything, for its own message about what is wrong
-            return hydra.compose(self._config_name, list(overrides))
+            ConfigLoaderImpl._apply_overrides_to_config(values, config)
         except _REFUSALS as error:
             raise ConfigError(explain(error)) from error
+        return config
 
     def _only_sets_a_value(self, override: Override) -> bool:
-        is_plain = override.type == OverrideType.CHANGE and override.package is None
         key = override.key_or_group
-        return is_plain and key not in self._groups and "/" not in key and key[:6] != "hydra."
+        is_group = key in self._groups and not isinstance(override.value(), dict)
+        return not is_group and override.package is None and "/" not in key and key[:6] != "hydra."
 
 
 def check_sweep(config: DictConfig) -> Plan | None:

@@ -115,8 +115,8 @@ def sweep_name(folder: Path) -> str:
 def finished_psnr_db(folder: Path) -> float | None:
     """The PSNR in dB of a finished run whose files are all in order; None for any other."""
     try:
-        report = read_report(folder)
-        if report is None or report.get("status") != "finished":
+        report = read_report(folder) or {}
+        if report.get("status") != "finished":
             return None
         from miner.representation import load
 

@@ -15,7 +15,7 @@ from miner.support.errors import ConfigError, nearest
 from miner.support.ranges import ClassName, Count, Group, Positive, Ranges, ranges_of, rule, whole
 
 T = TypeVar("T")
-_ABSENT: Any = None  # default of a field that not all loggers have; null is refused
+_ABSENT: Any = None  # default of what not all configurations have; null is refused
 _PER_LEVEL = ", or a list of them coarse to fine, as [30,20]"
 _Flag = Annotated[bool, rule("be true or false")]
 _Name = Annotated[str, rule("be a name", min_length=1)]
@@ -72,14 +72,6 @@ class _Fitting(Group):
     scratch_dir: str | None = rule("name a folder, or null for the run's own")
 
 
-class _FileLogger(Group):
-    target: ClassName
-    save_dir: _Name
-    name: str = rule("be a folder's name", min_length=1, default=_ABSENT)
-    version: str = rule("be a folder's name or empty", default=_ABSENT)
-    default_hp_metric: _Flag = _ABSENT
-
-
 class _WandB(Group):
     target: ClassName
     save_dir: _Name
@@ -97,8 +89,6 @@ class _Loggers(Group):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Ranges]
     wandb: _WandB = _ABSENT
-    csv: _FileLogger = _ABSENT
-    tensorboard: _FileLogger = _ABSENT
 
 
 class _Paths(Group):

@@ -44,7 +44,6 @@ REFUSED = {  # arguments: words of the line
     "-m logger=null,csv": ["logger=none or logger=csv:", "the same"],
     "pyramid=null": ["pyramid=null:", "gaussian, laplacian"],
     "pyramid=false": ["pyramid=false:", "gaussian, laplacian"],
-    "logger=csv +logger.csv.nonsense=1": ["nonsense"],
     "+callbacks.x=3": ["callbacks.x=3:", "_target_", "null"],
     "+callbacks.x.a=3": ["callbacks.x._target_:", "missing"],
     "callbacks.pictures=false": ["callbacks.pictures=false:", "null"],

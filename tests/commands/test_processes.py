@@ -145,8 +145,7 @@ def test_more_gpus_than_there_are_is_refused(
 @pytest.mark.parametrize(
     "given",
     [
-        ["seed=1", "image.path='a b.png'", "--config-dir", "mine"],
-        ["--config-dir", "mine", "seed=1"],
+        ["--config-dir", "mine", "seed=1", "image.path='a b.png'"],
         ["--config-dir=mine"],
         ["seed=1", "hydra.run.dir=outputs/${now:%H}"],
     ],
