@@ -1,8 +1,7 @@
 """Resuming a run that was interrupted, or refusing to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -12,16 +11,13 @@ from miner.cli.arguments import is_sweep, quote
 from miner.config.fingerprint import differences, fit_identity
 from miner.images import SAMPLE_PREFIX, file_digest
 from miner.images.files import find_file
-from miner.support.errors import ConfigError
+from miner.support.errors import ConfigError, RepresentationError
 from miner.support.process import say
 from miner.support.run_files import PLAN
 
-if TYPE_CHECKING:
-    from miner.representation import Manifest
-
 _RESUME = "resume="
 _SOURCES = ("--config-dir", "-cd", "hydra.searchpath=")
-_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError)
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, yaml.YAMLError, OmegaConfBaseException)
 _NOT_RESUMED = ("trainer.max_time", "trainer.callbacks")
 
 
@@ -51,13 +47,24 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
 
 def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
     """Refuse, by a `ConfigError`, a run with other settings or a damaged manifest."""
-    manifest = _read_manifest(folder)
-    if manifest is None:
-        return
+    from miner.representation import MANIFEST, REPRESENTATION_FOLDER, read_manifest
+
+    stored = folder / REPRESENTATION_FOLDER
+    try:
+        if not (stored / MANIFEST).exists():
+            return
+        fit = read_manifest(stored).fit
+    except OSError as error:
+        raise ConfigError(f"{stored}: cannot be read ({error.strerror}); name another") from None
+    except RepresentationError as error:
+        is_outdated = "fit again" in str(error)
+        remedy = "" if is_outdated else "; delete this file: its folder's shards are reused"
+        raise ConfigError(f"{error}{remedy}") from None
+    if not {"settings", "image", "device"} <= fit.keys():
+        raise ConfigError(f"{stored}: was saved by hand and not by a run; name another folder")
     path = config.image.path
     sha256 = "" if path.startswith(SAMPLE_PREFIX) else file_digest(find_file(path))
-    changed = differences(manifest.fit, fit_identity(config, sha256, device))
-    if changed:
+    if changed := differences(fit, fit_identity(config, sha256, device)):
         raise ConfigError(
             f"{folder}: holds a run with other settings; name another folder, "
             f"or take them back:\n  " + "\n  ".join(changed)
@@ -74,11 +81,11 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
         raise ConfigError(f"{run}: is a sweep; start it again with hydra.sweep.dir={folder}")
     try:
         stored = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]
-        settings, runtime = [str(one) for one in stored["overrides"]["task"]], stored["runtime"]
-        started_in, sources = Path(runtime["cwd"]), runtime["config_sources"]
+        settings = [str(override) for override in stored["overrides"]["task"]]
+        started_in, sources = stored["runtime"]["cwd"], stored["runtime"]["config_sources"]
         added_sources = [one["path"] for one in sources if "command-line" in one["provider"]]
         path = str(OmegaConf.load(folder / ".hydra" / "config.yaml").image.path)
-    except (*_UNREADABLE, OmegaConfBaseException):
+    except _UNREADABLE:
         remedy = f"start one with hydra.run.dir={folder}"
         raise ConfigError(f"{run}: no run was begun there; {remedy}") from None
     if added_sources and not any(one.startswith(_SOURCES) for one in given):
@@ -86,10 +93,10 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
         raise ConfigError(f"{run}: {reason}, which is not read from a file; give it again")
     if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
         settings = [setting for setting in settings if _key(setting) != "image.path"]
-        settings.append(f"image.path={quote(str(started_in / path))}")
-    added = [_key(one).removesuffix("_target_") for one in settings if _is_added_class(_key(one))]
-    kept = [one for one in settings if not _key(one).startswith((*_NOT_RESUMED, *added))]
-    if added:
+        settings.append(f"image.path={quote(str(Path(started_in, path)))}")
+    classes = [_key(one).removesuffix("_target_") for one in settings if _is_added_class(one)]
+    kept = [one for one in settings if not _key(one).startswith((*_NOT_RESUMED, *classes))]
+    if classes:
         say(f"without {', '.join(sorted(set(settings) - set(kept)))}; to have it, give it again")
     for setting in kept:
         if "_target_" in setting or _key(setting).startswith("hydra"):
@@ -100,34 +107,9 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
     return kept
 
 
-def _is_added_class(key: str) -> bool:
+def _is_added_class(override: str) -> bool:
+    key = _key(override)
     return key.startswith(("callbacks.", "logger.")) and key.endswith("._target_")
-
-
-def _read_manifest(folder: Path) -> "Manifest | None":
-    from miner.representation import MANIFEST, REPRESENTATION_FOLDER, read_manifest
-    from miner.support.errors import RepresentationError
-
-    path = folder / REPRESENTATION_FOLDER
-    try:
-        if not (path / MANIFEST).exists():
-            return None
-        manifest = read_manifest(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another") from None
-    except RepresentationError as error:
-        is_outdated = "fit again" in str(error)
-        remedy = "" if is_outdated else "; delete this file: its folder's shards are reused"
-        raise ConfigError(f"{error}{remedy}") from None
-    if not _is_of_a_run(manifest.fit):
-        raise ConfigError(f"{path}: was saved by hand and not by a run; name another folder")
-    return manifest
-
-
-def _is_of_a_run(fit: Mapping[str, Any]) -> bool:
-    kinds = {"settings": dict, "image": dict, "device": str}
-    is_whole = all(isinstance(fit.get(name), kind) for name, kind in kinds.items())
-    return is_whole and isinstance(fit["image"].get("sha256"), str)
 
 
 def _key(override: str) -> str:
