@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,14 +78,15 @@ def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
         ConfigError: no such group, option or setting.
     """
     overrides = [one for name, value in settings.items() for one in _overrides(name, value)]
+    state = Singleton.get_state()  # of Hydra, which the calling program may use too
+    GlobalHydra.instance().clear()
     try:
-        with (
-            _fresh_hydra(),
-            initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)),
-        ):
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
             return compose("config", overrides=overrides)
     except REFUSED_BY_HYDRA as error:
         raise ConfigError(explain(error)) from error
+    finally:
+        Singleton.set_state(state)
 
 
 def _overrides(name: str, value: Any) -> Iterator[str]:
@@ -114,17 +114,6 @@ def _as_python(value: Any) -> Any:
     return value.tolist()
 
 
-@contextmanager
-def _fresh_hydra() -> Iterator[None]:
-    """Keep the state of Hydra, which the calling program may use too."""
-    state = Singleton.get_state()
-    GlobalHydra.instance().clear()
-    try:
-        yield
-    finally:
-        Singleton.set_state(state)
-
-
 def _device(device: Any) -> dict[str, Any]:
     """The Trainer's arguments that select a device; None is the processor."""
     kind, _, index = str("cpu" if device is None else device).partition(":")
@@ -145,10 +134,9 @@ def _signal(array: ArrayLike) -> NDArray[np.float32]:
         raise ValueError(f"{shape}: channels come first; use array.transpose(2, 0, 1)")
     if values.ndim not in (3, 4) or values.size == 0:
         raise ValueError(f"{shape}: must be (C, H, W) or (C, D, H, W) with at least one value")
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"array of {values.dtype}: must be of real numbers")
     if values.dtype.kind != "f":
-        raise ValueError(f"array of {values.dtype}: divide by its full range, as array / 255")
+        remedy = "divide integers by their full range, as array / 255"
+        raise ValueError(f"array of {values.dtype}: must be of floats; {remedy}")
     signal = np.array(values, dtype=np.float32, order="C")
     if not ((signal >= 0) & (signal <= 1)).all():
         raise ValueError(

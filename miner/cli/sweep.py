@@ -162,7 +162,7 @@ def _check_job(config: DictConfig) -> None:
                 f"callbacks.{name}=null: a sweep knows its finished jobs by what checkpoint and "
                 "report have stored; leave both in"
             )
-    check_settings(config, checked)
+    check_settings(config)
 
 
 def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]]) -> Plan:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 _PACKAGED = Path(__file__).resolve().parents[1] / "conf"  # only in an installed wheel
 CONF_FOLDER = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
 _LOGGER_PACKAGES = {
-    "MLFlowLogger": ("mlflow", "mlflow"),
-    "CometLogger": ("comet_ml", "comet-ml"),
+    "pytorch_lightning.loggers.MLFlowLogger": "mlflow",
+    "pytorch_lightning.loggers.CometLogger": "comet_ml",
 }
+_SLOW = ("miner.", "pytorch_lightning.loggers.")  # whose import takes seconds
 
 
 def run_dir() -> str:
@@ -90,31 +91,23 @@ def check_cuda(setting: str, remedy: str) -> None:
         raise ConfigError(f"{setting}: PyTorch finds no CUDA device here; use {remedy}")
 
 
-def check_logger_packages(config: DictConfig) -> None:
-    """Refuse, by a `ConfigError`, loggers whose package is not installed."""
-    for name, settings in config.logger.items():
-        module, package = _LOGGER_PACKAGES.get(settings._target_.rpartition(".")[2], ("miner", ""))
-        if find_spec(module) is None:
-            raise ConfigError(f"logger={name}: needs {package}; pip install {package}")
-
-
 def callback_names(config: DictConfig) -> list[str]:
     """The dotted names of a run's callbacks, in their order."""
     names = [f"callbacks.{name}" for name, settings in config.callbacks.items() if settings]
     return names + [f"trainer.callbacks[{n}]" for n in range(len(config.trainer.callbacks or ()))]
 
 
-def check_callback_classes(config: DictConfig) -> None:
-    """Refuse, by a `ConfigError`, callbacks of others whose class cannot be imported."""
-    for name in callback_names(config):
+def check_classes(config: DictConfig) -> None:
+    """Refuse, by a `ConfigError`, loggers and callbacks that are not installed."""
+    for name in [*(f"logger.{name}" for name in config.logger), *callback_names(config)]:
         settings = OmegaConf.select(config, name)
-        target = OmegaConf.select(settings, "_target_")
-        is_own = str(target).startswith("miner.callbacks.")  # they import Lightning
-        if not is_own and find_class(settings) is None:
-            raise ConfigError(
-                f"{name}._target_={target}: cannot be imported; is the name right, and its "
-                "package in PYTHONPATH?"
-            )
+        target = str(settings.get("_target_"))
+        package = _LOGGER_PACKAGES.get(target, "miner")
+        if find_spec(package) is None:
+            raise ConfigError(f"{name}: needs {package}; pip install {package}")
+        if not target.startswith(_SLOW) and find_class(settings) is None:
+            remedy = "is the name right, and its package in PYTHONPATH?"
+            raise ConfigError(f"{name}._target_={target}: cannot be imported; {remedy}")
 
 
 def build_component(name: str, kind: type, config: DictConfig, **more: Any) -> Any:

@@ -1,5 +1,6 @@
 """Types and ranges of all settings, and a line for each that breaks a rule."""
 
+import json
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -91,11 +92,6 @@ class _Loggers(Group):
     wandb: _WandB = _ABSENT
 
 
-class _Paths(Group):
-    log_dir: str = rule("name a folder", min_length=1)
-    output_dir: str = rule("name a folder; a run's is named by hydra.run.dir", min_length=1)
-
-
 class _Extras(Group):
     print_config: _Flag
     enforce_tags: _Flag
@@ -123,7 +119,7 @@ class RunConfig(Group):
     trainer: TrainerConfig
     callbacks: dict[str, Ranges | None] = rule("be one or more, as [progress,checkpoint,report]")
     logger: _Loggers = rule("be loggers, as logger=[wandb,csv]; logger=none for no logger")
-    paths: _Paths
+    paths: dict[str, _Name] = rule("name folders")
     extras: _Extras
     patch_size: int = rule("be from 2 to 512 pixels; 16 to 64 serve most images", ge=2, le=512)
     seed: int = rule("be a whole number from 0 to 2^63 - 1", ge=0, lt=2**63)
@@ -161,12 +157,18 @@ def check_config(config: DictConfig, groups: Sequence[str] = TORCH_FREE) -> RunC
     found = ((name, find_class(config.get(name))) for name in groups)
     model = _with_ranges(tuple((name, cls) for name, cls in found if isinstance(cls, type)))
     try:
-        checked = model.model_validate(OmegaConf.to_container(config, resolve=True))
+        return _checked(json.dumps(OmegaConf.to_container(config, resolve=True)), model)
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{error.full_key}: {reason}; give it a value") from None
     except ValidationError as error:
         raise ConfigError("\n".join(_messages(error, model))) from None
+
+
+@lru_cache
+def _checked(content: str, model: type[RunConfig]) -> RunConfig:
+    """A configuration as JSON, checked: whoever asks again in this process gets the same object."""
+    checked = model.model_validate(json.loads(content))
     pixels, patch_pixels = checked.fitting.batch_pixels, checked.patch_size**2
     if pixels != "all" and pixels > patch_pixels:
         raise ConfigError(

@@ -15,7 +15,6 @@ from miner.api import compose_settings
 from miner.cli.checks import check_settings
 from miner.cli.names import explain
 from miner.config.build import build_settings
-from miner.config.schema import check_config
 from miner.fitting.pyramid_fit import make_spec
 from miner.images import PixelFormat
 from miner.representation import Representation
@@ -77,7 +76,7 @@ def test_wrong_setting_is_refused_with_value_and_remedy(
 ) -> None:
     config = tiny_config(*arguments.split())
     with pytest.raises((ConfigError, ImageError)) as caught:
-        check_settings(config, check_config(config))
+        check_settings(config)
     assert "\n" not in str(caught.value)
     assert [word for word in OF_SETTINGS[arguments] if word not in str(caught.value)] == []
 

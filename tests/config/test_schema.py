@@ -93,6 +93,10 @@ def test_wrong_value_is_refused_with_its_rule(
     assert rule in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_configuration_is_parsed_once(compose_with: Callable[..., DictConfig]) -> None:
+    assert check_config(compose_with()) is check_config(compose_with().copy())
+
+
 @dataclass(frozen=True)
 class Steep(Sine):
     """An activation that somebody adds, with a range for one of its fields."""
