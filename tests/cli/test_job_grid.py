@@ -103,13 +103,6 @@ def test_overrides_are_read_as_hydra_does(overrides: list[str]) -> None:
     check(overrides)
 
 
-def test_jobs_of_one_option_do_not_share_their_values() -> None:
-    (_, first), (_, second) = JobGrid("config", ["fitting.max_mse=0.1,0.2"]).jobs()
-    first.fitting.max_steps = 9
-    assert (first.fitting.max_mse, second.fitting.max_mse) == (0.1, 0.2)
-    assert second.fitting.max_steps != 9
-
-
 def test_options_are_composed_once_for_all_values_and_the_last_key_runs_fastest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

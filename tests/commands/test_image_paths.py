@@ -170,13 +170,6 @@ def test_other_arguments_stay_as_they_are(album: Path, argument: str) -> None:
     assert write_images([argument]) == [argument]
 
 
-def test_run_finds_a_file_with_an_odd_name(tmp_path: Path, command: Command) -> None:
-    name = "it's (1), été = [x] ${seed}"
-    save_picture(tmp_path / f"{name}.png")
-    assert command(f"image.path={name}.png", "hydra.run.dir=run").status == 0
-    assert read_report(tmp_path / "run")["image"] == name
-
-
 def test_folder_is_one_sweep_with_a_job_for_each_name(
     album: Path, tmp_path: Path, command: Command
 ) -> None:

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,13 +33,6 @@ RUN = ("hydra.run.dir=run", *SMALL_CHUNKS)
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a picture and, in `run`, a run of it that was never stopped."""
     return finish_run(tmp_path_factory.mktemp("finished"), *SMALL_CHUNKS).parent
-
-
-def change_fit(folder: Path, **changes: Any) -> None:
-    """Change what the manifest of a run stores of its fit."""
-    manifest = read_manifest(folder / "representation")
-    fit = dict(manifest.fit) | changes
-    write_manifest(folder / "representation", replace(manifest, fit=fit))
 
 
 @pytest.fixture
@@ -115,23 +107,13 @@ def test_resume_uses_the_settings_of_the_folder_but_those_that_are_given(
     assert (copy / "csv").is_dir()
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-40])
-
-
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
 
 
-def swap(path: Path) -> None:
-    shutil.copy(path.with_name("level00-chunk00001.safetensors"), path)
-
-
-@pytest.mark.parametrize(
-    "damage", [cut, flip, swap, Path.unlink], ids=lambda damage: damage.__name__
-)
+@pytest.mark.parametrize("damage", [flip, Path.unlink])
 @pytest.mark.parametrize(
     "name", ["level00-chunk00002.safetensors", "level01-chunk00000.safetensors"]
 )
@@ -185,7 +167,9 @@ def test_run_whose_report_has_no_quality_is_not_finished(copy: Path, quality: st
 
 
 def test_other_backend_is_refused(copy: Path, command: Command) -> None:
-    change_fit(copy, backend="EagerBackend")
+    manifest = read_manifest(copy / "representation")
+    fit = {**manifest.fit, "backend": "EagerBackend"}
+    write_manifest(copy / "representation", replace(manifest, fit=fit))
     outcome = command(*RUN)
     assert outcome.status == 1
     assert "was begun with EagerBackend, and here CompiledBackend" in outcome.lines[-1]

@@ -1,5 +1,6 @@
 """What a run leaves in its folder, and that it is correct."""
 
+import csv
 import hashlib
 import re
 from pathlib import Path
@@ -141,6 +142,21 @@ def test_report_counts_and_scores_what_is_stored(logged_run: Path, report: dict[
     times = [level["wall_time_s"] for level in report["levels"]]
     assert min(times) > 0 < report["render_time_s"]
     assert sum(times) < report["wall_time_s"] > report["fit_time_s"] > 0
+
+
+def test_report_counts_networks_of_any_width(fit: Fit) -> None:
+    run = fit("capacity=target_error", "storage=int8", "fitting.coarse_ratio=1", "logger=csv")
+    report, stored = read_report(run), miner.load(run)
+    for level in report["levels"]:
+        (shard,) = stored.shards[level["level"]]
+        sizes = {width: stored.spec.model(0, width).n_parameters for width in shard.stored}
+        assert len(sizes) > 1
+        assert level["n_parameters"] == sum(sizes[width] for width in shard.widths.tolist())
+        assert level["n_active"] == len(shard.widths)
+    assert report["n_parameters"] == stored.n_parameters
+    with (run / "csv" / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["fit/psnr_db"]]
+    assert float(rows[-1]["fit/parameters"]) == stored.n_parameters
 
 
 def pixels(dtype: type, *channels: int) -> np.ndarray:
