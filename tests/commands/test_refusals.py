@@ -115,9 +115,10 @@ def test_permissions_are_checked(desk: Path, command: Command, arguments: str) -
 
 def test_finished_run_is_not_overwritten(desk: Path, command: Command) -> None:
     assert command("hydra.run.dir=run").status == 0
-    first, *others = refuse(desk, command, "hydra.run.dir=run seed=1").lines
+    changed = "hydra.run.dir=run seed=1 trainer.fast_dev_run=2"
+    first, *others = refuse(desk, command, changed).lines
     assert "run: holds a run with other settings" in first
-    assert others == ["error:   seed: 0, now 1"]
+    assert others == ["error:   seed: 0, now 1", "error:   trainer.fast_dev_run: not set, now 2"]
 
 
 def test_refusal_has_status_1_and_leaves_no_folder(desk: Path) -> None:
@@ -141,10 +142,20 @@ def test_refusals_need_no_heavy_import(tmp_path: Path) -> None:
     assert "imported: set()" in start_python(tmp_path, "-c", program).lines
 
 
-def test_bug_is_shown_with_its_traceback(desk: Path, command: Command) -> None:
-    outcome = command(acting(Raising, argument="builtins.MemoryError"), "hydra.run.dir=run")
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("builtins.MemoryError", ["Traceback", "MemoryError: out of"]),
+        ("miner.support.errors.ImageError", ["error: out of\nerror: paper"]),
+    ],
+)
+def test_bug_is_shown_with_its_traceback_and_a_refusal_by_its_lines(
+    desk: Path, command: Command, error: str, words: list[str]
+) -> None:
+    outcome = command(acting(Raising, argument=error), "hydra.run.dir=run")
     assert outcome.status == 1
-    assert "Traceback" in outcome.output and "MemoryError: out of" in outcome.output
+    assert [word for word in words if word not in outcome.output] == []
+    assert ("Traceback" in words) == ("Traceback" in outcome.output)
 
 
 def test_help_explains_every_group_and_setting_without_heavy_imports(tmp_path: Path) -> None:
