@@ -84,6 +84,7 @@ def test_works_inside_a_program_that_uses_hydra() -> None:
         ({"patch_size": object()}, ["patch_size: is an object"]),
         ({"hparams_search": "optuna"}, ["hparams_search", "leave it out"]),
         ({"capacity": "by_size"}, ["capacity=by_size", "target_error", "uniform"]),
+        ({"sizing": {"least": 4}}, ["sizing.least=4: is now capacity.min_width=4"]),
         ({"image": "moon"}, ["image", "leave it out"]),
         ({"trainer": {"accelerator": "cuda"}}, ["trainer", "leave it out"]),
     ],

@@ -230,17 +230,6 @@ def test_failed_run_is_reported(tmp_path: Path, command: Command) -> None:
     assert report["settings"]["config"]["seed"] == 7
 
 
-def test_refusal_during_the_run_is_reported(tmp_path: Path, command: Command) -> None:
-    cut = tmp_path / "cut.png"
-    cut.write_bytes((tmp_path / "picture.png").read_bytes()[:300])
-    outcome = command("image.path=cut.png", "hydra.run.dir=run")
-    assert outcome.status == 1 and "Traceback" not in outcome.output
-    assert "'cut.png' cannot be decoded" in outcome.output and "export it" in outcome.output
-    report = read_report(tmp_path / "run")
-    assert report["status"] == "failed"
-    assert report["reason"].startswith("'cut.png' cannot be decoded")
-
-
 def test_runs_of_one_moment_have_different_folders_below_outputs(
     tmp_path: Path, command: Command
 ) -> None:
