@@ -65,8 +65,9 @@ def fit(
     source = Source(ArraySignal(signal), PixelFormat.of_values("float32", n_channels))
     module = MinerModule()
     with quiet_lightning():
-        several = callbacks if isinstance(callbacks, Sequence) else filter(None, [callbacks])
-        trainer = make_trainer(n_levels, config.trainer, list(several))
+        several: Any = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+        given = [callback for callback in several if callback is not None]
+        trainer = make_trainer(n_levels, config.trainer, given)
         fit_on_all_ranks(trainer, module, SignalData(lambda: source, built, Scratch(None)))
     return module.representation
 

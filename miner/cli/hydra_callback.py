@@ -47,7 +47,8 @@ class MinerCallback(Callback):
             check_run(config)
             if rank.is_first:
                 self._lock.enter_context(lock_folder(folder))
-            psnr_db = finished_psnr_db(folder)
+            is_stored = (folder / "representation").exists()
+            psnr_db = finished_psnr_db(folder) if is_stored else None
         if psnr_db is not None:
             if rank.is_first:
                 say(f"{folder}: is finished ({psnr_db:.2f} dB); nothing to do")

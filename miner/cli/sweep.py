@@ -156,12 +156,8 @@ def _check_job(config: DictConfig) -> None:
             f"trainer.strategy={DDP}: cannot be in a sweep, which every process of a job would "
             "start again; start such jobs one by one, as python -m miner.run trainer=ddp seed=1"
         )
-    for name in ("checkpoint", "report"):
-        if not checked.callbacks.get(name):
-            raise ConfigError(
-                f"callbacks.{name}=null: a sweep knows its finished jobs by what checkpoint and "
-                "report have stored; leave both in"
-            )
+    if not checked.callbacks.get("report"):
+        raise ConfigError("callbacks.report=null: a sweep knows its jobs by reports; leave it in")
     check_settings(config)
 
 

@@ -120,8 +120,8 @@ def finished_psnr_db(folder: Path) -> float | None:
             return None
         from miner.representation import load
 
-        stored = load(folder)
-        if set(stored.shards) != set(range(stored.spec.n_levels)):
+        stored = load(folder) if report.get("file_bytes") is not None else None
+        if stored is not None and set(stored.shards) != set(range(stored.spec.n_levels)):
             return None
     except ValueError:  # of the report or of a shard, which is fitted again
         return None

@@ -125,14 +125,14 @@ def test_options_are_composed_once_for_all_values_and_the_last_key_runs_fastest(
 WRONG = {
     "fitting.max_step=4": "fitting.max_step=4: there is no such setting",
     "pyramids=gaussian": "did you mean pyramid?",
-    "pyramid=gaussian,steerable": "pyramid=steerable: there is no such option",
+    "pyramid=gaussian,steerable": "no such option; must be one of gaussian, laplacian",
     "experiment=none": "must be one of ablation/activation",
     "~logger": "Could not delete 'logger'",
-    "+seed=1": "seed exists",
+    "+seed=1": "seed exists; leave out the +",
     "logger.wandb.tag=x": "did you mean logger.wandb.tags?",
     "hydra.job.chdir=maybe": "'maybe' is not a valid bool",
     "seed": "name=value",
-    "seed=0,": "cannot be read",
+    "seed=0,": "seed=0,: cannot be read; quote",
 }
 
 

@@ -1,4 +1,4 @@
-"""Names of images as people type them: any characters, folders and patterns."""
+"""Arguments as people type them: flags anywhere, null, images of any name, folders, patterns."""
 
 import logging
 import os
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from runs import Command, read_report, save_picture, start_python
 
-from miner.cli.arguments import write_images
-from miner.support.errors import ImageError
+from miner.cli.arguments import expand_arguments, write_images
+from miner.support.errors import ConfigError, ImageError
 
 ODD_NAMES = ["two words", "a(1)", "it's", 'say "x"', "été 日本", "[x]", "a=b", "a,b", "${seed}"]
 ODD_NAMES += ["{a}", "null", "5", "true", "a\nb", " a ", "#%&;$*?", "~draft", "a:b"]
@@ -172,3 +172,47 @@ def test_folder_is_one_sweep_with_a_job_for_each_name(
     assert command("-m", "image.path=album", "hydra.sweep.dir=sweep").status == 0
     reports = [read_report(path) for path in (tmp_path / "sweep").glob("[01]-*")]
     assert sorted(report["image"] for report in reports) == ["a", odd]  # of the same content
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two files and two folders, in which the arguments are typed."""
+    for name in ("photo.jpg", "b (1).png", "a=b.png"):
+        (tmp_path / name).touch()
+    for name in ("mine", "mine=1", "array.zarr"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        (["photo.jpg"], ["image.path=photo.jpg"]),
+        (["array.zarr", "seed=1"], ["seed=1", "image.path=array.zarr"]),
+        (["a=b.png", "mine=1"], ["mine=1", "image.path=a=b.png"]),
+        (["photo.jpg", "--cfg", "job"], ["--cfg", "job", "image.path=photo.jpg"]),
+        (["seed=1", "--config-dir", "mine"], ["--config-dir", "mine", "seed=1"]),
+        (["seed=0,1", "-m", "mine"], ["-m", "seed=0,1", "image.path=mine"]),
+        (["-m", "photo.jpg", "b (1).png"], ["-m", "image.path='photo.jpg','b (1).png'"]),
+        (["missing.jpg", "seed=photo.jpg"], ["missing.jpg", "seed=photo.jpg"]),
+        (["logger=null"], ["logger=none"]),
+        (["logger=[]"], ["logger=none"]),
+        (["-m", "logger=null,csv"], ["-m", "logger=none,csv"]),
+        (["logger=[wandb,csv]"], ["logger=[wandb,csv]"]),
+        (["experiment=null", "debug=Null"], ["experiment=[]", "debug=[]"]),
+        (["-m", "experiment=null,fast"], ["-m", "experiment=[],fast"]),
+        (["pyramid=null", "pyramid=False,3"], ["pyramid='null'", "pyramid='False','3'"]),
+        (["image.crop_px=null", "+seed=null"], ["image.crop_px=null", "+seed=null"]),
+    ],
+    ids=str,
+)
+def test_flags_come_first_and_images_and_null_are_written_in_full(
+    desk: Path, typed: list[str], read: list[str]
+) -> None:
+    assert expand_arguments(typed) == read
+
+
+def test_one_run_fits_one_image(desk: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^photo\.jpg b \(1\)\.png: .* add -m"):
+        expand_arguments(["photo.jpg", "b (1).png"])
