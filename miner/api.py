@@ -13,8 +13,7 @@ from omegaconf import DictConfig
 
 from miner.cli.arguments import quote, without_null
 from miner.cli.names import REFUSED_BY_HYDRA, explain
-from miner.config.build import CONF_FOLDER, build_settings, check_cuda
-from miner.config.schema import check_config, check_lists
+from miner.config.build import CONF_FOLDER, build_settings, check_cuda, count_levels
 from miner.images import PixelFormat
 from miner.representation import Representation
 from miner.signals.scratch import Scratch
@@ -55,8 +54,7 @@ def fit(
     n_channels, *sides = signal.shape
     config = compose_settings(settings)
     built = build_settings(config)
-    n_levels = built.pyramid.levels_for(tuple(sides), built.patch_size)
-    check_lists(check_config(config), n_levels)
+    n_levels = count_levels(built, tuple(sides))
     config.trainer.update(_device(device))
     from miner.engine.data import SignalData, Source  # Lightning takes seconds
     from miner.engine.module import MinerModule

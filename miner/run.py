@@ -31,7 +31,7 @@ def _task(config: DictConfig) -> float | None:
     from miner.support.errors import UserError
 
     job = current_job(config)
-    if config.extras.print_config and job.sweep is None and job.rank.is_first:
+    if config.extras.get("print_config") and job.sweep is None and job.rank.is_first:
         get_console().print(config_tree(config))
     if job.sweep is not None:
         return run_in_sweep(config, job)

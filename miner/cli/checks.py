@@ -21,10 +21,11 @@ from miner.config.build import (
     build_settings,
     check_classes,
     check_cuda,
+    count_levels,
     device_type,
 )
 from miner.config.job import RankInfo, detect_rank, rank_of
-from miner.config.schema import RunConfig, check_config, check_lists
+from miner.config.schema import RunConfig, check_config
 from miner.engine.disk_space import scratch_for
 from miner.images import inspect_image
 from miner.support.errors import ConfigError, ImageError
@@ -73,10 +74,8 @@ def check_settings(config: DictConfig) -> None:
             f"trainer.accelerator={checked.trainer.accelerator}", "trainer=cpu or trainer=auto"
         )
     check_devices(checked)
-    built = build_settings(config)  # imports torch
+    count_levels(build_settings(config), (info.height_px, info.width_px))  # imports torch
     check_classes(config)
-    sides = (info.height_px, info.width_px)
-    check_lists(checked, built.pyramid.levels_for(sides, checked.patch_size))
 
 
 def check_devices(checked: RunConfig) -> None:

@@ -1,5 +1,6 @@
 """The objects that a composed configuration describes."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
@@ -66,6 +67,19 @@ def build_settings(config: DictConfig) -> "FitSettings":
         patch_size=checked.patch_size,
         seed=checked.seed,
     )
+
+
+def count_levels(settings: "FitSettings", sides: tuple[int, ...]) -> int:
+    """Levels of a fit; `ConfigError` for lists with more entries than that."""
+    n_levels = settings.pyramid.levels_for(sides, settings.patch_size)
+    per_level = {"model.width": settings.width, "fitting.max_steps": settings.max_steps}
+    for name, value in per_level.items():
+        if isinstance(value, Sequence) and len(value) > n_levels:
+            raise ConfigError(
+                f"{name}={value}: this pyramid's number of levels is {n_levels}; give no "
+                "more numbers than that, coarse to fine, or set pyramid.n_levels"
+            )
+    return n_levels
 
 
 def build_objective(config: DictConfig) -> Objective:

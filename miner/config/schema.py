@@ -23,17 +23,11 @@ _Name = Annotated[str, rule("be a name", min_length=1)]
 _Several = Annotated[list[T], Field(min_length=1)]
 _Steps = Annotated[int, Field(ge=1, le=2**31)]
 _Width = Annotated[int, whole(1, 1024)]
-
-
-_OPEN = {  # groups whose fields may have any name
-    "callbacks": "must name a class by _target_, or be null",
-    "logger": "must name a class by _target_",
-}
+_OPEN = ("callbacks", "logger", "paths", "extras")  # groups whose fields may have any name
 _NEW_NAMES = {
     "sizing": "capacity",
     "kernel": "backend",
     "capacity=by_need": "capacity=target_error",
-    "capacity=by_budget": "capacity=budget",
     "backend=fused": "backend=compiled",
     "experiment=search": "hparams_search=optuna",
     "capacity.least": "capacity.min_width",
@@ -92,11 +86,6 @@ class _Loggers(Group):
     wandb: _WandB = _ABSENT
 
 
-class _Extras(Group):
-    print_config: _Flag
-    enforce_tags: _Flag
-
-
 class RunConfig(Group):
     """A composed configuration, checked. Fields mirror the groups of `conf/`."""
 
@@ -117,10 +106,10 @@ class RunConfig(Group):
     backend: Ranges
     objective: Ranges
     trainer: TrainerConfig
-    callbacks: dict[str, Ranges | None] = rule("be one or more, as [progress,checkpoint,report]")
-    logger: _Loggers = rule("be loggers, as logger=[wandb,csv]; logger=none for no logger")
-    paths: dict[str, _Name] = rule("name folders")
-    extras: _Extras
+    callbacks: dict[str, Ranges | None] = rule("name a class by _target_, or be null")
+    logger: _Loggers = rule("name a class by _target_")
+    paths: dict[str, _Name] = rule("name a folder")
+    extras: dict[str, bool] = rule("be true or false")
     patch_size: int = rule("be from 2 to 512 pixels; 16 to 64 serve most images", ge=2, le=512)
     seed: int = rule("be a whole number from 0 to 2^63 - 1", ge=0, lt=2**63)
     resume: None = rule(
@@ -180,20 +169,9 @@ def _checked(content: str, model: type[RunConfig]) -> RunConfig:
     if low > high:
         rule = f"must be at most capacity.max_width, which is {high}; lower it"
         raise ConfigError(f"capacity.min_width={low}: {rule}")
-    if checked.extras.enforce_tags and not checked.tags:
+    if checked.extras.get("enforce_tags") and not checked.tags:
         raise ConfigError("tags=[]: extras.enforce_tags asks for one; name some, as tags=[a,b]")
     return checked
-
-
-def check_lists(config: RunConfig, n_levels: int) -> None:
-    """Refuse, by a `ConfigError`, lists with more entries than the pyramid has levels."""
-    per_level = {"model.width": config.model.width, "fitting.max_steps": config.fitting.max_steps}
-    for name, value in per_level.items():
-        if isinstance(value, Sequence) and len(value) > n_levels:
-            raise ConfigError(
-                f"{name}={value}: this pyramid's number of levels is {n_levels}; give no "
-                "more numbers than that, coarse to fine, or set pyramid.n_levels"
-            )
 
 
 @lru_cache
@@ -254,8 +232,7 @@ def _messages(error: ValidationError, model: type[RunConfig]) -> list[str]:
         else:  # the end of a path may be an item of a list, or one of several types
             name = next(name for name in names if name in known)
             rule = known[name].description or problem["msg"]
-            if name in _OPEN and len(path) > 1:
-                name, rule = names[0], _OPEN[name]
+            name = names[0] if name in _OPEN else name
         typed = str(value).lower() if value is None or isinstance(value, bool) else str(value)
         is_missing = problem["type"] == "missing"
         line = f"{name}: is missing, and {rule}" if is_missing else f"{name}={typed}: {rule}"
