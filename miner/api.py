@@ -90,27 +90,21 @@ def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
 
 def _overrides(name: str, value: Any) -> Iterator[str]:
     """A setting, or each of a mapping, as on the command line; NumPy's numbers as Python's."""
-    if name.partition(".")[0] in _WITHOUT_EFFECT:
+    if name.lstrip("+~").partition(".")[0] in _WITHOUT_EFFECT:
         raise ConfigError(f"{name}: has no effect on miner.fit; leave it out")
     if isinstance(value, Mapping):
         for field, inner in value.items():
             yield from _overrides(f"{name}.{field}", inner)
         return
     try:
-        text = json.dumps(value, default=_as_python)
-    except TypeError:
+        text = json.dumps(value, default=lambda array: array.tolist())
+    except (TypeError, AttributeError):
         kind = type(value).__name__
         reason = f"is an object of {kind}; give a number, a text, a list or a mapping"
         raise ConfigError(f"{name}: {reason}") from None
     if isinstance(value, str):
         text = value if value.isidentifier() else quote(value)
     yield without_null(f"{name}={text}")
-
-
-def _as_python(value: Any) -> Any:
-    if not hasattr(value, "tolist"):
-        raise TypeError
-    return value.tolist()
 
 
 def _device(device: Any) -> dict[str, Any]:

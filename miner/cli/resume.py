@@ -17,7 +17,7 @@ from miner.support.run_files import PLAN
 
 _RESUME = "resume="
 _SOURCES = ("--config-dir", "-cd", "hydra.searchpath=")
-_UNREADABLE = (OSError, ValueError, LookupError, TypeError, yaml.YAMLError, OmegaConfBaseException)
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError)
 _NOT_RESUMED = ("trainer.max_time", "trainer.callbacks")
 
 
@@ -85,7 +85,7 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
         started_in, sources = stored["runtime"]["cwd"], stored["runtime"]["config_sources"]
         added_sources = [one["path"] for one in sources if "command-line" in one["provider"]]
         path = str(OmegaConf.load(folder / ".hydra" / "config.yaml").image.path)
-    except _UNREADABLE:
+    except (*_UNREADABLE, OmegaConfBaseException):
         remedy = f"start one with hydra.run.dir={folder}"
         raise ConfigError(f"{run}: no run was begun there; {remedy}") from None
     if added_sources and not any(one.startswith(_SOURCES) for one in given):

@@ -198,6 +198,15 @@ def test_class_that_a_file_names_is_not_called(tmp_path: Path, override: str) ->
         resume_arguments([f"resume={tmp_path}"])
 
 
+@pytest.mark.parametrize("name", ["hydra", "config"])
+@pytest.mark.parametrize("content", ["", "[", "[1]", "hydra: {overrides: 3}"])
+def test_damaged_files_of_hydra_are_no_run(tmp_path: Path, name: str, content: str) -> None:
+    begin_run(tmp_path, "seed=0")
+    (tmp_path / ".hydra" / f"{name}.yaml").write_text(content)
+    with pytest.raises(ConfigError, match="no run was begun there"):
+        resume_arguments([f"resume={tmp_path}"])
+
+
 def test_configuration_folder_of_the_run_is_to_be_given_again(tmp_path: Path) -> None:
     begin_run(tmp_path, "pyramid=mine", config_dir="/mine")
     with pytest.raises(ConfigError, match=r"with --config-dir=/mine, .*; give it again"):
