@@ -109,7 +109,6 @@ def test_terminal_shows_progress_and_no_logs_of_jobs(tmp_path: Path, command: Co
 @pytest.mark.parametrize(
     ("folder", "seed", "progress"),
     [
-        ("sweep", "seed=0,1", "2 of 2 jobs done, 0 running"),
         ("sweep", "seed=1", "1 of 1 jobs done, 0 running"),
         ("moved", "seed=0,1", "2 of 2 jobs done, 0 running"),
     ],
