@@ -1,13 +1,15 @@
 """Write the page of all settings from `conf/` and the schema. A hook of mkdocs."""
 
+import pkgutil
 import re
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from miner.cli.help import LINE, Setting, default_options, group_settings, option_files, top_level
+from miner.cli.help import LINE, default_options, option_files, settings_of
+from miner.config.schema import TORCH_FREE, settings
 from miner.config.trainer import REFUSED
+from miner.support.ranges import ranges_of
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 _HEAD = """# Settings
 
 `group=option` chooses a part, `group.setting=value` sets a number of it. The defaults are shown;
-the first option of a group is its default. `python -m miner.run --help` prints the same in a
-terminal, and `--cfg job` shows the configuration of a command without running it.
+the first option of a group is its default. `python -m miner.run --help` prints them in a terminal,
+and `--cfg job` shows the configuration of a command without running it.
 """
 _REFUSED = "Other arguments of Lightning's `Trainer` have no meaning here and are refused:\n"
 
@@ -32,15 +34,14 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
 
 def settings_page() -> str:
     """The page, in Markdown."""
-    sections = [_HEAD, "## Top level\n\n" + _table(top_level())]
+    sections = [_HEAD, "## Top level\n\n" + _table("")]
     return "\n".join([*sections, *map(_section, default_options())])
 
 
 def _section(group: str) -> str:
     options = [[f"`{group}={o}`", _about(file)] for o, file in option_files(group).items()]
     parts = [f"## {group}\n", _rows(["option", "what it is"], options)]
-    settings = group_settings(group)
-    parts += [_table(settings)] if settings else []
+    parts += [_table(group)] if settings_of(group) else []
     return "\n".join(parts + ([_REFUSED, _refused()] if group == "trainer" else []))
 
 
@@ -61,8 +62,16 @@ def _about(file: Path) -> str:
     return comments[0] if comments else ""
 
 
-def _table(settings: Iterable[Setting]) -> str:
-    rows = [[f"`{one.name}`", f"`{one.default}`", one.rule, one.comment] for one in settings]
+def _table(group: str) -> str:
+    rules = {name: field.description or "" for name, field in settings()}
+    for file in option_files(group).values() if group in TORCH_FREE else ():
+        target = re.search(r"^_target_: *(\S+)", file.read_text(), re.MULTILINE)
+        fields = settings(ranges_of(pkgutil.resolve_name(target[1])), f"{group}.") if target else ()
+        rules |= {name: field.description or "" for name, field in fields}
+    rows = [
+        [f"`{one.name}`", f"`{one.default}`", rules.get(one.name, ""), one.comment]
+        for one in settings_of(group)
+    ]
     return _rows(["setting", "default", "rule", "meaning"], rows)
 
 

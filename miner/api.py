@@ -1,22 +1,19 @@
 """MINER in a notebook: fit an array without a command line or a folder."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
-from hydra.errors import HydraException
 from numpy.typing import ArrayLike, NDArray
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from miner.cli.names import explain
-from miner.config.build import CONF_FOLDER, build_settings, check_cuda
-from miner.config.renamed import refuse_old_name
-from miner.config.schema import check_config, check_lists, no_such_setting
+from miner.cli.arguments import quote, without_null
+from miner.cli.names import REFUSED_BY_HYDRA, explain
+from miner.config.build import CONF_FOLDER, build_settings, check_cuda, count_levels
 from miner.images import PixelFormat
 from miner.representation import Representation
 from miner.signals.scratch import Scratch
@@ -24,18 +21,20 @@ from miner.signals.signal import ArraySignal
 from miner.support.errors import ConfigError
 
 if TYPE_CHECKING:
+    import torch
     from pytorch_lightning import Callback
 
-_GROUPS_WITHOUT_EFFECT = (
-    *("extras", "image", "logger", "objective", "paths", "resume", "tags", "task_name", "trainer"),
+_WITHOUT_EFFECT = (
+    *("extras", "hparams_search", "hydra", "image", "logger", "objective", "paths", "resume"),
+    *("tags", "task_name", "trainer"),
 )
 
 
 def fit(
     array: ArrayLike,
     *,
-    device: str = "cpu",
-    callbacks: Sequence["Callback"] = (),
+    device: "str | torch.device | None" = None,
+    callbacks: "Callback | Sequence[Callback] | None" = None,
     **settings: Any,
 ) -> Representation:
     """Fit an array and keep the representation in memory.
@@ -55,8 +54,7 @@ def fit(
     n_channels, *sides = signal.shape
     config = compose_settings(settings)
     built = build_settings(config)
-    n_levels = built.pyramid.levels_for(tuple(sides), built.patch_size)
-    check_lists(check_config(config), n_levels)
+    n_levels = count_levels(built, tuple(sides))
     config.trainer.update(_device(device))
     from miner.engine.data import SignalData, Source  # Lightning takes seconds
     from miner.engine.module import MinerModule
@@ -65,7 +63,9 @@ def fit(
     source = Source(ArraySignal(signal), PixelFormat.of_values("float32", n_channels))
     module = MinerModule()
     with quiet_lightning():
-        trainer = make_trainer(n_levels, config.trainer, callbacks)
+        several: Any = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+        given = [callback for callback in several if callback is not None]
+        trainer = make_trainer(n_levels, config.trainer, given)
         fit_on_all_ranks(trainer, module, SignalData(lambda: source, built, Scratch(None)))
     return module.representation
 
@@ -76,56 +76,44 @@ def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
     Raises:
         ConfigError: no such group, option or setting.
     """
-    for name, value in settings.items():
-        refuse_old_name(name, value)
-    idle = sorted({name.partition(".")[0] for name in settings} & set(_GROUPS_WITHOUT_EFFECT))
-    if idle:
-        raise ConfigError(f"{idle[0]}: has no effect on miner.fit; leave it out")
-    is_choice = {
-        name: isinstance(value, str) and "." not in name for name, value in settings.items()
-    }
-    choices = [f"{name}={value}" for name, value in settings.items() if is_choice[name]]
-    try:
-        with (
-            _fresh_hydra(),
-            initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)),
-        ):
-            config = compose("config", overrides=choices)
-        for name, value in settings.items():
-            if not is_choice[name]:
-                OmegaConf.update(config, name, _plain(value))
-    except HydraException as error:
-        raise ConfigError(explain(error)) from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {no_such_setting(str(error.full_key))}") from error
-    return config
-
-
-@contextmanager
-def _fresh_hydra() -> Iterator[None]:
-    """Keep the state of Hydra, which the calling program may use too."""
-    state = Singleton.get_state()
+    overrides = [one for name, value in settings.items() for one in _overrides(name, value)]
+    state = Singleton.get_state()  # of Hydra, which the calling program may use too
     GlobalHydra.instance().clear()
     try:
-        yield
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+            return compose("config", overrides=overrides)
+    except REFUSED_BY_HYDRA as error:
+        raise ConfigError(explain(error)) from error
     finally:
         Singleton.set_state(state)
 
 
-def _plain(value: Any) -> Any:
-    """NumPy's numbers and arrays as Python's, which configurations are made of."""
+def _overrides(name: str, value: Any) -> Iterator[str]:
+    """A setting, or each of a mapping, as on the command line; NumPy's numbers as Python's."""
+    if name.lstrip("+~").partition(".")[0] in _WITHOUT_EFFECT:
+        raise ConfigError(f"{name}: has no effect on miner.fit; leave it out")
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+        for field, inner in value.items():
+            yield from _overrides(f"{name}.{field}", inner)
+        return
+    try:
+        text = json.dumps(value, default=lambda array: array.tolist())
+    except (TypeError, AttributeError):
+        kind = type(value).__name__
+        reason = f"is an object of {kind}; give a number, a text, a list or a mapping"
+        raise ConfigError(f"{name}: {reason}") from None
+    if isinstance(value, str):
+        text = value if value.isidentifier() else quote(value)
+    yield without_null(f"{name}={text}")
 
 
-def _device(name: str) -> dict[str, Any]:
-    """The Trainer's arguments that select a device."""
-    kind, _, index = name.partition(":")
+def _device(device: Any) -> dict[str, Any]:
+    """The Trainer's arguments that select a device; None is the processor."""
+    kind, _, index = str("cpu" if device is None else device).partition(":")
     if kind not in ("cpu", "cuda") or not (index or "0").isdecimal():
-        raise ConfigError(f"device={name}: must be cpu or cuda, or cuda:1 for the second")
+        raise ConfigError(f"device={device}: must be cpu or cuda, or cuda:1 for the second")
     if kind == "cuda":
-        check_cuda(f"device={name}", "device='cpu'")
+        check_cuda(f"device={device}", "device='cpu'")
     devices = [int(index)] if index and kind == "cuda" else 1
     return {"accelerator": kind, "devices": devices, "enable_progress_bar": False}
 
@@ -140,7 +128,8 @@ def _signal(array: ArrayLike) -> NDArray[np.float32]:
     if values.ndim not in (3, 4) or values.size == 0:
         raise ValueError(f"{shape}: must be (C, H, W) or (C, D, H, W) with at least one value")
     if values.dtype.kind != "f":
-        raise ValueError(f"array of {values.dtype}: divide by its full range, as array / 255")
+        remedy = "divide integers by their full range, as array / 255"
+        raise ValueError(f"array of {values.dtype}: must be of floats; {remedy}")
     signal = np.array(values, dtype=np.float32, order="C")
     if not ((signal >= 0) & (signal <= 1)).all():
         raise ValueError(

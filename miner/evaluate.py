@@ -11,26 +11,32 @@ from rich.progress import track
 
 from miner.signals.regions import TILE_SIDE, tiles
 from miner.signals.scratch import Scratch
+from miner.support.errors import exit_status
 from miner.support.process import say
+from miner.support.run_files import read_report
 
 _ANY_SIZE = 2**63
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the scores; gives the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        scores = evaluate(options.run, options.image)
-    except (ValueError, OSError) as error:
-        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        print(f"error: {text}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
-    for name, score in scores.items():
+    parser = argparse.ArgumentParser(
+        prog="python -m miner.evaluate",
+        description="Score what a run has stored against an image.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    names = "a file or sample:NAME (default: the image that was fitted)"
+    parser.add_argument("image", nargs="?", metavar="IMAGE", help=names)
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: _print_scores(options.run, options.image))
+
+
+def _print_scores(run: Path, image: str | None) -> None:
+    for name, score in evaluate(run, image).items():
         say(f"{name:14} {'undefined' if score is None else format(score, '.6g')}")
-    return 0
+    report = read_report(run) or {}
+    if report.get("status", "finished") != "finished":
+        say(f"status         {report['status']}; go on with python -m miner.run resume={run}")
 
 
 def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
@@ -69,17 +75,6 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
 
 def _described(sides: Sequence[int], n_channels: int) -> str:
     return f"{'x'.join(map(str, reversed(sides)))} pixels of {n_channels} channels"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m miner.evaluate",
-        description="Score what a run has stored against an image.",
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
-    names = "a file or sample:NAME (default: the image that was fitted)"
-    parser.add_argument("image", nargs="?", metavar="IMAGE", help=names)
-    return parser
 
 
 if __name__ == "__main__":

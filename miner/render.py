@@ -11,6 +11,7 @@ from rich.progress import track
 
 from miner.signals.regions import TILE_SIDE, Region, sides_of, tiles, whole
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
+from miner.support.errors import exit_status
 from miner.support.process import say
 
 if TYPE_CHECKING:
@@ -19,23 +20,30 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Render a level of a representation, or a region of it, into a file; gives the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m miner.render",
+        description="Write what a run has stored as an image of any size.",
+    )
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a run's folder")
+    formats = "the file to write: .tif, .png, .jpg, .webp, .avif, .exr or .npy"
+    add("out", type=Path, metavar="OUT", help=formats)
+    add("--level", type=int, default=0, help="0 is full size, each further level half of it")
+    pixels = "a region, in that level's pixels, ends exclusive: --region 0:512 256:1024"
+    add("--region", type=_span, nargs=2, metavar=("ROWS", "COLUMNS"), help=pixels)
+    add("--overwrite", action="store_true", help="replace OUT if it exists")
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: _render(options))
+
+
+def _render(options: argparse.Namespace) -> None:
     from miner.representation import load  # here: wrong arguments are answered at once
 
-    try:
-        if options.out.exists() and not options.overwrite:
-            raise ValueError(f"{options.out}: is there already; name another file, or --overwrite")
-        representation = load(options.run)
-        region = _region(representation, options.level, options.region)
-        render_to_file(representation, options.level, region, options.out)
-    except (ValueError, OSError) as error:
-        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        print(f"error: {text}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    if options.out.exists() and not options.overwrite:
+        raise ValueError(f"{options.out}: is there already; name another file, or --overwrite")
+    representation = load(options.run)
+    region = _region(representation, options.level, options.region)
+    render_to_file(representation, options.level, region, options.out)
 
 
 def render_to_file(
@@ -98,22 +106,6 @@ def _span(text: str) -> tuple[int, int]:
         return int(first), int(end)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: give FIRST:END, as 0:512") from None
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m miner.render",
-        description="Write what a run has stored as an image of any size.",
-    )
-    add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="a run's folder")
-    formats = "the file to write: .tif, .png, .jpg, .webp, .avif, .exr or .npy"
-    add("out", type=Path, metavar="OUT", help=formats)
-    add("--level", type=int, default=0, help="0 is full size, each further level half of it")
-    pixels = "a region, in that level's pixels, ends exclusive: --region 0:512 256:1024"
-    add("--region", type=_span, nargs=2, metavar=("ROWS", "COLUMNS"), help=pixels)
-    add("--overwrite", action="store_true", help="replace OUT if it exists")
-    return parser
 
 
 if __name__ == "__main__":

@@ -14,13 +14,7 @@ import hydra
 from omegaconf import DictConfig
 from rich import get_console
 
-from miner.cli.arguments import (
-    as_launched,
-    expand_arguments,
-    expand_folders,
-    quote_paths,
-    refuse_arguments,
-)
+from miner.cli.arguments import as_launched, expand_arguments, write_images
 from miner.cli.checks import exit_on_error
 from miner.cli.help import config_tree, help_text
 from miner.cli.resume import resume_arguments
@@ -37,7 +31,7 @@ def _task(config: DictConfig) -> float | None:
     from miner.support.errors import UserError
 
     job = current_job(config)
-    if config.extras.print_config and job.sweep is None and job.rank.is_first:
+    if config.extras.get("print_config") and job.sweep is None and job.rank.is_first:
         get_console().print(config_tree(config))
     if job.sweep is not None:
         return run_in_sweep(config, job)
@@ -45,7 +39,8 @@ def _task(config: DictConfig) -> float | None:
     try:
         run_alone(config, job)
     except UserError as error:
-        _LOG.error("%s", error)
+        for line in str(error).splitlines():
+            _LOG.error("%s", line)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         folder = shlex.quote(str(job.folder))
@@ -65,10 +60,8 @@ def main() -> None:
             print(help_text([Path(path) for flag, _, path in named if flag == "--config-dir"]))
             return
         with exit_on_error():
-            arguments = expand_arguments(sys.argv[1:])
-            refuse_arguments(arguments)
-            arguments = resume_arguments(as_launched(arguments))
-            sys.argv[1:] = quote_paths(expand_folders(arguments))
+            arguments = resume_arguments(as_launched(expand_arguments(sys.argv[1:])))
+            sys.argv[1:] = write_images(arguments)
             _task()
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)

@@ -1,7 +1,6 @@
 """Arguments as people type them, before Hydra's grammar reads them."""
 
 import glob
-import importlib.util
 import logging
 import re
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from miner.cli.help import default_options, option_files
-from miner.config.renamed import refuse_old_name
 from miner.images import inspect_image
 from miner.images.arrays import is_zarr
 from miner.support.errors import ConfigError, ImageError
@@ -25,12 +23,7 @@ _FLAGS_WITH_VALUE = (
 )
 _IMAGE, _FOLDER = "image.path=", "hydra.run.dir="
 _ANY_SIZE = 2**63  # the checks refuse images that are too large
-_PLUGINS = {  # an argument: Hydra's plug-in, and the extra that installs it
-    "hydra/launcher=ray": ("ray_launcher", "ray"),
-    "hydra/launcher=submitit_local": ("submitit_launcher", "submitit"),
-    "hydra/launcher=submitit_slurm": ("submitit_launcher", "submitit"),
-    "hydra/sweeper=optuna": ("optuna_sweeper", "optuna"),
-}
+_NO_NAME = re.compile(r"true|false|-?[\d.]+", re.IGNORECASE)
 _LOG = logging.getLogger(__name__)
 
 
@@ -40,106 +33,92 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 
 def expand_arguments(arguments: Sequence[str]) -> list[str]:
-    """Arguments in full: `photo.jpg` as `image.path=photo.jpg`, `logger=null` as `logger=none`.
+    """Arguments in full, Hydra's flags first: `photo.jpg` as `image.path=photo.jpg`.
 
-    An argument without `=` that exists is an image. Raises `ConfigError` for several in one run.
+    An argument that exists is an image. Raises `ConfigError` for several in one run.
     """
-    pairs = zip(("", *arguments), arguments, strict=False)
-    paths = [one for flag, one in pairs if flag not in _FLAGS_WITH_VALUE and _is_path(one)]
-    if not paths:
-        return [_without_null(argument) for argument in arguments]
+    flags: list[str] = []
+    settings: list[str] = []
+    for before, one in zip(("", *arguments), arguments, strict=False):
+        if not _is_utf8(one):
+            raise ConfigError(f"{one!r}: is not UTF-8; rename the file")
+        is_flag = one.startswith("-") or before in _FLAGS_WITH_VALUE
+        (flags if is_flag else settings).append(one)
+    paths = [one for one in settings if _is_path(one)]
     if len(paths) > 1 and not is_sweep(arguments):
         raise ConfigError(f"{' '.join(paths)}: a run fits one image; add -m for a sweep over all")
-    index = arguments.index(paths[0])
-    others = [*arguments[:index], *(one for one in arguments[index:] if one not in paths)]
+    if is_sweep(arguments) and {"-c", "--cfg"} & {flag.partition("=")[0] for flag in flags}:
+        raise ConfigError("--cfg: shows the configuration of one run; leave out -m")
     image = _IMAGE + (paths[0] if len(paths) == 1 else ",".join(map(quote, paths)))
-    return [_without_null(one) for one in (*others[:index], image, *others[index:])]
+    others = [without_null(one) for one in settings if one not in paths]
+    return [*flags, *others, *([image] if paths else [])]
 
 
 def _is_path(argument: str) -> bool:
-    return "=" not in argument and not argument.startswith("-") and _exists(argument)
+    return _exists(argument) and ("=" not in argument or Path(argument).is_file())
 
 
-def _without_null(argument: str) -> str:
+def without_null(argument: str) -> str:
     """Write null as `none` in groups with such an option, and in those without a default as `[]`.
 
     Hydra takes neither null for a group nor, in a sweep, an empty list for one that code expects.
+    What is no option's name is quoted: Hydra says of a text alone what would be one.
     """
     name, _, value = argument.partition("=")
     defaults = default_options()
     if name not in defaults:
         return argument
-    nothing = "none" if "none" in option_files(name) else "null" if defaults[name] else "[]"
+    nothing = "none" if "none" in option_files(name) else "'null'" if defaults[name] else "[]"
     values = (nothing if one.lower() in ("null", "[]") else one for one in value.split(","))
-    return f"{name}={','.join(values)}"
-
-
-def refuse_arguments(arguments: Sequence[str]) -> None:
-    """Refuse, by a `ConfigError`, what Hydra would answer with a traceback or without a remedy."""
-    groups = default_options()
-    for argument in arguments:
-        if not _is_utf8(argument):
-            raise ConfigError(f"{argument!r}: is not UTF-8; rename the file")
-        name, _, value = argument.partition("=")
-        refuse_old_name(name.lstrip("+~"), value)
-        if name in groups and {"null", "true", "false"} & set(value.lower().split(",")):
-            raise ConfigError(f"{argument}: must be one of {', '.join(option_files(name))}")
-        if name == "image" and {"/", "."} & set(value):
-            raise ConfigError(f"{argument}: is the name of no sample; use {_IMAGE}{value}")
-        plugin, extra = _PLUGINS.get(argument, ("", ""))
-        if plugin and importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}") is None:
-            raise ConfigError(f"{argument}: is not installed; pip install -e '.[{extra}]'")
-        if is_sweep(arguments):
-            refuse_in_sweep(argument)
-
-
-def refuse_in_sweep(argument: str) -> None:
-    """Refuse, by a `ConfigError`, an argument that only a single run can have."""
-    name, _, value = argument.partition("=")
-    if name in ("trainer", "trainer.strategy") and "ddp" in value:
-        raise ConfigError(
-            f"{argument}: cannot be in a sweep, which every process of a job would start again; "
-            "start such jobs one by one, as python -m miner.run trainer=ddp seed=1"
-        )
-    if name in ("-c", "--cfg"):
-        raise ConfigError(f"{argument}: shows the configuration of one run; leave out -m")
+    quoted = (f"'{one}'" if _NO_NAME.fullmatch(one) else one for one in values)
+    return f"{name}={','.join(quoted)}"
 
 
 def as_launched(arguments: Sequence[str]) -> list[str]:
     """Arguments as Lightning starts further processes with them, in the form that Hydra reads.
 
     Lightning appends three: `hydra.run.dir="..."`, unescaped, a name for the process, and
-    `hydra.output_subdir=null`. Hydra reads no settings behind options such as `--config-dir`.
+    `hydra.output_subdir=null`.
     """
     if len(arguments) < 3 or arguments[-1] != "hydra.output_subdir=null":
         return list(arguments)
     *given, folder, name, subdir = arguments
     folder = quote(folder.removeprefix(f'{_FOLDER}"').removesuffix('"'))
     given = [argument for argument in given if not argument.startswith(_FOLDER)]
-    settings = (n for n, one in enumerate(given) if "=" in one and not one.startswith("-"))
-    first = next(settings, len(given))
-    return [*given[:first], f"{_FOLDER}{folder}", name, subdir, *given[first:]]
+    return [*given, f"{_FOLDER}{folder}", name, subdir]
 
 
-def expand_folders(arguments: Sequence[str]) -> list[str]:
-    """In a sweep, turn `image.path=FOLDER` or `image.path=PATTERN` into all images found there.
+def write_images(arguments: Sequence[str]) -> list[str]:
+    """Write each `image.path=` so that Hydra reads the names of files, whatever they hold.
 
-    Subfolders are not searched. Files that are no images are left out with a warning that names
-    them, hidden files silently; without any image this raises an `ImageError`.
+    Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
+    pattern stands for all images found there, without subfolders. Files that are no images are left
+    out with a warning that names them, hidden files silently; without any image this raises an
+    `ImageError`.
     """
-    if not is_sweep(arguments):
-        return list(arguments)
-    return [_expanded(one) if one.startswith(_IMAGE) else one for one in arguments]
+    write = _all_images if is_sweep(arguments) else _one_image
+    return [write(one) if one.startswith(_IMAGE) else one for one in arguments]
 
 
-def _expanded(argument: str) -> str:
+def _one_image(argument: str) -> str:
     path = expand_home(argument.removeprefix(_IMAGE))
-    if _exists(path):
-        if is_zarr(Path(path)) or not Path(path).is_dir():
+    if not _exists(path):
+        with suppress(HydraException):  # what it can read, such as several files, stays as it is
+            OverridesParser.create().parse_override(argument)
             return argument
-        found = list(Path(path).iterdir())
-    elif not (found := [Path(name) for name in glob.glob(path)]):  # noqa: PTH207, absolute too
-        return argument
+    return _IMAGE + quote(path)
+
+
+def _all_images(argument: str) -> str:
+    path = expand_home(argument.removeprefix(_IMAGE))
+    if not _exists(path):
+        found = [Path(name) for name in glob.glob(path)]  # noqa: PTH207, absolute too
+    elif Path(path).is_dir() and not is_zarr(Path(path)):
+        found = [Path(path), *Path(path).iterdir()]
+    else:
+        found = []
+    if not found:
+        return _one_image(argument)
     files = [file for file in found if file.is_file() or is_zarr(file)]
     images = sorted(file for file in files if not file.name.startswith(".") and _is_image(file))
     if not images:
@@ -156,24 +135,6 @@ def _is_image(file: Path) -> bool:
         _LOG.warning("left out: %s", error)
         return False
     return True
-
-
-def quote_paths(arguments: Sequence[str]) -> list[str]:
-    """Quote `image.path=FILE` where FILE exists, so that its name may hold any characters.
-
-    Hydra's grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. What it can read, such
-    as a sweep over several files, is left as it is unless a file has just that name.
-    """
-    return [_quoted(one) if one.startswith(_IMAGE) else one for one in arguments]
-
-
-def _quoted(argument: str) -> str:
-    path = expand_home(argument.removeprefix(_IMAGE))
-    if not _exists(path):
-        with suppress(HydraException):
-            OverridesParser.create().parse_override(argument)
-            return argument
-    return _IMAGE + quote(path)
 
 
 def quote(path: str) -> str:

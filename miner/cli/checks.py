@@ -19,12 +19,13 @@ from miner.cli.resume import check_unchanged
 from miner.config.build import (
     build_objective,
     build_settings,
+    check_classes,
     check_cuda,
-    check_logger_packages,
+    count_levels,
     device_type,
 )
 from miner.config.job import RankInfo, detect_rank, rank_of
-from miner.config.schema import RunConfig, check_config, check_lists
+from miner.config.schema import RunConfig, check_config
 from miner.engine.disk_space import scratch_for
 from miner.images import inspect_image
 from miner.support.errors import ConfigError, ImageError
@@ -41,12 +42,13 @@ def check_run(config: DictConfig) -> None:
     `config` includes Hydra's own settings.
     """
     folder = Path(config.hydra.run.dir)
-    settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]).copy()
+    settings.paths.output_dir = str(folder.absolute())  # as in the run
     checked = check_config(settings)
     is_named = any(o.startswith("hydra.run.dir=") for o in config.hydra.overrides.hydra)
     check_processes(checked, detect_rank(), is_named)
     check_writable("hydra.run.dir", folder)
-    check_settings(settings, checked)
+    check_settings(settings)
     if checked.fitting.scratch_dir is not None:
         check_writable("fitting.scratch_dir", Path(checked.fitting.scratch_dir).expanduser())
     scratch_for(checked, folder, rank_of(settings))
@@ -58,22 +60,22 @@ def check_run(config: DictConfig) -> None:
         )
 
 
-def check_settings(config: DictConfig, checked: RunConfig) -> None:
-    """Refuse an image, a device or an object of `config` by a `ConfigError` or an `ImageError`.
+def check_settings(config: DictConfig) -> None:
+    """Refuse a setting, image, device or object by a `ConfigError` or an `ImageError`.
 
-    `checked` is what `check_config` returns of it. Refuses soon if possible.
+    Refuses soon if possible.
     """
+    checked = check_config(config)
     image = checked.image
     info = inspect_image(image.path, image.max_pixels, image.crop_px)
     build_objective(config)
-    check_logger_packages(config)
     if checked.trainer.accelerator in ("cuda", "gpu"):
         check_cuda(
             f"trainer.accelerator={checked.trainer.accelerator}", "trainer=cpu or trainer=auto"
         )
     check_devices(checked)
-    built = build_settings(config)  # imports torch
-    check_lists(checked, built.pyramid.levels_for(info.sides, checked.patch_size))
+    count_levels(build_settings(config), info.sides)  # imports torch
+    check_classes(config)
 
 
 def check_devices(checked: RunConfig) -> None:

@@ -1,8 +1,7 @@
-"""What `--help` and the page of settings print: the comments of `conf/` and the schema's rules."""
+"""What `--help` prints: the groups, options and settings of `conf/` with their comments."""
 
-import pkgutil
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +12,6 @@ from rich.text import Text
 from rich.tree import Tree
 
 from miner.config.build import CONF_FOLDER
-from miner.config.schema import TORCH_FREE, settings
-from miner.support.ranges import ranges_of
 
 CONFIG_FILE = CONF_FOLDER / "config.yaml"
 LINE = re.compile(r"^(?P<indent> *)(?P<name>\w+): *(?P<value>[^#]*?)(?: *# (?P<comment>.*))?$")
@@ -35,11 +32,10 @@ default first. Sweeps are explained in docs/how-to/sweeps.md, Hydra's own flags 
 
 
 class Setting(NamedTuple):
-    """A setting with its default value as written, the schema's rule and its explanation."""
+    """A setting with its default value as written, and its explanation."""
 
     name: str
     default: str
-    rule: str
     comment: str
 
 
@@ -62,37 +58,23 @@ def option_files(group: str) -> dict[str, Path]:
     return dict(sorted(files.items(), key=lambda item: item[0] != default))
 
 
-def group_settings(group: str) -> list[Setting]:
-    """The settings of all options of a group; none if its options set those of other groups."""
+def settings_of(group: str) -> list[Setting]:
+    """The settings of all options of a group, or of `config.yaml` itself for the group "".
+
+    None if its options set those of other groups.
+    """
     found: dict[str, Setting] = {}
-    for file in option_files(group).values():
-        if "# @package _global_" not in file.read_text():
-            for setting in file_settings(file, group):
-                found.setdefault(setting.name, setting)
+    for file in option_files(group).values() if group else [CONFIG_FILE]:
+        text = file.read_text()
+        lines = () if "# @package _global_" in text else text.splitlines()
+        parents: list[str] = []
+        for line in filter(None, map(LINE.match, lines)):
+            parents = [*parents[: len(line["indent"]) // 2], line["name"]]
+            is_own = parents[0] not in ("defaults", "hydra") and not line["name"].startswith("_")
+            if line["value"] and is_own:
+                name = ".".join([group, *parents] if group else parents)
+                found.setdefault(name, Setting(name, line["value"], line["comment"] or ""))
     return list(found.values())
-
-
-def file_settings(file: Path, group: str = "") -> Iterator[Setting]:
-    """Every setting of a file of the configuration."""
-    fields = dict(settings())
-    text = file.read_text()
-    if group in TORCH_FREE and (target := re.search(r"^_target_: *(\S+)", text, re.MULTILINE)):
-        fields |= settings(ranges_of(pkgutil.resolve_name(target[1])), f"{group}.")
-    rules = {name: field.description or "" for name, field in fields.items()}
-    parents: list[str] = [group] if group else []
-    for line in map(LINE.match, text.splitlines()):
-        if line is None or line["name"].startswith("_"):
-            continue
-        depth = len(line["indent"]) // 2 + bool(group)
-        parents = [*parents[:depth], line["name"]]
-        if parents[0] != "defaults" and line["value"]:
-            name = ".".join(parents)
-            yield Setting(name, line["value"], rules.get(name, ""), line["comment"] or "")
-
-
-def top_level() -> list[Setting]:
-    """The settings of `config.yaml` itself, without Hydra's."""
-    return [one for one in file_settings(CONFIG_FILE) if not one.name.startswith("hydra.")]
 
 
 def help_text(folders: Sequence[Path] = ()) -> str:
@@ -100,11 +82,11 @@ def help_text(folders: Sequence[Path] = ()) -> str:
 
     `folders` are those of `--config-dir`, whose options are listed too.
     """
-    parts = [_HEAD, *map(_line, top_level())]
+    parts = [_HEAD, *map(_line, settings_of(""))]
     for group in default_options():
         more = [file.stem for folder in folders for file in sorted((folder / group).glob("*.yaml"))]
         parts += ["", f"{group}: {', '.join([*option_files(group), *more])}"]
-        parts += map(_line, group_settings(group))
+        parts += map(_line, settings_of(group))
     return "\n".join(parts)
 
 
@@ -120,5 +102,4 @@ def config_tree(config: DictConfig) -> Tree:
 
 
 def _line(setting: Setting) -> str:
-    about = "; ".join(filter(None, [setting.comment, setting.rule]))
-    return f"  {setting.name + '=' + setting.default:40} {about}".rstrip()
+    return f"  {setting.name + '=' + setting.default:40} {setting.comment}".rstrip()

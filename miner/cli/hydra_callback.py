@@ -27,14 +27,15 @@ class MinerCallback(Callback):
     printed when Python exits.
     """
 
+    _monitor: SweepMonitor
+
     def __init__(self) -> None:
-        """Start without a monitor and a lock."""
-        self._monitor: SweepMonitor | None = None
+        """Start without a lock."""
         self._lock = ExitStack()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave both out for the processes of other launchers."""
-        return {"_monitor": None, "_lock": ExitStack()}
+        """Leave monitor and lock out for the processes of other launchers."""
+        return {"_lock": ExitStack()}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a single run, and keep others out of its folder, which rank 0 locks.
@@ -47,7 +48,8 @@ class MinerCallback(Callback):
             check_run(config)
             if rank.is_first:
                 self._lock.enter_context(lock_folder(folder))
-            psnr_db = finished_psnr_db(folder)
+            is_stored = (folder / "representation").exists()
+            psnr_db = finished_psnr_db(folder) if is_stored else None
         if psnr_db is not None:
             if rank.is_first:
                 say(f"{folder}: is finished ({psnr_db:.2f} dB); nothing to do")
@@ -91,23 +93,18 @@ class MinerCallback(Callback):
         """Compare the jobs; leave with status 1 if one of them failed."""
         from miner.loggers.sweep import close_sweep
 
-        self._stop_monitor()
+        atexit.unregister(self._interrupted)
+        self._monitor.close()
         with exit_on_error():
             is_done = close_sweep(Path(config.hydra.sweep.dir), config)
         self._lock.close()
         if not is_done:
             raise SystemExit(1)
 
-    def _stop_monitor(self) -> None:
-        if self._monitor is not None:
-            self._monitor.close()
-            self._monitor = None
-
     def _interrupted(self, folder: Path) -> None:
-        if self._monitor is not None:
-            self._stop_monitor()
-            say(f"to go on, start it again with hydra.sweep.dir={folder}")
-            say(f"to compare what there is, python -m miner.compare {folder}")
+        self._monitor.close()
+        say(f"to go on, start it again with hydra.sweep.dir={folder}")
+        say(f"to compare what there is, python -m miner.compare {folder}")
 
 
 def _log_to_rank_file(config: DictConfig, rank: RankInfo) -> None:

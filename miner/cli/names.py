@@ -4,15 +4,22 @@ import re
 
 from hydra.errors import ConfigCompositionException, OverrideParseException, SearchPathException
 
-from miner.cli.help import CONFIG_FILE, default_options, file_settings, group_settings, option_files
-from miner.config.schema import no_such_setting, settings
+from miner.cli.help import default_options, option_files, settings_of
+from miner.config.schema import COMPONENTS, new_name, no_such_setting
 from miner.support.errors import nearest
 
 REFUSED_BY_HYDRA = (ConfigCompositionException, OverrideParseException, SearchPathException)
 _OF_HYDRA = (
     *("hydra/launcher", "hydra/sweeper", "hydra.sweeper.max_batch_size", "hydra.sweeper.n_trials"),
     *("hydra.launcher.n_jobs", "hydra.job_logging", "hydra.searchpath", "hydra.verbose"),
+    *("hydra.run.dir", "hydra.sweep.dir"),
 )
+_EXTRAS = {  # options of Hydra's plug-ins, and the extras that install them
+    "hydra/launcher/ray": "ray",
+    "hydra/launcher/submitit_local": "submitit",
+    "hydra/launcher/submitit_slurm": "submitit",
+    "hydra/sweeper/optuna": "optuna",
+}
 
 
 def explain(error: Exception) -> str:
@@ -47,12 +54,19 @@ def _explain_option(path: str, text: str) -> str:
     listed = re.search(r"Available options in '(.+)':\n((?:\t.+\n?)+)", text)
     group = listed[1] if listed else path.rpartition("/")[0]
     option = path.removeprefix(f"{group}/")
+    line = f"{group}={option}"
+    if path in _EXTRAS:
+        return f"{line}: is not installed; pip install -e '.[{_EXTRAS[path]}]'"
+    if renamed := new_name(line):
+        return f"{line}: is now {renamed}"
+    if path.startswith("image/") and {"/", "."} & set(option):
+        return f"{line}: is the name of no sample; use image.path={option}"
     options = [*option_files(group)] if group in default_options() else []
     if listed:
         options += [name for name in listed[2].split() if name not in options]
     near = nearest(option, options)
     hint = f"did you mean {near}? " if near else ""
-    return f"{group}={option}: there is no such option; {hint}must be one of {', '.join(options)}"
+    return f"{line}: there is no such option; {hint}must be one of {', '.join(options)}"
 
 
 def _explain_setting(name: str, value: str | None) -> str:
@@ -61,29 +75,14 @@ def _explain_setting(name: str, value: str | None) -> str:
     group = name.rpartition(".")[0]
     if name in names and group:
         return f"{line}: the chosen {group} has no such setting"
-    answer = no_such_setting(name, names)
-    if "?" not in answer and _is_open(name):
+    answer = no_such_setting(line, names)
+    if "--help" in answer and name.partition(".")[0] in (*COMPONENTS, "optimizer", "logger"):
         answer = f"no option of {name.partition('.')[0]} has it; +{line} if the class takes it"
     return f"{line}: {answer}"
-
-
-def _is_open(name: str) -> bool:
-    """Whether the schema lets a group pass settings of other names to its class."""
-    known = dict(settings())
-    parent = known.get(name.rpartition(".")[0]) or known.get(name.partition(".")[0])
-    kind = parent.annotation if parent else None
-    return getattr(kind, "model_config", {}).get("extra") == "allow"
 
 
 def _names() -> list[str]:
     """Every group and setting of the files, and of Hydra what people set."""
     groups = default_options()
-    found = [one.name for group in groups for one in group_settings(group)]
-    parents = [name.rpartition(".")[0] for name in found]
-    return [
-        *groups,
-        *found,
-        *parents,
-        *(one.name for one in file_settings(CONFIG_FILE)),
-        *_OF_HYDRA,
-    ]
+    found = [one.name for group in ("", *groups) for one in settings_of(group)]
+    return [*groups, *found, *(name.rpartition(".")[0] for name in found), *_OF_HYDRA]

@@ -1,24 +1,23 @@
 """Resuming a run that was interrupted, or refusing to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from miner.cli.arguments import is_sweep, quote
 from miner.config.fingerprint import differences, fit_identity
 from miner.images import SAMPLE_PREFIX, file_digest
 from miner.images.files import find_file
-from miner.support.errors import ConfigError
+from miner.support.errors import ConfigError, RepresentationError
 from miner.support.process import say
 from miner.support.run_files import PLAN
 
-if TYPE_CHECKING:
-    from miner.representation import Manifest
-
 _RESUME = "resume="
+_SOURCES = ("--config-dir", "-cd", "hydra.searchpath=")
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError)
 _NOT_RESUMED = ("trainer.max_time", "trainer.callbacks")
 
 
@@ -38,31 +37,41 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     replaced = {_key(argument) for argument in given}
     settings = [
         setting
-        for setting in _stored_settings(folder)
+        for setting in _stored_settings(folder, given)
         if replaced.isdisjoint([_key(setting), _key(setting).partition(".")[0]])
     ]
-    # where `resume=` stood: options such as --cfg must not come between overrides
-    index = arguments.index(resumes[0])
+    index = arguments.index(resumes[0])  # behind Hydra's flags
     run_dir = f"hydra.run.dir={quote(str(folder))}"
     return [*arguments[:index], *settings, run_dir, *arguments[index + 1 :]]
 
 
 def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
     """Refuse, by a `ConfigError`, a run with other settings or a damaged manifest."""
-    manifest = _read_manifest(folder)
-    if manifest is None:
-        return
+    from miner.representation import MANIFEST, REPRESENTATION_FOLDER, read_manifest
+
+    stored = folder / REPRESENTATION_FOLDER
+    try:
+        if not (stored / MANIFEST).exists():
+            return
+        fit = read_manifest(stored).fit
+    except OSError as error:
+        raise ConfigError(f"{stored}: cannot be read ({error.strerror}); name another") from None
+    except RepresentationError as error:
+        is_outdated = "fit again" in str(error)
+        remedy = "" if is_outdated else "; delete this file: its folder's shards are reused"
+        raise ConfigError(f"{error}{remedy}") from None
+    if not {"settings", "image", "device"} <= fit.keys():
+        raise ConfigError(f"{stored}: was saved by hand and not by a run; name another folder")
     path = config.image.path
     sha256 = "" if path.startswith(SAMPLE_PREFIX) else file_digest(find_file(path))
-    changed = differences(manifest.fit, fit_identity(config, sha256, device))
-    if changed:
+    if changed := differences(fit, fit_identity(config, sha256, device)):
         raise ConfigError(
             f"{folder}: holds a run with other settings; name another folder, "
             f"or take them back:\n  " + "\n  ".join(changed)
         )
 
 
-def _stored_settings(folder: Path) -> list[str]:
+def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
     """The overrides of the run in a folder; none may name a class, which would be called.
 
     Callbacks and loggers of other classes are left out, as is what has stopped the run.
@@ -70,17 +79,24 @@ def _stored_settings(folder: Path) -> list[str]:
     run = f"{_RESUME}{folder}"
     if (folder / PLAN).exists():
         raise ConfigError(f"{run}: is a sweep; start it again with hydra.sweep.dir={folder}")
-    manifest = _read_manifest(folder)
-    if manifest is None:
-        settings = _hydra_overrides(folder)
-    else:
-        settings, path = manifest.fit["overrides"], manifest.fit["image"]["path"]
-        if not path.startswith(SAMPLE_PREFIX):  # a file's path is absolute here
-            settings = [setting for setting in settings if _key(setting) != "image.path"]
-            settings.append(f"image.path={quote(path)}")
-    added = [_key(one).removesuffix("_target_") for one in settings if _is_added_class(_key(one))]
-    kept = [one for one in settings if not _key(one).startswith((*_NOT_RESUMED, *added))]
-    if added:
+    try:
+        stored = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]
+        settings = [str(override) for override in stored["overrides"]["task"]]
+        started_in, sources = stored["runtime"]["cwd"], stored["runtime"]["config_sources"]
+        added_sources = [one["path"] for one in sources if "command-line" in one["provider"]]
+        path = str(OmegaConf.load(folder / ".hydra" / "config.yaml").image.path)
+    except (*_UNREADABLE, OmegaConfBaseException):
+        remedy = f"start one with hydra.run.dir={folder}"
+        raise ConfigError(f"{run}: no run was begun there; {remedy}") from None
+    if added_sources and not any(one.startswith(_SOURCES) for one in given):
+        reason = f"was started with --config-dir={added_sources[0]}"
+        raise ConfigError(f"{run}: {reason}, which is not read from a file; give it again")
+    if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
+        settings = [setting for setting in settings if _key(setting) != "image.path"]
+        settings.append(f"image.path={quote(str(Path(started_in, path)))}")
+    classes = [_key(one).removesuffix("_target_") for one in settings if _is_added_class(one)]
+    kept = [one for one in settings if not _key(one).startswith((*_NOT_RESUMED, *classes))]
+    if classes:
         say(f"without {', '.join(sorted(set(settings) - set(kept)))}; to have it, give it again")
     for setting in kept:
         if "_target_" in setting or _key(setting).startswith("hydra"):
@@ -91,48 +107,9 @@ def _stored_settings(folder: Path) -> list[str]:
     return kept
 
 
-def _is_added_class(key: str) -> bool:
+def _is_added_class(override: str) -> bool:
+    key = _key(override)
     return key.startswith(("callbacks.", "logger.")) and key.endswith("._target_")
-
-
-def _hydra_overrides(folder: Path) -> list[str]:
-    """The overrides as Hydra stored them, for a run that was stopped before it had a manifest."""
-    try:
-        overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
-    except (OSError, ValueError, yaml.YAMLError):
-        overrides = None
-    if not isinstance(overrides, list):
-        remedy = f"start one with hydra.run.dir={folder}"
-        raise ConfigError(f"{_RESUME}{folder}: no run was begun there; {remedy}")
-    return [str(override) for override in overrides]
-
-
-def _read_manifest(folder: Path) -> "Manifest | None":
-    from miner.representation import MANIFEST, REPRESENTATION_FOLDER, read_manifest
-    from miner.support.errors import RepresentationError
-
-    path = folder / REPRESENTATION_FOLDER
-    try:
-        if not (path / MANIFEST).exists():
-            return None
-        manifest = read_manifest(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name another") from None
-    except RepresentationError as error:
-        is_outdated = "fit again" in str(error)
-        remedy = "" if is_outdated else "; delete this file: its folder's shards are reused"
-        raise ConfigError(f"{error}{remedy}") from None
-    if not _is_of_a_run(manifest.fit):
-        raise ConfigError(f"{path}: was saved by hand and not by a run; name another folder")
-    return manifest
-
-
-def _is_of_a_run(fit: Mapping[str, Any]) -> bool:
-    kinds = {"settings": dict, "image": dict, "device": str, "overrides": list}
-    if not all(isinstance(fit.get(name), kind) for name, kind in kinds.items()):
-        return False
-    texts = (fit["image"].get("path"), fit["image"].get("sha256"), *fit["overrides"])
-    return all(isinstance(text, str) for text in texts)
 
 
 def _key(override: str) -> str:

@@ -2,25 +2,25 @@
 
 import shutil
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from miner.cli.arguments import refuse_in_sweep
 from miner.cli.checks import check_settings, check_writable
 from miner.cli.names import explain
 from miner.config.fingerprint import job_hash
 from miner.config.job import LOCAL_LAUNCHER
 from miner.config.schema import check_config
+from miner.config.trainer import DDP
 from miner.support.errors import ConfigError
 from miner.support.run_files import REPORT, Plan, PlannedJob
 
@@ -74,31 +74,23 @@ class JobGrid:
             raise ConfigError(explain(error)) from error
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose once for each choice of options, which takes long, and set values in a copy.
-
-        Overrides count in their order: what stands before a `+`, `++` or `~` is composed with it.
-        """
+        """Compose once for each choice of options, which takes long, and set values in a copy."""
         parsed = self._parse(overrides)
-        others = [n for n, one in enumerate(parsed) if one.type != OverrideType.CHANGE]
-        first = others[-1] if others else 0
-        values = [one for one in parsed[first:] if self._only_sets_a_value(one)]
+        values = [one for one in parsed if self._only_sets_a_value(one)]
         chosen = tuple(str(one.input_line) for one in parsed if one not in values)
-        with suppress(*_REFUSALS):
+        try:
             if chosen not in self._composed:
                 self._composed[chosen] = hydra.compose(self._config_name, list(chosen))
             config = self._composed[chosen].copy()
-            for override in values:
-                OmegaConf.update(config, override.key_or_group, override.value())
-            return config
-        try:  # let Hydra compose everything, for its own message about what is wrong
-            return hydra.compose(self._config_name, list(overrides))
+            ConfigLoaderImpl._apply_overrides_to_config(values, config)
         except _REFUSALS as error:
             raise ConfigError(explain(error)) from error
+        return config
 
     def _only_sets_a_value(self, override: Override) -> bool:
-        is_plain = override.type == OverrideType.CHANGE and override.package is None
         key = override.key_or_group
-        return is_plain and key not in self._groups and "/" not in key and key[:6] != "hydra."
+        is_group = key in self._groups and not isinstance(override.value(), dict)
+        return not is_group and override.package is None and "/" not in key and key[:6] != "hydra."
 
 
 def check_sweep(config: DictConfig) -> Plan | None:
@@ -137,8 +129,7 @@ def _check_jobs(config: DictConfig) -> Plan | None:
             raise ConfigError(f"{key}: {reason}")
     seen = set()
     for overrides, job in grid.single_changes():  # most errors, before a large grid is composed
-        check_settings(job, check_config(job))
-        refuse_in_sweep(f"trainer.strategy={job.trainer.strategy}")
+        _check_job(job)
         seen.add(tuple(overrides))
     if not is_grid:
         return None
@@ -158,11 +149,23 @@ def _check_jobs(config: DictConfig) -> Plan | None:
     return plan
 
 
+def _check_job(config: DictConfig) -> None:
+    checked = check_config(config)
+    if checked.trainer.is_ddp:
+        raise ConfigError(
+            f"trainer.strategy={DDP}: cannot be in a sweep, which every process of a job would "
+            "start again; start such jobs one by one, as python -m miner.run trainer=ddp seed=1"
+        )
+    if not checked.callbacks.get("report"):
+        raise ConfigError("callbacks.report=null: a sweep knows its jobs by reports; leave it in")
+    check_settings(config)
+
+
 def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]]) -> Plan:
     jobs: dict[str, PlannedJob] = {}
     for number, (overrides, config) in enumerate(grid.jobs()):
         if tuple(overrides) not in seen:
-            check_settings(config, check_config(config))
+            _check_job(config)
         job = PlannedJob(number, job_hash(config), overrides)
         twin = jobs.setdefault(job.hash, job)
         if twin is not job:

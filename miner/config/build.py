@@ -1,5 +1,6 @@
 """The objects that a composed configuration describes."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 _PACKAGED = Path(__file__).resolve().parents[1] / "conf"  # only in an installed wheel
 CONF_FOLDER = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
 _LOGGER_PACKAGES = {
-    "MLFlowLogger": ("mlflow", "mlflow"),
-    "CometLogger": ("comet_ml", "comet-ml"),
+    "pytorch_lightning.loggers.MLFlowLogger": "mlflow",
+    "pytorch_lightning.loggers.CometLogger": "comet_ml",
 }
+_SLOW = ("miner.", "pytorch_lightning.loggers.")  # whose import takes seconds
 
 
 def run_dir() -> str:
@@ -67,6 +69,19 @@ def build_settings(config: DictConfig) -> "FitSettings":
     )
 
 
+def count_levels(settings: "FitSettings", sides: tuple[int, ...]) -> int:
+    """Levels of a fit; `ConfigError` for lists with more entries than that."""
+    n_levels = settings.pyramid.levels_for(sides, settings.patch_size)
+    per_level = {"model.width": settings.width, "fitting.max_steps": settings.max_steps}
+    for name, value in per_level.items():
+        if isinstance(value, Sequence) and len(value) > n_levels:
+            raise ConfigError(
+                f"{name}={value}: this pyramid's number of levels is {n_levels}; give no "
+                "more numbers than that, coarse to fine, or set pyramid.n_levels"
+            )
+    return n_levels
+
+
 def build_objective(config: DictConfig) -> Objective:
     """What a search maximises; `ConfigError` if it cannot be built or is of the wrong kind."""
     return cast(Objective, build_component("objective", Objective, config))
@@ -90,12 +105,23 @@ def check_cuda(setting: str, remedy: str) -> None:
         raise ConfigError(f"{setting}: PyTorch finds no CUDA device here; use {remedy}")
 
 
-def check_logger_packages(config: DictConfig) -> None:
-    """Refuse, by a `ConfigError`, loggers whose package is not installed."""
-    for name, settings in config.logger.items():
-        module, package = _LOGGER_PACKAGES.get(settings._target_.rpartition(".")[2], ("miner", ""))
-        if find_spec(module) is None:
-            raise ConfigError(f"logger={name}: needs {package}; pip install {package}")
+def callback_names(config: DictConfig) -> list[str]:
+    """The dotted names of a run's callbacks, in their order."""
+    names = [f"callbacks.{name}" for name, settings in config.callbacks.items() if settings]
+    return names + [f"trainer.callbacks[{n}]" for n in range(len(config.trainer.callbacks or ()))]
+
+
+def check_classes(config: DictConfig) -> None:
+    """Refuse, by a `ConfigError`, loggers and callbacks that are not installed."""
+    for name in [*(f"logger.{name}" for name in config.logger), *callback_names(config)]:
+        settings = OmegaConf.select(config, name)
+        target = str(settings.get("_target_"))
+        package = _LOGGER_PACKAGES.get(target, "miner")
+        if find_spec(package) is None:
+            raise ConfigError(f"{name}: needs {package}; pip install {package}")
+        if not target.startswith(_SLOW) and find_class(settings) is None:
+            remedy = "is the name right, and its package in PYTHONPATH?"
+            raise ConfigError(f"{name}._target_={target}: cannot be imported; {remedy}")
 
 
 def build_component(name: str, kind: type, config: DictConfig, **more: Any) -> Any:
@@ -105,10 +131,13 @@ def build_component(name: str, kind: type, config: DictConfig, **more: Any) -> A
     """
     settings = OmegaConf.select(config, name)
     found = find_class(settings) or kind  # Hydra says why a class cannot be imported
+    base = f"{kind.__module__}.{kind.__name__}"
     if isinstance(found, type) and not issubclass(found, kind):
-        base = f"{kind.__module__}.{kind.__name__}"
         raise ConfigError(f"{name}._target_={settings._target_}: must be a subclass of {base}")
-    return _instantiate(name, settings, **more)
+    built = _instantiate(name, settings, **more)
+    if not isinstance(built, kind):
+        raise ConfigError(f"{name}._target_={settings._target_}: gives {built!r}, no {base}")
+    return built
 
 
 def _instantiate(name: str, settings: DictConfig, **more: Any) -> Any:

@@ -53,10 +53,9 @@ def fit_digest(fit: Mapping[str, Any]) -> str:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two fits, one line each, as `pyramid.n_levels: 4, now 3`."""
     old, new = (dict(_leaves(fit["settings"])) | {"device": fit["device"]} for fit in (before, now))
+    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     lines = [
-        f"{name}: {old.get(name)}, now {new.get(name)}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+        f"{name}: {old.get(name, 'not set')}, now {new.get(name, 'not set')}" for name in names
     ]
     if before["image"]["sha256"] != now["image"]["sha256"]:
         lines.append(f"the content of the image {now['image']['path']} is another")

@@ -115,13 +115,13 @@ def sweep_name(folder: Path) -> str:
 def finished_psnr_db(folder: Path) -> float | None:
     """The PSNR in dB of a finished run whose files are all in order; None for any other."""
     try:
-        report = read_report(folder)
-        if report is None or report.get("status") != "finished":
+        report = read_report(folder) or {}
+        if report.get("status") != "finished":
             return None
         from miner.representation import load
 
-        stored = load(folder)
-        if set(stored.shards) != set(range(stored.spec.n_levels)):
+        stored = load(folder) if report.get("file_bytes") is not None else None
+        if stored is not None and set(stored.shards) != set(range(stored.spec.n_levels)):
             return None
     except ValueError:  # of the report or of a shard, which is fitted again
         return None

@@ -1,5 +1,6 @@
 """Types and ranges of all settings, and a line for each that breaks a rule."""
 
+import json
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -15,13 +16,27 @@ from miner.support.errors import ConfigError, nearest
 from miner.support.ranges import ClassName, Count, Group, Positive, Ranges, ranges_of, rule, whole
 
 T = TypeVar("T")
-_ABSENT: Any = None  # default of a field that not all loggers have; null is refused
+_ABSENT: Any = None  # default of what not all configurations have; null is refused
 _PER_LEVEL = ", or a list of them coarse to fine, as [30,20]"
 _Flag = Annotated[bool, rule("be true or false")]
 _Name = Annotated[str, rule("be a name", min_length=1)]
 _Several = Annotated[list[T], Field(min_length=1)]
 _Steps = Annotated[int, Field(ge=1, le=2**31)]
 _Width = Annotated[int, whole(1, 1024)]
+_OPEN = ("callbacks", "logger", "paths", "extras")  # groups whose fields may have any name
+_NEW_NAMES = {
+    "sizing": "capacity",
+    "kernel": "backend",
+    "capacity=by_need": "capacity=target_error",
+    "backend=fused": "backend=compiled",
+    "experiment=search": "hparams_search=optuna",
+    "capacity.least": "capacity.min_width",
+    "capacity.most": "capacity.max_width",
+    "capacity.retries": "capacity.max_refits",
+    "capacity.pilot_steps": "capacity.probe_steps",
+    "fitting.pixels_per_step": "fitting.batch_pixels",
+    "fitting.chunk_size": "fitting.blocks_per_shard",
+}
 
 
 class ImageSettings(Group):
@@ -52,14 +67,6 @@ class _Fitting(Group):
     scratch_dir: str | None = rule("name a folder, or null for the run's own")
 
 
-class _FileLogger(Group):
-    target: ClassName
-    save_dir: _Name
-    name: str = rule("be a folder's name", min_length=1, default=_ABSENT)
-    version: str = rule("be a folder's name or empty", default=_ABSENT)
-    default_hp_metric: _Flag = _ABSENT
-
-
 class _WandB(Group):
     target: ClassName
     save_dir: _Name
@@ -77,23 +84,6 @@ class _Loggers(Group):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Ranges]
     wandb: _WandB = _ABSENT
-    csv: _FileLogger = _ABSENT
-    tensorboard: _FileLogger = _ABSENT
-
-
-class _Callbacks(Group):
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Ranges | None]
-
-
-class _Paths(Group):
-    log_dir: str = rule("name a folder", min_length=1)
-    output_dir: str = rule("name a folder; a run's is named by hydra.run.dir", min_length=1)
-
-
-class _Extras(Group):
-    print_config: _Flag
-    enforce_tags: _Flag
 
 
 class RunConfig(Group):
@@ -116,10 +106,10 @@ class RunConfig(Group):
     backend: Ranges
     objective: Ranges
     trainer: TrainerConfig
-    callbacks: _Callbacks = rule("be callbacks, as callbacks=[progress,checkpoint,report]")
-    logger: _Loggers = rule("be loggers, as logger=[wandb,csv]; logger=none for no logger")
-    paths: _Paths
-    extras: _Extras
+    callbacks: dict[str, Ranges | None] = rule("name a class by _target_, or be null")
+    logger: _Loggers = rule("name a class by _target_")
+    paths: dict[str, _Name] = rule("name a folder")
+    extras: dict[str, bool] = rule("be true or false")
     patch_size: int = rule("be from 2 to 512 pixels; 16 to 64 serve most images", ge=2, le=512)
     seed: int = rule("be a whole number from 0 to 2^63 - 1", ge=0, lt=2**63)
     resume: None = rule(
@@ -132,7 +122,7 @@ class RunConfig(Group):
     @property
     def has_checkpoint(self) -> bool:
         """Whether shards are stored in the run's folder."""
-        return bool((self.callbacks.model_extra or {}).get("checkpoint"))
+        return bool(self.callbacks.get("checkpoint"))
 
 
 COMPONENTS = [name for name, field in RunConfig.model_fields.items() if field.annotation is Ranges]
@@ -156,12 +146,18 @@ def check_config(config: DictConfig, groups: Sequence[str] = TORCH_FREE) -> RunC
     found = ((name, find_class(config.get(name))) for name in groups)
     model = _with_ranges(tuple((name, cls) for name, cls in found if isinstance(cls, type)))
     try:
-        checked = model.model_validate(OmegaConf.to_container(config, resolve=True))
+        return _checked(json.dumps(OmegaConf.to_container(config, resolve=True)), model)
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{error.full_key}: {reason}; give it a value") from None
     except ValidationError as error:
         raise ConfigError("\n".join(_messages(error, model))) from None
+
+
+@lru_cache
+def _checked(content: str, model: type[RunConfig]) -> RunConfig:
+    """A configuration as JSON, checked: whoever asks again in this process gets the same object."""
+    checked = model.model_validate(json.loads(content))
     pixels, patch_pixels = checked.fitting.batch_pixels, checked.patch_size**2
     if pixels != "all" and pixels > patch_pixels:
         raise ConfigError(
@@ -173,23 +169,9 @@ def check_config(config: DictConfig, groups: Sequence[str] = TORCH_FREE) -> RunC
     if low > high:
         rule = f"must be at most capacity.max_width, which is {high}; lower it"
         raise ConfigError(f"capacity.min_width={low}: {rule}")
-    if checked.extras.enforce_tags and not checked.tags:
+    if checked.extras.get("enforce_tags") and not checked.tags:
         raise ConfigError("tags=[]: extras.enforce_tags asks for one; name some, as tags=[a,b]")
-    n_levels = getattr(checked.pyramid, "n_levels", "auto")
-    if isinstance(n_levels, int):
-        check_lists(checked, n_levels)
     return checked
-
-
-def check_lists(config: RunConfig, n_levels: int) -> None:
-    """Refuse, by a `ConfigError`, lists with more entries than the pyramid has levels."""
-    per_level = {"model.width": config.model.width, "fitting.max_steps": config.fitting.max_steps}
-    for name, value in per_level.items():
-        if isinstance(value, Sequence) and len(value) > n_levels:
-            raise ConfigError(
-                f"{name}={value}: this pyramid's number of levels is {n_levels}; give no "
-                "more numbers than that, coarse to fine, or set pyramid.n_levels"
-            )
 
 
 @lru_cache
@@ -211,12 +193,31 @@ def settings(
             yield from settings(field.annotation, f"{name}.")
 
 
-def no_such_setting(name: str, others: Iterable[str] = ()) -> str:
-    """The end of a line that refuses a name: the nearest one of the schema and `others`."""
+def no_such_setting(setting: str, others: Iterable[str] = ()) -> str:
+    """The end of a line that refuses a name or `name=value`: why, its new name, or the nearest.
+
+    The nearest is one of the schema and `others`.
+    """
+    name = setting.partition("=")[0]
+    group, _, field = name.partition(".")
+    if group == "trainer" and field in REFUSED:
+        return REFUSED[field]
+    if renamed := new_name(setting):
+        return f"is now {renamed}"
     names = [*(known for known, _ in settings() if "_target_" not in known), *others]
     near = nearest(name, names)
     remedy = f"did you mean {near}?" if near else "see python -m miner.run --help"
     return f"there is no such setting; {remedy}"
+
+
+def new_name(setting: str) -> str | None:
+    """`capacity.min_width=4` for `sizing.least=4`; None for what never had another name."""
+    name, equals, value = setting.partition("=")
+    group, dot, field = name.partition(".")
+    new = _NEW_NAMES.get(group, group) + dot + field
+    new = _NEW_NAMES.get(new, new) + equals + value
+    new = _NEW_NAMES.get(new, new)
+    return None if new == setting else new
 
 
 def _messages(error: ValidationError, model: type[RunConfig]) -> list[str]:
@@ -227,10 +228,11 @@ def _messages(error: ValidationError, model: type[RunConfig]) -> list[str]:
         names = [".".join(path[:n]) for n in range(len(path), 0, -1)]
         if problem["type"] == "extra_forbidden":
             name, value = _whole_name(names[0], problem["input"])
-            rule = REFUSED.get(name.removeprefix("trainer.")) or no_such_setting(name)
+            rule = no_such_setting(name)
         else:  # the end of a path may be an item of a list, or one of several types
             name = next(name for name in names if name in known)
             rule = known[name].description or problem["msg"]
+            name = names[0] if name in _OPEN else name
         typed = str(value).lower() if value is None or isinstance(value, bool) else str(value)
         is_missing = problem["type"] == "missing"
         line = f"{name}: is missing, and {rule}" if is_missing else f"{name}={typed}: {rule}"

@@ -20,7 +20,7 @@ from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 
-from miner.config.build import build_component
+from miner.config.build import build_component, callback_names
 from miner.config.trainer import DDP
 from miner.engine.data import SignalData
 from miner.engine.module import MinerModule
@@ -60,9 +60,7 @@ def make_callbacks(config: DictConfig) -> list[pl.Callback]:
 
     Raises `ConfigError` for one that cannot be built.
     """
-    names = [f"callbacks.{name}" for name, settings in config.callbacks.items() if settings]
-    names += [f"trainer.callbacks[{n}]" for n in range(len(config.trainer.callbacks or ()))]
-    found = [build_component(name, pl.Callback, config) for name in names]
+    found = [build_component(name, pl.Callback, config) for name in callback_names(config)]
     return sorted(found, key=lambda callback: getattr(callback, "runs_last", False))
 
 

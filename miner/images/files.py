@@ -44,7 +44,7 @@ def find_file(path: str) -> Path:
         if arrays.is_zarr(file):
             return file
         if file.is_dir():
-            remedy = "give the path of one image file, or -m to fit every image in it"
+            remedy = "give the path of one image file; a sweep, -m, fits every image in it"
             raise ImageError(f"is a folder: {remedy}")
         if not file.is_file():
             raise ImageError("is a device or pipe: give the path of an image file")

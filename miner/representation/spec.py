@@ -153,7 +153,7 @@ def read_manifest(folder: Path) -> Manifest:
         for level in data.levels:
             if not 0 <= level < spec.n_levels:
                 raise ValueError(f"level {level} is not one of {spec.n_levels}")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RepresentationError(f"{path}: no representation here; give its folder") from error
     except (OSError, ValueError, RecursionError) as error:
         raise RepresentationError(f"{path}: unreadable manifest: {error}") from error

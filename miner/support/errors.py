@@ -1,7 +1,8 @@
 """Errors whose messages are shown to users without a traceback."""
 
 import shlex
-from collections.abc import Collection
+import sys
+from collections.abc import Callable, Collection
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -44,6 +45,20 @@ class StorageError(UserError, RuntimeError):
 
 class RankError(UserError, RuntimeError):
     """Another process of the run has failed or was killed; what is finished is kept."""
+
+
+def exit_status(command: Callable[[], object]) -> int:
+    """Call a command: 0 if all is well, 1 after a line about an error, 130 after Ctrl-C."""
+    try:
+        command()
+    except (ValueError, OSError) as error:
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        print(f"error: {text}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    return 0
 
 
 def nearest(name: str, names: Collection[str]) -> str | None:

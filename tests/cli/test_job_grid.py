@@ -1,6 +1,8 @@
-"""The jobs of a grid are those that Hydra would start, composed as Hydra would compose them."""
+"""The jobs of a sweep are those that Hydra would start, and each is checked once, before any."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import hydra
 import pytest
@@ -10,11 +12,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
-from miner.cli.sweep import JobGrid
+from miner.cli.sweep import JobGrid, check_sweep
 from miner.config.build import CONF_FOLDER
 from miner.config.schema import check_config
+from miner.metrics.objective import Objective
 from miner.support.errors import ConfigError
 
 SEVERAL = [  # overrides of more than one job
@@ -103,13 +106,6 @@ def test_overrides_are_read_as_hydra_does(overrides: list[str]) -> None:
     check(overrides)
 
 
-def test_jobs_of_one_option_do_not_share_their_values() -> None:
-    (_, first), (_, second) = JobGrid("config", ["fitting.max_mse=0.1,0.2"]).jobs()
-    first.fitting.max_steps = 9
-    assert (first.fitting.max_mse, second.fitting.max_mse) == (0.1, 0.2)
-    assert second.fitting.max_steps != 9
-
-
 def test_options_are_composed_once_for_all_values_and_the_last_key_runs_fastest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -129,14 +125,14 @@ def test_options_are_composed_once_for_all_values_and_the_last_key_runs_fastest(
 WRONG = {
     "fitting.max_step=4": "fitting.max_step=4: there is no such setting",
     "pyramids=gaussian": "did you mean pyramid?",
-    "pyramid=gaussian,steerable": "pyramid=steerable: there is no such option",
+    "pyramid=gaussian,steerable": "no such option; must be one of gaussian, laplacian",
     "experiment=none": "must be one of ablation/activation",
     "~logger": "Could not delete 'logger'",
-    "+seed=1": "seed exists",
+    "+seed=1": "seed exists; leave out the +",
     "logger.wandb.tag=x": "did you mean logger.wandb.tags?",
     "hydra.job.chdir=maybe": "'maybe' is not a valid bool",
     "seed": "name=value",
-    "seed=0,": "cannot be read",
+    "seed=0,": "seed=0,: cannot be read; quote",
 }
 
 
@@ -178,3 +174,43 @@ def test_grid_without_values_has_one_job(overrides: list[str]) -> None:
     for jobs in (grid.jobs(), grid.single_changes()):
         ((job, config),) = jobs
         assert (job, plain(config)) == ([], plain(compose("config")))
+
+
+JOBS = ("pyramid=gaussian,laplacian", "seed=0,1,2", "logger=none", "image=camera")
+
+
+class Counting(Objective):
+    """An objective that counts how often it is built: once for each check of a job."""
+
+    n_built: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        """Count."""
+        type(self).n_built += 1
+
+    def value(self, report: Mapping[str, Any]) -> float:
+        """Nothing is run."""
+        raise NotImplementedError
+
+
+def sweep_config(folder: Path, *overrides: str) -> DictConfig:
+    """What Hydra gives its callbacks before a sweep of some overrides starts."""
+    config = compose("config", [f"hydra.sweep.dir={folder}/sweep"], return_hydra_config=True)
+    with read_write(config):
+        config.hydra.job.config_name = "config"
+        config.hydra.overrides.task = list(overrides)
+    return config
+
+
+def test_each_job_is_checked_once(tmp_path: Path) -> None:
+    counting = f"objective={{_target_: {__name__}.Counting}}"
+    plan = check_sweep(sweep_config(tmp_path, *JOBS, counting))
+    assert plan is not None
+    assert len(plan.jobs) == Counting.n_built == 6
+
+
+def test_wrong_job_is_refused_before_there_is_a_folder(tmp_path: Path) -> None:
+    config = sweep_config(tmp_path, *JOBS, "patch_size=8,0")
+    with pytest.raises(ConfigError, match=r"^patch_size=0: must be from 2"):
+        check_sweep(config)
+    assert list(tmp_path.iterdir()) == []

@@ -71,10 +71,8 @@ def command(tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]) -
     """Call the command in `tmp_path` for a tiny run of `picture`, with further arguments."""
 
     def call(*arguments: str) -> Outcome:
-        flags = [argument for argument in arguments if argument.startswith("-")]
-        overrides = [argument for argument in arguments if argument not in flags]
         capsys.readouterr()
-        status = run_main(tmp_path, *flags, *TINY, f"image.path={picture.name}", *overrides)
+        status = run_main(tmp_path, *TINY, f"image.path={picture.name}", *arguments)
         said = capsys.readouterr()
         return Outcome(status, said.out + said.err)
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+import yaml
 from omegaconf import DictConfig
 from PIL import Image
 
@@ -121,6 +122,17 @@ def finish_run(folder: Path, *overrides: str) -> Path:
     own = ("image.path=picture.png", "hydra.run.dir=run", *overrides)
     assert run_main(folder, *TINY, *own) == 0
     return folder / "run"
+
+
+def begin_run(folder: Path, *overrides: str, config_dir: str | None = None) -> None:
+    """Leave in a folder what Hydra writes there when a run of a sample starts."""
+    sources = [{"provider": "main", "path": "conf"}]
+    sources += [{"provider": "command-line", "path": config_dir}] if config_dir else []
+    runtime = {"cwd": "/", "config_sources": sources}
+    stored = {"overrides": {"task": list(overrides)}, "runtime": runtime}
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "hydra.yaml").write_text(yaml.dump({"hydra": stored}))
+    (folder / ".hydra" / "config.yaml").write_text("image: {path: 'sample:moon'}")
 
 
 def start_python(folder: Path, *arguments: str) -> Outcome:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from pytorch_lightning import Callback
 
 import miner
 from miner.api import compose_settings
@@ -77,9 +78,13 @@ def test_works_inside_a_program_that_uses_hydra() -> None:
         ({"fitting": {"max_step": 3}}, ["max_step"]),
         ({"pyramid": "gaussian,laplacian"}, ["pyramid"]),
         ({"pyramids": "gaussian"}, ["pyramids=gaussian", "pyramid?"]),
-        ({"pyramid": 3}, ["pyramid"]),
+        ({"pyramid": 3}, ["pyramid=3", "gaussian, laplacian"]),
+        ({"pyramid": None}, ["pyramid=null", "gaussian, laplacian"]),
         ({"fitting": None}, ["fitting"]),
+        ({"patch_size": object()}, ["patch_size: is an object"]),
+        ({"hparams_search": "optuna"}, ["hparams_search", "leave it out"]),
         ({"capacity": "by_size"}, ["capacity=by_size", "target_error", "uniform"]),
+        ({"sizing": {"least": 4}}, ["sizing.least=4: is now capacity.min_width=4"]),
         ({"image": "moon"}, ["image", "leave it out"]),
         ({"trainer": {"accelerator": "cuda"}}, ["trainer", "leave it out"]),
     ],
@@ -99,6 +104,7 @@ def test_wrong_setting_is_refused(settings: dict[str, Any], words: list[str]) ->
         (noise(3, 0, 4), ["(3, 0, 4)", "at least one"]),
         (np.zeros((20, 24), np.uint8), ["uint8", "array / 255"]),
         (np.zeros((20, 24), complex), ["complex"]),
+        (np.full((20, 24), "a"), ["<U1", "floats"]),
         (noise(20, 24) + 0.5, ["1.4", "[0, 1]"]),
         (noise(20, 24) - 1, ["-0.9", "[0, 1]"]),
         (np.full((20, 24), np.nan), ["nan", "[0, 1]"]),
@@ -110,10 +116,18 @@ def test_wrong_array_is_refused(array: np.ndarray, words: list[str]) -> None:
     assert [word for word in words if word not in str(caught.value)] == []
 
 
-@pytest.mark.parametrize("device", ["gpu", "meta"])
-def test_device_that_cannot_be_used_is_refused(device: str) -> None:
-    with pytest.raises(ValueError, match=device):
+@pytest.mark.parametrize("device", ["gpu", "meta", 0])
+def test_device_that_cannot_be_used_is_refused(device: Any) -> None:
+    with pytest.raises(ConfigError, match=f"device={device}: must be cpu or cuda"):
         fit(noise(9, 9), device=device)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"device": torch.device("cpu"), "callbacks": None}, {"device": None, "callbacks": Callback()}],
+)
+def test_devices_and_callbacks_may_be_objects_or_none(arguments: dict[str, Any]) -> None:
+    assert fit(noise(9, 9), **arguments).render().shape == (1, 9, 9)
 
 
 def test_saved_representation_renders_the_same(tmp_path: Path) -> None:

@@ -34,6 +34,14 @@ def test_the_scores_are_those_of_the_report(
             assert float(scores[name]) == pytest.approx(report[name], rel=1e-5)
 
 
+def test_what_was_stopped_is_scored_and_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path / "run", "trainer.max_time={seconds:0.000001}")
+    assert main([str(tmp_path / "run")]) == 0
+    assert "status         stopped; go on with" in capsys.readouterr().out
+
+
 def test_another_image_has_other_scores(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,6 +56,8 @@ def test_another_image_has_other_scores(
         (["{run}", "sample:astronaut"], "3 channels, and .* 1 channels"),
         (["{run}", "nothing.png"], "nothing.png"),
         (["nothing"], "nothing.*no representation"),
+        (["{run}/report.json"], "no representation here; give its folder"),
+        (["{run}", "{run}"], "is a folder: give the path of one image file"),
     ],
 )
 def test_refusals_take_a_line(

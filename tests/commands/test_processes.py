@@ -11,7 +11,6 @@ from runs import Compose, DiskUsage
 
 from miner.cli.arguments import as_launched
 from miner.cli.checks import check_devices, check_processes
-from miner.cli.resume import resume_arguments
 from miner.config.job import MAIN_PROCESS, RankInfo, detect_rank
 from miner.config.schema import RunConfig, check_config
 from miner.engine.disk_space import scratch_for
@@ -146,8 +145,7 @@ def test_more_gpus_than_there_are_is_refused(
 @pytest.mark.parametrize(
     "given",
     [
-        ["seed=1", "image.path='a b.png'", "--config-dir", "mine"],
-        ["--config-dir", "mine", "seed=1"],
+        ["--config-dir", "mine", "seed=1", "image.path='a b.png'"],
         ["--config-dir=mine"],
         ["seed=1", "hydra.run.dir=outputs/${now:%H}"],
     ],
@@ -165,24 +163,6 @@ def test_arguments_of_a_further_process_are_read_as_meant(given: list[str], fold
     assert ("seed" in values) == ("seed=1" in given)
     assert values["hydra.output_subdir"] is None
     assert as_launched(given) == given  # of the first process
-
-
-@pytest.mark.parametrize(
-    ("given", "kept"),
-    [
-        ("trainer=cpu", ["seed=1"]),
-        ("trainer.devices=2", ["seed=1", "trainer=ddp"]),
-        ("seed=2", ["trainer=ddp", "trainer.devices=4"]),
-    ],
-)
-def test_given_settings_replace_those_of_the_resumed_run(
-    tmp_path: Path, given: str, kept: list[str]
-) -> None:
-    (tmp_path / ".hydra").mkdir()
-    stored = "[seed=1, trainer=ddp, trainer.devices=4]"
-    (tmp_path / ".hydra" / "overrides.yaml").write_text(stored)
-    arguments = resume_arguments([f"resume={tmp_path}", given])
-    assert arguments == [*kept, f"hydra.run.dir='{tmp_path}'", given]
 
 
 def test_rank_0_clears_the_scratch_folders_of_all_ranks(checked: Checked, tmp_path: Path) -> None:

@@ -4,12 +4,20 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from runs import Command, count_shards, finish_run, read_report, run_main, same, stop_at_shard
+from runs import (
+    Command,
+    begin_run,
+    count_shards,
+    finish_run,
+    read_report,
+    run_main,
+    same,
+    stop_at_shard,
+)
 
 from miner.cli.resume import resume_arguments
 from miner.config.job import finished_psnr_db
@@ -25,13 +33,6 @@ RUN = ("hydra.run.dir=run", *SMALL_CHUNKS)
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a picture and, in `run`, a run of it that was never stopped."""
     return finish_run(tmp_path_factory.mktemp("finished"), *SMALL_CHUNKS).parent
-
-
-def change_fit(folder: Path, **changes: Any) -> None:
-    """Change what the manifest of a run stores of its fit."""
-    manifest = read_manifest(folder / "representation")
-    fit = dict(manifest.fit) | changes
-    write_manifest(folder / "representation", replace(manifest, fit=fit))
 
 
 @pytest.fixture
@@ -106,23 +107,13 @@ def test_resume_uses_the_settings_of_the_folder_but_those_that_are_given(
     assert (copy / "csv").is_dir()
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-40])
-
-
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
 
 
-def swap(path: Path) -> None:
-    shutil.copy(path.with_name("level00-chunk00001.safetensors"), path)
-
-
-@pytest.mark.parametrize(
-    "damage", [cut, flip, swap, Path.unlink], ids=lambda damage: damage.__name__
-)
+@pytest.mark.parametrize("damage", [flip, Path.unlink])
 @pytest.mark.parametrize(
     "name", ["level00-chunk00002.safetensors", "level01-chunk00000.safetensors"]
 )
@@ -176,24 +167,52 @@ def test_run_whose_report_has_no_quality_is_not_finished(copy: Path, quality: st
 
 
 def test_other_backend_is_refused(copy: Path, command: Command) -> None:
-    change_fit(copy, backend="EagerBackend")
+    manifest = read_manifest(copy / "representation")
+    fit = {**manifest.fit, "backend": "EagerBackend"}
+    write_manifest(copy / "representation", replace(manifest, fit=fit))
     outcome = command(*RUN)
     assert outcome.status == 1
     assert "was begun with EagerBackend, and here CompiledBackend" in outcome.lines[-1]
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("trainer=cpu", ["seed=1"]),
+        ("trainer.devices=2", ["seed=1", "trainer=ddp"]),
+        ("seed=2", ["trainer=ddp", "trainer.devices=4"]),
+    ],
+)
+def test_given_settings_replace_those_of_the_resumed_run(
+    tmp_path: Path, given: str, kept: list[str]
+) -> None:
+    begin_run(tmp_path, "seed=1", "trainer=ddp", "trainer.devices=4")
+    arguments = resume_arguments([f"resume={tmp_path}", given])
+    assert arguments == [*kept, f"hydra.run.dir='{tmp_path}'", given]
+
+
 @pytest.mark.parametrize("override", ["activation._target_=os.mkdir", "hydra.run.dir=/"])
-def test_class_that_a_file_names_is_not_called(copy: Path, override: str) -> None:
-    change_fit(copy, overrides=["seed=0", override])
+def test_class_that_a_file_names_is_not_called(tmp_path: Path, override: str) -> None:
+    begin_run(tmp_path, "seed=0", override)
     with pytest.raises(ConfigError, match="is not read from a file"):
-        resume_arguments([f"resume={copy}"])
+        resume_arguments([f"resume={tmp_path}"])
 
 
-@pytest.mark.parametrize("option", [["--cfg", "job"], ["--info", "config"]])
-def test_options_stand_after_the_settings(copy: Path, option: list[str]) -> None:
-    arguments = resume_arguments([f"resume={copy}", *option])
-    assert arguments[-2:] == option
-    assert arguments[-3].startswith("hydra.run.dir=")
+@pytest.mark.parametrize("name", ["hydra", "config"])
+@pytest.mark.parametrize("content", ["", "[", "[1]", "hydra: {overrides: 3}"])
+def test_damaged_files_of_hydra_are_no_run(tmp_path: Path, name: str, content: str) -> None:
+    begin_run(tmp_path, "seed=0")
+    (tmp_path / ".hydra" / f"{name}.yaml").write_text(content)
+    with pytest.raises(ConfigError, match="no run was begun there"):
+        resume_arguments([f"resume={tmp_path}"])
+
+
+def test_configuration_folder_of_the_run_is_to_be_given_again(tmp_path: Path) -> None:
+    begin_run(tmp_path, "pyramid=mine", config_dir="/mine")
+    with pytest.raises(ConfigError, match=r"with --config-dir=/mine, .*; give it again"):
+        resume_arguments([f"resume={tmp_path}"])
+    flag, pyramid, _ = resume_arguments(["--config-dir=/mine", f"resume={tmp_path}"])
+    assert (flag, pyramid) == ("--config-dir=/mine", "pyramid=mine")
 
 
 def test_shard_of_another_fit_is_refused(

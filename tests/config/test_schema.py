@@ -1,18 +1,19 @@
-"""Wrong values and old names of settings are refused with the rule and the new name."""
+"""Wrong values and old names are refused with the rule, the new name; groups set other groups."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
-import miner
-from miner.cli.arguments import refuse_arguments
+from miner.cli.help import config_tree
+from miner.cli.sweep import JobGrid
 from miner.config.build import CONF_FOLDER, build_settings
 from miner.config.schema import check_config
 from miner.models.activations import Sine
@@ -73,7 +74,7 @@ WRONG_VALUES = {  # a setting: words of its rule
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def compose_with() -> Iterator[Callable[..., DictConfig]]:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
         yield cache(lambda *options: compose("config", list(options)))
@@ -91,6 +92,10 @@ def test_wrong_value_is_refused_with_its_rule(
         check_config(config)
     assert str(caught.value).startswith(f"{setting}: ")
     assert rule in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_configuration_is_parsed_once(compose_with: Callable[..., DictConfig]) -> None:
+    assert check_config(compose_with()) is check_config(compose_with().copy())
 
 
 @dataclass(frozen=True)
@@ -133,32 +138,79 @@ def test_field_without_a_range_may_be_anything(compose_with: Callable[..., DictC
 
 
 OLD_NAMES = {
-    "sizing=by_need,by_budget": "capacity=target_error,budget",
+    "sizing=by_need": "capacity=target_error",
     "sizing=uniform": "capacity=uniform",
     "sizing.least=4": "capacity.min_width=4",
-    "capacity.most=4,5": "capacity.max_width=4,5",
-    "+sizing.retries=0": "capacity.max_refits=0",
-    "sizing.pilot_steps=9": "capacity.probe_steps=9",
+    "capacity.most=4": "capacity.max_width=4",
+    "+sizing.retries=0": "capacity.max_refits",
     "sizing.gain_db=4": "capacity.gain_db=4",
     "capacity=by_need": "capacity=target_error",
     "kernel=fused": "backend=compiled",
-    "fitting.pixels_per_step=all": "fitting.batch_pixels=all",
     "fitting.chunk_size=8": "fitting.blocks_per_shard=8",
 }
 
 
 @pytest.mark.parametrize(("argument", "new"), OLD_NAMES.items())
-def test_old_name_is_refused_with_the_new_one(argument: str, new: str) -> None:
+def test_old_name_is_refused_with_the_new_one(
+    compose_with: Callable[..., DictConfig], argument: str, new: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
-        refuse_arguments(["-m", argument])
+        for _, config in JobGrid("config", [argument]).jobs():
+            check_config(config)
     assert str(caught.value) == f"{argument.lstrip('+')}: is now {new}"
 
 
-@pytest.mark.parametrize("settings", [{"sizing": {"least": 4}}, {"sizing.least": 4}], ids=str)
-def test_miner_fit_refuses_an_old_name_too(settings: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=r"^sizing\.least=4: is now capacity\.min_width=4$"):
-        miner.fit(np.zeros((9, 9)), **settings)
+@pytest.mark.parametrize(
+    ("option", "change"),
+    [
+        ("default", {}),
+        ("fdr", {"trainer.fast_dev_run": 1}),
+        ("limit", {"image.crop_px": 64}),
+        ("profiler", {"trainer.profiler": "simple"}),
+    ],
+)
+def test_debugging_takes_few_steps_without_a_logger(option: str, change: dict[str, object]) -> None:
+    overrides = ["experiment=fast", f"debug={option}"]
+    config = compose("config", overrides, return_hydra_config=True)
+    assert (config.fitting.max_steps, config.logger, config.task_name) == (10, {}, "debug")
+    assert config.hydra.job_logging.root.level == "DEBUG"
+    assert {name: OmegaConf.select(config, name) for name in change} == change
 
 
-def test_other_names_are_not_refused() -> None:
-    refuse_arguments(["capacity=uniform,budget", "backend=eager", "fitting.max_steps=[3,4]"])
+def test_settings_of_the_machine_are_between_an_experiment_and_the_command(tmp_path: Path) -> None:
+    (tmp_path / "local").mkdir()
+    own = "# @package _global_\npatch_size: 24\nseed: 3\n"
+    (tmp_path / "local" / "default.yaml").write_text(own)
+    found = f"hydra.searchpath=['file://{tmp_path}']"
+    config = compose("config", [found, "experiment=fast", "seed=4"])
+    assert (config.patch_size, config.seed) == (24, 4)
+    assert compose("config", [found, "~local"]).patch_size == 32
+
+
+def test_folder_of_the_run_is_known_once_hydra_has_started_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    config = compose("config", return_hydra_config=True)
+    assert config.paths.output_dir == "."
+    HydraConfig.instance().set_config(config)
+    assert config.paths.output_dir == "."
+    with read_write(config.hydra.runtime):
+        config.hydra.runtime.output_dir = str(tmp_path)
+    HydraConfig.instance().set_config(config)
+    assert config.paths.output_dir == str(tmp_path)
+
+
+def test_folders_of_runs_and_sweeps_are_below_the_folder_of_all() -> None:
+    config = compose("config", ["paths.log_dir=/disk"], return_hydra_config=True)
+    assert config.hydra.run.dir.startswith("/disk/")
+    assert config.hydra.sweep.dir.startswith("/disk/multirun/")
+
+
+def test_tree_has_a_branch_for_each_group() -> None:
+    config = compose("config", ["logger=none"])
+    check_config(config)
+    branches = {str(branch.label): branch.children for branch in config_tree(config).children}
+    assert "lr: 0.02" in str(branches["optimizer"][0].label)
+    assert branches["seed: 0"] == []
+    assert len(branches) == len(config)

@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 import torch
 from in_process import compose, run, shards
 
-from miner.config.renamed import refuse_old_name
 from miner.config.schema import check_config
 from miner.config.trainer import REFUSED, TrainerConfig
 from miner.engine.trainer import make_trainer
@@ -28,9 +27,7 @@ def test_every_argument_works_or_is_refused() -> None:
 def test_an_argument_without_meaning_is_refused_with_the_reason(
     tmp_path: Path, argument: str
 ) -> None:
-    with pytest.raises(ConfigError, match=f"trainer.{argument}=1: {REFUSED[argument][:20]}"):
-        refuse_old_name(f"trainer.{argument}", 1)
-    config = compose(tmp_path, f"+trainer.{argument}=1")  # from a file of the user's
+    config = compose(tmp_path, f"+trainer.{argument}=1")
     with pytest.raises(ConfigError, match=f"trainer.{argument}=1: {REFUSED[argument][:20]}"):
         check_config(config)
 

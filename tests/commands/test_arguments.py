@@ -1,4 +1,4 @@
-"""Names of images as people type them: any characters, folders and patterns."""
+"""Arguments as people type them: flags anywhere, null, images of any name, folders, patterns."""
 
 import logging
 import os
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from runs import Command, read_report, save_picture, start_python
 
-from miner.cli.arguments import expand_folders, quote_paths
-from miner.support.errors import ImageError
+from miner.cli.arguments import expand_arguments, write_images
+from miner.support.errors import ConfigError, ImageError
 
 ODD_NAMES = ["two words", "a(1)", "it's", 'say "x"', "été 日本", "[x]", "a=b", "a,b", "${seed}"]
-ODDER_NAMES = [*ODD_NAMES, "{a}", "null", "5", "true", "a\nb", " a ", "#%&;$*?", "~draft", "a:b"]
-ODDER_NAMES += ["$", "''", "'", "a'b'", "${x}", "${", "${a:b,c}", "'${x}'", "${image.path}", "a\\"]
-ODDER_NAMES += ["\\'", "\\${x}", "???", "a\\\n", os.fsdecode(b"\xff")]
+ODD_NAMES += ["{a}", "null", "5", "true", "a\nb", " a ", "#%&;$*?", "~draft", "a:b"]
+ODD_NAMES += ["$", "''", "'", "a'b'", "${x}", "${", "${a:b,c}", "'${x}'", "${image.path}", "a\\"]
+ODD_NAMES += ["\\'", "\\${x}", "???", "a\\\n", os.fsdecode(b"\xff")]
 ANY_NAME = st.text(
     st.one_of(
         st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]),
@@ -57,15 +57,10 @@ def as_hydra_reads(argument: str) -> list[str]:
     return [OmegaConf.to_container(config, resolve=True)["image"]["path"]]
 
 
-def expand(argument: str) -> str:
-    _, expanded = expand_folders(["-m", f"image.path={argument}"])
-    return expanded
-
-
-def found(argument: str) -> list[str]:
-    """The paths of the images of an argument, quoted for Hydra as the command does."""
-    (quoted,) = quote_paths([expand(argument)])
-    return as_hydra_reads(quoted)
+def found(argument: str, flag: str = "-m") -> list[str]:
+    """The paths of the images of an argument of a sweep."""
+    _, written = write_images([flag, f"image.path={argument}"])
+    return as_hydra_reads(written)
 
 
 def in_folder(folder: Path, names: Sequence[str]) -> list[str]:
@@ -79,13 +74,13 @@ def check_any_name(name: str) -> None:
     except OSError:
         pytest.skip("this file system has no such names")
     try:
-        (argument,) = quote_paths([f"image.path={name}"])
+        (argument,) = write_images([f"image.path={name}"])
         assert as_hydra_reads(argument) == [name]
     finally:
         Path(name).unlink()
 
 
-@pytest.mark.parametrize("name", [*ODDER_NAMES, "a\\b", "$\\{", "\\???"])
+@pytest.mark.parametrize("name", [*ODD_NAMES, "a\\b", "$\\{", "\\???"])
 def test_odd_name_of_a_file_is_read_as_it_is(folder: Path, name: str) -> None:
     check_any_name(name)
 
@@ -99,22 +94,13 @@ def test_home_is_expanded(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(album.parent))
     for typed in ("~/album", "~/album/*"):
         assert found(typed) == in_folder(album, ["a.png", "b.png"])
-    (argument,) = quote_paths(["image.path=~/album/a.png"])
+    (argument,) = write_images(["image.path=~/album/a.png"])
     assert as_hydra_reads(argument) == in_folder(album, ["a.png"])
-
-
-@pytest.mark.parametrize(
-    "argument", ["image.path=a.png,b.png", "image.path=" + 5000 * "x", "image=moon", "-m"]
-)
-def test_other_arguments_are_not_quoted(folder: Path, argument: str) -> None:
-    assert quote_paths([argument]) == [argument]
 
 
 @pytest.mark.parametrize("flag", ["-m", "--multirun", "hydra.mode=MULTIRUN"])
 def test_folder_is_all_its_images_in_order(album: Path, flag: str) -> None:
-    kept, expanded, last = expand_folders([flag, f"image.path={album}", "seed=0"])
-    assert (kept, last) == (flag, "seed=0")
-    assert as_hydra_reads(expanded) == in_folder(album, ["a.png", "b.png"])
+    assert found(str(album), flag) == in_folder(album, ["a.png", "b.png"])
 
 
 @pytest.mark.parametrize(
@@ -130,13 +116,6 @@ def test_pattern_is_all_images_that_it_matches(album: Path, pattern: str, names:
     (album / "a.png").rename(album / "[a].png")
     paths = [Path(path).resolve() for path in found(f"{album}/{pattern}")]
     assert paths == [(album / name).resolve() for name in names]
-
-
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_odd_names_of_folder_and_image_are_read_as_they_are(album: Path, name: str) -> None:
-    (album / "b.png").rename(album / f"{name}.png")
-    odd = album.rename(album.with_name(name))
-    assert sorted(found(str(odd))) == sorted(in_folder(odd, ["a.png", f"{name}.png"]))
 
 
 def test_files_that_are_no_images_are_left_out_with_a_warning(
@@ -155,7 +134,7 @@ def test_files_that_are_no_images_are_left_out_with_a_warning(
 
 def test_warning_reaches_the_terminal(album: Path) -> None:
     (album / "notes.txt").write_text("no image")
-    program = "from miner.cli.arguments import expand_folders as e; e(['-m', 'image.path=album'])"
+    program = "from miner.cli.arguments import write_images as w; w(['-m', 'image.path=album'])"
     (line,) = start_python(album.parent, "-c", program).lines
     assert "left out: 'album/notes.txt'" in line
 
@@ -165,7 +144,7 @@ def test_no_image_is_refused(tmp_path: Path, pattern: str) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="holds no image: name a folder or a pattern"):
-        expand(f"{tmp_path}{pattern}")
+        found(f"{tmp_path}{pattern}")
 
 
 @pytest.mark.parametrize(
@@ -175,21 +154,13 @@ def test_no_image_is_refused(tmp_path: Path, pattern: str) -> None:
         "image.path=sample:moon,sample:camera",
         "image.path=missing/*.png",
         "image.path=" + 5000 * "x",
-        "image.path=a\0b",
         "image=moon,camera",
         "seed=0,1",
     ],
 )
-def test_other_arguments_are_not_expanded(album: Path, argument: str) -> None:
-    assert expand_folders(["-m", argument]) == ["-m", argument]
-    assert expand_folders([f"image.path={album}", argument]) == [f"image.path={album}", argument]
-
-
-def test_run_finds_a_file_with_an_odd_name(tmp_path: Path, command: Command) -> None:
-    name = "it's (1), été = [x] ${seed}"
-    save_picture(tmp_path / f"{name}.png")
-    assert command(f"image.path={name}.png", "hydra.run.dir=run").status == 0
-    assert read_report(tmp_path / "run")["image"] == name
+def test_other_arguments_stay_as_they_are(album: Path, argument: str) -> None:
+    assert write_images(["-m", argument]) == ["-m", argument]
+    assert write_images([argument]) == [argument]
 
 
 def test_folder_is_one_sweep_with_a_job_for_each_name(
@@ -201,3 +172,47 @@ def test_folder_is_one_sweep_with_a_job_for_each_name(
     assert command("-m", "image.path=album", "hydra.sweep.dir=sweep").status == 0
     reports = [read_report(path) for path in (tmp_path / "sweep").glob("[01]-*")]
     assert sorted(report["image"] for report in reports) == ["a", odd]  # of the same content
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two files and two folders, in which the arguments are typed."""
+    for name in ("photo.jpg", "b (1).png", "a=b.png"):
+        (tmp_path / name).touch()
+    for name in ("mine", "mine=1", "array.zarr"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        (["photo.jpg"], ["image.path=photo.jpg"]),
+        (["array.zarr", "seed=1"], ["seed=1", "image.path=array.zarr"]),
+        (["a=b.png", "mine=1"], ["mine=1", "image.path=a=b.png"]),
+        (["photo.jpg", "--cfg", "job"], ["--cfg", "job", "image.path=photo.jpg"]),
+        (["seed=1", "--config-dir", "mine"], ["--config-dir", "mine", "seed=1"]),
+        (["seed=0,1", "-m", "mine"], ["-m", "seed=0,1", "image.path=mine"]),
+        (["-m", "photo.jpg", "b (1).png"], ["-m", "image.path='photo.jpg','b (1).png'"]),
+        (["missing.jpg", "seed=photo.jpg"], ["missing.jpg", "seed=photo.jpg"]),
+        (["logger=null"], ["logger=none"]),
+        (["logger=[]"], ["logger=none"]),
+        (["-m", "logger=null,csv"], ["-m", "logger=none,csv"]),
+        (["logger=[wandb,csv]"], ["logger=[wandb,csv]"]),
+        (["experiment=null", "debug=Null"], ["experiment=[]", "debug=[]"]),
+        (["-m", "experiment=null,fast"], ["-m", "experiment=[],fast"]),
+        (["pyramid=null", "pyramid=False,3"], ["pyramid='null'", "pyramid='False','3'"]),
+        (["image.crop_px=null", "+seed=null"], ["image.crop_px=null", "+seed=null"]),
+    ],
+    ids=str,
+)
+def test_flags_come_first_and_images_and_null_are_written_in_full(
+    desk: Path, typed: list[str], read: list[str]
+) -> None:
+    assert expand_arguments(typed) == read
+
+
+def test_one_run_fits_one_image(desk: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^photo\.jpg b \(1\)\.png: .* add -m"):
+        expand_arguments(["photo.jpg", "b (1).png"])
