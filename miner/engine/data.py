@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from miner.engine.ranks import Ranks, release_started
+from miner.engine.ranks import Ranks
 from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.settings import FitSettings
 from miner.images import PixelFormat
@@ -91,7 +91,7 @@ class SignalData(pl.LightningDataModule):
             return
         trainer, device = self._trainer, self._trainer.strategy.root_device
         if trainer.world_size > 1:
-            self.ranks = Ranks(self._folder, release_started(trainer), self.scratch.clear)
+            self.ranks = Ranks(self._folder, trainer)
         self.source = self._open()
         sides = tuple(self.source.signal.sides)
         self.spec = make_spec(sides, self.source.pixel_format, self.settings)

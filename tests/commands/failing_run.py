@@ -58,7 +58,7 @@ def fail_at_shard(rank: int, number: int, fail: Callable[[], None]) -> None:
             time.sleep(1)
             fail()
         elif dist.get_rank() != rank and path.name.startswith("level00") and fail is not stop:
-            time.sleep(60)
+            time.sleep(4)
 
     before_shards(pytest.MonkeyPatch(), act)
 
