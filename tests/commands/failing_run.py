@@ -1,9 +1,7 @@
 """`FAILURE="rank shard failure" python -m failing_run ...`: a command of which one rank fails.
 
-It fails before its shard of that number is complete, counted over levels; the other ranks wait in
-the midst of a chunk of the finest level. With `FAILURE="rank end failure"` it fails after the fit.
-With `FAILURE="rank late seconds"` it only takes so long for its first shard, and the ranks have 20
-seconds to find each other.
+It fails before its shard of that number is complete, counted over levels, while the other ranks
+fit a chunk of the finest level. With `FAILURE="rank end failure"` it fails after the fit.
 """
 
 import errno
@@ -16,10 +14,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch.distributed as dist
 from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 from runs import before_shards
 
+from miner.engine.trainer import DDP, BlocksDDP
+from miner.representation import Shard
 from miner.run import main
 
 
@@ -74,24 +75,25 @@ def fail_at_end(rank: int, fail: Callable[[], None]) -> None:
     pytest.MonkeyPatch().setattr(DDPStrategy, "teardown", failing)
 
 
-def be_late(rank: int, seconds: float) -> None:
-    from miner.engine.trainer import DDP, BlocksDDP
+class Late(pl.Callback):
+    """Rank 1 takes longer, for a shard and after a level, than the ranks to find each other."""
 
-    timeout = {"process_group_backend": "gloo", "timeout": timedelta(seconds=20)}
-    StrategyRegistry.register(DDP, BlocksDDP, override=True, **timeout)
+    def __init__(self) -> None:
+        settings = {"process_group_backend": "gloo", "timeout": timedelta(seconds=20)}
+        StrategyRegistry.register(DDP, BlocksDDP, override=True, **settings)
 
-    def act(n_before: int, path: Path) -> None:
-        if dist.get_rank() == rank and n_before == 0:
-            time.sleep(seconds)
+    def on_chunk_end(self, trainer: pl.Trainer, module: pl.LightningModule, shard: Shard) -> None:
+        if trainer.global_rank == 1 and shard.level == 1:
+            time.sleep(30)
 
-    before_shards(pytest.MonkeyPatch(), act)
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_rank == 1 and trainer.current_epoch == 0:
+            time.sleep(30)
 
 
 if __name__ == "__main__":
     rank, at, name = os.environ["FAILURE"].split()
-    if at == "late":
-        be_late(int(rank), float(name))
-    elif at == "end":
+    if at == "end":
         fail_at_end(int(rank), globals()[name])
     else:
         fail_at_shard(int(rank), int(at), globals()[name])
