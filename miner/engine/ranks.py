@@ -15,7 +15,6 @@ from contextlib import suppress
 from datetime import timedelta
 from multiprocessing.connection import Client, Connection, Listener, wait
 from pathlib import Path
-from subprocess import Popen
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -45,10 +44,13 @@ class Ranks(Communicator):
         self._names = self.gather(f"rank {self.rank} on {socket.gethostname()}")
         # Lightning's own messages need no time limit any more: all have found each other.
         dist.distributed_c10d._set_pg_timeout(_NO_TIMEOUT)
-        self._started = release_started(trainer)
+        # Lightning would kill this process as soon as one of those that it has started ends.
+        observed = getattr(trainer.strategy.launcher, "procs", [])
+        self._started = list(observed)
+        observed.clear()
 
     def _connect(self, trainer: pl.Trainer) -> Iterator[tuple[int, Connection]]:
-        """The rank at the other end of each connection, and the connection."""
+        """The other rank of each connection, and the connection."""
         key = os.urandom(32)
         if self.rank > 0:
             port, key = trainer.strategy.broadcast((0, key))
@@ -129,11 +131,3 @@ class Ranks(Communicator):
             f"{self._names[rank]}: {reason}; what is finished is kept: mend this and go on with "
             f"resume={shlex.quote(str(self._folder))}, on any number of devices"
         )
-
-
-def release_started(trainer: pl.Trainer) -> list["Popen[bytes]"]:
-    """The processes that a trainer has started; Lightning no longer ends this one with them."""
-    observed = getattr(trainer.strategy.launcher, "procs", [])
-    started = list(observed)
-    observed.clear()
-    return started

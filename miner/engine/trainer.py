@@ -25,11 +25,11 @@ from miner.config.build import build_component
 from miner.config.trainer import DDP, REFUSED_CALLBACKS
 from miner.engine.data import SignalData
 from miner.engine.module import MinerModule
-from miner.engine.ranks import Ranks, release_started
+from miner.engine.ranks import Ranks
 from miner.support.errors import ConfigError
 
 _NOT_LIGHTNINGS = ("callbacks", "fast_dev_run", "enable_progress_bar")  # handled here
-_RENDEZVOUS = timedelta(minutes=5)  # until all are there; `Ranks` makes other process groups
+_RENDEZVOUS = timedelta(minutes=5)  # until all are there; `Ranks` lifts it then
 _NOISY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed")
 _ADVICE = (  # which does not apply here
     ".*LeafSpec.*",
@@ -49,7 +49,7 @@ class BlocksDDP(DDPStrategy):
 StrategyRegistry.register(
     DDP,
     BlocksDDP,
-    description="processes that fit different blocks, and synchronise over gloo",
+    description="processes that fit different blocks",
     override=True,
     process_group_backend="gloo",
     timeout=_RENDEZVOUS,
@@ -134,7 +134,7 @@ def fit_on_all_ranks(trainer: pl.Trainer, module: MinerModule, data: SignalData)
             cause = ConfigError(" ".join(str(error).split()))
         if isinstance(data.ranks, Ranks):
             cause = data.ranks.abort(cause)
-        for process in release_started(trainer):  # none has joined
+        for process in getattr(trainer.strategy.launcher, "procs", ()):  # none has joined
             process.kill()
         if isinstance(cause, dist.DistError):
             address, port = (os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
