@@ -1,7 +1,7 @@
 """`FAILURE="rank shard failure" python -m failing_run ...`: a command of which one rank fails.
 
 It fails before its shard of that number is complete, counted over levels, while the other ranks
-fit a chunk of the finest level. With `FAILURE="rank end failure"` it fails after the fit.
+fit a chunk of the finest level. With one of `CALLS` for the number it fails at the end of the fit.
 """
 
 import errno
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -22,6 +23,9 @@ from runs import before_shards
 from miner.engine.trainer import DDP, BlocksDDP
 from miner.representation import Shard
 from miner.run import main
+
+CALLS = {"last": (pl.Callback, "on_train_end"), "after": (DDPStrategy, "teardown")}
+"""Before the last time that the ranks wait for each other, and after it."""
 
 
 def kill() -> None:
@@ -64,15 +68,15 @@ def fail_at_shard(rank: int, number: int, fail: Callable[[], None]) -> None:
     before_shards(pytest.MonkeyPatch(), act)
 
 
-def fail_at_end(rank: int, fail: Callable[[], None]) -> None:
-    teardown = DDPStrategy.teardown
+def fail_at_call(rank: int, owner: type, method: str, fail: Callable[[], None]) -> None:
+    called = getattr(owner, method)
 
-    def failing(self: DDPStrategy) -> None:
+    def failing(*arguments: Any) -> None:
         if dist.get_rank() == rank:
             fail()
-        teardown(self)
+        called(*arguments)
 
-    pytest.MonkeyPatch().setattr(DDPStrategy, "teardown", failing)
+    pytest.MonkeyPatch().setattr(owner, method, failing)
 
 
 class Late(pl.Callback):
@@ -93,8 +97,8 @@ class Late(pl.Callback):
 
 if __name__ == "__main__":
     rank, at, name = os.environ["FAILURE"].split()
-    if at == "end":
-        fail_at_end(int(rank), globals()[name])
+    if at in CALLS:
+        fail_at_call(int(rank), *CALLS[at], globals()[name])
     else:
         fail_at_shard(int(rank), int(at), globals()[name])
     main()

@@ -159,10 +159,11 @@ def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, trainer: str) -
 @pytest.mark.parametrize(
     ("failure", "status", "words"),
     [
-        ("fill_disk", 1, ["error: rank 1 on", "the disk is full", "resume="]),
-        ("fault", 1, ["error: rank 1 on", "ValueError: a fault", "resume="]),
+        (f"{FINEST_FIRST} fill_disk", 1, ["error: rank 1 on", "the disk is full", "resume="]),
+        (f"{FINEST_FIRST} fault", 1, ["error: rank 1 on", "ValueError: a fault", "resume="]),
+        ("last kill", 1, ["error: rank 1 on", "killed", "resume="]),
         *(
-            (name, 130, ["warning: stopped; to go on: python -m miner.run resume="])
+            (f"{FINEST_FIRST} {name}", 130, ["warning: stopped; to go on: python -m", "resume="])
             for name in ("interrupt", "terminate", "stop")
         ),
     ],
@@ -170,7 +171,7 @@ def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, trainer: str) -
 def test_the_failure_of_a_rank_is_reported_once(
     tmp_path: Path, failure: str, status: int, words: list[str]
 ) -> None:
-    ended = fit(tmp_path, "run", failure=f"1 {FINEST_FIRST} {failure}")
+    ended = fit(tmp_path, "run", failure=f"1 {failure}")
     assert ended.status == status
     line = check_line(ended, *words)
     assert status == 130 or read_report(tmp_path / "run")["reason"] in line
@@ -178,7 +179,7 @@ def test_the_failure_of_a_rank_is_reported_once(
 
 @pytest.mark.slow
 def test_a_rank_that_is_lost_after_the_last_level_is_not_missed(desk: Path) -> None:
-    check_same(fit(desk, "end", failure="1 end kill"), desk / "end", desk / "alone")
+    check_same(fit(desk, "end", failure="1 after kill"), desk / "end", desk / "alone")
 
 
 @pytest.mark.slow
