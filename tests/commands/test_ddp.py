@@ -20,6 +20,7 @@ SETTINGS = (*TINY, *DDP, "fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
 ODD = "odd (1) $é'x"
 FINEST_FIRST = 1  # of two ranks, each writes one shard of the coarse level before
 TORCHRUN = "torch.distributed.run"
+ON_ONE_MACHINE = (TORCHRUN, "--standalone", "--nproc-per-node=2", "-m", "miner.run")
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def test_a_killed_rank_ends_the_run_with_one_message(desk: Path, killed: Ended) 
     assert list(read_manifest(desk / ODD / "representation").levels) == [1]  # finished ones stay
 
 
-def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path, killed: Ended) -> None:
-    assert killed.status == 1
+@pytest.mark.usefixtures("killed")
+def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path) -> None:
     resumed = resume(desk, ODD)
     check_same(resumed, desk / ODD, desk / "alone")
     report = read_report(desk / ODD)
@@ -184,11 +185,10 @@ def test_a_rank_that_is_lost_after_the_last_level_is_not_missed(desk: Path) -> N
 
 @pytest.mark.slow
 def test_a_killed_rank_ends_a_run_under_torchrun(desk: Path, tmp_path: Path) -> None:
-    launch = (TORCHRUN, "--nproc-per-node=2", f"--master-port={free_port()}", "-m", "miner.run")
     own = ("hydra.run.dir=run", "fitting.in_memory_mib=0")
     began = time.monotonic()
     failure = f"1 {FINEST_FIRST} kill"
-    ended = end(start(tmp_path, *launch, *SETTINGS, *own, failure=failure))
+    ended = end(start(tmp_path, *ON_ONE_MACHINE, *SETTINGS, *own, failure=failure))
     assert ended.status == 1 and time.monotonic() - began < 60
     line = check_line(ended, "rank 1 on", "killed", "resume=")
     report = read_report(tmp_path / "run")
@@ -197,15 +197,11 @@ def test_a_killed_rank_ends_a_run_under_torchrun(desk: Path, tmp_path: Path) -> 
     check_same(resume(tmp_path, "run", "trainer=cpu"), tmp_path / "run", desk / "alone")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 def on_two_machines(folder: Path, failure: str | None = None) -> list[Ended]:
     """Two machines with different working directories, images and scratch files."""
     started = []
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     for machine in (0, 1):
         own = folder / f"machine{machine}"
         own.mkdir()
@@ -249,7 +245,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.slow
 def test_processes_without_a_common_folder_are_refused(tmp_path: Path) -> None:
-    ended = end(start(tmp_path, TORCHRUN, "--nproc-per-node=2", "-m", "miner.run", *SETTINGS))
+    ended = end(start(tmp_path, *ON_ONE_MACHINE, *SETTINGS))
     (line,) = {line for line in ended.lines if line.startswith("error: ")}
     assert "hydra.run.dir: each of 2 processes" in line and "hydra.run.dir=/shared" in line
     assert ended.status != 0 and [path.name for path in tmp_path.iterdir()] == ["picture.png"]
