@@ -24,7 +24,6 @@ from miner.metrics.objective import Objective, Quality
 from miner.representation import Representation, Shard, load
 from miner.representation.store import FolderStore, MemoryStore
 from miner.support.communication import Communicator
-from miner.support.errors import ConfigError
 from miner.support.process import PeakMemory, peak_memory
 
 _LOG = logging.getLogger("miner")
@@ -104,7 +103,6 @@ class MinerModule(pl.LightningModule):
         backend = type(data.settings.backend).__name__
         fit = {**self._identity(data.source.sha256, device.type), "backend": backend}
         digest = fit_digest(fit) if "settings" in fit else ""
-        refuse_differences(ranks, backend, digest)
         self.store = MemoryStore()
         if self.folder is not None:
             self.store = FolderStore(self.folder, data.spec, fit, digest, ranks)
@@ -202,14 +200,3 @@ class MinerModule(pl.LightningModule):
     @property
     def _seconds(self) -> float:
         return time.perf_counter() - self._start + self._earlier_s
-
-
-def refuse_differences(ranks: Communicator, backend: str, digest: str) -> None:
-    """Rank 0 raises `ConfigError` if another would fit something else, or with other bits."""
-    for rank, (its_backend, its_digest) in enumerate(ranks.gather((backend, digest))):
-        if ranks.rank == 0 and (its_backend, its_digest) != (backend, digest):
-            raise ConfigError(
-                f"rank {rank} computes with {its_backend} and rank 0 with {backend}, or has other "
-                "settings, another image or another kind of device; start all ranks with the same "
-                "command on machines that are alike, or with backend=eager"
-            )

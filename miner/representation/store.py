@@ -111,8 +111,20 @@ class FolderStore:
         self._present: dict[int, Shard] = {}
 
     def begin(self) -> None:
-        """Make the folder, or read what is in it; raises `ConfigError` if it has other bits."""
+        """Make the folder, or read what is in it; nothing is written before all ranks agree.
+
+        Rank 0 raises `ConfigError` if the folder, or another rank, has other bits.
+        """
+        own = (self.fit["backend"], self.digest)
+        gathered = self.ranks.gather(own)
         if self.ranks.rank == 0:
+            for rank, other in enumerate(gathered):
+                if other != own:
+                    raise ConfigError(
+                        f"rank {rank} computes with {other[0]} and rank 0 with {own[0]}, or has "
+                        "other settings, another image or another kind of device; start all ranks "
+                        "with the same command on machines that are alike, or with backend=eager"
+                    )
             self._open()
         self.ranks.gather(None)
         wait_for_file(self.folder / MANIFEST, self.timeout_s)
@@ -127,7 +139,7 @@ class FolderStore:
             except RepresentationError as error:  # shards have checksums and digests of their own
                 _LOG.warning("%s; it is written anew", error)
             else:
-                before, now = manifest.fit.get("backend"), self.fit.get("backend")
+                before, now = manifest.fit.get("backend"), self.fit["backend"]
                 if before not in (None, now):
                     raise ConfigError(
                         f"{self.folder.parent}: was begun with {before}, and here {now} would go "
