@@ -80,14 +80,14 @@ def fail_at_call(rank: int, owner: type, method: str, fail: Callable[[], None]) 
 
 
 class Late(pl.Callback):
-    """Rank 1 takes longer than the ranks to find each other, where Lightning and we wait for it."""
+    """Rank 1 takes longer than ranks have to find each other; first Lightning waits, then we do."""
 
     def __init__(self) -> None:
         settings = {"process_group_backend": "gloo", "timeout": timedelta(seconds=20)}
         StrategyRegistry.register(DDP, BlocksDDP, override=True, **settings)
 
-    def on_level_start(self, trainer: pl.Trainer, *level: Any) -> None:
-        if trainer.global_rank == 1 and trainer.current_epoch == 0:
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_rank == 1:
             time.sleep(30)
 
     def on_chunk_end(self, trainer: pl.Trainer, module: pl.LightningModule, shard: Shard) -> None:
