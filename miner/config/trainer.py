@@ -41,8 +41,7 @@ REFUSED = {
 }
 REFUSED_CALLBACKS = {  # of Lightning, with all that are derived from them
     "Checkpoint": "it would store no network; callbacks.checkpoint stores every chunk",
-    "StochasticWeightAveraging": _NO_PARAMETERS,
-    "WeightAveraging": _NO_PARAMETERS,
+    **dict.fromkeys(("StochasticWeightAveraging", "WeightAveraging"), _NO_PARAMETERS),
     "BaseFinetuning": _NO_PARAMETERS,
     "ModelPruning": f"{_NO_PARAMETERS}; pruning=plateau ends the fit of a block",
     "GradientAccumulationScheduler": f"{_OWN}; fitting.batch_pixels sets the pixels of a step",

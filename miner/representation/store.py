@@ -121,9 +121,9 @@ class FolderStore:
             for rank, other in enumerate(gathered):
                 if other != own:
                     raise ConfigError(
-                        f"rank {rank} computes with {other[0]} and rank 0 with {own[0]}, or has "
-                        "other settings, another image or another kind of device; start all ranks "
-                        "with the same command on machines that are alike, or with backend=eager"
+                        f"rank {rank} has other settings, another image, kind of device or backend "
+                        f"({other[0]}; {own[0]} on rank 0): start all ranks with the same command "
+                        "on machines that are alike, or with backend=eager"
                     )
             self._open()
         self.ranks.gather(None)
