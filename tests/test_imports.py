@@ -25,7 +25,7 @@ ALLOWED = {  # library: where it may be imported
     "lightning": (),
     "lightning_fabric": ("cli.checks", "engine"),
     "wandb": ("loggers",),
-    "safetensors": ("representation",),
+    "safetensors": ("representation", "signals.store"),
     "hydra": ("api", "cli", "config", "engine.train", "engine.trainer", "run"),
     "omegaconf": ("api", "cli", "config", "engine", "loggers", "run"),
     "pydantic": ("config", "representation.components", "support.ranges"),

@@ -5,11 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any, TypeVar
 
+from miner.support.communication import Communicator
+
 T = TypeVar("T")
 
 
-class ThreadRank:
-    """A rank in a thread; an `Exchange`."""
+class ThreadRank(Communicator):
+    """A rank in a thread."""
 
     def __init__(self, rank: int, world_size: int, board: list[Any], barrier: Barrier) -> None:
         self.rank, self.world_size = rank, world_size

@@ -1,10 +1,8 @@
 """Checks of a run before it writes anything: its settings, image, folder, disk and processes."""
 
-import logging
 import os
 import shutil
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,8 +30,6 @@ from miner.support.errors import ConfigError, ImageError
 
 _NODE_VARIABLES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 _LEAST_BYTES = 2**20  # for the first small files of a run
-_MESSAGE_S = 3.0  # for the process that prints it: launchers end it as soon as another has left
-_LOG = logging.getLogger("miner")
 
 
 def check_run(config: DictConfig) -> None:
@@ -108,19 +104,14 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
                 "each would fit the whole image; add trainer=ddp and trainer.devices"
             )
         return
-    if rank.launcher is not None and rank.world_size != world_size:
+    is_other = rank.world_size != world_size or rank.local_rank >= trainer.devices
+    if rank.launcher is not None and is_other:
         raise ConfigError(
             f"trainer.devices={trainer.devices} trainer.num_nodes={trainer.num_nodes}: "
-            f"{rank.launcher} has started {rank.world_size} processes; give the processes of each "
-            "machine and the number of machines"
+            f"{rank.launcher} has started {rank.world_size} processes, this one as number "
+            f"{rank.local_rank} of its machine; give the processes of each machine and the number "
+            "of machines"
         )
-    if rank.launcher == "Slurm":
-        from lightning_fabric.plugins.environments.slurm import SLURMEnvironment  # with torch
-
-        try:
-            SLURMEnvironment().validate_settings(trainer.devices, trainer.num_nodes)
-        except (RuntimeError, ValueError) as error:
-            raise ConfigError(str(error)) from error
     unset = ", ".join(name for name in _NODE_VARIABLES if name not in os.environ)
     if rank.launcher is None and trainer.num_nodes > 1 and unset:
         raise ConfigError(
@@ -132,11 +123,6 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
             f"hydra.run.dir: each of {world_size} processes would make another folder; name "
             "one on a disk that all machines share, as hydra.run.dir=/shared/run"
         )
-    import joblib  # slow, and most runs have one process
-
-    n_cores = joblib.cpu_count(only_physical_cores=True)
-    if rank.is_first and trainer.devices > n_cores and "OMP_NUM_THREADS" not in os.environ:
-        _LOG.warning("%d processes share the %d cores of this machine", trainer.devices, n_cores)
 
 
 def check_writable(setting: str, folder: Path) -> None:
@@ -155,11 +141,10 @@ def check_writable(setting: str, folder: Path) -> None:
 
 
 @contextmanager
-def exit_on_error(is_shown: bool = True) -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Exit with status 1: with one line for a refusal, with a traceback for any other error.
 
-    Where `is_shown` is false, another process prints the line. Hydra turns a callback's exceptions
-    into warnings, but lets `SystemExit` through.
+    Hydra turns a callback's exceptions into warnings, but lets `SystemExit` through.
     """
     try:
         yield
@@ -167,10 +152,8 @@ def exit_on_error(is_shown: bool = True) -> Iterator[None]:
         raise
     except (ConfigError, ImageError, *REFUSED_BY_HYDRA) as error:
         text = explain(error) if isinstance(error, REFUSED_BY_HYDRA) else str(error)
-        for line in text.splitlines() if is_shown else ():
+        for line in text.splitlines():
             print(f"error: {line}", file=sys.stderr)
-        if not is_shown:
-            time.sleep(_MESSAGE_S)
         raise SystemExit(1) from None
     except Exception:  # a bug, which must not pass for a warning
         traceback.print_exc()

@@ -38,13 +38,9 @@ class MinerCallback(Callback):
         return {"_lock": ExitStack()}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check a single run, and keep others out of its folder, which rank 0 locks.
-
-        Where a launcher starts all processes at once, one of each machine prints what is wrong.
-        Lightning starts its processes when rank 0 has found nothing wrong, so all of them print.
-        """
+        """Check a single run, and keep others out of its folder, which rank 0 locks."""
         folder, rank = Path(config.hydra.run.dir), rank_of(config)
-        with exit_on_error(is_shown=rank.local_rank == 0 or rank.launcher is None):
+        with exit_on_error():
             check_run(config)
             if rank.is_first:
                 self._lock.enter_context(lock_folder(folder))

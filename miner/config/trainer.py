@@ -11,6 +11,7 @@ _STEPS = "a level is fitted for fitting.max_steps"
 _LEVELS = "an epoch is a level; set pyramid.n_levels"
 _WHOLE = "every block is fitted and scored; use trainer.fast_dev_run, or image.crop_px"
 _OWN = "blocks are optimised on their own"
+_NO_PARAMETERS = "the module holds no parameters: those of blocks are in shards"
 REFUSED = {
     "logger": "choose loggers with logger=[csv,tensorboard]",
     "max_epochs": _LEVELS,
@@ -25,7 +26,7 @@ REFUSED = {
     "log_every_n_steps": "pruning.every_n_steps says how often quality is measured and logged",
     "enable_checkpointing": "callbacks.checkpoint stores every chunk; leave it out with "
     "callbacks.checkpoint=null",
-    "enable_model_summary": "the module holds no parameters: those of blocks are in shards",
+    "enable_model_summary": _NO_PARAMETERS,
     "accumulate_grad_batches": f"{_OWN}; fitting.batch_pixels sets the pixels of a step",
     "gradient_clip_val": f"{_OWN}; lower optimizer.lr",
     "gradient_clip_algorithm": f"{_OWN}; lower optimizer.lr",
@@ -38,7 +39,15 @@ REFUSED = {
     "enable_autolog_hparams": "loggers get the whole configuration",
     "model_registry": "the module holds no parameters; W&B takes logger.wandb.log_representation",
 }
-
+REFUSED_CALLBACKS = {  # of Lightning, with all that are derived from them
+    "Checkpoint": "it would store no network; callbacks.checkpoint stores every chunk",
+    **dict.fromkeys(("StochasticWeightAveraging", "WeightAveraging"), _NO_PARAMETERS),
+    "BaseFinetuning": _NO_PARAMETERS,
+    "ModelPruning": f"{_NO_PARAMETERS}; pruning=plateau ends the fit of a block",
+    "GradientAccumulationScheduler": f"{_OWN}; fitting.batch_pixels sets the pixels of a step",
+    "LearningRateFinder": f"{_OWN}; set optimizer.lr",
+    "BatchSizeFinder": "a batch is a level; fitting.max_memory_gib bounds the memory of a step",
+}
 
 _Span = Annotated[float, Field(ge=0, le=1e6)]
 _Spans = dict[Literal["weeks", "days", "hours", "minutes", "seconds"], _Span]

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from miner.engine.ranks import Ranks, release_started
+from miner.engine.ranks import Ranks
 from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.settings import FitSettings
 from miner.images import PixelFormat
@@ -89,20 +89,20 @@ class SignalData(pl.LightningDataModule):
         """Connect the ranks, open the source and prepare the backend."""
         if stage != "fit":
             return
-        trainer, device = self._trainer, self._trainer.strategy.root_device
-        if trainer.world_size > 1:
-            self.ranks = Ranks(self._folder, release_started(trainer), self.scratch.clear)
+        assert self.trainer is not None, "Lightning attaches the trainer before it calls hooks"
+        if self.trainer.world_size > 1:
+            self.ranks = Ranks(self._folder, self.trainer)
         self.source = self._open()
         sides = tuple(self.source.signal.sides)
         self.spec = make_spec(sides, self.source.pixel_format, self.settings)
-        self.settings = prepare_backend(self.settings, self.spec, device)
+        self._device = self.trainer.strategy.root_device
+        self.settings = prepare_backend(self.settings, self.spec, self._device)
 
     def train_dataloader(self) -> Iterable[Share]:
         """Build the pyramid; every epoch has one batch, the `share` of its level."""
-        device = self._trainer.strategy.root_device
-        store: SignalStore = LocalSignalStore(device, self.scratch)
+        store: SignalStore = LocalSignalStore(self._device, self.scratch)
         if self.ranks.world_size > 1:
-            store = SharedSignalStore(device, self._shared_folder, self.ranks.rank == 0)
+            store = SharedSignalStore(self._device, self._shared_folder, self.ranks.rank == 0)
         self.levels = PyramidFit(self.source.signal, self.spec, self.settings, store, self.ranks)
         return _OneBatch(lambda: [self.share])
 
@@ -121,8 +121,3 @@ class SignalData(pl.LightningDataModule):
     ) -> Any:
         """Nothing: signals are read on the device where they are used."""
         return batch
-
-    @property
-    def _trainer(self) -> pl.Trainer:
-        assert self.trainer is not None, "Lightning attaches the trainer before it calls hooks"
-        return self.trainer

@@ -47,12 +47,6 @@ def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS)
     return Scratch(own if rank.is_first else own / rank.name)
 
 
-def shared_scratch(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS) -> Scratch:
-    """The scratch files that all processes of a run in `folder` use; rank 0 removes them."""
-    is_shared = checked.trainer.is_ddp and rank.is_first
-    return Scratch(shared_folder(checked, folder).parent if is_shared else None)
-
-
 def shared_folder(checked: RunConfig, folder: Path) -> Path:
     """The folder of files that all processes read: in the run's if there are several machines."""
     scratch_dir = checked.fitting.scratch_dir if checked.trainer.num_nodes == 1 else None

@@ -11,20 +11,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Timer
 
 from miner.config.fingerprint import fit_digest
 from miner.engine.data import Share, SignalData, Tile
-from miner.engine.ranks import Ranks
 from miner.engine.records import LevelRecord, record_level
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.objective import Objective, Quality
 from miner.metrics.scores import Evaluation
 from miner.representation import Representation, Shard, load
 from miner.representation.store import FolderStore, MemoryStore
-from miner.support.communication import Communicator, partition
-from miner.support.errors import ConfigError
+from miner.support.communication import Communicator
 from miner.support.process import peak_memory_gib
 
 _LOG = logging.getLogger("miner")
@@ -104,14 +103,10 @@ class MinerModule(pl.LightningModule):
         backend = type(data.settings.backend).__name__
         fit = {**self._identity(data.source.sha256, device.type), "backend": backend}
         digest = fit_digest(fit) if "settings" in fit else ""
-        refuse_differences(ranks, backend, digest)
         self.store = MemoryStore()
         if self.folder is not None:
-            self.store = FolderStore(self.folder, data.spec, fit, digest, ranks.rank == 0)
-        if ranks.rank == 0:
+            self.store = FolderStore(self.folder, data.spec, fit, digest, ranks)
             self.store.begin()
-        ranks.gather(None)
-        self.store.join()
         size = "x".join(map(str, reversed(data.spec.sides)))
         among = f", {ranks.world_size} ranks" if ranks.world_size > 1 else ""
         _LOG.info("%s: %s on %s%s", data.source.name, size, device, among)
@@ -135,31 +130,29 @@ class MinerModule(pl.LightningModule):
         self.n_resumed_shards += len(self.store.shards)
         for shard in self.store.shards:  # as if it had been fitted by as many ranks
             self._earlier_s += shard.stats.seconds / self.ranks.world_size
-        missing = self.ranks.gather(missing)[0]  # as rank 0 has found it: the folder is changing
-        shares = partition([len(fit.chunks[chunk]) for chunk in missing], self.ranks.world_size)
-        chunks = [missing[item] for item in shares[self.ranks.rank]]
+        shares = np.array_split(missing, self.ranks.world_size)  # neighbours along the curve
+        chunks = shares[self.ranks.rank].tolist()
         self.data.share = Share(level, chunks)
         self._call("on_level_start", fit, chunks)
 
     def training_step(self, share: Share, batch_idx: int) -> None:
         """Fit chunks of the level one after another, and wait for the other ranks."""
         for chunk in share.chunks:
-            shard = self._level.fit_chunk(chunk, lambda n: self._call("on_block_steps", n))
+            shard = self._level.fit_chunk(chunk, self._on_steps)
             self.store.add(shard)
             self._call("on_chunk_end", shard)
             if self._is_time_up():
                 break
-        for shard_headers in self.ranks.gather(self.store.shard_headers()):
-            self.store.add_remote(shard_headers)
+        self.store.finish_level()
         self.fit_time_s = self._seconds
         is_whole = len(self.store.shards) == self._n_chunks
         self.is_complete = is_whole and share.level == 0
         self.trainer.should_stop |= not is_whole
-        self.store.finish_level()
         self.data.levels.start_rendering(self._level, self.store.shards)
 
     def validation_step(self, tile: Tile, batch_idx: int) -> None:
         """Render a tile of the level from what was stored, for its score and the next level."""
+        self.ranks.check()
         self.data.levels.render(*tile)
 
     def on_validation_epoch_end(self) -> None:
@@ -174,8 +167,6 @@ class MinerModule(pl.LightningModule):
 
     def on_train_end(self) -> None:
         """Let the other ranks go: the rest is rank 0's."""
-        if isinstance(self.ranks, Ranks):
-            self.ranks.detach()
         self.peaks_gib = self.ranks.gather(peak_memory_gib())
 
     def on_test_start(self) -> None:
@@ -192,6 +183,10 @@ class MinerModule(pl.LightningModule):
         known = {f"test/{name}": score for name, score in self.scores.items() if score is not None}
         self.log_dict(known, logger=False)
 
+    def _on_steps(self, n_block_steps: int) -> None:
+        self.ranks.check()
+        self._call("on_block_steps", n_block_steps)
+
     def _call(self, hook: str, *arguments: Any) -> None:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if hasattr(callback, hook):
@@ -205,20 +200,3 @@ class MinerModule(pl.LightningModule):
     @property
     def _seconds(self) -> float:
         return time.perf_counter() - self._start + self._earlier_s
-
-
-def refuse_differences(ranks: Communicator, backend: str, digest: str) -> None:
-    """Rank 0 raises `ConfigError` if another would fit something else, or with other bits."""
-    for rank, (its_backend, its_digest) in enumerate(ranks.gather((backend, digest))):
-        if ranks.rank > 0:
-            return
-        if its_backend != backend:
-            raise ConfigError(
-                f"rank {rank} computes with {its_backend} and rank 0 with {backend}, with other "
-                "bits; use backend=eager, or machines that are alike"
-            )
-        if its_digest != digest:
-            raise ConfigError(
-                f"rank {rank} has other settings, another image or another kind of device than "
-                "rank 0; start all ranks with the same command"
-            )

@@ -1,154 +1,133 @@
-"""The processes of one run: what they exchange, and what happens when one of them ends.
+"""The processes of one run: what they exchange, and how all end when one of them does.
 
-Rank 0 has a connection to each other rank, which both ends watch in a thread: the system closes it
-when a process ends, but not when it is stopped or its machine vanishes. All goes through gloo, on
-the CPU: several ranks may share a GPU.
+Rank 0 has a connection to each other rank, which the system closes when a process ends in any way,
+but not when it is stopped or its machine vanishes. Waiting for a slower rank has no time limit.
 """
 
 import logging
 import os
+import pickle
 import shlex
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
+from multiprocessing.connection import Client, Connection, Listener, wait
 from pathlib import Path
-from subprocess import Popen
-from threading import Event, Thread, main_thread
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
-import torch
 import torch.distributed as dist
 
 from miner.support.communication import Communicator
 from miner.support.errors import RankError, UserError, error_summary
 
 T = TypeVar("T")
-_NO_TIMEOUT = timedelta(days=1000)  # the time of a level is unknown; deaths are noticed at once
-_MESSAGE_BYTES = 2048
-_INTERRUPTED = "interrupted"
+_NO_TIMEOUT = timedelta(days=1000)
 _LOST = "this process was killed, ran out of memory, or lost its machine"
-_SEND_TIMEOUT = timedelta(seconds=5)  # a stopped process does not receive
-_POLL_S, _END_S = 0.2, 10.0
+_REASON_S = 2.0  # how long after an error of Lightning's process group its reason may arrive
 _LOG = logging.getLogger("miner")
 
 
 class Ranks(Communicator):
-    """The ranks of a run whose process group exists.
+    """The ranks of a run, which Lightning has joined; `folder` is the run's.
 
-    `folder` is the run's; this process has `started` others; `clear` removes scratch files.
+    A rank sends a value, which rank 0 answers with the values of all, or the error that ends it.
     """
 
-    def __init__(
-        self, folder: Path, started: Sequence["Popen[bytes]"], clear: Callable[[], None]
-    ) -> None:
-        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
-        self._folder, self._started, self._clear = folder, started, clear
-        self._group = dist.new_group(backend="gloo", timeout=_NO_TIMEOUT)
-        self._connections = dist.new_group(backend="gloo", timeout=_NO_TIMEOUT)
-        self._failure: str | None = None
-        self._is_ending = Event()
+    def __init__(self, folder: Path, trainer: pl.Trainer) -> None:
+        self.rank, self.world_size, self._folder = trainer.global_rank, trainer.world_size, folder
+        self._names = [f"rank {rank}" for rank in range(self.world_size)]
+        self._received: dict[int, Any] = {}
+        self._connections = dict(self._connect(trainer))
         self._names = self.gather(f"rank {self.rank} on {socket.gethostname()}")
-        self._peers = range(1, self.world_size) if self.rank == 0 else range(1)
-        self._watchers = [Thread(target=self._watch, args=(n,), daemon=True) for n in self._peers]
-        for watcher in self._watchers:
-            watcher.start()
+        # Lightning's own messages need no time limit any more: all have found each other.
+        dist.distributed_c10d._set_pg_timeout(_NO_TIMEOUT)
+        # Lightning would kill this process as soon as one of those that it has started ends.
+        observed = getattr(trainer.strategy.launcher, "procs", [])
+        self._started = list(observed)
+        observed.clear()
+
+    def _connect(self, trainer: pl.Trainer) -> Iterator[tuple[int, Connection]]:
+        """The other rank of each connection, and the connection."""
+        key = os.urandom(32)
+        if self.rank > 0:
+            port, key = trainer.strategy.broadcast((0, key))
+            connection = Client((os.environ["MASTER_ADDR"], port), authkey=key)
+            connection.send(self.rank)
+            yield 0, connection
+            return
+        with Listener(("", 0), backlog=self.world_size, authkey=key) as listener:
+            trainer.strategy.broadcast((listener.address[1], key))
+            for _ in range(1, self.world_size):
+                connection = listener.accept()
+                yield connection.recv(), connection
 
     def gather(self, value: T) -> list[T]:
-        """The values of all ranks, in order; `RankError` if one has failed or was killed."""
-        values: list[Any] = [None] * self.world_size
-        errors: list[RuntimeError] = []
-
-        def exchange() -> None:
-            try:
-                dist.all_gather_object(values, value, group=self._group)
-            except RuntimeError as error:
-                errors.append(error)
-
-        # within the process group, this thread could not react to signals
-        exchanging = Thread(target=exchange, daemon=True)
-        exchanging.start()
-        while exchanging.is_alive():
-            exchanging.join(_POLL_S)
-        if errors:
-            raise RankError("the connection to another rank is closed") from errors[0]
+        """The values of all ranks, in order; raises what `check` does."""
+        if self.rank > 0:
+            self._send(value)
+        while len(self._received) < len(self._connections):
+            self._receive(timeout_s=None)
+        received, self._received = self._received, {}
+        if self.rank > 0:
+            return list(received[0])
+        values = [value, *(received[rank] for rank in range(1, self.world_size))]
+        self._send(values)
         return values
 
-    def detach(self) -> None:
-        """Let the others end in any way: the rest of the run is this rank's alone."""
-        self._is_ending.set()
-
-    def close(self) -> None:
-        """End this process, which has finished, but for rank 0."""
-        if self.rank > 0:
-            self._leave(0)
-        for watcher in self._watchers:
-            watcher.join(_END_S)  # Python crashes if it ends while they wait
+    def check(self) -> None:
+        """Raise `RankError` if another rank has failed, `KeyboardInterrupt` if it was stopped."""
+        self._receive(timeout_s=0)
 
     def abort(self, error: BaseException) -> BaseException:
-        """End the other ranks after an error; gives its cause. Only rank 0 returns."""
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which `_watch` and torchrun send
-        if isinstance(error, RuntimeError):
-            self._is_ending.wait(2.0)  # an error of the process group may precede its reason
-        self.detach()
-        if self._failure is not None:
-            error = RankError(
-                f"{self._failure}; what is finished is kept: mend this and go on with "
-                f"resume={shlex.quote(str(self._folder))}, on any number of devices"
-            )
-        message = _INTERRUPTED
-        if isinstance(error, Exception):
-            message = error_summary(error, self._folder)
+        """Tell the other ranks of an error, and end the processes that this one has started.
+
+        Gives the cause of the error, which may be that of another rank.
+        """
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it when a rank was killed
+        try:
+            if not isinstance(error, UserError):
+                while self._receive(_REASON_S):
+                    pass
+        except (RankError, KeyboardInterrupt) as reason:
+            error = reason
+        message = error
+        if not isinstance(error, RankError | KeyboardInterrupt):
+            message = self._error(self.rank, error_summary(error, self._folder))
             if self.rank > 0 and not isinstance(error, UserError):
                 _LOG.error("this rank failed", exc_info=error)
         self._send(message)
-        if self.rank > 0:
-            self._leave(1)
         for process in self._started:
             process.kill()  # it may have been stopped
             process.wait()
-        self.close()
         return error
 
-    def _send(self, message: str) -> None:
-        content = message.encode()[:_MESSAGE_BYTES].ljust(_MESSAGE_BYTES, b"\0")
-        for peer in self._peers:
-            with suppress(RuntimeError):  # it has ended before
-                sending = torch.tensor(list(content), dtype=torch.uint8)
-                sent = dist.isend(sending, peer, group=self._connections)
-                if sent is not None:
-                    sent.wait(_SEND_TIMEOUT)
+    def _receive(self, timeout_s: float | None) -> bool:
+        """Keep the values that have come for `gather`; gives whether there were any in time."""
+        ready = wait(list(self._connections.values()), timeout_s)
+        for rank, connection in list(self._connections.items()):
+            if connection not in ready:
+                continue
+            try:
+                received = pickle.loads(connection.recv_bytes())
+            except (EOFError, OSError):
+                received = self._error(rank, _LOST)
+            if isinstance(received, BaseException):
+                del self._connections[rank]
+                raise received
+            self._received[rank] = received
+        return bool(ready)
 
-    def _watch(self, peer: int) -> None:
-        received = torch.zeros(_MESSAGE_BYTES, dtype=torch.uint8)
-        with suppress(RuntimeError):  # the connection is closed
-            dist.recv(received, src=peer, group=self._connections)
-        message = bytes(received.tolist()).rstrip(b"\0").decode(errors="replace") or _LOST
-        if self._is_ending.is_set():
-            return
-        if self.rank > 0:
-            self._leave(1)  # rank 0 reports the reason
-        if message != _INTERRUPTED:
-            self._failure = f"{self._names[peer]}: {message}"
-        elif self._is_ending.wait(1.0):  # Ctrl-C in a terminal reaches all ranks
-            return
-        self._is_ending.set()
-        # wherever the main thread is, but within a process group
-        signal.pthread_kill(main_thread().ident or 0, signal.SIGTERM)
+    def _send(self, content: Any) -> None:
+        message = pickle.dumps(content)  # as bytes: tensors would go through shared memory
+        for connection in self._connections.values():
+            with suppress(OSError):  # its end is noticed when something is received
+                connection.send_bytes(message)
 
-    def _leave(self, status: int) -> None:
-        try:
-            self._clear()
-        finally:
-            logging.shutdown()
-            os._exit(status)  # what is finished is in files
-
-
-def release_started(trainer: pl.Trainer) -> list["Popen[bytes]"]:
-    """The processes that a trainer has started; Lightning no longer ends this one with them."""
-    observed = getattr(trainer.strategy.launcher, "procs", [])
-    started = list(observed)
-    observed.clear()
-    return started
+    def _error(self, rank: int, reason: str) -> RankError:
+        return RankError(
+            f"{self._names[rank]}: {reason}; what is finished is kept: mend this and go on with "
+            f"resume={shlex.quote(str(self._folder))}, on any number of devices"
+        )

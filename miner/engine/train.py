@@ -15,7 +15,7 @@ from miner.config.fingerprint import fit_identity, job_hash
 from miner.config.job import Job, finished_psnr_db
 from miner.config.schema import RunConfig, check_config, find_class
 from miner.engine.data import SignalData, Source
-from miner.engine.disk_space import scratch_for, shared_folder, shared_scratch
+from miner.engine.disk_space import scratch_for, shared_folder
 from miner.engine.module import MinerModule
 from miner.engine.records import build_report
 from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer, quiet_lightning
@@ -24,7 +24,7 @@ from miner.loggers.base import ResultLogger, remove_earlier_events
 from miner.signals.scratch import Scratch
 from miner.signals.signal import SourceSignal
 from miner.support.errors import UserError, error_summary, to_user_error
-from miner.support.process import lock_folder, share_cores, use_available_cores
+from miner.support.process import lock_folder, use_available_cores
 from miner.support.run_files import REPORT, read_report, write_report
 
 _LOG = logging.getLogger("miner")
@@ -98,13 +98,12 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
     config = config.copy()
     config.paths.output_dir = str(job.folder)
     checked = check_config(config)
-    if checked.trainer.is_ddp:
-        share_cores(checked.trainer.devices)
-    else:
-        use_available_cores(job.n_parallel_jobs)
+    n_ranks = 1 if job.rank.launcher == "Slurm" else checked.trainer.devices  # it grants cores
+    use_available_cores(n_ranks * job.n_parallel_jobs)
+    clears_shared = checked.trainer.is_ddp and job.rank.is_first
     with (
         scratch_for(checked, job.folder, job.rank) as scratch,
-        shared_scratch(checked, job.folder, job.rank),
+        Scratch(shared_folder(checked, job.folder).parent if clears_shared else None),
         _open_loggers(config, job) as loggers,
         quiet_lightning(),
     ):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,19 +17,19 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Checkpoint, ProgressBar
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 
 from miner.config.build import build_component, callback_names
-from miner.config.trainer import DDP
+from miner.config.trainer import DDP, REFUSED_CALLBACKS
 from miner.engine.data import SignalData
 from miner.engine.module import MinerModule
-from miner.engine.ranks import Ranks, release_started
+from miner.engine.ranks import Ranks
 from miner.support.errors import ConfigError
 
 _NOT_LIGHTNINGS = ("callbacks", "fast_dev_run", "enable_progress_bar")  # handled here
-_RENDEZVOUS = timedelta(minutes=5)  # until all are there; `Ranks` makes other process groups
+_RENDEZVOUS = timedelta(minutes=5)  # until all are there; `Ranks` lifts it then
 _NOISY = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed")
 _ADVICE = (  # which does not apply here
     ".*LeafSpec.*",
@@ -48,7 +49,7 @@ class BlocksDDP(DDPStrategy):
 StrategyRegistry.register(
     DDP,
     BlocksDDP,
-    description="processes that fit different blocks, and synchronise over gloo",
+    description="processes that fit different blocks",
     override=True,
     process_group_backend="gloo",
     timeout=_RENDEZVOUS,
@@ -72,35 +73,37 @@ def make_trainer(
 ) -> pl.Trainer:
     """A trainer whose epochs are pyramid levels; `settings` are those of the `trainer` group.
 
-    Raises `ConfigError` for two progress bars, and for a callback that stores checkpoints of
-    parameters: there are none.
+    Raises `ConfigError` for two progress bars, for a callback that has no meaning here, and for
+    devices that Lightning does not find.
     """
     for callback in callbacks:
         if not isinstance(callback, pl.Callback):
             raise ConfigError(f"callbacks={callbacks!r}: must be objects of Lightning's Callback")
-        if isinstance(callback, Checkpoint):
-            raise ConfigError(
-                f"callbacks: {type(callback).__name__} would store no network; leave it out: "
-                "callbacks.checkpoint stores every chunk as soon as it is fitted"
-            )
+        for name, reason in REFUSED_CALLBACKS.items():
+            if isinstance(callback, getattr(pl.callbacks, name, ())):  # some versions lack one
+                raise ConfigError(f"callbacks: leave out {type(callback).__name__}: {reason}")
     bars = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
     if len(bars) > 1:
         names = " and ".join(type(bar).__name__ for bar in bars)
         raise ConfigError(f"callbacks: {names} are two progress bars; add callbacks.progress=null")
     is_shown = bool(settings.enable_progress_bar and bars)
     own = {name: value for name, value in settings.items() if name not in _NOT_LIGHTNINGS}
-    trainer: pl.Trainer = instantiate(own, _partial_=True, _convert_="all")(
-        plugins=_environment(settings.strategy),
-        callbacks=[one for one in callbacks if is_shown or one not in bars],
-        logger=list(loggers),
-        max_epochs=n_levels,
-        num_sanity_val_steps=0,
-        enable_checkpointing=False,
-        enable_progress_bar=is_shown,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-        inference_mode=False,  # what is rendered is trained on
-    )
+    make = instantiate(own, _partial_=True, _convert_="all")
+    try:
+        trainer: pl.Trainer = make(
+            plugins=_environment(settings.strategy),
+            callbacks=[one for one in callbacks if is_shown or one not in bars],
+            logger=list(loggers),
+            max_epochs=n_levels,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            enable_progress_bar=is_shown,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+            inference_mode=False,  # what is rendered is trained on
+        )
+    except (MisconfigurationException, RuntimeError) as error:  # too many GPUs, Slurm's tasks
+        raise ConfigError(" ".join(str(error).split())) from error
     return trainer
 
 
@@ -118,19 +121,18 @@ def fit_on_all_ranks(trainer: pl.Trainer, module: MinerModule, data: SignalData)
     """Fit; an error of one rank ends all.
 
     Raises `RankError` if another rank has failed, `ConfigError` if the ranks have not found each
-    other, and `KeyboardInterrupt` where Lightning would leave.
+    other or one of Lightning's callbacks refuses its settings, and `KeyboardInterrupt` where
+    Lightning would leave.
     """
     try:
         trainer.fit(module, datamodule=data)
-        if isinstance(data.ranks, Ranks):
-            data.ranks.close()
     except BaseException as error:
         cause = KeyboardInterrupt() if isinstance(error, SystemExit) else error
-        if isinstance(error, MisconfigurationException):  # of a callback that does not suit
+        if _is_of_callback(error):
             cause = ConfigError(" ".join(str(error).split()))
         if isinstance(data.ranks, Ranks):
             cause = data.ranks.abort(cause)
-        for process in release_started(trainer):  # none has joined
+        for process in getattr(trainer.strategy.launcher, "procs", ()):  # none has joined
             process.kill()
         if isinstance(cause, dist.DistError):
             address, port = (os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
@@ -142,6 +144,15 @@ def fit_on_all_ranks(trainer: pl.Trainer, module: MinerModule, data: SignalData)
         if cause is error:
             raise
         raise cause from None
+
+
+def _is_of_callback(error: BaseException) -> bool:
+    """Whether Lightning refuses a setting of a callback, as a `monitor` that is not logged."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    is_lightnings = frame.f_globals["__name__"].startswith("pytorch_lightning.callbacks.")
+    return isinstance(error, MisconfigurationException) or (
+        isinstance(error, RuntimeError) and is_lightnings
+    )
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """Stores of shards: a folder that is read, and what a fit writes to, in memory or a folder."""
 
 import hashlib
+import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from miner.models.network import Parameters
 from miner.representation.shard import Shard, read_shard, shard_name, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
+from miner.support.communication import SINGLE_PROCESS, Communicator
 from miner.support.errors import ConfigError, RepresentationError
 from miner.support.files import TIMEOUT_S, wait_for_file
 
@@ -71,12 +73,6 @@ class MemoryStore:
     def __init__(self) -> None:
         self.levels: dict[int, list[Shard]] = {}
 
-    def begin(self) -> None:
-        """Nothing."""
-
-    def join(self) -> None:
-        """Nothing."""
-
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
         """Start a level; gives the numbers of all chunks."""
         self.shards = self.levels[level] = []
@@ -85,13 +81,6 @@ class MemoryStore:
     def add(self, shard: Shard) -> None:
         """Keep a shard of the level."""
         self.shards.append(shard)
-
-    def shard_headers(self) -> list[Shard]:
-        """None: there is no other process."""
-        return []
-
-    def add_remote(self, shard_headers: Iterable[Shard]) -> None:
-        """Nothing: there is no other process."""
 
     def finish_level(self) -> None:
         """Nothing."""
@@ -102,15 +91,16 @@ class FolderStore:
     """Writes shards as they are finished, and finds those of an earlier start of the run.
 
     A shard is resumed if it has the digest of the present fit (`digest`) and of the tensors of all
-    coarser levels. Of several processes only the writer resumes shards and writes the manifest; the
-    others wait up to `timeout_s` for files. Methods raise `OSError` if the folder takes no file.
+    coarser levels. All `ranks` call the same methods, but rank 0 alone resumes shards and writes
+    the manifest; files of another rank are waited for up to `timeout_s`. Methods raise `OSError` if
+    the folder takes no file, or another rank's file does not show.
     """
 
     folder: Path
     spec: Spec
     fit: Mapping[str, Any]
     digest: str
-    is_writer: bool = True
+    ranks: Communicator = SINGLE_PROCESS
     timeout_s: float = TIMEOUT_S
 
     def __post_init__(self) -> None:
@@ -121,7 +111,25 @@ class FolderStore:
         self._present: dict[int, Shard] = {}
 
     def begin(self) -> None:
-        """Make the folder, or read what is in it; raises `ConfigError` if it has other bits."""
+        """Make the folder, or read what is in it; nothing is written before all ranks agree.
+
+        Rank 0 raises `ConfigError` if the folder, or another rank, has other bits.
+        """
+        own = (self.fit["backend"], self.digest)
+        gathered = self.ranks.gather(own)
+        if self.ranks.rank == 0:
+            for rank, other in enumerate(gathered):
+                if other != own:
+                    raise ConfigError(
+                        f"rank {rank} has other settings, another image, kind of device or backend "
+                        f"({other[0]}; {own[0]} on rank 0): start all ranks with the same command "
+                        "on machines that are alike, or with backend=eager"
+                    )
+            self._open()
+        self.ranks.gather(None)
+        wait_for_file(self.folder / MANIFEST, self.timeout_s)
+
+    def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         for part in self.folder.glob(".*.part"):  # of a process that was killed
             part.unlink()
@@ -131,7 +139,7 @@ class FolderStore:
             except RepresentationError as error:  # shards have checksums and digests of their own
                 _LOG.warning("%s; it is written anew", error)
             else:
-                before, now = manifest.fit.get("backend"), self.fit.get("backend")
+                before, now = manifest.fit.get("backend"), self.fit["backend"]
                 if before not in (None, now):
                     raise ConfigError(
                         f"{self.folder.parent}: was begun with {before}, and here {now} would go "
@@ -140,19 +148,16 @@ class FolderStore:
                 self._earlier = manifest.levels
         self._write_manifest()
 
-    def join(self) -> None:
-        """Wait for the writer's folder; raises `FileNotFoundError` if it does not show."""
-        wait_for_file(self.folder / MANIFEST, self.timeout_s)
-
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
-        """Resume a level's finished shards and return the chunks that the writer has yet to fit.
+        """Resume a level's finished shards and return the chunks that are to be fitted.
 
-        `chunks` are the blocks of each. A file that cannot be used is reported. Only the writer
-        resumes; the others get an empty list.
+        `chunks` are the blocks of each. A file that cannot be used is reported.
         """
         self._level, self._present = level, {}
-        if not self.is_writer:
-            return []
+        missing = self._resume(level, chunks) if self.ranks.rank == 0 else []
+        return self.ranks.gather(missing)[0]  # the folder is about to change
+
+    def _resume(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
         for chunk, blocks in enumerate(chunks):
             try:
                 if shard := self._resumed(chunk, blocks):
@@ -174,26 +179,20 @@ class FolderStore:
         written = write_shard(self.folder, shard, self._parent_digest)
         self._present[shard.chunk] = self._files.refer(written)
 
-    def shard_headers(self) -> list[Shard]:
-        """This process's shards of the level without parameters, for `add_remote` elsewhere."""
-        return [replace(shard, stored={}) for shard in self._present.values()]
-
-    def add_remote(self, shard_headers: Iterable[Shard]) -> None:
-        """Add shards of other processes; raises `FileNotFoundError` if a file does not show."""
-        for header in shard_headers:
-            if header.chunk not in self._present:
-                wait_for_file(self.folder / header.file_name, self.timeout_s)
-                self._present[header.chunk] = self._files.refer(header)
-
     @property
     def shards(self) -> list[Shard]:
         """The level's shards in the order of chunks."""
         return [shard for _, shard in sorted(self._present.items())]
 
     def finish_level(self) -> None:
-        """Add the level's shards to the manifest, which the writer writes."""
+        """Add the shards of all ranks, whose parameters stay in the files, to the manifest."""
+        own = [replace(shard, stored={}) for shard in self._present.values()]
+        for header in itertools.chain(*self.ranks.gather(own)):
+            if header.chunk not in self._present:
+                wait_for_file(self.folder / header.file_name, self.timeout_s)
+                self._present[header.chunk] = self._files.refer(header)
         self._finished[self._level] = {shard.file_name: shard.sha256 for shard in self.shards}
-        if self.is_writer:
+        if self.ranks.rank == 0:
             self._write_manifest()
         digests = [self._parent_digest, *(shard.tensors_sha256 for shard in self.shards)]
         self._parent_digest = hashlib.sha256(" ".join(digests).encode()).hexdigest()

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from miner.signals.regions import TILE_SIDE, Region, sides_of, slices, tiles
@@ -19,7 +21,7 @@ from miner.support.files import TIMEOUT_S, atomic_write, wait_for_file
 
 HELD_ON_DEVICE = 2**31  # bytes of signals that a GPU's memory may hold at once
 _DEVICE_TILE_SIDE, _DEVICE_TILE_VALUES = 2048, 2**24  # small tiles leave a GPU idle
-_HEADER, _VALUE = np.dtype("<i8"), np.dtype("<f4")
+_VALUES = "values"  # the tensor in the file of a tile
 
 
 @dataclass(eq=False)
@@ -112,16 +114,15 @@ class SharedSignal(WritableSignal):
     def write(self, region: Region, values: Tensor) -> None:
         """Write one tile `(C, *S)`, whole or not at all."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        tile = values.cpu().numpy()
-        header = np.array(tile.shape, _HEADER).tobytes()
+        content = save({_VALUES: values.cpu().contiguous()})
         with atomic_write(self._file([first for first, _ in region])) as scratch:
-            scratch.write_bytes(header + tile.astype(_VALUE).tobytes())
+            scratch.write_bytes(content)
 
     def read(self, region: Region) -> Tensor:
         """The values, from all tiles that overlap; raises `OSError` if one is missing."""
         if self._tile_sides is None:
-            self._tile_sides = self._open((0,) * len(self.sides)).shape[1:]
-        values = np.empty((self.n_channels, *sides_of(region)), np.float32)
+            self._tile_sides = self._open((0,) * len(self.sides)).get_shape()[1:]
+        values = torch.empty((self.n_channels, *sides_of(region)))
         axes = [
             [(first, first + side) for first in range(low // side * side, high, side)]
             for (low, high), side in zip(region, self._tile_sides, strict=True)
@@ -131,17 +132,15 @@ class SharedSignal(WritableSignal):
             common = tuple((max(low, first), min(high, end)) for (low, high), (first, end) in ends)
             part = self._open([first for first, _ in tile])[(slice(None), *slices(common, tile))]
             values[(slice(None), *slices(common, region))] = part
-        return torch.from_numpy(values).to(self.device)
+        return values.to(self.device)
 
     def _file(self, corner: Sequence[int]) -> Path:
         return self._path.with_name(f"{self._path.name}-{'-'.join(map(str, corner))}{TILE}")
 
-    def _open(self, corner: Sequence[int]) -> NDArray[np.float32]:
+    def _open(self, corner: Sequence[int]) -> Any:
         path = wait_for_file(self._file(corner), self._timeout_s)
-        n_axes = 1 + len(self.sides)
-        # Not an .npy file: Python 3.11 cannot parse its header in several threads at once.
-        shape = np.fromfile(path, _HEADER, count=n_axes).tolist()
-        return np.memmap(path, _VALUE, "r", _HEADER.itemsize * n_axes, tuple(shape))
+        opened: Any = safe_open(path, "pt")  # whose methods have no types
+        return opened.get_slice(_VALUES)
 
 
 @dataclass(eq=False)

@@ -90,13 +90,13 @@ def to_user_error(error: Exception, folder: Path) -> Exception:
     return StorageError(f"{reason}; what is finished is kept: {remedy}")
 
 
-def error_summary(error: Exception, folder: Path) -> str:
+def error_summary(error: BaseException, folder: Path) -> str:
     """An error's message on one line, with its class if it is not one for users."""
     text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     return " ".join((_storage_reason(error, folder) or text).split())
 
 
-def _storage_reason(error: Exception, folder: Path) -> str | None:
+def _storage_reason(error: BaseException, folder: Path) -> str | None:
     """Which file the disk refused and why; None for an error about something else."""
     if isinstance(error, NoSpaceError):
         return f"{folder}: the disk is full"

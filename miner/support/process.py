@@ -66,32 +66,20 @@ def prepare() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def use_available_cores(n_parallel_jobs: int = 1) -> None:
+def use_available_cores(n_processes: int = 1) -> None:
     """Give PyTorch, and the compiled steps, a thread for each core that this process may use.
 
-    `n_parallel_jobs` share them equally. OMP_NUM_THREADS, where it is set, decides instead.
+    `n_processes` share the machine's cores, or those that Slurm grants, equally. OMP_NUM_THREADS
+    decides instead where it is set; else it is set, for Lightning and the processes that it starts.
     """
     import joblib
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
         n_cores = joblib.cpu_count(only_physical_cores=True)
-        torch.set_num_threads(max(1, n_cores // n_parallel_jobs))
-
-
-def share_cores(world_size: int) -> None:
-    """Give PyTorch this rank's share of a machine's cores, or as many as Slurm grants each process.
-
-    Lightning and the processes that this one starts find the number in OMP_NUM_THREADS.
-    """
-    import joblib
-    import torch
-
-    use_available_cores(world_size)
-    granted = os.environ.get("SLURM_CPUS_PER_TASK")
-    if granted is not None and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(joblib.cpu_count(only_physical_cores=True), int(granted)))
-    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+        n_cores = min(n_cores, int(os.environ.get("SLURM_CPUS_PER_TASK", n_cores)))
+        torch.set_num_threads(max(1, n_cores // n_processes))
+        os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
 
 
 def peak_memory_gib() -> tuple[float, float]:

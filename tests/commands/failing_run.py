@@ -1,9 +1,7 @@
 """`FAILURE="rank shard failure" python -m failing_run ...`: a command of which one rank fails.
 
-It fails before its shard of that number is complete, counted over levels; the other ranks wait in
-the midst of a chunk of the finest level. With `FAILURE="rank end failure"` it fails after the fit.
-With `FAILURE="rank late seconds"` it only takes so long for its first shard, and the ranks have 20
-seconds to find each other.
+It fails before its shard of that number is complete, counted over levels, while the other ranks
+fit a chunk of the finest level. With one of `CALLS` for the number it fails at the end of the fit.
 """
 
 import errno
@@ -14,13 +12,20 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch.distributed as dist
 from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 from runs import before_shards
 
+from miner.engine.trainer import DDP, BlocksDDP
+from miner.representation import Shard
 from miner.run import main
+
+CALLS = {"last": (pl.Callback, "on_train_end"), "after": (DDPStrategy, "teardown")}
+"""Before the last time that the ranks wait for each other, and after it."""
 
 
 def kill() -> None:
@@ -58,41 +63,42 @@ def fail_at_shard(rank: int, number: int, fail: Callable[[], None]) -> None:
             time.sleep(1)
             fail()
         elif dist.get_rank() != rank and path.name.startswith("level00") and fail is not stop:
-            time.sleep(60)
+            time.sleep(4)
 
     before_shards(pytest.MonkeyPatch(), act)
 
 
-def fail_at_end(rank: int, fail: Callable[[], None]) -> None:
-    teardown = DDPStrategy.teardown
+def fail_at_call(rank: int, owner: type, method: str, fail: Callable[[], None]) -> None:
+    called = getattr(owner, method)
 
-    def failing(self: DDPStrategy) -> None:
+    def failing(*arguments: Any) -> None:
         if dist.get_rank() == rank:
             fail()
-        teardown(self)
+        called(*arguments)
 
-    pytest.MonkeyPatch().setattr(DDPStrategy, "teardown", failing)
+    pytest.MonkeyPatch().setattr(owner, method, failing)
 
 
-def be_late(rank: int, seconds: float) -> None:
-    from miner.engine.trainer import DDP, BlocksDDP
+class Late(pl.Callback):
+    """Rank 1 takes longer than ranks have to find each other; first Lightning waits, then we do."""
 
-    timeout = {"process_group_backend": "gloo", "timeout": timedelta(seconds=20)}
-    StrategyRegistry.register(DDP, BlocksDDP, override=True, **timeout)
+    def __init__(self) -> None:
+        settings = {"process_group_backend": "gloo", "timeout": timedelta(seconds=20)}
+        StrategyRegistry.register(DDP, BlocksDDP, override=True, **settings)
 
-    def act(n_before: int, path: Path) -> None:
-        if dist.get_rank() == rank and n_before == 0:
-            time.sleep(seconds)
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_rank == 1:
+            time.sleep(30)
 
-    before_shards(pytest.MonkeyPatch(), act)
+    def on_chunk_end(self, trainer: pl.Trainer, module: pl.LightningModule, shard: Shard) -> None:
+        if trainer.global_rank == 1 and shard.level == 1:
+            time.sleep(30)
 
 
 if __name__ == "__main__":
     rank, at, name = os.environ["FAILURE"].split()
-    if at == "late":
-        be_late(int(rank), float(name))
-    elif at == "end":
-        fail_at_end(int(rank), globals()[name])
+    if at in CALLS:
+        fail_at_call(int(rank), *CALLS[at], globals()[name])
     else:
         fail_at_shard(int(rank), int(at), globals()[name])
     main()

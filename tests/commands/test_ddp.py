@@ -15,9 +15,12 @@ from runs import ROOT, TINY, Outcome, read_report, run_main, same, save_picture
 
 from miner.representation import read_manifest
 
-SETTINGS = (*TINY, "fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
+DDP = ("trainer=ddp", "trainer.accelerator=cpu", "image.path=picture.png")
+SETTINGS = (*TINY, *DDP, "fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
 ODD = "odd (1) $é'x"
 FINEST_FIRST = 1  # of two ranks, each writes one shard of the coarse level before
+TORCHRUN = "torch.distributed.run"
+ON_ONE_MACHINE = (TORCHRUN, "--standalone", "--nproc-per-node=2", "-m", "miner.run")
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,15 @@ class Ended(Outcome):
 
 
 def start(folder: Path, *command: str, failure: str | None = None) -> "subprocess.Popen[str]":
-    """Start a command in a new session."""
+    """Start a module in a new session, in a folder where a picture is saved.
+
+    If a rank is to fail, `failing_run` is started in place of `miner.run`.
+    """
+    save_picture(folder / "picture.png")
     own = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(Path(__file__).parent)))}
-    own |= {} if failure is None else {"FAILURE": failure}
+    if failure is not None:
+        own["FAILURE"] = failure
+        command = ("failing_run" if one == "miner.run" else one for one in command)
     return subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=folder,
@@ -42,9 +51,10 @@ def start(folder: Path, *command: str, failure: str | None = None) -> "subproces
     )
 
 
-def end(started: "subprocess.Popen[str]", timeout_s: float = 150) -> Ended:
-    output, _ = started.communicate(timeout=timeout_s)
-    until = time.monotonic() + 5
+def end(started: "subprocess.Popen[str]") -> Ended:
+    """Wait for a process, and 30 seconds longer for all that it has started."""
+    output, _ = started.communicate(timeout=150)
+    until = time.monotonic() + 30
     while (left := members(started.pid)) and time.monotonic() < until:
         time.sleep(0.1)
     return Ended(started.returncode, output, left)
@@ -62,17 +72,14 @@ def members(session: int) -> list[int]:
     return found
 
 
-def fit(
-    folder: Path, run: str, *arguments: str, failure: str | None = None, devices: int = 2
-) -> Ended:
-    """Run the command in a folder, where a picture is saved; a rank may fail, see `failing_run`."""
-    save_picture(folder / "picture.png")
-    ddp = ("trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}")
-    own = ("image.path=picture.png", f"hydra.run.dir={run}", *arguments)
-    module, disk = "miner.run", ()
-    if failure is not None:
-        module, disk = "failing_run", ("fitting.in_memory_mib=0",)
-    return end(start(folder, module, *SETTINGS, *ddp, *own, *disk, failure=failure))
+def fit(folder: Path, run: str, *arguments: str, failure: str | None = None) -> Ended:
+    """Fit the picture by two processes, of which one may fail, with scratch files."""
+    own = (f"hydra.run.dir={run}", "fitting.in_memory_mib=0", *arguments)
+    return end(start(folder, "miner.run", *SETTINGS, *own, failure=failure))
+
+
+def resume(folder: Path, run: str, *arguments: str) -> Ended:
+    return end(start(folder, "miner.run", f"resume={run}", *arguments))
 
 
 def check_line(ended: Ended, *words: str) -> str:
@@ -83,13 +90,18 @@ def check_line(ended: Ended, *words: str) -> str:
     return line
 
 
+def check_same(ended: Ended, folder: Path, other: Path) -> None:
+    """Check that all processes have ended, and made a run with the bits of another one."""
+    assert (ended.status, ended.left) == (0, [])
+    assert same(folder, other)
+
+
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a picture and, in `alone`, its run by one process."""
     folder = tmp_path_factory.mktemp("desk")
     save_picture(folder / "picture.png")
-    path = "image.path=picture.png"
-    assert run_main(folder, *SETTINGS, "trainer=cpu", path, "hydra.run.dir=alone") == 0
+    assert run_main(folder, *SETTINGS, "trainer=cpu", "hydra.run.dir=alone") == 0
     return folder
 
 
@@ -109,53 +121,50 @@ def test_a_killed_rank_ends_the_run_with_one_message(desk: Path, killed: Ended) 
     assert list(read_manifest(desk / ODD / "representation").levels) == [1]  # finished ones stay
 
 
-def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path, killed: Ended) -> None:
-    assert killed.status == 1
-    resumed = end(start(desk, "miner.run", f"resume={ODD}"))
-    assert (resumed.status, resumed.left) == (0, [])
+@pytest.mark.usefixtures("killed")
+def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path) -> None:
+    resumed = resume(desk, ODD)
+    check_same(resumed, desk / ODD, desk / "alone")
     report = read_report(desk / ODD)
-    assert (report["world_size"], report["n_resumed_shards"]) == (2, 2)
+    # Rank 0 has stopped after the first of its chunks of the finest level.
+    assert (report["world_size"], report["n_resumed_shards"]) == (2, 3)
     assert report["curve"]["seconds"] == sorted(report["curve"]["seconds"])
-    assert same(desk / ODD, desk / "alone")
     assert sum("picture: 24x20 on cpu" in line for line in resumed.lines) == 1
     assert not list((desk / ODD).glob("machine*"))
 
 
 @pytest.mark.slow
 def test_a_rank_may_be_slower_than_the_ranks_take_to_find_each_other(desk: Path) -> None:
-    ended = fit(desk, "late", failure="1 late 30")
-    assert (ended.status, ended.left) == (0, [])
-    assert same(desk / "late", desk / "alone")
+    late = ("trainer.callbacks=[{_target_:failing_run.Late}]", "fitting.in_memory_mib=64")
+    check_same(fit(desk, "late", *late), desk / "late", desk / "alone")
 
 
 @pytest.mark.slow
 def test_four_ranks_have_the_bits_of_one(desk: Path) -> None:
-    ended = fit(desk, "four", "logger=[csv,tensorboard]", devices=4)
-    assert (ended.status, ended.left) == (0, [])
-    assert same(desk / "four", desk / "alone")
+    ended = fit(desk, "four", "logger=[csv,tensorboard]", "trainer.devices=4")
+    check_same(ended, desk / "four", desk / "alone")
     assert len(list((desk / "four").rglob("metrics.csv"))) == 1
     events = list((desk / "four").rglob("events.out.*"))
     assert len({path.name.split(".")[-2] for path in events}) == 1  # by one process
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [1, 3])
-def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, devices: int) -> None:
-    assert fit(tmp_path, "run", failure=f"0 {FINEST_FIRST} kill").status == -signal.SIGKILL
-    trainer = ["trainer=cpu"] if devices == 1 else [f"trainer.devices={devices}"]
-    ended = end(start(tmp_path, "miner.run", "resume=run", *trainer))
-    assert (ended.status, ended.left) == (0, [])
-    assert same(tmp_path / "run", desk / "alone")
+@pytest.mark.parametrize("trainer", ["trainer=cpu", "trainer.devices=3"])
+def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, trainer: str) -> None:
+    ended = fit(tmp_path, "run", failure=f"0 {FINEST_FIRST} kill")
+    assert (ended.status, ended.left) == (-signal.SIGKILL, [])
+    check_same(resume(tmp_path, "run", trainer), tmp_path / "run", desk / "alone")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("failure", "status", "words"),
     [
-        ("fill_disk", 1, ["error: rank 1 on", "the disk is full", "resume="]),
-        ("fault", 1, ["error: rank 1 on", "ValueError: a fault", "resume="]),
+        (f"{FINEST_FIRST} fill_disk", 1, ["error: rank 1 on", "the disk is full", "resume="]),
+        (f"{FINEST_FIRST} fault", 1, ["error: rank 1 on", "ValueError: a fault", "resume="]),
+        ("last kill", 1, ["error: rank 1 on", "killed", "resume="]),
         *(
-            (name, 130, ["warning: stopped; to go on: python -m miner.run resume="])
+            (f"{FINEST_FIRST} {name}", 130, ["warning: stopped; to go on: python -m", "resume="])
             for name in ("interrupt", "terminate", "stop")
         ),
     ],
@@ -163,7 +172,7 @@ def test_any_number_of_ranks_goes_on(desk: Path, tmp_path: Path, devices: int) -
 def test_the_failure_of_a_rank_is_reported_once(
     tmp_path: Path, failure: str, status: int, words: list[str]
 ) -> None:
-    ended = fit(tmp_path, "run", failure=f"1 {FINEST_FIRST} {failure}")
+    ended = fit(tmp_path, "run", failure=f"1 {failure}")
     assert ended.status == status
     line = check_line(ended, *words)
     assert status == 130 or read_report(tmp_path / "run")["reason"] in line
@@ -171,58 +180,46 @@ def test_the_failure_of_a_rank_is_reported_once(
 
 @pytest.mark.slow
 def test_a_rank_that_is_lost_after_the_last_level_is_not_missed(desk: Path) -> None:
-    ended = fit(desk, "late", failure="1 end kill")
-    assert (ended.status, ended.left) == (0, [])
-    assert same(desk / "late", desk / "alone")
+    check_same(fit(desk, "end", failure="1 after kill"), desk / "end", desk / "alone")
 
 
 @pytest.mark.slow
 def test_a_killed_rank_ends_a_run_under_torchrun(desk: Path, tmp_path: Path) -> None:
-    save_picture(tmp_path / "picture.png")
-    launch = ("torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}")
-    ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
-    own = ("image.path=picture.png", "hydra.run.dir=run", "fitting.in_memory_mib=0")
-    command = (*launch, "-m", "failing_run", *SETTINGS, *ddp, *own)
-    ended = end(start(tmp_path, *command, failure=f"1 {FINEST_FIRST} kill"), timeout_s=60)
-    assert ended.status == 1
+    own = ("hydra.run.dir=run", "fitting.in_memory_mib=0")
+    began = time.monotonic()
+    failure = f"1 {FINEST_FIRST} kill"
+    ended = end(start(tmp_path, *ON_ONE_MACHINE, *SETTINGS, *own, failure=failure))
+    assert ended.status == 1 and time.monotonic() - began < 60
     line = check_line(ended, "rank 1 on", "killed", "resume=")
     report = read_report(tmp_path / "run")
     assert report["status"] == "failed" and report["reason"] in line
     assert list((tmp_path / "run" / ".miner-scratch").rglob("*.*")) == []
-    resumed = end(start(tmp_path, "miner.run", "resume=run", "trainer=cpu"))
-    assert (resumed.status, resumed.left) == (0, [])
-    assert same(tmp_path / "run", desk / "alone")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    check_same(resume(tmp_path, "run", "trainer=cpu"), tmp_path / "run", desk / "alone")
 
 
 def on_two_machines(folder: Path, failure: str | None = None) -> list[Ended]:
     """Two machines with different working directories, images and scratch files."""
     started = []
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     for machine in (0, 1):
         own = folder / f"machine{machine}"
         own.mkdir()
-        save_picture(own / "picture.png")
-        launch = ("torch.distributed.run", "--nnodes=2", f"--node-rank={machine}")
-        module = "miner.run" if failure is None else "failing_run"
-        rendezvous = ("--master-addr=127.0.0.1", f"--master-port={port}", "-m", module)
-        ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2")
-        paths = ("image.path=picture.png", f"hydra.run.dir={folder}/run")
-        command = (*launch, *rendezvous, *SETTINGS, *ddp, *paths, "fitting.scratch_dir=scratch")
+        rendezvous = ("--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={port}")
+        launch = (TORCHRUN, *rendezvous, f"--node-rank={machine}", "-m", "miner.run")
+        ddp = ("trainer.devices=1", "trainer.num_nodes=2")
+        paths = (f"hydra.run.dir={folder}/run", "fitting.scratch_dir=scratch")
+        disk = () if failure is None else ("fitting.in_memory_mib=0",)
+        command = (*launch, *SETTINGS, *ddp, *paths, *disk)
         started.append(start(own, *command, failure=failure))
     return [end(one) for one in started]
 
 
 @pytest.mark.slow
 def test_machines_share_nothing_but_the_runs_folder(desk: Path, tmp_path: Path) -> None:
-    outcomes = on_two_machines(tmp_path)
-    assert [(one.status, one.left) for one in outcomes] == [(0, []), (0, [])]
+    for ended in on_two_machines(tmp_path):
+        check_same(ended, tmp_path / "run", desk / "alone")
     assert read_report(tmp_path / "run")["world_size"] == 2
-    assert same(tmp_path / "run", desk / "alone")
     assert {path.name for path in (tmp_path / "machine1").iterdir()} == {"picture.png"}
 
 
@@ -248,10 +245,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.slow
 def test_processes_without_a_common_folder_are_refused(tmp_path: Path) -> None:
-    save_picture(tmp_path / "picture.png")
-    launch = ("torch.distributed.run", "--nproc-per-node=2", "-m", "miner.run")
-    ddp = ("trainer=ddp", "trainer.accelerator=cpu")
-    ended = end(start(tmp_path, *launch, *SETTINGS, *ddp, "image.path=picture.png"))
-    (line,) = [line for line in ended.lines if line.startswith("error: ")]
+    ended = end(start(tmp_path, *ON_ONE_MACHINE, *SETTINGS))
+    (line,) = {line for line in ended.lines if line.startswith("error: ")}
     assert "hydra.run.dir: each of 2 processes" in line and "hydra.run.dir=/shared" in line
     assert ended.status != 0 and [path.name for path in tmp_path.iterdir()] == ["picture.png"]

@@ -62,6 +62,7 @@ DDP = {"strategy": "miner_ddp", "devices": 2}
         (DDP, RankInfo(0, 0, "torchrun", 4), ["devices=2 trainer.num_nodes=1:", "4 processes"]),
         (DDP, RankInfo(0, 0, "Slurm", 1), ["devices=2 trainer.num_nodes=1:", "1 processes"]),
         (DDP, RankInfo(0, 0, "torchrun", 2), ["hydra.run.dir", "2 processes", "share"]),
+        (DDP, RankInfo(0, 2, "Slurm", 2), ["devices=2 trainer.num_nodes=1:", "number 2"]),
         ({}, RankInfo(0, 1, "torchrun", 2), ["add trainer=ddp"]),
     ],
 )
@@ -79,22 +80,6 @@ def test_processes_in_one_named_folder_are_a_run(checked: Checked) -> None:
     check_processes(settings, MAIN_PROCESS, is_folder_named=False)
 
 
-def test_rank_0_warns_of_more_processes_than_cores(
-    checked: Checked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("joblib.cpu_count", lambda only_physical_cores: 2)
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    settings = checked(strategy="miner_ddp", devices=3)
-    for local_rank in (0, 1):
-        check_processes(settings, RankInfo(0, local_rank), is_folder_named=False)
-    assert [record.getMessage() for record in caplog.records] == [
-        "3 processes share the 2 cores of this machine"
-    ]
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # chosen on purpose
-    check_processes(settings, MAIN_PROCESS, is_folder_named=False)
-    assert len(caplog.records) == 1
-
-
 @pytest.mark.parametrize("absent", ["NODE_RANK", "MASTER_ADDR", "MASTER_PORT"])
 def test_machine_without_its_variables_is_refused(
     checked: Checked, monkeypatch: pytest.MonkeyPatch, absent: str
@@ -108,19 +93,13 @@ def test_machine_without_its_variables_is_refused(
         check_processes(settings, MAIN_PROCESS, is_folder_named=True)
 
 
-def test_slurm_job_with_other_numbers_is_refused(
-    checked: Checked, monkeypatch: pytest.MonkeyPatch
+def test_slurm_job_that_lightning_refuses_is_refused_in_a_line(
+    tiny_config: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, rank = checked(strategy="miner_ddp", devices=2), RankInfo(0, 0, "Slurm", 2)
-    for name, value in {**SLURM, "SLURM_NTASKS": "2", "SLURM_NNODES": "1"}.items():
+    for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match="Use `--ntasks-per-node=2`"):
-        check_processes(settings, rank, is_folder_named=True)
-    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
-    check_processes(settings, rank, is_folder_named=True)
-    monkeypatch.setenv("SLURM_NNODES", "2")
-    with pytest.raises(ConfigError, match=r"`num_nodes=1` .* `--nodes=2` does not match"):
-        check_processes(settings, rank, is_folder_named=True)
+    with pytest.raises(ConfigError, match="Use `--ntasks-per-node=8`"):
+        make_trainer(1, tiny_config("trainer=ddp", "trainer.devices=8").trainer)
 
 
 def test_one_process_in_a_slurm_job_ignores_slurm(

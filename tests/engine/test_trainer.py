@@ -10,7 +10,7 @@ import torch
 from in_process import compose, run, shards
 
 from miner.config.schema import check_config
-from miner.config.trainer import REFUSED, TrainerConfig
+from miner.config.trainer import REFUSED, REFUSED_CALLBACKS, TrainerConfig
 from miner.engine.trainer import make_trainer
 from miner.support.errors import ConfigError
 
@@ -132,14 +132,21 @@ def test_max_time_stops_after_a_chunk_and_the_run_is_resumed(tmp_path: Path) -> 
     assert report["psnr_db"] == whole["psnr_db"]
 
 
-def test_checkpoints_of_parameters_are_refused(tmp_path: Path) -> None:
-    settings = compose(tmp_path).trainer
-    with pytest.raises(ConfigError, match="ModelCheckpoint would store no network"):
-        make_trainer(1, settings, [pl.callbacks.ModelCheckpoint(dirpath=tmp_path)])
+@pytest.mark.parametrize("name", REFUSED_CALLBACKS)
+def test_callbacks_without_meaning_are_refused_with_the_reason(tmp_path: Path, name: str) -> None:
+    derived: Any = type("Mine", (getattr(pl.callbacks, name),), {})
+    with pytest.raises(ConfigError, match=f"leave out Mine: {REFUSED_CALLBACKS[name][:20]}"):
+        make_trainer(1, compose(tmp_path).trainer, [derived.__new__(derived)])
+
+
+STOPPING = "trainer.callbacks=[{_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:%s}]"
 
 
 def test_early_stopping_leaves_a_run_that_can_be_resumed(tmp_path: Path) -> None:
-    stopping = "{_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:level/psnr_db,mode:max,"
-    stopping += "stopping_threshold:1.0}"
-    report = run(tmp_path, f"trainer.callbacks=[{stopping}]")
+    report = run(tmp_path, STOPPING % "level/psnr_db,mode:max,stopping_threshold:1.0")
     assert (report["status"], len(report["levels"])) == ("stopped", 1)
+
+
+def test_a_misspelt_metric_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"metric `psnr` which is not .* `level/psnr_db`$"):
+        run(tmp_path, STOPPING % "psnr")

@@ -8,10 +8,10 @@ import torch
 from samples import make_spec, random_representation, random_shard, random_shards
 from thread_ranks import ThreadRank, in_threads
 
-from miner.engine.module import refuse_differences
-from miner.representation import MANIFEST, load, read_manifest
+from miner.representation import MANIFEST, load
 from miner.representation.representation import ShardIndex
 from miner.representation.store import FolderStore, ShardFolder
+from miner.support.communication import SINGLE_PROCESS, Communicator, items_of_rank
 from miner.support.errors import ConfigError, RepresentationError
 
 SPEC = make_spec((40, 36), n_levels=2)
@@ -20,12 +20,12 @@ CHUNKS = [shard.blocks for shard in SHARDS]
 COARSE_CHUNKS = [shard.blocks for shard in COARSE]
 
 
-def make(folder: Path, is_writer: bool = True) -> FolderStore:
-    return FolderStore(folder, SPEC, {"backend": "any"}, "digest", is_writer, timeout_s=0)
+def make(folder: Path, ranks: Communicator = SINGLE_PROCESS) -> FolderStore:
+    return FolderStore(folder, SPEC, {"backend": "any"}, "digest", ranks, timeout_s=0)
 
 
 def begun(folder: Path) -> FolderStore:
-    """A writer that has started level 0."""
+    """A store that has started level 0."""
     store = make(folder)
     store.begin()
     store.start_level(0, CHUNKS)
@@ -63,31 +63,37 @@ def test_a_file_that_changes_while_it_is_in_use_is_noticed(tmp_path: Path) -> No
 
 
 def test_two_processes_make_what_one_would(tmp_path: Path) -> None:
-    writer, other = begun(tmp_path), make(tmp_path, is_writer=False)
-    other.join()
-    assert writer.start_level(0, CHUNKS) == list(range(len(CHUNKS)))
-    assert other.start_level(0, CHUNKS) == []
-    for shard in SHARDS:
-        (writer if shard.chunk == 0 else other).add(shard)
-    headers = [*writer.shard_headers(), *other.shard_headers()]
-    assert [header.stored for header in headers] == [{}] * len(SHARDS)
-    for store in (writer, other):
-        store.add_remote(headers)
+    def work(ranks: ThreadRank) -> None:
+        store = make(tmp_path, ranks)
+        store.begin()
+        assert store.start_level(0, CHUNKS) == list(range(len(CHUNKS)))
+        for shard in items_of_rank(ranks, SHARDS):
+            store.add(shard)
+        store.finish_level()
         assert [shard.chunk for shard in store.shards] == list(range(len(CHUNKS)))
-    other.finish_level()
-    assert read_manifest(tmp_path).levels == {}
-    writer.finish_level()
+
+    in_threads(2, work)
     for found, shard in zip(load(tmp_path).shards[0], SHARDS, strict=True):
         torch.testing.assert_close(found.stored, shard.stored, rtol=0, atol=0)
 
 
-def test_a_file_that_never_shows_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=rf"is not there .* hydra.run.dir .*{MANIFEST}"):
-        make(tmp_path / "here").join()
-    here, elsewhere = begun(tmp_path / "here"), begun(tmp_path / "elsewhere")
-    elsewhere.add(SHARDS[0])
-    with pytest.raises(FileNotFoundError, match="level00-chunk00000"):
-        here.add_remote(elsewhere.shard_headers())
+def test_files_that_never_show_are_named(tmp_path: Path) -> None:
+    """Two machines, each with a folder of its own."""
+
+    def work(ranks: ThreadRank) -> None:
+        store = make(tmp_path / str(ranks.rank), ranks)
+        if ranks.rank == 0:
+            store.begin()
+        else:
+            with pytest.raises(FileNotFoundError, match=f"hydra.run.dir .*{MANIFEST}"):
+                store.begin()
+            make(store.folder).begin()
+        store.start_level(0, CHUNKS)
+        store.add(SHARDS[ranks.rank])
+        with pytest.raises(FileNotFoundError, match=f"chunk0000{1 - ranks.rank}"):
+            store.finish_level()
+
+    in_threads(2, work)
 
 
 def fit_coarse(store: FolderStore, seed: int = 0) -> FolderStore:
@@ -114,17 +120,17 @@ def test_a_level_is_resumed_where_the_coarser_ones_are_the_same(
     assert fit_coarse(make(tmp_path), seed=1).shards == []
 
 
-@pytest.mark.parametrize(
-    ("other", "words"),
-    [(("EagerBackend", "digest"), "backend=eager"), (("CompiledBackend", "x"), "same command")],
-)
-def test_ranks_that_would_make_other_bits_are_refused(other: tuple[str, str], words: str) -> None:
+@pytest.mark.parametrize("other", [("EagerBackend", "digest"), ("CompiledBackend", "x")])
+def test_ranks_that_would_make_other_bits_are_refused(
+    tmp_path: Path, other: tuple[str, str]
+) -> None:
     def work(ranks: ThreadRank) -> None:
-        refuse_differences(ranks, *(("CompiledBackend", "digest"), other)[ranks.rank])
+        backend, digest = (("CompiledBackend", "digest"), other)[ranks.rank]
+        FolderStore(tmp_path / "new", SPEC, {"backend": backend}, digest, ranks).begin()
 
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=rf"rank 1 has other settings.*\({other[0]}; Compiled"):
         in_threads(2, work)
-    in_threads(1, work)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_frames_that_are_all_zero_take_no_memory_for_each_block(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import joblib
 import pytest
 import torch
 
-from miner.support.process import package_versions, share_cores, use_available_cores
+from miner.support.process import package_versions, use_available_cores
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,26 +44,22 @@ def five_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("five_cores")
 @pytest.mark.parametrize(
-    ("n_parallel_jobs", "omp", "expected"), [(1, None, 5), (2, None, 2), (9, None, 1), (1, "1", 1)]
+    ("n_processes", "omp", "granted", "expected"),
+    [
+        *((1, None, None, 5), (2, None, None, 2), (9, None, None, 1), (1, "1", None, 1)),
+        *((1, None, "3", 3), (2, None, "4", 2), (1, None, "9", 5)),
+    ],
 )
-def test_parallel_jobs_share_the_cores_unless_omp_num_threads_decides(
-    monkeypatch: pytest.MonkeyPatch, n_parallel_jobs: int, omp: str | None, expected: int
+def test_processes_share_cores_unless_omp_num_threads_decides(
+    monkeypatch: pytest.MonkeyPatch,
+    n_processes: int,
+    omp: str | None,
+    granted: str | None,
+    expected: int,
 ) -> None:
     torch.set_num_threads(1)
-    if omp is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", omp)  # torch read it when it was imported
-    use_available_cores(n_parallel_jobs)
-    assert torch.get_num_threads() == expected
-
-
-@pytest.mark.usefixtures("five_cores")
-@pytest.mark.parametrize(
-    ("world_size", "granted", "expected"), [(2, None, 2), (8, "3", 3), (2, "9", 5)]
-)
-def test_ranks_share_the_cores_or_use_those_that_slurm_grants(
-    monkeypatch: pytest.MonkeyPatch, world_size: int, granted: str | None, expected: int
-) -> None:
-    if granted is not None:
-        monkeypatch.setenv("SLURM_CPUS_PER_TASK", granted)
-    share_cores(world_size)
+    for name, value in (("OMP_NUM_THREADS", omp), ("SLURM_CPUS_PER_TASK", granted)):
+        if value is not None:
+            monkeypatch.setenv(name, value)  # torch read it when it was imported
+    use_available_cores(n_processes)
     assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (expected, str(expected))
