@@ -2,7 +2,6 @@
 
 import math
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miner.images.pixel_format import OpenedFile, Read, decoding, new_array, pixel_type
-from miner.signals.regions import Region, sides_of, slices, tiles
+from miner.signals.regions import Region, sides_of
 from miner.signals.scratch import Index, Scratch, open_npy
 from miner.support.errors import ImageError
 
@@ -98,16 +97,7 @@ def open_zarr(folder: Path) -> OpenedFile:
     if chunk_bytes > _MAX_CHUNK_BYTES:
         limit = f"at most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
         raise ImageError(f"has chunks of {array.chunks} values, {chunk_bytes} bytes each: {limit}")
-
-    opened = open_array(folder.stem, array)
-
-    def load(box: Region, scratch: Scratch) -> Read:
-        read = opened.load(box, scratch)
-        for region in tiles(sides_of(box)):  # finds damaged chunks
-            read(slices(region))
-        return read
-
-    return replace(opened, load=load)
+    return open_array(folder.stem, array)
 
 
 def open_exr(file: Path) -> OpenedFile:

@@ -1,24 +1,116 @@
-"""Any image file as a source of regions."""
+"""Image files and samples: found, hashed, and opened as sources of regions."""
 
+import hashlib
 import logging
 import math
+import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.files import image_digest, open_file
+from miner.images import arrays
 from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, Read, errors_about
+from miner.images.vips import TIFF_MAGICS, open_tiff, open_vips_file
 from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
+from miner.support.files import expand_home
 
+SAMPLES = (
+    *("astronaut", "hubble", "retina", "coffee", "chelsea"),
+    *("rocket", "camera", "brick", "moon"),
+)
+SAMPLE_PREFIX = "sample:"
 _IN_MEMORY = Scratch(None)
 _MAX_CHANNELS = 1024  # a header that claims more is damaged, or a trap
 _TILE_VALUES = 2**22
 
 logger = logging.getLogger(__name__)
+
+
+def load_sample(name: str) -> NDArray[np.uint8]:
+    """Load one of `SAMPLES`: (H, W) for camera, brick and moon, else (H, W, 3), in 0..255."""
+    if name not in SAMPLES:
+        raise ImageError(f"sample {name!r} does not exist: use one of {', '.join(SAMPLES)}")
+    from skimage import data
+
+    load: Any = getattr(data, "hubble_deep_field" if name == "hubble" else name)
+    return np.asarray(load(), dtype=np.uint8)
+
+
+def find_file(path: str) -> Path:
+    """Expand a leading `~/`; raises `ImageError` unless `path` is a readable file or Zarr array."""
+    file = Path(expand_home(path))
+    with errors_about(repr(path)):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
+            raise ImageError("is a URL: only local files are read; download it first")
+        if not file.exists():
+            raise ImageError("does not exist: check the path, or try 'sample:astronaut'")
+        if arrays.is_zarr(file):
+            return file
+        if file.is_dir():
+            remedy = "give the path of one image file; a sweep, -m, fits every image in it"
+            raise ImageError(f"is a folder: {remedy}")
+        if not file.is_file():
+            raise ImageError("is a device or pipe: give the path of an image file")
+        with file.open("rb") as stream:
+            if not stream.read(1):
+                raise ImageError("is empty (0 bytes): copy or export it again")
+    return file
+
+
+def open_file(path: str) -> OpenedFile:
+    """Read the header of a file, Zarr folder, or `sample:NAME`; `ImageError` if it is no image."""
+    if path.startswith(SAMPLE_PREFIX):
+        name = path.removeprefix(SAMPLE_PREFIX)
+        return arrays.open_array(name, np.atleast_3d(load_sample(name)))
+    file = find_file(path)
+    with errors_about(repr(path)):
+        if file.is_dir():
+            return arrays.open_zarr(file)
+        with file.open("rb") as stream:
+            magic = stream.read(len(arrays.NPY_MAGIC))
+        if magic == arrays.NPY_MAGIC:
+            return arrays.open_npy_image(file)
+        if magic.startswith(arrays.EXR_MAGIC):
+            return arrays.open_exr(file)
+        if magic.startswith(TIFF_MAGICS):
+            return open_tiff(file)
+        return open_vips_file(file)
+
+
+def image_digest(path: str) -> str:
+    """SHA-256 of a file's bytes as `file_digest` gives it, or of the pixels of `sample:NAME`."""
+    if not path.startswith(SAMPLE_PREFIX):
+        return file_digest(find_file(path))
+    pixels = np.atleast_3d(load_sample(path.removeprefix(SAMPLE_PREFIX)))
+    return hashlib.sha256(pixels.transpose(2, 0, 1).tobytes()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal; of a folder, that of its files' sorted names and digests.
+
+    Raises `OSError` if a file cannot be read.
+    """
+    path = path.absolute()
+    if not path.is_dir():
+        stat = path.stat()
+        return _cached_digest(path, stat.st_mtime_ns, stat.st_size)
+    digest = hashlib.sha256()
+    for file in sorted(filter(Path.is_file, path.rglob("*"))):
+        name = file.relative_to(path).as_posix().encode(errors="surrogateescape")
+        digest.update(name + b"\0" + file_digest(file).encode() + b"\n")
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _cached_digest(file: Path, modified_ns: int, n_bytes: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,19 +207,12 @@ def _open(path: str, max_pixels: int, crop_px: int | None) -> tuple[OpenedFile, 
 
 def _finite_range(image: SourceImage) -> tuple[float, float]:
     """Least and largest stored value; refuses NaN and infinite values."""
-    low, high, n_nan, n_bad = math.inf, -math.inf, 0, 0
-    first = [*image.sides, image.n_channels]
+    low, high, n_bad = math.inf, -math.inf, 0
     for region in tiles(image.sides, max(1, math.isqrt(_TILE_VALUES // image.n_channels))):
         values = image.read_stored(region)
         low, high = min(low, float(values.min())), max(high, float(values.max()))
-        bad = np.argwhere(~np.isfinite(values))
-        if len(bad):
-            n_nan, n_bad = n_nan + int(np.isnan(values).sum()), n_bad + len(bad)
-            first = min(first, (bad[0] + [region[0][0], region[1][0], 0]).tolist())
+        n_bad += int((~np.isfinite(values)).sum())
     if n_bad:
-        where = f"row {first[0]}, column {first[1]}, channel {first[2]} (from 0)"
-        raise ImageError(
-            f"{image.path!r} holds {n_nan} NaN and {n_bad - n_nan} infinite values, the first at "
-            f"{where}: every value must be finite in float32; replace them, say with 0"
-        )
+        problem = f"{image.path!r} holds {n_bad} values that are NaN or infinite in float32"
+        raise ImageError(f"{problem}: every value must be finite; replace them, say with 0")
     return low, high

@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import struct
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -59,7 +58,7 @@ def open_vips_file(file: Path) -> OpenedFile:
             image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
         if not image.get("vips-loader").startswith(_LOADERS):
             raise _explained(_UNKNOWN)
-        loader, remarks = image.get("vips-loader"), []
+        remarks = []
         orientation = image.get("orientation") if image.get_typeof("orientation") else 1
         n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
         if n_pages > 1:
@@ -73,12 +72,6 @@ def open_vips_file(file: Path) -> OpenedFile:
             image = image.cast("float")
     except pyvips.Error as error:
         raise _explained(error.detail) from None
-    if loader.startswith("gif"):
-        with file.open("rb") as stream:
-            width, height = struct.unpack("<6xHH", stream.read(10))
-        if (width, height) != (image.width, image.height):  # libvips replaces one above 2048 pixels
-            frame = f"only the {image.width} x {image.height} of its first frame are read"
-            remarks.append(f"claims {width} x {height} pixels: {frame}")
     turn = Orientation.of_exif(orientation)
     sides, dtype = turn.upright_sides((image.height, image.width)), _DTYPES[image.format]
     load = partial(_load, image)

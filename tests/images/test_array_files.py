@@ -82,8 +82,8 @@ def test_a_mapped_array_is_not_copied(tmp_path: Path) -> None:
         (np.zeros((2, 2), complex), "values of type complex128: save real numbers"),
         (np.zeros((5, 5, 1025), np.uint8), "has 1025 channels, more than 1024"),
         (np.zeros((1001, 1000), np.uint8), "raise image.max_pixels to 1001000"),
-        (np.full((2, 2), np.nan), "holds 4 NaN and 0 infinite values"),
-        (np.full((2, 2), 1e300), "holds 0 NaN and 4 infinite values"),
+        (np.full((2, 2), np.nan), "holds 4 values that are NaN"),
+        (np.full((2, 2), 1e300), "holds 4 values that are NaN or infinite"),
     ],
     ids=["line", "four axes", "complex", "channels", "pixels", "nan", "huge"],
 )
@@ -134,7 +134,8 @@ def test_damaged_zarr_is_refused(tmp_path: Path, name: str) -> None:
     path = save(tmp_path / "a.zarr", draw(5, 7))
     damaged = tmp_path / "a.zarr" / name
     damaged.write_bytes(damaged.read_bytes()[:-9])
-    assert re.search(r"cannot be decoded \(.*export it again", complaint(path))
+    with pytest.raises(ImageError, match=r"cannot be decoded \(.*export it again"):
+        open_image(path, LIMIT).read(((0, 5), (0, 7)))
 
 
 def test_a_group_names_its_arrays(tmp_path: Path) -> None:

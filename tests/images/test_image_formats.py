@@ -146,22 +146,6 @@ def test_first_of_several_pages_is_read_with_a_warning(
     assert "2 pages or frames: only the first is read" in caplog.text
 
 
-def test_a_gif_of_a_frame_below_its_canvas_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "a.gif"
-    Image.new("P", (3, 2), 1).save(path)
-    content = bytearray(path.read_bytes())
-    open_image(str(path), LIMIT)
-    assert not caplog.records
-    content[6:10] = b"\xff" * 4
-    path.write_bytes(content)
-    inspect_image(str(path), LIMIT)
-    assert not caplog.records  # headers are inspected silently
-    assert open_image(str(path), LIMIT).sides == (2, 3)
-    assert "claims 65535 x 65535 pixels: only the 3 x 2 of its first frame are read" in caplog.text
-
-
 @pytest.mark.parametrize(("name", "kind"), [("a.webp", "WEBP"), ("a.jpg", "PNG")])
 def test_lossless_content_counts_not_the_suffix(tmp_path: Path, name: str, kind: str) -> None:
     values = integers(5, 7, 3)

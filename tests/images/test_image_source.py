@@ -13,7 +13,7 @@ from image_files import noise as floats
 from PIL import Image
 
 from miner.images import file_digest, inspect_image, open_image
-from miner.images.files import SAMPLES, load_sample
+from miner.images.source import SAMPLES, load_sample
 from miner.signals.scratch import Scratch
 
 BOTH = pytest.mark.parametrize("read", [inspect_image, open_image])
@@ -73,10 +73,7 @@ def test_a_changed_file_is_read_again(noise: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("Noize.png", "does not exist: did you mean 'noise.png'?"),
         ("other", "does not exist: check the path, or try 'sample:astronaut'"),
-        ("nowhere/a.png", "neither does its folder, check 'nowhere'"),
-        ("camera", "did you mean 'sample:camera'?"),
         ("sample:lena", "use one of astronaut, hubble, retina"),
         ("a\0b.png", "does not exist"),
         ("a" * 5000, "check its name"),
@@ -172,23 +169,15 @@ def test_strips_of_too_much_memory_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "huge"), [("float32", np.inf), ("float64", 1e300)])
-def test_what_is_not_finite_is_counted_and_located(
+def test_what_is_not_finite_is_counted(
     tmp_path: Path, scratch: Scratch, dtype: str, huge: float
 ) -> None:
     values = floats(40, 50, 3).astype(dtype)
     values[30, 7, 2], values[30, 8, 0], values[39, 0, 1] = np.nan, huge, -np.inf
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb")
     message = complaint(tmp_path / "a.tif", scratch=scratch)
-    assert "1 NaN and 2 infinite values, the first at row 30, column 7, channel 2" in message
+    assert "holds 3 values that are NaN or infinite" in message
     assert message.endswith("replace them, say with 0")
-
-
-def test_the_first_is_the_uppermost_whatever_the_tiles(tmp_path: Path) -> None:
-    values = np.zeros((3000, 3000), np.float32)
-    values[1500, 100] = values[7, 2500] = np.nan
-    np.save(tmp_path / "a.npy", values)
-    message = complaint(tmp_path / "a.npy", max_pixels=10**7)
-    assert "2 NaN and 0 infinite values, the first at row 7, column 2500, channel 0" in message
 
 
 @pytest.mark.parametrize("name", SAMPLES)
