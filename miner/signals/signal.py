@@ -14,6 +14,7 @@ from miner.signals.regions import Region, slices
 from miner.signals.scratch import WritableArray
 
 CPU = torch.device("cpu")
+_N_READERS = 4
 ReadRegion = Callable[[Region], Tensor | NDArray[Any]]
 
 
@@ -69,24 +70,17 @@ class SourceSignal(Signal):
         return torch.as_tensor(self._read(region)).to(self.device)
 
 
-def prefetch(
-    signal: Signal, regions: Iterable[Region], n_readers: int | None = None
-) -> Iterator[Tensor]:
-    """The values in each region, in order, read by threads a few regions in advance.
-
-    By default there are 4 threads for a signal on a GPU, and none on the CPU, whose cores are busy.
-    """
-    if n_readers is None:
-        n_readers = 4 if signal.device.type == "cuda" else 0
-    if n_readers == 0:
+def prefetch(signal: Signal, regions: Iterable[Region]) -> Iterator[Tensor]:
+    """The values in each region, in order; on a GPU read by threads a few regions in advance."""
+    if signal.device.type != "cuda":  # the CPU's cores are busy
         yield from map(signal.read, regions)
         return
-    with ThreadPoolExecutor(n_readers) as executor:
+    with ThreadPoolExecutor(_N_READERS) as executor:
         waiting: deque[Future[Tensor]] = deque()
         try:
             for region in regions:
                 waiting.append(executor.submit(signal.read, region))
-                if len(waiting) > n_readers:
+                if len(waiting) > _N_READERS:
                     yield waiting.popleft().result()
             yield from (future.result() for future in waiting)
         finally:

@@ -115,11 +115,12 @@ def test_an_image_is_copied_to_the_device_if_it_fits(held_bytes: int, kind: type
 REGIONS = list(tiles((21, 34), 7))
 
 
-class Watched(ArraySignal):
-    """Counts the regions that were read, and fails at one of them."""
+class Watched(Signal):
+    """Counts the regions that were read as if for a device, and fails at one of them."""
 
-    def __init__(self, fails_at: Region | None = None) -> None:
-        super().__init__(noise())
+    def __init__(self, device: str = "cuda", fails_at: Region | None = None) -> None:
+        self.values = ArraySignal(noise())
+        super().__init__(self.values.n_channels, self.values.sides, torch.device(device))
         self.fails_at, self.n_read = fails_at, 0
         self.threads: set[int] = set()
 
@@ -128,12 +129,12 @@ class Watched(ArraySignal):
             raise OSError("the disk")
         self.n_read += 1
         self.threads.add(threading.get_ident())
-        return super().read(region)
+        return self.values.read(region)
 
 
 def test_regions_come_in_order() -> None:
     signal = Watched()
-    found = list(prefetch(signal, REGIONS, 3))
+    found = list(prefetch(signal, REGIONS))
     assert threading.get_ident() not in signal.threads
     assert len(found) == len(REGIONS)
     assert all(map(torch.equal, found, map(signal.read, REGIONS)))
@@ -141,15 +142,15 @@ def test_regions_come_in_order() -> None:
 
 def test_few_regions_are_read_in_advance() -> None:
     signal = Watched()
-    values = prefetch(signal, REGIONS, 3)
+    values = prefetch(signal, REGIONS)
     next(values)
-    assert signal.n_read <= 4
+    assert signal.n_read <= 5
     values.close()  # type: ignore[attr-defined]
-    assert signal.n_read <= 4
+    assert signal.n_read <= 5
 
 
 def test_an_error_comes_with_its_region() -> None:
-    values = prefetch(Watched(fails_at=REGIONS[2]), REGIONS, 3)
+    values = prefetch(Watched(fails_at=REGIONS[2]), REGIONS)
     next(values)
     next(values)
     with pytest.raises(OSError, match="the disk"):
@@ -157,6 +158,6 @@ def test_an_error_comes_with_its_region() -> None:
 
 
 def test_on_the_cpu_nothing_is_prefetched() -> None:
-    signal = Watched()
+    signal = Watched("cpu")
     next(prefetch(signal, REGIONS))
     assert (signal.n_read, signal.threads) == (1, {threading.get_ident()})
