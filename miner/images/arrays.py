@@ -87,9 +87,7 @@ def open_zarr(folder: Path) -> OpenedFile:
     with decoding():
         array = zarr.open(str(folder), mode="r")
     if isinstance(array, zarr.Group):
-        arrays = [entry for entry in sorted(folder.iterdir()) if is_zarr(entry)]
-        example = f", such as {str(arrays[0])!r}" if arrays else ""
-        raise ImageError(f"is a group of Zarr arrays: name one of them{example}")
+        raise ImageError("is a group of Zarr arrays: name one of the folders in it")
     metadata = array.metadata.to_dict()
     if "pickle" in str([metadata.get(key) for key in ("compressor", "filters", "codecs")]):
         raise ImageError("is encoded by pickle, which may run any program: write plain numbers")

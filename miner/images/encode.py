@@ -96,17 +96,14 @@ class PixelCanvas:
                 suffix, interpretation = path.suffix.lower(), self._format.interpretation
                 _save_array(scratch_path, suffix, self._array, interpretation)
         except (OSError, pyvips.Error) as error:
-            raise _explained(error, path, n_bytes(self._array.shape, self._array.dtype)) from error
+            reason = " ".join(str(error).split())
+            is_full = isinstance(error, OSError) and is_disk_full(error)
+            is_full |= "No space left" in reason  # as libvips says
+            kind = NoSpaceError if is_full else ImageError
+            size = mebibytes(n_bytes(self._array.shape, self._array.dtype))
+            remedy = f"check its folder and the free space, of which it may take {size}"
+            raise kind(f"{str(path)!r} cannot be written ({reason}): {remedy}") from error
         return path
-
-
-def _explained(error: Exception, path: Path, size: int) -> ImageError:
-    """Say what kept a file of about `size` bytes from being written."""
-    reason = " ".join(str(error).split())
-    is_full = isinstance(error, OSError) and is_disk_full(error)
-    kind = NoSpaceError if is_full or "No space left" in reason else ImageError  # as libvips says
-    remedy = f"check its folder and the free space, of which it may take {mebibytes(size)}"
-    return kind(f"{str(path)!r} cannot be written ({reason}): {remedy}")
 
 
 def _save_array(path: Path, suffix: str, array: WritableArray, interpretation: str) -> None:

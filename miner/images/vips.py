@@ -32,7 +32,6 @@ _COLOURS_KEPT = {"b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "multiband"}
 _DTYPES: dict[str, PixelType] = {"uchar": "uint8", "ushort": "uint16", "float": "float32"}
 # messages of libvips and libtiff
 _UNKNOWN = "not in a known format"
-_TOO_MUCH_MEMORY = "emory allocation of"  # more than 50 MB for a strip
 _MISSING_TILE = "Invalid tile byte count"  # a tile that is not in the file, as is allowed
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GREY, _RGB, _YCBCR, _CIELAB = 1, 2, 6, 8  # photometric interpretations
@@ -108,9 +107,6 @@ def _explained(detail: str) -> ImageError:
         known = "PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, .npy, Zarr"
         return ImageError(f"is not an image of a known format ({known}): convert it to PNG or TIFF")
     reason = next(filter(None, map(str.strip, detail.splitlines())), "unreadable header")
-    if _TOO_MUCH_MEMORY in detail:
-        problem = f"has strips or tiles that take too much memory ({reason})"
-        return ImageError(f"{problem}: save it as a TIFF of small tiles")
     return ImageError(f"cannot be decoded ({reason}): {DAMAGED} as PNG or TIFF")
 
 

@@ -138,10 +138,10 @@ def test_damaged_zarr_is_refused(tmp_path: Path, name: str) -> None:
         open_image(path, LIMIT).read(((0, 5), (0, 7)))
 
 
-def test_a_group_names_its_arrays(tmp_path: Path) -> None:
+def test_a_group_is_no_image_but_its_arrays_are(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "a.zarr").create_array("level0", shape=(5, 7), dtype="u1")
     message = complaint(tmp_path / "a.zarr", inspect_image)
-    assert re.search(r"a group of Zarr arrays: name one.*a\.zarr/level0", message)
+    assert "a group of Zarr arrays: name one" in message
     assert inspect_image(str(tmp_path / "a.zarr/level0"), LIMIT).sides == (5, 7)
 
 

@@ -164,8 +164,8 @@ def test_strips_of_too_much_memory_are_refused(tmp_path: Path) -> None:
     values = integers(8000, 8000)
     tifffile.imwrite(tmp_path / "a.tif", values, rowsperstrip=8000, compression="zlib")
     message = complaint(tmp_path / "a.tif", max_pixels=2**30)
-    assert "take too much memory" in message
-    assert message.endswith("save it as a TIFF of small tiles")
+    assert "emory allocation of" in message
+    assert "export it again" in message
 
 
 @pytest.mark.parametrize(("dtype", "huge"), [("float32", np.inf), ("float64", 1e300)])
