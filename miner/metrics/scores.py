@@ -30,9 +30,6 @@ def psnr_of_sse(sse: float, n_values: int) -> float:
 
 def squared_error(source: Tensor, reconstruction: Tensor) -> Tensor:
     """Sum over channels, `(*S)`, of two `(C, *S)` tensors of one shape, the second clipped."""
-    if source.shape != reconstruction.shape:
-        shapes = f"source {tuple(source.shape)}, reconstruction {tuple(reconstruction.shape)}"
-        raise ValueError(f"{shapes}: must have the same shape (C, *S)")
     per_pixel = torch.zeros(source.shape[1:], dtype=torch.float64)
     for wanted, got in zip(source, reconstruction, strict=True):  # temporaries stay small
         per_pixel += wanted.double().sub_(got.clamp(0, 1)).square_()
