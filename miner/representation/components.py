@@ -51,19 +51,14 @@ def build(base: Any, description: Any) -> Any:
             f"import {module} first if you trust it (loaded: {', '.join(sorted(known))})"
         )
     values = {name: value for name, value in description.items() if name != TARGET}
-    return from_fields(known[target], values)
-
-
-def from_fields(cls: type[T], values: dict[str, Any]) -> T:
-    """A dataclass of plain data; raises `ValueError` if a field is unknown, missing or wrong."""
-    unknown = sorted(set(values) - {f.name for f in fields(cls)})  # type: ignore[arg-type]
+    unknown = sorted(set(values) - {f.name for f in fields(known[target])})
     if unknown:
-        raise ValueError(f"{_name(cls)}: has no field {shorten(unknown[0])}")
-    return parse(cls, json.dumps(values), _name(cls))
+        raise ValueError(f"{target}: has no field {shorten(unknown[0])}")
+    return parse(known[target], json.dumps(values), target)
 
 
 def parse(cls: type[T], text: str, name: str) -> T:
-    """The same of JSON, which may have unknown fields; `name` is for the message."""
+    """A dataclass of JSON, which may have unknown fields; raises `ValueError` about `name`."""
     try:
         parsed: T = _adapter(cls).validate_json(text, strict=True)
     except ValidationError as error:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from miner.models.encodings import Encoding
 from miner.models.heads import Head
 from miner.models.network import BlockMLP, BlockNetwork
 from miner.pyramids.pyramid import Pyramid, half
-from miner.representation.components import COMPONENT, from_fields, parse, plain, shorten
+from miner.representation.components import COMPONENT, parse, plain, shorten
 from miner.representation.storage import Storage
 from miner.signals.grid import PatchGrid
 from miner.support.errors import RepresentationError
@@ -110,7 +110,7 @@ class _Spec:
     patch_size: Annotated[int, whole(1, 512)]
     pyramid: Annotated[Pyramid, COMPONENT]
     storage: Annotated[Storage, COMPONENT]
-    pixel_format: dict[str, Any]
+    pixel_format: PixelFormat
     models: Annotated[tuple[_Network, ...], rule("be levels", min_length=1, max_length=32)]
 
 
@@ -166,12 +166,11 @@ def _stored(spec: Spec) -> _Spec:
         for m in spec.models
     )
     sizes, components = (spec.sides, spec.n_channels, spec.patch_size), (spec.pyramid, spec.storage)
-    return _Spec(*sizes, *components, asdict(spec.pixel_format), models)
+    return _Spec(*sizes, *components, spec.pixel_format, models)
 
 
 def _built(spec: _Spec) -> Spec:
-    pixel_format = from_fields(PixelFormat, spec.pixel_format)
-    if pixel_format.channels != spec.n_channels:
+    if spec.pixel_format.channels != spec.n_channels:
         raise ValueError("n_channels: the pixel format has another number of channels")
     models = []
     for model in spec.models:
@@ -179,4 +178,4 @@ def _built(spec: _Spec) -> Spec:
         mlp = BlockMLP(*layers, model.width, model.depth, len(spec.sides))
         models.append(BlockNetwork(mlp, model.head, spec.n_channels))
     sizes, components = (spec.sides, spec.n_channels, spec.patch_size), (spec.pyramid, spec.storage)
-    return Spec(*sizes, *components, tuple(models), pixel_format)
+    return Spec(*sizes, *components, tuple(models), spec.pixel_format)

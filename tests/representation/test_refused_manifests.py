@@ -32,7 +32,6 @@ WRONG_FIELDS: dict[tuple[str | int, ...], list[Any]] = {
     ("pixel_format", "scale"): [-1, 0.0, math.nan, math.inf],
     ("pixel_format", "offset"): [True, math.inf],
     ("pixel_format", "dtype"): [["uint8"], "int4"],
-    ("pixel_format", "more"): [1],
 }
 
 
