@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +30,10 @@ Outputs = Callable[[BlockNetwork, Parameters, Tensor], Tensor]
 
 
 def check_region(region: Region, sides: tuple[int, ...]) -> None:
-    """Raise `ValueError` for what is not a box of whole pixels inside a level."""
-    try:
-        inside = len(region) == len(sides) and all(
-            0 <= index(low) < index(high) <= side
-            for (low, high), side in zip(region, sides, strict=True)
-        )
-    except (TypeError, ValueError):
-        inside = False
-    if not inside:
+    """Raise `ValueError` for a box that is not inside a level."""
+    if len(region) != len(sides) or not all(
+        0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
+    ):
         raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
 
 

@@ -164,10 +164,6 @@ class FolderStore:
                     self._present[chunk] = shard
             except RepresentationError as error:
                 _LOG.warning("%s", error)
-        names = {shard_name(level, chunk) for chunk in range(len(chunks))}
-        for path in sorted(self.folder.glob(shard_name(level, 0).replace("00000", "*"))):
-            if path.name not in names:
-                _LOG.warning("%s: is no shard of this fit; it is left alone", path)
         missing = [chunk for chunk in range(len(chunks)) if chunk not in self._present]
         if missing and self._earlier:
             self._earlier = {}  # the manifest must not name files that are about to change
