@@ -145,12 +145,8 @@ def log_comparison(
     group: str,
     offline: bool = True,
     init_timeout_s: float = 5.0,
-    max_page_bytes: int = 20_000_000,
 ) -> None:
-    """Log a sweep's table, page and how many jobs ended how, in a run of job type `summary`.
-
-    A page that is missing, or too large to upload and open quickly, is left out.
-    """
+    """Log a sweep's table, page and how many jobs ended how, in a run of job type `summary`."""
     named = {"project": project, "group": group, "name": "comparison", "job_type": "summary"}
     run = start_run(folder, offline, init_timeout_s, **named)
     page = folder / "comparison.html"
@@ -158,8 +154,7 @@ def log_comparison(
     data = [[float(cell) if isinstance(cell, int) else cell for cell in row] for row in rows]
     try:
         run.log({"comparison": wandb.Table(columns=list(columns), data=data)})
-        if page.exists() and page.stat().st_size <= max_page_bytes:
-            run.log({"comparison_page": wandb.Html(str(page), inject=False)})
+        run.log({"comparison_page": wandb.Html(str(page), inject=False)})
         run.summary.update(dict(counts))
     finally:
         run.finish()

@@ -14,12 +14,12 @@ ROWS = [["0-a", "8", 31.5, 1], ["1-b", "[4,8]", None, 2], ["2-c", None, 30, None
 PAGE = "<html><head><title>t</title></head><body><script>let a = 1</script></body></html>"
 
 
-def close_sweep(folder: Path, **limit: int) -> list[Record]:
+def close_sweep(folder: Path) -> list[Record]:
     """Log the comparison of a sweep in a folder; gives the run's records."""
     page = folder / "comparison.html"
     page.write_text(PAGE)
     counts = {"finished": 2, "failed": 1}
-    log_comparison(folder, COLUMNS, ROWS, counts, project="quality", group="evening", **limit)
+    log_comparison(folder, COLUMNS, ROWS, counts, project="quality", group="evening")
     return read_wandb(folder)
 
 
@@ -54,12 +54,6 @@ def test_page_and_table_with_numbers_or_texts_by_column(
     (row,) = history_of(records, "comparison_page.path")
     assert (files / row["comparison_page.path"]).read_text() == PAGE
     assert (folder / "comparison.html").read_text() == PAGE
-
-
-def test_a_large_page_stays_in_the_folder(tmp_path: Path) -> None:
-    records = close_sweep(tmp_path, max_page_bytes=len(PAGE) - 1)
-    assert history_of(records, "comparison.path")
-    assert not history_of(records, "comparison_page.path")
 
 
 def test_the_table_of_an_earlier_start_is_replaced_unless_uploaded(tmp_path: Path) -> None:
