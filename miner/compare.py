@@ -24,9 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # imported late, so that --help and refusals are immediate
     from miner.comparison.comparison import Comparison
-    from miner.comparison.page import write_comparison
     from miner.comparison.runs import NoRunsError, read_results
-    from miner.comparison.text import summary_lines
+    from miner.comparison.writing import summary_lines, write_comparison
 
     folder = options.out or (options.folders[0] if len(options.folders) == 1 else Path())
     try:

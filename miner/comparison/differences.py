@@ -53,6 +53,17 @@ def estimate(samples: Sequence[Sample]) -> Estimate:
     return Estimate(mean, half_width, len(means), (min(n_seeds), max(n_seeds)))
 
 
+def means(runs: Sequence[Result], metrics: Sequence[str]) -> dict[str, float]:
+    """Means over runs, then over images, of the numbers that every image has."""
+    found = {}
+    for metric in metrics:
+        known = [run for run in runs if metric in run.numbers]
+        if {run.image for run in known} == {run.image for run in runs}:
+            samples = [(run.image, run.name, run.numbers[metric]) for run in known]
+            found[metric] = estimate(samples).mean
+    return found
+
+
 def describe(amount: Estimate, unit: str = "") -> str:
     """`+2.6 dB ± 0.4 (6 images x 3 seeds)`, to digits that the interval warrants."""
     width = amount.half_width

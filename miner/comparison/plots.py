@@ -14,9 +14,8 @@ from plotly.io import to_html
 from plotly.subplots import make_subplots
 
 from miner.comparison.comparison import COSTS, MAIN, Comparison, title
-from miner.comparison.differences import paired_differences, pareto_front
+from miner.comparison.differences import means, paired_differences, pareto_front
 from miner.comparison.runs import CURVE, Result, is_number
-from miner.comparison.text import means
 
 _NO_OUTCOMES = ("width_px", "height_px", "channels", "threads")
 _MOST_DIFFERENCES = 40  # of a factor

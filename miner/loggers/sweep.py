@@ -6,9 +6,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.page import write_comparison
 from miner.comparison.runs import NoRunsError, read_results
-from miner.comparison.text import summary_lines, table
+from miner.comparison.writing import summary_lines, table, write_comparison
 from miner.config.build import build_objective
 from miner.config.fingerprint import HASH_LENGTH
 from miner.config.job import sweep_name

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from miner.comparison.page import THUMBNAILS
+from miner.comparison.writing import THUMBNAILS
 
 
 def write_run(

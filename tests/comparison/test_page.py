@@ -18,8 +18,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from miner.comparison.comparison import Comparison
 from miner.comparison.differences import paired_differences, pareto_front
-from miner.comparison.page import THUMBNAILS, write_comparison
 from miner.comparison.runs import read_results
+from miner.comparison.writing import THUMBNAILS, write_comparison
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (

@@ -12,9 +12,8 @@ from fake_runs import write_content, write_killed, write_run, write_sweep, write
 
 from miner.compare import main
 from miner.comparison.comparison import Comparison
-from miner.comparison.page import write_comparison
 from miner.comparison.runs import read_results
-from miner.comparison.text import table
+from miner.comparison.writing import table, write_comparison
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -162,7 +161,7 @@ def test_the_command_refuses_folders_in_one_line(
 
 def test_the_command_imports_no_torch() -> None:
     code = (
-        "import sys, miner.compare, miner.comparison.page;"
+        "import sys, miner.compare, miner.comparison.writing;"
         "print(*{'torch', 'plotly', 'itables', 'scipy', 'pandas', 'jinja2'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

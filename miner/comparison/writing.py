@@ -1,16 +1,81 @@
-"""The comparison as text: a table, Markdown, and lines for a terminal."""
+"""A comparison as a table, lines for a terminal, Markdown and an HTML page, and their files."""
 
+import csv
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from io import StringIO
+from pathlib import Path
 
-from miner.comparison.comparison import COSTS, QUALITIES, Comparison, label, title
-from miner.comparison.differences import estimate, paired_differences, pareto_front
+from miner.comparison.comparison import COSTS, MAIN, QUALITIES, Comparison, label, title
+from miner.comparison.differences import means, paired_differences, pareto_front
 from miner.comparison.runs import Result
+from miner.support.files import atomic_write
 
+THUMBNAILS = ("reconstruction", "blocks", "error")  # of one size, each shows the whole image
 Cell = str | float | None
 
-_MOST_LINES = 6  # of a factor in the summary
 _NOTHING = "no two finished runs differ in it alone"
+
+
+def write_comparison(results: Sequence[Result], folder: Path) -> list[Path]:
+    """Write `comparison.tsv`, `comparison.md` and `comparison.html`, each whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    comparison = Comparison(results)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"comparison.{suffix}" for suffix in ("tsv", "md", "html")]
+    texts = [_tab_separated(comparison), markdown(comparison), page(comparison)]
+    for path, text in zip(paths, texts, strict=True):
+        with atomic_write(path) as scratch:  # names of files need not be UTF-8
+            scratch.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+    return paths
+
+
+def page(comparison: Comparison) -> str:
+    """The page's whole text. Everything read from files is escaped by the template."""
+    from itables import options
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    from miner.comparison.plots import plot_curves, plot_differences, plot_quality
+
+    loader = PackageLoader("miner.comparison", "page")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment.filters.update(number=number_text, title=title)
+    tables = Path(options.dt_bundle)  # DataTables and its extensions, packed for offline use
+    return environment.get_template("page.html.j2").render(
+        counts=counts(comparison),
+        comparison=comparison,
+        main=[metric for metric in MAIN if metric in comparison.metrics],
+        differences=plot_differences(comparison),
+        quality=plot_quality(comparison),
+        curves=plot_curves(comparison),
+        pictures=[(run, _thumbnails(run)) for run in comparison.results],
+        plotly_script=get_plotlyjs(),
+        tables_script=tables.read_text(),
+        tables_style=tables.with_suffix(".css").read_text(),
+    )
+
+
+def _thumbnails(result: Result) -> dict[str, str]:
+    """The run's stored thumbnails as `data:` addresses."""
+    paths = {name: result.folder / "thumbnails" / f"{name}.webp" for name in THUMBNAILS}
+    return {
+        name: f"data:image/webp;base64,{b64encode(path.read_bytes()).decode()}"
+        for name, path in paths.items()
+        if path.is_file()
+    }
+
+
+def _tab_separated(comparison: Comparison) -> str:
+    columns, rows = table(comparison)
+    text = StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerows([columns, *rows])  # None is written as nothing
+    return text.getvalue()
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
@@ -48,10 +113,7 @@ def summary_lines(comparison: Comparison) -> list[str]:
     lines = [counts(comparison)]
     for factor in comparison.factors:
         found = paired_differences(comparison, factor, "psnr_db")
-        shown = [str(each) for each in found[:_MOST_LINES]] or [_NOTHING]
-        lines += [f"{factor}: {line}" for line in shown]
-        if len(found) > _MOST_LINES:
-            lines.append(f"{factor}: {len(found) - _MOST_LINES} more in comparison.md")
+        lines += [f"{factor}: {each}" for each in found or [_NOTHING]]
     return lines
 
 
@@ -95,17 +157,6 @@ def _settings(comparison: Comparison) -> Iterator[str]:
             numbers = [f"({number})" for number in numbers]
         counted = [str(n_images[values]), str(len(runs))]
         yield _row([*values, *counted, *numbers, "*" if values in front else ""])
-
-
-def means(runs: Sequence[Result], metrics: Sequence[str]) -> dict[str, float]:
-    """Means over runs, then over images, of the numbers that every image has."""
-    found = {}
-    for metric in metrics:
-        known = [run for run in runs if metric in run.numbers]
-        if {run.image for run in known} == {run.image for run in runs}:
-            samples = [(run.image, run.name, run.numbers[metric]) for run in known]
-            found[metric] = estimate(samples).mean
-    return found
 
 
 def _differences(comparison: Comparison) -> Iterator[str]:
