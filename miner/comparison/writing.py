@@ -112,8 +112,8 @@ def summary_lines(comparison: Comparison) -> list[str]:
     """The counts, then each factor's differences in PSNR."""
     lines = [counts(comparison)]
     for factor in comparison.factors:
-        found = paired_differences(comparison, factor, "psnr_db")
-        lines += [f"{factor}: {each}" for each in found or [_NOTHING]]
+        found = map(str, paired_differences(comparison, factor, "psnr_db"))
+        lines += [f"{factor}: {line}" for line in list(found) or [_NOTHING]]
     return lines
 
 
