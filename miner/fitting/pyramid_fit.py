@@ -11,9 +11,8 @@ from miner.fitting.level_fit import LevelFit, squared_error
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.fitting.steps import BlockProblem
 from miner.images.pixel_format import PixelFormat
-from miner.models.network import BlockMLP, BlockNetwork
 from miner.pyramids.resample import ExpandedSignal, reduce, zero_signal
-from miner.representation import Shard, Spec
+from miner.representation import LevelNetwork, Shard, Spec
 from miner.representation.representation import ShardIndex, render_level
 from miner.signals.regions import Region, tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch
@@ -28,8 +27,8 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
     for level in reversed(range(n_levels)):
         signed = settings.pyramid.has_residuals and level < n_levels - 1
         width, depth = at_level(settings.width, level), settings.depth
-        mlp = BlockMLP(settings.encoding, settings.activation, width, depth, len(sides))
-        models.append(BlockNetwork(mlp, settings.readout.head(signed), pixel_format.channels))
+        head = settings.readout.head(signed)
+        models.append(LevelNetwork(width, depth, settings.encoding, settings.activation, head))
     return Spec(
         sides=sides,
         n_channels=pixel_format.channels,
@@ -44,7 +43,8 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
 def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> FitSettings:
     """The settings with a backend that can fit these networks on the device."""
     backend, steps = settings.backend, replace(settings.steps_at(0), n_steps=1)
-    for network in spec.models:
+    for level in range(spec.n_levels):
+        network = spec.model(level)
         shapes = network.shapes().items()
         start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes}
         encoded = torch.zeros(network.mlp.n_inputs, 64, device=device)

@@ -2,11 +2,19 @@
 
 from miner.representation.representation import REPRESENTATION_FOLDER, Representation, load
 from miner.representation.shard import Shard
-from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
+from miner.representation.spec import (
+    MANIFEST,
+    LevelNetwork,
+    Manifest,
+    Spec,
+    read_manifest,
+    write_manifest,
+)
 
 __all__ = [
     "MANIFEST",
     "REPRESENTATION_FOLDER",
+    "LevelNetwork",
     "Manifest",
     "Representation",
     "Shard",

@@ -2,8 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +29,17 @@ _MAX_BYTES = 2**28  # some two million shards
 
 
 @dataclass(frozen=True)
+class LevelNetwork:
+    """The network that every block of a level has; blocks may have another width."""
+
+    width: Annotated[int, whole(1, WIDEST)]
+    depth: Annotated[int, whole(1, 16)]
+    encoding: Annotated[Encoding, COMPONENT]
+    activation: Annotated[Activation, COMPONENT]
+    head: Annotated[Head, COMPONENT]
+
+
+@dataclass(frozen=True)
 class Spec:
     """Geometry and networks of a representation.
 
@@ -37,12 +47,12 @@ class Spec:
     pixels, as rendering allocates memory for what a manifest claims.
     """
 
-    sides: tuple[int, ...]
-    n_channels: int
-    patch_size: int
-    pyramid: Pyramid
-    storage: Storage
-    models: tuple[BlockNetwork, ...]
+    sides: Annotated[tuple[_Side, ...], rule("be of 2 or 3 axes", min_length=2, max_length=3)]
+    n_channels: Count
+    patch_size: Annotated[int, whole(1, 512)]
+    pyramid: Annotated[Pyramid, COMPONENT]
+    storage: Annotated[Storage, COMPONENT]
+    models: Annotated[tuple[LevelNetwork, ...], rule("be levels", min_length=1, max_length=32)]
     pixel_format: PixelFormat
 
     def __post_init__(self) -> None:
@@ -54,6 +64,8 @@ class Spec:
                 f"patch_size={self.patch_size}: patches of {n_values} values; the most is "
                 f"{_MAX_PATCH_VALUES}, so use a smaller one"
             )
+        if self.pixel_format.channels != self.n_channels:
+            raise ValueError("n_channels: the pixel format has another number of channels")
 
     @property
     def n_levels(self) -> int:
@@ -74,8 +86,10 @@ class Spec:
 
     def model(self, level: int, width: int | None = None) -> BlockNetwork:
         """The network of a level's blocks, or one like it with another number of features."""
-        model = self.models[self.n_levels - 1 - level]
-        return model if width is None else replace(model, mlp=replace(model.mlp, width=width))
+        own = self.models[self.n_levels - 1 - level]
+        width = own.width if width is None else width
+        mlp = BlockMLP(own.encoding, own.activation, width, own.depth, len(self.sides))
+        return BlockNetwork(mlp, own.head, self.n_channels)
 
     def is_coarsest(self, level: int) -> bool:
         """Whether there is no coarser level to predict from."""
@@ -90,44 +104,13 @@ class Manifest:
     """
 
     spec: Spec
-    levels: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
-    fit: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Network:
-    width: Annotated[int, whole(1, WIDEST)]
-    depth: Annotated[int, whole(1, 16)]
-    encoding: Annotated[Encoding, COMPONENT]
-    activation: Annotated[Activation, COMPONENT]
-    head: Annotated[Head, COMPONENT]
-
-
-@dataclass(frozen=True)
-class _Spec:
-    sides: Annotated[tuple[_Side, ...], rule("be of 2 or 3 axes", min_length=2, max_length=3)]
-    n_channels: Count
-    patch_size: Annotated[int, whole(1, 512)]
-    pyramid: Annotated[Pyramid, COMPONENT]
-    storage: Annotated[Storage, COMPONENT]
-    pixel_format: PixelFormat
-    models: Annotated[tuple[_Network, ...], rule("be levels", min_length=1, max_length=32)]
-
-
-@dataclass(frozen=True)
-class _Content:
-    """What the file holds besides its format, version and checksum."""
-
-    spec: _Spec
-    fit: dict[str, Any]
     levels: dict[int, dict[str, str]]
+    fit: dict[str, Any] = field(default_factory=dict)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest whole or not at all; raises `OSError` if the folder takes no file."""
-    levels = {level: dict(checksums) for level, checksums in sorted(manifest.levels.items())}
-    stored = _Content(_stored(manifest.spec), dict(manifest.fit), levels)
-    content = {"format": _FORMAT, "version": _VERSION, **plain(stored)}
+    content = {"format": _FORMAT, "version": _VERSION, **plain(manifest)}
     content["sha256"] = json_sha256(content)
     with atomic_write(folder / MANIFEST) as scratch:
         scratch.write_text(json.dumps(content, indent=1))
@@ -148,34 +131,12 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError(message)
         if content.pop("sha256", None) != json_sha256(content):
             raise ValueError("the manifest was changed after it was written")
-        data = parse(_Content, text, MANIFEST)
-        spec = _built(data.spec)
-        for level in data.levels:
-            if not 0 <= level < spec.n_levels:
-                raise ValueError(f"level {level} is not one of {spec.n_levels}")
+        manifest = parse(Manifest, text, MANIFEST)
+        for level in manifest.levels:
+            if not 0 <= level < manifest.spec.n_levels:
+                raise ValueError(f"level {level} is not one of {manifest.spec.n_levels}")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RepresentationError(f"{path}: no representation here; give its folder") from error
     except (OSError, ValueError, RecursionError) as error:
         raise RepresentationError(f"{path}: unreadable manifest: {error}") from error
-    return Manifest(spec, data.levels, data.fit)
-
-
-def _stored(spec: Spec) -> _Spec:
-    models = tuple(
-        _Network(m.mlp.width, m.mlp.depth, m.mlp.encoding, m.mlp.activation, m.head)
-        for m in spec.models
-    )
-    sizes, components = (spec.sides, spec.n_channels, spec.patch_size), (spec.pyramid, spec.storage)
-    return _Spec(*sizes, *components, spec.pixel_format, models)
-
-
-def _built(spec: _Spec) -> Spec:
-    if spec.pixel_format.channels != spec.n_channels:
-        raise ValueError("n_channels: the pixel format has another number of channels")
-    models = []
-    for model in spec.models:
-        layers = model.encoding, model.activation
-        mlp = BlockMLP(*layers, model.width, model.depth, len(spec.sides))
-        models.append(BlockNetwork(mlp, model.head, spec.n_channels))
-    sizes, components = (spec.sides, spec.n_channels, spec.patch_size), (spec.pyramid, spec.storage)
-    return Spec(*sizes, *components, tuple(models), spec.pixel_format)
+    return manifest

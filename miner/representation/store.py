@@ -98,7 +98,7 @@ class FolderStore:
 
     folder: Path
     spec: Spec
-    fit: Mapping[str, Any]
+    fit: dict[str, Any]
     digest: str
     ranks: Communicator = SINGLE_PROCESS
     timeout_s: float = TIMEOUT_S
@@ -107,7 +107,7 @@ class FolderStore:
         self._files = ShardFolder(self.folder, self.spec)
         self._parent_digest, self._level = self.digest, self.spec.n_levels
         self._finished: dict[int, dict[str, str]] = {}  # levels, as the manifest lists them
-        self._earlier: Mapping[int, Mapping[str, str]] = {}  # the same, of an earlier start
+        self._earlier: dict[int, dict[str, str]] = {}  # the same, of an earlier start
         self._present: dict[int, Shard] = {}
 
     def begin(self) -> None:

@@ -16,9 +16,10 @@ from miner.images import PixelFormat
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.heads import LinearHead
-from miner.models.network import BlockMLP, BlockNetwork, Parameters
+from miner.models.network import BlockNetwork, Parameters
 from miner.pyramids.pyramid import LaplacianPyramid, Pyramid
 from miner.representation import (
+    LevelNetwork,
     Manifest,
     Representation,
     Shard,
@@ -44,10 +45,8 @@ def make_spec(
     pyramid: Pyramid = LAPLACIAN,
 ) -> Spec:
     """Patches of 4 pixels, two channels, and a width of its own for every level."""
-    models = [
-        BlockNetwork(BlockMLP(CosineEncoding(2), Sine(), 3 + k, 2, len(sides)), LinearHead(), 2)
-        for k in range(n_levels)
-    ]
+    layers = CosineEncoding(2), Sine(), LinearHead()
+    models = [LevelNetwork(3 + k, 2, *layers) for k in range(n_levels)]
     pixel_format = PixelFormat.of_values("uint8", 2)
     return Spec(tuple(sides), 2, 4, pyramid, storage, tuple(models), pixel_format)
 
