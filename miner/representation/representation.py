@@ -184,11 +184,8 @@ def load(path: str | Path) -> Representation:
     """
     folder = Path(path)
     inner = folder / REPRESENTATION_FOLDER
-    try:
-        if (inner / MANIFEST).exists() and not (folder / MANIFEST).exists():
-            folder = inner
-    except OSError as error:
-        raise RepresentationError(f"{folder}: cannot be read ({error.strerror})") from error
+    if (inner / MANIFEST).exists() and not (folder / MANIFEST).exists():
+        folder = inner
     manifest = read_manifest(folder)
     files = ShardFolder(folder, manifest.spec)
     shards = {level: _open_level(files, level, names) for level, names in manifest.levels.items()}
