@@ -17,7 +17,6 @@ from miner.comparison.comparison import COSTS, MAIN, Comparison, title
 from miner.comparison.differences import means, paired_differences, pareto_front
 from miner.comparison.runs import CURVE, Result, is_number
 
-_NO_OUTCOMES = ("width_px", "height_px", "channels", "threads")
 _MOST_DIFFERENCES = 40  # of a factor
 _MOST_CURVES, _MOST_POINTS = 100, 80
 
@@ -35,7 +34,7 @@ def plot_differences(comparison: Comparison) -> str:
     figure = Figure()
     colours = _colours(comparison.factors)
     for metric in sorted(comparison.metrics, key=lambda metric: metric not in MAIN):
-        for factor in comparison.factors if metric not in _NO_OUTCOMES else ():
+        for factor in comparison.factors:
             found = paired_differences(comparison, factor, metric)[:_MOST_DIFFERENCES]
             if found:
                 figure.add_scatter(

@@ -5,7 +5,6 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -91,9 +90,7 @@ def read_results(folders: Sequence[Path]) -> list[Result]:
         if not folder.is_dir():
             raise NoRunsError(f"{folder}: is no folder; name the folder of a sweep, or of a run")
         runs = sorted(_runs_below(folder), key=_natural)
-        with ThreadPoolExecutor() as pool:
-            results = list(pool.map(_read, runs))
-        results += _not_started(folder, {run.name for run in runs})
+        results = [*map(_read, runs), *_not_started(folder, {run.name for run in runs})]
         if not results:
             raise NoRunsError(f"{folder}: holds no run; a run's folder has a report.json")
         found += results

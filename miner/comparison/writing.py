@@ -136,7 +136,7 @@ def _settings(comparison: Comparison) -> Iterator[str]:
     if not groups:
         return
     yield from ("", "## Settings", "", "Means over seeds, then over images; * is on the Pareto")
-    yield "front of PSNR against parameters. A setting that lacks images is in brackets."
+    yield "front of PSNR against parameters, which settings that lack images are not compared for."
     metrics = [metric for metric in (*QUALITIES, *COSTS) if metric in comparison.metrics]
     titles = [*comparison.factors, "images", "runs", *map(title, metrics), "Pareto front"]
     rule = ["---"] * len(comparison.factors) + ["---:"] * (2 + len(metrics)) + ["---"]
@@ -153,8 +153,6 @@ def _settings(comparison: Comparison) -> Iterator[str]:
     front = [whole[i] for i in pareto_front(costs, psnr)]
     for values, runs in groups.items():
         numbers = [number_text(averages[values].get(metric)) for metric in metrics]
-        if n_images[values] < n_all:
-            numbers = [f"({number})" for number in numbers]
         counted = [str(n_images[values]), str(len(runs))]
         yield _row([*values, *counted, *numbers, "*" if values in front else ""])
 
