@@ -160,10 +160,9 @@ def open_image(
     The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
     Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
-    read as float32; CMYK and Lab are converted to sRGB, and colours are divided by associated alpha.
-    Of several pages or parts the first is read, upright. Floats outside [0, 1] are mapped from
-    their range. With `crop_px` only the middle of the image is read, at most that many pixels a
-    side.
+    read as float32; CMYK and Lab are converted to sRGB; colours are divided by associated alpha. Of
+    several pages or parts the first is read, upright. Floats outside [0, 1] are mapped from their
+    range. With `crop_px` only the middle of the image is read, at most that many pixels a side.
 
     With a scratch folder, memory does not grow with the image (but interlaced PNG, progressive
     JPEG, WebP, AVIF and GIF are decoded whole).
