@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from miner.support.errors import exit_status
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare the runs in and below folders; give the exit status."""
@@ -24,23 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # imported late, so that --help and refusals are immediate
     from miner.comparison.comparison import Comparison
-    from miner.comparison.runs import NoRunsError, read_results
+    from miner.comparison.runs import read_results
     from miner.comparison.writing import summary_lines, write_comparison
 
-    folder = options.out or (options.folders[0] if len(options.folders) == 1 else Path())
-    try:
+    def compare() -> None:
         results = read_results(options.folders)
-    except (NoRunsError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    try:
-        paths = write_comparison(results, folder)
-    except OSError as error:
-        print(f"{folder}: cannot be written to ({error}); name another by --out", file=sys.stderr)
-        return 1
-    print(*summary_lines(Comparison(results)), sep="\n")
-    print("wrote", *paths)
-    return 0
+        single = options.folders[0] if len(options.folders) == 1 else Path()
+        paths = write_comparison(results, options.out or single)
+        print(*summary_lines(Comparison(results)), sep="\n")
+        print("wrote", *paths)
+
+    return exit_status(compare)
 
 
 if __name__ == "__main__":

@@ -75,24 +75,20 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # False for NaN
 
 
-class NoRunsError(ValueError):
-    """A folder, which the message names, holds no run."""
-
-
 def read_results(folders: Sequence[Path]) -> list[Result]:
     """Read every run in or below the folders, in order of their names.
 
     Raises:
-        NoRunsError: a folder is missing, or there is no run in it.
+        ValueError: a folder is missing, or there is no run in it.
     """
     found: list[Result] = []
     for folder in folders:
         if not folder.is_dir():
-            raise NoRunsError(f"{folder}: is no folder; name the folder of a sweep, or of a run")
+            raise ValueError(f"{folder}: is no folder; name the folder of a sweep, or of a run")
         runs = sorted(_runs_below(folder), key=_natural)
         results = [*map(_read, runs), *_not_started(folder, {run.name for run in runs})]
         if not results:
-            raise NoRunsError(f"{folder}: holds no run; a run's folder has a report.json")
+            raise ValueError(f"{folder}: holds no run; a run's folder has a report.json")
         found += results
     return _with_names({result.folder.resolve(): result for result in found})
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.runs import NoRunsError, read_results
+from miner.comparison.runs import read_results
 from miner.comparison.writing import summary_lines, table, write_comparison
 from miner.config.build import build_objective
 from miner.config.fingerprint import HASH_LENGTH
@@ -19,7 +19,7 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
     """Compare all jobs in a sweep's folder; True if every one of its plan has finished."""
     try:
         results = read_results([folder])
-    except NoRunsError:
+    except ValueError:  # there is no run
         return False
     for result in results:
         if result.status == "failed":

@@ -8,7 +8,7 @@ import pytest
 from fake_runs import write_content, write_killed, write_run
 
 from miner.comparison.comparison import Comparison
-from miner.comparison.runs import CURVE, NoRunsError, Result, read_results
+from miner.comparison.runs import CURVE, Result, read_results
 from miner.support.run_files import Plan, PlannedJob, write_plan
 
 
@@ -114,9 +114,9 @@ def test_a_broken_plan_hides_no_runs(tmp_path: Path) -> None:
 
 
 def test_folders_without_runs_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(NoRunsError, match="holds no run"):
+    with pytest.raises(ValueError, match="holds no run"):
         read_results([tmp_path])
-    with pytest.raises(NoRunsError, match="is no folder"):
+    with pytest.raises(ValueError, match="is no folder"):
         read_results([tmp_path / "absent"])
 
 

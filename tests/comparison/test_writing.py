@@ -151,7 +151,7 @@ def test_the_command_refuses_folders_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(tmp_path)]) == 1
-    message = f"{tmp_path}: holds no run; a run's folder has a report.json\n"
+    message = f"error: {tmp_path}: holds no run; a run's folder has a report.json\n"
     assert capsys.readouterr().err == message
     write_run(tmp_path / "a")
     (tmp_path / "file").write_text("")
