@@ -76,11 +76,7 @@ def _is_number(value: Any) -> bool:
 
 
 def read_results(folders: Sequence[Path]) -> list[Result]:
-    """Read every run in or below the folders, in order of their names.
-
-    Raises:
-        ValueError: a folder is missing, or there is no run in it.
-    """
+    """Read every run in or below the folders by name; `ValueError` for a folder without runs."""
     found: list[Result] = []
     for folder in folders:
         if not folder.is_dir():

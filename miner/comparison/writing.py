@@ -19,11 +19,7 @@ _NOTHING = "no two finished runs differ in it alone"
 
 
 def write_comparison(results: Sequence[Result], folder: Path) -> list[Path]:
-    """Write `comparison.tsv`, `comparison.md` and `comparison.html`, each whole or not at all.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
+    """Write `comparison.tsv`, `.md` and `.html`, each whole or not at all; may raise `OSError`."""
     comparison = Comparison(results)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"comparison.{suffix}" for suffix in ("tsv", "md", "html")]

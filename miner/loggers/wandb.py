@@ -19,7 +19,7 @@ Cell = str | float | None
 
 
 def start_run(
-    folder: Path, offline: bool, init_timeout_s: float = 5.0, **arguments: Any
+    folder: Path, offline: bool = True, init_timeout_s: float = 5.0, **arguments: Any
 ) -> "wandb.Run":
     """Start a run and remove earlier ones of the folder that were not uploaded.
 
@@ -140,15 +140,13 @@ def log_comparison(
     columns: Sequence[str],
     rows: Sequence[Sequence[Cell]],
     counts: Mapping[str, int],
-    *,
-    project: str,
-    group: str,
-    offline: bool = True,
-    init_timeout_s: float = 5.0,
+    **arguments: Any,
 ) -> None:
-    """Log a sweep's table, page and how many jobs ended how, in a run of job type `summary`."""
-    named = {"project": project, "group": group, "name": "comparison", "job_type": "summary"}
-    run = start_run(folder, offline, init_timeout_s, **named)
+    """Log a sweep's table, page and how many jobs ended how, in a run of job type `summary`.
+
+    The arguments are those of `start_run`.
+    """
+    run = start_run(folder, name="comparison", job_type="summary", **arguments)
     page = folder / "comparison.html"
     # W&B's tables demand columns of one type
     data = [[float(cell) if isinstance(cell, int) else cell for cell in row] for row in rows]

@@ -44,10 +44,7 @@ def extended(tile: Region, sides: Sequence[int]) -> Region:
 
 
 class Evaluation:
-    """Renders level 0 in plain PyTorch and scores it; each of `signals.regions.tiles` is added.
-
-    Errors are summed in float64.
-    """
+    """Renders level 0 in plain PyTorch and scores it; each of `signals.regions.tiles` is added."""
 
     def __init__(self, representation: Representation, device: torch.device = CPU) -> None:
         spec = representation.spec

@@ -126,10 +126,7 @@ def _inferno(values: NDArray[np.floating]) -> RGBImage:
 
 
 def draw_curves(curve: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Draw PSNR against steps and against seconds, one colour per level, from a report's curve.
-
-    Points whose PSNR is not finite are left out.
-    """
+    """Draw PSNR against steps and against seconds, one colour per level, from a report's curve."""
     from matplotlib.figure import Figure
 
     columns = {name: np.asarray(column) for name, column in curve.items()}
