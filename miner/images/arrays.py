@@ -44,12 +44,6 @@ def _read(array: Any, dtype: str, box: Region, index: Index) -> NDArray[Any]:
         return values.astype(dtype, copy=False)
 
 
-def _sizes(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Height, width and channels of an array with two or three axes."""
-    first, second, third = (*shape, 1)[:3]
-    return (second, third, first) if is_channels_first(shape) else (first, second, third)
-
-
 def open_array(name: str, array: Any) -> OpenedFile:
     """Open an array of real numbers (H, W), (H, W, C) or (C, H, W); see `is_channels_first`."""
     shape, dtype = tuple(array.shape), pixel_type(array.dtype)
@@ -58,14 +52,16 @@ def open_array(name: str, array: Any) -> OpenedFile:
         raise ImageError(f"has axes of {shape}: an image has {known}; save one such part of it")
     if dtype is None:
         raise ImageError(f"holds values of type {array.dtype}: save real numbers, say float32")
-    *sides, n_channels = _sizes(shape)
+    sides, n_channels = shape[:2], (*shape, 1)[2]
+    if is_channels_first(shape):
+        sides, n_channels = shape[1:], shape[0]
     is_wide = dtype == "float32" and array.dtype != "float32"
     remarks = (f"holds {array.dtype} values: read as float32",) if is_wide else ()
 
     def load(box: Region, scratch: Scratch) -> Read:
         return partial(_read, array, dtype, box)
 
-    return OpenedFile(name, tuple(sides), n_channels, dtype, load, remarks=remarks)
+    return OpenedFile(name, sides, n_channels, dtype, load, remarks=remarks)
 
 
 def open_npy_image(file: Path) -> OpenedFile:

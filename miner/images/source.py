@@ -57,9 +57,6 @@ def find_file(path: str) -> Path:
             raise ImageError(f"is a folder: {remedy}")
         if not file.is_file():
             raise ImageError("is a device or pipe: give the path of an image file")
-        with file.open("rb") as stream:
-            if not stream.read(1):
-                raise ImageError("is empty (0 bytes): copy or export it again")
     return file
 
 

@@ -129,7 +129,7 @@ def test_files_that_are_no_images_are_left_out_with_a_warning(
     with caplog.at_level(logging.WARNING):
         assert found(str(album)) == in_folder(album, ["a.png", "b.png"])
     first, second = sorted(record.getMessage() for record in caplog.records)
-    assert "empty.png' is empty" in first and "notes.txt' is not an image" in second
+    assert "empty.png' is not an image" in first and "notes.txt' is not an image" in second
 
 
 def test_warning_reaches_the_terminal(album: Path) -> None:

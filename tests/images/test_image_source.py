@@ -78,7 +78,7 @@ def test_a_changed_file_is_read_again(noise: Path) -> None:
         ("a\0b.png", "does not exist"),
         ("a" * 5000, "check its name"),
         (".", "folder: give the path of one image file"),
-        ("empty.png", "is empty (0 bytes): copy or export"),
+        ("empty.png", "is not an image of a known format"),
         ("fifo", "device or pipe: give"),
         ("https://example.org/a.png", "only local files are read; download it"),
         ("file:///a.png", "only local files are read; download it"),
