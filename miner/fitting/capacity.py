@@ -106,10 +106,6 @@ class BudgetCapacity(TargetErrorCapacity):
     max_refits: Annotated[int, whole(0, 8)] = 0
     parameters_per_pixel: Positive = 0.75
 
-    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
-        """No wider: the budget is spent."""
-        return widths
-
     def assign(self, request: WidthRequest) -> Tensor:
         """Widths by a probe fit and bisection."""
         mse = request.probe(self._probe_steps(request)).nan_to_num(nan=1.0, posinf=1.0)
