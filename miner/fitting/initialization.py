@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 from miner.support.ranges import Positive, whole
 from miner.support.tensors import Parameters, Tensor
@@ -22,9 +22,7 @@ class Parents(NamedTuple):
 
 @dataclass(frozen=True)
 class Weights(ABC):
-    """A way of starting the hidden layers of a level. `inherits` False spares finding parents."""
-
-    inherits: ClassVar[bool] = True
+    """A way of starting the hidden layers of a level."""
 
     @abstractmethod
     def inherited(self, parents: Parents) -> Parents:
@@ -34,8 +32,6 @@ class Weights(ABC):
 @dataclass(frozen=True)
 class FreshWeights(Weights):
     """Every block starts from its level's random draw."""
-
-    inherits: ClassVar[bool] = False
 
     def inherited(self, parents: Parents) -> Parents:
         """Nothing."""

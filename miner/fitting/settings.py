@@ -65,7 +65,7 @@ def at_level(value: int | Sequence[int], level: int) -> int:
 
 
 class LevelContext(NamedTuple):
-    """What all fits of blocks of one level share; `parents` has no shards if none inherits."""
+    """What all fits of blocks of one level share."""
 
     spec: Spec
     settings: FitSettings
