@@ -137,20 +137,13 @@ class WidthGroup:
         The error of a block is infinite where a stored number is not finite.
         """
 
+        def count(n_block_steps: int) -> None:
+            with self._compute.lock:
+                on_steps(n_block_steps)
+
         def fitted(problem: BlockProblem) -> BlockFit:
-            done: list[int] = []
-
-            def count(n_block_steps: int) -> None:
-                done.append(n_block_steps)
-                with self._compute.lock:
-                    on_steps(n_block_steps)
-
-            try:
-                fit = self._train(problem, self.settings.pruning, self._max_mse, count)
-                return self._round(problem, fit)
-            except torch.OutOfMemoryError:
-                count(-sum(done))  # they are repeated
-                raise
+            fit = self._train(problem, self.settings.pruning, self._max_mse, count)
+            return self._round(problem, fit)
 
         return self._in_batches(fitted)
 

@@ -94,12 +94,6 @@ def test_blocks_are_halved_until_they_fit_and_stay_so(caplog: pytest.LogCaptureF
     assert max(tried) <= 4
 
 
-def test_repeated_steps_do_not_count_twice() -> None:
-    reported: list[int] = []
-    level(small_machine(4)).fit_chunk(0, reported.append)
-    assert sum(reported) == 25 * 30
-
-
 def test_a_block_that_does_not_fit_is_refused() -> None:
     with pytest.raises(BlockTooLargeError, match=r"max_memory_gib=1: .* for one; .* patch_size"):
         level(small_machine(0), side=16).fit_chunk(0)
