@@ -121,7 +121,7 @@ class LevelFit:
         fit_s = time.perf_counter() - gathered - probe_s
         curve = no_longer_than(merge_curves([one.fit.curve for one in fits]), fit_s, probe_s)
         if chunk == 0:  # a later chunk may hold a few odd blocks alone
-            diverged_again = [one.fit.diverged_again for one in fits]
+            diverged_again = torch.cat([one.fit.diverged_again for one in fits])
             raise_if_most_diverged(diverged_again, self.settings.optimizer)
         tried = fits + self._refit(patches, widths, fits, request)
         rows, frames, widths, stored, n_converged = best_fits(self.predicted_mse[blocks], tried)

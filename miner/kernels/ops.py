@@ -187,10 +187,7 @@ class RowLayout:
 
 
 class RowTrainer(BlockTrainer):
-    """Blocks in training: rows of `trained` parameters, `first` and `second` moments.
-
-    Blocks leave by a mask: the program passes over those that are not in `training`.
-    """
+    """Rows of `trained` parameters and two moments; programs pass over those not in `training`."""
 
     n_rows: ClassVar[int]  # of a block, in memory
     layout_of: ClassVar[type[RowLayout]]
@@ -212,14 +209,6 @@ class RowTrainer(BlockTrainer):
         """Leave blocks out; says if all are out, on a GPU never: asking would mean waiting."""
         self.training = (~blocks).to(torch.int8)
         return not (self.training.is_cuda or self.training.any())
-
-    def _run(self, n_steps: int, moves: bool) -> None:
-        self.mse, self.best_mse = self.mse.clone(), self.best_mse.clone()  # callers hold the old
-        self._launch(n_steps, moves)
-
-    @abstractmethod
-    def _launch(self, n_steps: int, moves: bool) -> None:
-        """Run the program from `step` on. Without `moves` it evaluates all pixels, no more."""
 
     @staticmethod
     @abstractmethod

@@ -82,7 +82,7 @@ class CompiledTrainer(RowTrainer):
         self._functions = functions or library()
         self.encoded, self.targets = _tiled(problem.encoded), _tiled(problem.targets)
 
-    def _launch(self, n_steps: int, moves: bool) -> None:
+    def _run(self, n_steps: int, moves: bool) -> None:
         tensors = {name: getattr(self, name) for name in _TENSORS}
         tensors["coefficients"] = self.coefficients[self.step :]
         sizes = {"n_pixels": self.n_pixels, "n_steps": n_steps, "moves": moves}

@@ -140,7 +140,7 @@ class TritonTrainer(RowTrainer):
 
     def _run(self, n_steps: int, moves: bool) -> None:
         try:
-            super()._run(n_steps, moves)
+            self._launch(n_steps, moves)
         except OutOfResources as error:
             raise UnsupportedError(f"model.width={self.numbers.width}: {error}") from error
 
