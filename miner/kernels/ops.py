@@ -24,7 +24,7 @@ _OPTIMIZERS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.opt
 
 
 class UnsupportedError(Exception):
-    """The compiled steps do not support a setting; the message names it."""
+    """The compiled steps do not support a setting or cannot be compiled; the message says why."""
 
 
 class NetworkNumbers(NamedTuple):
