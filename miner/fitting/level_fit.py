@@ -23,10 +23,9 @@ from miner.support.communication import Communicator, gather_items, items_of_ran
 def best_fits(
     predicted_mse: Tensor, fits: Sequence[WidthFit]
 ) -> tuple[Tensor, Tensor, Tensor, dict[int, Parameters], int]:
-    """The best fit of each block, if it is better than its prediction; earlier ones win ties.
+    """Rows whose best fit beats the prediction, their frames, widths, tensors, how many converged.
 
-    Gives the rows with a network, ascending, their frames and widths, what is stored for each
-    width, and how many have converged.
+    Of equal fits the earliest is taken.
     """
     best_mse, best = predicted_mse.clone(), torch.full((len(predicted_mse),), -1)
     for number, (_, rows, _, fit) in enumerate(fits):
@@ -49,9 +48,8 @@ def best_fits(
 class LevelFit:
     """One level's active blocks, in chunks, and all that fitting them needs.
 
-    Blocks with a mean squared error of the prediction above the level's bound are active; at the
-    coarsest level all are. Chunks follow a curve through the level, so that each reads a small part
-    of it. Summed squared errors are those of the prediction, over active blocks, or clipped.
+    Blocks whose prediction has an error above the level's bound are active; at the coarsest level
+    all are. Chunks follow a curve through the level, so that each reads a small part of it.
     """
 
     def __init__(
@@ -99,7 +97,7 @@ class LevelFit:
             self.predicted_sse += self._sse(blocks, errors)
 
     def fit_chunk(self, chunk: int, on_steps: OnSteps = lambda n: None) -> Shard:
-        """Fit the blocks of one chunk; raises `DivergenceError` or `BlockTooLargeError`."""
+        """Fit the blocks of one chunk; raises `DivergenceError` or `ConfigError`."""
         began = time.perf_counter()
         blocks, signals = self.chunks[chunk], (self.signal, self.prediction)
         signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)
