@@ -40,18 +40,14 @@ def no_longer_than(curve: Curve, seconds: float, start_s: float = 0.0) -> Curve:
 
 @dataclass(frozen=True)
 class BlockFit:
-    """The best state of every block `(B, ...)`, its error `(B,)`, and how the fit went.
-
-    Masks `(B,)` say which blocks met the pruning criterion before the last step, which ended worse
-    than they began, and which did so again at a lower rate. `curve` sums over finite errors.
-    """
+    """The best state of every block, its error over all pixels, and how the fit went."""
 
     parameters: Parameters
-    mse: Tensor
-    converged: Tensor
-    diverged: Tensor
-    diverged_again: Tensor
-    curve: Curve
+    mse: Tensor  # (B,), as are the masks
+    converged: Tensor  # met the pruning criterion before the last step
+    diverged: Tensor  # ended worse than they began
+    diverged_again: Tensor  # did so at a lower rate, too
+    curve: Curve  # of the sum over finite errors
 
     def improved_by(self, rows: Tensor, refit: "BlockFit") -> "BlockFit":
         """The better of two fits for the blocks `rows`, which `refit` has; all else stays."""
@@ -108,8 +104,7 @@ def fit_blocks(
 ) -> BlockFit:
     """Fit one small network to each block, independently; nothing waits for the device.
 
-    The result has the best state whose error was measured over all pixels of the block. A block
-    leaves the training when it satisfies the pruning criterion or its error is not finite.
+    A block leaves when it satisfies the pruning criterion or its error is not finite.
     """
     settings, targets = problem.steps, problem.targets
     n_steps, n_blocks, n_values = settings.n_steps, len(targets), targets[0].numel()

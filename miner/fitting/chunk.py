@@ -230,6 +230,5 @@ class WidthGroup:
 
 
 def _is_finite(stored: Parameters) -> Tensor:
-    """Mask `(B,)` of the blocks all of whose numbers are finite."""
     masks = [tensor.isfinite().reshape(len(tensor), -1).all(1) for tensor in stored.values()]
     return torch.stack(masks).all(0)

@@ -9,15 +9,12 @@ from miner.support.tensors import Parameters, Tensor
 
 
 class Parents(NamedTuple):
-    """The coarser blocks that cover some blocks, where one of the same width `exists` `(B,)`.
-
-    Frames `(B, 1 + D)` are (generation, offset); `parity` `(B, D)` is the half that a block covers.
-    """
+    """The coarser blocks that cover some blocks, where one of the same width `exists` `(B,)`."""
 
     exists: Tensor
     hidden: Parameters
-    frames: Tensor
-    parity: Tensor
+    frames: Tensor  # (B, 1 + D): generation, offset
+    parity: Tensor  # (B, D): the half that a block covers
 
 
 @dataclass(frozen=True)
