@@ -98,8 +98,7 @@ class TargetErrorCapacity(Capacity):
 class BudgetCapacity(TargetErrorCapacity):
     """Widths for the lowest common error that `parameters_per_pixel` pay for.
 
-    Every chunk spends that many for each pixel of its blocks, most of them on hard blocks. The
-    common error decides widths alone; blocks are trained to `fitting.max_mse`.
+    It is common to a chunk and decides widths alone; blocks are trained to `fitting.max_mse`.
     """
 
     max_refits: Annotated[int, whole(0, 8)] = 0

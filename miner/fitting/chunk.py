@@ -75,10 +75,7 @@ def find_parents(
 def gather(
     grid: PatchGrid, blocks: Tensor, signals: Sequence[Signal], max_pixels: int
 ) -> list[Tensor]:
-    """Patches `(B, C, *[patch_size] * D)` of some blocks in each of several signals, on its device.
-
-    Read in boxes of about `max_pixels` or less, however far apart the blocks are.
-    """
+    """Patches `(B, C, *[patch_size] * D)` of blocks in each signal; few pixels are read at once."""
     positions, n_axes = grid.positions(blocks), len(grid.sides)
     n_pixels = _BOX_PIXELS
     if any(signal.device.type != "cpu" for signal in signals):
@@ -132,10 +129,7 @@ class WidthGroup:
         self._readout_start = moved(self.settings.readout.draw(shapes, key), self._device)
 
     def fit(self, on_steps: OnSteps = lambda n: None) -> BlockFit:
-        """Train all blocks and round them; parameters are stored tensors in the host's memory.
-
-        The error of a block is infinite where a stored number is not finite.
-        """
+        """Train all blocks and round them; parameters are stored tensors in the host's memory."""
 
         def count(n_block_steps: int) -> None:
             with self._compute.lock:

@@ -20,10 +20,7 @@ _THREADS_ON_GPU = 8
 
 
 class ComputeDevice:
-    """The device that fits blocks, its memory, and the threads that use it.
-
-    Where memory runs out, half as many blocks are tried again, and no more from then on.
-    """
+    """The device that fits blocks, its memory, and the threads that use it."""
 
     def __init__(
         self, device: torch.device, limit_gib: float, n_threads: int | None = None
@@ -45,7 +42,7 @@ class ComputeDevice:
     def in_batches(
         self, members: Tensor, max_blocks: int, compute: Callable[[Tensor], T]
     ) -> Iterator[tuple[Tensor, T]]:
-        """Batches of at most `max_blocks` of some blocks, and what is computed of each."""
+        """Batches of `max_blocks` and what is computed of each; half as many if memory runs out."""
         while len(members):
             batch = members[: max(1, round(self._share * max_blocks))]
             try:

@@ -23,13 +23,10 @@ from miner.support.communication import Communicator, gather_items, items_of_ran
 def best_fits(
     predicted_mse: Tensor, fits: Sequence[WidthFit]
 ) -> tuple[Tensor, Tensor, Tensor, dict[int, Parameters], int]:
-    """Rows whose best fit beats the prediction, their frames, widths, tensors, how many converged.
-
-    Of equal fits the earliest is taken.
-    """
+    """Rows whose best fit beats the prediction, frames, widths, tensors, and how many converged."""
     best_mse, best = predicted_mse.clone(), torch.full((len(predicted_mse),), -1)
     for number, (_, rows, _, fit) in enumerate(fits):
-        better = fit.mse.double() < best_mse[rows]  # false for NaN
+        better = fit.mse.double() < best_mse[rows]  # false for NaN; the first of equal ones stays
         best_mse[rows[better]] = fit.mse[better].double()
         best[rows[better]] = number
     kept = [(one, best[one.rows] == number) for number, one in enumerate(fits)]

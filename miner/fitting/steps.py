@@ -74,7 +74,6 @@ class BlockTrainer(ABC):
     best: Parameters
 
     def __init__(self, problem: BlockProblem) -> None:
-        """Nothing is measured yet."""
         self.settings, self.n_pixels = problem.steps, problem.targets.shape[-1]
         self.step = 0  # number of steps done
         self.mse = problem.targets.new_full((len(problem.targets),), torch.inf)

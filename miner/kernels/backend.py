@@ -14,10 +14,7 @@ from miner.models.network import BlockNetwork, Parameters
 
 @dataclass(frozen=True)
 class CompiledBackend(Backend):
-    """Compiled for this machine: one block after another, each for many steps in a core's cache.
-
-    Results depend neither on batching nor on the number of threads.
-    """
+    """Compiled for this machine; results depend neither on batching nor on threads."""
 
     def prepare(self, problem: BlockProblem) -> Backend:
         """Check support and compile, if that was not done before."""

@@ -193,7 +193,6 @@ class RowTrainer(BlockTrainer):
     layout_of: ClassVar[type[RowLayout]]
 
     def __init__(self, problem: BlockProblem) -> None:
-        """Start from the parameters of a problem."""
         super().__init__(problem)
         network, readout, _, _, targets, start = problem
         self.layout = self.layout_of(network)

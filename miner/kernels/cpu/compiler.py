@@ -25,14 +25,11 @@ FLAGS = (
 
 
 def build(source: Path, flags: Sequence[str] = FLAGS, processor: str | None = None) -> Path:
-    """A shared library of a C source, from the user's cache if it is there.
-
-    Its name is a hash of all that it depends on, so it is never stale; the file appears whole.
-    """
+    """A shared library of a C source, from the user's cache if it is there; it appears whole."""
     folder, processor = cache_folder(), processor or describe_processor()
     reasons = []
     for command, version in find_compilers():
-        parts = [version, processor, *flags]
+        parts = [version, processor, *flags]  # all that it depends on, so that it is never stale
         parts += [path.read_text() for path in sorted(source.parent.glob("*.[ch]"))]
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
         library = folder / f"{source.stem}-{digest}.so"
