@@ -24,6 +24,7 @@ from miner.signals.signal import Signal, prefetch
 _BOX_PIXELS = 2**16  # in a box that is read at once
 _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
 _PROBE_CHECK, _FAR_BELOW = 5, 1e-2  # steps between checks of a probe fit, part of the bound
+Fit = Callable[[BlockProblem], BlockFit]
 
 
 class Patches(NamedTuple):
@@ -33,10 +34,6 @@ class Patches(NamedTuple):
     signal: Tensor  # (B, C, *[patch_size] * D)
     prediction: Tensor
     valid_sizes: Tensor  # (B, D)
-
-    def select(self, members: Tensor) -> "Patches":
-        """Some of the blocks."""
-        return Patches(*(tensor[members.to(tensor.device)] for tensor in self))
 
     def targets(self, spec: Spec, members: Tensor, valid_size: tuple[int, ...]) -> Tensor:
         """Targets `(B, C, P)` of some blocks over their real pixels."""
@@ -196,7 +193,7 @@ class WidthGroup:
         trainer.evaluate()
         return trainer
 
-    def _in_batches(self, fitted: Callable[[BlockProblem], BlockFit]) -> BlockFit:
+    def _in_batches(self, fitted: Fit) -> BlockFit:
         """Fit blocks with the same frame and real pixels at once, as many as memory holds."""
         network, max_blocks = self._network, self.settings.backend.max_blocks
         fits: list[tuple[Tensor, BlockFit]] = []
@@ -210,11 +207,7 @@ class WidthGroup:
         return join_fits(fits)
 
     def _compute_batch(
-        self,
-        fitted: Callable[[BlockProblem], BlockFit],
-        encoded: Tensor,
-        valid_size: tuple[int, ...],
-        batch: Tensor,
+        self, fitted: Fit, encoded: Tensor, valid_size: tuple[int, ...], batch: Tensor
     ) -> BlockFit:
         hidden = select(self._hidden, batch.to(self._device))
         start = hidden | repeat(self._readout_start, len(batch))

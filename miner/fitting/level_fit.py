@@ -154,7 +154,8 @@ class LevelFit:
 
         def fitted(width: int) -> WidthFit:
             members = rows[widths[rows] == width]
-            group = WidthGroup(self._context, width, patches.select(members))
+            own = Patches(*(tensor[members.to(tensor.device)] for tensor in patches))
+            group = WidthGroup(self._context, width, own)
             return WidthFit(width, members, group.inherited, group.fit(on_steps))
 
         return self._context.compute.map(fitted, widths[rows].unique().tolist())
