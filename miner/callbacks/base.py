@@ -24,7 +24,7 @@ class Callback(pl.Callback):
         """A level begins, of which this rank fits some chunks."""
 
     def on_block_steps(self, trainer: pl.Trainer, module: MinerModule, n_block_steps: int) -> None:
-        """So many steps of single blocks were done or spared; below 0 if they must be repeated."""
+        """So many steps of single blocks were done or spared."""
 
     def on_chunk_end(self, trainer: pl.Trainer, module: MinerModule, shard: Shard) -> None:
         """A chunk is fitted and stored."""

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from miner.cli.checks import check_run, exit_on_error
-from miner.cli.monitor import JobFolders, SweepMonitor
+from miner.cli.monitor import SweepMonitor
 from miner.cli.sweep import check_sweep
 from miner.config.job import RankInfo, finished_psnr_db, rank_of
 from miner.support.process import ConsoleHandler, lock_folder, say
@@ -67,8 +67,9 @@ class MinerCallback(Callback):
         hashes, n_jobs = None, OmegaConf.select(config, "hydra.sweeper.n_trials")
         if plan is not None:
             write_plan(folder, plan)
-            hashes, n_jobs = {job.hash for job in plan.jobs}, len(plan.jobs)
-        self._monitor = SweepMonitor(JobFolders(folder, hashes, n_jobs))
+            hashes, n_jobs = {job.hash for job in plan}, len(plan)
+        self._monitor = SweepMonitor(folder, hashes, n_jobs)
+        self._monitor.start()
         say(f"sweep in {folder}")
         atexit.register(self._interrupted, folder)
 

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
@@ -17,24 +16,33 @@ from miner.support.run_files import REPORT, read_report
 _INTERVAL_S, _LINE_INTERVAL_S = 0.5, 30.0  # with a terminal, and between lines without one
 
 
-@dataclass
-class JobFolders:
-    """The states of a sweep's jobs, read from their folders; reports are read once.
+class SweepMonitor:
+    """Watches a sweep's folder from a thread: a bar in a terminal, else a line now and then.
 
     `hashes` select the jobs, None all of them; `total` is their number, None where a search decides
-    it while it runs.
+    it while it runs. A report is read once.
     """
 
-    folder: Path
-    hashes: Collection[str] | None
-    total: int | None
-    began: float = field(default_factory=time.time)
-    _states: dict[str, str] = field(default_factory=dict)
+    def __init__(self, folder: Path, hashes: Collection[str] | None, total: int | None) -> None:
+        self._folder, self._hashes, self._total = folder, hashes, total
+        self._began = time.time()
+        self._states: dict[str, str] = {}
+        self._stop = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Show the last state and stop."""
+        self._stop.set()
+        self._thread.join()
 
     def count(self) -> Counter[str]:
         """How many jobs are finished, failed and running."""
-        for path in self.folder.glob("*-*"):
-            is_chosen = self.hashes is None or path.name.rpartition("-")[2] in self.hashes
+        for path in self._folder.glob("*-*"):
+            is_chosen = self._hashes is None or path.name.rpartition("-")[2] in self._hashes
             if is_chosen and self._states.get(path.name) not in ("finished", "failed"):
                 self._states[path.name] = self._state(path)
         states = Counter(self._states.values())
@@ -50,34 +58,19 @@ class JobFolders:
         state = "running" if report is None else str(report.get("status"))
         evidence = path / (".hydra/config.yaml" if report is None else REPORT)
         with suppress(FileNotFoundError):
-            if state == "finished" or evidence.stat().st_mtime >= self.began:
+            if state == "finished" or evidence.stat().st_mtime >= self._began:
                 return state
         return "other"
 
-
-class SweepMonitor:
-    """Watches a sweep's folder from a thread: a bar in a terminal, else a line now and then."""
-
-    def __init__(self, jobs: JobFolders) -> None:
-        """Start the thread."""
-        self._jobs, self._stop = jobs, Event()
-        self._thread = Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Show the last state and stop."""
-        self._stop.set()
-        self._thread.join()
-
     def _watch(self) -> None:
-        has_bar, total, said = get_console().is_terminal, self._jobs.total, ""
+        has_bar, total, said = get_console().is_terminal, self._total, ""
         of = "" if total is None else f" of {total}"
         columns = ("{task.description}", BarColumn(), TimeElapsedColumn())
         with Progress(*columns, disable=not has_bar) as bar:
             task, is_last = bar.add_task("", total=total), False
             while not is_last:
                 is_last = self._stop.wait(_INTERVAL_S if has_bar else _LINE_INTERVAL_S)
-                states = self._jobs.count()
+                states = self.count()
                 text = f"{states['finished']}{of} jobs done, {states['running']} running"
                 if states["failed"]:
                     text += f", {states['failed']} failed"

@@ -22,7 +22,7 @@ from miner.config.job import LOCAL_LAUNCHER
 from miner.config.schema import check_config
 from miner.config.trainer import DDP
 from miner.support.errors import ConfigError
-from miner.support.run_files import REPORT, Plan, PlannedJob
+from miner.support.run_files import REPORT, PlannedJob
 
 _GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
@@ -93,7 +93,7 @@ class JobGrid:
         return not is_group and override.package is None and "/" not in key and key[:6] != "hydra."
 
 
-def check_sweep(config: DictConfig) -> Plan | None:
+def check_sweep(config: DictConfig) -> list[PlannedJob] | None:
     """Refuse a sweep by a `ConfigError` or an `ImageError`, or give its jobs.
 
     None stands for those of a search, which chooses them while it runs.
@@ -111,7 +111,7 @@ def check_sweep(config: DictConfig) -> Plan | None:
     return _check_jobs(config)
 
 
-def _check_jobs(config: DictConfig) -> Plan | None:
+def _check_jobs(config: DictConfig) -> list[PlannedJob] | None:
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     swept = [f"{key}={value}" for key, value in params.items()]
@@ -140,10 +140,10 @@ def _check_jobs(config: DictConfig) -> Plan | None:
             "hydra/launcher=submitit_slurm: there is no srun here; start the sweep on a machine of "
             "the cluster, or use hydra/launcher=joblib"
         )
-    is_unbounded = config.hydra.sweeper.max_batch_size is None and len(plan.jobs) > 1
+    is_unbounded = config.hydra.sweeper.max_batch_size is None and len(plan) > 1
     if launcher == LOCAL_LAUNCHER and is_unbounded:
         raise ConfigError(
-            f"hydra/launcher=submitit_local: starts all {len(plan.jobs)} jobs at once; bound them "
+            f"hydra/launcher=submitit_local: starts all {len(plan)} jobs at once; bound them "
             "with hydra.sweeper.max_batch_size=2, or use hydra/launcher=joblib"
         )
     return plan
@@ -161,7 +161,7 @@ def _check_job(config: DictConfig) -> None:
     check_settings(config)
 
 
-def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]]) -> Plan:
+def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]]) -> list[PlannedJob]:
     jobs: dict[str, PlannedJob] = {}
     for number, (overrides, config) in enumerate(grid.jobs()):
         if tuple(overrides) not in seen:
@@ -173,4 +173,4 @@ def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]]) -> Plan:
             changed = ", ".join(f"{one} or {other}" for one, other in pairs if one != other)
             reason = f"jobs {twin.number} and {number} are the same; leave one of them out"
             raise ConfigError(f"{changed or ' '.join(overrides)}: {reason}")
-    return Plan(list(jobs.values()))
+    return list(jobs.values())

@@ -160,11 +160,13 @@ def _read(folder: Path) -> Result:
 
 def _not_started(folder: Path, present: set[str]) -> list[Result]:
     try:
-        jobs = read_plan(folder).jobs
+        jobs = read_plan(folder)
     except (OSError, ValueError, KeyError, TypeError):
         return []  # the runs that exist are read all the same
     return [
-        Result(folder / job.folder_name, "not started", overrides=_as_mapping(job.overrides))
+        Result(
+            folder / f"{job.number}-{job.hash}", "not started", overrides=_as_mapping(job.overrides)
+        )
         for job in jobs
         if not any(name.endswith(f"-{job.hash}") for name in present)
     ]

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from miner.config.trainer import DDP
-from miner.support.run_files import PLAN, SweepInfo, read_plan, read_report
+from miner.support.run_files import PLAN, SweepInfo, differing_keys, read_plan, read_report
 
 LOCAL_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
 _NOT_BATCH = ("bash", "interactive")  # Slurm jobs in which Lightning starts its own processes
@@ -135,6 +135,6 @@ def finished_psnr_db(folder: Path) -> float | None:
 def _sweep_info(running: HydraConf, overrides: Sequence[str]) -> SweepInfo:
     folder = Path(running.sweep.dir)
     if (folder / PLAN).exists():  # else it is a search, whose overrides all differ
-        keys = read_plan(folder).differing
+        keys = differing_keys(read_plan(folder))
         overrides = [override for override in overrides if override.partition("=")[0] in keys]
     return SweepInfo(sweep_name(folder), overrides)

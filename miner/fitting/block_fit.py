@@ -15,12 +15,9 @@ from miner.models.network import Parameters, concatenate, moved, select
 from miner.signals.signal import CPU
 from miner.support.errors import DivergenceError
 
-RATE_OF_REFIT = 0.1
-"""Blocks that diverged are fitted again at this fraction of their rate."""
-Curve = tuple[tuple[int, float, float], ...]
-"""(steps so far, seconds so far, summed squared error) in the order of time."""
-OnSteps = Callable[[int], None]
-"""Receives numbers of block steps that were done or spared, below 0 if they must be repeated."""
+RATE_OF_REFIT = 0.1  # of blocks that diverged, as a part of their first rate
+Curve = tuple[tuple[int, float, float], ...]  # (steps, seconds, summed squared error) so far
+OnSteps = Callable[[int], None]  # receives numbers of block steps that were done or spared
 
 
 def merge_curves(curves: Sequence[Curve]) -> Curve:
@@ -43,18 +40,14 @@ def no_longer_than(curve: Curve, seconds: float, start_s: float = 0.0) -> Curve:
 
 @dataclass(frozen=True)
 class BlockFit:
-    """The best state of every block `(B, ...)`, its error `(B,)`, and how the fit went.
-
-    Masks `(B,)` say which blocks met the pruning criterion before the last step, which ended worse
-    than they began, and which did so again at a lower rate. `curve` sums over finite errors.
-    """
+    """The best state of every block, its error over all pixels, and how the fit went."""
 
     parameters: Parameters
-    mse: Tensor
-    converged: Tensor
-    diverged: Tensor
-    diverged_again: Tensor
-    curve: Curve
+    mse: Tensor  # (B,), as are the masks
+    converged: Tensor  # met the pruning criterion before the last step
+    diverged: Tensor  # ended worse than they began
+    diverged_again: Tensor  # did so at a lower rate, too
+    curve: Curve  # of the sum over finite errors
 
     def improved_by(self, rows: Tensor, refit: "BlockFit") -> "BlockFit":
         """The better of two fits for the blocks `rows`, which `refit` has; all else stays."""
@@ -89,15 +82,14 @@ def has_diverged(first: Tensor, last: Tensor, max_mse: float) -> Tensor:
     return ~last.isfinite() | ((last > first) & (last > max_mse))
 
 
-def raise_if_most_diverged(diverged_again: Sequence[Tensor], optimizer: OptimizerFactory) -> None:
-    """Raise `DivergenceError` if most blocks of masks `(B,)` diverged twice."""
-    masks = torch.cat([torch.empty(0, dtype=torch.bool), *diverged_again])
-    n_diverged = int(masks.sum())
-    if 2 * n_diverged <= len(masks):
+def raise_if_most_diverged(diverged_again: Tensor, optimizer: OptimizerFactory) -> None:
+    """Raise `DivergenceError` if most blocks of a mask `(B,)` diverged twice."""
+    n_diverged, n_blocks = int(diverged_again.sum()), len(diverged_again)
+    if 2 * n_diverged <= n_blocks:
         return
     rate = float(optimizer([nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"])
     raise DivergenceError(
-        f"optimizer.lr={rate:g}: {n_diverged} of {len(masks)} blocks diverged, and again at "
+        f"optimizer.lr={rate:g}: {n_diverged} of {n_blocks} blocks diverged, and again at "
         f"{RATE_OF_REFIT * rate:g}; lower it: 0.001 to 0.05 suit most fits, or mind the constants "
         "of activation and encoding"
     )
@@ -112,8 +104,7 @@ def fit_blocks(
 ) -> BlockFit:
     """Fit one small network to each block, independently; nothing waits for the device.
 
-    The result has the best state whose error was measured over all pixels of the block. A block
-    leaves the training when it satisfies the pruning criterion or its error is not finite.
+    A block leaves when it satisfies the pruning criterion or its error is not finite.
     """
     settings, targets = problem.steps, problem.targets
     n_steps, n_blocks, n_values = settings.n_steps, len(targets), targets[0].numel()
@@ -123,7 +114,7 @@ def fit_blocks(
         trainer.evaluate()
     else:
         trainer.advance(1)  # a step over all pixels measures the state before it
-    first, before = trainer.mse, torch.full_like(trainer.mse, torch.inf)
+    first, before = trainer.mse.clone(), torch.full_like(trainer.mse, torch.inf)
     training = torch.ones(n_blocks, dtype=torch.bool, device=targets.device)
     converged = torch.zeros_like(training)
     sums: list[Tensor] = []
@@ -139,7 +130,7 @@ def fit_blocks(
         done = pruning.converged(trainer.mse, before, max_mse)
         converged |= training & done
         training &= ~done & trainer.mse.isfinite()
-        before = trainer.mse
+        before = trainer.mse.clone()
         if trainer.deactivate(~training):
             on_steps((n_steps - checkpoint) * n_blocks)
             break

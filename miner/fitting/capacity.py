@@ -54,16 +54,14 @@ class UniformCapacity(Capacity):
 class TargetErrorCapacity(Capacity):
     """The smallest width that will bring a block to `fitting.max_mse`.
 
-    Each block is first fitted for `probe_steps` at `model.width`. It then gets `features_per_db`
-    more or fewer features for each decibel that its error is above or below the bound, less what
-    more steps will gain (`gain_db` for ten times as many). `features_per_db` is that of a patch of
-    1024 pixels and goes with the root of their number, as parameters do with the squared width.
+    Each block is first fitted for `probe_steps` at `model.width`. It then gets more or fewer
+    features for each decibel that its error, less what more steps will gain, misses the bound by.
     """
 
     max_refits: Annotated[int, whole(0, 8)] = 1
     probe_steps: Count = 50
-    gain_db: Annotated[float, rule("be 0 or more", ge=0, allow_inf_nan=False)] = 4.0
-    features_per_db: Positive = 1.1
+    gain_db: Annotated[float, rule("be 0 or more", ge=0, allow_inf_nan=False)] = 4.0  # in 10x steps
+    features_per_db: Positive = 1.1  # of 1024 pixels
     min_width: Width = 1
     max_width: Width = 48
 
@@ -87,6 +85,7 @@ class TargetErrorCapacity(Capacity):
         return min(self.probe_steps, request.n_steps)
 
     def _features_per_db(self, request: WidthRequest) -> float:
+        # Parameters go with the squared width, so the width with the root of the pixels.
         return self.features_per_db * math.sqrt(request.patch_pixels / 1024)
 
     def _rounded(self, widths: Tensor) -> Tensor:
@@ -99,16 +98,11 @@ class TargetErrorCapacity(Capacity):
 class BudgetCapacity(TargetErrorCapacity):
     """Widths for the lowest common error that `parameters_per_pixel` pay for.
 
-    Every chunk spends that many for each pixel of its blocks, most of them on hard blocks. The
-    common error decides widths alone; blocks are trained to `fitting.max_mse`.
+    It is common to a chunk and decides widths alone; blocks are trained to `fitting.max_mse`.
     """
 
     max_refits: Annotated[int, whole(0, 8)] = 0
     parameters_per_pixel: Positive = 0.75
-
-    def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
-        """No wider: the budget is spent."""
-        return widths
 
     def assign(self, request: WidthRequest) -> Tensor:
         """Widths by a probe fit and bisection."""

@@ -24,6 +24,7 @@ from miner.signals.signal import Signal, prefetch
 _BOX_PIXELS = 2**16  # in a box that is read at once
 _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
 _PROBE_CHECK, _FAR_BELOW = 5, 1e-2  # steps between checks of a probe fit, part of the bound
+Fit = Callable[[BlockProblem], BlockFit]
 
 
 class Patches(NamedTuple):
@@ -33,10 +34,6 @@ class Patches(NamedTuple):
     signal: Tensor  # (B, C, *[patch_size] * D)
     prediction: Tensor
     valid_sizes: Tensor  # (B, D)
-
-    def select(self, members: Tensor) -> "Patches":
-        """Some of the blocks."""
-        return Patches(*(tensor[members.to(tensor.device)] for tensor in self))
 
     def targets(self, spec: Spec, members: Tensor, valid_size: tuple[int, ...]) -> Tensor:
         """Targets `(B, C, P)` of some blocks over their real pixels."""
@@ -75,10 +72,7 @@ def find_parents(
 def gather(
     grid: PatchGrid, blocks: Tensor, signals: Sequence[Signal], max_pixels: int
 ) -> list[Tensor]:
-    """Patches `(B, C, *[patch_size] * D)` of some blocks in each of several signals, on its device.
-
-    Read in boxes of about `max_pixels` or less, however far apart the blocks are.
-    """
+    """Patches `(B, C, *[patch_size] * D)` of blocks in each signal; few pixels are read at once."""
     positions, n_axes = grid.positions(blocks), len(grid.sides)
     n_pixels = _BOX_PIXELS
     if any(signal.device.type != "cpu" for signal in signals):
@@ -132,25 +126,15 @@ class WidthGroup:
         self._readout_start = moved(self.settings.readout.draw(shapes, key), self._device)
 
     def fit(self, on_steps: OnSteps = lambda n: None) -> BlockFit:
-        """Train all blocks and round them; parameters are stored tensors in the host's memory.
+        """Train all blocks and round them; parameters are stored tensors in the host's memory."""
 
-        The error of a block is infinite where a stored number is not finite.
-        """
+        def count(n_block_steps: int) -> None:
+            with self._compute.lock:
+                on_steps(n_block_steps)
 
         def fitted(problem: BlockProblem) -> BlockFit:
-            done: list[int] = []
-
-            def count(n_block_steps: int) -> None:
-                done.append(n_block_steps)
-                with self._compute.lock:
-                    on_steps(n_block_steps)
-
-            try:
-                fit = self._train(problem, self.settings.pruning, self._max_mse, count)
-                return self._round(problem, fit)
-            except torch.OutOfMemoryError:
-                count(-sum(done))  # they are repeated
-                raise
+            fit = self._train(problem, self.settings.pruning, self._max_mse, count)
+            return self._round(problem, fit)
 
         return self._in_batches(fitted)
 
@@ -209,7 +193,7 @@ class WidthGroup:
         trainer.evaluate()
         return trainer
 
-    def _in_batches(self, fitted: Callable[[BlockProblem], BlockFit]) -> BlockFit:
+    def _in_batches(self, fitted: Fit) -> BlockFit:
         """Fit blocks with the same frame and real pixels at once, as many as memory holds."""
         network, max_blocks = self._network, self.settings.backend.max_blocks
         fits: list[tuple[Tensor, BlockFit]] = []
@@ -223,11 +207,7 @@ class WidthGroup:
         return join_fits(fits)
 
     def _compute_batch(
-        self,
-        fitted: Callable[[BlockProblem], BlockFit],
-        encoded: Tensor,
-        valid_size: tuple[int, ...],
-        batch: Tensor,
+        self, fitted: Fit, encoded: Tensor, valid_size: tuple[int, ...], batch: Tensor
     ) -> BlockFit:
         hidden = select(self._hidden, batch.to(self._device))
         start = hidden | repeat(self._readout_start, len(batch))
@@ -237,6 +217,5 @@ class WidthGroup:
 
 
 def _is_finite(stored: Parameters) -> Tensor:
-    """Mask `(B,)` of the blocks all of whose numbers are finite."""
     masks = [tensor.isfinite().reshape(len(tensor), -1).all(1) for tensor in stored.values()]
     return torch.stack(masks).all(0)

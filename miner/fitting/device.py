@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from miner.support.errors import ConfigError
+
 T = TypeVar("T")
 R = TypeVar("R")
 _LOG = logging.getLogger(__name__)
@@ -17,16 +19,8 @@ _SHARE_OF_FREE = 0.8  # the rest is for short-lived tensors
 _THREADS_ON_GPU = 8
 
 
-class BlockTooLargeError(RuntimeError):
-    """Not even one block fits into memory; the message says what to change."""
-
-
 class ComputeDevice:
-    """The device that fits blocks, its memory, and the threads that use it.
-
-    Memory is limited by a setting in GiB and by what is free. Where it runs out nevertheless, half
-    as many blocks are tried again, and no more from then on. `lock` is for what threads share.
-    """
+    """The device that fits blocks, its memory, and the threads that use it."""
 
     def __init__(
         self, device: torch.device, limit_gib: float, n_threads: int | None = None
@@ -34,7 +28,7 @@ class ComputeDevice:
         self.device, self._limit_gib = device, limit_gib
         self._n_threads = n_threads or (_THREADS_ON_GPU if device.type == "cuda" else 1)
         self._n_running = 1  # threads that share the memory
-        self.lock = Lock()
+        self.lock = Lock()  # for what threads share
         self._share = 1.0  # of the blocks that should fit
 
     def memory_gib(self) -> float:
@@ -48,14 +42,14 @@ class ComputeDevice:
     def in_batches(
         self, members: Tensor, max_blocks: int, compute: Callable[[Tensor], T]
     ) -> Iterator[tuple[Tensor, T]]:
-        """Batches of at most `max_blocks` of some blocks, and what is computed of each."""
+        """Batches of `max_blocks` and what is computed of each; half as many if memory runs out."""
         while len(members):
             batch = members[: max(1, round(self._share * max_blocks))]
             try:
                 result = compute(batch)
             except torch.OutOfMemoryError as error:
                 if len(batch) == 1:
-                    raise BlockTooLargeError(
+                    raise ConfigError(
                         f"fitting.max_memory_gib={self._limit_gib:g}: {max_blocks} blocks at once "
                         f"should fit, but on {self.device} memory runs out for one; end what else "
                         "uses it, or take a smaller patch_size or model.width, or the CPU"

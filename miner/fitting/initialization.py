@@ -2,29 +2,24 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 from miner.support.ranges import Positive, whole
 from miner.support.tensors import Parameters, Tensor
 
 
 class Parents(NamedTuple):
-    """The coarser blocks that cover some blocks, where one of the same width `exists` `(B,)`.
-
-    Frames `(B, 1 + D)` are (generation, offset); `parity` `(B, D)` is the half that a block covers.
-    """
+    """The coarser blocks that cover some blocks, where one of the same width `exists` `(B,)`."""
 
     exists: Tensor
     hidden: Parameters
-    frames: Tensor
-    parity: Tensor
+    frames: Tensor  # (B, 1 + D): generation, offset
+    parity: Tensor  # (B, D): the half that a block covers
 
 
 @dataclass(frozen=True)
 class Weights(ABC):
-    """A way of starting the hidden layers of a level. `inherits` False spares finding parents."""
-
-    inherits: ClassVar[bool] = True
+    """A way of starting the hidden layers of a level."""
 
     @abstractmethod
     def inherited(self, parents: Parents) -> Parents:
@@ -34,8 +29,6 @@ class Weights(ABC):
 @dataclass(frozen=True)
 class FreshWeights(Weights):
     """Every block starts from its level's random draw."""
-
-    inherits: ClassVar[bool] = False
 
     def inherited(self, parents: Parents) -> Parents:
         """Nothing."""

@@ -23,14 +23,10 @@ from miner.support.communication import Communicator, gather_items, items_of_ran
 def best_fits(
     predicted_mse: Tensor, fits: Sequence[WidthFit]
 ) -> tuple[Tensor, Tensor, Tensor, dict[int, Parameters], int]:
-    """The best fit of each block, if it is better than its prediction; earlier ones win ties.
-
-    Gives the rows with a network, ascending, their frames and widths, what is stored for each
-    width, and how many have converged.
-    """
+    """Rows whose best fit beats the prediction, frames, widths, tensors, and how many converged."""
     best_mse, best = predicted_mse.clone(), torch.full((len(predicted_mse),), -1)
     for number, (_, rows, _, fit) in enumerate(fits):
-        better = fit.mse.double() < best_mse[rows]  # false for NaN
+        better = fit.mse.double() < best_mse[rows]  # false for NaN; the first of equal ones stays
         best_mse[rows[better]] = fit.mse[better].double()
         best[rows[better]] = number
     kept = [(one, best[one.rows] == number) for number, one in enumerate(fits)]
@@ -49,9 +45,8 @@ def best_fits(
 class LevelFit:
     """One level's active blocks, in chunks, and all that fitting them needs.
 
-    Blocks with a mean squared error of the prediction above the level's bound are active; at the
-    coarsest level all are. Chunks follow a curve through the level, so that each reads a small part
-    of it. Summed squared errors are those of the prediction, over active blocks, or clipped.
+    Blocks whose prediction has an error above the level's bound are active; at the coarsest level
+    all are. Chunks follow a curve through the level, so that each reads a small part of it.
     """
 
     def __init__(
@@ -99,7 +94,7 @@ class LevelFit:
             self.predicted_sse += self._sse(blocks, errors)
 
     def fit_chunk(self, chunk: int, on_steps: OnSteps = lambda n: None) -> Shard:
-        """Fit the blocks of one chunk; raises `DivergenceError` or `BlockTooLargeError`."""
+        """Fit the blocks of one chunk; raises `DivergenceError` or `ConfigError`."""
         began = time.perf_counter()
         blocks, signals = self.chunks[chunk], (self.signal, self.prediction)
         signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)
@@ -121,7 +116,7 @@ class LevelFit:
         fit_s = time.perf_counter() - gathered - probe_s
         curve = no_longer_than(merge_curves([one.fit.curve for one in fits]), fit_s, probe_s)
         if chunk == 0:  # a later chunk may hold a few odd blocks alone
-            diverged_again = [one.fit.diverged_again for one in fits]
+            diverged_again = torch.cat([one.fit.diverged_again for one in fits])
             raise_if_most_diverged(diverged_again, self.settings.optimizer)
         tried = fits + self._refit(patches, widths, fits, request)
         rows, frames, widths, stored, n_converged = best_fits(self.predicted_mse[blocks], tried)
@@ -159,7 +154,8 @@ class LevelFit:
 
         def fitted(width: int) -> WidthFit:
             members = rows[widths[rows] == width]
-            group = WidthGroup(self._context, width, patches.select(members))
+            own = Patches(*(tensor[members.to(tensor.device)] for tensor in patches))
+            group = WidthGroup(self._context, width, own)
             return WidthFit(width, members, group.inherited, group.fit(on_steps))
 
         return self._context.compute.map(fitted, widths[rows].unique().tolist())

@@ -89,10 +89,8 @@ class PyramidFit:
         sides, parents = spec.level_sides[level], ShardIndex(spec.grid(level), ())
         prediction = zero_signal(spec.n_channels, sides, device)
         if self._coarser is not None:
-            reconstruction, shards = self._coarser
+            reconstruction, parents = self._coarser
             prediction = ExpandedSignal(reconstruction, sides)
-            if self.settings.weights.inherits:
-                parents = shards
         compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
         context = LevelContext(spec, self.settings, level, compute, parents)
         return LevelFit(context, self.signals[level], prediction, self._tile_side, self._ranks)

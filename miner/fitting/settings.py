@@ -52,9 +52,8 @@ class FitSettings:
 
     def steps_at(self, level: int) -> StepSettings:
         """How a level is trained."""
-        n_steps, key = at_level(self.max_steps, level), (self.seed, level, "pixels")
-        criteria = self.schedule, self.loss
-        return StepSettings(n_steps, self.optimizer, *criteria, self.batch_pixels, key)
+        given = self.optimizer, self.schedule, self.loss, self.batch_pixels
+        return StepSettings(at_level(self.max_steps, level), *given, (self.seed, level, "pixels"))
 
 
 def at_level(value: int | Sequence[int], level: int) -> int:
@@ -65,7 +64,7 @@ def at_level(value: int | Sequence[int], level: int) -> int:
 
 
 class LevelContext(NamedTuple):
-    """What all fits of blocks of one level share; `parents` has no shards if none inherits."""
+    """What all fits of blocks of one level share."""
 
     spec: Spec
     settings: FitSettings

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from miner.fitting.backend import FLOAT_BYTES, LOG, Backend, EagerBackend
 from miner.fitting.steps import BlockProblem, BlockTrainer
-from miner.kernels.cpu.compiler import CompilerError
 from miner.kernels.cpu.trainer import CompiledTrainer
 from miner.kernels.ops import RowTrainer, UnsupportedError
 from miner.models.network import BlockNetwork, Parameters
@@ -15,18 +14,14 @@ from miner.models.network import BlockNetwork, Parameters
 
 @dataclass(frozen=True)
 class CompiledBackend(Backend):
-    """Compiled for this machine: one block after another, each for many steps in a core's cache.
-
-    Results depend neither on batching nor on the number of threads. `EagerBackend` replaces it
-    where a setting is not supported, and the log says why. On a CUDA device it is `TritonBackend`.
-    """
+    """Compiled for this machine; results depend neither on batching nor on threads."""
 
     def prepare(self, problem: BlockProblem) -> Backend:
         """Check support and compile, if that was not done before."""
         backend = TritonBackend() if problem.targets.is_cuda else self
         try:
             backend.trainer(problem).advance(0)
-        except (UnsupportedError, CompilerError) as error:
+        except UnsupportedError as error:
             LOG.warning("backend=compiled: %s; plain PyTorch takes over (slower)", error)
             return EagerBackend()
         return backend

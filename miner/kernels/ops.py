@@ -24,7 +24,7 @@ _OPTIMIZERS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.opt
 
 
 class UnsupportedError(Exception):
-    """The compiled steps do not support a setting; the message names it."""
+    """The compiled steps do not support a setting or cannot be compiled; the message says why."""
 
 
 class NetworkNumbers(NamedTuple):
@@ -187,16 +187,12 @@ class RowLayout:
 
 
 class RowTrainer(BlockTrainer):
-    """Blocks in training: rows of `trained` parameters, `first` and `second` moments.
-
-    Blocks leave by a mask: the program passes over those that are not in `training`.
-    """
+    """Rows of `trained` parameters and two moments; programs pass over those not in `training`."""
 
     n_rows: ClassVar[int]  # of a block, in memory
     layout_of: ClassVar[type[RowLayout]]
 
     def __init__(self, problem: BlockProblem) -> None:
-        """Start from the parameters of a problem."""
         super().__init__(problem)
         network, readout, _, _, targets, start = problem
         self.layout = self.layout_of(network)
@@ -212,14 +208,6 @@ class RowTrainer(BlockTrainer):
         """Leave blocks out; says if all are out, on a GPU never: asking would mean waiting."""
         self.training = (~blocks).to(torch.int8)
         return not (self.training.is_cuda or self.training.any())
-
-    def _run(self, n_steps: int, moves: bool) -> None:
-        self.mse, self.best_mse = self.mse.clone(), self.best_mse.clone()  # callers hold the old
-        self._launch(n_steps, moves)
-
-    @abstractmethod
-    def _launch(self, n_steps: int, moves: bool) -> None:
-        """Run the program from `step` on. Without `moves` it evaluates all pixels, no more."""
 
     @staticmethod
     @abstractmethod

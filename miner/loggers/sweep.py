@@ -30,7 +30,7 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
     planned = results
     if (folder / PLAN).exists():
         say("\n".join(summary_lines(comparison)))
-        hashes = {job.hash for job in read_plan(folder).jobs}
+        hashes = {job.hash for job in read_plan(folder)}
         planned = [result for result in results if result.folder.name[-HASH_LENGTH:] in hashes]
     elif comparison.finished:  # a search
         objective = build_objective(config)

@@ -1,7 +1,4 @@
-"""Activations of the hidden layers: functions of `u = scale * z`, z being a layer's affine map.
-
-The scale is multiplied into the layer's weights, so that a trained one costs nothing per pixel.
-"""
+"""Activations of the hidden layers: functions of `u = scale * z`, z being a layer's affine map."""
 
 import math
 from abc import ABC, abstractmethod
@@ -24,7 +21,7 @@ class Activation(ABC):
         return {name: getattr(self, name) for name in self.trained_fields}
 
     def scale(self, trained: Mapping[str, Tensor]) -> Tensor | float:
-        """Factor on z, from trained tensors of shape `(B, 1, 1)`."""
+        """Factor on z, from trained tensors `(B, 1, 1)`; weights get it, so pixels cost nothing."""
         return 1.0
 
     def bounds(self, layer: int, fan_in: int) -> tuple[float, float]:

@@ -45,12 +45,9 @@ class PositionalEncoding(Encoding):
 
 @dataclass(frozen=True)
 class CosineEncoding(Encoding):
-    """cos(k pi t) for k = 1 to `n_frequencies`, t in [0, 1] along each axis.
+    """cos(k pi t) for k = 1 to `n_frequencies`, t in [0, 1] along each axis, as in the DCT."""
 
-    The basis of the type II discrete cosine transform; k = 0 is left to the first layer's bias.
-    """
-
-    n_frequencies: Annotated[int, whole(1, 64)] = 8
+    n_frequencies: Annotated[int, whole(1, 64)] = 8  # k = 0 is the first layer's bias
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Encode frequency by frequency."""

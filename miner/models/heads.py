@@ -44,10 +44,7 @@ class SigmoidHead(LinearHead):
 
 @dataclass(frozen=True)
 class ScaledSineHead(LinearHead):
-    """For residuals: A sin(a z), A the block's largest absolute residual, a trained per block.
-
-    MINER_pl's output for Laplacian levels. A is not trained but stored, and counts as a parameter.
-    """
+    """MINER_pl's for residuals: A sin(a z), A the block's largest one, stored, and a trained."""
 
     def shapes(self, n_features: int, n_channels: int) -> dict[str, tuple[int, ...]]:
         """Amplitude and frequency besides weight and bias."""

@@ -23,13 +23,10 @@ def half(sides: tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Pyramid(ABC):
-    """A multiscale decomposition of `n_levels` levels; level 0 is full resolution.
-
-    `n_levels="auto"` takes the fewest levels whose coarsest longer side is at most 4 patches.
-    """
+    """A multiscale decomposition of `n_levels` levels; level 0 is full resolution."""
 
     has_residuals: ClassVar[bool] = False  # targets of either sign, but where `p` is zero
-    n_levels: NLevels = "auto"
+    n_levels: NLevels = "auto"  # the fewest whose coarsest longer side is at most 4 patches
 
     def levels_for(self, sides: tuple[int, ...], patch_size: int) -> int:
         """Number of levels for a signal with these sides."""

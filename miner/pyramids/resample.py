@@ -18,10 +18,8 @@ def reduce(signal: Tensor) -> Tensor:
 
 
 def expand(signal: Tensor, sides: tuple[int, ...]) -> Tensor:
-    """Linear interpolation of `(C, *half(sides))` to `(C, *sides)`, with clamped edges.
-
-    The order of operations is fixed, so that a region expands to the same bits as the whole.
-    """
+    """Linear interpolation of `(C, *half(sides))` to `(C, *sides)`, with clamped edges."""
+    # The order of operations is fixed, so that a region expands to the same bits as the whole.
     for axis, side in enumerate(sides, start=1):
         n = signal.shape[axis]
         clamped = [signal.narrow(axis, 0, 1), signal, signal.narrow(axis, n - 1, 1)]

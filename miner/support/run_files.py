@@ -72,32 +72,23 @@ def _finite(value: Any, name: str, notes: list[str]) -> Any:
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job of a sweep: `hash` identifies it, `number` is its position in this grid."""
+    """One job of a sweep: `hash` identifies it, `number` is its position in this grid.
+
+    Its folder is `<number>-<hash>`, unless one of an earlier start has the same hash.
+    """
 
     number: int
     hash: str
     overrides: Sequence[str]
 
-    @property
-    def folder_name(self) -> str:
-        """Its folder, unless one of an earlier start has the same hash."""
-        return f"{self.number}-{self.hash}"
 
-
-@dataclass(frozen=True)
-class Plan:
-    """A sweep's jobs."""
-
-    jobs: Sequence[PlannedJob]
-
-    @property
-    def differing(self) -> list[str]:
-        """Keys of the overrides that are not the same in all jobs."""
-        values: dict[str, set[str]] = {}
-        for job in self.jobs:
-            for key, _, value in (override.partition("=") for override in job.overrides):
-                values.setdefault(key, set()).add(value)
-        return [key for key, found in values.items() if len(found) > 1]
+def differing_keys(jobs: Sequence[PlannedJob]) -> list[str]:
+    """Keys of the overrides that are not the same in all jobs."""
+    values: dict[str, set[str]] = {}
+    for job in jobs:
+        for key, _, value in (override.partition("=") for override in job.overrides):
+            values.setdefault(key, set()).add(value)
+    return [key for key, found in values.items() if len(found) > 1]
 
 
 @dataclass(frozen=True)
@@ -108,13 +99,13 @@ class SweepInfo:
     differing: Sequence[str]
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
-    """Write `sweep.json` atomically."""
+def write_plan(folder: Path, jobs: Sequence[PlannedJob]) -> None:
+    """Write a sweep's jobs to `sweep.json`, atomically."""
     with atomic_write(folder / PLAN) as scratch:
-        scratch.write_text(json.dumps(asdict(plan), indent=1) + "\n")
+        scratch.write_text(json.dumps({"jobs": list(map(asdict, jobs))}, indent=1) + "\n")
 
 
-def read_plan(folder: Path) -> Plan:
+def read_plan(folder: Path) -> list[PlannedJob]:
     """Read `sweep.json` as `write_plan` wrote it."""
     stored = json.loads((folder / PLAN).read_text())
-    return Plan([PlannedJob(**job) for job in stored["jobs"]])
+    return [PlannedJob(**job) for job in stored["jobs"]]

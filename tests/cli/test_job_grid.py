@@ -206,7 +206,7 @@ def test_each_job_is_checked_once(tmp_path: Path) -> None:
     counting = f"objective={{_target_: {__name__}.Counting}}"
     plan = check_sweep(sweep_config(tmp_path, *JOBS, counting))
     assert plan is not None
-    assert len(plan.jobs) == Counting.n_built == 6
+    assert len(plan) == Counting.n_built == 6
 
 
 def test_wrong_job_is_refused_before_there_is_a_folder(tmp_path: Path) -> None:

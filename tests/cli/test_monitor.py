@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from miner.cli.monitor import JobFolders, SweepMonitor
+from miner.cli.monitor import SweepMonitor
 
 Make = Callable[..., Path]
 FINISHED, FAILED = ({"report_version": 2, "status": status} for status in ("finished", "failed"))
@@ -38,7 +38,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def test_jobs_are_counted_by_their_state(tmp_path: Path, make: Make) -> None:
-    jobs = JobFolders(tmp_path, ["aa", "bb", "cc", "dd", "ee", "ff", "gg"], 7)
+    jobs = SweepMonitor(tmp_path, ["aa", "bb", "cc", "dd", "ee", "ff", "gg"], 7)
     make("0-aa", FINISHED)
     make("41-bb", FINISHED)  # the number does not count
     make("2-cc", FAILED)
@@ -49,8 +49,8 @@ def test_jobs_are_counted_by_their_state(tmp_path: Path, make: Make) -> None:
     make("5-of-another-grid", FINISHED)
     (tmp_path / "comparison.html").touch()
     assert jobs.count() == Counter(finished=2, failed=2, running=1)
-    assert JobFolders(tmp_path, None, None).count() == Counter(finished=3, failed=2, running=1)
-    assert JobFolders(tmp_path / "none", ["aa"], 1).count() == Counter()
+    assert SweepMonitor(tmp_path, None, None).count() == Counter(finished=3, failed=2, running=1)
+    assert SweepMonitor(tmp_path / "none", ["aa"], 1).count() == Counter()
 
 
 @pytest.mark.parametrize("report", [FINISHED, FAILED])
@@ -58,7 +58,7 @@ def test_failure_of_an_earlier_start_is_counted_when_the_job_has_run_again(
     tmp_path: Path, make: Make, report: dict[str, str]
 ) -> None:
     make("0-aa", FAILED, age_s=60)
-    jobs = JobFolders(tmp_path, ["aa"], 1)
+    jobs = SweepMonitor(tmp_path, ["aa"], 1)
     assert jobs.count() == Counter()
     make("0-aa", report)
     assert jobs.count() == Counter([report["status"]])
@@ -66,7 +66,7 @@ def test_failure_of_an_earlier_start_is_counted_when_the_job_has_run_again(
 
 def test_report_of_a_job_that_has_ended_is_read_once(tmp_path: Path, make: Make) -> None:
     folder = make("0-aa", FINISHED)
-    jobs = JobFolders(tmp_path, ["aa"], 1)
+    jobs = SweepMonitor(tmp_path, ["aa"], 1)
     jobs.count()
     (folder / "report.json").write_text("unreadable")
     assert jobs.count() == Counter(finished=1)
@@ -88,8 +88,9 @@ def test_last_state_is_one_line_without_a_terminal(
     jobs: dict[str, object],
     line: str,
 ) -> None:
-    folders = JobFolders(tmp_path, hashes, hashes and len(hashes))
+    monitor = SweepMonitor(tmp_path, hashes, hashes and len(hashes))
     for name, report in jobs.items():
         make(name, report)
-    SweepMonitor(folders).close()
+    monitor.start()
+    monitor.close()
     assert capsys.readouterr().out == line + "\n"

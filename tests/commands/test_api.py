@@ -80,7 +80,7 @@ def test_works_inside_a_program_that_uses_hydra() -> None:
         ({"pyramid": 3}, ["pyramid=3", "gaussian, laplacian"]),
         ({"pyramid": None}, ["pyramid=null", "gaussian, laplacian"]),
         ({"fitting": None}, ["fitting"]),
-        ({"patch_size": object()}, ["patch_size: is an object"]),
+        ({"patch_size": len}, ["patch_size: is an object of builtin_function"]),
         ({"hparams_search": "optuna"}, ["hparams_search", "leave it out"]),
         ({"capacity": "by_size"}, ["capacity=by_size", "target_error", "uniform"]),
         ({"sizing": {"least": 4}}, ["sizing.least=4: is now capacity.min_width=4"]),

@@ -88,15 +88,6 @@ def test_their_classes_are_used_with_their_settings(theirs: Path) -> None:
     assert activations == 2 * [{"_target_": "their_miner.Tanh", "steepness": 2.0}]
 
 
-def test_their_representation_renders_once_the_package_is_imported(
-    theirs: Path, imported: None
-) -> None:
-    source = open_image(str(theirs / "picture.png"), 480)
-    rendered = miner.load(theirs / "run").render()
-    psnr_db = peak_signal_noise_ratio(source.pixels, rendered, data_range=1)
-    assert psnr_db == pytest.approx(read_report(theirs / "run")["psnr_db"], abs=1e-4)
-
-
 def test_their_representation_is_refused_without_the_package_which_is_not_imported(
     theirs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +95,15 @@ def test_their_representation_is_refused_without_the_package_which_is_not_import
     with pytest.raises(RepresentationError, match="import their_miner first if you trust it"):
         miner.load(theirs / "run")
     assert "their_miner" not in sys.modules
+
+
+def test_their_representation_renders_once_the_package_is_imported(
+    theirs: Path, imported: None
+) -> None:
+    source = open_image(str(theirs / "picture.png"), 480)
+    rendered = miner.load(theirs / "run").render()
+    psnr_db = peak_signal_noise_ratio(source.pixels, rendered, data_range=1)
+    assert psnr_db == pytest.approx(read_report(theirs / "run")["psnr_db"], abs=1e-4)
 
 
 def test_their_option_is_listed_and_refused_without_the_package(

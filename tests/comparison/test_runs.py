@@ -9,7 +9,7 @@ from fake_runs import write_content, write_killed, write_run
 
 from miner.comparison.comparison import Comparison
 from miner.comparison.runs import CURVE, Result, read_results
-from miner.support.run_files import Plan, PlannedJob, write_plan
+from miner.support.run_files import PlannedJob, write_plan
 
 
 def read_one(folder: Path) -> Result:
@@ -19,11 +19,11 @@ def read_one(folder: Path) -> Result:
 
 def test_each_status_is_recognised(tmp_path: Path) -> None:
     jobs = [PlannedJob(n, f"{n:08x}", [f"seed={n}", "image=camera"]) for n in range(4)]
-    write_plan(tmp_path, Plan(jobs))
-    write_run(tmp_path / jobs[0].folder_name, jobs[0].overrides)
+    write_plan(tmp_path, jobs)
+    write_run(tmp_path / f"0-{jobs[0].hash}", jobs[0].overrides)
     reason = "ValueError: too dark"
-    write_run(tmp_path / jobs[1].folder_name, jobs[1].overrides, status="failed", reason=reason)
-    write_killed(tmp_path / jobs[2].folder_name, jobs[2].overrides)
+    write_run(tmp_path / f"1-{jobs[1].hash}", jobs[1].overrides, status="failed", reason=reason)
+    write_killed(tmp_path / f"2-{jobs[2].hash}", jobs[2].overrides)
     results = read_results([tmp_path])
     assert [r.status for r in results] == ["finished", "failed", "unfinished", "not started"]
     assert [r.seed for r in results] == ["0", "1", "2", "3"]

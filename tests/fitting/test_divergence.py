@@ -6,7 +6,6 @@ from functools import partial
 import pytest
 import torch
 from block_problems import READOUTS, Problem, problem, same_bits
-from torch import Tensor
 
 from miner.fitting.block_fit import has_diverged, raise_if_most_diverged
 from miner.fitting.criteria import AbsoluteMSEPruning, NoPruning, PlateauPruning
@@ -152,9 +151,9 @@ def test_the_better_of_two_fits_is_taken_block_by_block() -> None:
 
 def test_when_most_blocks_diverged_the_rate_is_named() -> None:
     with pytest.raises(DivergenceError, match=r"^optimizer.lr=100: 2 of 3 .* 0.05 suit"):
-        raise_if_most_diverged([torch.tensor([True]), torch.tensor([True, False])], rate(100))
+        raise_if_most_diverged(torch.tensor([True, True, False]), rate(100))
 
 
-@pytest.mark.parametrize("masks", [[], [torch.zeros(0).bool()], [torch.tensor([True, False])]])
-def test_a_chunk_with_as_many_sound_blocks_goes_on(masks: list[Tensor]) -> None:
-    raise_if_most_diverged(masks, rate(100))
+@pytest.mark.parametrize("mask", [[], [True, False]])
+def test_a_chunk_with_as_many_sound_blocks_goes_on(mask: list[bool]) -> None:
+    raise_if_most_diverged(torch.tensor(mask), rate(100))

@@ -16,26 +16,20 @@ from pathlib import Path
 
 import platformdirs
 
+from miner.kernels.ops import UnsupportedError
+
 FLAGS = (
     *("-std=c11", "-O3", "-march=native", "-fPIC", "-shared"),
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
 )
 
 
-class CompilerError(RuntimeError):
-    """There is no C compiler, or it failed; the message says which."""
-
-
 def build(source: Path, flags: Sequence[str] = FLAGS, processor: str | None = None) -> Path:
-    """A shared library of a C source, from the user's cache if it is there.
-
-    Its name is a hash of all that it depends on, so it is never stale; the file appears whole. A
-    `CompilerError` says that there is no compiler, or why all failed.
-    """
+    """A shared library of a C source, from the user's cache if it is there; it appears whole."""
     folder, processor = cache_folder(), processor or describe_processor()
     reasons = []
     for command, version in find_compilers():
-        parts = [version, processor, *flags]
+        parts = [version, processor, *flags]  # all that it depends on, so that it is never stale
         parts += [path.read_text() for path in sorted(source.parent.glob("*.[ch]"))]
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
         library = folder / f"{source.stem}-{digest}.so"
@@ -45,10 +39,10 @@ def build(source: Path, flags: Sequence[str] = FLAGS, processor: str | None = No
             return library
         except OSError as error:  # a full disk, say
             reasons.append(f"{folder}: {error}")
-        except CompilerError as error:
+        except UnsupportedError as error:
             reasons.append(f"{' '.join(command)} failed: {error}")
     missing = "no C compiler was found; pip install ziglang brings one"
-    raise CompilerError("; ".join(reasons) or missing)
+    raise UnsupportedError("; ".join(reasons) or missing)
 
 
 def _compile(command: Sequence[str], source: Path, library: Path) -> None:
@@ -59,7 +53,7 @@ def _compile(command: Sequence[str], source: Path, library: Path) -> None:
         done = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
         if done.returncode != 0 or not new.exists():
             lines = done.stderr.strip() or f"exit status {done.returncode}"
-            raise CompilerError(lines.splitlines()[0])
+            raise UnsupportedError(lines.splitlines()[0])
         new.replace(library)
 
 

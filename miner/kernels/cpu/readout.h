@@ -2,7 +2,6 @@
 #pragma once
 
 #include "layout.h"
-#include "products.h"
 
 // Solves (gram + penalty) x = moment, of which `joint` has the columns, by the upper Cholesky factor.
 // The upper triangle is read. 0 if there is no factor, or x is not finite.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from miner.fitting.readout import LearnedReadout
 from miner.fitting.steps import BlockProblem
-from miner.kernels.cpu.compiler import CompilerError, build
+from miner.kernels.cpu.compiler import build
 from miner.kernels.ops import NetworkNumbers, RowLayout, RowTrainer, UnsupportedError
 from miner.models.network import BlockNetwork, Parameters
 
@@ -37,18 +37,18 @@ class Work(ctypes.Structure):
 
 
 def load(path: Path) -> ctypes.CDLL:
-    """The functions of a compiled block_step.c; a `CompilerError` if the system refuses it."""
+    """The functions of a compiled block_step.c; or an `UnsupportedError`."""
     try:
         functions = ctypes.CDLL(str(path))
         functions.workspace_bytes.restype = ctypes.c_int64
     except (OSError, AttributeError) as error:  # not executable, or damaged
-        raise CompilerError(f"{path} cannot be loaded: {error}; delete it") from error
+        raise UnsupportedError(f"{path} cannot be loaded: {error}; delete it") from error
     return functions
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """Those of block_step.c, compiled the first time; or the `CompilerError` of `build`."""
+    """Those of block_step.c, compiled the first time."""
     return load(build(SOURCE))
 
 
@@ -82,7 +82,7 @@ class CompiledTrainer(RowTrainer):
         self._functions = functions or library()
         self.encoded, self.targets = _tiled(problem.encoded), _tiled(problem.targets)
 
-    def _launch(self, n_steps: int, moves: bool) -> None:
+    def _run(self, n_steps: int, moves: bool) -> None:
         tensors = {name: getattr(self, name) for name in _TENSORS}
         tensors["coefficients"] = self.coefficients[self.step :]
         sizes = {"n_pixels": self.n_pixels, "n_steps": n_steps, "moves": moves}

@@ -61,10 +61,7 @@ def forward(inputs, layers, is_feature, S):
 
 @triton.jit
 def backward(delta, sums, values, dvalues, dshapes, layers, S):
-    """Add a tile's gradients to the sums of each layer: scaled weight, scaled bias, shape.
-
-    `delta` is the gradient `(tile, width)` of the last features. Pixels are summed at the end.
-    """
+    """Add a tile's gradients, from those of its last features, to the sums of each layer."""
     added = ()
     for layer in tl.static_range(S.depth - 1, -1, -1):
         shape = sums[3 * layer + 2]

@@ -123,10 +123,7 @@ def respond(z, amplitude, frequency, S):
 
 @triton.jit
 def ridge_solution(gram, moment, n_features, ridge, WIDTH: tl.constexpr):
-    """Solve `(gram + penalty I) W = moment`, `(H, H)` and `(H, C)`, padded with zeros.
-
-    Unless the matrix is positive definite the penalty is raised, up to 1e6 times; then W is zero.
-    """
+    """Solve `(gram + penalty I) W = moment` with penalties as in fitting/readout.py, or zeros."""
     rows = tl.arange(0, WIDTH)
     on_diagonal = rows[:, None] == rows[None, :]
     mean = tl.sum(tl.sum(tl.where(on_diagonal, gram, 0.0), axis=1), axis=0) / n_features

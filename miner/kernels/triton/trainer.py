@@ -46,11 +46,7 @@ class Program(NamedTuple):
 
 
 class Layout(RowLayout):
-    """A row: weights of all layers, their biases, the activation's numbers, then the readout.
-
-    Sides are padded to powers of two. Readout and amplitude, where updates may end, start at a
-    whole `PART`.
-    """
+    """A row by `_order`; readout and amplitude, where updates may end, start at a whole `PART`."""
 
     def __init__(self, network: BlockNetwork) -> None:
         """Lay out the blocks of a level; an `UnsupportedError` if a side is too large."""
@@ -127,7 +123,6 @@ class TritonTrainer(RowTrainer):
     layout: Layout
 
     def __init__(self, problem: BlockProblem) -> None:
-        """Start from the parameters of a problem."""
         super().__init__(problem)
         targets = problem.targets
         self._tile = self.layout.tile(self.n_pixels)
@@ -140,7 +135,7 @@ class TritonTrainer(RowTrainer):
 
     def _run(self, n_steps: int, moves: bool) -> None:
         try:
-            super()._run(n_steps, moves)
+            self._launch(n_steps, moves)
         except OutOfResources as error:
             raise UnsupportedError(f"model.width={self.numbers.width}: {error}") from error
 
