@@ -72,8 +72,7 @@ class PixelFormat:
         if np.isnan(values.max(initial=0.0)):
             count = int(np.isnan(values).sum())
             remedy = "the fit has probably diverged, lower its learning rate"
-            problem = f"{count} of {values.size} values are NaN: only numbers can be stored"
-            raise ImageError(f"{problem}; {remedy}")
+            raise ImageError(f"{count} of {values.size} values are NaN: {remedy}")
         values *= self.scale
         values += self.offset
         if self.dtype != "float32":
