@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from omegaconf import DictConfig
 
 from miner.cli.arguments import quote, without_null
-from miner.cli.names import REFUSED_BY_HYDRA, explain
+from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda, count_levels
 from miner.images import PixelFormat
 from miner.representation import Representation

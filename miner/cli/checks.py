@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig, OmegaConf
 
-from miner.cli.names import REFUSED_BY_HYDRA, explain
+from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.cli.resume import check_unchanged
 from miner.config.build import (
     build_objective,

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from miner.cli.checks import check_settings, check_writable
-from miner.cli.names import explain
+from miner.cli.help import explain
 from miner.config.fingerprint import job_hash
 from miner.config.job import LOCAL_LAUNCHER
 from miner.config.schema import check_config

@@ -13,7 +13,7 @@ from runs import TINY, Command, Compose, Outcome, begin_run, start_python
 
 from miner.api import compose_settings
 from miner.cli.checks import check_settings
-from miner.cli.names import explain
+from miner.cli.help import explain
 from miner.config.build import build_settings
 from miner.fitting.pyramid_fit import make_spec
 from miner.images import PixelFormat
