@@ -69,7 +69,6 @@ class MinerCallback(Callback):
             write_plan(folder, plan)
             hashes, n_jobs = {job.hash for job in plan}, len(plan)
         self._monitor = SweepMonitor(folder, hashes, n_jobs)
-        self._monitor.start()
         say(f"sweep in {folder}")
         atexit.register(self._interrupted, folder)
 

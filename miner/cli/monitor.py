@@ -29,9 +29,6 @@ class SweepMonitor:
         self._states: dict[str, str] = {}
         self._stop = Event()
         self._thread = Thread(target=self._watch, daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ import logging
 import math
 import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ def find_file(path: str) -> Path:
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
             raise ImageError("is a URL: only local files are read; download it first")
         if not file.exists():
-            raise ImageError("does not exist: check the path, or try 'sample:astronaut'")
+            names = [one.name for one in file.parent.iterdir()] if file.parent.is_dir() else []
+            near = get_close_matches(file.name, [*names, *map(SAMPLE_PREFIX.__add__, SAMPLES)], 1)
+            hint = f"did you mean {near[0]!r}?" if near else "check the path, or try 'sample:moon'"
+            raise ImageError(f"does not exist: {hint}")
         if arrays.is_zarr(file):
             return file
         if file.is_dir():

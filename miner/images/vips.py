@@ -36,7 +36,7 @@ _MISSING_TILE = "Invalid tile byte count"  # a tile that is not in the file, as 
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GREY, _RGB, _YCBCR, _CIELAB = 1, 2, 6, 8  # photometric interpretations
 _NOT_COMPRESSED, _JPEGS = 1, (6, 7)
-_PLANAR, _ORIENTATION_TAG = 2, 274
+_PLANAR, _ASSOCIATED, _ORIENTATION_TAG = 2, 1, 274
 _MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
 _READ_BYTES = 2**24  # of compressed segments at once
 _REMEDY = "save it as an uncompressed, interleaved TIFF of at most 32 bits a value"
@@ -122,6 +122,7 @@ def open_tiff(file: Path) -> OpenedFile:
             is_misread = page.dtype in (np.float64, np.int64, np.uint64) or (
                 is_planar and (page.is_tiled or int(page.photometric) != _RGB)
             )
+            is_divided = _ASSOCIATED in page.extrasamples and not is_misread
             n_missing = sum(count == 0 for count in page.databytecounts) if page.is_tiled else 0
     except ImageError:
         raise
@@ -129,6 +130,8 @@ def open_tiff(file: Path) -> OpenedFile:
         return open_vips_file(file)
     opened = _open_by_tifffile(file) if is_misread else open_vips_file(file)
     remarks = list(opened.remarks)
+    if is_divided:
+        remarks.append("has associated alpha: the colours are divided by it")
     if n_missing:
         remarks.append(f"lacks {n_missing} of its tiles: they are read as zeros")
     return replace(opened, remarks=tuple(remarks))

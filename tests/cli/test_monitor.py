@@ -88,9 +88,7 @@ def test_last_state_is_one_line_without_a_terminal(
     jobs: dict[str, object],
     line: str,
 ) -> None:
-    monitor = SweepMonitor(tmp_path, hashes, hashes and len(hashes))
     for name, report in jobs.items():
         make(name, report)
-    monitor.start()
-    monitor.close()
+    SweepMonitor(tmp_path, hashes, hashes and len(hashes)).close()
     assert capsys.readouterr().out == line + "\n"

@@ -6,7 +6,7 @@ REFUSED = {  # arguments: words of the line
     "fitting.batch_pixels=65": ["fitting.batch_pixels=65:", "64 pixels", "all"],
     "trainer.strategy=miner_ddp trainer.num_nodes=2": ["trainer.num_nodes=2:", "srun", "NODE_RANK"],
     # the image
-    "image.path=missing.png": ["'missing.png'", "does not exist", "sample:astronaut"],
+    "image.path=missing.png": ["'missing.png'", "does not exist", "sample:moon"],
     "image.path=folder.png": ["'folder.png'", "folder", "one image file", "-m"],
     "image.path=*.png": ["'*.png'", "does not exist"],
     "image.path=''": ["image.path=:", "sample:NAME"],

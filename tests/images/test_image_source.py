@@ -73,7 +73,9 @@ def test_a_changed_file_is_read_again(noise: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("other", "does not exist: check the path, or try 'sample:astronaut'"),
+        ("other", "does not exist: check the path, or try 'sample:moon'"),
+        ("Noize.png", "does not exist: did you mean 'noise.png'?"),
+        ("camera", "did you mean 'sample:camera'?"),
         ("sample:lena", "use one of astronaut, hubble, retina"),
         ("a\0b.png", "does not exist"),
         ("a" * 5000, "check its name"),

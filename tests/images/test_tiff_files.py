@@ -132,3 +132,11 @@ def test_wide_values_are_turned_upright(tmp_path: Path, orientation: int) -> Non
         tifffile.imwrite(path, values.astype(dtype), photometric="rgb", extratags=tags)
         found.append(read(path, Scratch(None)))
     np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_associated_alpha_is_remarked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    values = np.full((4, 4, 4), 64, np.uint8)
+    for kind in ("unassalpha", "assocalpha"):
+        tifffile.imwrite(tmp_path / f"{kind}.tif", values, photometric="rgb", extrasamples=[kind])
+        open_image(str(tmp_path / f"{kind}.tif"), LIMIT)
+    assert caplog.text.count("has associated alpha: the colours are divided by it") == 1
