@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from miner.cli.arguments import quote, without_null
 from miner.cli.help import REFUSED_BY_HYDRA, explain
-from miner.config.build import CONF_FOLDER, build_settings, check_cuda, count_levels
+from miner.config.build import CONF_FOLDER, build_settings, check_cuda, check_lists
 from miner.images import PixelFormat
 from miner.representation import Representation
 from miner.signals.scratch import Scratch
@@ -54,7 +54,7 @@ def fit(
     n_channels, *sides = signal.shape
     config = compose_settings(settings)
     built = build_settings(config)
-    n_levels = count_levels(built, tuple(sides))
+    check_lists(built, tuple(sides))
     config.trainer.update(_device(device))
     from miner.engine.data import SignalData, Source  # Lightning takes seconds
     from miner.engine.module import MinerModule
@@ -65,7 +65,7 @@ def fit(
     with quiet_lightning():
         several: Any = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
         given = [callback for callback in several if callback is not None]
-        trainer = make_trainer(n_levels, config.trainer, given)
+        trainer = make_trainer(config.trainer, given)
         fit_on_all_ranks(trainer, module, SignalData(lambda: source, built, Scratch(None)))
     return module.representation
 

@@ -19,7 +19,7 @@ from miner.config.build import (
     build_settings,
     check_classes,
     check_cuda,
-    count_levels,
+    check_lists,
     device_type,
 )
 from miner.config.job import RankInfo, detect_rank, rank_of
@@ -70,7 +70,7 @@ def check_settings(config: DictConfig) -> None:
             f"trainer.accelerator={checked.trainer.accelerator}", "trainer=cpu or trainer=auto"
         )
     check_devices(checked)
-    count_levels(build_settings(config), info.sides)  # imports torch
+    check_lists(build_settings(config), info.sides)  # imports torch
     check_classes(config)
 
 

@@ -69,8 +69,8 @@ def build_settings(config: DictConfig) -> "FitSettings":
     )
 
 
-def count_levels(settings: "FitSettings", sides: tuple[int, ...]) -> int:
-    """Levels of a fit; `ConfigError` for lists with more entries than that."""
+def check_lists(settings: "FitSettings", sides: tuple[int, ...]) -> None:
+    """Refuse, by a `ConfigError`, lists with more entries than the pyramid has levels."""
     n_levels = settings.pyramid.levels_for(sides, settings.patch_size)
     per_level = {"model.width": settings.width, "fitting.max_steps": settings.max_steps}
     for name, value in per_level.items():
@@ -79,7 +79,6 @@ def count_levels(settings: "FitSettings", sides: tuple[int, ...]) -> int:
                 f"{name}={value}: this pyramid's number of levels is {n_levels}; give no "
                 "more numbers than that, coarse to fine, or set pyramid.n_levels"
             )
-    return n_levels
 
 
 def build_objective(config: DictConfig) -> Objective:

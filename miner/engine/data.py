@@ -97,6 +97,7 @@ class SignalData(pl.LightningDataModule):
         self.spec = make_spec(sides, self.source.pixel_format, self.settings)
         self._device = self.trainer.strategy.root_device
         self.settings = prepare_backend(self.settings, self.spec, self._device)
+        self.trainer.fit_loop.max_epochs = self.spec.n_levels
 
     def train_dataloader(self) -> Iterable[Share]:
         """Build the pyramid; every epoch has one batch, the `share` of its level."""

@@ -19,7 +19,7 @@ from miner.engine.disk_space import scratch_for, shared_folder
 from miner.engine.module import MinerModule
 from miner.engine.records import build_report
 from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer, quiet_lightning
-from miner.images import inspect_image, open_image
+from miner.images import open_image
 from miner.loggers.base import ResultLogger, remove_earlier_events
 from miner.signals.scratch import Scratch
 from miner.signals.signal import SourceSignal
@@ -108,19 +108,17 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         quiet_lightning(),
     ):
         data, module = _build(config, checked, job, scratch)
-        image, settings = checked.image, config.trainer.copy()
-        info = inspect_image(image.path, image.max_pixels, image.crop_px)
-        n_levels = data.settings.pyramid.levels_for(info.sides, data.settings.patch_size)
+        settings = config.trainer.copy()
         if job.sweep is not None:  # whose monitor has the terminal
             settings.enable_progress_bar = False
         callbacks = make_callbacks(config)
-        fit_on_all_ranks(make_trainer(n_levels, settings, callbacks, loggers), module, data)
+        fit_on_all_ranks(make_trainer(settings, callbacks, loggers), module, data)
         if module.n_resumed_shards:
             _LOG.info("chunks kept of an earlier start: %d", module.n_resumed_shards)
         if not job.rank.is_first:
             return {}
         settings.update(_ALONE)
-        tester = make_trainer(n_levels, settings, callbacks, loggers)
+        tester = make_trainer(settings, callbacks, loggers)
         tester.test(module, datamodule=data, verbose=False)
         return build_report(module)
 

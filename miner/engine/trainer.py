@@ -66,7 +66,6 @@ def make_callbacks(config: DictConfig) -> list[pl.Callback]:
 
 
 def make_trainer(
-    n_levels: int,
     settings: DictConfig,
     callbacks: Sequence[pl.Callback] = (),
     loggers: Sequence[Logger] = (),
@@ -94,7 +93,7 @@ def make_trainer(
             plugins=_environment(settings.strategy),
             callbacks=[one for one in callbacks if is_shown or one not in bars],
             logger=list(loggers),
-            max_epochs=n_levels,
+            max_epochs=1,  # `SignalData` sets the number of levels
             num_sanity_val_steps=0,
             enable_checkpointing=False,
             enable_progress_bar=is_shown,

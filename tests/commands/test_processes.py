@@ -99,7 +99,7 @@ def test_slurm_job_that_lightning_refuses_is_refused_in_a_line(
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match="Use `--ntasks-per-node=8`"):
-        make_trainer(1, tiny_config("trainer=ddp", "trainer.devices=8").trainer)
+        make_trainer(tiny_config("trainer=ddp", "trainer.devices=8").trainer)
 
 
 def test_one_process_in_a_slurm_job_ignores_slurm(
@@ -107,7 +107,7 @@ def test_one_process_in_a_slurm_job_ignores_slurm(
 ) -> None:
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
-    trainer = make_trainer(1, tiny_config().trainer)
+    trainer = make_trainer(tiny_config().trainer)
     assert (trainer.world_size, trainer.global_rank) == (1, 0)
 
 

@@ -136,7 +136,7 @@ def test_max_time_stops_after_a_chunk_and_the_run_is_resumed(tmp_path: Path) -> 
 def test_callbacks_without_meaning_are_refused_with_the_reason(tmp_path: Path, name: str) -> None:
     derived: Any = type("Mine", (getattr(pl.callbacks, name),), {})
     with pytest.raises(ConfigError, match=f"leave out Mine: {REFUSED_CALLBACKS[name][:20]}"):
-        make_trainer(1, compose(tmp_path).trainer, [derived.__new__(derived)])
+        make_trainer(compose(tmp_path).trainer, [derived.__new__(derived)])
 
 
 STOPPING = "trainer.callbacks=[{_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:%s}]"
