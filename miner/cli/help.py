@@ -127,7 +127,7 @@ def explain(error: Exception) -> str:
     text = str(error) or str(error.__cause__)
     if isinstance(error, OverrideParseException):
         return _explain_syntax(error.override)
-    if found := re.search(r"Could not find '(.+)'", text):
+    if found := re.search(r"Could not (?:find|load) '(.+)'", text):
         return _explain_option(found[1], text)
     if found := re.search(r"Could not override '(.+)'\.(?:\n.*\+\1=(.*))?", text):
         return _explain_setting(found[1], found[2])

@@ -86,11 +86,11 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
         added_sources = [one["path"] for one in sources if "command-line" in one["provider"]]
         path = str(OmegaConf.load(folder / ".hydra" / "config.yaml").image.path)
     except (*_UNREADABLE, OmegaConfBaseException):
-        remedy = f"start one with hydra.run.dir={folder}"
+        remedy = "name the folder of a run, as outputs/2026-01-31/10-00-00-000000"
         raise ConfigError(f"{run}: no run was begun there; {remedy}") from None
     if added_sources and not any(one.startswith(_SOURCES) for one in given):
-        reason = f"was started with --config-dir={added_sources[0]}"
-        raise ConfigError(f"{run}: {reason}, which is not read from a file; give it again")
+        given_dir = f"--config-dir={added_sources[0]}"
+        raise ConfigError(f"{run}: was started with {given_dir}; give that again, before {run}")
     if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
         settings = [setting for setting in settings if _key(setting) != "image.path"]
         settings.append(f"image.path={quote(str(Path(started_in, path)))}")

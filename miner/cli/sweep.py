@@ -112,6 +112,9 @@ def check_sweep(config: DictConfig) -> list[PlannedJob] | None:
 
 
 def _check_jobs(config: DictConfig) -> list[PlannedJob] | None:
+    for group in ("launcher", "sweeper"):
+        if isinstance(value := config.hydra[group], str):
+            raise ConfigError(f"hydra.{group}={value}: is a group; write hydra/{group}={value}")
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     swept = [f"{key}={value}" for key, value in params.items()]

@@ -22,7 +22,7 @@ CURVE = ("level", "step", "seconds", "parameters", "psnr_db")  # columns
 _NOT_SETTINGS = (  # what changes no result, or is shown in a column of its own
     *("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.", "objective."),
     *("fitting.in_memory_mib.", "fitting.scratch_dir.", "callbacks.", "paths."),
-    *("extras.", "tags.", "task_name."),
+    *("extras.", "tags.", "task_name.", "trainer.default_root_dir."),
 )
 
 

@@ -104,8 +104,8 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
     with (
         scratch_for(checked, job.folder, job.rank) as scratch,
         Scratch(shared_folder(checked, job.folder).parent if clears_shared else None),
-        _open_loggers(config, job) as loggers,
         quiet_lightning(),
+        _open_loggers(config, job) as loggers,
     ):
         data, module = _build(config, checked, job, scratch)
         settings = config.trainer.copy()

@@ -136,7 +136,7 @@ def read_manifest(folder: Path) -> Manifest:
             if not 0 <= level < manifest.spec.n_levels:
                 raise ValueError(f"level {level} is not one of {manifest.spec.n_levels}")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RepresentationError(f"{path}: no representation here; give its folder") from error
+        raise RepresentationError(f"{path}: no representation here; give a run's folder") from error
     except (OSError, ValueError, RecursionError) as error:
         raise RepresentationError(f"{path}: unreadable manifest: {error}") from error
     return manifest

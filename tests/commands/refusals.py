@@ -15,7 +15,7 @@ REFUSED = {  # arguments: words of the line
     # the output folder
     "hydra.run.dir=text.png/run": ["hydra.run.dir=text.png/run", "cannot be written", "another"],
     "hydra.run.dir=saved": ["saved", "by hand", "another folder"],
-    "resume=nowhere": ["resume=nowhere", "no run was begun", "hydra.run.dir=nowhere"],
+    "resume=nowhere": ["resume=nowhere", "no run was begun", "name the folder of a run"],
     "resume=swept": ["resume=swept", "is a sweep", "hydra.sweep.dir=swept"],
     "resume=nowhere hydra.run.dir=else": ["resume=nowhere", "leave out"],
     "-m resume=nowhere": ["resume=nowhere", "single run", "hydra.sweep.dir"],

@@ -56,7 +56,7 @@ def test_another_image_has_other_scores(
         (["{run}", "sample:astronaut"], "3 channels, and .* 1 channels"),
         (["{run}", "nothing.png"], "nothing.png"),
         (["nothing"], "nothing.*no representation"),
-        (["{run}/report.json"], "no representation here; give its folder"),
+        (["{run}/report.json"], "no representation here; give a run's folder"),
         (["{run}", "{run}"], "is a folder: give the path of one image file"),
     ],
 )

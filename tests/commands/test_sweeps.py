@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import time
 import warnings
@@ -126,7 +127,9 @@ def test_finished_jobs_are_not_run_again(
 
 def test_larger_grid_runs_only_what_is_new(again: Path, command: Command) -> None:
     before = {folder: traces(folder) for folder in jobs(again).values()}
-    assert command(*SWEEP, "seed=1,0", "pyramid=gaussian,laplacian").status == 0
+    outcome = command(*SWEEP, "seed=1,0", "pyramid=gaussian,laplacian")
+    assert outcome.status == 0
+    assert re.search(r"pyramid: laplacian − gaussian = .* dB \(1 image x 2 seeds\)", outcome.output)
     assert {folder: traces(folder) for folder in before} == before
     assert len(jobs(again)) == len(planned(again)) == len(compared(again)) == 4
     numbers = {job["hash"]: job["number"] for job in planned(again)}

@@ -97,7 +97,7 @@ def test_an_impossible_manifest_is_refused(folder: Path, name: str) -> None:
 
 
 def test_a_folder_without_representation_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path, "no representation here; give its folder")
+    refused(tmp_path, "no representation here; give a run's folder")
 
 
 @pytest.mark.parametrize(
