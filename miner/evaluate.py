@@ -62,8 +62,8 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
         opened = open_image(path, _ANY_SIZE, crop_px, scratch)
         if (opened.n_channels, *opened.sides) != (spec.n_channels, *spec.sides):
             raise ValueError(
-                f"{path}: has {_described(opened.sides, opened.n_channels)}, and {run} holds "
-                f"{_described(spec.sides, spec.n_channels)}; name the image that was fitted"
+                f"{path}: has {opened.n_channels} channels of {opened.sides} pixels, and {run} "
+                f"{spec.n_channels} of {spec.sides}; name the image that was fitted"
             )
         signal = SourceSignal(opened.read, opened.n_channels, opened.sides)
         evaluation = Evaluation(representation)
@@ -71,10 +71,6 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
         for region in track(list(tiles(spec.sides, TILE_SIDE)), transient=True, disable=is_quiet):
             evaluation.add(region, signal.read(extended(region, spec.sides)))
     return evaluation.scores
-
-
-def _described(sides: Sequence[int], n_channels: int) -> str:
-    return f"{'x'.join(map(str, reversed(sides)))} pixels of {n_channels} channels"
 
 
 if __name__ == "__main__":

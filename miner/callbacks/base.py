@@ -15,7 +15,7 @@ class Callback(pl.Callback):
     """A callback of a run; any Lightning callback with such a method gets the calls, too.
 
     `on_level_start` follows Lightning's `on_train_epoch_start`, chunks are within its batch, and
-    `on_level_end` is in its `on_validation_epoch_end`; each rank is told of its own chunks.
+    `on_level_end` is in its `on_validation_epoch_end`; each rank gets calls for its own chunks.
     """
 
     def on_level_start(

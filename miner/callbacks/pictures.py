@@ -33,7 +33,7 @@ class Reconstruction(Callback):
         self._folder, self._max_pixels = Path(dirpath), max_pixels
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Make room for the pixels."""
+        """Allocate the pixels."""
         data = cast(MinerModule, pl_module).data
         self._format, (height, width) = data.source.pixel_format, data.spec.sides
         self._preview = None

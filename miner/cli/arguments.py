@@ -68,6 +68,9 @@ def without_null(argument: str) -> str:
     defaults = default_options()
     if name not in defaults:
         return argument
+    if items := re.fullmatch(r"\[([^\[\]]+)\]", value):  # a list, which may hold null
+        kept = [one for one in items[1].split(",") if one.strip().lower() != "null"]
+        value = f"[{','.join(kept)}]"
     nothing = "none" if "none" in option_files(name) else "'null'" if defaults[name] else "[]"
     values = (nothing if one.lower() in ("null", "[]") else one for one in value.split(","))
     quoted = (f"'{one}'" if _NO_NAME.fullmatch(one) else one for one in values)
@@ -80,7 +83,7 @@ def as_launched(arguments: Sequence[str]) -> list[str]:
     Lightning appends three: `hydra.run.dir="..."`, unescaped, a name for the process, and
     `hydra.output_subdir=null`.
     """
-    if len(arguments) < 3 or arguments[-1] != "hydra.output_subdir=null":
+    if len(arguments) < 3 or not arguments[-2].startswith("hydra.job.name=train_ddp_process_"):
         return list(arguments)
     *given, folder, name, subdir = arguments
     folder = quote(folder.removeprefix(f'{_FOLDER}"').removesuffix('"'))

@@ -28,6 +28,7 @@ from miner.engine.disk_space import scratch_for
 from miner.images import inspect_image
 from miner.support.errors import ConfigError, ImageError
 
+_CONFIGURING = ("hydra", "hydra_plugins", "omegaconf", "yaml", "codecs", "optuna")
 _NODE_VARIABLES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 _LEAST_BYTES = 2**20  # for the first small files of a run
 
@@ -49,7 +50,7 @@ def check_run(config: DictConfig) -> None:
         check_writable("fitting.scratch_dir", Path(checked.fitting.scratch_dir).expanduser())
     scratch_for(checked, folder, rank_of(settings))
     check_unchanged(folder, settings, device_type(checked.trainer.accelerator))
-    if not checked.has_checkpoint and (folder / "representation").exists():
+    if not checked.callbacks.get("checkpoint") and (folder / "representation").exists():
         raise ConfigError(
             f"callbacks.checkpoint=null: {folder} holds a representation, which would stay as it "
             "is beside another report; name another folder, or leave callbacks.checkpoint in"
@@ -75,21 +76,12 @@ def check_settings(config: DictConfig) -> None:
 
 
 def check_devices(checked: RunConfig) -> None:
-    """Refuse, by a `ConfigError`, several devices without `trainer=ddp`, or too many GPUs."""
+    """Refuse, by a `ConfigError`, several devices without `trainer=ddp`."""
     trainer = checked.trainer
     for name, number in (("devices", trainer.devices), ("num_nodes", trainer.num_nodes)):
         if trainer.strategy == "auto" and number > 1:
             raise ConfigError(
                 f"trainer.{name}={number}: a process uses one device; for several add trainer=ddp"
-            )
-    if trainer.devices > 1 and device_type(trainer.accelerator) == "cuda":
-        import torch
-
-        n_gpus = torch.cuda.device_count()
-        if trainer.devices > n_gpus:
-            raise ConfigError(
-                f"trainer.devices={trainer.devices}: this process sees {n_gpus} GPUs of its "
-                "machine; use no more, let every process see all, or use trainer.accelerator=cpu"
             )
 
 
@@ -155,6 +147,11 @@ def exit_on_error() -> Iterator[None]:
         for line in text.splitlines():
             print(f"error: {line}", file=sys.stderr)
         raise SystemExit(1) from None
-    except Exception:  # a bug, which must not pass for a warning
-        traceback.print_exc()
+    except Exception as error:  # of a library that refuses the configuration, else a bug
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if frame.f_globals["__name__"].partition(".")[0] in _CONFIGURING:
+            reason = " ".join(str(error).split())
+            print(f"error: the configuration: {type(error).__name__}: {reason}", file=sys.stderr)
+        else:
+            traceback.print_exc()
         raise SystemExit(1) from None

@@ -13,7 +13,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from miner.config.build import CONF_FOLDER
-from miner.config.schema import COMPONENTS, new_name, no_such_setting
+from miner.config.schema import new_name, no_such_setting
 from miner.support.errors import nearest
 
 CONFIG_FILE = CONF_FOLDER / "config.yaml"
@@ -175,10 +175,7 @@ def _explain_setting(name: str, value: str | None) -> str:
     group = name.rpartition(".")[0]
     if name in names and group:
         return f"{line}: the chosen {group} has no such setting"
-    answer = no_such_setting(line, names)
-    if "--help" in answer and name.partition(".")[0] in (*COMPONENTS, "optimizer", "logger"):
-        answer = f"no option of {name.partition('.')[0]} has it; +{line} if the class takes it"
-    return f"{line}: {answer}"
+    return f"{line}: {no_such_setting(line, names)}"
 
 
 def _names() -> list[str]:

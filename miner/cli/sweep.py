@@ -159,8 +159,6 @@ def _check_job(config: DictConfig) -> None:
             f"trainer.strategy={DDP}: cannot be in a sweep, which every process of a job would "
             "start again; start such jobs one by one, as python -m miner.run trainer=ddp seed=1"
         )
-    if not checked.callbacks.get("report"):
-        raise ConfigError("callbacks.report=null: a sweep knows its jobs by reports; leave it in")
     check_settings(config)
 
 
@@ -172,8 +170,6 @@ def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]]) -> list[PlannedJob]:
         job = PlannedJob(number, job_hash(config), overrides)
         twin = jobs.setdefault(job.hash, job)
         if twin is not job:
-            pairs = zip(twin.overrides, overrides, strict=True)
-            changed = ", ".join(f"{one} or {other}" for one, other in pairs if one != other)
-            reason = f"jobs {twin.number} and {number} are the same; leave one of them out"
-            raise ConfigError(f"{changed or ' '.join(overrides)}: {reason}")
+            both = f"{' '.join(twin.overrides)} and {' '.join(overrides)}"
+            raise ConfigError(f"{both}: are the same job; leave one of them out")
     return list(jobs.values())

@@ -119,11 +119,6 @@ class RunConfig(Group):
     tags: list[str] = rule("be a list of words, as [a,b]")
     task_name: _Name
 
-    @property
-    def has_checkpoint(self) -> bool:
-        """Whether shards are stored in the run's folder."""
-        return bool(self.callbacks.get("checkpoint"))
-
 
 COMPONENTS = [name for name, field in RunConfig.model_fields.items() if field.annotation is Ranges]
 TORCH_FREE = [name for name in COMPONENTS if name not in ("storage", "backend")]
@@ -233,7 +228,7 @@ def _messages(error: ValidationError, model: type[RunConfig]) -> list[str]:
             name = next(name for name in names if name in known)
             rule = known[name].description or problem["msg"]
             name = names[0] if name in _OPEN else name
-        typed = str(value).lower() if value is None or isinstance(value, bool) else str(value)
+        typed = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
         is_missing = problem["type"] == "missing"
         line = f"{name}: is missing, and {rule}" if is_missing else f"{name}={typed}: {rule}"
         lines.setdefault(name, line)

@@ -46,6 +46,7 @@ REFUSED_CALLBACKS = {  # of Lightning, with all that are derived from them
     "ModelPruning": f"{_NO_PARAMETERS}; pruning=plateau ends the fit of a block",
     "GradientAccumulationScheduler": f"{_OWN}; fitting.batch_pixels sets the pixels of a step",
     "LearningRateFinder": f"{_OWN}; set optimizer.lr",
+    "SpikeDetection": "there is no one loss; blocks that diverge are fitted again",
     "BatchSizeFinder": "a batch is a level; fitting.max_memory_gib bounds the memory of a step",
 }
 

@@ -27,7 +27,7 @@ def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS)
     is_in_memory = levels + 2 * stored <= checked.fitting.in_memory_mib * 2**20
     own = _scratch_folder(checked.fitting.scratch_dir, folder)
     trainer = checked.trainer
-    if not checked.has_checkpoint and (trainer.is_ddp or not is_in_memory):
+    if not checked.callbacks.get("checkpoint") and (trainer.is_ddp or not is_in_memory):
         reason = "several processes share" if trainer.is_ddp else "an image of this size leaves"
         remedy = "its shards in files; leave callbacks.checkpoint in"
         raise ConfigError(f"callbacks.checkpoint=null: {reason} {remedy}")

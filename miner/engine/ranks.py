@@ -10,10 +10,12 @@ import pickle
 import shlex
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from multiprocessing.connection import Client, Connection, Listener, wait
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +28,7 @@ from miner.support.errors import RankError, UserError, error_summary
 T = TypeVar("T")
 _NO_TIMEOUT = timedelta(days=1000)
 _LOST = "this process was killed, ran out of memory, or lost its machine"
+_CONNECT_S = 45.0  # all are there already: Lightning has joined them
 _REASON_S = 2.0  # how long after an error of Lightning's process group its reason may arrive
 _LOG = logging.getLogger("miner")
 
@@ -40,7 +43,11 @@ class Ranks(Communicator):
         self.rank, self.world_size, self._folder = trainer.global_rank, trainer.world_size, folder
         self._names = [f"rank {rank}" for rank in range(self.world_size)]
         self._received: dict[int, Any] = {}
-        self._connections = dict(self._connect(trainer))
+        try:
+            self._connections = dict(self._connect(trainer))
+        except (OSError, EOFError, AuthenticationError) as error:
+            address = os.environ["MASTER_ADDR"]
+            raise RankError(f"rank {self.rank}: no connection by {address} ({error})") from error
         self._names = self.gather(f"rank {self.rank} on {socket.gethostname()}")
         # Lightning's own messages need no time limit any more: all have found each other.
         dist.distributed_c10d._set_pg_timeout(_NO_TIMEOUT)
@@ -54,14 +61,23 @@ class Ranks(Communicator):
         key = os.urandom(32)
         if self.rank > 0:
             port, key = trainer.strategy.broadcast((0, key))
-            connection = Client((os.environ["MASTER_ADDR"], port), authkey=key)
+            address = os.environ["MASTER_ADDR"], port
+            connected = socket.create_connection(address, _CONNECT_S)
+            connected.settimeout(None)
+            connection = Connection(connected.detach())
+            answer_challenge(connection, key)
+            deliver_challenge(connection, key)
             connection.send(self.rank)
             yield 0, connection
             return
-        with Listener(("", 0), backlog=self.world_size, authkey=key) as listener:
-            trainer.strategy.broadcast((listener.address[1], key))
+        family = socket.AF_INET6 if (both := socket.has_dualstack_ipv6()) else socket.AF_INET
+        with socket.create_server(("", 0), family=family, dualstack_ipv6=both) as server:
+            server.settimeout(_CONNECT_S)
+            trainer.strategy.broadcast((server.getsockname()[1], key))
             for _ in range(1, self.world_size):
-                connection = listener.accept()
+                connection = Connection(server.accept()[0].detach())
+                deliver_challenge(connection, key)
+                answer_challenge(connection, key)
                 yield connection.recv(), connection
 
     def gather(self, value: T) -> list[T]:
@@ -114,6 +130,8 @@ class Ranks(Communicator):
                 received = pickle.loads(connection.recv_bytes())
             except (EOFError, OSError):
                 received = self._error(rank, _LOST)
+                if rank == 0:  # which would have said so
+                    print(f"error: {received}", file=sys.stderr)
             if isinstance(received, BaseException):
                 del self._connections[rank]
                 raise received

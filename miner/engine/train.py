@@ -44,6 +44,8 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
             if report is None:
                 (job.folder / REPORT).unlink(missing_ok=True)  # the rest is resumed or replaced
                 report = run_alone(config, job)
+                if not (job.folder / REPORT).exists():  # by which a sweep knows its jobs
+                    write_report(job.folder, report)
     except UserError as error:
         _LOG.error("%s", error)
         return None

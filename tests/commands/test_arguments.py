@@ -197,6 +197,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["-m", "photo.jpg", "b (1).png"], ["-m", "image.path='photo.jpg','b (1).png'"]),
         (["missing.jpg", "seed=photo.jpg"], ["missing.jpg", "seed=photo.jpg"]),
         (["logger=null"], ["logger=none"]),
+        (["logger=[csv,null]", "callbacks=[null]"], ["logger=[csv]", "callbacks=none"]),
         (["logger=[]"], ["logger=none"]),
         (["-m", "logger=null,csv"], ["-m", "logger=none,csv"]),
         (["logger=[wandb,csv]"], ["logger=[wandb,csv]"]),

@@ -53,7 +53,7 @@ def test_another_image_has_other_scores(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["{run}", "sample:astronaut"], "3 channels, and .* 1 channels"),
+        (["{run}", "sample:astronaut"], "3 channels of .*, and .* 1 of "),
         (["{run}", "nothing.png"], "nothing.png"),
         (["nothing"], "nothing.*no representation"),
         (["{run}/report.json"], "no representation here; give a run's folder"),
