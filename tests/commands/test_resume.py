@@ -209,7 +209,7 @@ def test_damaged_files_of_hydra_are_no_run(tmp_path: Path, name: str, content: s
 
 def test_configuration_folder_of_the_run_is_to_be_given_again(tmp_path: Path) -> None:
     begin_run(tmp_path, "pyramid=mine", config_dir="/mine")
-    with pytest.raises(ConfigError, match=r"with --config-dir=/mine, .*; give it again"):
+    with pytest.raises(ConfigError, match="with --config-dir=/mine; give that again"):
         resume_arguments([f"resume={tmp_path}"])
     flag, pyramid, _ = resume_arguments(["--config-dir=/mine", f"resume={tmp_path}"])
     assert (flag, pyramid) == ("--config-dir=/mine", "pyramid=mine")
