@@ -21,8 +21,7 @@ _ANY_SIZE = 2**63
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the scores; gives the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m miner.evaluate",
-        description="Score what a run has stored against an image.",
+        prog="python -m miner.evaluate", description="Score what a run has stored against an image."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
     names = "a file or sample:NAME (default: the image that was fitted)"
@@ -67,8 +66,8 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
             )
         signal = SourceSignal(opened.read, opened.n_channels, opened.sides)
         evaluation = Evaluation(representation)
-        is_quiet = not get_console().is_terminal
-        for region in track(list(tiles(spec.sides, TILE_SIDE)), transient=True, disable=is_quiet):
+        regions, is_quiet = list(tiles(spec.sides, TILE_SIDE)), not get_console().is_terminal
+        for region in track(regions, transient=True, disable=is_quiet):
             evaluation.add(region, signal.read(extended(region, spec.sides)))
     return evaluation.scores
 

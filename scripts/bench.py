@@ -116,7 +116,7 @@ def check_psnr(image: Path, run: Fit) -> None:
     from miner.images import open_image
     from miner.metrics.scores import psnr_of_sse, squared_error
 
-    source = torch.from_numpy(open_image(str(image), 2**33).pixels)
+    source = torch.from_numpy(open_image(str(image), 2**33).read())
     rendered = torch.from_numpy(miner.load(run.folder).render())
     measured = psnr_of_sse(float(squared_error(source, rendered).sum()), source.numel())
     if abs(measured - run.row["psnr_db"]) > 1e-6:

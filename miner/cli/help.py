@@ -33,7 +33,6 @@ name=value sets a setting. group=option chooses a part: the options of each grou
 default first. Sweeps are explained in docs/how-to/sweeps.md, Hydra's own flags by --hydra-help.
 """
 
-
 REFUSED_BY_HYDRA = (ConfigCompositionException, OverrideParseException, SearchPathException)
 _OF_HYDRA = (
     *("hydra/launcher", "hydra/sweeper", "hydra.sweeper.max_batch_size", "hydra.sweeper.n_trials"),

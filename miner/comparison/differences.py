@@ -16,8 +16,6 @@ MOST_COMPARED = 8
 
 _Key = tuple[str, str, tuple[str, ...], frozenset[tuple[str, str]]]  # image, seed, setting, rest
 _Runs = Mapping[str, Sequence[Result]]  # by their values of the factor
-
-
 Sample = tuple[str, str, float]
 """Image, seed, and a number or the difference of two."""
 

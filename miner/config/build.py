@@ -1,6 +1,8 @@
 """The objects that a composed configuration describes."""
 
+import json
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
@@ -45,9 +47,17 @@ def build_settings(config: DictConfig) -> "FitSettings":
     Raises `ConfigError` for a wrong setting, a class of the wrong kind, or an optimiser that mixes
     blocks.
     """
+    check_config(config)
+    return _build_settings(json.dumps(OmegaConf.to_container(config, resolve=True)))
+
+
+@lru_cache(maxsize=1)
+def _build_settings(content: str) -> "FitSettings":
+    """Those of a configuration as JSON: a run checks them, and then uses them."""
     from miner.fitting.settings import FitSettings
     from miner.fitting.steps import probe
 
+    config = OmegaConf.create(json.loads(content))
     checked = check_config(config, COMPONENTS)
     kinds = get_type_hints(FitSettings)
     groups = [group for group in COMPONENTS if group in kinds]

@@ -19,7 +19,6 @@ from miner.support.run_files import PLAN, SweepInfo, differing_keys, read_plan, 
 
 LOCAL_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
 _NOT_BATCH = ("bash", "interactive")  # Slurm jobs in which Lightning starts its own processes
-_MOST_DB = 1e6
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,7 @@ def finished_psnr_db(folder: Path) -> float | None:
     quality = report.get("psnr_db", math.nan)
     if quality is None:
         return math.inf  # which reports hold as null
-    is_number = type(quality) in (int, float) and abs(quality) < _MOST_DB
-    return float(quality) if is_number else None
+    return float(quality) if type(quality) in (int, float) and abs(quality) < 1e6 else None
 
 
 def _sweep_info(running: HydraConf, overrides: Sequence[str]) -> SweepInfo:

@@ -139,7 +139,8 @@ def check_config(config: DictConfig, groups: Sequence[str] = TORCH_FREE) -> RunC
     Takes milliseconds: reads no image. Imports the classes of `groups` for their fields' ranges.
     """
     found = ((name, find_class(config.get(name))) for name in groups)
-    model = _with_ranges(tuple((name, cls) for name, cls in found if isinstance(cls, type)))
+    ranges = ((name, ranges_of(cls)) for name, cls in found if isinstance(cls, type))
+    model = _with_ranges(tuple(pair for pair in ranges if pair[1] is not Ranges))
     try:
         return _checked(json.dumps(OmegaConf.to_container(config, resolve=True)), model)
     except OmegaConfBaseException as error:
@@ -170,9 +171,9 @@ def _checked(content: str, model: type[RunConfig]) -> RunConfig:
 
 
 @lru_cache
-def _with_ranges(classes: tuple[tuple[str, type], ...]) -> type[RunConfig]:
-    """The schema with the ranges that stand in the classes of some groups."""
-    fields: Any = {group: (ranges_of(cls), ...) for group, cls in classes}
+def _with_ranges(groups: tuple[tuple[str, type[Ranges]], ...]) -> type[RunConfig]:
+    """The schema with the ranges of some groups."""
+    fields: Any = {group: (ranges, ...) for group, ranges in groups}
     model: type[RunConfig] = create_model("RunConfig", __base__=RunConfig, **fields)
     return model
 

@@ -17,6 +17,7 @@ from datetime import timedelta
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge, wait
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -26,11 +27,20 @@ from miner.support.communication import Communicator
 from miner.support.errors import RankError, UserError, error_summary
 
 T = TypeVar("T")
+STARTER = "MINER_STARTER_PID"  # in the environment
 _NO_TIMEOUT = timedelta(days=1000)
 _LOST = "this process was killed, ran out of memory, or lost its machine"
 _CONNECT_S = 45.0  # all are there already: Lightning has joined them
 _REASON_S = 2.0  # how long after an error of Lightning's process group its reason may arrive
 _LOG = logging.getLogger("miner")
+
+
+def end_with_starter(are_joined: Event) -> None:
+    """End this process if the one that started it ends while the ranks find each other."""
+    while not are_joined.wait(1.0):
+        if os.getppid() != int(os.environ[STARTER]):
+            print(f"error: the process that started this rank: {_LOST}", file=sys.stderr)
+            os._exit(1)
 
 
 class Ranks(Communicator):

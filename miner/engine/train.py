@@ -4,6 +4,7 @@ import inspect
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -136,9 +137,8 @@ def _build(
         return Source(signal, opened.format, opened.name, opened.sha256)
 
     data = SignalData(open_source, build_settings(config), scratch, job.folder, shared)
-    overrides = {"overrides": list(job.overrides)}
     module = MinerModule(
-        lambda sha256, device: fit_identity(config, sha256, device) | overrides,
+        partial(fit_identity, config),
         build_objective(config),
         checked.trainer.max_chunks,
         job.began,

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Event, Thread
 
 import pytorch_lightning as pl
 import torch.distributed as dist
@@ -25,7 +26,7 @@ from miner.config.build import build_component, callback_names
 from miner.config.trainer import DDP, REFUSED_CALLBACKS
 from miner.engine.data import SignalData
 from miner.engine.module import MinerModule
-from miner.engine.ranks import Ranks
+from miner.engine.ranks import STARTER, Ranks, end_with_starter
 from miner.support.errors import ConfigError
 
 _NOT_LIGHTNINGS = ("callbacks", "fast_dev_run", "enable_progress_bar")  # handled here
@@ -41,6 +42,14 @@ _ADVICE = (  # which does not apply here
 
 class BlocksDDP(DDPStrategy):
     """Lightning starts and joins the processes; see `Ranks` for what they exchange."""
+
+    def setup_environment(self) -> None:
+        """Join the processes."""
+        are_joined = Event()
+        if self.local_rank > 0 and isinstance(self.cluster_environment, LightningEnvironment):
+            Thread(target=end_with_starter, args=(are_joined,), daemon=True).start()
+        super().setup_environment()
+        are_joined.set()
 
     def configure_ddp(self) -> None:
         """Wrap nothing: the processes share no parameter."""
@@ -66,9 +75,7 @@ def make_callbacks(config: DictConfig) -> list[pl.Callback]:
 
 
 def make_trainer(
-    settings: DictConfig,
-    callbacks: Sequence[pl.Callback] = (),
-    loggers: Sequence[Logger] = (),
+    settings: DictConfig, callbacks: Sequence[pl.Callback] = (), loggers: Sequence[Logger] = ()
 ) -> pl.Trainer:
     """A trainer whose epochs are pyramid levels; `settings` are those of the `trainer` group.
 
@@ -123,6 +130,8 @@ def fit_on_all_ranks(trainer: pl.Trainer, module: MinerModule, data: SignalData)
     other or one of Lightning's callbacks refuses its settings, and `KeyboardInterrupt` where
     Lightning would leave.
     """
+    if trainer.local_rank == 0:
+        os.environ[STARTER] = str(os.getpid())  # of the processes that Lightning starts
     try:
         trainer.fit(module, datamodule=data)
     except BaseException as error:

@@ -2,13 +2,7 @@
 
 from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.pixel_format import OpenedFile, PixelFormat
-from miner.images.source import (
-    SAMPLE_PREFIX,
-    SourceImage,
-    file_digest,
-    inspect_image,
-    open_image,
-)
+from miner.images.source import SAMPLE_PREFIX, SourceImage, file_digest, inspect_image, open_image
 
 __all__ = [
     "SAMPLE_PREFIX",

@@ -18,9 +18,7 @@ PixelType = Literal["uint8", "uint16", "float32"]
 Read = Callable[[Index], NDArray[Any]]
 DAMAGED = "it is damaged, cut short or of an unusual kind; export it again"
 Interpretation = Literal["b-w", "grey16", "srgb", "rgb16", "scrgb", "multiband"]
-_INTERPRETATIONS: dict[
-    str, tuple[Interpretation, Interpretation]
-] = {  # 1 or 2 channels, 3 or 4 channels
+_INTERPRETATIONS: dict[str, tuple[Interpretation, Interpretation]] = {  # 1 or 2 channels, 3 or 4
     "uint8": ("b-w", "srgb"),
     "uint16": ("grey16", "rgb16"),
     "float32": ("b-w", "scrgb"),

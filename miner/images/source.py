@@ -137,14 +137,10 @@ class SourceImage:
         with errors_about(repr(self.path)):
             return self.orientation.upright(self.stored(index))
 
-    def read(self, region: Region) -> NDArray[np.float32]:
-        """Values in a region as a new array, (C, h, w) in [0, 1]; threads may read at once."""
+    def read(self, region: Region | None = None) -> NDArray[np.float32]:
+        """Values in a region, or all, as a new (C, h, w) in [0, 1]; threads may read at once."""
+        region = whole(self.sides) if region is None else region
         return self.format.to_unit(self.read_stored(region).transpose(2, 0, 1))
-
-    @property
-    def pixels(self) -> NDArray[np.float32]:
-        """All of a small image, (C, H, W) in [0, 1], computed at each call."""
-        return self.read(whole(self.sides))
 
 
 def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> OpenedFile:

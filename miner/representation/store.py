@@ -16,7 +16,7 @@ from miner.representation.shard import Shard, read_shard, shard_name, write_shar
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.support.communication import SINGLE_PROCESS, Communicator
 from miner.support.errors import ConfigError, RepresentationError
-from miner.support.files import TIMEOUT_S, wait_for_file
+from miner.support.files import wait_for_file
 
 _LOG = logging.getLogger("miner")
 
@@ -92,8 +92,8 @@ class FolderStore:
 
     A shard is resumed if it has the digest of the present fit (`digest`) and of the tensors of all
     coarser levels. All `ranks` call the same methods, but rank 0 alone resumes shards and writes
-    the manifest; files of another rank are waited for up to `timeout_s`. Methods raise `OSError` if
-    the folder takes no file, or another rank's file does not show.
+    the manifest. Methods raise `OSError` if the folder takes no file, or another rank's file does
+    not show.
     """
 
     folder: Path
@@ -101,7 +101,6 @@ class FolderStore:
     fit: dict[str, Any]
     digest: str
     ranks: Communicator = SINGLE_PROCESS
-    timeout_s: float = TIMEOUT_S
 
     def __post_init__(self) -> None:
         self._files = ShardFolder(self.folder, self.spec)
@@ -127,7 +126,7 @@ class FolderStore:
                     )
             self._open()
         self.ranks.gather(None)
-        wait_for_file(self.folder / MANIFEST, self.timeout_s)
+        wait_for_file(self.folder / MANIFEST)
 
     def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -185,7 +184,7 @@ class FolderStore:
         own = [replace(shard, stored={}) for shard in self._present.values()]
         for header in itertools.chain(*self.ranks.gather(own)):
             if header.chunk not in self._present:
-                wait_for_file(self.folder / header.file_name, self.timeout_s)
+                wait_for_file(self.folder / header.file_name)
                 self._present[header.chunk] = self._files.refer(header)
         self._finished[self._level] = {shard.file_name: shard.sha256 for shard in self.shards}
         if self.ranks.rank == 0:

@@ -70,8 +70,9 @@ class Scratch:
         self._folder.mkdir(parents=True, exist_ok=True)
         mapped = create(self._folder / name, tuple(shape), dtype)
         made = ArrayFile(mapped)
-        with made.path.open("r+b") as stream:
-            _reserve(stream.fileno(), mapped.offset, made.path.stat().st_size)
+        if hasattr(os, "posix_fallocate"):  # else, on macOS, the disk may fill while it is written
+            with made.path.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, made.path.stat().st_size)
         return made
 
     def remove(self, name: str) -> None:
@@ -105,12 +106,3 @@ def scratch_files(folder: Path) -> list[Path]:
 def n_bytes(shape: Sequence[int], dtype: DTypeLike) -> int:
     """Size of an array."""
     return math.prod(shape) * np.dtype(dtype).itemsize
-
-
-def _reserve(descriptor: int, header: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-        return
-    step = 2**24  # macOS has no posix_fallocate: write zeros
-    for first in range(header, size, step):
-        os.pwrite(descriptor, bytes(min(step, size - first)), first)

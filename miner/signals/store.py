@@ -17,7 +17,7 @@ from torch import Tensor
 from miner.signals.regions import TILE_SIDE, Region, sides_of, slices, tiles
 from miner.signals.scratch import TILE, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal, WritableSignal, prefetch
-from miner.support.files import TIMEOUT_S, atomic_write, wait_for_file
+from miner.support.files import atomic_write, wait_for_file
 
 HELD_ON_DEVICE = 2**31  # bytes of signals that a GPU's memory may hold at once
 _DEVICE_TILE_SIDE, _DEVICE_TILE_VALUES = 2048, 2**24  # small tiles leave a GPU idle
@@ -100,15 +100,10 @@ class SharedSignal(WritableSignal):
     """
 
     def __init__(
-        self,
-        path: Path,
-        n_channels: int,
-        sides: tuple[int, ...],
-        device: torch.device,
-        timeout_s: float = TIMEOUT_S,
+        self, path: Path, n_channels: int, sides: tuple[int, ...], device: torch.device
     ) -> None:
         super().__init__(n_channels, sides, device)
-        self._path, self._timeout_s = path, timeout_s
+        self._path = path
         self._tile_sides: tuple[int, ...] | None = None
 
     def write(self, region: Region, values: Tensor) -> None:
@@ -138,7 +133,7 @@ class SharedSignal(WritableSignal):
         return self._path.with_name(f"{self._path.name}-{'-'.join(map(str, corner))}{TILE}")
 
     def _open(self, corner: Sequence[int]) -> Any:
-        path = wait_for_file(self._file(corner), self._timeout_s)
+        path = wait_for_file(self._file(corner))
         opened: Any = safe_open(path, "pt")  # whose methods have no types
         return opened.get_slice(_VALUES)
 
@@ -149,11 +144,10 @@ class SharedSignalStore(SignalStore):
 
     folder: Path
     is_writer: bool
-    timeout_s: float = field(default=TIMEOUT_S, kw_only=True)
 
     def new(self, name: str, n_channels: int, sides: tuple[int, ...]) -> SharedSignal:
         """A signal without files."""
-        return SharedSignal(self.folder / name, n_channels, sides, self.device, self.timeout_s)
+        return SharedSignal(self.folder / name, n_channels, sides, self.device)
 
     def remove(self, name: str) -> None:
         """Remove the files, once all processes have synchronised after reading them."""

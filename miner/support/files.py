@@ -49,14 +49,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
-def wait_for_file(path: Path, timeout_s: float = TIMEOUT_S) -> Path:
+def wait_for_file(path: Path) -> Path:
     """Wait for a file that another process has written: network disks may show it late.
 
     Raises `FileNotFoundError` if it is not there in time.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + TIMEOUT_S
     reason = (
-        f"is not there {timeout_s:.0f} s after another process wrote it; all machines must share "
+        f"is not there {TIMEOUT_S:.0f} s after another process wrote it; all machines must share "
         "the run's folder, which hydra.run.dir names"
     )
     while not path.exists():

@@ -3,6 +3,7 @@
 A configuration and a manifest are checked against them; whoever calls a class is not.
 """
 
+from functools import lru_cache
 from typing import Annotated, Any, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -37,10 +38,10 @@ class Ranges(Group):
     target: ClassName
 
 
+@lru_cache
 def ranges_of(cls: type) -> type[Ranges]:
     """The ranges that stand beside the fields of a class, its own and those of its bases."""
     hints = get_type_hints(cls, include_extras=True).items()
     ranges = {name: hint for name, hint in hints if get_origin(hint) is Annotated}
     fields: Any = {name: (hint, getattr(cls, name, None)) for name, hint in ranges.items()}
-    model: type[Ranges] = create_model(cls.__name__, __base__=Ranges, **fields)
-    return model
+    return create_model(cls.__name__, __base__=Ranges, **fields) if fields else Ranges

@@ -1,7 +1,7 @@
 """`FAILURE="rank shard failure" python -m failing_run ...`: a command of which one rank fails.
 
 It fails before its shard of that number is complete, counted over levels, while the other ranks
-fit a chunk of the finest level. With one of `CALLS` for the number it fails at the end of the fit.
+fit a chunk of the finest level. With one of `CALLS` for the number it fails there.
 """
 
 import errno
@@ -24,8 +24,12 @@ from miner.engine.trainer import DDP, BlocksDDP
 from miner.representation import Shard
 from miner.run import main
 
-CALLS = {"last": (pl.Callback, "on_train_end"), "after": (DDPStrategy, "teardown")}
-"""Before the last time that the ranks wait for each other, and after it."""
+CALLS = {
+    "first": (DDPStrategy, "setup_environment"),
+    "last": (pl.Callback, "on_train_end"),
+    "after": (DDPStrategy, "teardown"),
+}
+"""Before the first and last time that the ranks wait for each other, and after that."""
 
 
 def kill() -> None:
@@ -72,7 +76,7 @@ def fail_at_call(rank: int, owner: type, method: str, fail: Callable[[], None]) 
     called = getattr(owner, method)
 
     def failing(*arguments: Any) -> None:
-        if dist.get_rank() == rank:
+        if int(os.environ["LOCAL_RANK"]) == rank:
             fail()
         called(*arguments)
 

@@ -179,6 +179,14 @@ def test_the_failure_of_a_rank_is_reported_once(
 
 
 @pytest.mark.slow
+def test_a_rank_0_that_is_killed_before_the_ranks_meet_ends_all(tmp_path: Path) -> None:
+    began = time.monotonic()
+    ended = fit(tmp_path, "run", failure="0 first kill")
+    assert ended.status == -signal.SIGKILL and time.monotonic() - began < 60
+    check_line(ended, "the process that started this rank", "killed")
+
+
+@pytest.mark.slow
 def test_a_rank_that_is_lost_after_the_last_level_is_not_missed(desk: Path) -> None:
     check_same(fit(desk, "end", failure="1 after kill"), desk / "end", desk / "alone")
 

@@ -126,7 +126,7 @@ def test_report_counts_and_scores_what_is_stored(logged_run: Path, report: dict[
         level: miner.Representation(stored.spec, {level: stored.shards[level]}) for level in counted
     }
     assert counted == {level: alone.n_parameters for level, alone in levels.items()}
-    source = torch.from_numpy(open_image(str(logged_run.parent / "picture.png"), 480).pixels)
+    source = torch.from_numpy(open_image(str(logged_run.parent / "picture.png"), 480).read())
     psnr_db = peak_signal_noise_ratio(source.numpy(), stored.render(), data_range=1)
     metrics = Evaluation(stored)
     metrics.add(whole(source.shape[1:]), source)
@@ -170,7 +170,7 @@ def test_reconstruction_is_stored_as_the_source_is(
     folder = fit(f"image.path='{tmp_path}/source.png'")
     written = cv2.imread(str(folder / "reconstruction.png"), cv2.IMREAD_UNCHANGED)
     assert (written.dtype, written.shape) == (values.dtype, values.shape)
-    unit = open_image(str(folder / "reconstruction.png"), 480).pixels
+    unit = open_image(str(folder / "reconstruction.png"), 480).read()
     rounding = 0.5 / np.iinfo(dtype).max
     assert np.abs(unit - miner.load(folder).render()).max() <= 1.01 * rounding
 
@@ -209,7 +209,7 @@ def test_perfect_psnr_and_undefined_ssim_are_null_with_a_note(tmp_path: Path, fi
 
 
 def test_command_and_function_agree_to_the_bit(picture: Path, fit: Fit) -> None:
-    source = open_image(str(picture), 480).pixels
+    source = open_image(str(picture), 480).read()
     settings = {"pyramid": {"n_levels": 2}, "fitting": {"max_steps": 3}, "model": {"width": 4}}
     in_memory = miner.fit(source, patch_size=8, **settings)
     assert np.array_equal(miner.load(fit()).render(), in_memory.render())

@@ -102,7 +102,7 @@ def test_their_representation_renders_once_the_package_is_imported(
 ) -> None:
     source = open_image(str(theirs / "picture.png"), 480)
     rendered = miner.load(theirs / "run").render()
-    psnr_db = peak_signal_noise_ratio(source.pixels, rendered, data_range=1)
+    psnr_db = peak_signal_noise_ratio(source.read(), rendered, data_range=1)
     assert psnr_db == pytest.approx(read_report(theirs / "run")["psnr_db"], abs=1e-4)
 
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from miner.cli.help import config_tree
 from miner.cli.sweep import JobGrid
 from miner.config.build import CONF_FOLDER, build_settings
-from miner.config.schema import check_config
+from miner.config.schema import COMPONENTS, check_config
 from miner.models.activations import Sine
 from miner.representation.storage import Float32Storage
 from miner.support.errors import ConfigError
@@ -95,7 +95,9 @@ def test_wrong_value_is_refused_with_its_rule(
 
 
 def test_configuration_is_parsed_once(compose_with: Callable[..., DictConfig]) -> None:
-    assert check_config(compose_with()) is check_config(compose_with().copy())
+    assert check_config(compose_with()) is check_config(compose_with().copy(), COMPONENTS)
+    assert build_settings(compose_with()) is build_settings(compose_with().copy())
+    assert build_settings(compose_with("seed=1")).seed == 1
 
 
 @dataclass(frozen=True)

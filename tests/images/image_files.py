@@ -30,7 +30,7 @@ def integers(*shape: int, dtype: str = "uint8", top: int | None = None) -> np.nd
 
 def stored(image: SourceImage) -> np.ndarray:
     """The pixels (H, W, C) in the type of the file."""
-    return image.format.from_unit(image.pixels).transpose(1, 2, 0)
+    return image.format.from_unit(image.read()).transpose(1, 2, 0)
 
 
 def painted(unit: np.ndarray, format: PixelFormat, scratch: Scratch) -> PixelCanvas:
@@ -45,7 +45,7 @@ def painted(unit: np.ndarray, format: PixelFormat, scratch: Scratch) -> PixelCan
 
 def check_reopened(path: Path, unit: np.ndarray, format: PixelFormat) -> None:
     image = open_image(str(path), LIMIT)
-    np.testing.assert_array_equal(image.format.from_unit(image.pixels), format.from_unit(unit))
+    np.testing.assert_array_equal(image.format.from_unit(image.read()), format.from_unit(unit))
     assert image.format == format
 
 

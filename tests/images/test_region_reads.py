@@ -51,7 +51,7 @@ def test_regions_read_by_threads_are_cuts_of_the_whole(
     path = tmp_path / f"a.{kind.split()[-1]}"
     SAVES[kind](path, draw(100, 150))
     image = open_image(str(path), LIMIT, scratch=scratch)
-    whole, regions = image.pixels, list(tiles(image.sides, 17))
+    whole, regions = image.read(), list(tiles(image.sides, 17))
     with ThreadPoolExecutor(4) as pool:
         parts = list(pool.map(image.read, regions))
     for region, part in zip(regions, parts, strict=True):
@@ -64,7 +64,7 @@ def test_what_is_read_belongs_to_the_reader(tmp_path: Path, scratch: Scratch) ->
     np.save(tmp_path / "a.npy", np.ones((5, 7), np.float32))
     image = open_image(str(tmp_path / "a.npy"), LIMIT, scratch=scratch)
     image.read(((0, 5), (0, 7)))[:] = 0
-    assert (image.pixels == 1).all()
+    assert (image.read() == 1).all()
 
 
 class FullScratch(Scratch):
@@ -98,12 +98,12 @@ def middle(pixels: np.ndarray, side: int) -> np.ndarray:
 
 def check_crop(path: Path | str, side: int) -> None:
     whole, cropped = open_image(str(path), LIMIT), open_image(str(path), LIMIT, side)
-    np.testing.assert_array_equal(cropped.pixels, middle(whole.pixels, side))
+    np.testing.assert_array_equal(cropped.read(), middle(whole.read(), side))
     with TemporaryDirectory() as folder, Scratch(Path(folder)) as scratch:
         in_file = open_image(str(path), LIMIT, side, scratch)
-        np.testing.assert_array_equal(in_file.pixels, cropped.pixels)
+        np.testing.assert_array_equal(in_file.read(), cropped.read())
     info = inspect_image(str(path), LIMIT, side)
-    assert (info.n_channels, *info.sides) == cropped.pixels.shape
+    assert (info.n_channels, *info.sides) == cropped.read().shape
     assert (cropped.name, cropped.sha256) == (whole.name, whole.sha256)
 
 
@@ -126,7 +126,7 @@ def test_middle_is_that_of_the_upright_image(tmp_path: Path, orientation: int, s
 def test_samples_are_cropped_alike(name: str, side: int) -> None:
     check_crop(f"sample:{name}", side)
     unit = middle(np.atleast_3d(load_sample(name)).transpose(2, 0, 1), side) / np.float32(255)
-    np.testing.assert_array_equal(open_image(f"sample:{name}", LIMIT, side).pixels, unit)
+    np.testing.assert_array_equal(open_image(f"sample:{name}", LIMIT, side).read(), unit)
 
 
 @pytest.mark.parametrize("side", [1, 7, 18])
@@ -145,7 +145,7 @@ def test_range_of_floats_is_that_of_the_middle(tmp_path: Path) -> None:
     values = np.zeros((9, 9), np.float32)
     values[0, 0], values[0, 1], values[4, 4] = 100, np.nan, 0.5
     tifffile.imwrite(tmp_path / "a.tif", values)
-    assert open_image(str(tmp_path / "a.tif"), LIMIT, 3).pixels.max() == 0.5
+    assert open_image(str(tmp_path / "a.tif"), LIMIT, 3).read().max() == 0.5
 
 
 def test_size_is_bounded_before_the_crop(tmp_path: Path) -> None:

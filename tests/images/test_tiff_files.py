@@ -19,7 +19,7 @@ def draw(*shape: int, dtype: str = "uint8") -> np.ndarray:
 
 def read(path: Path, scratch: Scratch) -> np.ndarray:
     image = open_image(str(path), LIMIT, scratch=scratch)
-    return image.format.from_unit(image.pixels)
+    return image.format.from_unit(image.read())
 
 
 def make_tiled(path: Path, compression: str | None = "zlib", dtype: str = "uint8") -> np.ndarray:

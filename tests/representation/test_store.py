@@ -20,8 +20,13 @@ CHUNKS = [shard.blocks for shard in SHARDS]
 COARSE_CHUNKS = [shard.blocks for shard in COARSE]
 
 
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("miner.support.files.TIMEOUT_S", 0)
+
+
 def make(folder: Path, ranks: Communicator = SINGLE_PROCESS) -> FolderStore:
-    return FolderStore(folder, SPEC, {"backend": "any"}, "digest", ranks, timeout_s=0)
+    return FolderStore(folder, SPEC, {"backend": "any"}, "digest", ranks)
 
 
 def begun(folder: Path) -> FolderStore:

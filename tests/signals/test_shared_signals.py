@@ -2,6 +2,7 @@
 
 import errno
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,15 @@ SIDES, TILE = (13, 22), 5
 VALUES = torch.rand(2, *SIDES, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_waiting() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("miner.support.files.TIMEOUT_S", 0)
+        yield
+
+
 def shared(folder: Path, is_writer: bool = True) -> SharedSignalStore:
-    return SharedSignalStore(CPU, folder, is_writer, timeout_s=0)
+    return SharedSignalStore(CPU, folder, is_writer)
 
 
 @pytest.fixture(scope="module")
