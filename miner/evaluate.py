@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from rich import get_console
 from rich.progress import track
 
-from miner.signals.regions import TILE_SIDE, tiles
+from miner.signals.regions import TILE_SIDE, extended, tiles
 from miner.signals.scratch import Scratch
 from miner.support.errors import exit_status
 from miner.support.process import say
@@ -45,7 +46,7 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     run's `image.crop_px` takes. Raises `ValueError` if it has another size or other channels.
     """
     from miner.images import open_image  # here: wrong arguments are answered at once
-    from miner.metrics.scores import Evaluation, extended
+    from miner.metrics.scores import SSIM_REACH, Evaluation, scores_of
     from miner.representation import MANIFEST, REPRESENTATION_FOLDER, load, read_manifest
     from miner.signals.signal import SourceSignal
 
@@ -65,11 +66,14 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
                 f"{spec.n_channels} of {spec.sides}; name the image that was fitted"
             )
         signal = SourceSignal(opened.read, opened.n_channels, opened.sides)
-        evaluation = Evaluation(representation)
+        evaluation, seconds = Evaluation(spec), 0.0
         regions, is_quiet = list(tiles(spec.sides, TILE_SIDE)), not get_console().is_terminal
         for region in track(regions, transient=True, disable=is_quiet):
-            evaluation.add(region, signal.read(extended(region, spec.sides)))
-    return evaluation.scores
+            box, began = extended(region, spec.sides, SSIM_REACH), time.perf_counter()
+            preds = representation.reconstruct(0, box).clamp_(0, 1)
+            seconds += time.perf_counter() - began
+            evaluation.add(region, signal.read(box), preds)
+        return scores_of(spec, evaluation.finish(), seconds)
 
 
 if __name__ == "__main__":

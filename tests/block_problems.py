@@ -181,8 +181,8 @@ def same_bits(found: Any, expected: Any) -> None:
 def render(running: PyramidFit, level: LevelFit, shards: list[Shard]) -> float:
     """Render a level that is fitted; gives its summed squared error."""
     running.start_rendering(level, shards)
-    for region, values in running.level_tiles():
-        running.render(region, values)
+    for tile in running.level_tiles():
+        running.render(*tile)
     return running.finish_level()
 
 

@@ -17,12 +17,12 @@ class ThreadRank(Communicator):
         self.rank, self.world_size = rank, world_size
         self._board, self._barrier = board, barrier
 
-    def gather(self, value: Any) -> list[Any]:
+    def gather(self, value: Any, for_all: bool = True) -> list[Any]:
         self._board[self.rank] = value
         self._barrier.wait(60)
         gathered = list(self._board)
         self._barrier.wait(60)
-        return gathered
+        return gathered if for_all or self.rank == 0 else []
 
 
 def in_threads(world_size: int, work: Callable[[ThreadRank], T]) -> list[T]:

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 
 from miner.engine.module import LevelResult, MinerModule
 from miner.fitting.level_fit import LevelFit
+from miner.metrics.scores import ScoredTile
 from miner.representation import REPRESENTATION_FOLDER, Shard
 
 
@@ -29,8 +30,14 @@ class Callback(pl.Callback):
     def on_chunk_end(self, trainer: pl.Trainer, module: MinerModule, shard: Shard) -> None:
         """A chunk is fitted and stored."""
 
+    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: ScoredTile) -> None:
+        """A tile of a level is rendered from what is stored; each rank gets its own."""
+
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """A level is fitted, stored and rendered."""
+
+    def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
+        """All is stored and scored, and may be written; each rank gets the call."""
 
 
 class RepresentationCheckpoint(Callback):

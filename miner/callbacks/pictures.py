@@ -1,9 +1,10 @@
-"""Pictures of a run, all from one pass over the test tiles."""
+"""Pictures of a run, from the tiles that it renders and scores."""
 
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -14,12 +15,23 @@ from miner.callbacks.base import Callback
 from miner.comparison.runs import THUMBNAIL_SIDE
 from miner.engine.module import MinerModule
 from miner.images import PixelCanvas
+from miner.metrics.scores import ScoredTile
 from miner.representation import Representation
-from miner.signals.regions import TILE_SIDE, tiles
+from miner.signals.regions import tiles
 from miner.visual import display, pictures
 from miner.visual.display import Preview, RGBImage, reduce_to_side, to_display
 
 _LOG = logging.getLogger("miner")
+_LEVEL_SIDE = 1024  # pixels of a coarser level's preview, at most: there are many levels
+
+
+def join(trainer: pl.Trainer, module: MinerModule, previews: Iterable[Preview]) -> None:
+    """Add the tiles of all ranks to the previews of rank 0."""
+    own = list(previews)
+    sums = [preview.sums for preview in own]
+    for others in module.ranks.gather(sums, for_all=False)[1:] if trainer.world_size > 1 else ():
+        for preview, other in zip(own, others, strict=True):
+            preview.sums += other
 
 
 class Reconstruction(Callback):
@@ -32,33 +44,44 @@ class Reconstruction(Callback):
     def __init__(self, dirpath: str | Path, max_pixels: int = 2**28) -> None:
         self._folder, self._max_pixels = Path(dirpath), max_pixels
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Allocate the pixels."""
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Allocate the pixels; those of several ranks are exchanged through files."""
         data = cast(MinerModule, pl_module).data
-        self._format, (height, width) = data.source.pixel_format, data.spec.sides
-        self._preview = None
-        if height * width > self._max_pixels:
-            self._preview = Preview(data.spec.sides, data.spec.n_channels)
-        else:
-            self._canvas = PixelCanvas(self._format, height, width, data.scratch)
+        self._format, sides = data.source.pixel_format, data.spec.sides
+        self._preview: Preview | None = None
+        if math.prod(sides) > self._max_pixels:
+            self._preview = Preview(sides, data.spec.n_channels)
+            return
+        if trainer.world_size > 1:
+            self._shared = data.levels.new_signal("rendered", 0)
+        if trainer.is_global_zero:
+            self._canvas = PixelCanvas(self._format, sides[0], sides[1], data.scratch)
 
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *batch: Any
-    ) -> None:
-        """Fill in a tile."""
+    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: ScoredTile) -> None:
+        """Fill in a tile of the finest level."""
+        if tile.level > 0:
+            return
         if self._preview is not None:
-            self._preview.add(outputs["region"], outputs["preds"])
+            self._preview.add(tile.region, tile.preds)
+        elif trainer.world_size > 1:
+            self._shared.write(tile.region, tile.preds)
         else:
-            self._canvas.fill(outputs["region"], outputs["preds"].numpy())
+            self._canvas.fill(tile.region, tile.preds.numpy())
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Write the file."""
+        if self._preview is not None:
+            join(trainer, module, [self._preview])
+        if not trainer.is_global_zero:
+            return
         if self._preview is not None:
             path = self._folder / "reconstruction.png"
             display.write_picture(path, to_display(self._preview.pixels))
             _LOG.warning("%s is a preview at 1/%d of the size", path, self._preview.factor)
-        else:
-            self._canvas.save(self._folder / f"reconstruction{self._format.suffix}")
+            return
+        for region in tiles(self._shared.sides) if trainer.world_size > 1 else ():
+            self._canvas.fill(region, self._shared.read(region).cpu().numpy())
+        self._canvas.save(self._folder / f"reconstruction{self._format.suffix}")
 
 
 class Pictures(Callback):
@@ -67,62 +90,58 @@ class Pictures(Callback):
     def __init__(self, dirpath: str | Path) -> None:
         self._folder = Path(dirpath)
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the previews."""
         spec = cast(MinerModule, pl_module).data.spec
-        self._source, self._rendered = (Preview(spec.sides, spec.n_channels) for _ in range(2))
-        self._error = Preview(spec.sides, 1)
+        self._source, self._error = Preview(spec.sides, spec.n_channels), Preview(spec.sides, 1)
+        self._levels = [
+            Preview(sides, spec.n_channels, _LEVEL_SIDE if level else display.PREVIEW_SIDE)
+            for level, sides in enumerate(spec.level_sides)
+        ]
 
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *batch: Any
-    ) -> None:
+    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: ScoredTile) -> None:
         """Add a tile."""
-        region, target = outputs["region"], outputs["target"]
-        self._source.add(region, target)
-        self._rendered.add(region, outputs["preds"])
-        self._error.add(region, outputs["squared_error"][None] / len(target))
+        self._levels[tile.level].add(tile.region, tile.preds)
+        if tile.level == 0:
+            self._source.add(tile.region, tile.target)
+            error = tile.squared_error.float() / len(tile.target)
+            self._error.add(tile.region, error[None])
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Draw and write."""
-        module, folder = cast(MinerModule, pl_module), self._folder
-        representation, error = module.representation, self._error.pixels[0]
-        spec = representation.spec
+        join(trainer, module, [self._source, self._error, *self._levels])
+        if trainer.is_global_zero:
+            self._write(module)
+
+    def _write(self, module: MinerModule) -> None:
+        folder, error, source = self._folder, self._error.pixels[0], self._source.pixels
+        representation, spec = module.representation, module.data.spec
         boxes = {level: _boxes(representation, level) for level in range(spec.n_levels)}
-        pictures.draw_blocks(self._source.pixels, boxes, folder / "blocks.png", spec.sides)
+        pictures.draw_blocks(source, boxes, folder / "blocks.png", spec.sides)
         pictures.draw_error(error, folder / "error.png", module.scores["psnr_db"])
         if "curve" in module.extra:
             pictures.draw_curves(module.extra["curve"], folder / "curves.png")
-        source = reduce_to_side(to_display(self._source.pixels), THUMBNAIL_SIDE)
+        small = reduce_to_side(to_display(source), THUMBNAIL_SIDE)
+        rendered = to_display(self._levels[0].pixels)
         thumbnails = {
-            "reconstruction": reduce_to_side(to_display(self._rendered.pixels), THUMBNAIL_SIDE),
-            "blocks": pictures.blocks_picture(source, boxes, spec.sides),
+            "reconstruction": reduce_to_side(rendered, THUMBNAIL_SIDE),
+            "blocks": pictures.blocks_picture(small, boxes, spec.sides),
             "error": pictures.error_picture(error, THUMBNAIL_SIDE),
         }
         (folder / "thumbnails").mkdir(exist_ok=True)
         for name, picture in thumbnails.items():
             display.write_picture(folder / "thumbnails" / f"{name}.webp", picture)
 
-    def media(self, representation: Representation) -> Mapping[str, RGBImage]:
-        """Pictures for loggers, once all were written, and a preview of every level."""
-        found = {"reconstruction/level_0": to_display(self._rendered.pixels)}
-        for level in range(1, representation.spec.n_levels):
-            preview = to_display(level_preview(representation, level))
-            found[f"reconstruction/level_{level}"] = preview
+    def media(self, levels: Iterable[int]) -> Mapping[str, RGBImage]:
+        """Pictures for loggers, once all were written, and a preview of each of some levels."""
+        found = {
+            f"reconstruction/level_{level}": to_display(self._levels[level].pixels)
+            for level in sorted({0, *levels})
+        }
         for name in ("blocks", "error"):
             picture = cv2.imread(str(self._folder / f"{name}.png"), cv2.IMREAD_COLOR_RGB)
             found[name] = np.asarray(picture, dtype=np.uint8)
         return found
-
-
-def level_preview(
-    representation: Representation, level: int, tile_side: int = TILE_SIDE
-) -> NDArray[np.float32]:
-    """A preview of a level, `(C, h, w)` in the unit range, rendered tile by tile."""
-    sides = representation.spec.level_sides[level]
-    preview = Preview(sides, representation.spec.n_channels)
-    for tile in tiles(sides, tile_side):
-        preview.add(tile, representation.reconstruct(level, tile).clamp_(0, 1))
-    return preview.pixels
 
 
 def _boxes(representation: Representation, level: int) -> NDArray[np.integer]:

@@ -4,7 +4,7 @@ import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 
@@ -75,15 +75,15 @@ def level_points(result: LevelResult, last: CurvePoint | None) -> Sequence[Curve
 class LoggerMedia(Callback):
     """Gives loggers the report's numbers, and the pictures that `Pictures` has written."""
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Log both."""
-        module = cast(MinerModule, pl_module)
         drawn = [one for one in trainer.callbacks if isinstance(one, Pictures)]  # type: ignore[attr-defined]
 
         def draw() -> Mapping[str, Any]:
-            return drawn[0].media(module.representation) if drawn else {}
+            return drawn[0].media(record.level for record in module.records) if drawn else {}
 
-        log_results(trainer.loggers, build_report(module), draw)
+        if trainer.is_global_zero:
+            log_results(trainer.loggers, build_report(module), draw)
 
 
 class Report(Callback):
@@ -99,9 +99,10 @@ class Report(Callback):
         if trainer.is_global_zero:
             (self._folder / REPORT).unlink(missing_ok=True)
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Write the report."""
-        module = cast(MinerModule, pl_module)
+        if not trainer.is_global_zero:
+            return
         report = build_report(module)
         write_report(self._folder, report)
         ssim = "-" if report["ssim"] is None else f"{report['ssim']:.4f}"

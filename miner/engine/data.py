@@ -17,8 +17,8 @@ from miner.engine.ranks import Ranks
 from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.settings import FitSettings
 from miner.images import PixelFormat
-from miner.metrics.scores import extended
-from miner.signals.regions import TILE_SIDE, Region, tiles
+from miner.metrics.scores import SSIM_REACH
+from miner.signals.regions import TILE_SIDE, Region, extended, tiles
 from miner.signals.scratch import Scratch
 from miner.signals.signal import Signal
 from miner.signals.store import LocalSignalStore, SharedSignalStore, SignalStore
@@ -42,9 +42,13 @@ class Share(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A validation or test batch: a region, and the signal's values `(C, *S)` there."""
+    """A validation or test batch: a region, a box that holds it, and the signal `(C, *S)` there.
+
+    Of the finest level, the box has the pixels around the region that scores need.
+    """
 
     region: Region
+    box: Region
     values: Tensor
 
 
@@ -109,13 +113,19 @@ class SignalData(pl.LightningDataModule):
 
     def val_dataloader(self) -> Iterable[Tile]:
         """This rank's tiles of the level that was fitted."""
-        return _Batches(lambda: map(Tile._make, self.levels.level_tiles()))
+
+        def find() -> Iterator[Tile]:
+            margin = 0 if self.share.level else SSIM_REACH
+            yield from map(Tile._make, self.levels.level_tiles(margin))
+
+        return _Batches(find)
 
     def test_dataloader(self) -> Iterable[Tile]:
-        """All tiles of the image, row-major, each with the pixels around it that scores need."""
+        """All tiles of the image, row-major."""
         signal = self.source.signal
         regions = list(tiles(signal.sides, TILE_SIDE))
-        return _Batches(lambda: (Tile(r, signal.read(extended(r, signal.sides))) for r in regions))
+        pairs = [(region, extended(region, signal.sides, SSIM_REACH)) for region in regions]
+        return _Batches(lambda: (Tile(region, box, signal.read(box)) for region, box in pairs))
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int

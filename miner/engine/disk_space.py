@@ -1,6 +1,7 @@
 """Scratch space for a run's large arrays: memory while they are small, else files on a disk."""
 
 import hashlib
+import math
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -34,7 +35,10 @@ def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS)
     if rank.is_first:
         needed: Counter[Path] = Counter()
         if trainer.devices * trainer.num_nodes > 1:  # tiles in files, however small
-            needed[shared_folder(checked, folder).parent] += levels
+            pixels = checked.callbacks.get("reconstruction")
+            is_whole = pixels and math.prod(info.sides) <= getattr(pixels, "max_pixels", 2**28)
+            exchanged = 4 * math.prod(info.sides) * info.n_channels if is_whole else 0
+            needed[shared_folder(checked, folder).parent] += levels + exchanged
         elif not is_in_memory:
             needed[own] += levels
         if not is_in_memory:  # an image for each process on this disk, and the reconstruction

@@ -14,16 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Timer
+from torch import Tensor
 
 from miner.config.fingerprint import fit_digest
 from miner.engine.data import Share, SignalData, Tile
 from miner.engine.records import LevelRecord, record_level
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.objective import Objective, Quality
-from miner.metrics.scores import Evaluation
-from miner.representation import Representation, Shard, load
+from miner.metrics.scores import Evaluation, ScoredTile, TileSums, scores_of, squared_error
+from miner.representation import Representation, Shard
 from miner.representation.store import FolderStore, MemoryStore
-from miner.support.communication import Communicator
+from miner.support.communication import Communicator, gather_items
 from miner.support.process import peak_memory_gib
 
 _LOG = logging.getLogger("miner")
@@ -40,7 +41,7 @@ class LevelResult(NamedTuple):
 
 
 class MinerModule(pl.LightningModule):
-    """Fits the levels of a pyramid chunk by chunk, and scores what is stored in `test_step`.
+    """Fits the levels of a pyramid chunk by chunk, and scores what is stored of the finest.
 
     Shards go to `folder`, which `RepresentationCheckpoint` sets, and stay in memory without it.
     Those of an earlier start are resumed as they are, and their seconds count. Beside Lightning's
@@ -68,6 +69,8 @@ class MinerModule(pl.LightningModule):
         self.fit_time_s = 0.0
         self.n_resumed_shards = 0
         self.peaks_gib: list[tuple[float, float]] = []
+        self._shards: dict[int, Sequence[Shard]] = {}  # of all levels so far
+        self._render_time_s = 0.0
         self.is_complete = False
         self.objective, self.began = objective or Quality(), time.time() if began is None else began
         self._identity, self._max_chunks = identity, max_chunks
@@ -88,9 +91,7 @@ class MinerModule(pl.LightningModule):
     @cached_property
     def representation(self) -> Representation:
         """What is stored, once the fit has ended."""
-        if isinstance(self.store, MemoryStore):
-            return Representation(self.data.spec, self.store.levels)
-        return load(self.store.folder)
+        return Representation(self.data.spec, self._shards)
 
     def setup(self, stage: str) -> None:
         """Make the store; nothing is written before all ranks agree.
@@ -149,37 +150,74 @@ class MinerModule(pl.LightningModule):
         self.is_complete = is_whole and share.level == 0
         self.trainer.should_stop |= not is_whole
         self.data.levels.start_rendering(self._level, self.store.shards)
+        self._evaluation, self._scoring_s = Evaluation(self.data.spec), 0.0
 
     def validation_step(self, tile: Tile, batch_idx: int) -> None:
         """Render a tile of the level from what was stored, for its score and the next level."""
         self.ranks.check()
-        self.data.levels.render(*tile)
+        began = time.perf_counter()
+        preds = self.data.levels.render(*tile).cpu()
+        rendered = time.perf_counter()
+        self._render_time_s += rendered - began
+        self._score(tile, preds, self._level.level)
+        self._scoring_s += time.perf_counter() - rendered
 
     def on_validation_epoch_end(self) -> None:
         """Finish the level; ranks without tiles come here too, as their number is not announced."""
         sse, fit, shards = self.data.levels.finish_level(), self._level, self.store.shards
-        record = record_level(fit, shards, sse, self._seconds - self._level_start_s)
+        self._shards[fit.level] = shards
+        seconds = self._seconds - self._level_start_s - self._scoring_s
+        record = record_level(fit, shards, sse, seconds)
         self.records.append(record)
         self.log("level/psnr_db", record.psnr_db, logger=False)
         if self.ranks.rank == 0:
             record.show()
         self._call("on_level_end", LevelResult(fit, shards, record, self._level_start_s))
+        if fit.level == 0:
+            tiles = gather_items(self.ranks, self._evaluation.finish())
+            self._keep_scores(tiles, sum(self.ranks.gather(self._render_time_s)))
 
     def on_train_end(self) -> None:
-        """Let the other ranks go: the rest is rank 0's."""
+        """Share what the report says of all processes."""
         self.peaks_gib = self.ranks.gather(peak_memory_gib())
+
+    def on_fit_end(self) -> None:
+        """Let callbacks write, unless the fit was stopped before the finest level."""
+        if self.scores:
+            self._call("on_scored")
 
     def on_test_start(self) -> None:
         """Score what is stored."""
-        self._evaluation = Evaluation(self.representation, self.data.levels.device)
+        self._evaluation, self._render_time_s = Evaluation(self.data.spec), 0.0
 
-    def test_step(self, tile: Tile, batch_idx: int) -> dict[str, Any]:
-        """Render and score a tile: gives `target`, `preds`, `squared_error` and `region`."""
-        return self._evaluation.add(*tile)
+    def test_step(self, tile: Tile, batch_idx: int) -> None:
+        """Render a tile of the image in plain PyTorch, and score it."""
+        began = time.perf_counter()
+        preds = self.representation.reconstruct(0, tile.box, self.data.levels.device)
+        preds = preds.clamp_(0, 1).cpu()
+        self._render_time_s += time.perf_counter() - began
+        self._score(tile, preds, level=0)
 
     def on_test_epoch_end(self) -> None:
+        """Keep the scores."""
+        self._keep_scores(self._evaluation.finish(), self._render_time_s)
+
+    def on_test_end(self) -> None:
+        """Let callbacks write."""
+        self._call("on_scored")
+
+    def _score(self, tile: Tile, preds: Tensor, level: int) -> None:
+        """Score a tile of the finest level, and let callbacks have a tile of any."""
+        target = tile.values.cpu()
+        if level == 0:
+            scored = self._evaluation.add(tile.region, target, preds)
+        else:
+            scored = ScoredTile(level, tile.region, target, preds, squared_error(target, preds))
+        self._call("on_tile_end", scored)
+
+    def _keep_scores(self, tiles: Sequence[TileSums], render_time_s: float) -> None:
         """Keep the scores, and log them for callbacks."""
-        self.scores = self._evaluation.scores
+        self.scores = scores_of(self.data.spec, tiles, render_time_s)
         known = {f"test/{name}": score for name, score in self.scores.items() if score is not None}
         self.log_dict(known, logger=False)
 

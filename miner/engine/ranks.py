@@ -90,8 +90,8 @@ class Ranks(Communicator):
                 answer_challenge(connection, key)
                 yield connection.recv(), connection
 
-    def gather(self, value: T) -> list[T]:
-        """The values of all ranks, in order; raises what `check` does."""
+    def gather(self, value: T, for_all: bool = True) -> list[T]:
+        """The values of all ranks, in order, for rank 0 alone if so; raises what `check` does."""
         if self.rank > 0:
             self._send(value)
         while len(self._received) < len(self._connections):
@@ -100,7 +100,7 @@ class Ranks(Communicator):
         if self.rank > 0:
             return list(received[0])
         values = [value, *(received[rank] for rank in range(1, self.world_size))]
-        self._send(values)
+        self._send(values if for_all else [])
         return values
 
     def check(self) -> None:

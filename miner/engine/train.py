@@ -120,9 +120,10 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
             _LOG.info("chunks kept of an earlier start: %d", module.n_resumed_shards)
         if not job.rank.is_first:
             return {}
-        settings.update(_ALONE)
-        tester = make_trainer(settings, callbacks, loggers)
-        tester.test(module, datamodule=data, verbose=False)
+        if not module.scores:  # it was stopped before the finest level
+            settings.update(_ALONE)
+            tester = make_trainer(settings, callbacks, loggers)
+            tester.test(module, datamodule=data, verbose=False)
         return build_report(module)
 
 

@@ -14,7 +14,7 @@ from miner.images.pixel_format import PixelFormat
 from miner.pyramids.resample import ExpandedSignal, reduce, zero_signal
 from miner.representation import LevelNetwork, Shard, Spec
 from miner.representation.representation import ShardIndex, render_level
-from miner.signals.regions import Region, tiles
+from miner.signals.regions import Region, extended, slices, tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch
 from miner.signals.store import SignalStore
 from miner.support.communication import SINGLE_PROCESS, Communicator, gather_items, items_of_rank
@@ -77,7 +77,7 @@ class PyramidFit:
         self._n_threads, self._tile_side = n_threads, signal_store.tile_side_for(spec.n_channels)
         self.signals: list[Signal] = [signal_store.to_device("signal_0", signal)]
         for level in range(1, spec.n_levels):
-            coarser = self._new_signal(f"signal_{level}", level)
+            coarser = self.new_signal(f"signal_{level}", level)
             self._reduce(self.signals[-1], coarser)
             self.signals.append(coarser)
         self._coarser: tuple[Signal, ShardIndex] | None = None  # reconstruction and shards
@@ -100,20 +100,31 @@ class PyramidFit:
         self._fit, self._shards = fit, ShardIndex(fit.grid, shards)
         self._errors: list[Tensor] = []
         level = fit.level
-        self._kept = self._new_signal(f"reconstruction_{level}", level) if level > 0 else None
+        self._kept = self.new_signal(f"reconstruction_{level}", level) if level > 0 else None
 
-    def level_tiles(self) -> Iterator[tuple[Region, Tensor]]:
-        """This rank's tiles of the level that is rendered, and the signal's values in them."""
+    def level_tiles(self, margin: int = 0) -> Iterator[tuple[Region, Region, Tensor]]:
+        """This rank's tiles of the level that is rendered.
+
+        Gives each region, what `extended` makes of it with a margin, and the signal there.
+        """
         regions = items_of_rank(self._ranks, self._fit.tiles)
-        yield from zip(regions, prefetch(self._fit.signal, regions), strict=True)
+        boxes = [extended(region, self._fit.grid.sides, margin) for region in regions]
+        yield from zip(regions, boxes, prefetch(self._fit.signal, boxes), strict=True)
 
-    def render(self, region: Region, signal: Tensor) -> None:
-        """Render a tile, keep it for the prediction of the next level, and measure its error."""
-        fit, outputs = self._fit, self.settings.backend.outputs
-        rendered = render_level(self.spec, fit.level, self._shards, fit.prediction, region, outputs)
+    def render(self, region: Region, box: Region, signal: Tensor) -> Tensor:
+        """Render a tile, keep it for the prediction of the next level, and measure its error.
+
+        Gives what the box holds then, `(C, *S)` clipped to the unit range, on the device.
+        """
+        fit, outputs, whole = self._fit, self.settings.backend.outputs, self._fit.grid.around(box)
+        rendered = render_level(self.spec, fit.level, self._shards, fit.prediction, whole, outputs)
+        inside = (slice(None), *slices(region, box))
+        rendered = rendered[(slice(None), *slices(box, whole))]
         if self._kept is not None:
-            self._kept.write(region, rendered)
-        self._errors.append(squared_error(signal, rendered.clamp_(0, 1)))
+            self._kept.write(region, rendered[inside])
+        rendered = rendered.clamp(0, 1)
+        self._errors.append(squared_error(signal[inside], rendered[inside]))
+        return rendered
 
     def finish_level(self) -> float:
         """The summed squared error of the rendered level, clipped; waits for all ranks' tiles."""
@@ -127,7 +138,8 @@ class PyramidFit:
         self._coarser = None if self._kept is None else (self._kept, self._shards)
         return sse
 
-    def _new_signal(self, name: str, level: int) -> WritableSignal:
+    def new_signal(self, name: str, level: int) -> WritableSignal:
+        """A signal with the sides of a level, which all ranks read; each writes its tiles."""
         return self._store.new(name, self.spec.n_channels, self.spec.level_sides[level])
 
     def _reduce(self, signal: Signal, coarser: WritableSignal) -> None:

@@ -1,9 +1,10 @@
-"""Squared error, PSNR, SSIM and seam ratio, also of an image that is compared tile by tile."""
+"""Squared error, PSNR, SSIM and seam ratio of an image that is compared tile by tile."""
 
 import math
-import time
 from collections.abc import Sequence
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -11,14 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miner.representation import Representation
+from miner.representation import Spec
 from miner.signals.regions import Region, sides_of
-from miner.signals.signal import CPU
 
-_OVERLAP = 10  # pixels below and to the right of the first one of a window of SSIM
+SSIM_REACH = 10
+"""Pixels below and to the right of the first one of a window of SSIM."""
+
 _SIGMA = 1.5
 _BAND = 128  # rows of windows at once: temporaries stay small, and in the cache
 _C1, _C2 = 0.01**2, 0.03**2
+_MOST_WAITING = 8  # tiles that are kept for SSIM
 
 
 def psnr_of_sse(sse: float, n_values: int) -> float:
@@ -29,98 +32,96 @@ def psnr_of_sse(sse: float, n_values: int) -> float:
 
 
 def squared_error(source: Tensor, reconstruction: Tensor) -> Tensor:
-    """Sum over channels, `(*S)`, of two `(C, *S)` tensors of one shape, the second clipped."""
-    per_pixel = torch.zeros(source.shape[1:], dtype=torch.float64)
-    for wanted, got in zip(source, reconstruction, strict=True):  # temporaries stay small
-        per_pixel += wanted.double().sub_(got.clamp(0, 1)).square_()
-    return per_pixel
+    """Sum over channels, `(*S)` float64, of two `(C, *S)` tensors, the second clipped."""
+    difference = source - reconstruction.clamp(0, 1)
+    return difference.square_().sum(0, dtype=torch.float64)
 
 
-def extended(tile: Region, sides: Sequence[int]) -> Region:
-    """A tile and up to 10 pixels after it, within the image: the windows of SSIM reach them."""
-    return tuple(
-        (first, min(end + _OVERLAP, side)) for (first, end), side in zip(tile, sides, strict=True)
-    )
+class ScoredTile(NamedTuple):
+    """A tile of a level: its region, and what it was and is rendered as, `(C, *S)` in [0, 1].
+
+    `squared_error` `(*S)` is summed over channels.
+    """
+
+    level: int
+    region: Region
+    target: Tensor
+    preds: Tensor
+    squared_error: Tensor
+
+
+class TileSums(NamedTuple):
+    """Sums over a tile; the pixels of `inner_sse` are not at a border between patches."""
+
+    sse: float
+    inner_sse: float
+    similarity: float
 
 
 class Evaluation:
-    """Renders level 0 in plain PyTorch and scores it; each of `signals.regions.tiles` is added."""
+    """Scores the tiles of level 0; threads compute SSIM while the next tile is rendered."""
 
-    def __init__(self, representation: Representation, device: torch.device = CPU) -> None:
-        spec = representation.spec
-        self._representation, self._device = representation, device
-        self._sides, self._n_channels = spec.sides, spec.n_channels
-        self._n_pixels = math.prod(spec.sides)
-        self._at_seam = [_faces_a_patch(side, spec.patch_size) for side in spec.sides]
-        self._sse = self._seam_sse = self._inner_sse = self._similarity = 0.0
-        self._render_time_s = 0.0
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._inner = [inner_pixels(side, spec.patch_size) for side in spec.sides]
+        self._found: list[tuple[TileSums, Future[float]]] = []
+        self._threads = ThreadPoolExecutor(torch.get_num_threads())
 
-    def add(self, region: Region, source: Tensor) -> dict[str, Any]:
-        """Score a tile; `source` is the image `(C, *S)` in the box that `extended` gives.
+    def add(self, region: Region, target: Tensor, preds: Tensor) -> ScoredTile:
+        """Score a tile; both tensors are `(C, *S)` in [0, 1] and reach `SSIM_REACH` beyond it.
 
-        Gives the tile's `region`, what it was and is rendered as, `target` and `preds` `(C, *S)`,
-        and the `squared_error` `(*S)`. Raises `ValueError` for a source of another shape.
+        At the end of an image, they end there. Raises `ValueError` for tensors of two shapes.
         """
-        around = extended(region, self._sides)
-        shape = (self._n_channels, *sides_of(around))
-        if tuple(source.shape) != shape:
-            raise ValueError(f"shape {tuple(source.shape)}: the extended tile has {shape}")
-        began = time.perf_counter()
-        rendered = self._representation.reconstruct(0, around, self._device).clamp_(0, 1).cpu()
-        self._render_time_s += time.perf_counter() - began
-        inner = (slice(None), *map(slice, sides_of(region)))
-        per_pixel = squared_error(source[inner], rendered[inner])
-        at_seam = torch.zeros((), dtype=torch.bool)
-        for marks, (first, end) in zip(self._at_seam, region, strict=True):
-            at_seam = at_seam.unsqueeze(-1) | marks[first:end]
-        self._sse += float(per_pixel.sum())
-        self._seam_sse += float(per_pixel[at_seam].sum())
-        self._inner_sse += float(per_pixel[~at_seam].sum())
-        if len(self._sides) == 2:
-            self._similarity += ssim_sum(source.numpy(), rendered.numpy())
-        tile = {"target": source[inner], "preds": rendered[inner], "squared_error": per_pixel}
-        return {"region": region, **tile}
+        if target.shape != preds.shape:
+            raise ValueError(f"{tuple(target.shape)} and {tuple(preds.shape)}: must be one shape")
+        box = (slice(None), *map(slice, sides_of(region)))
+        per_pixel = inner = squared_error(target[box], preds[box])
+        for axis, ((first, end), pixels) in enumerate(zip(region, self._inner, strict=True)):
+            inside = pixels[(pixels >= first) & (pixels < end)]
+            inner = inner.index_select(axis, inside - first)
+        sums = TileSums(float(per_pixel.sum()), float(inner.sum()), 0.0)
+        is_image = len(region) == 2
+        similarity = partial(ssim_sum, target.numpy(), preds.numpy()) if is_image else float
+        if len(self._found) >= _MOST_WAITING:
+            self._found[-_MOST_WAITING][1].result()
+        self._found.append((sums, self._threads.submit(similarity)))
+        return ScoredTile(0, region, target[box], preds[box], per_pixel)
 
-    @property
-    def scores(self) -> dict[str, Any]:
-        """Scores by their names in the report, once all tiles were added."""
-        return {
-            "psnr_db": self.psnr_db,
-            "ssim": self.ssim,
-            "seam_ratio": self.seam_ratio,
-            "render_time_s": self._render_time_s,
-        }
-
-    @property
-    def psnr_db(self) -> float:
-        """Peak signal-to-noise ratio over all pixels and channels; infinite if all are equal."""
-        return psnr_of_sse(self._sse, self._n_channels * self._n_pixels)
-
-    @property
-    def ssim(self) -> float | None:
-        """Mean over channels and full windows; None if a side is below 11 pixels, or no image."""
-        n_windows = math.prod(max(0, side - _OVERLAP) for side in self._sides)
-        if len(self._sides) != 2 or n_windows == 0:
-            return None
-        return self._similarity / (self._n_channels * n_windows)
-
-    @property
-    def seam_ratio(self) -> float | None:
-        """Mean squared error at borders between patches over that elsewhere; 1 is without seams.
-
-        None without such a border, other pixels or error.
-        """
-        n_inner = math.prod(int((~marks).sum()) for marks in self._at_seam)
-        if n_inner in (0, self._n_pixels) or self._inner_sse == 0:
-            return None
-        return (self._seam_sse / (self._n_pixels - n_inner)) / (self._inner_sse / n_inner)
+    def finish(self) -> list[TileSums]:
+        """The sums of all tiles in their order, once SSIM is computed."""
+        with self._threads:
+            return [sums._replace(similarity=found.result()) for sums, found in self._found]
 
 
-def _faces_a_patch(side: int, patch_size: int) -> Tensor:
+def scores_of(spec: Spec, tiles: Sequence[TileSums], render_time_s: float) -> dict[str, Any]:
+    """Scores by their names in the report, from the sums of all tiles of an image.
+
+    PSNR is infinite if all is equal. SSIM is the mean over channels and full windows, and None for
+    a volume or a side below 11 pixels. The seam ratio is the mean squared error at borders between
+    patches over that elsewhere (1 is without seams), and None without such a border, other pixels
+    or error.
+    """
+    sse, inner_sse, similarity = map(math.fsum, zip(*tiles, strict=True))
+    n_pixels = math.prod(spec.sides)
+    n_inner = math.prod(len(inner_pixels(side, spec.patch_size)) for side in spec.sides)
+    n_windows = math.prod(max(0, side - SSIM_REACH) for side in spec.sides)
+    has_ssim = len(spec.sides) == 2 and n_windows > 0
+    has_ratio = n_inner not in (0, n_pixels) and inner_sse != 0
+    seam_mse = (sse - inner_sse) / max(1, n_pixels - n_inner)
+    return {
+        "psnr_db": psnr_of_sse(sse, spec.n_channels * n_pixels),
+        "ssim": similarity / (spec.n_channels * n_windows) if has_ssim else None,
+        "seam_ratio": seam_mse / (inner_sse / n_inner) if has_ratio else None,
+        "render_time_s": render_time_s,
+    }
+
+
+def inner_pixels(side: int, patch_size: int) -> Tensor:
+    """Positions along an axis that are not beside a border between patches."""
     position = torch.arange(side)
     first = (position % patch_size == 0) & (position > 0)
     last = (position % patch_size == patch_size - 1) & (position < side - 1)
-    return first | last
+    return position[~(first | last)]
 
 
 def ssim_sum(source: NDArray[np.float32], reconstruction: NDArray[np.float32]) -> float:
@@ -130,36 +131,36 @@ def ssim_sum(source: NDArray[np.float32], reconstruction: NDArray[np.float32]) -
     11 x 11 pixels, sigma 1.5.
     """
     height, width = source.shape[1:]
-    if min(height, width) <= _OVERLAP:
+    if min(height, width) <= SSIM_REACH:
         return 0.0
-    bands = [slice(top, top + _BAND + _OVERLAP) for top in range(0, height - _OVERLAP, _BAND)]
+    bands = [slice(top, top + _BAND + SSIM_REACH) for top in range(0, height - SSIM_REACH, _BAND)]
     return sum(
-        _band_sum(one[band].astype(np.float64), other[band].astype(np.float64))
+        _band_sum(one[band], other[band])
         for one, other in zip(source, reconstruction, strict=True)
         for band in bands
     )
 
 
-def _band_sum(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def _band_sum(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
     """The sum for some rows of one channel.
 
     Of s = x + y and d = x - y only means and mean squares are needed:
     4 mean(x) mean(y) = mean(s)^2 - mean(d)^2, and likewise for the covariance.
     """
-    # Means first: a variance is the small difference of two large numbers, hence float64.
-    s, d = _window_means(x + y), _window_means(x - y)
-    s_square, d_square = _window_means((x + y) ** 2), _window_means((x - y) ** 2)
-    s *= s
-    d *= d
-    s_square -= s
-    d_square -= d
-    luminance = ((s - d) / 2 + _C1) / ((s + d) / 2 + _C1)
-    structure = ((s_square - d_square) / 2 + _C2) / ((s_square + d_square) / 2 + _C2)
-    return float((luminance * structure).sum())
+    # A variance is the small difference of two large numbers, unless the mean is near 0.
+    middle = x.mean()
+    s, d = (x - middle) + (y - middle), x - y
+    s_mean, d_mean = _window_means(s), _window_means(d)
+    s_var, d_var = _window_means(s * s) - s_mean**2, _window_means(d * d) - d_mean**2
+    s_mean += 2 * middle
+    s_mean *= s_mean
+    d_mean *= d_mean
+    luminance = ((s_mean - d_mean) / 2 + _C1) / ((s_mean + d_mean) / 2 + _C1)
+    structure = ((s_var - d_var) / 2 + _C2) / ((s_var + d_var) / 2 + _C2)
+    return float((luminance * structure).sum(dtype=np.float64))
 
 
-def _window_means(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    kernel = cv2.getGaussianKernel(_OVERLAP + 1, _SIGMA, cv2.CV_64F)
-    means = cv2.sepFilter2D(plane, cv2.CV_64F, kernel, kernel)
-    edge = _OVERLAP // 2
-    return means[edge:-edge, edge:-edge].astype(np.float64)
+def _window_means(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    kernel = cv2.getGaussianKernel(SSIM_REACH + 1, _SIGMA, cv2.CV_32F)
+    edge = SSIM_REACH // 2
+    return np.asarray(cv2.sepFilter2D(plane, -1, kernel, kernel)[edge:-edge, edge:-edge])

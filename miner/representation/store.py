@@ -70,12 +70,9 @@ class MemoryStore:
 
     n_bytes = None  # nothing is on a disk
 
-    def __init__(self) -> None:
-        self.levels: dict[int, list[Shard]] = {}
-
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
         """Start a level; gives the numbers of all chunks."""
-        self.shards = self.levels[level] = []
+        self.shards: list[Shard] = []
         return list(range(len(chunks)))
 
     def add(self, shard: Shard) -> None:

@@ -25,6 +25,13 @@ def slices(region: Region, box: Region | None = None) -> tuple[slice, ...]:
     return tuple(slice(r[0] - start, r[1] - start) for r, start in zip(region, starts, strict=True))
 
 
+def extended(region: Region, sides: Sequence[int], margin: int) -> Region:
+    """A region and up to `margin` pixels after it along each axis, within the image."""
+    return tuple(
+        (first, min(end + margin, side)) for (first, end), side in zip(region, sides, strict=True)
+    )
+
+
 def tiles(sides: Sequence[int], tile_side: int = TILE_SIDE) -> Iterator[Region]:
     """Cut an image into squares or cubes, row-major; those at the far edges may be smaller."""
     axes = [

@@ -12,8 +12,8 @@ class Communicator:
     rank = 0
     world_size = 1
 
-    def gather(self, value: T) -> list[T]:
-        """Wait for all ranks; gives the values of all, in the order of ranks."""
+    def gather(self, value: T, for_all: bool = True) -> list[T]:
+        """Wait for all ranks; gives the values of all in their order, or nothing but on rank 0."""
         return [value]
 
     def check(self) -> None:

@@ -7,17 +7,16 @@ from typing import TypeVar, cast
 
 import cv2
 import numpy as np
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miner.signals.regions import TILE_SIDE, Region
+from miner.signals.regions import Region
 from miner.support.files import atomic_write
 
 RGBImage = NDArray[np.uint8]  # `(H, W, 3)`
 Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.float32])
 
-_PREVIEW_SIDE = 2048  # pixels, at most
+PREVIEW_SIDE = 2048  # pixels, at most
 _MIN_SIDE = 1024  # pixels along the longer side of a picture that is shown on a screen
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 # Okabe and Ito 2008, for all common colour-vision deficiencies; yellow vanishes on white.
@@ -100,22 +99,32 @@ def write_picture(path: Path, picture: RGBImage) -> None:
 class Preview:
     """A picture `(C, h, w)` of area means, reduced by the least power of two that fits `side`.
 
-    The power is at most the side of a tile. Of more than four channels the first three are kept.
+    Of more than four channels the first three are kept. Those of several processes, each with some
+    of the tiles, are joined by adding their `sums`.
     """
 
-    def __init__(self, sides: tuple[int, ...], n_channels: int, side: int = _PREVIEW_SIDE) -> None:
+    def __init__(self, sides: tuple[int, ...], n_channels: int, side: int = PREVIEW_SIDE) -> None:
         self.factor = 1
-        while math.ceil(max(sides) / self.factor) > side and self.factor < TILE_SIDE:
+        while math.ceil(max(sides) / self.factor) > side:
             self.factor *= 2
         n_shown = n_channels if n_channels <= 4 else 3
-        shape = (n_shown, *(math.ceil(length / self.factor) for length in sides))
-        self.pixels: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
+        self._sides, shape = sides, tuple(math.ceil(length / self.factor) for length in sides)
+        self.sums: NDArray[np.float32] = np.zeros((n_shown, *shape), dtype=np.float32)
 
     def add(self, tile: Region, values: Tensor) -> None:
-        """Add a tile `(C, H, W)` of the image that begins at multiples of `factor`."""
-        rows, columns = (
-            slice(first // self.factor, math.ceil(end / self.factor)) for first, end in tile
-        )
-        for plane, channel in zip(self.pixels, values, strict=False):  # temporaries stay small
-            means = F.avg_pool2d(channel.double()[None], self.factor, ceil_mode=True)
-            plane[rows, columns] = means[0].float().numpy()
+        """Add a tile `(C, H, W)` of the image."""
+        factor = self.factor
+        cells = tuple(slice(first // factor, -(-end // factor)) for first, end in tile)
+        pads = [(first % factor, -end % factor) for first, end in tile]
+        for sums, channel in zip(self.sums, values.numpy(), strict=False):
+            padded = np.pad(channel, pads) if np.any(pads) else np.ascontiguousarray(channel)
+            size = (padded.shape[1] // factor, padded.shape[0] // factor)
+            sums[cells] += cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
+
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        """The means; of cells at the far edges, over the pixels that they have."""
+        (height, width), (rows, columns) = self._sides, self.sums.shape[1:]
+        down = np.minimum(1, height / self.factor - np.arange(rows))
+        across = np.minimum(1, width / self.factor - np.arange(columns))
+        return (self.sums / np.outer(down, across)).astype(np.float32)

@@ -78,7 +78,7 @@ def test_the_checkpoint_is_needed_out_of_core_and_by_several_processes(
 
 
 class Listening(Callback):
-    """Notes its hooks; the order of all callbacks is noted when the tests have ended."""
+    """Notes its hooks; the order of all callbacks is noted when all is scored."""
 
     calls: ClassVar[list[str]] = []
 
@@ -94,7 +94,10 @@ class Listening(Callback):
     def on_level_end(self, trainer: Any, module: Any, result: Any) -> None:
         self.calls.append(f"end of {result.record.level}")
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_tile_end(self, trainer: Any, module: Any, tile: Any) -> None:
+        self.calls.append(f"tile of {tile.level}")
+
+    def on_scored(self, trainer: pl.Trainer, module: Any) -> None:
         self.calls.append(type(trainer.callbacks[-1]).__name__)
         folder = Path(trainer.default_root_dir)
         self.calls.append("a report" if (folder / "report.json").exists() else "no report")
@@ -107,8 +110,8 @@ def test_a_callback_of_a_users_own_gets_all_hooks_and_runs_before_the_report(
     run(tmp_path, f"+callbacks.mine._target_={Listening.__module__}.Listening")
     calls = [call for n, call in enumerate(Listening.calls) if call != "steps" or n == 1]
     assert calls == [
-        *("level 1: 1 chunks", "steps", "chunk 0", "end of 1"),
-        *("level 0: 3 chunks", "chunk 0", "chunk 1", "chunk 2", "end of 0"),
+        *("level 1: 1 chunks", "steps", "chunk 0", "tile of 1", "end of 1"),
+        *("level 0: 3 chunks", "chunk 0", "chunk 1", "chunk 2", "tile of 0", "end of 0"),
         *("Report", "no report"),
     ]
 
@@ -116,7 +119,7 @@ def test_a_callback_of_a_users_own_gets_all_hooks_and_runs_before_the_report(
 class Silhouettes(Pictures):
     """Exchanges a callback for another one."""
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_scored(self, trainer: pl.Trainer, module: Any) -> None:
         """Draw nothing."""
 
 
@@ -132,7 +135,8 @@ def test_callbacks_join_a_fit_from_python() -> None:
     settings = {"patch_size": 8, "fitting": {"max_steps": 2}, "backend": "eager"}
     miner.fit(noise, callbacks=[Listening()], **settings)
     assert [call for call in Listening.calls if call != "steps"] == [
-        *("level 0: 1 chunks", "chunk 0", "end of 0"),
+        *("level 0: 1 chunks", "chunk 0", "tile of 0", "end of 0"),
+        *("Listening", "no report"),
     ]
 
 

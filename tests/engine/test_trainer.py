@@ -66,7 +66,7 @@ class Noted(pl.Callback):
         self.n_levels += 1
         Noted.seen.append(known.get(self.what))
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.what == "whole run":
             Noted.seen = [self.n_levels, float(trainer.callback_metrics["test/psnr_db"])]
 

@@ -1,7 +1,9 @@
 """PSNR, SSIM and seam ratio, whole and over tiles, against closed forms and other libraries."""
 
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,17 +14,15 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from miner.callbacks.pictures import level_preview
 from miner.metrics.scores import (
+    SSIM_REACH,
     Evaluation,
-    extended,
     psnr_of_sse,
+    scores_of,
     squared_error,
     ssim_sum,
 )
-from miner.pyramids.resample import reduce
-from miner.signals.regions import Region, slices, tiles
-from miner.signals.signal import CPU
+from miner.signals.regions import extended, slices, tiles
 
 Image = NDArray[np.float32]
 
@@ -57,31 +57,22 @@ def noisy_pair(*shape: int) -> tuple[Tensor, Tensor]:
     return source, source + 0.1 * torch.randn(shape, generator=generator)
 
 
-class Known:
-    """Stands for a representation of which every level's values, not clipped, are known."""
-
-    def __init__(self, values: Tensor, patch_size: int = 8) -> None:
-        self.values, sides = values, tuple(values.shape[1:])
-        coarser = tuple(-(-side // 2) for side in sides)
-        self.spec = SimpleNamespace(
-            sides=sides,
-            level_sides=[sides, coarser],
-            n_channels=len(values),
-            patch_size=patch_size,
-        )
-
-    def reconstruct(self, level: int, region: Region, device: torch.device = CPU) -> Tensor:
-        values = reduce(self.values) if level else self.values
-        return values[(slice(None), *slices(region))].clone()
+def spec_of(sides: Sequence[int], n_channels: int, patch_size: int = 4) -> Any:
+    """What scores read of a `Spec`."""
+    return SimpleNamespace(sides=tuple(sides), n_channels=n_channels, patch_size=patch_size)
 
 
-def metrics_of(
+def scores(
     source: Tensor, reconstruction: Tensor, tile_side: int = 64, patch_size: int = 4
-) -> Evaluation:
-    metrics = Evaluation(Known(reconstruction, patch_size))
-    for tile in tiles(source.shape[1:], tile_side):
-        metrics.add(tile, source[(slice(None), *slices(extended(tile, source.shape[1:])))])
-    return metrics
+) -> dict[str, Any]:
+    """The scores of two signals that are compared tile by tile."""
+    sides = source.shape[1:]
+    spec = spec_of(sides, len(source), patch_size)
+    evaluation = Evaluation(spec)
+    for tile in tiles(sides, tile_side):
+        box = (slice(None), *slices(extended(tile, sides, SSIM_REACH)))
+        evaluation.add(tile, source[box], reconstruction[box].clamp(0, 1))
+    return scores_of(spec, evaluation.finish(), 1.5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 20, 7), (2, 5, 6, 7)])
@@ -89,7 +80,7 @@ def test_squared_error_is_the_sum_over_channels(shape: tuple[int, ...]) -> None:
     source, reconstruction = noisy_pair(*shape)
     expected = np.square(source.double().numpy() - reconstruction.double().clamp(0, 1).numpy())
     found = squared_error(source, reconstruction).numpy()
-    np.testing.assert_allclose(found, expected.sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found, expected.sum(axis=0), rtol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +128,8 @@ def test_seam_ratio_agrees_with_a_walk_over_pixels(
 ) -> None:
     pair = noisy_pair(*shape)
     expected = slow_seam_ratio(*pair, patch_size)
-    assert metrics_of(*pair, tile_side, patch_size).seam_ratio == pytest.approx(expected, rel=1e-6)
+    found = scores(*pair, tile_side, patch_size)["seam_ratio"]
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_seam_ratio_ignores_the_outer_border() -> None:
@@ -145,7 +137,7 @@ def test_seam_ratio_ignores_the_outer_border() -> None:
     reconstruction = source + 0.1
     reconstruction[:, 0] = reconstruction[:, -1] = 1.0
     reconstruction[:, 3:5] = reconstruction[:, :, 3:5] = 0.5  # the only inner borders
-    assert metrics_of(source, reconstruction).seam_ratio == 0
+    assert scores(source, reconstruction)["seam_ratio"] == pytest.approx(0, abs=1e-9)
 
 
 # no inner border; only corners inside, and no error there; nothing inside
@@ -154,7 +146,7 @@ def test_seam_ratio_is_undefined(patch_size: int) -> None:
     source = torch.full((1, 8, 8), 0.5)
     reconstruction = source.clone()
     reconstruction[:, 1:-1, 1:-1] += 0.1
-    assert metrics_of(source, reconstruction, patch_size=patch_size).seam_ratio is None
+    assert scores(source, reconstruction, patch_size=patch_size)["seam_ratio"] is None
 
 
 @given(
@@ -164,16 +156,18 @@ def test_scores_do_not_depend_on_the_tiles(
     channels: int, height: int, width: int, tile_side: int, patch_size: int
 ) -> None:
     pair = noisy_pair(channels, height, width)
-    tiled, at_once = (metrics_of(*pair, side, patch_size) for side in (tile_side, 40))
-    expected = [at_once.psnr_db, at_once.ssim or 0, at_once.seam_ratio or 0]
-    found = [tiled.psnr_db, tiled.ssim or 0, tiled.seam_ratio or 0]
-    assert found == pytest.approx(expected, rel=1e-9)
+    tiled, at_once = (scores(*pair, side, patch_size) for side in (tile_side, 40))
+    assert [name for name in tiled if tiled[name] is None] == [
+        name for name in at_once if at_once[name] is None
+    ]
+    known = {name: score for name, score in at_once.items() if score is not None}
+    assert {name: tiled[name] for name in known} == pytest.approx(known, rel=1e-6)
 
 
-def test_wrong_tiles_are_rejected() -> None:
-    tile = torch.zeros(1, 8, 8)
-    with pytest.raises(ValueError, match=r"shape \(1, 8, 8\).*\(1, 16, 18\)"):
-        Evaluation(Known(torch.zeros(1, 16, 20))).add(((0, 8), (0, 8)), tile)
+def test_tensors_of_two_shapes_are_refused() -> None:
+    evaluation = Evaluation(spec_of((16, 20), 1))
+    with pytest.raises(ValueError, match=r"\(1, 8, 8\) and \(1, 16, 18\): must be one shape"):
+        evaluation.add(((0, 8), (0, 8)), torch.zeros(1, 8, 8), torch.zeros(1, 16, 18))
 
 
 def ssim(source: Image, reconstruction: Image) -> float:
@@ -188,7 +182,7 @@ def test_ssim_agrees_with_scikit_image(pair: tuple[Image, Image]) -> None:
     _, similarity = structural_similarity(
         source, reconstruction, data_range=1, channel_axis=0, full=True, **options
     )
-    assert ssim(*pair) == pytest.approx(similarity[:, 5:-5, 5:-5].mean(), abs=1e-10)
+    assert ssim(*pair) == pytest.approx(similarity[:, 5:-5, 5:-5].mean(), abs=1e-6)
 
 
 def test_ssim_agrees_with_torchmetrics() -> None:
@@ -200,30 +194,27 @@ def test_ssim_agrees_with_torchmetrics() -> None:
         reconstruction, source, sigma=1.5, data_range=1.0, return_full_image=True
     )
     expected = float(similarity[..., 5:-5, 5:-5].mean())
-    assert ssim(*PAIRS["noise"]) == pytest.approx(expected, abs=1e-10)
+    assert ssim(*PAIRS["noise"]) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(3, 10, 50), (3, 50, 10), (1, 1, 1), (1, 20, 20, 20)])
 def test_ssim_is_undefined_without_a_full_window(shape: tuple[int, ...]) -> None:
-    assert metrics_of(*noisy_pair(*shape), 16).ssim is None
+    assert scores(*noisy_pair(*shape), 16)["ssim"] is None
     assert len(shape) > 3 or ssim_sum(noise(*shape), noise(*shape)) == 0
 
 
-def test_tiles_make_up_the_clipped_image_and_its_scores() -> None:
-    source, values = noisy_pair(4, 40, 55)
-    evaluation, rendered = Evaluation(Known(values)), torch.full_like(values, -1)
+def test_a_scored_tile_is_without_the_pixels_around_it() -> None:
+    source, rendered = noisy_pair(4, 40, 55)
+    rendered.clamp_(0, 1)
+    spec = spec_of((40, 55), 4)
+    evaluation = Evaluation(spec)
     for region in tiles((40, 55), 16):
-        box, around = slices(region), slices(extended(region, (40, 55)))
-        tile = evaluation.add(region, source[(slice(None), *around)])
-        assert torch.equal(tile["target"], source[(slice(None), *box)])
-        assert torch.equal(tile["squared_error"], squared_error(tile["target"], tile["preds"]))
-        rendered[(slice(None), *box)] = tile["preds"]
-    assert torch.equal(rendered, values.clamp(0, 1))
-    assert evaluation.scores["psnr_db"] == pytest.approx(psnr_db(source, values), rel=1e-12)
-    assert set(evaluation.scores) == {"psnr_db", "ssim", "seam_ratio", "render_time_s"}
-
-
-def test_preview_of_a_level_is_clipped() -> None:
-    _, values = noisy_pair(3, 40, 55)
-    expected = reduce(values).clamp(0, 1).numpy()
-    assert np.array_equal(level_preview(Known(values), 1, tile_side=16), expected)
+        box = (slice(None), *slices(extended(region, (40, 55), SSIM_REACH)))
+        tile, inside = evaluation.add(region, source[box], rendered[box]), slices(region)
+        assert (tile.level, tile.region) == (0, region)
+        assert torch.equal(tile.target, source[(slice(None), *inside)])
+        assert torch.equal(tile.preds, rendered[(slice(None), *inside)])
+        assert torch.equal(tile.squared_error, squared_error(tile.target, tile.preds))
+    found = scores_of(spec, evaluation.finish(), 1.5)
+    assert found["psnr_db"] == pytest.approx(psnr_db(source, rendered), rel=1e-12)
+    assert found["render_time_s"] == 1.5
