@@ -28,6 +28,7 @@ class _Kind(NamedTuple):
 
 
 _BAND_VALUES = 2**22
+_LARGE = 2**24  # values
 _TILES = {"compression": "deflate", "tile": True, "tile_width": 256, "tile_height": 256}
 _JPEG = _Kind(("uint8",), (1, 3), 65500, {"Q": 95})
 _TIFF = _Kind(get_args(PixelType), options=_TILES)
@@ -155,6 +156,8 @@ def _save_by_vips(path: Path, suffix: str, array: WritableArray, interpretation:
         # of floats with a predictor, tifffile reads none without imagecodecs
         options["predictor"] = "none" if array.dtype == np.float32 else "horizontal"
         options["bigtiff"] = n_bytes(array.shape, array.dtype) >= 2**31  # plain TIFF ends at 4 GiB
+    if suffix == ".png" and n_bytes(array.shape, np.uint8) >= _LARGE:  # a fifth larger
+        options |= {"compression": 1, "filter": "sub"}  # in a third of the time
     # a descriptor, as pyvips wants names in UTF-8; readable, as TIFF is read back
     image = _as_vips(array).copy(interpretation=interpretation)
     with path.open("w+b") as stream:

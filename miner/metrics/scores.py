@@ -21,7 +21,7 @@ SSIM_REACH = 10
 _SIGMA = 1.5
 _BAND = 128  # rows of windows at once: temporaries stay small, and in the cache
 _C1, _C2 = 0.01**2, 0.03**2
-_MOST_WAITING = 8  # tiles that are kept for SSIM
+_MOST_WAITING = 4  # tiles that are kept for SSIM
 
 
 def psnr_of_sse(sse: float, n_values: int) -> float:

@@ -9,8 +9,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 from runs import ROOT, TINY, Outcome, read_report, run_main, same, save_picture
 
 from miner.representation import read_manifest
@@ -137,6 +139,19 @@ def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path) -> None:
 def test_a_rank_may_be_slower_than_the_ranks_take_to_find_each_other(desk: Path) -> None:
     late = ("trainer.callbacks=[{_target_:failing_run.Late}]", "fitting.in_memory_mib=64")
     check_same(fit(desk, "late", *late), desk / "late", desk / "alone")
+
+
+@pytest.mark.slow
+def test_ranks_share_the_scores_and_pictures_of_many_tiles(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (2100, 24, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "tall.png")
+    settings = [one for one in SETTINGS if "pictures" not in one and "image" not in one]
+    settings.append("image.path=tall.png")
+    assert run_main(tmp_path, *settings, "trainer=cpu", "hydra.run.dir=one") == 0
+    ended = end(start(tmp_path, "miner.run", *settings, "hydra.run.dir=two"))
+    check_same(ended, tmp_path / "two", tmp_path / "one")
+    for name in ("blocks.png", "error.png", "thumbnails/reconstruction.webp"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
 @pytest.mark.slow

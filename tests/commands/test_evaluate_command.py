@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,15 @@ def test_the_scores_are_those_of_the_report(
         scores = printed(capsys, *arguments)
         for name in ("psnr_db", "ssim", "seam_ratio"):
             assert float(scores[name]) == pytest.approx(report[name], rel=1e-5)
+
+
+def test_a_fresh_process_comes_to_the_scores_of_the_fit(finished: Path) -> None:
+    report = json.loads((finished / "report.json").read_text())
+    command = [sys.executable, "-m", "miner.evaluate", str(finished)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    scores = dict(line.split() for line in found.splitlines())
+    for name in ("psnr_db", "ssim", "seam_ratio"):
+        assert float(scores[name]) == pytest.approx(report[name], rel=1e-5)
 
 
 def test_what_was_stopped_is_scored_and_said_to_be(
