@@ -31,7 +31,10 @@ class Callback(pl.Callback):
         """A chunk is fitted and stored."""
 
     def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: ScoredTile) -> None:
-        """A tile of a level is rendered from what is stored; each rank gets its own."""
+        """A tile of a level is rendered from what is stored; each rank gets its own.
+
+        Called in another thread, while the next tile is rendered.
+        """
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """A level is fitted, stored and rendered."""

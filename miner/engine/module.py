@@ -7,6 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,7 +118,8 @@ class MinerModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Start the clock: the image is read and its pyramid is built."""
-        self._start = time.perf_counter()
+        self._start, self._scorer = time.perf_counter(), ThreadPoolExecutor(1)
+        self._scored: Future[None] = self._scorer.submit(lambda: None)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's level and partition its unfinished chunks."""
@@ -150,24 +152,23 @@ class MinerModule(pl.LightningModule):
         self.is_complete = is_whole and share.level == 0
         self.trainer.should_stop |= not is_whole
         self.data.levels.start_rendering(self._level, self.store.shards)
-        self._evaluation, self._scoring_s = Evaluation(self.data.spec), 0.0
+        self._evaluation = Evaluation(self.data.spec)
 
     def validation_step(self, tile: Tile, batch_idx: int) -> None:
-        """Render a tile of the level from what was stored, for its score and the next level."""
+        """Render a tile of the level from what was stored; a thread scores it meanwhile."""
         self.ranks.check()
         began = time.perf_counter()
         preds = self.data.levels.render(*tile).cpu()
-        rendered = time.perf_counter()
-        self._render_time_s += rendered - began
-        self._score(tile, preds, self._level.level)
-        self._scoring_s += time.perf_counter() - rendered
+        self._render_time_s += time.perf_counter() - began
+        self._scored.result()
+        self._scored = self._scorer.submit(self._score, tile, preds, self._level.level)
 
     def on_validation_epoch_end(self) -> None:
         """Finish the level; ranks without tiles come here too, as their number is not announced."""
+        self._scored.result()
         sse, fit, shards = self.data.levels.finish_level(), self._level, self.store.shards
         self._shards[fit.level] = shards
-        seconds = self._seconds - self._level_start_s - self._scoring_s
-        record = record_level(fit, shards, sse, seconds)
+        record = record_level(fit, shards, sse, self._seconds - self._level_start_s)
         self.records.append(record)
         self.log("level/psnr_db", record.psnr_db, logger=False)
         if self.ranks.rank == 0:
