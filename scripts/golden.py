@@ -171,7 +171,7 @@ def record(tree: Path, names: list[str]) -> dict[str, Result]:
 
 
 def difference(one: Result, other: Result) -> str:
-    """How two results differ, scores by more than 1e-9; empty if they are equal."""
+    """How two results differ, scores by more than 1e-6; empty if they are equal."""
     for result in (one, other):
         if not result or "failed" in result:
             return " ".join(result.get("failed", ["missing"])) or "failed"
