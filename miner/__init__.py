@@ -3,6 +3,8 @@
 In a notebook: `representation = miner.fit(array)`, `miner.load("outputs/...").render(level=1)`.
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,10 @@ if TYPE_CHECKING:
     from miner.representation import Representation, load
 
 __all__ = ["Representation", "fit", "load"]
+
+
+if "torch" not in sys.modules:  # which reads it once; see `miner.support.process.prepare`
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,8 @@ from miner.representation import Representation
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal
 from miner.support.errors import ConfigError
+from miner.support.lightning import import_lightning
+from miner.support.process import prepare
 
 if TYPE_CHECKING:
     import torch
@@ -50,13 +52,15 @@ def fit(
         ConfigError: a setting or the device is wrong.
         ValueError: the array has another shape, no values, or values outside [0, 1].
     """
+    prepare()
     signal = _signal(array)
     n_channels, *sides = signal.shape
     config = compose_settings(settings)
     built = build_settings(config)
     check_lists(built, tuple(sides))
     config.trainer.update(_device(device))
-    from miner.engine.data import SignalData, Source  # Lightning takes seconds
+    import_lightning()
+    from miner.engine.data import SignalData, Source
     from miner.engine.module import MinerModule
     from miner.engine.trainer import fit_on_all_ranks, make_trainer, quiet_lightning
 

@@ -19,7 +19,8 @@ from miner.cli.checks import exit_on_error
 from miner.cli.help import config_tree, help_text
 from miner.cli.resume import resume_arguments
 from miner.config.build import CONF_FOLDER
-from miner.config.job import current_job
+from miner.config.job import current_job, detect_rank
+from miner.support.lightning import import_lightning
 from miner.support.process import prepare
 
 _LOG = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 @hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="config")
 def _task(config: DictConfig) -> float | None:
+    import_lightning()
     from miner.engine.train import run_alone, run_in_sweep
     from miner.support.errors import UserError
 
@@ -54,8 +56,11 @@ def main() -> None:
     prepare()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it refuses, and prints nothing itself
     logging.raiseExceptions = False  # a log file on a full disk is no reason to say so many times
+    flags = {one for one in sys.argv[1:] if one.startswith("-")}
     try:
-        if {"-h", "--help"} & set(sys.argv[1:]):
+        if flags <= {"-m", "--multirun"} and sys.stdout.isatty() and detect_rank().is_first:
+            print("starting", end="\r", flush=True)  # what comes next is written over it
+        if flags & {"-h", "--help"}:
             named = (one.partition("=") for one in sys.argv[1:])
             print(help_text([Path(path) for flag, _, path in named if flag == "--config-dir"]))
             return

@@ -6,6 +6,7 @@ Where there is no GPU, Triton's programs are interpreted; it asks before they ar
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for processes of their own
+os.environ["OMP_WAIT_POLICY"] = "passive"  # as `import miner` does
 
 import torch
 from hypothesis import settings

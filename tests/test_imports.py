@@ -21,7 +21,7 @@ LAYERS = [  # a module imports from its own package and from layers below
     {"__main__", "api", "compare", "evaluate", "render", "run"},
 ]
 ALLOWED = {  # library: where it may be imported
-    "pytorch_lightning": ("api", "callbacks", "engine", "loggers"),
+    "pytorch_lightning": ("api", "callbacks", "engine", "loggers", "support.lightning"),
     "lightning": (),
     "lightning_fabric": ("cli.checks", "engine"),
     "wandb": ("loggers",),

@@ -27,6 +27,7 @@ from miner.config.schema import RunConfig, check_config
 from miner.engine.disk_space import scratch_for
 from miner.images import inspect_image
 from miner.support.errors import ConfigError, ImageError
+from miner.support.process import end_imports
 
 _CONFIGURING = ("hydra", "hydra_plugins", "omegaconf", "yaml", "codecs", "optuna")
 _NODE_VARIABLES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -72,6 +73,7 @@ def check_settings(config: DictConfig) -> None:
         )
     check_devices(checked)
     check_lists(build_settings(config), info.sides)  # imports torch
+    end_imports()
     check_classes(config)
 
 

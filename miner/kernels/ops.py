@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
-from miner.fitting.steps import BlockProblem, BlockTrainer, StepSettings
+from miner.fitting.steps import ADAMS, BlockProblem, BlockTrainer, StepSettings, without_parameters
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
 from miner.models.heads import AMPLITUDE, WEIGHT, Head, LinearHead, ScaledSineHead, SigmoidHead
 from miner.models.network import BlockNetwork, Parameters
@@ -20,7 +20,6 @@ ACTIVATIONS: tuple[type[Activation], ...] = (Gaussian, Sine, Siren, ReLU, Gabor,
 HEADS: tuple[type[Head], ...] = (LinearHead, SigmoidHead, ScaledSineHead)
 _READOUTS = (LearnedReadout, ClosedFormReadout)
 _LOSSES = (MSELoss, LogMSELoss)
-_OPTIMIZERS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam)
 
 
 class UnsupportedError(Exception):
@@ -89,19 +88,20 @@ class AdamCoefficients(NamedTuple):
 def coefficients_of(settings: StepSettings) -> Tensor:
     """`AdamCoefficients` of all steps, `(steps, 9)`; `UnsupportedError` for other formulas."""
     _number(settings.loss, _LOSSES, "loss")
-    optimizer = settings.optimizer([nn.Parameter(torch.zeros(1))])
-    _number(optimizer, _OPTIMIZERS, "optimizer")
+    optimizer = without_parameters(settings.optimizer)
+    optimizer = optimizer or settings.optimizer([nn.Parameter(torch.zeros(1))])
+    _number(optimizer, ADAMS, "optimizer")
     for option in ("amsgrad", "maximize"):
-        if optimizer.param_groups[0].get(option):
+        if optimizer.defaults.get(option):
             raise UnsupportedError(f"optimizer.{option}=true is not compiled")
-    lr, steps = float(optimizer.param_groups[0]["lr"]), range(settings.n_steps)
+    lr, steps = float(optimizer.defaults["lr"]), range(settings.n_steps)
     rows = [adam_coefficients(optimizer, lr * settings.factor(k), k + 1) for k in steps]
     return torch.tensor(rows, dtype=torch.float32)
 
 
 def adam_coefficients(optimizer: torch.optim.Optimizer, lr: float, step: int) -> AdamCoefficients:
     """The coefficients of step `step`, counted from 1, at a learning rate."""
-    group = optimizer.param_groups[0]
+    group = optimizer.defaults
     beta1, beta2 = (float(beta) for beta in group["betas"])
     weight_decay, eps = float(group["weight_decay"]), float(group["eps"])
     is_decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay")

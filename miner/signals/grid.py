@@ -38,7 +38,8 @@ class PatchGrid:
 
     def positions(self, blocks: Tensor) -> Tensor:
         """Patch coordinates `(B, D)` of block numbers `(B,)`."""
-        return torch.stack(torch.unravel_index(blocks, self.counts), dim=-1)
+        along_axes = np.unravel_index(blocks.numpy(), self.counts)  # torch's would import SymPy
+        return torch.from_numpy(np.stack(along_axes, axis=-1))
 
     def numbers(self, positions: Tensor) -> Tensor:
         """Block numbers `(B,)` of patch coordinates `(B, D)`."""

@@ -1,12 +1,15 @@
 """This process: its console, its lock on a run's folder, its threads, memory and packages."""
 
+import atexit
 import ctypes
+import gc
 import logging
 import os
 import platform
 import resource
 import sys
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from miner.support.errors import ConfigError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGEST_MMAP_THRESHOLD = 2**25  # glibc refuses more than HEAP_MAX_SIZE / 2
+_LOG = logging.getLogger("miner")
 _PACKAGES = ("miner", "torch", "pytorch-lightning", "hydra-core", "numpy", "wandb")
 
 
@@ -52,18 +56,29 @@ def lock_folder(folder: Path) -> "AcquireReturnProxy[BaseFileLock]":
     raise ConfigError(f"{reason} name another folder")
 
 
+@cache
 def prepare() -> None:
-    """Call before torch is imported: its threads read the environment once.
+    """Keep freed memory, whose pages would fault again, and warn if waiting threads will spin.
 
-    Waiting threads sleep instead of spinning, which makes a step several times faster on a machine
-    that is busy with something else. Freed memory stays with the process: else every tensor of some
-    megabytes is returned to the system, and the next one faults its pages in again.
+    No garbage is collected until `end_imports`, if torch is still to come, nor when Python exits.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        reason = "torch was imported before miner, so threads spin, which a busy machine slows"
+        _LOG.warning("%s: import miner first, or set OMP_WAIT_POLICY=passive", reason)
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    if "torch" not in sys.modules:
+        gc.disable()
+        atexit.register(gc.freeze)
+
+
+def end_imports() -> None:
+    """Collect garbage again, but not among what is there now: a pass over it takes 0.1 s."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def use_available_cores(n_processes: int = 1) -> None:

@@ -23,7 +23,14 @@ from miner.fitting.criteria import (
     Pruning,
 )
 from miner.fitting.settings import at_level
-from miner.fitting.steps import OptimizerFactory, generator, keep_blocks, pixel_subset, probe
+from miner.fitting.steps import (
+    OptimizerFactory,
+    generator,
+    keep_blocks,
+    pixel_subset,
+    probe,
+    without_parameters,
+)
 from miner.kernels.backend import CompiledBackend
 
 INF = math.inf
@@ -115,11 +122,26 @@ def test_element_wise_optimisers_are_admitted(factory: OptimizerFactory) -> None
     probe(factory)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_numbers_of_adams_kin_need_no_parameters(name: str) -> None:
+    found = without_parameters(OPTIMIZERS[name])
+    is_known = name in ("Adam", "amsgrad", "RAdam", "NAdam", "AdamW")
+    assert (found is not None) == is_known
+    if found is not None:
+        trained = OPTIMIZERS[name]([nn.Parameter(torch.zeros(1))])
+        assert type(found) is type(trained)
+        assert found.defaults == trained.defaults
+
+
 @pytest.mark.parametrize(
     ("factory", "words"),
     [
         (partial(NormalisedSGD, lr=1e-2), "optimizer=NormalisedSGD"),
         (partial(torch.optim.Adam, surprise=1), r"optimizer=Adam: .*surprise.*~optimizer"),
+        (partial(torch.optim.Adam, lr=-1.0), "optimizer=Adam: .*Invalid learning rate: -1"),
+        (partial(torch.optim.RAdam, betas=(2.0, 0.9)), "optimizer=RAdam: .*Invalid beta"),
+        (partial(torch.optim.NAdam, betas=(0.9, 0.9, 0.9)), "optimizer=NAdam: ValueError: too"),
+        (partial(torch.optim.Adam, fused=True, differentiable=True), "optimizer=Adam: .*fused"),
     ],
 )
 def test_refusals_name_the_optimiser_and_the_reason(factory: OptimizerFactory, words: str) -> None:

@@ -196,6 +196,15 @@ def test_sample_opens_without_a_network(monkeypatch: pytest.MonkeyPatch, name: s
     assert len(image.sha256) == 64
 
 
+@pytest.mark.parametrize("name", SAMPLES)
+def test_sample_is_what_scikit_image_reads(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    found = load_sample(name)
+    monkeypatch.setattr("skimage.__file__", "/nowhere/__init__.py")  # as if it were not shipped
+    by_scikit_image = load_sample(name)
+    assert (found.dtype, found.flags.writeable) == (np.uint8, True)
+    np.testing.assert_array_equal(found, by_scikit_image)
+
+
 def test_digest_of_a_file_is_of_its_bytes_and_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,13 @@ def test_patches_join_to_the_signal_they_were_cut_from(grid: PatchGrid) -> None:
     assert torch.equal(grid.joined(tiled), signal)
 
 
+@given(GRIDS)
+def test_positions_are_those_of_torch(grid: PatchGrid) -> None:
+    expected = torch.stack(torch.unravel_index(all_blocks(grid), grid.counts), dim=-1)
+    torch.testing.assert_close(grid.positions(all_blocks(grid)), expected, rtol=0, atol=0)
+    assert torch.equal(grid.numbers(expected), all_blocks(grid))
+
+
 @given(SIDES, st.integers(1, 30))
 def test_tiles_cover_everything_once(sides: tuple[int, ...], side: int) -> None:
     counts = torch.zeros(sides)
