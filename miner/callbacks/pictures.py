@@ -3,9 +3,7 @@
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import cast
 
 import cv2
@@ -93,8 +91,7 @@ class Pictures(Callback):
         self._folder = Path(dirpath)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the previews, and import during the fit what draws the curves."""
-        Thread(target=import_module, args=["matplotlib.figure"], daemon=True).start()
+        """Start the previews."""
         spec = cast(MinerModule, pl_module).data.spec
         self._source, self._error = Preview(spec.sides, spec.n_channels), Preview(spec.sides, 1)
         self._levels = [
