@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Representation", "fit", "load"]
 
-
 if "torch" not in sys.modules:  # which reads it once; see `miner.support.process.prepare`
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 

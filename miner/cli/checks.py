@@ -73,8 +73,8 @@ def check_settings(config: DictConfig) -> None:
         )
     check_devices(checked)
     check_lists(build_settings(config), info.sides)  # imports torch
-    end_imports()
     check_classes(config)
+    end_imports()
 
 
 def check_devices(checked: RunConfig) -> None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from miner.config.schema import COMPONENTS, check_config, find_class
 from miner.metrics.objective import Objective
 from miner.support.errors import ConfigError
+from miner.support.lightning import import_lightning
 
 if TYPE_CHECKING:
     from miner.fitting.settings import FitSettings
@@ -122,6 +123,7 @@ def callback_names(config: DictConfig) -> list[str]:
 
 def check_classes(config: DictConfig) -> None:
     """Refuse, by a `ConfigError`, loggers and callbacks that are not installed."""
+    import_lightning()  # before foreign classes do, with all that it seldom uses
     for name in [*(f"logger.{name}" for name in config.logger), *callback_names(config)]:
         settings = OmegaConf.select(config, name)
         target = str(settings.get("_target_"))

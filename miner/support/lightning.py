@@ -38,16 +38,13 @@ def import_lightning() -> None:
     """Import Lightning, once, with stand-ins for those modules; if that fails, as it is."""
     if "pytorch_lightning" in sys.modules:
         return
-    absent: dict[str, Any] = {
-        name: _StandIn(name, (), {}) for name in _SELDOM_USED if name not in sys.modules
-    }
+    absent: dict[str, Any] = {n: _StandIn(n, (), {}) for n in _SELDOM_USED if n not in sys.modules}
     sys.modules.update(absent)
     try:
         import pytorch_lightning
     except Exception:  # whatever another version of it does with them
-        for name in list(sys.modules):
-            if name.partition(".")[0] in _LIGHTNINGS:
-                del sys.modules[name]
+        for name in [name for name in sys.modules if name.startswith(_LIGHTNINGS)]:
+            del sys.modules[name]
     finally:
         for name in absent:
             del sys.modules[name]
