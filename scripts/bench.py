@@ -6,6 +6,7 @@
     python scripts/bench.py memory IMAGE... --folder FOLDER  peak memory and scratch space
     python scripts/bench.py startup                          seconds until a command answers
     python scripts/bench.py comparison FOLDER                seconds of comparing a sweep's runs
+    python scripts/bench.py wall IMAGES [--profile]          seconds of a command beside its fit's
 
 IMAGES is a folder with the images that docs/benchmarks.md names, FOLDER that of a sweep of some
 hundred runs. What is compared runs in turn, so that ratios survive a machine whose speed drifts.
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-from bench_times import Options, Row, comparison, startup
+from bench_times import WALL_JOBS, Options, Row, comparison, reduce_pluto, startup, wall
 from rows import ROOT, append_row, provenance, read_header
 
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
@@ -96,16 +97,6 @@ def quality(options: Options) -> Iterator[Row]:
                 with fit(path, [*recipe, f"seed={seed}", "logger=none"]) as run:
                     check_psnr(path, run)
                     yield run.row | {"job": job, "recipe": " ".join(recipe)}
-
-
-def reduce_pluto(source: Path, target: Path) -> None:
-    """Write pluto.jpg reduced by area to 4096x4096 and then to 1024x1024, as grey or as RGB."""
-    pixels = cv2.imread(str(source), cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        raise SystemExit(f"{source}: not found; give the folder that holds the test images")
-    for side in (4096, 1024):
-        pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(target), cv2.merge([pixels] * 3) if "rgb" in target.stem else pixels)
 
 
 def check_psnr(image: Path, run: Fit) -> None:
@@ -227,7 +218,7 @@ def main() -> None:
         description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    repeats = {quality: 1, scaling: 3, ranks: 3, memory: 1, startup: 5, comparison: 3}
+    repeats = {quality: 1, scaling: 3, ranks: 3, memory: 1, startup: 5, comparison: 3, wall: 5}
     for measure, default in repeats.items():
         command = commands.add_parser(measure.__name__, description=measure.__doc__)
         command.set_defaults(measure=measure)
@@ -237,10 +228,13 @@ def main() -> None:
             several = "+" if measure is memory else None
             command.add_argument("images", type=Path, nargs=several, help="a folder, or images")
     commands.choices["quality"].add_argument("--job", choices=sorted(JOBS), action="append")
+    commands.choices["wall"].add_argument("--job", choices=list(WALL_JOBS), action="append")
+    commands.choices["wall"].add_argument("--profile", action="store_true", help="wall_stages.tsv")
     commands.choices["memory"].add_argument("--folder", type=Path, required=True)
     commands.choices["memory"].add_argument("--override", action="append", default=[])
     options = parser.parse_args()
-    path = ROOT / "results" / f"{options.command}.tsv"
+    is_profile = options.command == "wall" and options.profile
+    path = ROOT / "results" / ("wall_stages.tsv" if is_profile else f"{options.command}.tsv")
     for values in options.measure(options):
         row = {name: values[name] for name in read_header(path)}
         append_row(options.results or path, row)

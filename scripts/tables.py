@@ -30,6 +30,8 @@ TABLES = {  # file: its columns; those with a format are medians over the rows w
     "ssim:.4f parameters_per_pixel:.2f fit_time_s:.0f wall_time_s:.0f",
     "comparison": "n_runs seconds:.1f page_mb:.0f",
     "startup": "what median_s:.2f",
+    "wall": "commit job wall_s:.1f fit_s:.1f bare_s:.1f overhead_s:.1f",
+    "wall_stages": "commit job stage main_s:.2f all_threads_s:.2f",
 }
 
 
