@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from miner.cli.checks import check_run, exit_on_error
+from miner.cli.loader import compose_once
 from miner.cli.monitor import SweepMonitor
 from miner.cli.sweep import check_sweep
 from miner.config.job import RankInfo, finished_psnr_db, rank_of
@@ -61,6 +62,7 @@ class MinerCallback(Callback):
         """Check every job of a sweep, write its plan, and monitor it."""
         folder = Path(config.hydra.sweep.dir)
         with exit_on_error():
+            compose_once()
             plan = check_sweep(config)
             self._lock.enter_context(lock_folder(folder))
         (folder / PLAN).unlink(missing_ok=True)  # of an earlier start

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -35,12 +34,14 @@ class JobGrid:
     A key that is given twice has the values that were given last.
     """
 
-    def __init__(self, config_name: str, overrides: Sequence[str]) -> None:
-        """Parse overrides such as `seed=0,1`; `ConfigError` if Hydra cannot read one."""
-        self._config_name = config_name
-        self._loader = GlobalHydra.instance().config_loader()
-        self._groups = set(self._loader.list_groups(""))
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
+    def __init__(
+        self, config_name: str, overrides: Sequence[str], of_hydra: Sequence[str] = ()
+    ) -> None:
+        """Parse overrides such as `seed=0,1`; `ConfigError` if Hydra cannot read one.
+
+        All jobs have those `of_hydra` itself.
+        """
+        self._config_name, self._of_hydra = config_name, of_hydra
         self.choices: dict[str, list[str]] = {}
         self.intervals: list[str] = []  # left to the sweeper that knows them
         for override in self._parse(overrides):
@@ -68,29 +69,17 @@ class JobGrid:
                 yield changed, self._compose(changed)
 
     def _parse(self, overrides: Sequence[str]) -> list[Override]:
+        loader = GlobalHydra.instance().config_loader()
         try:
-            return OverridesParser.create(self._loader).parse_overrides(list(overrides))
+            return OverridesParser.create(loader).parse_overrides(list(overrides))
         except HydraException as error:
             raise ConfigError(explain(error)) from error
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose once for each choice of options, which takes long, and set values in a copy."""
-        parsed = self._parse(overrides)
-        values = [one for one in parsed if self._only_sets_a_value(one)]
-        chosen = tuple(str(one.input_line) for one in parsed if one not in values)
         try:
-            if chosen not in self._composed:
-                self._composed[chosen] = hydra.compose(self._config_name, list(chosen))
-            config = self._composed[chosen].copy()
-            ConfigLoaderImpl._apply_overrides_to_config(values, config)
+            return hydra.compose(self._config_name, [*self._of_hydra, *overrides])
         except _REFUSALS as error:
             raise ConfigError(explain(error)) from error
-        return config
-
-    def _only_sets_a_value(self, override: Override) -> bool:
-        key = override.key_or_group
-        is_group = key in self._groups and not isinstance(override.value(), dict)
-        return not is_group and override.package is None and "/" not in key and key[:6] != "hydra."
 
 
 def check_sweep(config: DictConfig) -> list[PlannedJob] | None:
@@ -118,7 +107,7 @@ def _check_jobs(config: DictConfig) -> list[PlannedJob] | None:
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     swept = [f"{key}={value}" for key, value in params.items()]
-    grid = JobGrid(config.hydra.job.config_name, swept + given)
+    grid = JobGrid(config.hydra.job.config_name, swept + given, config.hydra.overrides.hydra)
     is_grid = config.hydra.sweeper._target_ == _GRID_SWEEPER
     if is_grid and grid.intervals:
         raise ConfigError(

@@ -2,13 +2,18 @@
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
-import wandb
 from pytorch_lightning.loggers import WandbLogger
 
+from miner.support.errors import ConfigError
 from miner.support.run_files import SweepInfo
 from miner.visual.display import RGBImage
 
@@ -16,6 +21,9 @@ _LOG = logging.getLogger("miner")
 _TAG_LIMIT, _NAME_LIMIT = 64, 128  # W&B refuses longer ones
 _NOT_IN_SUMMARY = ("settings", "curve", "overrides")  # the configuration and the history hold them
 Cell = str | float | None
+
+if TYPE_CHECKING:
+    import wandb
 
 
 def start_run(
@@ -25,21 +33,39 @@ def start_run(
 
     Without account or network an online one goes on offline.
     """
+    import wandb
+
     for run in folder.glob("wandb/offline-run-*"):
         if not any(run.glob("*.synced")):
             shutil.rmtree(run)
     arguments["dir"] = str(folder)
-    arguments["settings"] = wandb.Settings(silent=True, init_timeout=init_timeout_s)
+    arguments["settings"] = wandb.Settings(
+        silent=True, init_timeout=init_timeout_s, x_save_requirements=False
+    )
     # Without credentials wandb.init would ask for them at the terminal.
     if not offline and not wandb.login(prompt=False, verify=False):
         _LOG.warning("logger.wandb.offline=false: no W&B account is set up (wandb login); offline")
     elif not offline:
         try:
-            return wandb.init(mode="online", **arguments)
+            return _with_requirements(wandb.init(mode="online", **arguments))
         except (wandb.errors.Error, TimeoutError, OSError) as error:
             reason = str(error).splitlines()[0]
             _LOG.warning("logger.wandb.offline=false: W&B cannot be reached (%s); offline", reason)
-    return wandb.init(mode="offline", **arguments)
+    return _with_requirements(wandb.init(mode="offline", **arguments))
+
+
+def _with_requirements(run: "wandb.Run") -> "wandb.Run":
+    """Save what W&B would collect for every run of a process: a tenth of a second each."""
+    path = Path(run.dir) / "requirements.txt"
+    path.write_text(_requirements())
+    run.save(path, base_path=run.dir, policy="now")
+    return run
+
+
+@cache
+def _requirements() -> str:
+    found = {f"{one.metadata['Name']}=={one.version}" for one in distributions()}
+    return "\n".join(sorted(found))
 
 
 def shortened(text: str, limit: int) -> str:
@@ -50,8 +76,25 @@ def shortened(text: str, limit: int) -> str:
     return f"{text[: kept // 2]}...{text[-(kept - kept // 2) :]}"
 
 
+class _Starting:
+    """Stands for a run: waits for it when anything of it is used."""
+
+    def __init__(self, wait: Callable[[], "wandb.Run"]) -> None:
+        self.__dict__["_wait"] = wait
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wait(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._wait(), name, value)
+
+
 class WandbRun(WandbLogger):
-    """A W&B run in the run's folder; in a sweep it has the sweep's group, named by what differs."""
+    """A W&B run in the run's folder; in a sweep it has the sweep's group, named by what differs.
+
+    A thread imports W&B and starts the run, which takes a second, and logs, so that a fit need not
+    wait. What fails there is raised by a later call, at the latest by `finish`.
+    """
 
     def __init__(
         self,
@@ -70,32 +113,54 @@ class WandbRun(WandbLogger):
         save_dir.mkdir(parents=True, exist_ok=True)
         differing = list(sweep.differing) if sweep else []
         label = " ".join(differing)
-        run = start_run(
-            save_dir,
-            offline,
-            init_timeout_s,
-            project=project,
-            job_type=job_type,
-            group=group or (sweep.name if sweep else None),
-            name=shortened(label, _NAME_LIMIT) or None,
-            notes=notes or label or None,
-            tags=list(dict.fromkeys(shortened(tag, _TAG_LIMIT) for tag in [*tags, *differing])),
-        )
-        for axis in ("fit/step", "fit/seconds", "fit/parameters", "level/level"):
-            run.define_metric(axis, hidden=axis != "fit/step")
-        run.define_metric("fit/psnr_db", step_metric="fit/step", summary="last")
-        for axis in ("seconds", "parameters"):
-            run.define_metric(f"fit/psnr_db_by_{axis}", step_metric=f"fit/{axis}", summary="last")
-        run.define_metric("level/*", step_metric="level/level")
+        arguments = {
+            "job_type": job_type,
+            "group": group or (sweep.name if sweep else None),
+            "name": shortened(label, _NAME_LIMIT) or None,
+            "notes": notes or label or None,
+            "tags": list(dict.fromkeys(shortened(tag, _TAG_LIMIT) for tag in [*tags, *differing])),
+        }
+        super().__init__(save_dir=str(save_dir), offline=offline, project=project)
         self._representation = save_dir / "representation" if log_representation else None
-        super().__init__(experiment=run, save_dir=str(save_dir), offline=run.offline)
+        self._thread = ThreadPoolExecutor(1, "wandb")
+        self._run = self._thread.submit(
+            _start_with_axes, save_dir, offline, init_timeout_s, project=project, **arguments
+        )
+        self._calls: deque[Future[object]] = deque()
+
+    @property
+    def experiment(self) -> Any:
+        """The run; before it has started, which Lightning does not await, what stands for it."""
+        return self._started() if self._run.done() else _Starting(self._started)
+
+    @property
+    def version(self) -> str:
+        """The run's identifier, as soon as it has one."""
+        return str(self._started().id)
+
+    def _started(self) -> "wandb.Run":
+        """The run, as soon as it holds all that was logged before."""
+        while self._calls:
+            self._calls.popleft().result()
+        return self._run.result()
+
+    def _log(self, call: Callable[["wandb.Run"], object]) -> None:
+        """Let the thread do something with the run after all that it was given before."""
+        while self._calls and self._calls[0].done():
+            self._calls.popleft().result()
+        self._calls.append(self._thread.submit(lambda: call(self._run.result())))
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:  # type: ignore[override]
         """Log the configuration; where a W&B agent chose `pyramid`, it is `pyramid_settings`."""
-        fixed = [name for name in params if name in self.experiment.config]
-        groups = [name for name in fixed if isinstance(params[name], Mapping)]
-        free = {name: value for name, value in params.items() if name not in fixed}
-        super().log_hyperparams(free | {f"{name}_settings": params[name] for name in groups})
+
+        def update(run: "wandb.Run") -> None:
+            fixed = [name for name in params if name in run.config]
+            groups = [name for name in fixed if isinstance(params[name], Mapping)]
+            free = {name: value for name, value in params.items() if name not in fixed}
+            free |= {f"{name}_settings": params[name] for name in groups}
+            run.config.update(free, allow_val_change=True)
+
+        self._log(update)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log over the axes that are metrics too; W&B's counter is only their order."""
@@ -103,28 +168,62 @@ class WandbRun(WandbLogger):
         if "fit/psnr_db" in metrics:
             for axis in ("seconds", "parameters"):
                 logged[f"fit/psnr_db_by_{axis}"] = metrics["fit/psnr_db"]
-        self.experiment.log(logged)
+        self._log(lambda run: run.log(logged))
 
     def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, RGBImage]) -> None:
         """Log the pictures and, if configured, the representation; the summary gets the report."""
-        images = {name: wandb.Image(array) for name, array in pictures.items()}
-        # W&B's search reads its metric from the history.
-        self.experiment.log(images | {n: report[n] for n in ("objective",) if n in report})
+        import wandb
+        from PIL import Image
+
+        run = self._started()
+        with TemporaryDirectory() as folder:
+            images = {}
+            for number, (name, picture) in enumerate(pictures.items()):
+                path = f"{folder}/{number}.png"
+                Image.fromarray(picture).save(path, compress_level=1)  # a quarter of W&B's own time
+                images[name] = wandb.Image(path)
+            # W&B's search reads its metric from the history.
+            run.log(images | {n: report[n] for n in ("objective",) if n in report})
         kept = {name: value for name, value in report.items() if name not in _NOT_IN_SUMMARY}
         kept["levels"] = {str(level["level"]): level for level in report.get("levels", ())}
-        self.experiment.summary.update(dict(_scalars(kept)))
+        run.summary.update(dict(_scalars(kept)))
         if self._representation is not None and self._representation.exists():
-            artifact = wandb.Artifact(f"representation-{self.experiment.id}", type="representation")
+            artifact = wandb.Artifact(f"representation-{run.id}", type="representation")
             folder = str(self._representation.resolve())
             artifact.add_dir(folder, policy="immutable", skip_cache=True)  # no copy of the files
-            self.experiment.log_artifact(artifact)
+            run.log_artifact(artifact)
 
     def finalize(self, status: str) -> None:
         """Nothing: results follow the fit; `finish` closes the run."""
 
     def finish(self, succeeded: bool) -> None:
-        """Close the run."""
-        self.experiment.finish(exit_code=0 if succeeded else 1)
+        """Close the run, as a failed one too if the thread has failed, which is then raised."""
+        error = None
+        try:
+            self._started()
+        except Exception as failed:  # after another failure, that one is told
+            error = failed
+        is_well = succeeded and error is None
+        self._thread.submit(lambda: self._run.result().finish(exit_code=0 if is_well else 1))
+        self._thread.shutdown()
+        if error is not None and succeeded:
+            raise error
+
+
+def _start_with_axes(*arguments: Any, **more: Any) -> "wandb.Run":
+    """Start a run with the axes of its curves; `ConfigError` where W&B refuses a setting."""
+    try:
+        run = start_run(*arguments, **more)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"logger.wandb: {reason}; is every setting one that it takes?") from error
+    for axis in ("fit/step", "fit/seconds", "fit/parameters", "level/level"):
+        run.define_metric(axis, hidden=axis != "fit/step")
+    run.define_metric("fit/psnr_db", step_metric="fit/step", summary="last")
+    for axis in ("seconds", "parameters"):
+        run.define_metric(f"fit/psnr_db_by_{axis}", step_metric=f"fit/{axis}", summary="last")
+    run.define_metric("level/*", step_metric="level/level")
+    return run
 
 
 def _scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -146,6 +245,8 @@ def log_comparison(
 
     The arguments are those of `start_run`.
     """
+    import wandb
+
     run = start_run(folder, name="comparison", job_type="summary", **arguments)
     page = folder / "comparison.html"
     # W&B's tables demand columns of one type

@@ -4,16 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import hydra
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from miner.cli.loader import SweepLoader, compose_once
 from miner.cli.sweep import JobGrid, check_sweep
 from miner.config.build import CONF_FOLDER
 from miner.config.schema import check_config
@@ -48,7 +50,20 @@ OVERRIDES = [*SEVERAL, *(override for group in SINGLE for override in group)]
 @pytest.fixture(scope="module", autouse=True)
 def initialized() -> Iterator[None]:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+        compose_once()
         yield
+
+
+def loader_of_hydra() -> ConfigLoaderImpl:
+    """Hydra's own, which composes everything anew."""
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, SweepLoader)
+    return ConfigLoaderImpl(loader.get_search_path())
+
+
+def composed_by_hydra(overrides: Sequence[str]) -> DictConfig:
+    """A job's configuration, with Hydra's own settings."""
+    return loader_of_hydra().load_configuration("config", list(overrides), RunMode.RUN)
 
 
 def started_by_hydra(overrides: Sequence[str]) -> list[list[str]]:
@@ -70,7 +85,11 @@ def check(overrides: Sequence[str]) -> None:
     jobs, expected = list(JobGrid("config", overrides).jobs()), started_by_hydra(overrides)
     assert len(jobs) == len(expected)
     for (own, config), job in zip(jobs, expected, strict=True):
-        assert plain(config) == plain(compose("config", job))
+        expected_config = composed_by_hydra(job)
+        assert plain(compose("config", job, return_hydra_config=True)) == plain(expected_config)
+        with open_dict(expected_config):
+            del expected_config["hydra"]
+        assert plain(config) == plain(expected_config)
         if own != job:
             assert plain(config) == plain(compose("config", own))
 
@@ -110,16 +129,32 @@ def test_options_are_composed_once_for_all_values_and_the_last_key_runs_fastest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     composed = []
+    load = ConfigLoaderImpl.load_configuration
 
-    def count(name: str, overrides: list[str]) -> DictConfig:
+    def count(self: ConfigLoaderImpl, name: str, overrides: list[str], *more: Any) -> DictConfig:
         composed.append(overrides)
-        return compose(name, overrides)
+        return load(self, name, overrides, *more)
 
-    monkeypatch.setattr(hydra, "compose", count)
-    grid = JobGrid("config", ["pyramid=gaussian,laplacian", "seed=range(0,50)"])
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", count)
+    compose_once()
+    of_hydra = ["hydra.sweep.dir=sweep"]
+    grid = JobGrid("config", ["pyramid=gaussian,laplacian", "seed=range(0,50)"], of_hydra)
     expected = [[f"pyramid={p}", f"seed={s}"] for p in ("gaussian", "laplacian") for s in range(50)]
     assert [job for job, _ in grid.jobs()] == expected
-    assert composed == [["pyramid=gaussian"], ["pyramid=laplacian"]]
+    assert composed == [[*of_hydra, "pyramid=gaussian"], [*of_hydra, "pyramid=laplacian"]]
+
+
+def test_job_of_a_sweep_is_composed_as_by_hydra_and_as_often_as_it_is_changed() -> None:
+    master = compose("config", ["hydra.sweep.dir=sweep"], return_hydra_config=True)
+    with read_write(master):
+        master.hydra.job.config_name = "config"
+    loader = GlobalHydra.instance().config_loader()
+    for job in (["seed=1", "pyramid=laplacian"], ["pyramid=laplacian", "seed=2"]):
+        expected = loader_of_hydra().load_sweep_config(master, job)
+        for _ in range(2):
+            found = loader.load_sweep_config(master, job)
+            assert plain(found) == plain(expected)
+            found.seed, found.hydra.job.num = 99, 7
 
 
 WRONG = {

@@ -3,6 +3,8 @@
 import csv
 import time
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +12,14 @@ import wandb
 from acting_loggers import Raising, acting
 from omegaconf import OmegaConf
 from PIL import Image
-from runs import Command, Fit, read_report
+from runs import Command, Fit, before_shards, read_report
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb_files import Record, config_of, history_of, of_type, read_wandb, run_of, summary_of
 
 import miner
-from miner.loggers.wandb import WandbRun
+import miner.loggers.wandb
+from miner.loggers.wandb import WandbRun, start_run
+from miner.support.errors import ConfigError
 from miner.visual.display import to_display
 
 AXES = ["fit/step", "fit/seconds", "fit/parameters"]
@@ -155,6 +159,85 @@ def test_failed_job_leaves_a_failed_run_and_no_open_one(tmp_path: Path, fit: Fit
         fit("logger=wandb", acting(Raising, argument="builtins.MemoryError"))
     assert wandb.run is None
     assert of_type(read_wandb(tmp_path / "run"), "exit")[-1]["exit_code"] == 1
+
+
+@pytest.fixture
+def may_start(monkeypatch: pytest.MonkeyPatch) -> Event:
+    """W&B starts no run before this is set."""
+    event = Event()
+
+    def start_late(*arguments: Any, **more: Any) -> wandb.Run:
+        assert event.wait(60)
+        return start_run(*arguments, **more)
+
+    monkeypatch.setattr(miner.loggers.wandb, "start_run", start_late)
+    return event
+
+
+def test_what_is_logged_before_wandb_has_started_comes_first_and_in_order(
+    tmp_path: Path, may_start: Event
+) -> None:
+    logger = WandbRun(tmp_path)
+    logger.log_hyperparams({"seed": 3})
+    for step in range(20):
+        logger.log_metrics({"level/level": step}, step)
+    of_another = logger.experiment
+    may_start.set()
+    of_another.log({"of_another": 20})
+    logger.log_metrics({"level/level": 21})
+    assert logger.version == logger.experiment.id
+    logger.finish(succeeded=True)
+    records = read_wandb(tmp_path)
+    rows = [record["item"] for record in of_type(records, "history")]
+    assert [row.get("level/level", row.get("of_another")) for row in rows] == [*range(22)]
+    assert config_of(records) == {"seed": 3}
+
+
+def test_the_first_level_is_stored_before_wandb_has_started_and_an_interrupted_run_ends(
+    tmp_path: Path, fit: Fit, may_start: Event
+) -> None:
+    def interrupt(n_before: int, path: Path) -> None:
+        if n_before == 1:
+            may_start.set()
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stored = before_shards(patch, interrupt)
+        fit("logger=wandb")
+    assert len(stored) == 1
+    assert wandb.run is None
+    records = read_wandb(tmp_path / "run")
+    assert len(history_of(records, "level/level")) == 1
+    assert of_type(records, "exit")[-1]["exit_code"] == 1
+
+
+def test_setting_that_wandb_refuses_fails_the_run(
+    tmp_path: Path, command: Command, may_start: Event
+) -> None:
+    may_start.set()
+    wrong = "logger.wandb.project=a/b"
+    outcome = command("logger=wandb", wrong, "hydra.run.dir=run")
+    assert outcome.status == 1
+    assert "logger.wandb: Invalid project name 'a/b'" in outcome.lines[-1]
+    assert "Traceback" not in outcome.output
+    assert read_report(tmp_path / "run")["status"] == "failed"
+
+
+def test_what_has_failed_in_the_thread_is_raised_at_the_latest_by_finish(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Invalid project name 'a/b'"):
+        WandbRun(tmp_path, project="a/b").finish(succeeded=True)
+    logger = WandbRun(tmp_path, project="a/b")
+    with pytest.raises(ConfigError, match="Invalid project name 'a/b'"):
+        _ = logger.version
+    logger.finish(succeeded=False)  # another failure is on its way
+    assert wandb.run is None
+
+
+def test_wandb_run_lists_the_installed_packages(logged_run: Path, records: list[Record]) -> None:
+    (files,) = logged_run.glob("wandb/offline-run-*/files")
+    assert f"wandb=={wandb.__version__}" in (files / "requirements.txt").read_text().split()
+    saved = [file["path"] for one in of_type(records, "files") for file in one["files"]]
+    assert "requirements.txt" in saved
 
 
 @pytest.mark.parametrize(

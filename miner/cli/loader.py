@@ -1,0 +1,69 @@
+"""Hydra's loader of configurations, which composes once what the jobs of a sweep share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+
+class SweepLoader(ConfigLoaderImpl):
+    """Composes once for each choice of options, which takes long, and sets values in a copy."""
+
+    _composed: dict[tuple[Any, ...], DictConfig]
+
+    def __init__(self, loader: ConfigLoaderImpl) -> None:
+        """Take the search path of another loader."""
+        super().__init__(loader.get_search_path())
+        self._groups = set(self.list_groups(""))
+        self._composed = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the configurations out for the processes of other launchers."""
+        return self.__dict__ | {"_composed": {}}
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        """What Hydra's loader gives."""
+        parsed = OverridesParser.create(self).parse_overrides(overrides)
+        values = [one for one in parsed if self._only_sets_a_value(one)]
+        chosen = [str(one.input_line) for one in parsed if one not in values]
+        key = (config_name, run_mode, *chosen)
+        if key not in self._composed:
+            self._composed[key] = super().load_configuration(
+                config_name, chosen, run_mode, from_shell, validate_sweep_overrides
+            )
+        config = self._composed[key].copy()
+        self._apply_overrides_to_config(values, config)
+        _record(config.hydra, [one for one in parsed if not one.is_hydra_override()])
+        return config
+
+    def _only_sets_a_value(self, override: Override) -> bool:
+        key = override.key_or_group
+        if override.is_sweep_override() or override.is_hydra_override() or "/" in key:
+            return False
+        is_group = key in self._groups and not isinstance(override.value(), dict)
+        return not is_group and override.package is None
+
+
+def _record(settings: DictConfig, overrides: Sequence[Override]) -> None:
+    """Note a job's overrides where Hydra does."""
+    named: Any = settings.job.config.override_dirname
+    settings.overrides.task = [one.input_line for one in overrides]
+    settings.job.override_dirname = get_overrides_dirname(overrides, **named)
+
+
+def compose_once() -> None:
+    """Let Hydra, which is running, use a `SweepLoader`."""
+    running: Any = GlobalHydra.instance().hydra
+    running.config_loader = SweepLoader(running.config_loader)
