@@ -60,7 +60,7 @@ def _record(settings: DictConfig, overrides: Sequence[Override]) -> None:
     """Note a job's overrides where Hydra does."""
     named: Any = settings.job.config.override_dirname
     settings.overrides.task = [one.input_line for one in overrides]
-    settings.job.override_dirname = get_overrides_dirname(overrides, **named)
+    settings.job.override_dirname = get_overrides_dirname(list(overrides), **named)
 
 
 def compose_once() -> None:

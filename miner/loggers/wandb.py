@@ -5,10 +5,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
-from importlib.metadata import distributions
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.loggers import WandbLogger
@@ -39,33 +36,17 @@ def start_run(
         if not any(run.glob("*.synced")):
             shutil.rmtree(run)
     arguments["dir"] = str(folder)
-    arguments["settings"] = wandb.Settings(
-        silent=True, init_timeout=init_timeout_s, x_save_requirements=False
-    )
+    arguments["settings"] = wandb.Settings(silent=True, init_timeout=init_timeout_s)
     # Without credentials wandb.init would ask for them at the terminal.
     if not offline and not wandb.login(prompt=False, verify=False):
         _LOG.warning("logger.wandb.offline=false: no W&B account is set up (wandb login); offline")
     elif not offline:
         try:
-            return _with_requirements(wandb.init(mode="online", **arguments))
+            return wandb.init(mode="online", **arguments)
         except (wandb.errors.Error, TimeoutError, OSError) as error:
             reason = str(error).splitlines()[0]
             _LOG.warning("logger.wandb.offline=false: W&B cannot be reached (%s); offline", reason)
-    return _with_requirements(wandb.init(mode="offline", **arguments))
-
-
-def _with_requirements(run: "wandb.Run") -> "wandb.Run":
-    """Save what W&B would collect for every run of a process: a tenth of a second each."""
-    path = Path(run.dir) / "requirements.txt"
-    path.write_text(_requirements())
-    run.save(path, base_path=run.dir, policy="now")
-    return run
-
-
-@cache
-def _requirements() -> str:
-    found = {f"{one.metadata['Name']}=={one.version}" for one in distributions()}
-    return "\n".join(sorted(found))
+    return wandb.init(mode="offline", **arguments)
 
 
 def shortened(text: str, limit: int) -> str:
@@ -153,7 +134,7 @@ class WandbRun(WandbLogger):
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:  # type: ignore[override]
         """Log the configuration; where a W&B agent chose `pyramid`, it is `pyramid_settings`."""
 
-        def update(run: "wandb.Run") -> None:
+        def update(run: Any) -> None:  # whose configuration has no types
             fixed = [name for name in params if name in run.config]
             groups = [name for name in fixed if isinstance(params[name], Mapping)]
             free = {name: value for name, value in params.items() if name not in fixed}
@@ -173,17 +154,11 @@ class WandbRun(WandbLogger):
     def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, RGBImage]) -> None:
         """Log the pictures and, if configured, the representation; the summary gets the report."""
         import wandb
-        from PIL import Image
 
         run = self._started()
-        with TemporaryDirectory() as folder:
-            images = {}
-            for number, (name, picture) in enumerate(pictures.items()):
-                path = f"{folder}/{number}.png"
-                Image.fromarray(picture).save(path, compress_level=1)  # a quarter of W&B's own time
-                images[name] = wandb.Image(path)
-            # W&B's search reads its metric from the history.
-            run.log(images | {n: report[n] for n in ("objective",) if n in report})
+        images = {name: wandb.Image(array) for name, array in pictures.items()}
+        # W&B's search reads its metric from the history.
+        run.log(images | {n: report[n] for n in ("objective",) if n in report})
         kept = {name: value for name, value in report.items() if name not in _NOT_IN_SUMMARY}
         kept["levels"] = {str(level["level"]): level for level in report.get("levels", ())}
         run.summary.update(dict(_scalars(kept)))

@@ -132,8 +132,10 @@ def draw_curves(curve: Mapping[str, Sequence[float]], path: Path) -> None:
     columns = {name: np.asarray(column) for name, column in curve.items()}
     levels = sorted({int(level) for level in curve["level"]}, reverse=True)
     height = 4.0 + 0.24 * math.ceil(len(levels) / 2)
-    figure = Figure(figsize=(10, height), dpi=150, layout="constrained", facecolor="white")
-    panels = figure.subplots(1, 2, sharey=True)
+    figure = Figure(figsize=(10, height), dpi=150, facecolor="white")
+    bottom = (0.75 + height - 4) / height  # below: the axes' labels and the legend
+    margins = {"left": 0.07, "right": 0.99, "top": 0.97, "bottom": bottom, "wspace": 0.03}
+    panels = figure.subplots(1, 2, sharey=True, gridspec_kw=margins)
     for axes, name, label in zip(panels, ("step", "seconds"), ("steps", "time (s)"), strict=True):
         for level in levels:
             is_level = columns["level"] == level
@@ -152,6 +154,6 @@ def draw_curves(curve: Mapping[str, Sequence[float]], path: Path) -> None:
     panels[0].set(ylabel="PSNR (dB)")
     if levels:
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(handles, labels, loc="lower center", ncols=2, frameon=False)
     with atomic_write(path) as scratch:
         figure.savefig(scratch, format="png")

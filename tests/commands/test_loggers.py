@@ -233,13 +233,6 @@ def test_what_has_failed_in_the_thread_is_raised_at_the_latest_by_finish(tmp_pat
     assert wandb.run is None
 
 
-def test_wandb_run_lists_the_installed_packages(logged_run: Path, records: list[Record]) -> None:
-    (files,) = logged_run.glob("wandb/offline-run-*/files")
-    assert f"wandb=={wandb.__version__}" in (files / "requirements.txt").read_text().split()
-    saved = [file["path"] for one in of_type(records, "files") for file in one["files"]]
-    assert "requirements.txt" in saved
-
-
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
