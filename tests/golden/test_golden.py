@@ -49,7 +49,7 @@ def changed(**values: Any) -> dict[str, Any]:
         (changed(**{"representation/level00-chunk00000.safetensors": "cd"}), "representation/"),
         (changed(**{"representation/level01-chunk00000.safetensors": "ab"}), "level01"),
         (changed(n_parameters=8), "n_parameters"),
-        (changed(psnr_db=40.0 + 2e-9), "psnr_db"),
+        (changed(psnr_db=40.0 + 2e-6), "psnr_db"),
         (changed(ssim=0.5), "ssim"),
         ({}, "missing"),
         ({"case": {}}, "missing"),
