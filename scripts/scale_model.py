@@ -54,7 +54,7 @@ def model(ranks: Rows, memory: Rows, gigapixels: float, cores: float) -> list[tu
     table = {
         "fitting": (f"{chunk_s:.2f} {first}", duration(chunk_s * megapixels / cores)),
         "rendering levels": (f"{level_s:.2f} {first}", duration(level_s * megapixels / cores)),
-        "scoring, one process": (f"{scored_s:.2f} s a Mpx", duration(scored_s * megapixels)),
+        "scoring": (f"{scored_s:.2f} {first}", duration(scored_s * megapixels / cores)),
         "memory of a process": (memory_text, f"{base_gib + gib * gigapixels:,.0f} GiB"),
         "representation": (f"{stored:.2f} {last}", f"{gigapixels * stored:,.0f} GB"),
         "scratch files": (f"{scratch:.1f} {last}", f"{gigapixels * scratch:,.0f} GB"),

@@ -104,11 +104,3 @@ def seconds_since_first(marks: Sequence[Any]) -> list[float]:
         return [mark - first for mark in others]
     others[-1].synchronize()
     return [first.elapsed_time(mark) / 1e3 for mark in others]
-
-
-def from_device(found: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors `(B,)` of any lengths in the host's memory, by one transfer."""
-    if not found:
-        return []
-    joined = torch.cat(list(found)).cpu()
-    return [part.clone() for part in joined.split([len(part) for part in found])]

@@ -10,7 +10,6 @@ from torch import Tensor
 from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
 from miner.fitting.chunk import Patches, WidthFit, WidthGroup, gather
-from miner.fitting.device import from_device
 from miner.fitting.settings import LevelContext, at_level
 from miner.models.network import Parameters, concatenate, select
 from miner.representation.shard import ChunkStats, Shard
@@ -80,14 +79,20 @@ class LevelFit:
     def _score_prediction(self, ranks: Communicator) -> None:
         """Find the prediction's errors; those of a rank's tiles leave the device all at once."""
         tiles = items_of_rank(ranks, self.tiles)
-        found, clipped = [], []
-        for region, signal in zip(tiles, prefetch(self.signal, tiles), strict=True):
+        grids = [PatchGrid(sides_of(region), self.grid.patch_size) for region in tiles]
+        counts, device = [grid.n_blocks for grid in grids], self.signal.device
+        # One tensor for all tiles: a small one that outlives each tile's large ones would lie in a
+        # hole that these leave, which is then too small for those of the next tile.
+        errors = torch.empty(sum(counts), dtype=torch.float64, device=device)
+        clipped = torch.empty(len(tiles), dtype=torch.float64, device=device)
+        signals = prefetch(self.signal, tiles)
+        parts = zip(tiles, grids, signals, errors.split(counts), clipped, strict=True)
+        for region, grid, signal, of_blocks, of_tile in parts:
             prediction = self.prediction.read(region)
-            tile = PatchGrid(sides_of(region), self.grid.patch_size)
-            found.append(tile.block_means((signal - prediction).square()))
-            clipped.append(squared_error(signal, prediction.clamp_(0, 1)))
-        self.clipped_sse = sum(map(float, gather_items(ranks, from_device(clipped))))
-        by_tile = gather_items(ranks, from_device(found))
+            of_blocks.copy_(grid.block_means((signal - prediction).square()))
+            of_tile.copy_(squared_error(signal, prediction.clamp_(0, 1)))
+        self.clipped_sse = sum(gather_items(ranks, clipped.tolist()))
+        by_tile = gather_items(ranks, [part.clone() for part in errors.cpu().split(counts)])
         for region, errors in zip(self.tiles, by_tile, strict=True):
             blocks = self.grid.blocks_in(region)
             self.predicted_mse[blocks] = errors
@@ -162,5 +167,5 @@ class LevelFit:
 
 
 def squared_error(signal: Tensor, reconstruction: Tensor) -> Tensor:
-    """Summed squared error of two tensors of one shape, `(1,)` float64, on their device."""
-    return (signal - reconstruction).double().square().sum().view(1)
+    """Summed squared error of two tensors of one shape, `()` float64, on their device."""
+    return (signal - reconstruction).double().square().sum()

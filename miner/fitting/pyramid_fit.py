@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from miner.fitting.device import ComputeDevice, from_device
+from miner.fitting.device import ComputeDevice
 from miner.fitting.level_fit import LevelFit, squared_error
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.fitting.steps import BlockProblem
@@ -98,7 +98,9 @@ class PyramidFit:
     def start_rendering(self, fit: LevelFit, shards: Sequence[Shard]) -> None:
         """Render a level from what is stored: `render` gets each of the `level_tiles`."""
         self._fit, self._shards = fit, ShardIndex(fit.grid, shards)
-        self._errors: list[Tensor] = []
+        n_tiles = len(items_of_rank(self._ranks, fit.tiles))
+        self._errors = torch.empty(n_tiles, dtype=torch.float64, device=self.device)
+        self._n_rendered = 0
         level = fit.level
         self._kept = self.new_signal(f"reconstruction_{level}", level) if level > 0 else None
 
@@ -123,13 +125,14 @@ class PyramidFit:
         if self._kept is not None:
             self._kept.write(region, rendered[inside])
         rendered = rendered.clamp(0, 1)
-        self._errors.append(squared_error(signal[inside], rendered[inside]))
+        self._errors[self._n_rendered] = squared_error(signal[inside], rendered[inside])
+        self._n_rendered += 1
         return rendered
 
     def finish_level(self) -> float:
         """The summed squared error of the rendered level, clipped; waits for all ranks' tiles."""
         level = self._fit.level
-        sse = sum(map(float, gather_items(self._ranks, from_device(self._errors))))
+        sse: float = sum(gather_items(self._ranks, self._errors.tolist()))
         if self._coarser is not None:
             self._store.remove(f"reconstruction_{level + 1}")
         if level > 0:
