@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -152,16 +152,17 @@ def run_in(folder: Path, command: list[str], spy: Sequence[str] = ()) -> tuple[f
     return seconds, sum(report["fit_time_s"] for report in reports)
 
 
-def count_samples(lines: Iterable[str]) -> dict[str, list[int]]:
+def count_samples(lines: Sequence[str]) -> dict[str, list[int]]:
     """Samples by stage: of the main thread, and of all threads while they do not wait.
 
     `lines` are py-spy's raw format: a thread, its frames from the outermost on, their samples.
     """
     found = {stage: [0, 0] for stage in ("exit", *STAGES)}
-    for line in lines:
+    main = next(line.partition(":")[0] for line in lines if ": MainThread" in line)
+    for line in lines:  # those of its first moments lack the name
         stack, _, samples = line.rpartition(" ")
-        thread, *frames = stack.split(";")
-        is_main = thread.endswith(": MainThread")
+        _, *frames = stack.split(";")
+        is_main = line.startswith(main)
         if frames or is_main:  # other threads without a frame begin or end
             known = product(reversed(frames), STAGES.items())
             stages = (stage for frame, (stage, parts) in known if any(p in frame for p in parts))

@@ -68,6 +68,7 @@ def test_jobs_of_a_sweep_are_added_up_and_removed(tmp_path: Path) -> None:
 
 
 STACKS = """\
+thread (7);_run_module_as_main (<frozen runpy>:198);_find_spec (<frozen importlib._bootstrap>:1) 1
 thread (7): MainThread;<module> (miner/run.py:75);_find_and_load (<frozen importlib._bootstrap>:1) 9
 thread (7): MainThread;main (miner/run.py:65);OmegaConf.load (omegaconf/omegaconf.py:192) 8
 thread (7): MainThread;_task (miner/run.py:3);PyramidFit.__init__ (miner/fitting/pyramid_fit.py:8) 7
@@ -84,7 +85,7 @@ thread (9) 1
 
 def test_samples_are_of_the_stage_of_their_innermost_frame() -> None:
     found = bench_times.count_samples(STACKS.splitlines())
-    main = {"imports": 9, "composing": 8, "pyramid": 7, "rendering": 6, "fit": 5, "other": 4}
+    main = {"imports": 10, "composing": 8, "pyramid": 7, "rendering": 6, "fit": 5, "other": 4}
     main |= {"exit": 3}
     assert {stage: counts[0] for stage, counts in found.items() if counts[0]} == main
     assert {stage: counts[1] for stage, counts in found.items() if counts[1]} == main | {"fit": 2}
