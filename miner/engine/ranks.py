@@ -91,7 +91,7 @@ class Ranks(Communicator):
                 yield connection.recv(), connection
 
     def gather(self, value: T, for_all: bool = True) -> list[T]:
-        """The values of all ranks, in order, for rank 0 alone if so; raises what `check` does."""
+        """The values of all ranks in order, on rank 0 alone if not `for_all`; raises as `check`."""
         if self.rank > 0:
             self._send(value)
         while len(self._received) < len(self._connections):

@@ -1,5 +1,6 @@
 """Images that are filled tile by tile and written whole, and the formats that can be written."""
 
+import math
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -156,7 +157,7 @@ def _save_by_vips(path: Path, suffix: str, array: WritableArray, interpretation:
         # of floats with a predictor, tifffile reads none without imagecodecs
         options["predictor"] = "none" if array.dtype == np.float32 else "horizontal"
         options["bigtiff"] = n_bytes(array.shape, array.dtype) >= 2**31  # plain TIFF ends at 4 GiB
-    if suffix == ".png" and n_bytes(array.shape, np.uint8) >= _LARGE:  # a fifth larger
+    if suffix == ".png" and math.prod(array.shape) >= _LARGE:  # a fifth larger
         options |= {"compression": 1, "filter": "sub"}  # in a third of the time
     # a descriptor, as pyvips wants names in UTF-8; readable, as TIFF is read back
     image = _as_vips(array).copy(interpretation=interpretation)

@@ -176,7 +176,7 @@ class WandbRun(WandbLogger):
         error = None
         try:
             self._started()
-        except Exception as failed:  # after another failure, that one is told
+        except Exception as failed:  # raised below, unless the run has failed before
             error = failed
         is_well = succeeded and error is None
         self._thread.submit(lambda: self._run.result().finish(exit_code=0 if is_well else 1))
