@@ -69,8 +69,8 @@ def _table(group: str) -> str:
         fields = settings(ranges_of(pkgutil.resolve_name(target[1])), f"{group}.") if target else ()
         rules |= {name: field.description or "" for name, field in fields}
     rows = [
-        [f"`{one.name}`", f"`{one.default}`", rules.get(one.name, ""), one.comment]
-        for one in settings_of(group)
+        [f"`{name}`", f"`{default}`", rules.get(name, ""), meaning]
+        for name, (default, meaning) in settings_of(group).items()
     ]
     return _rows(["setting", "default", "rule", "meaning"], rows)
 

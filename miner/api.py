@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from miner.cli.arguments import quote, without_null
 from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda, check_lists
-from miner.images import PixelFormat
+from miner.images.pixel_format import PixelFormat
 from miner.representation import Representation
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal

@@ -45,10 +45,11 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     `image` is a file or sample:NAME, None for the one that was fitted; of either, the part that the
     run's `image.crop_px` takes. Raises `ValueError` if it has another size or other channels.
     """
-    from miner.images import open_image  # here: wrong arguments are answered at once
+    import torch
+
+    from miner.images.source import open_image  # here: wrong arguments are answered at once
     from miner.metrics.scores import SSIM_REACH, Evaluation, scores_of
     from miner.representation import MANIFEST, REPRESENTATION_FOLDER, load, read_manifest
-    from miner.signals.signal import SourceSignal
 
     representation = load(run)
     inner = run / REPRESENTATION_FOLDER
@@ -65,14 +66,13 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
                 f"{path}: has {opened.n_channels} channels of {opened.sides} pixels, and {run} "
                 f"{spec.n_channels} of {spec.sides}; name the image that was fitted"
             )
-        signal = SourceSignal(opened.read, opened.n_channels, opened.sides)
         evaluation, seconds = Evaluation(spec), 0.0
         regions, is_quiet = list(tiles(spec.sides, TILE_SIDE)), not get_console().is_terminal
         for region in track(regions, transient=True, disable=is_quiet):
             box, began = extended(region, spec.sides, SSIM_REACH), time.perf_counter()
             preds = representation.reconstruct(0, box).clamp_(0, 1)
             seconds += time.perf_counter() - began
-            evaluation.add(region, signal.read(box), preds)
+            evaluation.add(region, torch.from_numpy(opened.read(box)), preds)
         return scores_of(spec, evaluation.finish(), seconds)
 
 

@@ -60,7 +60,7 @@ def render_to_file(
     An image of more than `in_memory_bytes` is assembled in a scratch file in the folder of `path`.
     Raises `ImageError` for a suffix that does not suit the image, or an unwritable file.
     """
-    from miner.images import PixelCanvas, check_writable_format
+    from miner.images.encode import PixelCanvas, check_writable_format
 
     spec = representation.spec
     height_px, width_px = sides_of(region)

@@ -11,17 +11,16 @@ import sys
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig
-from rich import get_console
+from omegaconf import DictConfig, OmegaConf
 
 from miner.cli.arguments import as_launched, expand_arguments, write_images
 from miner.cli.checks import exit_on_error
-from miner.cli.help import config_tree, help_text
+from miner.cli.help import help_text
 from miner.cli.resume import resume_arguments
 from miner.config.build import CONF_FOLDER
 from miner.config.job import current_job, detect_rank
 from miner.support.lightning import import_lightning
-from miner.support.process import prepare
+from miner.support.process import prepare, say
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ def _task(config: DictConfig) -> float | None:
 
     job = current_job(config)
     if config.extras.get("print_config") and job.sweep is None and job.rank.is_first:
-        get_console().print(config_tree(config))
+        say(OmegaConf.to_yaml(config, resolve=True))
     if job.sweep is not None:
         return run_in_sweep(config, job)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's Ctrl-C

@@ -104,7 +104,7 @@ def check_psnr(image: Path, run: Fit) -> None:
     import torch
 
     import miner
-    from miner.images import open_image
+    from miner.images.source import open_image
     from miner.metrics.scores import psnr_of_sse, squared_error
 
     source = torch.from_numpy(open_image(str(image), 2**33).read())

@@ -31,7 +31,7 @@ from rows import ROOT, Value, append_row, provenance
 
 from miner.fitting.backend import EagerBackend
 from miner.kernels.backend import CompiledBackend
-from miner.kernels.cpu.compiler import build
+from miner.kernels.cpu.trainer import build
 
 N_BLOCKS, N_PIXELS, WIDTH, DEPTH = 64, 1024, 20, 2
 SINE_COSINE, ADAM = 29, 12  # operations; sine_cosine in vectors.h gives a sine with its cosine

@@ -35,13 +35,13 @@ SETTINGS = (
     "fitting.in_memory_mib=0",  # scratch arrays in files, as those of a large image
 )
 FUNCTIONS = {
-    "image": "miner.images:open_image",
+    "image": "miner.images.source:open_image",
     "pyramid": "miner.pyramids.resample:reduce",
     "fit": "miner.fitting.chunk:gather",
     "write": "safetensors.torch:save",
     "rename": "pathlib:Path.replace",
     "level end": "miner.fitting.pyramid_fit:PyramidFit.finish_level",
-    "evaluation": "miner.representation:load",
+    "evaluation": "miner.metrics.scores:scores_of",
     "picture": "pyvips:Target.new_to_descriptor",
     "report": "miner.support.run_files:write_report",
 }

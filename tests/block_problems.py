@@ -27,6 +27,7 @@ from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, S
 from miner.models.encodings import CosineEncoding, Encoding
 from miner.models.network import BlockMLP, BlockNetwork, Parameters, repeat, select
 from miner.representation import Representation, Shard
+from miner.support.communication import SINGLE_PROCESS, Communicator, gather_items
 
 CPU = torch.device("cpu")
 ACTIVATIONS = (Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer())
@@ -178,12 +179,18 @@ def same_bits(found: Any, expected: Any) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
-def render(running: PyramidFit, level: LevelFit, shards: list[Shard]) -> float:
-    """Render a level that is fitted; gives its summed squared error."""
+def render(
+    running: PyramidFit,
+    level: LevelFit,
+    shards: list[Shard],
+    ranks: Communicator = SINGLE_PROCESS,
+) -> list[Tensor]:
+    """Render a level that is fitted; gives all its tiles."""
     running.start_rendering(level, shards)
-    for tile in running.level_tiles():
-        running.render(*tile)
-    return running.finish_level()
+    own = [running.render(region, box) for region, box, _ in running.level_tiles()]
+    tiles = gather_items(ranks, own)
+    running.finish_level()
+    return tiles
 
 
 def finish(running: PyramidFit, level: LevelFit) -> list[Shard]:

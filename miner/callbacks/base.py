@@ -6,9 +6,9 @@ from typing import cast
 
 import pytorch_lightning as pl
 
+from miner.engine.data import RenderedTile
 from miner.engine.module import LevelResult, MinerModule
 from miner.fitting.level_fit import LevelFit
-from miner.metrics.scores import ScoredTile
 from miner.representation import REPRESENTATION_FOLDER, Shard
 
 
@@ -30,7 +30,7 @@ class Callback(pl.Callback):
     def on_chunk_end(self, trainer: pl.Trainer, module: MinerModule, shard: Shard) -> None:
         """A chunk is fitted and stored."""
 
-    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: ScoredTile) -> None:
+    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
         """A tile of a level is rendered from what is stored; each rank gets its own.
 
         Called in another thread, while the next tile is rendered.

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from miner.callbacks.base import Callback
 from miner.comparison.runs import THUMBNAIL_SIDE
+from miner.engine.data import RenderedTile
 from miner.engine.module import MinerModule
-from miner.images import PixelCanvas
-from miner.metrics.scores import ScoredTile
+from miner.images.encode import PixelCanvas
 from miner.representation import Representation
 from miner.signals.regions import tiles
 from miner.visual import display, pictures
@@ -57,7 +57,7 @@ class Reconstruction(Callback):
         if trainer.is_global_zero:
             self._canvas = PixelCanvas(self._format, sides[0], sides[1], data.scratch)
 
-    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: ScoredTile) -> None:
+    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
         """Fill in a tile of the finest level."""
         if tile.level > 0:
             return
@@ -99,13 +99,13 @@ class Pictures(Callback):
             for level, sides in enumerate(spec.level_sides)
         ]
 
-    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: ScoredTile) -> None:
+    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
         """Add a tile."""
         self._levels[tile.level].add(tile.region, tile.preds)
         if tile.level == 0:
             self._source.add(tile.region, tile.target)
-            error = tile.squared_error.float() / len(tile.target)
-            self._error.add(tile.region, error[None])
+            error = (tile.target - tile.preds).square_().mean(0, keepdim=True)
+            self._error.add(tile.region, error)
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Draw and write."""

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 from rich import get_console
-from rich.progress import Progress, TextColumn
+from rich.progress import Progress
 
 from miner.callbacks.base import Callback
 from miner.engine.module import LevelResult, MinerModule
 from miner.fitting.level_fit import LevelFit
-from miner.representation import Shard
 
 
 class FitProgress(Callback, ProgressBar):
@@ -25,11 +24,10 @@ class FitProgress(Callback, ProgressBar):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar of levels."""
-        columns = *Progress.get_default_columns(), TextColumn("{task.fields[note]}")
         is_shown = trainer.is_global_zero and get_console().is_terminal
-        self._bars = Progress(*columns, transient=True, disable=not is_shown)
-        self._levels = self._bars.add_task("levels", total=trainer.max_epochs, note="")
-        self._blocks = self._bars.add_task("blocks", note="")
+        self._bars = Progress(transient=True, disable=not is_shown)
+        self._levels = self._bars.add_task("levels", total=trainer.max_epochs)
+        self._blocks = self._bars.add_task("blocks")
         self._bars.start()
 
     def on_level_start(
@@ -38,16 +36,10 @@ class FitProgress(Callback, ProgressBar):
         """Start a level's bar."""
         total = sum(len(fit.chunks[chunk]) for chunk in chunks) * fit.n_steps
         self._bars.reset(self._blocks, total=total, description=f"level {fit.level}")
-        self._done, self._n_chunks = -1, len(chunks)
-        self._show_next_chunk()
 
     def on_block_steps(self, trainer: pl.Trainer, module: MinerModule, n_block_steps: int) -> None:
         """Advance the level's bar."""
         self._bars.advance(self._blocks, n_block_steps)
-
-    def on_chunk_end(self, trainer: pl.Trainer, module: MinerModule, shard: Shard) -> None:
-        """Show the number of the next chunk."""
-        self._show_next_chunk()
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """Advance the bar of levels."""
@@ -62,8 +54,3 @@ class FitProgress(Callback, ProgressBar):
     ) -> None:
         """Remove the bars."""
         self._bars.stop()
-
-    def _show_next_chunk(self) -> None:
-        self._done += 1
-        note = f"chunk {min(self._done + 1, self._n_chunks)} of {self._n_chunks}"
-        self._bars.update(self._blocks, note=note)

@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from miner.cli.help import default_options, option_files
-from miner.images import inspect_image
 from miner.images.arrays import is_zarr
+from miner.images.source import inspect_image
 from miner.support.errors import ConfigError, ImageError
 from miner.support.files import expand_home
 

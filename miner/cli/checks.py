@@ -25,7 +25,7 @@ from miner.config.build import (
 from miner.config.job import RankInfo, detect_rank, rank_of
 from miner.config.schema import RunConfig, check_config
 from miner.engine.disk_space import scratch_for
-from miner.images import inspect_image
+from miner.images.source import inspect_image
 from miner.support.errors import ConfigError, ImageError
 from miner.support.process import end_imports
 
@@ -67,24 +67,17 @@ def check_settings(config: DictConfig) -> None:
     image = checked.image
     info = inspect_image(image.path, image.max_pixels, image.crop_px)
     build_objective(config)
-    if checked.trainer.accelerator in ("cuda", "gpu"):
-        check_cuda(
-            f"trainer.accelerator={checked.trainer.accelerator}", "trainer=cpu or trainer=auto"
-        )
-    check_devices(checked)
-    check_lists(build_settings(config), info.sides)  # imports torch
-    check_classes(config)
-    end_imports()
-
-
-def check_devices(checked: RunConfig) -> None:
-    """Refuse, by a `ConfigError`, several devices without `trainer=ddp`."""
+    accelerator = checked.trainer.accelerator
+    if accelerator in ("cuda", "gpu"):
+        check_cuda(f"trainer.accelerator={accelerator}", "trainer=cpu or trainer=auto")
     trainer = checked.trainer
     for name, number in (("devices", trainer.devices), ("num_nodes", trainer.num_nodes)):
         if trainer.strategy == "auto" and number > 1:
-            raise ConfigError(
-                f"trainer.{name}={number}: a process uses one device; for several add trainer=ddp"
-            )
+            reason = "a process uses one device; for several add trainer=ddp"
+            raise ConfigError(f"trainer.{name}={number}: {reason}")
+    check_lists(build_settings(config), info.sides)  # imports torch
+    check_classes(config)
+    end_imports()
 
 
 def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -> None:

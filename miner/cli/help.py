@@ -4,13 +4,10 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from hydra.errors import ConfigCompositionException, OverrideParseException, SearchPathException
-from omegaconf import DictConfig, OmegaConf
-from rich.text import Text
-from rich.tree import Tree
 
 from miner.config.build import CONF_FOLDER
 from miner.config.schema import new_name, no_such_setting
@@ -47,14 +44,6 @@ _EXTRAS = {  # options of Hydra's plug-ins, and the extras that install them
 }
 
 
-class Setting(NamedTuple):
-    """A setting with its default value as written, and its explanation."""
-
-    name: str
-    default: str
-    comment: str
-
-
 @lru_cache
 def default_options() -> dict[str, str | None]:
     """Groups in the order of `config.yaml`, each with its default option: of several the first."""
@@ -74,12 +63,12 @@ def option_files(group: str) -> dict[str, Path]:
     return dict(sorted(files.items(), key=lambda item: item[0] != default))
 
 
-def settings_of(group: str) -> list[Setting]:
-    """The settings of all options of a group, or of `config.yaml` itself for the group "".
+def settings_of(group: str) -> dict[str, tuple[str, str]]:
+    """Default, as written, and meaning of each setting of a group, or of `config.yaml` for "".
 
     None if its options set those of other groups.
     """
-    found: dict[str, Setting] = {}
+    found: dict[str, tuple[str, str]] = {}
     for file in option_files(group).values() if group else [CONFIG_FILE]:
         text = file.read_text()
         lines = () if "# @package _global_" in text else text.splitlines()
@@ -89,8 +78,8 @@ def settings_of(group: str) -> list[Setting]:
             is_own = parents[0] not in ("defaults", "hydra") and not line["name"].startswith("_")
             if line["value"] and is_own:
                 name = ".".join([group, *parents] if group else parents)
-                found.setdefault(name, Setting(name, line["value"], line["comment"] or ""))
-    return list(found.values())
+                found.setdefault(name, (line["value"], line["comment"] or ""))
+    return found
 
 
 def help_text(folders: Sequence[Path] = ()) -> str:
@@ -98,27 +87,13 @@ def help_text(folders: Sequence[Path] = ()) -> str:
 
     `folders` are those of `--config-dir`, whose options are listed too.
     """
-    parts = [_HEAD, *map(_line, settings_of(""))]
-    for group in default_options():
+    parts = [_HEAD]
+    for group in ("", *default_options()):
         more = [file.stem for folder in folders for file in sorted((folder / group).glob("*.yaml"))]
-        parts += ["", f"{group}: {', '.join([*option_files(group), *more])}"]
-        parts += map(_line, settings_of(group))
+        parts += ["", f"{group}: {', '.join([*option_files(group), *more])}"] if group else []
+        for name, (default, meaning) in settings_of(group).items():
+            parts.append(f"  {f'{name}={default}':40} {meaning}".rstrip())
     return "\n".join(parts)
-
-
-def config_tree(config: DictConfig) -> Tree:
-    """A composed configuration as a tree: a branch for each group."""
-    tree = Tree("settings")
-    for name, value in config.items():
-        if OmegaConf.is_dict(value) and value:
-            tree.add(Text(str(name))).add(Text(OmegaConf.to_yaml(value, resolve=True).rstrip()))
-        else:
-            tree.add(Text(f"{name!s}: {value}"))
-    return tree
-
-
-def _line(setting: Setting) -> str:
-    return f"  {setting.name + '=' + setting.default:40} {setting.comment}".rstrip()
 
 
 def explain(error: Exception) -> str:
@@ -180,5 +155,5 @@ def _explain_setting(name: str, value: str | None) -> str:
 def _names() -> list[str]:
     """Every group and setting of the files, and of Hydra what people set."""
     groups = default_options()
-    found = [one.name for group in ("", *groups) for one in settings_of(group)]
+    found = [name for group in ("", *groups) for name in settings_of(group)]
     return [*groups, *found, *(name.rpartition(".")[0] for name in found), *_OF_HYDRA]

@@ -1,6 +1,5 @@
 """Hydra's loader of configurations, which composes once what the jobs of a sweep share."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
@@ -45,7 +44,10 @@ class SweepLoader(ConfigLoaderImpl):
             )
         config = self._composed[key].copy()
         self._apply_overrides_to_config(values, config)
-        _record(config.hydra, [one for one in parsed if not one.is_hydra_override()])
+        job: Any = config.hydra.job
+        noted = [one for one in parsed if not one.is_hydra_override()]
+        config.hydra.overrides.task = [one.input_line for one in noted]
+        job.override_dirname = get_overrides_dirname(noted, **job.config.override_dirname)
         return config
 
     def _only_sets_a_value(self, override: Override) -> bool:
@@ -54,13 +56,6 @@ class SweepLoader(ConfigLoaderImpl):
             return False
         is_group = key in self._groups and not isinstance(override.value(), dict)
         return not is_group and override.package is None
-
-
-def _record(settings: DictConfig, overrides: Sequence[Override]) -> None:
-    """Note a job's overrides where Hydra does."""
-    named: Any = settings.job.config.override_dirname
-    settings.overrides.task = [one.input_line for one in overrides]
-    settings.job.override_dirname = get_overrides_dirname(list(overrides), **named)
 
 
 def compose_once() -> None:

@@ -9,8 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from miner.cli.arguments import is_sweep, quote
 from miner.config.fingerprint import differences, fit_identity
-from miner.images import SAMPLE_PREFIX, file_digest
-from miner.images.source import find_file
+from miner.images.source import SAMPLE_PREFIX, file_digest, find_file
 from miner.support.errors import ConfigError, RepresentationError
 from miner.support.process import say
 from miner.support.run_files import PLAN

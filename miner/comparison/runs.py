@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from miner.support.files import flatten
 from miner.support.run_files import REPORT, read_plan, read_report
 
 Status = Literal["finished", "failed", "unfinished", "not started"]
@@ -49,7 +50,8 @@ class Result:
     @cached_property
     def settings(self) -> dict[str, str]:
         """What was configured of a fit, by its dotted path, spelled as by `spelling`."""
-        return {name: value for name, value in _flatten(self.config) if is_setting(name)}
+        found = flatten(self.config)
+        return {name: spelling(value) for name, value in found if is_setting(name)}
 
     @cached_property
     def numbers(self) -> dict[str, float]:
@@ -200,14 +202,6 @@ def _yaml(path: Path) -> Any:
         return yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)  # ten times OmegaConf's speed
     except (OSError, yaml.YAMLError, ValueError):
         return None
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", spelling(value)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

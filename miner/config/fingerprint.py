@@ -1,14 +1,14 @@
 """What makes two jobs, or two fits, the same: their settings and their image."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from miner.images import SAMPLE_PREFIX, file_digest
-from miner.support.files import expand_home, json_sha256
+from miner.images.source import SAMPLE_PREFIX, file_digest
+from miner.support.files import expand_home, flatten, json_sha256
 
 HASH_LENGTH = 8
 _DECISIVE = (  # nothing else changes the result
@@ -52,7 +52,7 @@ def fit_digest(fit: Mapping[str, Any]) -> str:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two fits, one line each, as `pyramid.n_levels: 4, now 3`."""
-    old, new = (dict(_leaves(fit["settings"])) | {"device": fit["device"]} for fit in (before, now))
+    old, new = (dict(flatten(fit["settings"])) | {"device": fit["device"]} for fit in (before, now))
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     lines = [
         f"{name}: {old.get(name, 'not set')}, now {new.get(name, 'not set')}" for name in names
@@ -70,14 +70,6 @@ def job_folder(sweep_folder: str, number: int, *, _root_: DictConfig) -> str:
     digest = job_hash(_root_)
     earlier = sorted(Path(sweep_folder).glob(f"*-{digest}"))
     return earlier[0].name if earlier else f"{number}-{digest}"
-
-
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _settings(config: DictConfig) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A run as Hydra describes it, and the rank of this process in it."""
 
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -111,23 +110,22 @@ def sweep_name(folder: Path) -> str:
     return "/".join(folder.parts[-2:])
 
 
-def finished_psnr_db(folder: Path) -> float | None:
-    """The PSNR in dB of a finished run whose files are all in order; None for any other."""
+def finished_report(folder: Path) -> dict[str, Any] | None:
+    """The report of a finished run whose files are all in order; None for any other."""
     try:
         report = read_report(folder) or {}
-        if report.get("status") != "finished":
+        quality = report.get("psnr_db", "unknown")  # null is infinite
+        is_number = type(quality) in (int, float) and abs(quality) < 1e6
+        if report.get("status") != "finished" or not (quality is None or is_number):
             return None
-        from miner.representation import load
+        if report.get("file_bytes") is not None:
+            from miner.representation import load
 
-        stored = load(folder) if report.get("file_bytes") is not None else None
-        if stored is not None and set(stored.shards) != set(range(stored.spec.n_levels)):
-            return None
+            stored = load(folder)
+            return report if len(stored.shards) == stored.spec.n_levels else None
     except ValueError:  # of the report or of a shard, which is fitted again
         return None
-    quality = report.get("psnr_db", math.nan)
-    if quality is None:
-        return math.inf  # which reports hold as null
-    return float(quality) if type(quality) in (int, float) and abs(quality) < 1e6 else None
+    return report
 
 
 def _sweep_info(running: HydraConf, overrides: Sequence[str]) -> SweepInfo:

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
 from miner.engine.ranks import Ranks
 from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.settings import FitSettings
-from miner.images import PixelFormat
+from miner.images.pixel_format import PixelFormat
 from miner.metrics.scores import SSIM_REACH
-from miner.signals.regions import TILE_SIDE, Region, extended, tiles
+from miner.signals.regions import Region
 from miner.signals.scratch import Scratch
 from miner.signals.signal import Signal
 from miner.signals.store import LocalSignalStore, SharedSignalStore, SignalStore
@@ -42,7 +41,7 @@ class Share(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A validation or test batch: a region, a box that holds it, and the signal `(C, *S)` there.
+    """A validation batch: a region, a box that holds it, and the signal `(C, *S)` there.
 
     Of the finest level, the box has the pixels around the region that scores need.
     """
@@ -50,6 +49,15 @@ class Tile(NamedTuple):
     region: Region
     box: Region
     values: Tensor
+
+
+class RenderedTile(NamedTuple):
+    """A tile of a level: its region, and what it was and is rendered as, `(C, *S)` in [0, 1]."""
+
+    level: int
+    region: Region
+    target: Tensor
+    preds: Tensor
 
 
 @dataclass(frozen=True)
@@ -119,16 +127,3 @@ class SignalData(pl.LightningDataModule):
             yield from map(Tile._make, self.levels.level_tiles(margin))
 
         return _Batches(find)
-
-    def test_dataloader(self) -> Iterable[Tile]:
-        """All tiles of the image, row-major."""
-        signal = self.source.signal
-        regions = list(tiles(signal.sides, TILE_SIDE))
-        pairs = [(region, extended(region, signal.sides, SSIM_REACH)) for region in regions]
-        return _Batches(lambda: (Tile(region, box, signal.read(box)) for region, box in pairs))
-
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """Nothing: signals are read on the device where they are used."""
-        return batch

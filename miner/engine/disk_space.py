@@ -8,7 +8,8 @@ from pathlib import Path
 
 from miner.config.job import MAIN_PROCESS, RankInfo
 from miner.config.schema import RunConfig
-from miner.images import OpenedFile, inspect_image
+from miner.images.pixel_format import OpenedFile
+from miner.images.source import inspect_image
 from miner.signals.scratch import Scratch, n_bytes, scratch_files
 from miner.support.errors import ConfigError
 

@@ -18,14 +18,15 @@ from pytorch_lightning.callbacks import Timer
 from torch import Tensor
 
 from miner.config.fingerprint import fit_digest
-from miner.engine.data import Share, SignalData, Tile
+from miner.engine.data import RenderedTile, Share, SignalData, Tile
 from miner.engine.records import LevelRecord, record_level
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.objective import Objective, Quality
-from miner.metrics.scores import Evaluation, ScoredTile, TileSums, scores_of, squared_error
+from miner.metrics.scores import SSIM_REACH, Evaluation, scores_of, squared_error
 from miner.representation import Representation, Shard
 from miner.representation.store import FolderStore, MemoryStore
-from miner.support.communication import Communicator, gather_items
+from miner.signals.regions import TILE_SIDE, extended, sides_of, tiles
+from miner.support.communication import Communicator, gather_items, items_of_rank
 from miner.support.process import peak_memory_gib
 
 _LOG = logging.getLogger("miner")
@@ -67,11 +68,10 @@ class MinerModule(pl.LightningModule):
         self.records: list[LevelRecord] = []
         self.extra: dict[str, Any] = {}  # what callbacks add to the report
         self.scores: dict[str, Any] = {}
-        self.fit_time_s = 0.0
+        self.fit_time_s = self._render_time_s = 0.0
         self.n_resumed_shards = 0
         self.peaks_gib: list[tuple[float, float]] = []
         self._shards: dict[int, Sequence[Shard]] = {}  # of all levels so far
-        self._render_time_s = 0.0
         self.is_complete = False
         self.objective, self.began = objective or Quality(), time.time() if began is None else began
         self._identity, self._max_chunks = identity, max_chunks
@@ -152,13 +152,13 @@ class MinerModule(pl.LightningModule):
         self.is_complete = is_whole and share.level == 0
         self.trainer.should_stop |= not is_whole
         self.data.levels.start_rendering(self._level, self.store.shards)
-        self._evaluation = Evaluation(self.data.spec)
+        self._evaluation, self._sse = Evaluation(self.data.spec), list[float]()
 
     def validation_step(self, tile: Tile, batch_idx: int) -> None:
         """Render a tile of the level from what was stored; a thread scores it meanwhile."""
         self.ranks.check()
         began = time.perf_counter()
-        preds = self.data.levels.render(*tile).cpu()
+        preds = self.data.levels.render(tile.region, tile.box).cpu()
         self._render_time_s += time.perf_counter() - began
         self._scored.result()
         self._scored = self._scorer.submit(self._score, tile, preds, self._level.level)
@@ -166,7 +166,8 @@ class MinerModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Finish the level; ranks without tiles come here too, as their number is not announced."""
         self._scored.result()
-        sse, fit, shards = self.data.levels.finish_level(), self._level, self.store.shards
+        fit, shards, sse = self._level, self.store.shards, sum(gather_items(self.ranks, self._sse))
+        self.data.levels.finish_level()
         self._shards[fit.level] = shards
         record = record_level(fit, shards, sse, self._seconds - self._level_start_s)
         self.records.append(record)
@@ -175,52 +176,44 @@ class MinerModule(pl.LightningModule):
             record.show()
         self._call("on_level_end", LevelResult(fit, shards, record, self._level_start_s))
         if fit.level == 0:
-            tiles = gather_items(self.ranks, self._evaluation.finish())
-            self._keep_scores(tiles, sum(self.ranks.gather(self._render_time_s)))
-
-    def on_train_end(self) -> None:
-        """Share what the report says of all processes."""
-        self.peaks_gib = self.ranks.gather(peak_memory_gib())
+            self._finish_scores()
+            known = {name: score for name, score in self.scores.items() if score is not None}
+            self.log_dict({f"test/{name}": score for name, score in known.items()}, logger=False)
 
     def on_fit_end(self) -> None:
-        """Let callbacks write, unless the fit was stopped before the finest level."""
-        if self.scores:
-            self._call("on_scored")
-
-    def on_test_start(self) -> None:
-        """Score what is stored."""
-        self._evaluation, self._render_time_s = Evaluation(self.data.spec), 0.0
-
-    def test_step(self, tile: Tile, batch_idx: int) -> None:
-        """Render a tile of the image in plain PyTorch, and score it."""
-        began = time.perf_counter()
-        preds = self.representation.reconstruct(0, tile.box, self.data.levels.device)
-        preds = preds.clamp_(0, 1).cpu()
-        self._render_time_s += time.perf_counter() - began
-        self._score(tile, preds, level=0)
-
-    def on_test_epoch_end(self) -> None:
-        """Keep the scores."""
-        self._keep_scores(self._evaluation.finish(), self._render_time_s)
-
-    def on_test_end(self) -> None:
-        """Let callbacks write."""
+        """Let callbacks write, and score first if the fit was stopped before the finest level."""
+        if not self.scores:
+            self._score_coarser()
         self._call("on_scored")
 
+    def _score_coarser(self) -> None:
+        """Score what is stored, enlarged."""
+        self._evaluation, self._render_time_s = Evaluation(self.data.spec), 0.0
+        signal = self.data.source.signal
+        for region in items_of_rank(self.ranks, list(tiles(signal.sides, TILE_SIDE))):
+            box, began = extended(region, signal.sides, SSIM_REACH), time.perf_counter()
+            preds = self.representation.reconstruct(0, box, self.data.levels.device)
+            preds = preds.clamp_(0, 1).cpu()
+            self._render_time_s += time.perf_counter() - began
+            self._score(Tile(region, box, signal.read(box)), preds, level=0)
+        self._finish_scores()
+
     def _score(self, tile: Tile, preds: Tensor, level: int) -> None:
-        """Score a tile of the finest level, and let callbacks have a tile of any."""
+        """Score a tile, and let callbacks have it."""
         target = tile.values.cpu()
         if level == 0:
-            scored = self._evaluation.add(tile.region, target, preds)
+            self._sse.append(self._evaluation.add(tile.region, target, preds))
         else:
-            scored = ScoredTile(level, tile.region, target, preds, squared_error(target, preds))
-        self._call("on_tile_end", scored)
+            self._sse.append(float(squared_error(target, preds).sum()))
+        inside = (slice(None), *map(slice, sides_of(tile.region)))
+        rendered = RenderedTile(level, tile.region, target[inside], preds[inside])
+        self._call("on_tile_end", rendered)
 
-    def _keep_scores(self, tiles: Sequence[TileSums], render_time_s: float) -> None:
-        """Keep the scores, and log them for callbacks."""
-        self.scores = scores_of(self.data.spec, tiles, render_time_s)
-        known = {f"test/{name}": score for name, score in self.scores.items() if score is not None}
-        self.log_dict(known, logger=False)
+    def _finish_scores(self) -> None:
+        found = gather_items(self.ranks, self._evaluation.finish())
+        self.peaks_gib = self.ranks.gather(peak_memory_gib())
+        seconds = sum(self.ranks.gather(self._render_time_s))
+        self.scores = scores_of(self.data.spec, found, seconds)
 
     def _on_steps(self, n_block_steps: int) -> None:
         self.ranks.check()

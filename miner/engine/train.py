@@ -13,23 +13,22 @@ from pytorch_lightning.loggers import Logger
 
 from miner.config.build import build_component, build_objective, build_settings
 from miner.config.fingerprint import fit_identity, job_hash
-from miner.config.job import Job, finished_psnr_db
+from miner.config.job import Job, finished_report
 from miner.config.schema import RunConfig, check_config, find_class
 from miner.engine.data import SignalData, Source
 from miner.engine.disk_space import scratch_for, shared_folder
 from miner.engine.module import MinerModule
 from miner.engine.records import build_report
 from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer, quiet_lightning
-from miner.images import open_image
+from miner.images.source import open_image
 from miner.loggers.base import ResultLogger, remove_earlier_events
 from miner.signals.scratch import Scratch
 from miner.signals.signal import SourceSignal
 from miner.support.errors import UserError, error_summary, to_user_error
 from miner.support.process import lock_folder, use_available_cores
-from miner.support.run_files import REPORT, read_report, write_report
+from miner.support.run_files import REPORT, write_report
 
 _LOG = logging.getLogger("miner")
-_ALONE = {"devices": 1, "num_nodes": 1, "strategy": "auto", "max_time": None, "profiler": None}
 
 
 def run_in_sweep(config: DictConfig, job: Job) -> float | None:
@@ -40,8 +39,7 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
     """
     try:
         with lock_folder(job.folder):
-            is_finished = finished_psnr_db(job.folder) is not None
-            report = read_report(job.folder) if is_finished else None
+            report = finished_report(job.folder)
             if report is None:
                 (job.folder / REPORT).unlink(missing_ok=True)  # the rest is resumed or replaced
                 report = run_alone(config, job)
@@ -58,11 +56,10 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
 
 def _logger_arguments(settings: DictConfig, job: Job) -> dict[str, Any]:
     """What a logger's class takes of the run and its settings leave out."""
-    of_run = {"save_dir": str(job.folder), "sweep": job.sweep}
-    found = find_class(settings)
+    of_run, found = {"save_dir": str(job.folder), "sweep": job.sweep}, find_class(settings)
     is_logger = isinstance(found, type) and issubclass(found, Logger)
     taken = inspect.signature(found).parameters if is_logger else ()
-    return {name: of_run[name] for name in taken if name in of_run and name not in settings}
+    return {name: of_run[name] for name in of_run.keys() & taken if name not in settings}
 
 
 def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
@@ -114,17 +111,11 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         settings = config.trainer.copy()
         if job.sweep is not None:  # whose monitor has the terminal
             settings.enable_progress_bar = False
-        callbacks = make_callbacks(config)
-        fit_on_all_ranks(make_trainer(settings, callbacks, loggers), module, data)
+        trainer = make_trainer(settings, make_callbacks(config), loggers)
+        fit_on_all_ranks(trainer, module, data)
         if module.n_resumed_shards:
             _LOG.info("chunks kept of an earlier start: %d", module.n_resumed_shards)
-        if not job.rank.is_first:
-            return {}
-        if not module.scores:  # it was stopped before the finest level
-            settings.update(_ALONE)
-            tester = make_trainer(settings, callbacks, loggers)
-            tester.test(module, datamodule=data, verbose=False)
-        return build_report(module)
+        return build_report(module) if job.rank.is_first else {}
 
 
 def _build(

@@ -90,7 +90,7 @@ class LevelFit:
         for region, grid, signal, of_blocks, of_tile in parts:
             prediction = self.prediction.read(region)
             of_blocks.copy_(grid.block_means((signal - prediction).square()))
-            of_tile.copy_(squared_error(signal, prediction.clamp_(0, 1)))
+            of_tile.copy_((signal - prediction.clamp_(0, 1)).double().square().sum())
         self.clipped_sse = sum(gather_items(ranks, clipped.tolist()))
         by_tile = gather_items(ranks, [part.clone() for part in errors.cpu().split(counts)])
         for region, errors in zip(self.tiles, by_tile, strict=True):
@@ -164,8 +164,3 @@ class LevelFit:
             return WidthFit(width, members, group.inherited, group.fit(on_steps))
 
         return self._context.compute.map(fitted, widths[rows].unique().tolist())
-
-
-def squared_error(signal: Tensor, reconstruction: Tensor) -> Tensor:
-    """Summed squared error of two tensors of one shape, `()` float64, on their device."""
-    return (signal - reconstruction).double().square().sum()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from miner.fitting.device import ComputeDevice
-from miner.fitting.level_fit import LevelFit, squared_error
+from miner.fitting.level_fit import LevelFit
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.fitting.steps import BlockProblem
 from miner.images.pixel_format import PixelFormat
@@ -17,7 +17,7 @@ from miner.representation.representation import ShardIndex, render_level
 from miner.signals.regions import Region, extended, slices, tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch
 from miner.signals.store import SignalStore
-from miner.support.communication import SINGLE_PROCESS, Communicator, gather_items, items_of_rank
+from miner.support.communication import SINGLE_PROCESS, Communicator, items_of_rank
 
 
 def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSettings) -> Spec:
@@ -97,11 +97,7 @@ class PyramidFit:
 
     def start_rendering(self, fit: LevelFit, shards: Sequence[Shard]) -> None:
         """Render a level from what is stored: `render` gets each of the `level_tiles`."""
-        self._fit, self._shards = fit, ShardIndex(fit.grid, shards)
-        n_tiles = len(items_of_rank(self._ranks, fit.tiles))
-        self._errors = torch.empty(n_tiles, dtype=torch.float64, device=self.device)
-        self._n_rendered = 0
-        level = fit.level
+        self._fit, self._shards, level = fit, ShardIndex(fit.grid, shards), fit.level
         self._kept = self.new_signal(f"reconstruction_{level}", level) if level > 0 else None
 
     def level_tiles(self, margin: int = 0) -> Iterator[tuple[Region, Region, Tensor]]:
@@ -113,33 +109,27 @@ class PyramidFit:
         boxes = [extended(region, self._fit.grid.sides, margin) for region in regions]
         yield from zip(regions, boxes, prefetch(self._fit.signal, boxes), strict=True)
 
-    def render(self, region: Region, box: Region, signal: Tensor) -> Tensor:
-        """Render a tile, keep it for the prediction of the next level, and measure its error.
+    def render(self, region: Region, box: Region) -> Tensor:
+        """Render a tile, and keep it for the prediction of the next level.
 
         Gives what the box holds then, `(C, *S)` clipped to the unit range, on the device.
         """
         fit, outputs, whole = self._fit, self.settings.backend.outputs, self._fit.grid.around(box)
         rendered = render_level(self.spec, fit.level, self._shards, fit.prediction, whole, outputs)
-        inside = (slice(None), *slices(region, box))
         rendered = rendered[(slice(None), *slices(box, whole))]
         if self._kept is not None:
-            self._kept.write(region, rendered[inside])
-        rendered = rendered.clamp(0, 1)
-        self._errors[self._n_rendered] = squared_error(signal[inside], rendered[inside])
-        self._n_rendered += 1
-        return rendered
+            self._kept.write(region, rendered[(slice(None), *slices(region, box))])
+        return rendered.clamp(0, 1)
 
-    def finish_level(self) -> float:
-        """The summed squared error of the rendered level, clipped; waits for all ranks' tiles."""
+    def finish_level(self) -> None:
+        """Free what the next level does not need, once all ranks have rendered their tiles."""
         level = self._fit.level
-        sse: float = sum(gather_items(self._ranks, self._errors.tolist()))
         if self._coarser is not None:
             self._store.remove(f"reconstruction_{level + 1}")
         if level > 0:
             self._store.remove(f"signal_{level}")
             del self.signals[level:]
         self._coarser = None if self._kept is None else (self._kept, self._shards)
-        return sse
 
     def new_signal(self, name: str, level: int) -> WritableSignal:
         """A signal with the sides of a level, which all ranks read; each writes its tiles."""

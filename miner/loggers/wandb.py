@@ -2,8 +2,7 @@
 
 import logging
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytorch_lightning.loggers import WandbLogger
 
 from miner.support.errors import ConfigError
+from miner.support.files import flatten
 from miner.support.run_files import SweepInfo
 from miner.visual.display import RGBImage
 
@@ -90,8 +90,7 @@ class WandbRun(WandbLogger):
         init_timeout_s: float = 5.0,
         sweep: SweepInfo | None = None,
     ) -> None:
-        save_dir = Path(save_dir)
-        save_dir.mkdir(parents=True, exist_ok=True)
+        (save_dir := Path(save_dir)).mkdir(parents=True, exist_ok=True)
         differing = list(sweep.differing) if sweep else []
         label = " ".join(differing)
         arguments = {
@@ -104,32 +103,21 @@ class WandbRun(WandbLogger):
         super().__init__(save_dir=str(save_dir), offline=offline, project=project)
         self._representation = save_dir / "representation" if log_representation else None
         self._thread = ThreadPoolExecutor(1, "wandb")
-        self._run = self._thread.submit(
+        self._run = self._last = self._thread.submit(
             _start_with_axes, save_dir, offline, init_timeout_s, project=project, **arguments
         )
-        self._calls: deque[Future[object]] = deque()
+        self._experiment: Any = _Starting(lambda: self._last.result())
 
     @property
     def experiment(self) -> Any:
         """The run; before it has started, which Lightning does not await, what stands for it."""
-        return self._started() if self._run.done() else _Starting(self._started)
-
-    @property
-    def version(self) -> str:
-        """The run's identifier, as soon as it has one."""
-        return str(self._started().id)
-
-    def _started(self) -> "wandb.Run":
-        """The run, as soon as it holds all that was logged before."""
-        while self._calls:
-            self._calls.popleft().result()
-        return self._run.result()
+        return self._last.result() if self._run.done() else self._experiment
 
     def _log(self, call: Callable[["wandb.Run"], object]) -> None:
         """Let the thread do something with the run after all that it was given before."""
-        while self._calls and self._calls[0].done():
-            self._calls.popleft().result()
-        self._calls.append(self._thread.submit(lambda: call(self._run.result())))
+        if self._last.done():
+            self._last.result()
+        self._last = self._thread.submit(_after, self._last, call)
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:  # type: ignore[override]
         """Log the configuration; where a W&B agent chose `pyramid`, it is `pyramid_settings`."""
@@ -155,13 +143,14 @@ class WandbRun(WandbLogger):
         """Log the pictures and, if configured, the representation; the summary gets the report."""
         import wandb
 
-        run = self._started()
+        run = self._last.result()
         images = {name: wandb.Image(array) for name, array in pictures.items()}
         # W&B's search reads its metric from the history.
         run.log(images | {n: report[n] for n in ("objective",) if n in report})
         kept = {name: value for name, value in report.items() if name not in _NOT_IN_SUMMARY}
         kept["levels"] = {str(level["level"]): level for level in report.get("levels", ())}
-        run.summary.update(dict(_scalars(kept)))
+        leaves = flatten(kept, "/")
+        run.summary.update({k: v for k, v in leaves if isinstance(v, int | float | str | None)})
         if self._representation is not None and self._representation.exists():
             artifact = wandb.Artifact(f"representation-{run.id}", type="representation")
             folder = str(self._representation.resolve())
@@ -173,16 +162,19 @@ class WandbRun(WandbLogger):
 
     def finish(self, succeeded: bool) -> None:
         """Close the run, as a failed one too if the thread has failed, which is then raised."""
-        error = None
-        try:
-            self._started()
-        except Exception as failed:  # raised below, unless the run has failed before
-            error = failed
+        error = self._last.exception()
         is_well = succeeded and error is None
         self._thread.submit(lambda: self._run.result().finish(exit_code=0 if is_well else 1))
         self._thread.shutdown()
         if error is not None and succeeded:
             raise error
+
+
+def _after(last: "Future[wandb.Run]", call: Callable[["wandb.Run"], object]) -> "wandb.Run":
+    """The run, once it holds all that was logged before and what a call adds."""
+    run = last.result()
+    call(run)
+    return run
 
 
 def _start_with_axes(*arguments: Any, **more: Any) -> "wandb.Run":
@@ -199,14 +191,6 @@ def _start_with_axes(*arguments: Any, **more: Any) -> "wandb.Run":
         run.define_metric(f"fit/psnr_db_by_{axis}", step_metric=f"fit/{axis}", summary="last")
     run.define_metric("level/*", step_metric="level/level")
     return run
-
-
-def _scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _scalars(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float | str | bool | None):
-            yield f"{prefix}{name}", value
 
 
 def log_comparison(

@@ -37,19 +37,6 @@ def squared_error(source: Tensor, reconstruction: Tensor) -> Tensor:
     return difference.square_().sum(0, dtype=torch.float64)
 
 
-class ScoredTile(NamedTuple):
-    """A tile of a level: its region, and what it was and is rendered as, `(C, *S)` in [0, 1].
-
-    `squared_error` `(*S)` is summed over channels.
-    """
-
-    level: int
-    region: Region
-    target: Tensor
-    preds: Tensor
-    squared_error: Tensor
-
-
 class TileSums(NamedTuple):
     """Sums over a tile; the pixels of `inner_sse` are not at a border between patches."""
 
@@ -67,10 +54,11 @@ class Evaluation:
         self._found: list[tuple[TileSums, Future[float]]] = []
         self._threads = ThreadPoolExecutor(torch.get_num_threads())
 
-    def add(self, region: Region, target: Tensor, preds: Tensor) -> ScoredTile:
+    def add(self, region: Region, target: Tensor, preds: Tensor) -> float:
         """Score a tile; both tensors are `(C, *S)` in [0, 1] and reach `SSIM_REACH` beyond it.
 
-        At the end of an image, they end there. Raises `ValueError` for tensors of two shapes.
+        At the end of an image, they end there. Gives the tile's summed squared error; raises
+        `ValueError` for tensors of two shapes.
         """
         if target.shape != preds.shape:
             raise ValueError(f"{tuple(target.shape)} and {tuple(preds.shape)}: must be one shape")
@@ -85,7 +73,7 @@ class Evaluation:
         if len(self._found) >= _MOST_WAITING:
             self._found[-_MOST_WAITING][1].result()
         self._found.append((sums, self._threads.submit(similarity)))
-        return ScoredTile(0, region, target[box], preds[box], per_pixel)
+        return sums.sse
 
     def finish(self) -> list[TileSums]:
         """The sums of all tiles in their order, once SSIM is computed."""

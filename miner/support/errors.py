@@ -3,12 +3,10 @@
 import shlex
 import sys
 from collections.abc import Callable, Collection
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from pathlib import Path
 
 from miner.support.files import is_disk_full
-
-_LEAST_LIKENESS = 0.6
 
 
 class UserError(Exception):
@@ -68,17 +66,11 @@ def nearest(name: str, names: Collection[str]) -> str | None:
     since `betas` is not like `eps`.
     """
 
-    def likeness(known: str) -> tuple[float, bool]:
-        own, other = name.split("."), known.split(".")
-        pairs = zip(reversed(own), reversed(other), strict=False)
-        ratios = [SequenceMatcher(None, *pair).ratio() for pair in pairs]
-        return min(ratios), len(own) == len(other)
-
-    best = max(names, key=likeness, default="")
-    if likeness(best)[0] >= _LEAST_LIKENESS:
-        return best
-    field = name.rpartition(".")[2]
-    return next((known for known in names if known.rpartition(".")[2] == field), None)
+    by_field: dict[str, list[str]] = {}
+    for known in names:
+        by_field.setdefault(known.rpartition(".")[2], []).append(known)
+    fields = get_close_matches(name.rpartition(".")[2], by_field, 1)
+    return get_close_matches(name, by_field[fields[0]], 1, cutoff=0)[0] if fields else None
 
 
 def to_user_error(error: Exception, folder: Path) -> Exception:

@@ -3,7 +3,7 @@
 import errno
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +28,17 @@ def read_regular_file(path: Path, max_bytes: int) -> str:
 def json_sha256(content: Any) -> str:
     """SHA-256 of plain data, whatever the order of its keys."""
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def flatten(values: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings with the names on their way, joined."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from (
+                (f"{name}{separator}{rest}", leaf) for rest, leaf in flatten(value, separator)
+            )
+        else:
+            yield name, value
 
 
 def expand_home(path: str) -> str:

@@ -14,24 +14,22 @@ _LIGHTNINGS = ("pytorch_lightning", "lightning_fabric", "lightning_utilities", "
 class _StandIn(type):
     """A module or a name in it while Lightning is imported; the real one for later uses."""
 
+    is_importing = True
+
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         path = f"{cls.__name__}.{name}"
-        return _StandIn(path, (), {}) if cls.is_importing() else resolve_name(path)
+        return _StandIn(path, (), {}) if _StandIn.is_importing else resolve_name(path)
 
     def __call__(cls, *arguments: Any, **settings: Any) -> Any:
-        if not cls.is_importing():
+        if not _StandIn.is_importing:
             return resolve_name(cls.__name__)(*arguments, **settings)
         return arguments[0] if callable(arguments[0]) else lambda decorated: decorated
 
     def __instancecheck__(cls, value: object) -> bool:
         is_imported = cls.__name__.rpartition(".")[0] in sys.modules
         return is_imported and isinstance(value, resolve_name(cls.__name__))
-
-    @staticmethod
-    def is_importing() -> bool:
-        return any(isinstance(module, _StandIn) for module in list(sys.modules.values()))
 
 
 def import_lightning() -> None:
@@ -46,6 +44,7 @@ def import_lightning() -> None:
         for name in [name for name in sys.modules if name.startswith(_LIGHTNINGS)]:
             del sys.modules[name]
     finally:
+        _StandIn.is_importing = False
         for name in absent:
             del sys.modules[name]
     import pytorch_lightning  # noqa: F401

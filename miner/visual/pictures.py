@@ -141,13 +141,10 @@ def draw_curves(curve: Mapping[str, Sequence[float]], path: Path) -> None:
             is_level = columns["level"] == level
             is_shown = is_level & np.isfinite(columns["psnr_db"])
             n_parameters = int(columns["parameters"][is_level][-1])
-            axes.plot(
-                columns[name][is_shown],
-                columns["psnr_db"][is_shown],
-                color=level_colour(level),
-                marker="o" if is_shown.sum() == 1 else None,  # a line of one point is invisible
-                label=f"{describe_level(level)}: {n_parameters:,} parameters so far",
-            )
+            text = f"{describe_level(level)}: {n_parameters:,} parameters so far"
+            marker = "o" if is_shown.sum() == 1 else None  # a line of one point is invisible
+            x, y = columns[name][is_shown], columns["psnr_db"][is_shown]
+            axes.plot(x, y, color=level_colour(level), marker=marker, label=text)
         axes.set(xlabel=label)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from miner.cli.monitor import SweepMonitor
+from miner.cli.hydra_callback import SweepMonitor
 
 Make = Callable[..., Path]
 FINISHED, FAILED = ({"report_version": 2, "status": status} for status in ("finished", "failed"))

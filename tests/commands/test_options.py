@@ -16,7 +16,7 @@ from miner.config.build import CONF_FOLDER, build_settings, check_classes
 from miner.config.fingerprint import job_hash
 from miner.config.schema import check_config
 from miner.fitting.capacity import UniformCapacity
-from miner.images import inspect_image
+from miner.images.source import inspect_image
 from miner.support.errors import ConfigError
 
 FILES = sorted((file.parent.name, file.stem) for file in CONF_FOLDER.glob("*/*.yaml"))

@@ -16,7 +16,7 @@ from miner.cli.checks import check_settings
 from miner.cli.help import explain
 from miner.config.build import build_settings
 from miner.fitting.pyramid_fit import make_spec
-from miner.images import PixelFormat
+from miner.images.pixel_format import PixelFormat
 from miner.representation import Representation
 from miner.support.errors import ConfigError, ImageError
 

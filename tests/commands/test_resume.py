@@ -20,7 +20,7 @@ from runs import (
 )
 
 from miner.cli.resume import resume_arguments
-from miner.config.job import finished_psnr_db
+from miner.config.job import finished_report
 from miner.representation import read_manifest, write_manifest
 from miner.support.errors import ConfigError
 from miner.support.process import lock_folder
@@ -67,7 +67,7 @@ def test_what_has_stopped_a_run_is_not_resumed(
     assert stopped.status == 0
     assert stopped.lines[-1].startswith("warning: stopped early; to go on: python -m miner.run")
     assert read_report(tmp_path / "run")["status"] == "stopped"
-    assert finished_psnr_db(tmp_path / "run") is None
+    assert finished_report(tmp_path / "run") is None
     assert run_main(tmp_path, "resume=run") == 0
     assert same(tmp_path / "run", finished / "run")
 
@@ -161,9 +161,9 @@ def test_manifest_of_some_levels_is_not_finished(
 def test_run_whose_report_has_no_quality_is_not_finished(copy: Path, quality: str) -> None:
     report = '{"report_version": 2, "status": "finished", "psnr_db": 31.5}'
     (copy / "report.json").write_text(report)
-    assert finished_psnr_db(copy) == 31.5
+    assert (finished_report(copy) or {})["psnr_db"] == 31.5
     (copy / "report.json").write_text(report.replace("31.5", quality))
-    assert finished_psnr_db(copy) is None
+    assert finished_report(copy) is None
 
 
 def test_other_backend_is_refused(copy: Path, command: Command) -> None:

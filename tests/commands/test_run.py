@@ -20,7 +20,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 import miner
 from miner.config.fingerprint import job_hash
-from miner.images import open_image
+from miner.images.source import open_image
 from miner.metrics.scores import Evaluation, scores_of
 from miner.signals.regions import whole
 
@@ -52,6 +52,10 @@ def test_run_folder_holds_what_the_contract_names(logged_run: Path) -> None:
     assert positions == sorted(positions)
     overrides = yaml.safe_load((logged_run / ".hydra" / "overrides.yaml").read_text())
     assert set(TINY) - {"logger=none", "callbacks.pictures=null"} <= set(overrides)
+
+
+def test_settings_are_printed_on_request(command: Command) -> None:
+    assert "  lr: 0.02" in command("extras.print_config=true", "hydra.run.dir=run").lines
 
 
 def test_thumbnails_differ_and_have_the_shape_of_the_image(tmp_path: Path, fit: Fit) -> None:

@@ -14,7 +14,7 @@ from acting_loggers import ActingLogger, Raising, Warning, acting
 from runs import TINY, Command, Compose, read_report, run_main, save_picture
 
 import miner
-from miner.config.job import Job, finished_psnr_db
+from miner.config.job import Job, finished_report
 from miner.engine.train import run_in_sweep
 
 SWEEP = ("-m", "hydra.sweep.dir=sweep")
@@ -176,7 +176,7 @@ def test_interrupted_job_is_resumed(again: Path, command: Command, report: str |
     (folder / "report.json").unlink()
     if report is not None:
         (folder / "report.json").write_text(report)
-        assert finished_psnr_db(folder) is None
+        assert finished_report(folder) is None
     (folder / "representation" / "manifest.json").write_text("torn")
     (folder / "reconstruction.png").write_text("torn")
     assert command(*SWEEP, "seed=0,1").status == 0

@@ -15,7 +15,7 @@ from runs import TINY, Command, read_report, save_picture, start_python
 from skimage.metrics import peak_signal_noise_ratio
 
 import miner
-from miner.images import open_image
+from miner.images.source import open_image
 from miner.support.errors import RepresentationError
 
 PACKAGE = """

@@ -12,7 +12,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from miner.cli.help import config_tree
 from miner.cli.sweep import JobGrid
 from miner.config.build import CONF_FOLDER, build_settings
 from miner.config.schema import COMPONENTS, check_config
@@ -207,12 +206,3 @@ def test_folders_of_runs_and_sweeps_are_below_the_folder_of_all() -> None:
     config = compose("config", ["paths.log_dir=/disk"], return_hydra_config=True)
     assert config.hydra.run.dir.startswith("/disk/")
     assert config.hydra.sweep.dir.startswith("/disk/multirun/")
-
-
-def test_tree_has_a_branch_for_each_group() -> None:
-    config = compose("config", ["logger=none"])
-    check_config(config)
-    branches = {str(branch.label): branch.children for branch in config_tree(config).children}
-    assert "lr: 0.02" in str(branches["optimizer"][0].label)
-    assert branches["seed: 0"] == []
-    assert len(branches) == len(config)

@@ -17,7 +17,7 @@ from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.settings import FitSettings
 from miner.fitting.steps import BlockProblem, BlockTrainer
-from miner.images import PixelFormat
+from miner.images.pixel_format import PixelFormat
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.network import Parameters

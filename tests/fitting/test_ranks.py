@@ -28,15 +28,16 @@ CHANGES: list[dict[str, Any]] = [
 
 
 def run(running: PyramidFit, ranks: Communicator) -> Run:
-    """What a fit stores, and the errors that it finds on its way."""
+    """What a fit stores and renders in the end, and the errors that it finds on its way."""
     shards: dict[int, list[Shard]] = {}
     errors = []
     for level in reversed(range(running.spec.n_levels)):
         fit = running.start_level(level)
         own = [fit.fit_chunk(chunk) for chunk in items_of_rank(ranks, range(len(fit.chunks)))]
         shards[level] = gather_items(ranks, own)
-        errors += [fit.predicted_sse, fit.clipped_sse, render(running, fit, shards[level])]
-    return stored(Representation(running.spec, shards)), errors
+        errors += [fit.predicted_sse, fit.clipped_sse]
+        tiles = render(running, fit, shards[level], ranks)
+    return [*stored(Representation(running.spec, shards)), *tiles], errors
 
 
 def by_ranks(folder: Path, world_size: int, signal: Tensor, **changes: Any) -> list[Run]:

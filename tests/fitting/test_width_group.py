@@ -17,7 +17,7 @@ from miner.fitting.pyramid_fit import make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
 from miner.fitting.steps import BlockProblem, BlockTrainer
-from miner.images import PixelFormat
+from miner.images.pixel_format import PixelFormat
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Siren
 from miner.pyramids.pyramid import GaussianPyramid

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from miner.images import PixelCanvas, PixelFormat, SourceImage, open_image
+from miner.images.encode import PixelCanvas
+from miner.images.pixel_format import PixelFormat
+from miner.images.source import SourceImage, open_image
 from miner.signals.regions import slices, tiles
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError

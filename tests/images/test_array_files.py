@@ -11,7 +11,7 @@ import pytest
 import zarr
 from image_files import LIMIT, complaint, integers, stored
 
-from miner.images import inspect_image, open_image
+from miner.images.source import inspect_image, open_image
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_files import LIMIT, integers
 
-from miner.images import open_image
+from miner.images.source import open_image
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 

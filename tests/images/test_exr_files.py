@@ -7,7 +7,7 @@ import OpenEXR
 import pytest
 from image_files import LIMIT, complaint, noise, stored
 
-from miner.images import inspect_image, open_image
+from miner.images.source import inspect_image, open_image
 from miner.signals.scratch import Scratch
 
 SCANLINES = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}

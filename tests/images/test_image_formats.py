@@ -11,7 +11,7 @@ import tifffile
 from image_files import LIMIT, integers, noise, stored
 from PIL import Image, ImageOps
 
-from miner.images import SourceImage, inspect_image, open_image
+from miner.images.source import SourceImage, inspect_image, open_image
 from miner.signals.scratch import Scratch
 
 

@@ -12,8 +12,7 @@ from image_files import LIMIT, complaint, integers
 from image_files import noise as floats
 from PIL import Image
 
-from miner.images import file_digest, inspect_image, open_image
-from miner.images.source import SAMPLES, load_sample
+from miner.images.source import SAMPLES, file_digest, inspect_image, load_sample, open_image
 from miner.signals.scratch import Scratch
 
 BOTH = pytest.mark.parametrize("read", [inspect_image, open_image])

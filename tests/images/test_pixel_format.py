@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_regions import regions
 
-from miner.images import PixelFormat
-from miner.images.pixel_format import Orientation
+from miner.images.pixel_format import Orientation, PixelFormat
 from miner.signals.regions import slices
 from miner.support.errors import ImageError
 

@@ -12,8 +12,7 @@ import tifffile
 from image_files import LIMIT, integers
 from PIL import Image
 
-from miner.images import inspect_image, open_image
-from miner.images.source import load_sample
+from miner.images.source import inspect_image, load_sample, open_image
 from miner.signals.regions import slices, tiles
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError

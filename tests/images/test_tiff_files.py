@@ -9,7 +9,7 @@ import tifffile
 from image_files import LIMIT, complaint, integers
 from PIL import Image
 
-from miner.images import open_image
+from miner.images.source import open_image
 from miner.signals.scratch import Scratch
 
 

@@ -11,7 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from image_files import LIMIT, check_reopened, noise, painted
 
-from miner.images import PixelFormat, check_writable_format, open_image
+from miner.images.encode import check_writable_format
+from miner.images.pixel_format import PixelFormat
+from miner.images.source import open_image
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 

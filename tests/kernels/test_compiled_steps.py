@@ -22,8 +22,14 @@ from kernel_problems import (
 from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout
 from miner.kernels.backend import CompiledBackend
-from miner.kernels.cpu.compiler import FLAGS, build, describe_processor
-from miner.kernels.cpu.trainer import SOURCE, CompiledTrainer, load
+from miner.kernels.cpu.trainer import (
+    FLAGS,
+    SOURCE,
+    CompiledTrainer,
+    build,
+    describe_processor,
+    load,
+)
 from miner.models.activations import Finer, ReLU, Sine
 from miner.models.encodings import NoEncoding
 from miner.models.network import select

@@ -20,7 +20,7 @@ from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.criteria import MSELoss
 from miner.fitting.readout import ClosedFormReadout
 from miner.kernels.backend import CompiledBackend, TritonBackend
-from miner.kernels.cpu.compiler import build
+from miner.kernels.cpu.trainer import build
 from miner.kernels.ops import UnsupportedError
 from miner.models.activations import Sine
 from miner.models.encodings import Encoding, NoEncoding

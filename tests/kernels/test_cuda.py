@@ -14,7 +14,7 @@ import miner
 from miner.api import compose_settings
 from miner.config.build import build_settings
 from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
-from miner.images import PixelFormat
+from miner.images.pixel_format import PixelFormat
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal, SourceSignal
 from miner.signals.store import HELD_ON_DEVICE, LocalSignalStore

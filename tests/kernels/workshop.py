@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from miner.kernels.cpu.compiler import cache_folder
-from miner.kernels.cpu.trainer import library
+from miner.kernels.cpu.trainer import cache_folder, library
 
 FAKE = """#!/bin/sh
 if [ "$1" = --version ]; then echo "fake {version}"; exit; fi

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from miner.images import PixelFormat
+from miner.images.pixel_format import PixelFormat
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.heads import LinearHead
