@@ -33,6 +33,7 @@ _TILE_VALUES = 2**22
 logger = logging.getLogger(__name__)
 
 
+@lru_cache(maxsize=1)
 def load_sample(name: str) -> NDArray[np.uint8]:
     """Load one of `SAMPLES`: (H, W) for camera, brick and moon, else (H, W, 3), in 0..255."""
     if name not in SAMPLES:

@@ -153,4 +153,4 @@ def draw_curves(curve: Mapping[str, Sequence[float]], path: Path) -> None:
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="lower center", ncols=2, frameon=False)
     with atomic_write(path) as scratch:
-        figure.savefig(scratch, format="png")
+        figure.savefig(scratch, format="png", pil_kwargs={"compress_level": 1})

@@ -199,6 +199,7 @@ def test_sample_opens_without_a_network(monkeypatch: pytest.MonkeyPatch, name: s
 def test_sample_is_what_scikit_image_reads(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     found = load_sample(name)
     monkeypatch.setattr("skimage.__file__", "/nowhere/__init__.py")  # as if it were not shipped
+    load_sample.cache_clear()
     by_scikit_image = load_sample(name)
     assert (found.dtype, found.flags.writeable) == (np.uint8, True)
     np.testing.assert_array_equal(found, by_scikit_image)
