@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from miner.cli.arguments import quote, without_null
 from miner.cli.help import REFUSED_BY_HYDRA, explain
+from miner.cli.loader import compose_once
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda, check_lists
 from miner.images.pixel_format import PixelFormat
 from miner.representation import Representation
@@ -85,6 +86,7 @@ def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+            compose_once()
             return compose("config", overrides=overrides)
     except REFUSED_BY_HYDRA as error:
         raise ConfigError(explain(error)) from error

@@ -7,6 +7,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from miner.cli.loader import compose_once
 from miner.config.build import CONF_FOLDER
 from miner.config.job import Job
 from miner.engine.train import run_alone
@@ -19,10 +20,16 @@ TINY = (
 )
 
 
+def composed(*overrides: str) -> DictConfig:
+    """The configuration of a run."""
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+        compose_once()
+        return hydra.compose("config", list(overrides))
+
+
 def compose(folder: Path, *overrides: str) -> DictConfig:
     """The configuration of a tiny run in a folder."""
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
-        config = hydra.compose("config", [*TINY, *overrides])
+    config = composed(*TINY, *overrides)
     OmegaConf.update(config, "paths.output_dir", str(folder))
     return config
 

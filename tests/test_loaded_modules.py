@@ -92,6 +92,7 @@ def test_lightning_finds_later_what_was_left_out(monkeypatch: pytest.MonkeyPatch
     python(WHOLE, monkeypatch=monkeypatch)
 
 
+@pytest.mark.slow
 def test_lightning_is_imported_as_it_is_where_stand_ins_fail(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,11 +1,14 @@
 """Hydra's loader of configurations, which composes once what the jobs of a sweep share."""
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -43,7 +46,10 @@ class SweepLoader(ConfigLoaderImpl):
                 config_name, chosen, run_mode, from_shell, validate_sweep_overrides
             )
         config = self._composed[key].copy()
-        self._apply_overrides_to_config(values, config)
+        try:
+            self._apply_overrides_to_config(values, config)
+        except ConfigCompositionException:  # wrong, or of a group in hydra.searchpath: Hydra knows
+            return super().load_configuration(config_name, overrides, run_mode)
         job: Any = config.hydra.job
         noted = [one for one in parsed if not one.is_hydra_override()]
         config.hydra.overrides.task = [one.input_line for one in noted]
@@ -59,6 +65,16 @@ class SweepLoader(ConfigLoaderImpl):
 
 
 def compose_once() -> None:
-    """Let Hydra, which is running, use a `SweepLoader`."""
+    """Let Hydra, which is running, use a `SweepLoader`, the last one while no file has changed."""
     running: Any = GlobalHydra.instance().hydra
-    running.config_loader = SweepLoader(running.config_loader)
+    path = running.config_loader.get_search_path()
+    places = [one.path.partition("file://") for one in path.get_path()]
+    files = (file for _, _, folder in places if folder for file in Path(folder).rglob("*"))
+    written = tuple(sorted((str(file), file.stat().st_mtime_ns) for file in files))
+    running.config_loader = _loader(str(path), written)
+
+
+@lru_cache(maxsize=1)
+def _loader(path: str, written: tuple[tuple[str, int], ...]) -> SweepLoader:
+    running: Any = GlobalHydra.instance().hydra
+    return SweepLoader(running.config_loader)

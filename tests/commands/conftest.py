@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from in_process import composed
 from omegaconf import DictConfig
 from runs import (
     TINY,
@@ -20,7 +20,6 @@ from runs import (
     save_picture,
 )
 
-from miner.config.build import CONF_FOLDER
 from miner.config.job import Job
 from miner.engine.train import run_job
 
@@ -48,8 +47,7 @@ def tiny_config(picture: Path) -> Compose:
     """Compose the configuration of a tiny run of `picture`, with further overrides."""
 
     def compose_tiny(*overrides: str) -> DictConfig:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
-            return compose("config", overrides=[*TINY, f"image.path='{picture}'", *overrides])
+        return composed(*TINY, f"image.path='{picture}'", *overrides)
 
     return compose_tiny
 

@@ -114,6 +114,7 @@ def killed(desk: Path) -> Ended:
     return fit(desk, f"'{name}'", failure=f"1 {FINEST_FIRST} kill")
 
 
+@pytest.mark.slow
 def test_a_killed_rank_ends_the_run_with_one_message(desk: Path, killed: Ended) -> None:
     assert killed.status == 1
     line = check_line(killed, "rank 1 on", "killed", "resume=")

@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from runs import Compose, Fit, read_report
 
 from miner.api import compose_settings
+from miner.cli.loader import compose_once
 from miner.cli.sweep import JobGrid
 from miner.config.build import CONF_FOLDER, build_settings, check_classes
 from miner.config.fingerprint import job_hash
@@ -122,6 +123,7 @@ def ablation_grid() -> Iterator[Callable[[str], JobGrid]]:
         return JobGrid("config", [*swept, experiment])
 
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+        compose_once()
         yield grid
 
 

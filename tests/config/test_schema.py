@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from miner.cli.loader import compose_once
 from miner.cli.sweep import JobGrid
 from miner.config.build import CONF_FOLDER, build_settings
 from miner.config.schema import COMPONENTS, check_config
@@ -76,6 +77,7 @@ WRONG_VALUES = {  # a setting: words of its rule
 @pytest.fixture(scope="module", autouse=True)
 def compose_with() -> Iterator[Callable[..., DictConfig]]:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+        compose_once()
         yield cache(lambda *options: compose("config", list(options)))
 
 

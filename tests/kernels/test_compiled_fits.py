@@ -94,7 +94,10 @@ def test_a_whole_fit_by_triton_is_as_good_as_a_plain_one(changes: dict[str, Any]
 
 PYRAMIDS, STORAGES = ("gaussian", "laplacian"), ("float32", "float16", "int8")
 COMBINATIONS = [
-    {"storage": storage, "pyramid": pyramid} | other
+    pytest.param(
+        {"storage": storage, "pyramid": pyramid} | other,
+        marks=[pytest.mark.slow] * (storage == "float16"),
+    )
     for storage, pyramid in product(STORAGES, PYRAMIDS)
     for other in (
         *({"weights": weights} for weights in ("fresh", "shared", "parent_frame")),
