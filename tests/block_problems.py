@@ -22,15 +22,16 @@ from miner.fitting.level_fit import LevelFit
 from miner.fitting.pyramid_fit import PyramidFit
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import BlockProblem, BlockTrainer, OptimizerFactory, StepSettings
+from miner.kernels import activations
 from miner.kernels.backend import CompiledBackend
-from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
+from miner.models.activations import Activation, Sine
 from miner.models.encodings import CosineEncoding, Encoding
 from miner.models.network import BlockMLP, BlockNetwork, Parameters, repeat, select
 from miner.representation import Representation, Shard
 from miner.support.communication import SINGLE_PROCESS, Communicator, gather_items
 
 CPU = torch.device("cpu")
-ACTIVATIONS = (Gaussian(), Sine(), Siren(), ReLU(), Gabor(), Finer())
+ACTIVATIONS = tuple(op.of() for op in activations.ACTIVATIONS)
 READOUTS: dict[str, tuple[Readout, bool]] = {  # and whether its targets are signed
     "closed_form": (ClosedFormReadout(), True),
     "sigmoid": (LearnedReadout(), False),

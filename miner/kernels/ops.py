@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import ADAMS, BlockProblem, BlockTrainer, StepSettings, without_parameters
-from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
+from miner.kernels.activations import ACTIVATIONS
 from miner.models.heads import AMPLITUDE, WEIGHT, Head, LinearHead, ScaledSineHead, SigmoidHead
 from miner.models.network import BlockNetwork, Parameters
 
-# In the order of the enumerations in cpu/activations.h, cpu/layout.h and triton/math.py.
-ACTIVATIONS: tuple[type[Activation], ...] = (Gaussian, Sine, Siren, ReLU, Gabor, Finer)
 HEADS: tuple[type[Head], ...] = (LinearHead, SigmoidHead, ScaledSineHead)
 _READOUTS = (LearnedReadout, ClosedFormReadout)
 _LOSSES = (MSELoss, LogMSELoss)
@@ -27,17 +25,18 @@ class UnsupportedError(Exception):
 
 
 class NetworkNumbers(NamedTuple):
-    """The first fields of `Work` in cpu/layout.h. `omega` is Siren's fixed scale."""
+    """The first fields of `Work` in cpu/layout.h. `scale` is for trained numbers of 1."""
 
     inputs: int
     width: int
     depth: int
     channels: int
     activation: int
+    n_numbers: int  # that the activation trains in a layer
     head: int
     solved: bool
     log_loss: bool
-    omega: float
+    scale: float
     ridge: float
     floor: float
 
@@ -45,22 +44,24 @@ class NetworkNumbers(NamedTuple):
     def of(network: BlockNetwork, readout: Readout, loss: Loss | None = None) -> "NetworkNumbers":
         """Of a level's blocks; an `UnsupportedError` for other classes, even for subclasses."""
         mlp = network.mlp
+        ones = dict.fromkeys(mlp.activation.trained_fields, torch.ones(()))
         return NetworkNumbers(
             inputs=mlp.n_inputs,
             width=mlp.width,
             depth=mlp.depth,
             channels=network.n_channels,
-            activation=_number(mlp.activation, ACTIVATIONS, "activation"),
+            activation=_number(mlp.activation, [op.of for op in ACTIVATIONS], "activation"),
+            n_numbers=len(ones),
             head=_number(network.head, HEADS, "output head"),
             solved=bool(_number(readout, _READOUTS, "readout")),
             log_loss=isinstance(loss, LogMSELoss),
-            omega=getattr(mlp.activation, "omega", 1.0),
+            scale=float(mlp.activation.scale(ones)),
             ridge=getattr(readout, "ridge", 0.0),
             floor=getattr(loss, "floor", 0.0),
         )
 
 
-def _number(part: object, known: tuple[type, ...], role: str) -> int:
+def _number(part: object, known: Sequence[type], role: str) -> int:
     if type(part) not in known:
         raise UnsupportedError(f"{role} {type(part).__name__} is not compiled")
     return known.index(type(part))

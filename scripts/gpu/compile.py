@@ -25,21 +25,21 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from rows import ROOT, Value, append_row, provenance
 
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout
+from miner.kernels.activations import ACTIVATIONS
 from miner.kernels.ops import NetworkNumbers
 from miner.kernels.triton.programs import render_blocks, train_blocks
 from miner.kernels.triton.trainer import Layout, Program
-from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Siren
+from miner.models.activations import Activation, Siren
 from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP, BlockNetwork
 
 TARGET = GPUTarget("cuda", 90, 32)
-ACTIVATIONS = (Siren(), Gaussian(), ReLU(), Gabor(), Finer())
 TYPES = {  # of arguments; all others are 32-bit integers
     **dict.fromkeys(("encoded", "targets", "coefficients", "means", "amplitudes"), "*fp32"),
     **dict.fromkeys(("rows", "trained", "first", "second", "grads", "best"), "*fp32"),
     **dict.fromkeys(("mse_of", "best_mse_of", "outputs"), "*fp32"),
     **dict.fromkeys(("order", "counts"), "*i32"),
-    **dict.fromkeys(("omega", "ridge", "floor"), "fp32"),
+    **dict.fromkeys(("scale", "ridge", "floor"), "fp32"),
     "training": "*i8",
     "S": Program(*["constexpr"] * len(Program._fields)),
 }
@@ -59,7 +59,7 @@ class Variant(NamedTuple):
 
 
 VARIANTS = (  # steps over whole patches with the logarithmic loss, unless the label says otherwise
-    *(Variant(each, kind) for each in ACTIVATIONS for kind in ("closed_form", "learned")),
+    *(Variant(op.of(), kind) for op in ACTIVATIONS for kind in ("closed_form", "learned")),
     *(Variant(Siren(), kind, width) for width in (16, 64) for kind in ("closed_form", "learned")),
     Variant(Siren(), "closed_form", label="-edges"),
     Variant(Siren(), "learned", label="-drawn"),

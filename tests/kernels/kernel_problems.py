@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import product
+from itertools import cycle, product
 from typing import Any
 
 import torch
@@ -45,7 +45,7 @@ def _kinds() -> list[Kind]:
         strict=False,
     )
     pairs = product(READOUTS, ACTIVATIONS)
-    return [Kind(*pair, *size) for pair, size in zip(pairs, sizes, strict=True)]
+    return [Kind(*pair, *size) for pair, size in zip(pairs, cycle(sizes), strict=False)]
 
 
 KINDS = _kinds()  # every activation with every readout; every size and encoding somewhere

@@ -1,5 +1,7 @@
 """Functions of Triton's programs, and how the programs see parameters and pixels."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,17 @@ from hypothesis import strategies as st
 from kernel_problems import DEVICE, KINDS
 
 from miner.fitting.steps import pixel_subset
+from miner.kernels.activations import ACTIVATIONS, ActivationOp
 from miner.kernels.ops import UnsupportedError
-from miner.kernels.triton.math import PART, product, ridge_solution, rounded, sine_cosine, split
+from miner.kernels.triton.math import (
+    PART,
+    activate,
+    product,
+    ridge_solution,
+    rounded,
+    sine_cosine,
+    split,
+)
 from miner.kernels.triton.trainer import Layout, drawn_pixels, pixel_order
 
 
@@ -44,6 +55,45 @@ def multiply(a, b, out, N: tl.constexpr):
 def solve(gram, moment, out, width, ridge, N: tl.constexpr):
     at = tl.arange(0, N)[:, None] * N + tl.arange(0, N)[None, :]
     tl.store(out + at, ridge_solution(tl.load(gram + at), tl.load(moment + at), width, ridge, N))
+
+
+class Named(NamedTuple):
+    """What `activate` reads of a program."""
+
+    activation: tl.constexpr
+
+
+@triton.jit
+def values_and_slopes(u, shape, out, S, N: tl.constexpr):
+    at = tl.arange(0, N)
+    value, dvalue, dshape = activate(tl.load(u + at), shape, S)
+    tl.store(out + at, value)
+    tl.store(out + N + at, dvalue)
+    tl.store(out + 2 * N + at, dshape)
+
+
+@pytest.mark.parametrize("op", ACTIVATIONS, ids=lambda op: op.of.__name__)
+def test_every_row_of_the_table_has_its_branch_and_its_value_at_zero(op: ActivationOp) -> None:
+    """Derivatives by autograd; a second trained number is the shape where the first is 1."""
+    u, shape = (6 * noise(64) - 3).double().requires_grad_(), torch.tensor(0.7).requires_grad_()
+    trained = dict(zip(op.of.trained_fields, (torch.ones(()), shape), strict=False))
+    value = op.of()(u, trained)
+    expected = [value, *torch.autograd.grad(value.sum(), u)]
+    found = torch.empty(3, 64, device=DEVICE)
+    program = Named(tl.constexpr(op.of.__name__))
+    values_and_slopes[(1,)](u.detach().float().to(DEVICE), 0.7, found, program, 64)
+    torch.testing.assert_close(found[:2].cpu().double(), torch.stack(expected), rtol=0, atol=1e-5)
+    if len(trained) == 2:
+        (dshape,) = torch.autograd.grad(op.of()(u, trained).sum(), shape)
+        assert float(found[2].sum()) == pytest.approx(float(dshape), abs=1e-4)
+    at_zero = op.of()(torch.zeros(()), trained).detach()
+    assert op.zero_at_zero == (float(at_zero) == 0)
+
+
+def test_triton_computes_no_activation_without_a_branch() -> None:
+    u, found = torch.zeros(64, device=DEVICE), torch.empty(3, 64, device=DEVICE)
+    with pytest.raises(Exception, match="without a branch"):
+        values_and_slopes[(1,)](u, 0.7, found, Named(tl.constexpr("Unknown")), 64)
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0, 10000.0])

@@ -19,13 +19,15 @@ from triton.runtime.errors import OutOfResources
 
 from miner.fitting.criteria import AbsoluteMSEPruning, LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout
+from miner.kernels.activations import ACTIVATIONS
 from miner.kernels.backend import TritonBackend
 from miner.kernels.ops import UnsupportedError
 from miner.kernels.triton.trainer import TritonTrainer
-from miner.models.activations import Finer, Sine, Siren
+from miner.models.activations import Siren
 from miner.models.encodings import CosineEncoding
 from miner.models.network import select
 
+ROUNDED = [op.of for op in ACTIVATIONS if op.tf32_gradients]
 SOLVED = [kind for kind in KINDS if kind.readout == "closed_form"]
 SIREN = Kind("closed_form", Siren(), CosineEncoding(3), 2, width=7, depth=2, channels=1)
 
@@ -36,8 +38,8 @@ def begin(problem: Problem) -> TritonTrainer:
 
 def check_triton_gradients(problem: Problem) -> None:
     """Gradients of sines are products of 10 bits."""
-    is_sine = isinstance(problem.network.mlp.activation, Sine | Siren | Finer)
-    check_gradients(problem, begin, floor=5e-3 if is_sine else 1e-5)
+    is_rounded = type(problem.network.mlp.activation) in ROUNDED
+    check_gradients(problem, begin, floor=5e-3 if is_rounded else 1e-5)
 
 
 @pytest.mark.parametrize("loss", [MSELoss(), LogMSELoss(floor=0.05)], ids=str)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from block_problems import ACTIVATIONS
 from torch import Tensor, nn
 
 from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
@@ -22,13 +23,12 @@ from miner.models.network import (
 from miner.signals.grid import coordinates
 
 N_BLOCKS, WIDTH = 3, 4
-ACTIVATIONS = [Gaussian(), Sine(), Siren(omega=15), ReLU(), Gabor(), Finer()]
 ENCODINGS = [NoEncoding(), PositionalEncoding(2), CosineEncoding(3)]
 
 FORMULAS: dict[type[Activation], Callable[..., Tensor]] = {
     Gaussian: lambda z, a: (-(z**2) / (2 * a**2)).exp(),
     Sine: lambda z, a: (z / a).sin(),
-    Siren: lambda z: (15 * z).sin(),
+    Siren: lambda z: (30 * z).sin(),
     ReLU: lambda z: z.clamp(min=0),
     Gabor: lambda z, omega, s: (omega * z).cos() * (-((s * z) ** 2)).exp(),
     Finer: lambda z, a: (((z / a).abs() + 1) * (z / a)).sin(),

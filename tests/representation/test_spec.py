@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from block_problems import ACTIVATIONS
 from samples import make_spec
 
-from miner.models.activations import Activation, Finer, Gabor, Gaussian, ReLU, Sine, Siren
+from miner.models.activations import Activation, Gaussian, Siren
 from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
@@ -15,7 +16,7 @@ from miner.representation.components import build, describe
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
 COMPONENTS: list[tuple[type, object]] = [
-    *((Activation, a) for a in (Gaussian(0.3), Sine(), Siren(7.0), ReLU(), Gabor(), Finer())),
+    *((Activation, a) for a in (*ACTIVATIONS, Gaussian(0.3), Siren(7.0))),
     *((Encoding, e) for e in (NoEncoding(), PositionalEncoding(3, 1.0), CosineEncoding(2))),
     *((Head, h) for h in (LinearHead(), SigmoidHead(), ScaledSineHead())),
     *((Pyramid, p) for p in (GaussianPyramid(4), LaplacianPyramid())),

@@ -28,8 +28,8 @@ INLINE void compute_tile(const Work *w, const Workspace *s, const float *targets
                          vec *squares, vec *frequency_sum) {
   const float *weight = s->params + s->n_hidden, *bias = weight + s->width * s->channels;
   const Affine readout = {s->width, s->channels, s->channels, 1, weight, bias};
-  const float frequency = w->head == SCALED_SINE ? bias[s->channels] : 0.0f;
-  const float amplitude = w->head == SCALED_SINE ? bias[s->channels + 1] : 0.0f;
+  const float frequency = w->head == ScaledSineHead ? bias[s->channels] : 0.0f;
+  const float amplitude = w->head == ScaledSineHead ? bias[s->channels + 1] : 0.0f;
   layer(&readout, layer_tile(s, s->values, t, s->depth - 1), out);
   for (int i = 0; i < s->channels * TILE; i += LANES) {
     vec dvalue, dfrequency = {0};
@@ -58,7 +58,7 @@ static void backpropagate(const Work *w, Workspace *s, int t, const float *resid
     for (int i = 0; i < s->tile; i += LANES) {
       const vec delta = load(s->delta + i);
       store(dvalues + i, delta * load(dvalues + i));
-      if (w->activation == GABOR) shape_sums[l] += delta * load(dshapes + i);
+      if (w->n_numbers == 2) shape_sums[l] += delta * load(dshapes + i);
     }
   }
 }
@@ -100,10 +100,10 @@ static void unfold(const Work *w, Workspace *s, int l, float dshape) {
     dscale += grads[i] * params[i];
     grads[i] *= scale;
   }
-  if (w->activation == GABOR) {
+  if (w->n_numbers == 2) {
     grads[n] = dscale - dshape * shape / params[n];
     grads[n + 1] = dshape / params[n];
-  } else if (n_numbers(w->activation)) {
+  } else if (w->n_numbers) {
     grads[n] = -dscale * scale / params[n];
   }
 }
@@ -133,7 +133,7 @@ static float backward(const Work *w, Workspace *s, const float *targets) {
   if (!w->solved) {
     for (int i = 0; i < s->width * s->channels; i++)
       s->grads[s->n_hidden + i] = sum(s->readout_sums[i]);
-    if (w->head == SCALED_SINE) s->grads[s->n_trained - 1] = sum(dfrequency);
+    if (w->head == ScaledSineHead) s->grads[s->n_trained - 1] = sum(dfrequency);
   }
   return sum(squares) / (float)(w->n_pixels * w->channels);
 }
@@ -171,9 +171,10 @@ static void train_block(const Work *w, Workspace *s, int64_t b) {
   }
 }
 
-// Bytes of memory for a thread.
+// Bytes of memory for a thread, or 0 for an activation that was not compiled.
 int64_t workspace_bytes(const Work *w) {
   Workspace s;
+  if (w->activation < 0 || w->activation >= N_ACTIVATIONS) return 0;
   return (int64_t)lay_out(w, &s, NULL) + 64;
 }
 

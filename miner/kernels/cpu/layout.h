@@ -6,14 +6,14 @@
 #define STRIP 4           // tiles whose gradients are summed while they are in the innermost cache
 #define N_COEFFICIENTS 9  // numbers of a step, see AdamCoefficients in ops.py
 
-enum { LINEAR, SIGMOID, SCALED_SINE };
+enum { HEADS };  // the classes in kernels/ops.py
 
 typedef struct {
   int64_t inputs, width, depth, channels;  // E, H, hidden layers, C
-  int64_t activation, head;
+  int64_t activation, n_numbers, head;     // n_numbers: trained in a layer, for its activation
   int64_t solved;    // 1 if the readout has a closed form, 0 if it is trained
   int64_t log_loss;  // 1: log(mse + floor), 0: mse
-  double omega, ridge, floor;
+  double scale, ridge, floor;  // scale: ActivationOp in activations.py
   int64_t n_blocks, n_pixels, n_steps;
   int64_t moves;  // 0: steps only evaluate
   float *trained, *first, *second, *best_rows;  // blocks x row: parameters, moments, best state
@@ -43,15 +43,18 @@ INLINE int inputs_of(const Workspace *s, int layer) { return layer == 0 ? s->inp
 
 // Where a layer's weights start; its biases and its activation's numbers follow.
 INLINE int offset_of(const Work *w, const Workspace *s, int layer) {
-  const int numbers = n_numbers(w->activation);
+  const int numbers = (int)w->n_numbers;
   return layer == 0 ? 0
                     : (s->inputs + 1) * s->width + numbers +
                           (layer - 1) * ((s->width + 1) * s->width + numbers);
 }
 
+// The scale and the shape of a layer, see ActivationOp in activations.py.
 INLINE float layer_scale(const Work *w, const Workspace *s, int layer, float *shape) {
-  const int numbers = offset_of(w, s, layer) + (inputs_of(s, layer) + 1) * s->width;
-  return scale_of(w->activation, (float)w->omega, s->params + numbers, shape);
+  const float *numbers = s->params + offset_of(w, s, layer) + (inputs_of(s, layer) + 1) * s->width;
+  const float scale = (float)w->scale;
+  *shape = w->n_numbers == 2 ? numbers[1] / numbers[0] : 0.0f;
+  return w->n_numbers == 0 ? scale : w->n_numbers == 1 ? scale / numbers[0] : numbers[0];
 }
 
 // Layer `l` of tile `t` in values, dvalues or dshapes.
@@ -73,7 +76,7 @@ static size_t lay_out(const Work *w, Workspace *s, char *memory) {
   s->n_tiles = (int)((w->n_pixels + TILE - 1) / TILE);
   s->tile = s->width * TILE;
   s->n_hidden = offset_of(w, s, s->depth);
-  const int n_readout = (s->width + 1) * s->channels, is_sine = w->head == SCALED_SINE;
+  const int n_readout = (s->width + 1) * s->channels, is_sine = w->head == ScaledSineHead;
   s->n_trained = s->n_hidden + (w->solved ? 0 : n_readout + is_sine);
   s->n_row = s->n_hidden + n_readout + 2 * is_sine;
   const int columns = s->width + s->channels, n = s->width;
@@ -90,6 +93,6 @@ static size_t lay_out(const Work *w, Workspace *s, char *memory) {
   s->solution = allocate(&end, (size_t)n * s->channels * sizeof(double));
   s->mean = allocate(&end, columns * sizeof(double));
   s->values = allocate(&end, layers), s->dvalues = allocate(&end, layers);
-  s->dshapes = w->activation == GABOR ? allocate(&end, layers) : s->dvalues;
+  s->dshapes = w->n_numbers == 2 ? allocate(&end, layers) : s->dvalues;
   return end - memory;
 }

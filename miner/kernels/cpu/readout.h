@@ -105,15 +105,15 @@ INLINE vec respond(int64_t head, vec z, float amplitude, float frequency, vec *d
                    vec *dfrequency) {
   vec y, sine, cosine;
   switch (head) {
-    case SIGMOID:
+    case SigmoidHead:
       y = 1.0f / (1.0f + exponential(-z));
       *dvalue = y * (1.0f - y);
       return y;
-    case SCALED_SINE:
+    case ScaledSineHead:
       sine_cosine(frequency * z, &sine, &cosine);
       *dvalue = amplitude * frequency * cosine;
       *dfrequency = amplitude * z * cosine;
       return amplitude * sine;
-    default: *dvalue = all(1.0f); return z;
+    default: *dvalue = all(1.0f); return z;  // LinearHead
   }
 }

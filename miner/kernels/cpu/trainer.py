@@ -27,13 +27,23 @@ from torch import Tensor
 
 from miner.fitting.readout import LearnedReadout
 from miner.fitting.steps import BlockProblem
-from miner.kernels.ops import NetworkNumbers, RowLayout, RowTrainer, UnsupportedError
+from miner.kernels.activations import ACTIVATIONS, ActivationOp
+from miner.kernels.ops import HEADS, NetworkNumbers, RowLayout, RowTrainer, UnsupportedError
 from miner.models.network import BlockNetwork, Parameters
+
+
+def definitions(table: Sequence[ActivationOp] = ACTIVATIONS) -> tuple[str, str]:
+    """Flags that give the C source the table of activations and the names of the heads."""
+    rows = [f"ROW({n}, {len(op.of.trained_fields) > 1:d}, {op.c})" for n, op in enumerate(table)]
+    one_line = " ".join("".join(rows).split())
+    heads = ",".join(head.__name__ for head in HEADS)
+    return f"-DACTIVATIONS(ROW)={one_line}", f"-DHEADS={heads}"
+
 
 SOURCE = Path(__file__).with_name("block_step.c")
 FLAGS = (
     *("-std=c11", "-O3", "-march=native", "-fPIC", "-shared"),
-    *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+    *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", *definitions()),
 )
 _TILE = 64  # TILE of vectors.h
 _TYPES: dict[type, Any] = {int: ctypes.c_int64, bool: ctypes.c_int64, float: ctypes.c_double}
@@ -147,6 +157,8 @@ def run(functions: ctypes.CDLL, tensors: Mapping[str, Tensor], **numbers: int | 
     work = Work(**numbers, **addresses, n_blocks=n_blocks, next=ctypes.addressof(next_block))
     n_threads = max(1, min(torch.get_num_threads(), n_blocks))
     n_bytes = functions.workspace_bytes(ctypes.byref(work))
+    if n_bytes == 0:
+        raise UnsupportedError(f"activation {numbers['activation']} is not in the library")
 
     def run_blocks(workspace: Tensor) -> None:
         functions.run(ctypes.byref(work), ctypes.c_void_p(workspace.data_ptr()))

@@ -23,17 +23,18 @@ def weights_at(start, layer: tl.constexpr, S):
 
 
 @triton.jit
-def load_layers(row, omega, S):
-    """The layers of a row, weights and biases times the activation's scale."""
+def load_layers(row, scale_of_1, S):
+    """The layers of a row, weights and biases times the activation's scale: `ActivationOp`."""
     h = tl.arange(0, S.width)
     weights, biases, scales, shapes = (), (), (), ()
     for layer in tl.static_range(S.depth):
-        first, second = omega, omega
-        if S.n_numbers > 0:
-            first = tl.load(row + S.numbers_at + layer * S.n_numbers)
-        if S.n_numbers > 1:
-            second = tl.load(row + S.numbers_at + layer * S.n_numbers + 1)
-        scale, shape = math.scale_and_shape(first, second, omega, S)
+        scale, shape = scale_of_1, scale_of_1
+        numbers = row + S.numbers_at + layer * S.n_numbers
+        if S.n_numbers == 1:
+            scale = scale_of_1 / tl.load(numbers)
+        elif S.n_numbers == 2:
+            scale = tl.load(numbers)
+            shape = tl.load(numbers + 1) / scale
         weights = weights + (scale * tl.load(weights_at(row, layer, S)),)
         biases = biases + (scale * tl.load(row + S.biases_at + layer * S.width + h),)
         scales = scales + (scale,)
@@ -51,7 +52,7 @@ def forward(inputs, layers, is_feature, S):
         start = tl.broadcast_to(layers.biases[layer][None, :], inputs.shape[0], weight.shape[1])
         u = math.product(values[layer], weight, start)
         value, dvalue, dshape = math.activate(u, layers.shapes[layer], S)
-        if S.activation == math.GAUSSIAN or S.activation == math.GABOR:  # one at zero
+        if not S.zero_at_zero:
             value = tl.where(is_feature, value, 0.0)
         values = values + (value,)
         dvalues = dvalues + (dvalue,)
@@ -65,7 +66,7 @@ def backward(delta, sums, values, dvalues, dshapes, layers, S):
     added = ()
     for layer in tl.static_range(S.depth - 1, -1, -1):
         shape = sums[3 * layer + 2]
-        if S.activation == math.GABOR:
+        if S.n_numbers > 1:
             shape += delta * dshapes[layer]
         delta = delta * dvalues[layer]
         weight = math.gradient_product(tl.trans(values[layer]), delta, sums[3 * layer], S)
@@ -92,7 +93,7 @@ def store_gradients(grads, row, sums, layers, S):
             dscale += tl.sum(bias * tl.load(row + at_bias), axis=0)
             at_number = S.numbers_at + layer * S.n_numbers
             first = tl.load(row + at_number)
-            if S.activation == math.GABOR:
+            if S.n_numbers > 1:
                 dshape = tl.sum(tl.sum(sums[3 * layer + 2], axis=1), axis=0) / first
                 tl.store(grads + at_number, dscale - dshape * layers.shapes[layer])
                 tl.store(grads + at_number + 1, dshape)

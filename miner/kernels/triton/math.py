@@ -3,50 +3,37 @@
 import triton
 import triton.language as tl
 
-# In the order of ACTIVATIONS and HEADS in kernels/ops.py.
-GAUSSIAN, SINE, SIREN, RELU, GABOR, FINER = (tl.constexpr(n) for n in range(6))
-LINEAR, SIGMOID, SCALED_SINE = (tl.constexpr(n) for n in range(3))
+from miner.kernels.ops import HEADS
+from miner.models.heads import ScaledSineHead, SigmoidHead
+
+SIGMOID = tl.constexpr(HEADS.index(SigmoidHead))
+SCALED_SINE = tl.constexpr(HEADS.index(ScaledSineHead))
 PART = tl.constexpr(256)  # numbers of a row that are moved at once
-
-
-@triton.jit
-def scale_and_shape(first, second, omega, S):
-    """The factor on z, and Gabor's shape, from a layer's trained numbers."""
-    scale = first * 0.0 + 1.0
-    shape = scale
-    if S.activation == GAUSSIAN:
-        scale = 0.7071067811865476 / first
-    elif S.activation == SINE or S.activation == FINER:
-        scale = 1.0 / first
-    elif S.activation == SIREN:
-        scale = scale * omega
-    elif S.activation == GABOR:
-        scale = first
-        shape = second / first
-    return scale, shape
 
 
 @triton.jit
 def activate(u, shape, S):
     """Value of scaled pre-activations, and its derivatives with respect to them and the shape."""
     dshape = u
-    if S.activation == GAUSSIAN:
+    if S.activation == "Gaussian":
         value = tl.exp(-u * u)
         dvalue = -2.0 * u * value
-    elif S.activation == RELU:
+    elif S.activation == "ReLU":
         value = tl.where(u <= 0.0, 0.0, u)  # a NaN stays one
         dvalue = tl.where(u <= 0.0, 0.0, 1.0)
-    elif S.activation == GABOR:
+    elif S.activation == "Gabor":
         sine, cosine = sine_cosine(u)
         envelope = tl.exp(-(shape * u) * (shape * u))
         value = cosine * envelope
         dvalue = -sine * envelope - 2.0 * shape * shape * u * value
         dshape = -2.0 * shape * u * u * value
-    elif S.activation == FINER:
+    elif S.activation == "Finer":
         value, cosine = sine_cosine((tl.abs(u) + 1.0) * u)
         dvalue = cosine * (2.0 * tl.abs(u) + 1.0)
-    else:
+    elif S.activation == "Sine" or S.activation == "Siren":
         value, dvalue = sine_cosine(u)
+    else:
+        tl.static_assert(False, "an activation without a branch")
     return value, dvalue, dshape
 
 
@@ -95,8 +82,8 @@ def rounded(x):
 
 @triton.jit
 def gradient_product(a, b, acc, S):
-    """acc + a b; 10 bits suffice for sines, but Gaussians would lose 0.08 dB (rounding.tsv)."""
-    if S.activation == SINE or S.activation == SIREN or S.activation == FINER:
+    """acc + a b, with 10 bits where the activation allows it."""
+    if S.tf32_gradients:
         acc = tl.dot(rounded(a), rounded(b), acc=acc, input_precision="tf32")
     else:
         acc = product(a, b, acc)

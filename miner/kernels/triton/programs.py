@@ -108,14 +108,14 @@ def solve(data, mean, layers, is_feature, n_features, ridge, S):
 @triton.jit(
     do_not_specialize=[
         *("first_step", "n_steps", "moves", "n_all", "n_drawn", "n_inputs", "n_features"),
-        *("n_channels", "omega", "ridge", "floor"),
+        *("n_channels", "scale", "ridge", "floor"),
     ]
 )
 def train_blocks(
     encoded, targets, order, counts, coefficients, means, training,
     trained, first, second, grads, best, mse_of, best_mse_of,
     first_step, n_steps, moves, n_all, n_drawn, n_inputs, n_features, n_channels,
-    omega, ridge, floor, S,
+    scale, ridge, floor, S,
 ):  # fmt: skip
     """Steps of each block that is in training. Without `moves` they only evaluate.
 
@@ -149,7 +149,7 @@ def train_blocks(
     for step in range(first_step, first_step + n_steps):
         if S.draws:
             n_pixels = tl.load(counts + step)
-        layers = load_layers(row, omega, S)
+        layers = load_layers(row, scale, S)
         data = Data(encoded, targets, order, n_pixels, n_inputs, n_channels)
         if S.solved:
             weight, bias = solve(data, mean, layers, is_feature, n_features, ridge, S)
@@ -194,12 +194,12 @@ def train_blocks(
     tl.store(best_mse_of + block, best_mse)
 
 
-@triton.jit(do_not_specialize=["n_pixels", "n_inputs", "n_features", "n_channels", "omega"])
-def render_blocks(encoded, rows, outputs, n_pixels, n_inputs, n_features, n_channels, omega, S):
+@triton.jit(do_not_specialize=["n_pixels", "n_inputs", "n_features", "n_channels", "scale"])
+def render_blocks(encoded, rows, outputs, n_pixels, n_inputs, n_features, n_channels, scale, S):
     """Values of blocks, `(B, C, P)`, from rows that hold their readout."""
     block = tl.program_id(0).to(tl.int64)
     row = rows + block * S.length
-    layers = load_layers(row, omega, S)
+    layers = load_layers(row, scale, S)
     h = tl.arange(0, S.width)
     c = tl.arange(0, S.channels)
     e = tl.arange(0, S.inputs)[None, :]

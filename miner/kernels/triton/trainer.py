@@ -12,6 +12,7 @@ from triton.runtime.errors import OutOfResources
 
 from miner.fitting.readout import LearnedReadout
 from miner.fitting.steps import BlockProblem, StepSettings
+from miner.kernels.activations import ACTIVATIONS
 from miner.kernels.ops import NetworkNumbers, RowLayout, RowTrainer, UnsupportedError
 from miner.kernels.triton.math import PART
 from miner.kernels.triton.programs import render_blocks, train_blocks
@@ -24,15 +25,17 @@ _MAX_DEPTH = 4
 
 
 class Program(NamedTuple):
-    """What a program is compiled for: classes by number, padded sides, offsets in a row."""
+    """What a program is compiled for: classes, padded sides, offsets in a row."""
 
-    activation: tl.constexpr
-    head: tl.constexpr
+    activation: tl.constexpr  # name of the class
+    zero_at_zero: tl.constexpr  # as in ActivationOp
+    tf32_gradients: tl.constexpr
+    n_numbers: tl.constexpr  # trained numbers of a layer's activation
+    head: tl.constexpr  # number
     depth: tl.constexpr
     inputs: tl.constexpr
     width: tl.constexpr
     channels: tl.constexpr
-    n_numbers: tl.constexpr  # trained numbers of a layer's activation
     biases_at: tl.constexpr
     numbers_at: tl.constexpr
     readout_at: tl.constexpr
@@ -76,10 +79,10 @@ class Layout(RowLayout):
 
     def program(self, network: NetworkNumbers, tile: int, **variant: bool) -> Program:
         """What the programs of these blocks are compiled for; all of a `variant` is false."""
-        biases_at = self.offsets["hidden.0.bias"]
+        op, biases_at = ACTIVATIONS[network.activation], self.offsets["hidden.0.bias"]
         values = (
-            *(network.activation, network.head, network.depth, *self._sides),
-            sum(name.startswith("hidden.0.") for name in self.shapes) - 2,
+            *(op.of.__name__, op.zero_at_zero, op.tf32_gradients, network.n_numbers),
+            *(network.head, network.depth, *self._sides),
             *(biases_at, biases_at + network.depth * self._width, self.readout_at),
             *(self.offsets.get(AMPLITUDE, self.length), self.length, tile, network.solved),
             *(variant.get(name, False) for name in ("log_loss", "draws", "whole")),
@@ -157,7 +160,7 @@ class TritonTrainer(RowTrainer):
                 first_step=self.step, n_steps=n_steps, moves=int(moves),
                 n_all=self.n_pixels, n_drawn=order.shape[-1] if draws else 0,
                 n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
-                omega=numbers.omega, ridge=numbers.ridge, floor=numbers.floor,
+                scale=numbers.scale, ridge=numbers.ridge, floor=numbers.floor,
                 S=program, **self.layout.options,
             )  # fmt: skip
 
@@ -171,7 +174,7 @@ class TritonTrainer(RowTrainer):
             render_blocks[(len(rows),)](
                 points, rows, outputs, n_pixels=len(points),
                 n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
-                omega=numbers.omega, S=layout.program(numbers, layout.tile(len(points))),
+                scale=numbers.scale, S=layout.program(numbers, layout.tile(len(points))),
                 **layout.options,
             )  # fmt: skip
         return outputs
