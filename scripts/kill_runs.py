@@ -36,7 +36,7 @@ SETTINGS = (
 )
 FUNCTIONS = {
     "image": "miner.images.source:open_image",
-    "pyramid": "miner.pyramids.resample:reduce",
+    "pyramid": "miner.pyramids.pyramid:Pyramid.reduce",
     "fit": "miner.fitting.chunk:gather",
     "write": "safetensors.torch:save",
     "rename": "pathlib:Path.replace",

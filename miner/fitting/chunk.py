@@ -1,5 +1,6 @@
 """The blocks of a chunk: their pixels, and their fits with networks of one width."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,11 +21,12 @@ from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates
 from miner.signals.regions import sides_of
 from miner.signals.signal import Signal, prefetch
+from miner.support.errors import ConfigError
 
 _BOX_PIXELS = 2**16  # in a box that is read at once
 _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
 _PROBE_CHECK, _FAR_BELOW = 5, 1e-2  # steps between checks of a probe fit, part of the bound
-Fit = Callable[[BlockProblem], BlockFit]
+Fit = Callable[[BlockProblem, float], BlockFit]  # of a problem and the bound on its errors
 
 
 class Patches(NamedTuple):
@@ -36,7 +38,7 @@ class Patches(NamedTuple):
     valid_sizes: Tensor  # (B, D)
 
     def targets(self, spec: Spec, members: Tensor, valid_size: tuple[int, ...]) -> Tensor:
-        """Targets `(B, C, P)` of some blocks over their real pixels."""
+        """Targets `(B, K, P)` of some blocks over the samples of their real pixels."""
         index = members.to(self.signal.device)
         crop: tuple[Tensor | slice, ...] = (index, slice(None), *map(slice, valid_size))
         return spec.pyramid.target(self.signal[crop], self.prediction[crop]).flatten(2)
@@ -121,7 +123,7 @@ class WidthGroup:
         if self.inherited.exists.any():
             exists = self.inherited.exists.to(self._device)
             self._hidden = where(exists, self.inherited.hidden, self._hidden)
-        shapes = self._network.head.shapes(width, self.spec.n_channels)
+        shapes = self._network.head.shapes(width, self._network.n_channels)
         key = generator(self.settings.seed, level, "readout")
         self._readout_start = moved(self.settings.readout.draw(shapes, key), self._device)
 
@@ -132,8 +134,8 @@ class WidthGroup:
             with self._compute.lock:
                 on_steps(n_block_steps)
 
-        def fitted(problem: BlockProblem) -> BlockFit:
-            fit = self._train(problem, self.settings.pruning, self._max_mse, count)
+        def fitted(problem: BlockProblem, max_mse: float) -> BlockFit:
+            fit = self._train(problem, self.settings.pruning, max_mse, count)
             return self._round(problem, fit)
 
         return self._in_batches(fitted)
@@ -141,10 +143,10 @@ class WidthGroup:
     def errors_after(self, n_steps: int) -> Tensor:
         """Errors `(B,)` of a short fit, which blocks far below the bound leave early."""
         steps, pruning = replace(self._steps, n_steps=n_steps), AbsoluteMSEPruning(_PROBE_CHECK)
-        bound = _FAR_BELOW * self._max_mse
 
-        def fitted(problem: BlockProblem) -> BlockFit:
-            return self._train(problem._replace(steps=steps), pruning, bound, lambda n: None)
+        def fitted(problem: BlockProblem, max_mse: float) -> BlockFit:
+            shorter, bound = problem._replace(steps=steps), _FAR_BELOW * max_mse
+            return self._train(shorter, pruning, bound, lambda n: None)
 
         return self._in_batches(fitted).mse
 
@@ -196,10 +198,11 @@ class WidthGroup:
     def _in_batches(self, fitted: Fit) -> BlockFit:
         """Fit blocks with the same frame and real pixels at once, as many as memory holds."""
         network, max_blocks = self._network, self.settings.backend.max_blocks
+        patch_size, step = self.spec.patch_size, self.spec.pyramid.step
         fits: list[tuple[Tensor, BlockFit]] = []
         for frame, members in by_row(self.inherited.frames):
             for valid_size, among in by_row(self._patches.valid_sizes[members]):
-                points = coordinates(self.spec.patch_size, valid_size, frame)
+                points = coordinates(patch_size, valid_size, frame, step)
                 encoded = network.mlp.encoding(points).to(self._device)
                 most = max_blocks(network, encoded, self._compute.memory_gib())
                 compute = partial(self._compute_batch, fitted, encoded, valid_size)
@@ -212,8 +215,14 @@ class WidthGroup:
         hidden = select(self._hidden, batch.to(self._device))
         start = hidden | repeat(self._readout_start, len(batch))
         targets = self._patches.targets(self.spec, batch, valid_size)
+        if targets.shape != (len(batch), self._network.n_channels, encoded.shape[1]):
+            given = f"pyramid={self.spec.pyramid}: targets of shape {tuple(targets.shape)}"
+            raise ConfigError(f"{given} do not agree with its bands and step")
         shared = self._network, self.settings.readout, self._steps, encoded
-        return fitted(BlockProblem(*shared, targets, start))
+        # Errors of targets times this are at least those of the pixels that they stand for.
+        ratio = targets[0].numel() / (self.spec.n_channels * math.prod(valid_size))
+        fit = fitted(BlockProblem(*shared, targets, start), self._max_mse / ratio)
+        return replace(fit, mse=ratio * fit.mse)
 
 
 def _is_finite(stored: Parameters) -> Tensor:

@@ -11,7 +11,7 @@ from miner.fitting.level_fit import LevelFit
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.fitting.steps import BlockProblem
 from miner.images.pixel_format import PixelFormat
-from miner.pyramids.resample import ExpandedSignal, reduce, zero_signal
+from miner.pyramids.resample import ExpandedSignal, ReducedSignal, zero_signal
 from miner.representation import LevelNetwork, Shard, Spec
 from miner.representation.representation import ShardIndex, render_level
 from miner.signals.regions import Region, extended, slices, tiles
@@ -25,9 +25,8 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
     n_levels = settings.pyramid.levels_for(sides, settings.patch_size)
     models = []
     for level in reversed(range(n_levels)):
-        signed = settings.pyramid.has_residuals and level < n_levels - 1
         width, depth = at_level(settings.width, level), settings.depth
-        head = settings.readout.head(signed)
+        head = settings.readout.head(settings.pyramid.is_signed(level == n_levels - 1))
         models.append(LevelNetwork(width, depth, settings.encoding, settings.activation, head))
     return Spec(
         sides=sides,
@@ -48,7 +47,7 @@ def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> 
         shapes = network.shapes().items()
         start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes}
         encoded = torch.zeros(network.mlp.n_inputs, 64, device=device)
-        targets = torch.zeros(1, spec.n_channels, 64, device=device)
+        targets = torch.zeros(1, network.n_channels, 64, device=device)
         given = network, settings.readout, steps, encoded, targets, start
         backend = backend.prepare(BlockProblem(*given))
     return replace(settings, backend=backend)
@@ -90,7 +89,7 @@ class PyramidFit:
         prediction = zero_signal(spec.n_channels, sides, device)
         if self._coarser is not None:
             reconstruction, parents = self._coarser
-            prediction = ExpandedSignal(reconstruction, sides)
+            prediction = ExpandedSignal(spec.pyramid, reconstruction, sides)
         compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
         context = LevelContext(spec, self.settings, level, compute, parents)
         return LevelFit(context, self.signals[level], prediction, self._tile_side, self._ranks)
@@ -137,9 +136,8 @@ class PyramidFit:
 
     def _reduce(self, signal: Signal, coarser: WritableSignal) -> None:
         """Write the next coarser level of a signal, this rank's tiles of it."""
-        side = 2 * (self._tile_side // 2)
-        regions = items_of_rank(self._ranks, list(tiles(signal.sides, side)))
-        for region, values in zip(regions, prefetch(signal, regions), strict=True):
-            halved = tuple((low // 2, (high + 1) // 2) for low, high in region)
-            coarser.write(halved, reduce(values))
+        reduced = ReducedSignal(self.spec.pyramid, signal)
+        regions = items_of_rank(self._ranks, list(tiles(coarser.sides, self._tile_side // 2)))
+        for region, values in zip(regions, prefetch(reduced, regions), strict=True):
+            coarser.write(region, values)
         self._ranks.gather(None)  # the tiles of other ranks are read from here on

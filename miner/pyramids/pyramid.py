@@ -1,4 +1,4 @@
-"""Pyramids: what the blocks of a level fit, and how levels are merged.
+"""Pyramids: how levels are reduced and expanded, what their blocks fit, and how they are merged.
 
 `s` is a level's signal `(C, *S)`, `p` its prediction, which is the next coarser level, expanded, or
 zero at the coarsest; `merge(p, target(s, p)) = s`.
@@ -16,38 +16,98 @@ NLevels = Annotated[
 ]
 
 
-def half(sides: tuple[int, ...]) -> tuple[int, ...]:
-    """Sides of the next coarser level: `ceil(S / 2)` for every axis."""
-    return tuple((side + 1) // 2 for side in sides)
-
-
 @dataclass(frozen=True)
 class Pyramid(ABC):
-    """A multiscale decomposition of `n_levels` levels; level 0 is full resolution."""
+    """A multiscale decomposition of `n_levels` levels; level 0 is full resolution.
 
-    has_residuals: ClassVar[bool] = False  # targets of either sign, but where `p` is zero
+    Signals are reduced and expanded region by region: what `reduce` and `expand` give for a pixel
+    must depend, to the bit, on no other pixels than its own and those within reach around them.
+    """
+
+    reduce_reach: ClassVar[int] = 0  # finer pixels that `reduce` reads beside the 2^D of a pixel
+    expand_reach: ClassVar[int] = 1  # coarser pixels that `expand` reads beside the one above
+    step: ClassVar[int] = 1  # pixels a side that share a sample of `target`: 2 in a wavelet's
     n_levels: NLevels = "auto"  # the fewest whose coarsest longer side is at most 4 patches
 
     def levels_for(self, sides: tuple[int, ...], patch_size: int) -> int:
         """Number of levels for a signal with these sides."""
+        if self.n_levels != "auto":
+            return self.n_levels
         n_levels = 1
-        while max(sides) > 4 * patch_size:
-            sides = half(sides)
+        while max(self.level_shape(n_levels - 1, sides, 1)) > 4 * patch_size:
             n_levels += 1
-        return n_levels if self.n_levels == "auto" else self.n_levels
+        return n_levels
+
+    def level_shape(self, level: int, sides: tuple[int, ...], channels: int) -> tuple[int, ...]:
+        """Shape `(C, *S)` of a level: its sides are half those of the next finer one, rounded up.
+
+        That holds for every pyramid: a block has its parent where its own position is halved.
+        """
+        return channels, *(-(-side // 2**level) for side in sides)
+
+    def reduce(self, signal: Tensor) -> Tensor:
+        """The next coarser level `(C, *ceil(S / 2))`, here the area mean over 2^D pixels.
+
+        An odd side is first replicated at its end. Constants are kept exactly.
+        """
+        import torch
+
+        for axis in range(1, signal.ndim):
+            if signal.shape[axis] % 2:
+                signal = torch.cat([signal, signal.narrow(axis, -1, 1)], dim=axis)
+            even, odd = signal.unflatten(axis, (-1, 2)).unbind(axis + 1)
+            signal = 0.5 * (even + odd)
+        return signal
+
+    def expand(self, signal: Tensor, sides: tuple[int, ...]) -> Tensor:
+        """A level `(C, *ceil(sides / 2))` at the next finer one's `sides`, here linearly.
+
+        Edges are clamped, and constants kept exactly.
+        """
+        import torch
+
+        # The order of operations is fixed, so that a region expands to the same bits as the whole.
+        for axis, side in enumerate(sides, start=1):
+            n = signal.shape[axis]
+            clamped = [signal.narrow(axis, 0, 1), signal, signal.narrow(axis, n - 1, 1)]
+            padded = torch.cat(clamped, dim=axis)
+            neighbours = padded.narrow(axis, 0, n), padded.narrow(axis, 2, n)
+            # x + (y - x) / 4 rather than 3/4 x + 1/4 y: exact where x = y.
+            halves = [signal + 0.25 * (neighbour - signal) for neighbour in neighbours]
+            signal = torch.stack(halves, axis + 1).flatten(axis, axis + 1).narrow(axis, 0, side)
+        return signal.contiguous()
+
+    def bands(self, n_axes: int) -> int:
+        """Values per channel of a sample of `target`: K = bands * C."""
+        return 1
+
+    @abstractmethod
+    def is_signed(self, is_coarsest: bool) -> bool:
+        """Whether targets of a level have either sign; else they lie in the unit range."""
 
     @abstractmethod
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
-        """What the blocks fit, element by element."""
+        """What blocks fit: `(B, K, *ceil(P / step))` of `s` and `p` in their pixels `(B, C, *P)`.
+
+        Where K or `step` is not that of the pixels, a sum of squares must be at least what `merge`
+        makes of it, as that of an orthonormal transform is: the blocks' error is measured by it.
+        """
 
     @abstractmethod
     def merge(self, prediction: Tensor, output: Tensor) -> Tensor:
-        """The reconstruction where blocks are active, element by element."""
+        """The reconstruction `(B, C, *P)` where blocks are active; of each sample, in its pixels.
+
+        Pixels beyond the image may be among `P` here; the others must not depend on them.
+        """
 
 
 @dataclass(frozen=True)
 class GaussianPyramid(Pyramid):
     """Every active block fits the signal itself (Burt and Adelson 1983, "Gaussian pyramid")."""
+
+    def is_signed(self, is_coarsest: bool) -> bool:
+        """Never."""
+        return False
 
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
         """`s`."""
@@ -65,7 +125,9 @@ class LaplacianPyramid(Pyramid):
     MINER's residual is of the ideal coarser level; here, errors of coarse levels do not accumulate.
     """
 
-    has_residuals = True
+    def is_signed(self, is_coarsest: bool) -> bool:
+        """But at the coarsest level, where `p` is zero."""
+        return not is_coarsest
 
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
         """`s - p`."""

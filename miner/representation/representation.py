@@ -74,7 +74,8 @@ def render_level(
 ) -> Tensor:
     """Merge a level's active blocks into its prediction in a box of whole patches, `(C, *box)`."""
     box, device = PatchGrid(sides_of(region), spec.patch_size), prediction.device
-    sides = (spec.patch_size,) * len(spec.sides)
+    patch, step = (spec.patch_size,) * len(spec.sides), spec.pyramid.step
+    samples = tuple(-(-side // step) for side in patch)
     corner = torch.tensor([low for low, _ in region]) // spec.patch_size
     tiled = box.tiled(prediction.read(region))
     batch_pixels = _BATCH_PIXELS if device.type == "cpu" else _DEVICE_BATCH_PIXELS
@@ -89,11 +90,12 @@ def render_level(
             parameters = spec.storage.decode(moved(select(stored, inside[has_width]), device))
             model = spec.model(level, width)
             for frame, members in by_row(shard.frames[rows]):
-                encoded = model.mlp.encoding(coordinates(spec.patch_size, sides, frame)).to(device)
+                points = coordinates(spec.patch_size, patch, frame, step)
+                encoded = model.mlp.encoding(points).to(device)
                 for batch in members.split(max(1, batch_pixels // encoded.shape[1])):
                     values = outputs(model, select(parameters, batch.to(device)), encoded)
                     tiles = tuple(positions[rows[batch]].T.to(device))
-                    tiled[tiles] = spec.pyramid.merge(tiled[tiles], values.unflatten(-1, sides))
+                    tiled[tiles] = spec.pyramid.merge(tiled[tiles], values.unflatten(-1, samples))
     return box.joined(tiled)
 
 
@@ -162,7 +164,7 @@ class Representation:
             return zero_signal(n_channels, sides[level], device)
         read = partial(self.reconstruct, level + 1, device=device)
         coarser = SourceSignal(read, n_channels, sides[level + 1], device)
-        return ExpandedSignal(coarser, sides[level])
+        return ExpandedSignal(self.spec.pyramid, coarser, sides[level])
 
     def save(self, folder: str | Path) -> Path:
         """Write all shards and the manifest into a folder, which is made if need be."""

@@ -12,7 +12,7 @@ from miner.models.activations import Activation
 from miner.models.encodings import Encoding
 from miner.models.heads import Head
 from miner.models.network import BlockMLP, BlockNetwork
-from miner.pyramids.pyramid import Pyramid, half
+from miner.pyramids.pyramid import Pyramid
 from miner.representation.components import COMPONENT, parse, plain, shorten
 from miner.representation.storage import Storage
 from miner.signals.grid import PatchGrid
@@ -75,10 +75,8 @@ class Spec:
     @cached_property
     def level_sides(self) -> tuple[tuple[int, ...], ...]:
         """Sides of every level, indexed by level (fine to coarse)."""
-        sides = [self.sides]
-        for _ in range(self.n_levels - 1):
-            sides.append(half(sides[-1]))
-        return tuple(sides)
+        levels = range(self.n_levels)
+        return tuple(self.pyramid.level_shape(j, self.sides, self.n_channels)[1:] for j in levels)
 
     def grid(self, level: int) -> PatchGrid:
         """The patches of a level."""
@@ -89,7 +87,7 @@ class Spec:
         own = self.models[self.n_levels - 1 - level]
         width = own.width if width is None else width
         mlp = BlockMLP(own.encoding, own.activation, width, own.depth, len(self.sides))
-        return BlockNetwork(mlp, own.head, self.n_channels)
+        return BlockNetwork(mlp, own.head, self.n_channels * self.pyramid.bands(len(self.sides)))
 
     def is_coarsest(self, level: int) -> bool:
         """Whether there is no coarser level to predict from."""

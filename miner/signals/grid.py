@@ -106,18 +106,19 @@ class PatchGrid:
 
 
 def coordinates(
-    patch_size: int, valid_size: Sequence[int], frame: Sequence[int] | None = None
+    patch_size: int, valid_size: Sequence[int], frame: Sequence[int] | None = None, step: int = 1
 ) -> Tensor:
     """Centres of the real pixels of a patch, `(D, P)` in [-1, 1], row-major.
 
     `frame` is (g, *offset) for a patch in the coordinates of an ancestor, whose box is halved g
     times along each axis; None is the patch's box alone. Along an axis of that, pixel i is at
-    `(i + 0.5) * 2 / patch_size - 1`.
+    `(i + 0.5) * 2 / patch_size - 1`. With a `step`, boxes of so many pixels a side have one centre,
+    `ceil(valid_size / step)` along an axis.
     """
     generation, *offsets = frame or (0,) * (1 + len(valid_size))
     axes = []
     for pixels, offset in zip(valid_size, offsets, strict=True):
-        unit = (torch.arange(pixels, dtype=torch.float64) + 0.5) / patch_size
+        unit = (torch.arange(0, pixels, step, dtype=torch.float64) + 0.5 * step) / patch_size
         axes.append(2 * (unit + offset) / 2**generation - 1)
     mesh = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([axis.flatten() for axis in mesh]).float()

@@ -17,7 +17,7 @@ from miner.fitting.steps import BlockProblem, StepSettings
 from miner.models.activations import Activation, Gaussian, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding, PositionalEncoding
 from miner.models.network import BlockMLP, BlockNetwork, repeat
-from miner.pyramids.resample import expand, reduce
+from miner.pyramids import LaplacianPyramid
 from miner.signals.grid import coordinates
 
 ACTIVE_VARIANCE = 8e-5  # patches that vary less need no network
@@ -106,7 +106,9 @@ def active_patches(case: Case, path: Path) -> Tensor:
     picture = torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / 255
     is_signed = _NETWORKS[case.readout][-1]
     if is_signed:
-        picture = picture - expand(reduce(picture), tuple(picture.shape[1:]))
+        pyramid = LaplacianPyramid()
+        coarser = pyramid.reduce(picture)
+        picture = pyramid.target(picture, pyramid.expand(coarser, tuple(picture.shape[1:])))
     cut = picture.unfold(1, case.patch_size, case.patch_size)
     cut = cut.unfold(2, case.patch_size, case.patch_size)
     patches = cut.permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(2)

@@ -41,7 +41,8 @@ class Tanh(Activation):
 
 @dataclass(frozen=True)
 class HalfLaplacian(Pyramid):
-    has_residuals = True
+    def is_signed(self, is_coarsest: bool) -> bool:
+        return True
 
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
         return (signal - prediction) / 2

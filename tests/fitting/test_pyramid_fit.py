@@ -10,11 +10,11 @@ from problems import SETTINGS, SINGLE, Watched, block_errors, fit, fitter
 from torch import Tensor
 
 from miner.fitting.capacity import Capacity
+from miner.fitting.criteria import AbsoluteMSEPruning
 from miner.fitting.readout import LearnedReadout
 from miner.models.heads import ScaledSineHead, SigmoidHead
 from miner.models.network import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.pyramids.resample import expand
 from miner.representation import Representation
 from miner.representation.storage import Float16Storage, Int8Storage, Storage
 from miner.signals.grid import coordinates
@@ -72,7 +72,7 @@ def test_a_ragged_blocks_prediction_is_scored_over_its_real_pixels() -> None:
     running = fitter(noise(2, 11, 13))
     shards = finish(running, running.start_level(1))
     reconstruction = Representation(running.spec, {1: shards}).reconstruct(1)
-    error = whole_of(running.signals[0]) - expand(reconstruction, (11, 13))
+    error = whole_of(running.signals[0]) - LAPLACIAN.expand(reconstruction, (11, 13))
     by_hand = error[:, 8:, 8:].square().mean().double()
     torch.testing.assert_close(running.start_level(0).predicted_mse[3], by_hand)
 
@@ -135,7 +135,9 @@ def test_a_level_is_predicted_from_what_is_stored(storage: Storage) -> None:
     running = fitter(smooth(20, 20), storage=storage, max_mse=1e-9)
     shards = finish(running, running.start_level(1))
     rendered = Representation(running.spec, {1: shards}).reconstruct(1)
-    assert torch.equal(whole_of(running.start_level(0).prediction), expand(rendered, (20, 20)))
+    assert torch.equal(
+        whole_of(running.start_level(0).prediction), LAPLACIAN.expand(rendered, (20, 20))
+    )
 
 
 def test_the_stored_readout_is_the_best_for_the_rounded_layers() -> None:
@@ -154,3 +156,31 @@ def test_the_stored_readout_is_the_best_for_the_rounded_layers() -> None:
     ]
     found = (model.head.outputs(features, decoded) - targets).square().mean(dim=(1, 2))
     torch.testing.assert_close(found, torch.stack(errors).amin(0), rtol=1e-3, atol=0)
+
+
+class Twice(LaplacianPyramid):
+    """Two coefficients for each value, whose errors add up."""
+
+    def bands(self, n_axes: int) -> int:
+        return 2
+
+    def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
+        return 0.5**0.5 * super().target(signal, prediction).repeat(1, 2, *[1] * (signal.ndim - 2))
+
+    def merge(self, prediction: Tensor, output: Tensor) -> Tensor:
+        return super().merge(prediction, 0.5**0.5 * sum(output.chunk(2, dim=1)))
+
+
+def test_blocks_that_fit_coefficients_leave_when_their_pixels_meet_the_bound() -> None:
+    signal, settings = smooth(11, 13), {"pruning": AbsoluteMSEPruning(1), "max_steps": 150}
+    fitted = fit(signal, pyramid=Twice(2), max_mse=1e-5, **settings)
+    (shard,) = fitted.shards[0]
+    assert shard.stats.n_converged == len(shard.blocks) > 1
+    assert 0.5e-5 < float(block_errors(fitted, signal).max()) < 1.01e-5
+
+
+def test_widths_are_decided_by_errors_of_pixels() -> None:
+    signal, watched = smooth(11, 13), Watched(max_refits=0)
+    fitted = fit(signal, pyramid=Twice(2), capacity=watched)
+    found = watched.rounds[-1].mse.double()
+    torch.testing.assert_close(found, block_errors(fitted, signal), rtol=1e-3, atol=0)

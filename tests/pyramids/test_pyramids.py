@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from random_regions import regions
 from torch import Tensor
 
-from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid, half
-from miner.pyramids.resample import ExpandedSignal, expand, reduce, zero_signal
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
+from miner.pyramids.resample import ExpandedSignal, ReducedSignal, zero_signal
 from miner.signals.regions import slices
 from miner.signals.signal import CPU, ArraySignal
 
@@ -20,6 +20,12 @@ SIDES = st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple)
 UNIT = st.floats(-1, 1, width=32)
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+LAPLACIAN = LaplacianPyramid()
+reduce, expand = LAPLACIAN.reduce, LAPLACIAN.expand
+
+
+def half(sides: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple((side + 1) // 2 for side in sides)
 
 
 def noise(*shape: int) -> Tensor:
@@ -71,14 +77,38 @@ def test_prediction_of_a_region_is_a_crop_of_the_whole(
 ) -> None:
     coarser = noise(2, *half(sides)).float()
     region = data.draw(regions(sides))
-    part = ExpandedSignal(ArraySignal(coarser.numpy()), sides).read(region)
+    part = ExpandedSignal(LAPLACIAN, ArraySignal(coarser.numpy()), sides).read(region)
     assert torch.equal(part, expand(coarser, sides)[(slice(None), *slices(region))])
+
+
+@given(st.data(), SIDES)
+def test_a_region_of_the_reduced_signal_is_a_crop_of_the_whole(
+    data: st.DataObject, sides: tuple[int, ...]
+) -> None:
+    signal = noise(2, *sides).float()
+    reduced = ReducedSignal(LAPLACIAN, ArraySignal(signal))
+    region = data.draw(regions(half(sides)))
+    assert reduced.sides == half(sides)
+    assert torch.equal(reduced.read(region), reduce(signal)[(slice(None), *slices(region))])
+
+
+@given(SIDES, st.integers(0, 6))
+def test_sides_of_levels_are_halved_again_and_again(sides: tuple[int, ...], level: int) -> None:
+    expected = sides
+    for _ in range(level):
+        expected = half(expected)
+    assert LAPLACIAN.level_shape(level, sides, 3) == (3, *expected)
+
+
+def test_only_residuals_have_either_sign() -> None:
+    assert [LAPLACIAN.is_signed(is_coarsest) for is_coarsest in (False, True)] == [True, False]
+    assert not any(GaussianPyramid().is_signed(is_coarsest) for is_coarsest in (False, True))
 
 
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "reduce": reduce,
     "expand": lambda signal: expand(signal, (41, 68)),
-    "predict": lambda coarser: ExpandedSignal(ArraySignal(coarser), (41, 68)).read(
+    "predict": lambda coarser: ExpandedSignal(LAPLACIAN, ArraySignal(coarser), (41, 68)).read(
         ((5, 30), (11, 68))
     ),
 }

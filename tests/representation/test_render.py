@@ -10,7 +10,6 @@ from torch import Tensor
 
 from miner.models.network import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.pyramids.resample import expand
 from miner.representation import Representation, Spec
 from miner.representation.representation import by_row
 from miner.representation.storage import Storage
@@ -28,7 +27,7 @@ def block_by_block(shown: Representation, level: int) -> Tensor:
     if spec.is_coarsest(level):
         values = torch.zeros(spec.n_channels, *grid.sides)
     else:
-        values = expand(block_by_block(shown, level + 1), grid.sides)
+        values = spec.pyramid.expand(block_by_block(shown, level + 1), grid.sides)
     for shard, row in ((s, r) for s in shown.shards[level] for r in range(len(s.blocks))):
         (first,) = grid.positions(shard.blocks[row : row + 1]) * spec.patch_size
         (valid_size,) = grid.valid_sizes(shard.blocks[row : row + 1])
@@ -72,6 +71,7 @@ def test_a_region_is_a_crop_of_the_whole(spec: Spec, level: int) -> None:
 def test_a_level_without_shards_is_its_prediction() -> None:
     full = SHOWN[SPEC_2D]
     coarse = Representation(SPEC_2D, {2: full.shards[2]})
+    expand = SPEC_2D.pyramid.expand
     expected = expand(expand(full.reconstruct(2), (12, 15)), (23, 30))
     assert torch.equal(coarse.reconstruct(0), expected)
     assert not Representation(SPEC_2D, {}).render().any()  # black
