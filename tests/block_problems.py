@@ -123,11 +123,11 @@ def problem_of(
 ) -> Problem:
     """A problem in float64 whose numbers float32 holds exactly."""
     readout, signed = READOUTS[kind.readout]
-    mlp = BlockMLP(kind.encoding, kind.activation, kind.width, kind.depth, kind.n_axes)
-    network = BlockNetwork(mlp, readout.head(signed), kind.channels)
+    mlp = BlockMLP(kind.encoding, kind.activation, kind.width, kind.depth)
+    network = BlockNetwork(mlp, readout.head(signed), kind.channels, kind.n_axes)
     generator = torch.Generator().manual_seed(seed)
     shapes = network.head.shapes(kind.width, kind.channels)
-    drawn = mlp.draw(generator) | readout.draw(shapes, generator)
+    drawn = mlp.draw(network.n_inputs, generator) | readout.draw(shapes, generator)
     start = {
         name: (tensor * (0.8 + 0.4 * noise(*tensor.shape, seed=seed + n))).double()
         for n, (name, tensor) in enumerate(repeat(drawn, n_blocks).items())

@@ -28,7 +28,7 @@ ALLOWED = {  # library: where it may be imported
     "safetensors": ("representation", "signals.store"),
     "hydra": ("api", "cli", "config", "engine.train", "engine.trainer", "run"),
     "omegaconf": ("api", "cli", "config", "engine", "loggers", "run"),
-    "pydantic": ("config", "representation.components", "support.ranges"),
+    "pydantic": ("config", "support.components", "support.ranges"),
     "matplotlib": ("visual",),
     "torchmetrics": (),  # too slow and, in float32, too coarse: the twin of our SSIM in tests
     "pyvips": ("images",),
@@ -101,7 +101,7 @@ def test_the_core_imports_torch_and_little_else() -> None:
     core = [module for module in MODULES if is_within(module, CORE)]
     assert len(core) > 20
     third_party = set().union(*map(libraries, core)) - sys.stdlib_module_names
-    expected = {"miner", "numpy", "platformdirs", "pydantic", "safetensors", "torch", "triton"}
+    expected = {"miner", "numpy", "platformdirs", "safetensors", "torch", "triton"}
     assert third_party == expected
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from miner.config.schema import COMPONENTS, check_config, find_class
 from miner.metrics.objective import Objective
+from miner.models.network import BlockModel
 from miner.support.errors import ConfigError
 from miner.support.lightning import import_lightning
 
@@ -55,24 +56,26 @@ def build_settings(config: DictConfig) -> "FitSettings":
 @lru_cache(maxsize=1)
 def _build_settings(content: str) -> "FitSettings":
     """Those of a configuration as JSON: a run checks them, and then uses them."""
-    from miner.fitting.settings import FitSettings
+    from miner.fitting.settings import FitSettings, at_level
     from miner.fitting.steps import probe
 
     config = OmegaConf.create(json.loads(content))
     checked = check_config(config, COMPONENTS)
-    kinds = get_type_hints(FitSettings)
-    groups = [group for group in COMPONENTS if group in kinds]
+    kinds = get_type_hints(FitSettings) | get_type_hints(BlockModel)
     optimizer = _instantiate("optimizer", config.optimizer)
     try:
         probe(optimizer)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    numbers = checked.model.model_dump()
-    numbers |= checked.fitting.model_dump(exclude={"in_memory_mib", "scratch_dir"})
+    numbers = checked.fitting.model_dump(exclude={"in_memory_mib", "scratch_dir"})
     if numbers["batch_pixels"] == "all":
         numbers["batch_pixels"] = None
+    width, of_model = checked.model.width, {k: config[k] for k in ("encoding", "activation")}
+    config.model.update(of_model | {"width": at_level(width, 0)})
+    built = {k: build_component(k, kinds[k], config) for k in COMPONENTS if k in kinds}
     return FitSettings(
-        **{group: build_component(group, kinds[group], config) for group in groups},
+        **{name: component for name, component in built.items() if name not in of_model},
+        width=width,
         **numbers,
         optimizer=optimizer,
         patch_size=checked.patch_size,
@@ -145,6 +148,10 @@ def build_component(name: str, kind: type, config: DictConfig, **more: Any) -> A
     base = f"{kind.__module__}.{kind.__name__}"
     if isinstance(found, type) and not issubclass(found, kind):
         raise ConfigError(f"{name}._target_={settings._target_}: must be a subclass of {base}")
+    for field in getattr(found, "__dataclass_fields__", ()):
+        if callable(getattr(kind, field, None)):
+            rule = f"{base} has a method of this name; give that field another"
+            raise ConfigError(f"{name}.{field}: {rule}")
     built = _instantiate(name, settings, **more)
     if not isinstance(built, kind):
         raise ConfigError(f"{name}._target_={settings._target_}: gives {built!r}, no {base}")

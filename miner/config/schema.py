@@ -2,7 +2,7 @@
 
 import json
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -47,9 +47,8 @@ class ImageSettings(Group):
     crop_px: Count | None = rule("be a whole number of at least 1, or null for all of it")
 
 
-class _Model(Group):
+class _Model(Ranges):
     width: _Width | _Several[_Width] = rule(f"be a whole number from 1 to 1024{_PER_LEVEL}")
-    depth: Annotated[int, whole(1, 16)]
 
 
 class _Optimizer(Ranges):
@@ -120,7 +119,8 @@ class RunConfig(Group):
     task_name: _Name
 
 
-COMPONENTS = [name for name, field in RunConfig.model_fields.items() if field.annotation is Ranges]
+_BASES = (Ranges, _Model)
+COMPONENTS = {k: f.annotation for k, f in RunConfig.model_fields.items() if f.annotation in _BASES}
 TORCH_FREE = [name for name in COMPONENTS if name not in ("storage", "backend")]
 """Groups whose classes stand in modules that import no torch, which takes a second."""
 
@@ -133,14 +133,14 @@ def find_class(settings: DictConfig | None) -> Any:
         return None
 
 
-def check_config(config: DictConfig, groups: Sequence[str] = TORCH_FREE) -> RunConfig:
+def check_config(config: DictConfig, groups: Iterable[str] = TORCH_FREE) -> RunConfig:
     """Check types, ranges and combinations; `ConfigError` with a line for each wrong setting.
 
     Takes milliseconds: reads no image. Imports the classes of `groups` for their fields' ranges.
     """
     found = ((name, find_class(config.get(name))) for name in groups)
-    ranges = ((name, ranges_of(cls)) for name, cls in found if isinstance(cls, type))
-    model = _with_ranges(tuple(pair for pair in ranges if pair[1] is not Ranges))
+    ranges = ((k, ranges_of(cls, COMPONENTS[k])) for k, cls in found if isinstance(cls, type))
+    model = _with_ranges(tuple(pair for pair in ranges if pair[1] is not COMPONENTS[pair[0]]))
     try:
         return _checked(json.dumps(OmegaConf.to_container(config, resolve=True)), model)
     except OmegaConfBaseException as error:
@@ -160,8 +160,8 @@ def _checked(content: str, model: type[RunConfig]) -> RunConfig:
             f"fitting.batch_pixels={pixels}: a patch of patch_size={checked.patch_size} has "
             f"{patch_pixels} pixels; use fitting.batch_pixels=all"
         )
-    low = getattr(checked.capacity, "min_width", 1)
-    high = getattr(checked.capacity, "max_width", low)
+    capacity = checked.capacity.model_dump(by_alias=True)
+    low, high = capacity.get("min_width", 1), capacity.get("max_width", 1024)
     if low > high:
         rule = f"must be at most capacity.max_width, which is {high}; lower it"
         raise ConfigError(f"capacity.min_width={low}: {rule}")

@@ -32,10 +32,11 @@ class Backend:
 
     def max_blocks(self, network: BlockNetwork, encoded: Tensor, memory_gib: float) -> int:
         """How many blocks to train at once: bounds memory and fits the cache, nothing else."""
-        layer = FLOAT_BYTES * network.mlp.width * encoded.shape[1]
-        within_memory = int(memory_gib * 2**30 / (layer * _LAYER_COPIES * network.mlp.depth))
-        within_cache = _CPU_LAYER_BYTES // layer if encoded.device.type == "cpu" else within_memory
-        return max(1, min(within_memory, within_cache))
+        shapes, n_bytes = network.hidden_shapes().values(), FLOAT_BYTES * encoded.shape[1]
+        layers = [shape[-1] for shape in shapes if len(shape) == 2] or [network.model.width]
+        in_memory = int(memory_gib * 2**30 / (n_bytes * sum(layers) * _LAYER_COPIES))
+        in_cache = _CPU_LAYER_BYTES // (n_bytes * max(layers))
+        return max(1, min(in_memory, in_cache) if encoded.device.type == "cpu" else in_memory)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def find_parents(
     order = known.argsort()
     row = order[torch.searchsorted(known[order], wanted).clamp(max=len(known) - 1)]
     decoded = spec.storage.decode(moved(select(concatenate(parameters), row), device))
-    hidden = {name: decoded[name] for name in spec.model(level, width).mlp.shapes()}
+    hidden = {name: decoded[name] for name in spec.model(level, width).hidden_shapes()}
     return Parents(known[row] == wanted, hidden, torch.cat(frames)[row], parity)
 
 
@@ -118,7 +118,8 @@ class WidthGroup:
         self._max_mse = self.settings.max_mse_at(level)
         found = find_parents(self.spec, level, width, patches.blocks, parents, self._device)
         self.inherited = self.settings.weights.inherited(found)
-        drawn = self._network.mlp.draw(generator(self.settings.seed, level))
+        n_inputs, key = self._network.n_inputs, generator(self.settings.seed, level)
+        drawn = self._network.model.draw(n_inputs, key)
         self._hidden = repeat(moved(drawn, self._device), len(patches.blocks))
         if self.inherited.exists.any():
             exists = self.inherited.exists.to(self._device)
@@ -173,7 +174,7 @@ class WidthGroup:
         best = storage.encode(fit.parameters)
         best_mse = torch.where(_is_finite(best), fit.mse, torch.inf)
         if not storage.is_exact:
-            hidden = {name: fit.parameters[name] for name in self._network.mlp.shapes()}
+            hidden = {name: fit.parameters[name] for name in self._network.hidden_shapes()}
             rounded = fit.parameters | storage.decode(storage.encode(hidden))
             best_mse = torch.full_like(fit.mse, torch.inf)
             for candidate in self.settings.readout.candidates():  # the best, once rounded, stays
@@ -203,7 +204,7 @@ class WidthGroup:
         for frame, members in by_row(self.inherited.frames):
             for valid_size, among in by_row(self._patches.valid_sizes[members]):
                 points = coordinates(patch_size, valid_size, frame, step)
-                encoded = network.mlp.encoding(points).to(self._device)
+                encoded = network.model.encode(points).to(self._device)
                 most = max_blocks(network, encoded, self._compute.memory_gib())
                 compute = partial(self._compute_batch, fitted, encoded, valid_size)
                 fits += self._compute.in_batches(members[among], most, compute)

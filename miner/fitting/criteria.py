@@ -10,18 +10,18 @@ from miner.support.tensors import Tensor
 
 @dataclass(frozen=True)
 class Loss(ABC):
-    """A function of a block's mean squared error alone."""
+    """What the optimizer lowers for each block alone; autograd gives the derivative."""
 
     @abstractmethod
-    def __call__(self, mse: Tensor) -> Tensor:
-        """Loss of each block, `(B,)`, of errors `(B,)`."""
+    def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
+        """Loss of each block, `(B,)`, of residuals `(B, C, P)` with mean squares `mse` `(B,)`."""
 
 
 @dataclass(frozen=True)
 class MSELoss(Loss):
     """The error itself."""
 
-    def __call__(self, mse: Tensor) -> Tensor:
+    def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
         """`mse`."""
         return mse
 
@@ -32,7 +32,7 @@ class LogMSELoss(Loss):
 
     floor: Positive = 1e-8  # bounds the weight of a nearly perfect block
 
-    def __call__(self, mse: Tensor) -> Tensor:
+    def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
         """`log(mse + floor)`."""
         return (mse + self.floor).log()
 

@@ -37,16 +37,13 @@ class FreshWeights(Weights):
 
 @dataclass(frozen=True)
 class SharedWeights(Weights):
-    """Parents' layers, weights and biases times `gain` (MINER's algorithm 1, arXiv 2202.03532)."""
+    """Parents' weights and biases times `gain` (MINER's algorithm 1, arXiv 2202.03532)."""
 
     gain: Positive = 1.0  # 0.5 in the code of the paper's authors
 
     def inherited(self, parents: Parents) -> Parents:
         """The parents, scaled."""
-        scaled = {
-            name: tensor * self.gain if name.endswith((".weight", ".bias")) else tensor
-            for name, tensor in parents.hidden.items()
-        }
+        scaled = {k: t * self.gain if t.ndim > 1 else t for k, t in parents.hidden.items()}
         return parents._replace(hidden=scaled, frames=0 * parents.frames)
 
 

@@ -25,9 +25,9 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
     n_levels = settings.pyramid.levels_for(sides, settings.patch_size)
     models = []
     for level in reversed(range(n_levels)):
-        width, depth = at_level(settings.width, level), settings.depth
         head = settings.readout.head(settings.pyramid.is_signed(level == n_levels - 1))
-        models.append(LevelNetwork(width, depth, settings.encoding, settings.activation, head))
+        model = replace(settings.model, width=at_level(settings.width, level))
+        models.append(LevelNetwork(model, head))
     return Spec(
         sides=sides,
         n_channels=pixel_format.channels,
@@ -46,7 +46,7 @@ def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> 
         network = spec.model(level)
         shapes = network.shapes().items()
         start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes}
-        encoded = torch.zeros(network.mlp.n_inputs, 64, device=device)
+        encoded = torch.zeros(network.n_inputs, 64, device=device)
         targets = torch.zeros(1, network.n_channels, 64, device=device)
         given = network, settings.readout, steps, encoded, targets, start
         backend = backend.prepare(BlockProblem(*given))

@@ -11,8 +11,7 @@ from miner.fitting.device import ComputeDevice
 from miner.fitting.initialization import Weights
 from miner.fitting.readout import Readout
 from miner.fitting.steps import OptimizerFactory, StepSettings
-from miner.models.activations import Activation
-from miner.models.encodings import Encoding
+from miner.models.network import BlockModel
 from miner.pyramids.pyramid import Pyramid
 from miner.representation.representation import ShardIndex
 from miner.representation.spec import Spec
@@ -26,10 +25,8 @@ class FitSettings:
     patch_size: int
     seed: int
     pyramid: Pyramid
-    activation: Activation
-    encoding: Encoding
+    model: BlockModel  # of any width
     width: int | Sequence[int]
-    depth: int
     capacity: Capacity
     readout: Readout
     weights: Weights

@@ -104,7 +104,7 @@ class EagerTrainer(BlockTrainer):
 
     def __init__(self, problem: BlockProblem) -> None:
         super().__init__(problem)
-        self.model, self.readout, _, self.encoded, self.targets, start = problem
+        self.network, self.readout, _, self.encoded, self.targets, start = problem
         self._trained = {name: nn.Parameter(tensor.clone()) for name, tensor in start.items()}
         self._constants = self.readout.constants(self.targets, self._trained)
         self._optimizer = self.settings.optimizer(self._trained.values())
@@ -125,7 +125,7 @@ class EagerTrainer(BlockTrainer):
     def _run(self, n_steps: int, moves: bool) -> None:
         if not moves:
             with torch.no_grad():
-                self._remember(*self._forward(self.encoded, self.targets))
+                self._remember(*self._forward(self.encoded, self.targets)[1:])
             return
         for step in range(self.step, self.step + n_steps):
             pixels = self.settings.pixels(step, self.n_pixels)
@@ -133,20 +133,20 @@ class EagerTrainer(BlockTrainer):
             if pixels is not None:
                 pixels = pixels.to(encoded.device)
                 encoded, targets = encoded[:, pixels], targets[..., pixels]
-            mse, readout_parameters = self._forward(encoded, targets)
+            residual, mse, readout_parameters = self._forward(encoded, targets)
             if pixels is None:
                 self._remember(mse.detach(), readout_parameters)
             self._optimizer.param_groups[0]["lr"] = self._base_lr * self.settings.factor(step)
             self._optimizer.zero_grad()
-            self.settings.loss(mse).sum().backward()
+            self.settings.loss(residual, mse).sum().backward()
             self._optimizer.step()
 
-    def _forward(self, encoded: Tensor, targets: Tensor) -> tuple[Tensor, Parameters]:
-        features = self.model.mlp.features(self._trained, encoded)
+    def _forward(self, encoded: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Parameters]:
+        features = self.network.model.features(self._trained, encoded)
         known = self._constants | self._trained
         readout_parameters = self.readout.solve(features, targets, known)
-        outputs = self.model.head.outputs(features, readout_parameters)
-        return (outputs - targets).square().mean(dim=(1, 2)), readout_parameters
+        residual = self.network.head.outputs(features, readout_parameters) - targets
+        return residual, residual.square().mean(dim=(1, 2)), readout_parameters
 
     def _remember(self, mse: Tensor, readout_parameters: Parameters) -> None:
         rows, best_mse = self._rows, self.best_mse[self._rows]

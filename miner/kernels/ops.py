@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import ADAMS, BlockProblem, BlockTrainer, StepSettings, without_parameters
 from miner.kernels.activations import ACTIVATIONS
 from miner.models.heads import AMPLITUDE, WEIGHT, Head, LinearHead, ScaledSineHead, SigmoidHead
-from miner.models.network import BlockNetwork, Parameters
+from miner.models.network import BlockMLP, BlockNetwork, Parameters
 
 HEADS: tuple[type[Head], ...] = (LinearHead, SigmoidHead, ScaledSineHead)
 _READOUTS = (LearnedReadout, ClosedFormReadout)
@@ -43,10 +43,11 @@ class NetworkNumbers(NamedTuple):
     @staticmethod
     def of(network: BlockNetwork, readout: Readout, loss: Loss | None = None) -> "NetworkNumbers":
         """Of a level's blocks; an `UnsupportedError` for other classes, even for subclasses."""
-        mlp = network.mlp
+        _number(network.model, (BlockMLP,), "model")
+        mlp = cast(BlockMLP, network.model)
         ones = dict.fromkeys(mlp.activation.trained_fields, torch.ones(()))
         return NetworkNumbers(
-            inputs=mlp.n_inputs,
+            inputs=network.n_inputs,
             width=mlp.width,
             depth=mlp.depth,
             channels=network.n_channels,
@@ -196,8 +197,8 @@ class RowTrainer(BlockTrainer):
     def __init__(self, problem: BlockProblem) -> None:
         super().__init__(problem)
         network, readout, _, _, targets, start = problem
-        self.layout = self.layout_of(network)
         self.numbers = NetworkNumbers.of(network, readout, self.settings.loss)
+        self.layout = self.layout_of(network)
         self.trained = self.layout.rows(readout.constants(targets, start) | start)
         self.first, self.second = torch.zeros_like(self.trained), torch.zeros_like(self.trained)
         self.best_rows = self.trained.clone()

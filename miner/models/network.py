@@ -1,16 +1,20 @@
 """The small network of a block, hidden layers and output head, and parameters of many blocks."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import Annotated
 
 from miner.models.activations import Activation
 from miner.models.encodings import Encoding
 from miner.models.heads import Head
+from miner.support.components import COMPONENT
+from miner.support.ranges import whole
+from miner.support.tensors import Device, Generator, Tensor
 from miner.support.tensors import Parameters as Parameters
+
+WIDEST = 1024  # features of a hidden layer, at most
 
 
 def select(parameters: Mapping[str, Tensor], index: Tensor) -> Parameters:
@@ -20,10 +24,12 @@ def select(parameters: Mapping[str, Tensor], index: Tensor) -> Parameters:
 
 def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> Parameters:
     """Blocks of several parts one after another; all parts hold the same names."""
+    import torch
+
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def moved(parameters: Mapping[str, Tensor], device: torch.device) -> Parameters:
+def moved(parameters: Mapping[str, Tensor], device: Device) -> Parameters:
     """The parameters on a device."""
     return {name: tensor.to(device) for name, tensor in parameters.items()}
 
@@ -36,33 +42,52 @@ def repeat(one: Mapping[str, Tensor], n_blocks: int) -> Parameters:
 def where(condition: Tensor, new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> Parameters:
     """`new` for the blocks where `condition` `(B,)` holds, `old` for the others."""
     return {
-        name: torch.where(condition.view(-1, *[1] * (tensor.ndim - 1)), new[name], tensor)
+        name: new[name].where(condition.view(-1, *[1] * (tensor.ndim - 1)), tensor)
         for name, tensor in old.items()
     }
 
 
 @dataclass(frozen=True)
-class BlockMLP:
-    """`depth` hidden layers of `width` features over encoded coordinates of `n_axes` axes.
+class BlockModel(ABC):
+    """From coordinates to features. Subclass this and name the class in a YAML file to add one.
+
+    `encoding` and `activation` are those of the run; blocks may get copies of another `width`.
+    """
+
+    encoding: Annotated[Encoding, COMPONENT]
+    activation: Annotated[Activation, COMPONENT]
+    width: Annotated[int, whole(1, WIDEST)]
+
+    def encode(self, coordinates: Tensor) -> Tensor:
+        """Inputs `(E, P)` at coordinates `(D, P)`, which all blocks share."""
+        return self.encoding(coordinates)
+
+    @abstractmethod
+    def shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter of one block that has E inputs; weights are `(in, out)`."""
+
+    @abstractmethod
+    def draw(self, n_inputs: int, generator: Generator) -> Parameters:
+        """Starting parameters of one block, without a block axis."""
+
+    @abstractmethod
+    def features(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
+        """Features `(B, H, P)`, H being `width`, of parameters `(B, ...)` at inputs `(E, P)`."""
+
+
+@dataclass(frozen=True)
+class BlockMLP(BlockModel):
+    """`depth` hidden layers of `width` features: the network that the compiled steps know.
 
     One block's parameters: `hidden.k.weight` `(in, out)`, `hidden.k.bias` `(out,)`, and
     `hidden.k.<name>` `()` for every trained number of the activation.
     """
 
-    encoding: Encoding
-    activation: Activation
-    width: int
-    depth: int
-    n_axes: int = 2
+    depth: Annotated[int, whole(1, 16)]
 
-    @property
-    def n_inputs(self) -> int:
-        """Encoded coordinates of a point."""
-        return len(self.encoding(torch.zeros(self.n_axes, 1)))
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every hidden parameter of one block."""
-        shapes, n_inputs = dict[str, tuple[int, ...]](), self.n_inputs
+    def shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
+        """Layer by layer."""
+        shapes = dict[str, tuple[int, ...]]()
         for layer in range(self.depth):
             shapes[f"hidden.{layer}.weight"] = (n_inputs, self.width)
             shapes[f"hidden.{layer}.bias"] = (self.width,)
@@ -70,9 +95,11 @@ class BlockMLP:
             n_inputs = self.width
         return shapes
 
-    def draw(self, generator: torch.Generator) -> Parameters:
-        """Starting hidden parameters of one block, without a block axis."""
-        shapes, drawn = self.shapes(), {}
+    def draw(self, n_inputs: int, generator: Generator) -> Parameters:
+        """Uniform within the activation's bounds."""
+        import torch
+
+        shapes, drawn = self.shapes(n_inputs), {}
         for layer in range(self.depth):
             names = [f"hidden.{layer}.weight", f"hidden.{layer}.bias"]
             bounds = self.activation.bounds(layer, fan_in=shapes[names[0]][0])
@@ -83,21 +110,18 @@ class BlockMLP:
         return drawn
 
     def features(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
-        """Last hidden features `(B, H, P)` at encoded coordinates `(E, P)`."""
-        features = encoded
+        """Those of the last hidden layer."""
+        features, names = encoded, self.activation.initial()
         for layer in range(self.depth):
-            trained = {
-                name: parameters[f"hidden.{layer}.{name}"].view(-1, 1, 1)
-                for name in self.activation.initial()
-            }
+            trained = {k: parameters[f"hidden.{layer}.{k}"].view(-1, 1, 1) for k in names}
             scale = self.activation.scale(trained)
             weight = (parameters[f"hidden.{layer}.weight"] * scale).transpose(1, 2)
             bias = parameters[f"hidden.{layer}.bias"].unsqueeze(-1) * scale
             if layer == 0:  # all blocks see the same inputs: one dense product
-                dense = torch.addmm(bias.flatten(0, 1), weight.flatten(0, 1), features)
+                dense = bias.flatten(0, 1).addmm(weight.flatten(0, 1), features)
                 u = dense.view(-1, self.width, encoded.shape[1])
             else:
-                u = torch.baddbmm(bias, weight, features)
+                u = bias.baddbmm(weight, features)
             features = self.activation(u, trained)
         return features
 
@@ -106,13 +130,25 @@ class BlockMLP:
 class BlockNetwork:
     """The network that every block of a level has, each with its own parameters."""
 
-    mlp: BlockMLP
+    model: BlockModel
     head: Head
     n_channels: int
+    n_axes: int = 2
+
+    @property
+    def n_inputs(self) -> int:
+        """Encoded coordinates of a point."""
+        import torch
+
+        return len(self.model.encode(torch.zeros(self.n_axes, 1)))
+
+    def hidden_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter of one block that comes before the output layer."""
+        return self.model.shapes(self.n_inputs)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter of one block."""
-        return self.mlp.shapes() | self.head.shapes(self.mlp.width, self.n_channels)
+        return self.hidden_shapes() | self.head.shapes(self.model.width, self.n_channels)
 
     @property
     def n_parameters(self) -> int:
@@ -121,4 +157,4 @@ class BlockNetwork:
 
     def outputs(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
         """Values `(B, C, P)` at encoded coordinates `(E, P)`."""
-        return self.head.outputs(self.mlp.features(parameters, encoded), parameters)
+        return self.head.outputs(self.model.features(parameters, encoded), parameters)

@@ -88,12 +88,12 @@ def render_level(
             has_width = shard.widths == width
             rows = torch.nonzero(inside & has_width).flatten()
             parameters = spec.storage.decode(moved(select(stored, inside[has_width]), device))
-            model = spec.model(level, width)
+            network = spec.model(level, width)
             for frame, members in by_row(shard.frames[rows]):
                 points = coordinates(spec.patch_size, patch, frame, step)
-                encoded = model.mlp.encoding(points).to(device)
+                encoded = network.model.encode(points).to(device)
                 for batch in members.split(max(1, batch_pixels // encoded.shape[1])):
-                    values = outputs(model, select(parameters, batch.to(device)), encoded)
+                    values = outputs(network, select(parameters, batch.to(device)), encoded)
                     tiles = tuple(positions[rows[batch]].T.to(device))
                     tiled[tiles] = spec.pyramid.merge(tiled[tiles], values.unflatten(-1, samples))
     return box.joined(tiled)

@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from miner.models.network import Parameters
-from miner.representation.components import parse
-from miner.representation.spec import WIDEST, Spec
+from miner.models.network import WIDEST, Parameters
+from miner.representation.spec import Spec
+from miner.support.components import parse
 from miner.support.errors import RepresentationError
 from miner.support.files import atomic_write, json_sha256
 

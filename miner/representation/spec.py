@@ -2,29 +2,26 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 from miner.images.pixel_format import PixelFormat
-from miner.models.activations import Activation
-from miner.models.encodings import Encoding
 from miner.models.heads import Head
-from miner.models.network import BlockMLP, BlockNetwork
+from miner.models.network import BlockModel, BlockNetwork
 from miner.pyramids.pyramid import Pyramid
-from miner.representation.components import COMPONENT, parse, plain, shorten
 from miner.representation.storage import Storage
 from miner.signals.grid import PatchGrid
+from miner.support.components import COMPONENT, parse, plain, shorten
 from miner.support.errors import RepresentationError
 from miner.support.files import atomic_write, json_sha256, read_regular_file
 from miner.support.ranges import Count, rule, whole
 
-WIDEST = 1024  # features of a hidden layer, at most
 MANIFEST = "manifest.json"
 _MAX_PIXELS, _MAX_PATCH_VALUES = 2**40, 2**24
 _Side = Annotated[int, whole(1, 2**31)]
-_FORMAT, _VERSION = "miner-representation", 4
+_FORMAT, _VERSION = "miner-representation", 5
 _MAX_BYTES = 2**28  # some two million shards
 
 
@@ -32,10 +29,7 @@ _MAX_BYTES = 2**28  # some two million shards
 class LevelNetwork:
     """The network that every block of a level has; blocks may have another width."""
 
-    width: Annotated[int, whole(1, WIDEST)]
-    depth: Annotated[int, whole(1, 16)]
-    encoding: Annotated[Encoding, COMPONENT]
-    activation: Annotated[Activation, COMPONENT]
+    model: Annotated[BlockModel, COMPONENT]
     head: Annotated[Head, COMPONENT]
 
 
@@ -85,9 +79,9 @@ class Spec:
     def model(self, level: int, width: int | None = None) -> BlockNetwork:
         """The network of a level's blocks, or one like it with another number of features."""
         own = self.models[self.n_levels - 1 - level]
-        width = own.width if width is None else width
-        mlp = BlockMLP(own.encoding, own.activation, width, own.depth, len(self.sides))
-        return BlockNetwork(mlp, own.head, self.n_channels * self.pyramid.bands(len(self.sides)))
+        model = own.model if width is None else replace(own.model, width=width)
+        n_channels, n_axes = self.n_channels * self.pyramid.bands(len(self.sides)), len(self.sides)
+        return BlockNetwork(model, own.head, n_channels, n_axes)
 
     def is_coarsest(self, level: int) -> bool:
         """Whether there is no coarser level to predict from."""

@@ -8,6 +8,8 @@ from typing import Annotated, Any, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from miner.support.components import COMPONENT
+
 
 def rule(text: str, **bounds: Any) -> Any:
     """Bounds, as those of `pydantic.Field`, with the sentence that refuses other values."""
@@ -39,9 +41,12 @@ class Ranges(Group):
 
 
 @lru_cache
-def ranges_of(cls: type) -> type[Ranges]:
-    """The ranges that stand beside the fields of a class, its own and those of its bases."""
-    hints = get_type_hints(cls, include_extras=True).items()
-    ranges = {name: hint for name, hint in hints if get_origin(hint) is Annotated}
-    fields: Any = {name: (hint, getattr(cls, name, None)) for name, hint in ranges.items()}
-    return create_model(cls.__name__, __base__=Ranges, **fields) if fields else Ranges
+def ranges_of(cls: type, base: type[Ranges] = Ranges) -> type[Ranges]:
+    """The ranges beside the fields of a class, its own and those of its bases; `base` decides."""
+    own = {field.alias or name for name, field in base.model_fields.items()}
+    fields: Any = {  # under other names, as Pydantic has methods and refuses underscores
+        f"field_{name}": (hint, Field(getattr(cls, name, None), alias=name))
+        for name, hint in get_type_hints(cls, include_extras=True).items()
+        if get_origin(hint) is Annotated and COMPONENT not in hint.__metadata__ and name not in own
+    }
+    return create_model(cls.__name__, __base__=base, **fields) if fields else base

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+    from torch import device as Device
 else:
-    Generator = Tensor = Any
+    Device = Generator = Tensor = Any
 
 Parameters = dict[str, Tensor]
 """Name to tensor `(B, ...)`; the trailing sides are those of one block's parameter."""
 
-__all__ = ["Generator", "Parameters", "Tensor"]
+__all__ = ["Device", "Generator", "Parameters", "Tensor"]

@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from gpu.blocks import prepared
@@ -12,6 +12,7 @@ from gpu.blocks import prepared
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.readout import ClosedFormReadout
 from miner.fitting.steps import BlockProblem
+from miner.models.network import BlockMLP
 
 WARM_UPS = 2
 MOST_EAGER_BLOCKS = 4096  # PyTorch keeps all layers of all of them
@@ -108,7 +109,7 @@ def operations(blocks: BlockProblem) -> int:
     Only the definition's products count, at the network's own widths; sines, the optimizer's update
     and the solution of the readout's system are extra. A Gram matrix is symmetric and counts once.
     """
-    mlp = blocks.network.mlp
+    mlp = cast(BlockMLP, blocks.network.model)
     H, C = mlp.width, blocks.network.n_channels
     inner = (mlp.depth - 1) * H * H
     layers = len(blocks.encoded) * H + inner

@@ -90,6 +90,8 @@ OF_SETTINGS = {  # wrong whoever composed the settings
     "objective=psnr_at_bits objective.cost=nonsense": ["objective.cost=nonsense", "file_bytes"],
     "activation=sine +activation.b=2": ["activation", "'b'"],
     "activation=sine activation._target_=torch.nn.ReLU": ["activation._target_=", "subclass"],
+    "model._target_=miner.models.activations.Sine": ["subclass of miner.models.network.BlockModel"],
+    "+model.widht=3": ["model._target_=", "'widht'"],
     "~activation._target_": ["activation._target_:", "class"],
     "logger=wandb logger.wandb.offline=maybe": ["logger.wandb.offline=maybe:"],
     "logger=wandb logger.wandb.tags=5": ["logger.wandb.tags=5:"],

@@ -53,8 +53,8 @@ def test_options_are_chosen_by_name_and_fields_set_by_mappings() -> None:
     model = {"width": [6, 4], "depth": 1}
     spec = fit(noise(20, 24), activation="gaussian", storage="float16", model=model).spec
     assert isinstance(spec.storage, Float16Storage)
-    assert all(isinstance(model.activation, Gaussian) for model in spec.models)
-    assert [(model.width, model.depth) for model in spec.models] == [(6, 1), (4, 1)]
+    assert all(isinstance(one.model.activation, Gaussian) for one in spec.models)
+    assert [(one.model.width, one.model.depth) for one in spec.models] == [(6, 1), (4, 1)]
 
 
 def test_experiment_is_chosen_and_numbers_of_numpy_are_numbers() -> None:

@@ -85,7 +85,7 @@ def imported(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_their_classes_are_used_with_their_settings(theirs: Path) -> None:
     manifest = json.loads((theirs / "run" / "representation" / "manifest.json").read_text())
     assert manifest["spec"]["pyramid"]["_target_"] == "their_miner.HalfLaplacian"
-    activations = [model["activation"] for model in manifest["spec"]["models"]]
+    activations = [one["model"]["activation"] for one in manifest["spec"]["models"]]
     assert activations == 2 * [{"_target_": "their_miner.Tanh", "steepness": 2.0}]
 
 

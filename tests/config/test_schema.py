@@ -1,7 +1,8 @@
 """Wrong values and old names are refused with the rule, the new name; groups set other groups."""
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +15,11 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from miner.cli.loader import compose_once
 from miner.cli.sweep import JobGrid
-from miner.config.build import CONF_FOLDER, build_settings
+from miner.config.build import CONF_FOLDER, build_objective, build_settings
 from miner.config.schema import COMPONENTS, check_config
-from miner.models.activations import Sine
+from miner.models.activations import Activation, Sine
 from miner.representation.storage import Float32Storage
+from miner.support.components import build, describe
 from miner.support.errors import ConfigError
 from miner.support.ranges import Positive, whole
 
@@ -69,7 +71,7 @@ WRONG_VALUES = {  # a setting: words of its rule
     "trainer.accelerator=tpu": "auto, cpu or cuda",
     "trainer.profiler=slow": "null, simple or advanced",
     "trainer.max_epochs=2": "an epoch is a level",
-    "model.depht=2": "no such setting",
+    "fitting.max_stpes=2": "no such setting",
     "extra=1": "no such setting",
 }
 
@@ -137,7 +139,7 @@ def test_class_from_elsewhere_has_ranges_too(
 def test_field_without_a_range_may_be_anything(compose_with: Callable[..., DictConfig]) -> None:
     config = compose_with().copy()
     config.activation = {"_target_": f"{__name__}.Steep", "free": [1, "two"]}
-    assert build_settings(config).activation == Steep(free=[1, "two"])
+    assert build_settings(config).model.activation == Steep(free=[1, "two"])
 
 
 OLD_NAMES = {
@@ -208,3 +210,78 @@ def test_folders_of_runs_and_sweeps_are_below_the_folder_of_all() -> None:
     config = compose("config", ["paths.log_dir=/disk"], return_hydra_config=True)
     assert config.hydra.run.dir.startswith("/disk/")
     assert config.hydra.sweep.dir.startswith("/disk/multirun/")
+
+
+@dataclass(frozen=True)
+class OddlyNamed(Sine):
+    """An activation whose fields have names that Pydantic, OmegaConf or Hydra use."""
+
+    target: Positive = 1.0
+    copy: Positive = 1.0
+    model_dump: Positive = 1.0
+    model_config: Positive = 1.0
+    items: Positive = 1.0
+    config: Positive = 1.0
+    field_a: Positive = 1.0
+    _hidden: Positive = 1.0
+
+
+ODD_NAMES = [field.name for field in fields(OddlyNamed) if field.name != "a"]
+
+
+@pytest.mark.parametrize("field", ODD_NAMES)
+def test_a_field_may_have_any_name(compose_with: Callable[..., DictConfig], field: str) -> None:
+    config = compose_with().copy()
+    config.activation = {"_target_": f"{__name__}.OddlyNamed", field: 2.0}
+    built = build_settings(config).model.activation
+    assert getattr(built, field) == 2.0
+    assert build(Activation, json.loads(json.dumps(describe(built)))) == built  # type: ignore[type-abstract]
+    config.activation[field] = -1.0
+    with pytest.raises(
+        ConfigError, match=rf"^activation\.{field}=-1\.0: must be a number above 0$"
+    ):
+        build_settings(config)
+
+
+@dataclass(frozen=True)
+class Scaled(Sine):
+    """An activation with a field where a method should be."""
+
+    scale: float = 2.0  # type: ignore[assignment]
+
+
+def test_a_field_instead_of_a_method_is_refused(compose_with: Callable[..., DictConfig]) -> None:
+    config = compose_with().copy()
+    config.activation = {"_target_": f"{__name__}.Scaled"}
+    rule = "miner.models.activations.Activation has a method of this name; give that field another"
+    with pytest.raises(ConfigError, match=rf"^activation\.scale: {rule}$"):
+        build_settings(config)
+
+
+BASES = {
+    "pyramid": "miner.pyramids.pyramid.Pyramid",
+    "activation": "miner.models.activations.Activation",
+    "encoding": "miner.models.encodings.Encoding",
+    "model": "miner.models.network.BlockModel",
+    "capacity": "miner.fitting.capacity.Capacity",
+    "readout": "miner.fitting.readout.Readout",
+    "weights": "miner.fitting.initialization.Weights",
+    "schedule": "miner.fitting.criteria.Schedule",
+    "loss": "miner.fitting.criteria.Loss",
+    "pruning": "miner.fitting.criteria.Pruning",
+    "storage": "miner.representation.storage.Storage",
+    "backend": "miner.fitting.backend.Backend",
+    "objective": "miner.metrics.objective.Objective",
+}
+
+
+@pytest.mark.parametrize("group", COMPONENTS)
+def test_a_class_of_another_kind_is_refused_with_the_right_one(
+    compose_with: Callable[..., DictConfig], group: str
+) -> None:
+    config, target = compose_with().copy(), f"{__name__}.JobGrid"
+    config[group] = {"_target_": target, "width": 3}
+    with pytest.raises(ConfigError) as caught:
+        build_settings(config)
+        build_objective(config)
+    assert str(caught.value) == f"{group}._target_={target}: must be a subclass of {BASES[group]}"

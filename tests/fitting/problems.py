@@ -20,7 +20,7 @@ from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.images.pixel_format import PixelFormat
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
-from miner.models.network import Parameters
+from miner.models.network import BlockMLP, Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation
 from miner.representation.storage import Float32Storage
@@ -54,10 +54,8 @@ SETTINGS = FitSettings(
     patch_size=8,
     seed=0,
     pyramid=LaplacianPyramid(2),
-    activation=Sine(),
-    encoding=CosineEncoding(4),
+    model=BlockMLP(CosineEncoding(4), Sine(), width=6, depth=2),
     width=6,
-    depth=2,
     readout=ClosedFormReadout(),
     weights=FreshWeights(),
     optimizer=partial(torch.optim.Adam, lr=2e-2, betas=(0.9, 0.99)),

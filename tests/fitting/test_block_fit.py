@@ -68,7 +68,8 @@ def plain_loop(kind: str, given: Problem, block: int) -> tuple[Parameters, float
         outputs = plain_outputs(kind, own, given.encoded[:, drawn], targets[:, drawn], targets)
         optimizer.param_groups[0]["lr"] = rate * steps.schedule.factor(step, steps.n_steps)
         optimizer.zero_grad()
-        steps.loss((outputs - targets[:, drawn]).square().mean()).backward()
+        residual = outputs - targets[:, drawn]
+        steps.loss(residual, residual.square().mean()).backward()
         optimizer.step()
     return best
 

@@ -74,17 +74,18 @@ def test_a_child_sees_its_part_of_its_parents_box_for_some_generations(
 @pytest.mark.parametrize("n_axes", [2, 3])
 def test_a_child_keeps_the_features_of_its_parent(n_axes: int) -> None:
     size = 4
-    mlp = BlockMLP(CosineEncoding(3), Sine(), width=5, depth=2, n_axes=n_axes)
-    hidden = {name: tensor[None] for name, tensor in mlp.draw(torch.Generator()).items()}
+    mlp = BlockMLP(CosineEncoding(3), Sine(), width=5, depth=2)
+    drawn = mlp.draw(3 * n_axes, torch.Generator())
+    hidden = {name: tensor[None] for name, tensor in drawn.items()}
     fine = coordinates(2 * size, (2 * size,) * n_axes)
-    parent = mlp.features(hidden, mlp.encoding(fine)).unflatten(2, (2 * size,) * n_axes)
+    parent = mlp.features(hidden, mlp.encode(fine)).unflatten(2, (2 * size,) * n_axes)
     for parity in itertools.product((0, 1), repeat=n_axes):
         frames = torch.zeros(1, 1 + n_axes).long()
         parents = Parents(torch.tensor([True]), hidden, frames, torch.tensor([parity]))
         child = ParentFrameWeights().inherited(parents)
         points = coordinates(size, (size,) * n_axes, child.frames[0].tolist())
         box = (slice(None), slice(None), *(slice(p * size, (p + 1) * size) for p in parity))
-        found = mlp.features(child.hidden, mlp.encoding(points))
+        found = mlp.features(child.hidden, mlp.encode(points))
         torch.testing.assert_close(found, parent[box].flatten(2))
 
 
@@ -189,7 +190,8 @@ def test_a_block_starts_from_its_parent_or_from_the_draw_for_its_width(weights: 
                 covering = parents[parent(fitted, level, block)]
                 start = {n: t * (1.0 if n.endswith(".a") else gain) for n, t in covering.items()}
             else:
-                start = fitted.spec.model(level, width).mlp.draw(generator(0, level))
+                network = fitted.spec.model(level, width)
+                start = network.model.draw(network.n_inputs, generator(0, level))
             torch.testing.assert_close(own[block], start, rtol=0, atol=0)
     assert min(counts.values()) > 5
 

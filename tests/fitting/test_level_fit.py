@@ -61,7 +61,7 @@ def test_blocks_without_a_network_do_not_count_as_converged() -> None:
 
 def test_steps_and_widths_run_coarse_to_fine() -> None:
     fitted = fit(noise(1, 29, 23), width=[4, 6], max_steps=[3, 7])
-    widths = [fitted.spec.model(level).mlp.width for level in (1, 0)]
+    widths = [fitted.spec.model(level).model.width for level in (1, 0)]
     steps = [fitted.shards[level][0].stats.curve[-1][0] for level in (1, 0)]
     assert (widths, steps) == ([4, 6], [3, 7])
 

@@ -144,9 +144,9 @@ def test_the_stored_readout_is_the_best_for_the_rounded_layers() -> None:
     signal, storage = 0.5 * (smooth(48, 48) + noise(2, 48, 48)), Int8Storage()
     fitted = fit(signal, pyramid=SINGLE, storage=storage, width=20, max_steps=20)
     (shard,), model = fitted.shards[0], fitted.spec.model(0)
-    encoded = model.mlp.encoding(coordinates(8, (8, 8)))
+    encoded = model.model.encode(coordinates(8, (8, 8)))
     decoded = storage.decode(shard.stored[20])
-    features = model.mlp.features(decoded, encoded)
+    features = model.model.features(decoded, encoded)
     targets = fitted.spec.grid(0).cut(signal, shard.blocks).flatten(2)
     errors = [
         (model.head.outputs(features, readout) - targets).square().mean(dim=(1, 2))

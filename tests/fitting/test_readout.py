@@ -36,7 +36,7 @@ def test_the_gradient_is_that_of_the_reduced_objective(activation: Activation) -
     readout = ClosedFormReadout(ridge=1e-2)
     given = problem(activation=activation, n_blocks=2)
     start = {name: tensor.requires_grad_() for name, tensor in given.start.items()}
-    features = given.network.mlp.features(start, given.encoded)
+    features = given.network.model.features(start, given.encoded)
     solved = readout.solve(features, given.targets, start)
     (LinearHead().outputs(features, solved) - given.targets).square().sum().backward()
     frozen = penalty(features.detach(), readout.ridge)
@@ -50,7 +50,7 @@ def test_the_gradient_is_that_of_the_reduced_objective(activation: Activation) -
 def reduced_objective(given: Problem, towards: Parameters, step: float, frozen: Tensor) -> float:
     """Minimum over W of |F W - T|^2 + lambda |W|^2, summed over blocks, a step away."""
     moved = {name: tensor.detach() + step * towards[name] for name, tensor in given.start.items()}
-    features = given.network.mlp.features(moved, given.encoded)
+    features = given.network.model.features(moved, given.encoded)
     best = least_squares(features, given.targets, frozen)
     residual = (LinearHead().outputs(features, best) - given.targets).square().sum()
     return float(residual + (frozen * best["readout.weight"].square().sum((1, 2))).sum())

@@ -28,7 +28,7 @@ HIGH = [(ClosedFormReadout(), 0.2), (LearnedReadout(), 5.0)]  # rates of which a
 READOUTS = [readout for readout, _ in HIGH]
 BACKENDS = [EagerBackend(), CompiledBackend()]
 WILD = 100.0  # a rate of which a tenth is too high, too
-NETWORK = {"activation": Siren(7.0), "width": 12}
+NETWORK = {"model": replace(SETTINGS.model, activation=Siren(7.0)), "width": 12}
 
 
 def patches(scale: float = 1.0) -> Patches:

@@ -64,12 +64,13 @@ def small(kind: Kind, n_pixels: int = 70, n_blocks: int = 1, **settings: Any) ->
 def gradients(problem: Problem) -> Parameters:
     """Gradients of the first step by PyTorch, by name."""
     start = {name: t.clone().requires_grad_() for name, t in problem.start.items()}
-    features = problem.network.mlp.features(start, problem.encoded)
+    features = problem.network.model.features(start, problem.encoded)
     known = problem.readout.constants(problem.targets, start) | start
     readout = problem.readout.solve(features, problem.targets, known)
     outputs = problem.network.head.outputs(features, readout)
-    mse = (outputs - problem.targets).square().mean(dim=(1, 2))
-    found = torch.autograd.grad(problem.steps.loss(mse).sum(), list(start.values()))
+    residual = outputs - problem.targets
+    mse = residual.square().mean(dim=(1, 2))
+    found = torch.autograd.grad(problem.steps.loss(residual, mse).sum(), list(start.values()))
     return dict(zip(start, found, strict=True))
 
 

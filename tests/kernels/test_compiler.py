@@ -25,6 +25,7 @@ from miner.kernels.ops import UnsupportedError
 from miner.models.activations import Sine
 from miner.models.encodings import Encoding, NoEncoding
 from miner.models.heads import LinearHead
+from miner.models.network import BlockMLP
 
 
 def test_a_library_is_compiled_once(workshop: Workshop) -> None:
@@ -137,21 +138,25 @@ def own(base: type) -> Any:
     return type(f"Own{base.__name__}", (base,), {})()
 
 
-def with_mlp(**parts: Any) -> Problem:
+OWN_MLP = type("OwnBlockMLP", (BlockMLP,), {})(*vars(PROBLEM.network.model).values())
+
+
+def with_model(**parts: Any) -> Problem:
     network = PROBLEM.network
-    return PROBLEM._replace(network=replace(network, mlp=replace(network.mlp, **parts)))
+    return PROBLEM._replace(network=replace(network, model=replace(network.model, **parts)))
 
 
 UNSUPPORTED = {
-    "activation OwnSine": with_mlp(activation=own(Sine)),
+    "activation OwnSine": with_model(activation=own(Sine)),
     "readout OwnClosedFormReadout": PROBLEM._replace(readout=own(ClosedFormReadout)),
     "output head OwnLinearHead": PROBLEM._replace(
         network=replace(PROBLEM.network, head=own(LinearHead))
     ),
+    "model OwnBlockMLP": PROBLEM._replace(network=replace(PROBLEM.network, model=OWN_MLP)),
     "loss OwnMSELoss": PROBLEM.with_steps(loss=own(MSELoss)),
     "optimizer SGD": PROBLEM.with_steps(optimizer=partial(torch.optim.SGD, lr=1e-2)),
 }
-TOO_LARGE_FOR_A_GPU = {"model.depth=5: more than": with_mlp(depth=5)}
+TOO_LARGE_FOR_A_GPU = {"model.depth=5: more than": with_model(depth=5)}
 DRAWS = {"fitting.batch_pixels=9": PROBLEM.with_steps(batch_pixels=9)}
 
 

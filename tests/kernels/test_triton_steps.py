@@ -38,7 +38,7 @@ def begin(problem: Problem) -> TritonTrainer:
 
 def check_triton_gradients(problem: Problem) -> None:
     """Gradients of sines are products of 10 bits."""
-    is_rounded = type(problem.network.mlp.activation) in ROUNDED
+    is_rounded = type(problem.network.model.activation) in ROUNDED
     check_gradients(problem, begin, floor=5e-3 if is_rounded else 1e-5)
 
 
@@ -159,7 +159,7 @@ def test_a_fit_ends_as_that_of_plain_steps(n_drawn: int | None) -> None:
 @pytest.mark.parametrize("kind", [KINDS[2], KINDS[7], KINDS[13], KINDS[4]], ids=str)
 def test_rendered_values_are_those_of_the_network(kind: Kind) -> None:
     problem = small(kind).single(DEVICE)
-    readouts = problem.network.head.shapes(problem.network.mlp.width, kind.channels)
+    readouts = problem.network.head.shapes(problem.network.model.width, kind.channels)
     missing = {n: torch.rand(len(problem.targets), *s).to(DEVICE) for n, s in readouts.items()}
     found = TritonBackend().outputs(problem.network, missing | problem.start, problem.encoded)
     expected = problem.network.outputs(missing | problem.start, problem.encoded)

@@ -100,8 +100,8 @@ def random_like(tensor: Tensor) -> Tensor:
 def test_blocks_agree_with_a_loop_of_networks(
     activation: Activation, encoding: Encoding, depth: int, n_axes: int
 ) -> None:
-    mlp = BlockMLP(encoding, activation, WIDTH, depth, n_axes)
-    parameters, encoded = stacked_parameters(mlp.shapes()), grid_points(encoding, n_axes)
+    mlp, encoded = BlockMLP(encoding, activation, WIDTH, depth), grid_points(encoding, n_axes)
+    parameters = stacked_parameters(mlp.shapes(len(encoded)))
     features = mlp.features(parameters, encoded)
     weighting = random_like(features)
     (features * weighting).sum().backward()
@@ -137,9 +137,9 @@ def test_heads_agree_with_a_loop_of_layers(head: Head) -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=name_of)
 def test_the_draw_has_the_shapes_and_fills_its_bounds(activation: Activation) -> None:
     mlp = BlockMLP(NoEncoding(), activation, 200, 2)
-    drawn, again = (mlp.draw(torch.Generator().manual_seed(0)) for _ in range(2))
+    drawn, again = (mlp.draw(2, torch.Generator().manual_seed(0)) for _ in range(2))
     torch.testing.assert_close(drawn, again, rtol=0, atol=0)
-    assert {name: tuple(tensor.shape) for name, tensor in drawn.items()} == mlp.shapes()
+    assert {name: tuple(tensor.shape) for name, tensor in drawn.items()} == mlp.shapes(2)
     for name, value in activation.initial().items():
         assert float(drawn[f"hidden.1.{name}"]) == pytest.approx(value)
     for layer, fan_in in enumerate((2, 200)):
@@ -173,7 +173,8 @@ POINT = torch.tensor([[0.5], [-0.25]], dtype=torch.float64)
 
 @pytest.mark.parametrize("n_axes", [2, 3])
 def test_the_number_of_inputs_goes_with_the_axes(n_axes: int) -> None:
-    counts = [BlockMLP(one, Sine(), WIDTH, 1, n_axes).n_inputs for one in ENCODINGS]
+    mlps = [BlockMLP(one, Sine(), WIDTH, 1) for one in ENCODINGS]
+    counts = [BlockNetwork(mlp, LinearHead(), 3, n_axes).n_inputs for mlp in mlps]
     assert counts == [n_axes, 4 * n_axes, 3 * n_axes]
 
 

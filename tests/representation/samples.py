@@ -16,7 +16,7 @@ from miner.images.pixel_format import PixelFormat
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.heads import LinearHead
-from miner.models.network import BlockNetwork, Parameters
+from miner.models.network import BlockMLP, BlockNetwork, Parameters
 from miner.pyramids.pyramid import LaplacianPyramid, Pyramid
 from miner.representation import (
     LevelNetwork,
@@ -45,8 +45,8 @@ def make_spec(
     pyramid: Pyramid = LAPLACIAN,
 ) -> Spec:
     """Patches of 4 pixels, two channels, and a width of its own for every level."""
-    layers = CosineEncoding(2), Sine(), LinearHead()
-    models = [LevelNetwork(3 + k, 2, *layers) for k in range(n_levels)]
+    networks = [BlockMLP(CosineEncoding(2), Sine(), 3 + k, depth=2) for k in range(n_levels)]
+    models = [LevelNetwork(network, LinearHead()) for network in networks]
     pixel_format = PixelFormat.of_values("uint8", 2)
     return Spec(tuple(sides), 2, 4, pyramid, storage, tuple(models), pixel_format)
 
@@ -63,7 +63,7 @@ def random_shard(spec: Spec, level: int, chunk: int, blocks: Tensor, seed: int =
     """Networks for some blocks: of two widths in chunk 0, three in chunk 1, one in chunk 2, ..."""
     generator = torch.Generator().manual_seed(10_000 * seed + 100 * level + chunk)
     members = torch.arange(len(blocks)) % (2, 3, 1)[chunk % 3]
-    widths = spec.model(level).mlp.width + torch.tensor([2, 0, -1])[members]
+    widths = spec.model(level).model.width + torch.tensor([2, 0, -1])[members]
     stored = {
         width: spec.storage.encode(
             random_parameters(spec.model(level, width), int((widths == width).sum()), generator)

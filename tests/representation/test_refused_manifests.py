@@ -11,20 +11,22 @@ from samples import MANIFEST, Edit, edit_manifest, refused
 ONE_LINE = r"^[^\n]{1,1000}\Z"
 ENCODINGS = "miner.models.encodings"
 ABSTRACT = f"{ENCODINGS}.Encoding"
+MODEL = ("models", 0, "model")
 WRONG_FIELDS: dict[tuple[str | int, ...], list[Any]] = {
     ("sides",): [13, [13], [13, 0], [13, 9, 2], [13, 9, 2, 2], [2**31 + 1, 1], [2**21, 2**20]],
     ("sides", 1): [9.0, True],
     ("patch_size",): [-4, "4", 513, 10**400],
     ("n_channels",): [True, 3],
     ("models",): [[]],
-    ("models", 0, "width"): [1.5, 1025],
-    ("models", 0, "depth"): [0, 17],
-    ("models", 0, "encoding", "n_frequencies"): ["2", 3, 65, 0, 2.0, math.nan],
-    ("models", 0, "encoding"): [{"_target_": f"{ENCODINGS}.PositionalEncoding", "scale": -1.0}],
-    ("models", 0, "activation"): [3, {"_target_": f"{ENCODINGS}.NoEncoding"}],
-    ("models", 0, "activation", "surprise"): [1],
-    ("models", 0, "activation", "a"): [math.nan, math.inf, 0.0, "\n" * 99],
-    ("models", 0, "activation", "_target_"): [["x"], {"x": 1}, None, "", "no\nclass" * 99],
+    MODEL: [3, {"_target_": f"{ENCODINGS}.NoEncoding"}],
+    (*MODEL, "width"): [1.5, 1025],
+    (*MODEL, "depth"): [0, 17],
+    (*MODEL, "encoding", "n_frequencies"): ["2", 3, 65, 0, 2.0, math.nan],
+    (*MODEL, "encoding"): [{"_target_": f"{ENCODINGS}.PositionalEncoding", "scale": -1.0}],
+    (*MODEL, "activation"): [3, {"_target_": f"{ENCODINGS}.NoEncoding"}],
+    (*MODEL, "activation", "surprise"): [1],
+    (*MODEL, "activation", "a"): [math.nan, math.inf, 0.0, "\n" * 99],
+    (*MODEL, "activation", "_target_"): [["x"], {"x": 1}, None, "", "no\nclass" * 99],
     ("pyramid", "n_levels"): [33],
     ("pixel_format",): [{}],
     ("pixel_format", "channels"): [0],
@@ -77,14 +79,14 @@ IMPOSSIBLE: dict[str, tuple[Edit, str]] = {
     ),
     "no component": (lambda content: content["spec"].update(pyramid=3), "3: a Pyramid is describ"),
     "an abstract class": (
-        lambda content: content["spec"]["models"][0].update(encoding={"_target_": ABSTRACT}),
+        lambda c: c["spec"]["models"][0]["model"].update(encoding={"_target_": ABSTRACT}),
         "no Encoding of that name",
     ),
     "another field": (lambda content: content["spec"]["storage"].update(x=1), "has no field x"),
     "large patches": (larger_patches, "patch_size=512: patches of 1073741824 values"),
-    "version 3": (lambda content: content.update(version=3), "3.*an earlier version.*fit again"),
-    "version 5": (lambda content: content.update(version=5), "format version 5, .* reads 4$"),
-    "no version": (lambda content: content.pop("version"), "format version None, .* reads 4$"),
+    "version 4": (lambda content: content.update(version=4), "4.*an earlier version.*fit again"),
+    "version 6": (lambda content: content.update(version=6), "format version 6, .* reads 5$"),
+    "no version": (lambda content: content.pop("version"), "format version None, .* reads 5$"),
 }
 
 

@@ -36,7 +36,7 @@ def block_by_block(shown: Representation, level: int) -> Tensor:
         own = spec.storage.decode(shard.stored[width])
         one = select(own, (shard.widths[:row] == width).sum()[None])
         model = spec.model(level, width)
-        (outputs,) = model.outputs(one, model.mlp.encoding(points))
+        (outputs,) = model.outputs(one, model.model.encode(points))
         box = (slice(None), *(slice(a, a + n) for a, n in zip(first, valid_size, strict=True)))
         values[box] = spec.pyramid.merge(values[box], outputs.unflatten(1, tuple(valid_size)))
     return values

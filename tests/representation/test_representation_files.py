@@ -65,8 +65,8 @@ def test_all_fields_are_loaded_from_the_folder_of_the_run(folder: Path) -> None:
 
 @pytest.mark.parametrize("width", [1, 1024])
 def test_the_smallest_and_the_largest_width_are_saved(width: int, tmp_path: Path) -> None:
-    (model,) = SMALL_SPEC.models
-    spec = replace(SMALL_SPEC, models=(replace(model, depth=1),))
+    (level,) = SMALL_SPEC.models
+    spec = replace(SMALL_SPEC, models=(replace(level, model=replace(level.model, depth=1)),))
     parameters = random_parameters(spec.model(0, width), 1, torch.Generator())
     (shard,) = random_representation(spec).shards[0]
     wide = replace(shard, widths=torch.tensor([width]), stored={width: parameters})

@@ -12,8 +12,8 @@ from miner.models.activations import Activation, Gaussian, Siren
 from miner.models.encodings import CosineEncoding, Encoding, NoEncoding, PositionalEncoding
 from miner.models.heads import Head, LinearHead, ScaledSineHead, SigmoidHead
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.representation.components import build, describe
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
+from miner.support.components import build, describe
 
 COMPONENTS: list[tuple[type, object]] = [
     *((Activation, a) for a in (*ACTIVATIONS, Gaussian(0.3), Siren(7.0))),

@@ -1,7 +1,7 @@
 """The Triton twin of `EagerTrainer`: a program for each block, and nothing waits for the device."""
 
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import triton
@@ -17,7 +17,7 @@ from miner.kernels.ops import NetworkNumbers, RowLayout, RowTrainer, Unsupported
 from miner.kernels.triton.math import PART
 from miner.kernels.triton.programs import render_blocks, train_blocks
 from miner.models.heads import AMPLITUDE, WEIGHT
-from miner.models.network import BlockNetwork, Parameters
+from miner.models.network import BlockMLP, BlockNetwork, Parameters
 
 _LAUNCHING = Lock()  # a program is compiled by its first launch: by one thread at a time
 _MIN_SIDE, _MAX_SIDE = 16, 64  # of a product on tensor cores; larger ones do not fit the registers
@@ -53,9 +53,9 @@ class Layout(RowLayout):
 
     def __init__(self, network: BlockNetwork) -> None:
         """Lay out the blocks of a level; an `UnsupportedError` if a side is too large."""
-        mlp = network.mlp
+        mlp = cast(BlockMLP, network.model)
         sides = {
-            "the encoding's outputs": mlp.n_inputs,
+            "the encoding's outputs": network.n_inputs,
             "model.width": mlp.width,
             "the image's channels": network.n_channels,
         }

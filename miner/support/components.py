@@ -5,7 +5,7 @@ that reading somebody's file can never import or call anything else.
 """
 
 import json
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
 from inspect import isabstract
 from typing import Annotated, Any, TypeVar
@@ -31,7 +31,7 @@ COMPONENT = GetPydanticSchema(
 
 def describe(component: Any) -> dict[str, Any]:
     """Class name and fields, ready for JSON: `{"_target_": "module.Class", ...}`."""
-    return {TARGET: _name(type(component)), **asdict(component)}
+    return {TARGET: _name(type(component)), **plain(component)}
 
 
 def build(base: Any, description: Any) -> Any:
