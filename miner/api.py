@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pytorch_lightning import Callback
 
 _WITHOUT_EFFECT = (
-    *("extras", "hparams_search", "hydra", "image", "logger", "objective", "paths", "resume"),
-    *("tags", "task_name", "trainer"),
+    *("extras", "hparams_search", "hydra", "image", "logger", "metrics", "objective", "paths"),
+    *("resume", "tags", "task_name", "trainer"),
 )
 
 

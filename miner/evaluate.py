@@ -48,7 +48,7 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     import torch
 
     from miner.images.source import open_image  # here: wrong arguments are answered at once
-    from miner.metrics.scores import SSIM_REACH, Evaluation, scores_of
+    from miner.metrics.scores import Evaluation
     from miner.representation import MANIFEST, REPRESENTATION_FOLDER, load, read_manifest
 
     representation = load(run)
@@ -69,11 +69,11 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
         evaluation, seconds = Evaluation(spec), 0.0
         regions, is_quiet = list(tiles(spec.sides, TILE_SIDE)), not get_console().is_terminal
         for region in track(regions, transient=True, disable=is_quiet):
-            box, began = extended(region, spec.sides, SSIM_REACH), time.perf_counter()
+            box, began = extended(region, spec.sides, evaluation.reach), time.perf_counter()
             preds = representation.reconstruct(0, box).clamp_(0, 1)
             seconds += time.perf_counter() - began
             evaluation.add(region, torch.from_numpy(opened.read(box)), preds)
-        return scores_of(spec, evaluation.finish(), seconds)
+        return evaluation.scores() | {"render_time_s": seconds}
 
 
 if __name__ == "__main__":

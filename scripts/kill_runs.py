@@ -41,7 +41,7 @@ FUNCTIONS = {
     "write": "safetensors.torch:save",
     "rename": "pathlib:Path.replace",
     "level end": "miner.fitting.pyramid_fit:PyramidFit.finish_level",
-    "evaluation": "miner.metrics.scores:scores_of",
+    "evaluation": "miner.metrics.scores:Evaluation.scores",
     "picture": "pyvips:Target.new_to_descriptor",
     "report": "miner.support.run_files:write_report",
 }

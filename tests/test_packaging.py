@@ -30,7 +30,6 @@ NOT_IMPORTED = {  # declared, and why no module imports it
     "hydra-joblib-launcher": "hydra/launcher=joblib names it",
     "pyvips-binary": "libvips, which pyvips loads",
     "tensorboard": "Lightning's logger imports it",
-    "torchmetrics": "declared for the metrics to come",
     "ziglang": "a C compiler, started as a process",
 }
 NOT_DECLARED = {"triton": "torch installs it where it is of use"}

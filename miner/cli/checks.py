@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.cli.resume import check_unchanged
 from miner.config.build import (
+    build_metrics,
     build_objective,
     build_settings,
     check_classes,
@@ -77,6 +78,7 @@ def check_settings(config: DictConfig) -> None:
             raise ConfigError(f"trainer.{name}={number}: {reason}")
     check_lists(build_settings(config), info.sides)  # imports torch
     check_classes(config)
+    build_metrics(config)
     end_imports()
 
 

@@ -108,7 +108,7 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
 
 def _is_added_class(override: str) -> bool:
     key = _key(override)
-    return key.startswith(("callbacks.", "logger.")) and key.endswith("._target_")
+    return key.startswith(("callbacks.", "logger.", "metrics.")) and key.endswith("._target_")
 
 
 def _key(override: str) -> str:

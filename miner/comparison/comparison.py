@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from miner.comparison.runs import Result, config_path, is_number, is_setting, spelling
+from miner.comparison.runs import Result, config_path, is_number, is_setting, mapping, spelling
 
 QUALITIES = ("psnr_db", "ssim")
 COSTS = ("n_parameters", "fit_time_s", "bits_per_pixel")
@@ -71,6 +71,12 @@ class Comparison:
     def metrics(self) -> list[str]:
         """Names of the reports' numbers, in the order of the reports."""
         return list(dict.fromkeys(name for result in self.finished for name in result.numbers))
+
+    @cached_property
+    def added(self) -> dict[str, bool]:
+        """The numbers of a run's `metrics`, and whether more is better."""
+        found = (mapping(run.report.get("higher_is_better")) for run in self.finished)
+        return {name: more for run in found for name, more in run.items() if name in self.metrics}
 
     @cached_property
     def by_setting(self) -> dict[tuple[str, ...], list[Result]]:

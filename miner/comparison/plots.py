@@ -26,7 +26,7 @@ class _Line(NamedTuple):
 
     text: str
     values: Mapping[str, str]  # by which it is coloured
-    columns: Sequence[Sequence[Any]]  # numbers or None: each cost, then PSNR
+    columns: Sequence[Sequence[Any]]  # numbers or None: each cost, then the quality
 
 
 def plot_differences(comparison: Comparison) -> str:
@@ -53,33 +53,35 @@ def plot_differences(comparison: Comparison) -> str:
     return _html(figure, "differences", 160 + 26 * n_lines)
 
 
-def plot_quality(comparison: Comparison) -> str:
-    """PSNR over each cost: means of the settings that have all images, with the Pareto front.
+def plot_quality(comparison: Comparison, quality: str = "psnr_db") -> str:
+    """A quality over each cost: means of the settings that have all images, with the Pareto front.
 
     If no setting differs, of all runs, without the front.
     """
-    metrics, names = (*COSTS, "psnr_db"), list(comparison.factors) or ["image"]
+    metrics, names = (*COSTS, quality), list(comparison.factors) or ["image"]
     n_images = len({run.image for run in comparison.finished})
     settings = comparison.by_setting.values()
     groups = [runs for runs in settings if len({run.image for run in runs}) == n_images]
     lines = []
     for runs in groups if comparison.factors else ([run] for run in comparison.finished):
         numbers, values = means(runs, metrics), _values(comparison, runs[0])
-        if "psnr_db" in numbers:
+        if quality in numbers:
             text = runs[0].name if len(runs) == 1 else f"mean of {len(runs)} runs"
             text += "".join(f"\n{name}={values[name]}" for name in names)
             lines.append(_Line(text, values, [[numbers.get(each)] for each in metrics]))
-    figure = _panels(lines, names, [title(cost) for cost in COSTS], "markers")
+    figure = _panels(lines, names, [_safe(title(each)) for each in metrics], "markers")
+    sign = 1 if comparison.added.get(quality, True) else -1
     figure.update_xaxes(type="log", nticks=6, exponentformat="SI")
     for panel in range(len(COSTS)) if comparison.factors else ():
         known = [line.columns for line in lines if line.columns[panel][0]]
-        costs, psnr = [each[panel][0] for each in known], [each[-1][0] for each in known]
-        front = pareto_front(costs, psnr)
-        x, y = [costs[i] for i in front], [psnr[i] for i in front]
+        costs, found = [each[panel][0] for each in known], [each[-1][0] for each in known]
+        front = pareto_front(costs, [sign * value for value in found])
+        x, y = [costs[i] for i in front], [found[i] for i in front]
         style = {"color": "#52606d", "dash": "dash", "shape": "hv", "width": 1.5}
         drawn = figure.add_scatter(x=x, y=y, mode="lines", line=style, row=1, col=panel + 1)
         drawn.data[-1].update(showlegend=False, hoverinfo="skip")
-    return _html(figure, "quality")
+    number = [*comparison.added].index(quality) if quality in comparison.added else ""
+    return _html(figure, f"quality{number}")
 
 
 def plot_curves(comparison: Comparison) -> str:
@@ -89,7 +91,8 @@ def plot_curves(comparison: Comparison) -> str:
     for run in runs[:: max(1, -(-len(runs) // _MOST_CURVES))]:
         _, *columns = zip(*_thinned(run.curve), strict=True)
         lines.append(_Line(run.name, _values(comparison, run), columns))
-    figure = _panels(lines, [*comparison.factors, "image"], CURVE[1:-1], "lines")
+    titles = [*CURVE[1:-1], title(CURVE[-1])]
+    figure = _panels(lines, [*comparison.factors, "image"], titles, "lines")
     return _html(figure, "curves")
 
 
@@ -105,16 +108,17 @@ def _thinned(curve: Sequence[tuple[float | None, ...]]) -> list[tuple[float | No
 
 
 def _panels(
-    lines: Sequence[_Line], names: Sequence[str], costs: Sequence[str], mode: str
+    lines: Sequence[_Line], names: Sequence[str], titles: Sequence[str], mode: str
 ) -> Figure:
-    """PSNR over each cost; a menu chooses the name by whose values the lines are coloured."""
+    """The last title over the others; a menu chooses the name whose values give the colours."""
+    *costs, quality = titles
     figure = make_subplots(1, len(costs), shared_yaxes=True, horizontal_spacing=0.03)
-    figure.update_yaxes(title_text="PSNR (dB)", col=1)
+    figure.update_yaxes(title_text=quality, col=1)
     for name in names:
         for value, colour in _colours([line.values[name] for line in lines]).items():
             chosen = [line for line in lines if line.values[name] == value]
             for panel, cost in enumerate(costs):
-                numbers = f"PSNR %{{y:.2f}} dB<br>{cost} %{{x:,.4~g}}"
+                numbers = f"{quality} %{{y:.4~g}}<br>{cost} %{{x:,.4~g}}"
                 figure.add_scatter(
                     x=[number for line in chosen for number in line.columns[panel]],
                     y=[number for line in chosen for number in line.columns[-1]],

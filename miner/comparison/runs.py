@@ -23,7 +23,7 @@ CURVE = ("level", "step", "seconds", "parameters", "psnr_db")  # columns
 _NOT_SETTINGS = (  # what changes no result, or is shown in a column of its own
     *("image.path.", "image.max_pixels.", "seed.", "logger.", "hydra.", "objective."),
     *("fitting.in_memory_mib.", "fitting.scratch_dir.", "callbacks.", "paths."),
-    *("extras.", "tags.", "task_name.", "trainer.default_root_dir."),
+    *("metrics.", "extras.", "tags.", "task_name.", "trainer.default_root_dir."),
 )
 
 
@@ -67,7 +67,7 @@ class Result:
     @property
     def curve(self) -> list[tuple[float | None, ...]]:
         """Points of numbers in the order of `CURVE`."""
-        stored = _mapping(self.report.get("curve"))
+        stored = mapping(self.report.get("curve"))
         found = [stored.get(name) for name in CURVE]
         rows = zip(*(column if isinstance(column, list) else [] for column in found), strict=False)
         return [tuple(value if _is_number(value) else None for value in row) for row in rows]
@@ -146,18 +146,18 @@ def _read(folder: Path) -> Result:
         hydra, overrides, config = (
             _yaml(folder / ".hydra" / f"{name}.yaml") for name in ("hydra", "overrides", "config")
         )
-        runtime = _mapping(_mapping(_mapping(hydra).get("hydra")).get("runtime"))
+        runtime = mapping(mapping(mapping(hydra).get("hydra")).get("runtime"))
         choices = runtime.get("choices")
     else:
         status = _STATUSES.get(str(report.get("status")), "finished")
         reason = str(report.get("reason") or "")
-        settings = _mapping(report.get("settings"))
+        settings = mapping(report.get("settings"))
         overrides = report.get("overrides")
         choices, config = settings.get("choices"), settings.get("config")
     overrides = _as_mapping(overrides if isinstance(overrides, list) else [])
-    options = _mapping(choices).items()
+    options = mapping(choices).items()
     chosen = {k: str(v) for k, v in options if "/" not in k and v is not None}
-    return Result(folder, status, reason, overrides, chosen, _mapping(config), report or {})
+    return Result(folder, status, reason, overrides, chosen, mapping(config), report or {})
 
 
 def _not_started(folder: Path, present: set[str]) -> list[Result]:
@@ -204,5 +204,6 @@ def _yaml(path: Path) -> Any:
         return None
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def mapping(value: Any) -> dict[str, Any]:
+    """A mapping with texts as keys; empty if the value is none."""
     return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {}

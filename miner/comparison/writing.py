@@ -45,9 +45,9 @@ def page(comparison: Comparison) -> str:
     return environment.get_template("page.html.j2").render(
         counts=counts(comparison),
         comparison=comparison,
-        main=[metric for metric in MAIN if metric in comparison.metrics],
+        main=[name for name in (*MAIN, *comparison.added) if name in comparison.metrics],
         differences=plot_differences(comparison),
-        quality=plot_quality(comparison),
+        quality="".join(plot_quality(comparison, one) for one in ("psnr_db", *comparison.added)),
         curves=plot_curves(comparison),
         pictures=[(run, _thumbnails(run)) for run in comparison.results],
         plotly_script=get_plotlyjs(),
@@ -133,7 +133,7 @@ def _settings(comparison: Comparison) -> Iterator[str]:
         return
     yield from ("", "## Settings", "", "Means over seeds, then over images; * is on the Pareto")
     yield "front of PSNR against parameters, which settings that lack images are not compared for."
-    metrics = [metric for metric in (*QUALITIES, *COSTS) if metric in comparison.metrics]
+    metrics = [m for m in (*QUALITIES, *comparison.added, *COSTS) if m in comparison.metrics]
     titles = [*comparison.factors, "images", "runs", *map(title, metrics), "Pareto front"]
     rule = ["---"] * len(comparison.factors) + ["---:"] * (2 + len(metrics)) + ["---"]
     yield from ("", _row(titles), _row(rule))
@@ -161,7 +161,7 @@ def _differences(comparison: Comparison) -> Iterator[str]:
         yield from ("", f"### {_plain(factor)}", "")
         lines = [
             f"{label(metric)[0]}: {each}"
-            for metric in ("psnr_db", *COSTS)
+            for metric in ("psnr_db", *comparison.added, *COSTS)
             for each in paired_differences(comparison, factor, metric)
         ]
         yield from (f"- {_plain(line)}" for line in lines or [_NOTHING])

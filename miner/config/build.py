@@ -17,6 +17,7 @@ from miner.support.lightning import import_lightning
 
 if TYPE_CHECKING:
     from miner.fitting.settings import FitSettings
+    from miner.metrics.base import TileMetric
 
 _PACKAGED = Path(__file__).resolve().parents[1] / "conf"  # only in an installed wheel
 CONF_FOLDER = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
@@ -98,6 +99,20 @@ def check_lists(settings: "FitSettings", sides: tuple[int, ...]) -> None:
 def build_objective(config: DictConfig) -> Objective:
     """What a search maximises; `ConfigError` if it cannot be built or is of the wrong kind."""
     return cast(Objective, build_component("objective", Objective, config))
+
+
+def build_metrics(config: DictConfig) -> "dict[str, TileMetric]":
+    """What a run scores beside PSNR and SSIM, by name; `ConfigError` for one that cannot be."""
+    names = [name for name, settings in config.metrics.items() if settings]
+    if not names:
+        return {}
+    import_lightning()  # with which torchmetrics is imported fast
+    from miner.comparison.comparison import label
+    from miner.metrics.base import TileMetric
+
+    if taken := [name for name in names if label(name) != (name, "")]:
+        raise ConfigError(f"metrics.{taken[0]}: reports have a number of this name; choose another")
+    return {name: build_component(f"metrics.{name}", TileMetric, config) for name in names}
 
 
 def device_type(accelerator: str) -> str:

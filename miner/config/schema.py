@@ -23,7 +23,7 @@ _Name = Annotated[str, rule("be a name", min_length=1)]
 _Several = Annotated[list[T], Field(min_length=1)]
 _Steps = Annotated[int, Field(ge=1, le=2**31)]
 _Width = Annotated[int, whole(1, 1024)]
-_OPEN = ("callbacks", "logger", "paths", "extras")  # groups whose fields may have any name
+_OPEN = ("callbacks", "logger", "metrics", "paths", "extras")  # whose fields may have any name
 _NEW_NAMES = {
     "sizing": "capacity",
     "kernel": "backend",
@@ -106,6 +106,7 @@ class RunConfig(Group):
     objective: Ranges
     trainer: TrainerConfig
     callbacks: dict[str, Ranges | None] = rule("name a class by _target_, or be null")
+    metrics: dict[str, Ranges | None] = rule("name a class by _target_, or be null")
     logger: _Loggers = rule("name a class by _target_")
     paths: dict[str, _Name] = rule("name a folder")
     extras: dict[str, bool] = rule("be true or false")

@@ -16,7 +16,6 @@ from miner.engine.ranks import Ranks
 from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.settings import FitSettings
 from miner.images.pixel_format import PixelFormat
-from miner.metrics.scores import SSIM_REACH
 from miner.signals.regions import Region
 from miner.signals.scratch import Scratch
 from miner.signals.signal import Signal
@@ -78,8 +77,8 @@ class _OneBatch(_Batches):
 class SignalData(pl.LightningDataModule):
     """Opens a source, builds its pyramid, and gives the batches of one level after another.
 
-    `share` is the next training batch, which `MinerModule` sets. `folder` is the run's and
-    `shared_folder` that of the files which several ranks exchange.
+    `MinerModule` sets `share`, the next training batch, and `margin`, the pixels after a tile that
+    scores need. `folder` is the run's, `shared_folder` that of files which several ranks exchange.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class SignalData(pl.LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.settings, self.scratch = settings, scratch
         self.ranks: Communicator = SINGLE_PROCESS
-        self.share = Share(0, [])
+        self.share, self.margin = Share(0, []), 0
         self._open, self._folder, self._shared_folder = open_source, folder, shared_folder
 
     def setup(self, stage: str) -> None:
@@ -121,9 +120,4 @@ class SignalData(pl.LightningDataModule):
 
     def val_dataloader(self) -> Iterable[Tile]:
         """This rank's tiles of the level that was fitted."""
-
-        def find() -> Iterator[Tile]:
-            margin = 0 if self.share.level else SSIM_REACH
-            yield from map(Tile._make, self.levels.level_tiles(margin))
-
-        return _Batches(find)
+        return _Batches(lambda: map(Tile._make, self.levels.level_tiles(self.margin)))

@@ -21,11 +21,12 @@ from miner.config.fingerprint import fit_digest
 from miner.engine.data import RenderedTile, Share, SignalData, Tile
 from miner.engine.records import LevelRecord, record_level
 from miner.fitting.level_fit import LevelFit
+from miner.metrics.base import TileMetric
 from miner.metrics.objective import Objective, Quality
-from miner.metrics.scores import SSIM_REACH, Evaluation, scores_of, squared_error
+from miner.metrics.scores import Evaluation, squared_error, with_margin
 from miner.representation import Representation, Shard
 from miner.representation.store import FolderStore, MemoryStore
-from miner.signals.regions import TILE_SIDE, extended, sides_of, tiles
+from miner.signals.regions import TILE_SIDE, extended, tiles
 from miner.support.communication import Communicator, gather_items, items_of_rank
 from miner.support.process import peak_memory_gib
 
@@ -51,7 +52,7 @@ class MinerModule(pl.LightningModule):
 
     `identity` tells what a fit depends on, from the source's SHA-256 and the kind of device;
     `objective` what a search maximises, from a report. `max_chunks` are fitted of each level, None
-    for all. `began` is the run's start by `time.time`.
+    for all. `began` is the run's start by `time.time`. `metrics` are scores beyond the usual ones.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class MinerModule(pl.LightningModule):
         objective: Objective | None = None,
         max_chunks: int | None = None,
         began: float | None = None,
+        metrics: Mapping[str, TileMetric] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -74,7 +76,7 @@ class MinerModule(pl.LightningModule):
         self._shards: dict[int, Sequence[Shard]] = {}  # of all levels so far
         self.is_complete = False
         self.objective, self.began = objective or Quality(), time.time() if began is None else began
-        self._identity, self._max_chunks = identity, max_chunks
+        self._identity, self._max_chunks, self._metrics = identity, max_chunks, metrics or {}
         self._earlier_s = 0.0  # spent by earlier starts on what was resumed
         self._on_sigterm = signal.getsignal(signal.SIGTERM)
 
@@ -152,7 +154,8 @@ class MinerModule(pl.LightningModule):
         self.is_complete = is_whole and share.level == 0
         self.trainer.should_stop |= not is_whole
         self.data.levels.start_rendering(self._level, self.store.shards)
-        self._evaluation, self._sse = Evaluation(self.data.spec), list[float]()
+        self._evaluation, self._sse = Evaluation(self.data.spec, self._metrics), list[float]()
+        self.data.margin = 0 if share.level else self._evaluation.reach
 
     def validation_step(self, tile: Tile, batch_idx: int) -> None:
         """Render a tile of the level from what was stored; a thread scores it meanwhile."""
@@ -188,10 +191,10 @@ class MinerModule(pl.LightningModule):
 
     def _score_coarser(self) -> None:
         """Score what is stored, enlarged."""
-        self._evaluation, self._render_time_s = Evaluation(self.data.spec), 0.0
+        self._evaluation, self._render_time_s = Evaluation(self.data.spec, self._metrics), 0.0
         signal = self.data.source.signal
         for region in items_of_rank(self.ranks, list(tiles(signal.sides, TILE_SIDE))):
-            box, began = extended(region, signal.sides, SSIM_REACH), time.perf_counter()
+            box, began = extended(region, signal.sides, self._evaluation.reach), time.perf_counter()
             preds = self.representation.reconstruct(0, box, self.data.levels.device)
             preds = preds.clamp_(0, 1).cpu()
             self._render_time_s += time.perf_counter() - began
@@ -205,15 +208,16 @@ class MinerModule(pl.LightningModule):
             self._sse.append(self._evaluation.add(tile.region, target, preds))
         else:
             self._sse.append(float(squared_error(target, preds).sum()))
-        inside = (slice(None), *map(slice, sides_of(tile.region)))
-        rendered = RenderedTile(level, tile.region, target[inside], preds[inside])
-        self._call("on_tile_end", rendered)
+        inside = with_margin(tile.region)
+        self._call("on_tile_end", RenderedTile(level, tile.region, target[inside], preds[inside]))
 
     def _finish_scores(self) -> None:
-        found = gather_items(self.ranks, self._evaluation.finish())
+        self.scores = self._evaluation.scores(self.ranks)
         self.peaks_gib = self.ranks.gather(peak_memory_gib())
-        seconds = sum(self.ranks.gather(self._render_time_s))
-        self.scores = scores_of(self.data.spec, found, seconds)
+        self.scores["render_time_s"] = sum(self.ranks.gather(self._render_time_s))
+        if self._metrics:
+            is_higher = {n: m.higher_is_better is not False for n, m in self._metrics.items()}
+            self.extra["higher_is_better"] = is_higher
 
     def _on_steps(self, n_block_steps: int) -> None:
         self.ranks.check()

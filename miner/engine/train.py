@@ -11,7 +11,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
-from miner.config.build import build_component, build_objective, build_settings
+from miner.config.build import build_component, build_metrics, build_objective, build_settings
 from miner.config.fingerprint import fit_identity, job_hash
 from miner.config.job import Job, finished_report
 from miner.config.schema import RunConfig, check_config, find_class
@@ -134,6 +134,7 @@ def _build(
         build_objective(config),
         checked.trainer.max_chunks,
         job.began,
+        build_metrics(config),
     )
     module.extra |= {"hash": job_hash(config), **_identity(config, job)}
     return data, module

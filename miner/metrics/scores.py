@@ -1,10 +1,11 @@
 """Squared error, PSNR, SSIM and seam ratio of an image that is compared tile by tile."""
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,10 @@ from torch import Tensor
 
 from miner.representation import Spec
 from miner.signals.regions import Region, sides_of
+from miner.support.communication import SINGLE_PROCESS, Communicator, gather_items
+
+if TYPE_CHECKING:
+    from miner.metrics.base import TileMetric  # imports torchmetrics
 
 SSIM_REACH = 10
 """Pixels below and to the right of the first one of a window of SSIM."""
@@ -22,6 +27,7 @@ _SIGMA = 1.5
 _BAND = 128  # rows of windows at once: temporaries stay small, and in the cache
 _C1, _C2 = 0.01**2, 0.03**2
 _MOST_WAITING = 4  # tiles that are kept for SSIM
+_LOG = logging.getLogger("miner")
 
 
 def psnr_of_sse(sse: float, n_values: int) -> float:
@@ -37,71 +43,81 @@ def squared_error(source: Tensor, reconstruction: Tensor) -> Tensor:
     return difference.square_().sum(0, dtype=torch.float64)
 
 
-class TileSums(NamedTuple):
-    """Sums over a tile; the pixels of `inner_sse` are not at a border between patches."""
-
-    sse: float
-    inner_sse: float
-    similarity: float
-
-
 class Evaluation:
-    """Scores the tiles of level 0; threads compute SSIM while the next tile is rendered."""
+    """Scores the tiles of level 0; threads compute SSIM while the next tile is rendered.
 
-    def __init__(self, spec: Spec) -> None:
-        self._spec = spec
+    `reach` counts the pixels after a tile that are needed. A metric that fails gets no other tile.
+    """
+
+    def __init__(self, spec: Spec, metrics: Mapping[str, "TileMetric"] | None = None) -> None:
+        self._spec, self._metrics, self._failed = spec, dict(metrics or {}), set[str]()
+        self.reach = max([SSIM_REACH, *(metric.halo for metric in self._metrics.values())])
         self._inner = [inner_pixels(side, spec.patch_size) for side in spec.sides]
-        self._found: list[tuple[TileSums, Future[float]]] = []
+        self._found: list[tuple[float, float, Future[float]]] = []  # errors, all and inner; SSIM
         self._threads = ThreadPoolExecutor(torch.get_num_threads())
 
     def add(self, region: Region, target: Tensor, preds: Tensor) -> float:
-        """Score a tile; both tensors are `(C, *S)` in [0, 1] and reach `SSIM_REACH` beyond it.
+        """Score a tile; both tensors are `(C, *S)` in [0, 1] and have `reach` pixels after it.
 
         At the end of an image, they end there. Gives the tile's summed squared error; raises
         `ValueError` for tensors of two shapes.
         """
         if target.shape != preds.shape:
             raise ValueError(f"{tuple(target.shape)} and {tuple(preds.shape)}: must be one shape")
-        box = (slice(None), *map(slice, sides_of(region)))
+        box, around = with_margin(region), with_margin(region, SSIM_REACH)
         per_pixel = inner = squared_error(target[box], preds[box])
         for axis, ((first, end), pixels) in enumerate(zip(region, self._inner, strict=True)):
             inside = pixels[(pixels >= first) & (pixels < end)]
             inner = inner.index_select(axis, inside - first)
-        sums = TileSums(float(per_pixel.sum()), float(inner.sum()), 0.0)
-        is_image = len(region) == 2
-        similarity = partial(ssim_sum, target.numpy(), preds.numpy()) if is_image else float
+        pair = target[around].numpy(), preds[around].numpy()
+        similarity = partial(ssim_sum, *pair) if len(region) == 2 else float
         if len(self._found) >= _MOST_WAITING:
-            self._found[-_MOST_WAITING][1].result()
-        self._found.append((sums, self._threads.submit(similarity)))
-        return sums.sse
+            self._found[-_MOST_WAITING][-1].result()
+        sse = float(per_pixel.sum())
+        self._found.append((sse, float(inner.sum()), self._threads.submit(similarity)))
+        for name, metric in self._metrics.items():
+            near = with_margin(region, metric.halo)
+            self._attempt(name, metric.update, preds[near], target[near], region, self._spec.sides)
+        return sse
 
-    def finish(self) -> list[TileSums]:
-        """The sums of all tiles in their order, once SSIM is computed."""
+    def scores(self, ranks: Communicator = SINGLE_PROCESS) -> dict[str, float | None]:
+        """Scores of the tiles of all ranks, by their names in the report.
+
+        PSNR is infinite if all is equal. SSIM is the mean over channels and full windows, and None
+        for a volume or a side below 11 pixels. The seam ratio is the mean squared error at borders
+        between patches over that elsewhere (1 is without seams), and None without such a border,
+        other pixels or error. A metric that is undefined or has failed is None.
+        """
         with self._threads:
-            return [sums._replace(similarity=found.result()) for sums, found in self._found]
+            own = [(sse, inner, found.result()) for sse, inner, found in self._found]
+        sse, inner_sse, similarity = map(math.fsum, zip(*gather_items(ranks, own), strict=True))
+        self._failed.update(*ranks.gather(set(self._failed)))  # nobody waits for their state
+        spec = self._spec
+        n_pixels, n_inner = math.prod(spec.sides), math.prod(map(len, self._inner))
+        n_windows = math.prod(max(0, side - SSIM_REACH) for side in spec.sides)
+        has_ssim = len(spec.sides) == 2 and n_windows > 0
+        has_ratio = n_inner not in (0, n_pixels) and inner_sse != 0
+        seam_mse = (sse - inner_sse) / max(1, n_pixels - n_inner)
+        return {
+            "psnr_db": psnr_of_sse(sse, spec.n_channels * n_pixels),
+            "ssim": similarity / (spec.n_channels * n_windows) if has_ssim else None,
+            "seam_ratio": seam_mse / (inner_sse / n_inner) if has_ratio else None,
+            **{name: self._attempt(name, one.compute) for name, one in self._metrics.items()},
+        }
+
+    def _attempt(self, name: str, call: Callable[..., Any], *arguments: Any) -> float | None:
+        try:
+            score = None if name in self._failed else call(*arguments)
+            return None if score is None else float(score)
+        except Exception:  # whatever it is, what was fitted is worth more
+            self._failed.add(name)
+            _LOG.exception("metrics.%s: failed, so its score is null; all else is kept", name)
+            return None
 
 
-def scores_of(spec: Spec, tiles: Sequence[TileSums], render_time_s: float) -> dict[str, Any]:
-    """Scores by their names in the report, from the sums of all tiles of an image.
-
-    PSNR is infinite if all is equal. SSIM is the mean over channels and full windows, and None for
-    a volume or a side below 11 pixels. The seam ratio is the mean squared error at borders between
-    patches over that elsewhere (1 is without seams), and None without such a border, other pixels
-    or error.
-    """
-    sse, inner_sse, similarity = map(math.fsum, zip(*tiles, strict=True))
-    n_pixels = math.prod(spec.sides)
-    n_inner = math.prod(len(inner_pixels(side, spec.patch_size)) for side in spec.sides)
-    n_windows = math.prod(max(0, side - SSIM_REACH) for side in spec.sides)
-    has_ssim = len(spec.sides) == 2 and n_windows > 0
-    has_ratio = n_inner not in (0, n_pixels) and inner_sse != 0
-    seam_mse = (sse - inner_sse) / max(1, n_pixels - n_inner)
-    return {
-        "psnr_db": psnr_of_sse(sse, spec.n_channels * n_pixels),
-        "ssim": similarity / (spec.n_channels * n_windows) if has_ssim else None,
-        "seam_ratio": seam_mse / (inner_sse / n_inner) if has_ratio else None,
-        "render_time_s": render_time_s,
-    }
+def with_margin(region: Region, margin: int = 0) -> tuple[slice, ...]:
+    """A region and pixels after it, as an index of a tensor `(C, *S)` that begins with it."""
+    return (slice(None), *(slice(side + margin) for side in sides_of(region)))
 
 
 def inner_pixels(side: int, patch_size: int) -> Tensor:

@@ -63,12 +63,15 @@ def test_what_has_stopped_a_run_is_not_resumed(
     finished: Path, tmp_path: Path, command: Command
 ) -> None:
     added = "+callbacks.mine._target_=pytorch_lightning.Callback"
-    stopped = command(*RUN, "trainer.max_time={seconds:0.000001}", added)
+    metric = "+metrics.mine._target_=test_added_metrics.Mean"
+    stopped = command(*RUN, "trainer.max_time={seconds:0.000001}", added, metric)
     assert stopped.status == 0
     assert stopped.lines[-1].startswith("warning: stopped early; to go on: python -m miner.run")
+    assert "mine" in read_report(tmp_path / "run")
     assert read_report(tmp_path / "run")["status"] == "stopped"
     assert finished_report(tmp_path / "run") is None
     assert run_main(tmp_path, "resume=run") == 0
+    assert "mine" not in read_report(tmp_path / "run")
     assert same(tmp_path / "run", finished / "run")
 
 

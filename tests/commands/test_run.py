@@ -21,7 +21,7 @@ from skimage.metrics import peak_signal_noise_ratio
 import miner
 from miner.config.fingerprint import job_hash
 from miner.images.source import open_image
-from miner.metrics.scores import Evaluation, scores_of
+from miner.metrics.scores import Evaluation
 from miner.signals.regions import whole
 
 REPORT_KEYS = """report_version status image image_sha256 width_px height_px channels psnr_db
@@ -134,7 +134,7 @@ def test_report_counts_and_scores_what_is_stored(logged_run: Path, report: dict[
     psnr_db = peak_signal_noise_ratio(source.numpy(), stored.render(), data_range=1)
     evaluation = Evaluation(stored.spec)
     evaluation.add(whole(source.shape[1:]), source, torch.from_numpy(stored.render()))
-    scores = scores_of(stored.spec, evaluation.finish(), 0.0)
+    scores = evaluation.scores()
     assert report["psnr_db"] == pytest.approx(psnr_db, abs=1e-4)
     assert report["ssim"] == pytest.approx(scores["ssim"], abs=1e-5)
     assert report["seam_ratio"] == pytest.approx(scores["seam_ratio"], rel=1e-4)

@@ -22,7 +22,7 @@ def page() -> str:
 
 def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{name}.")
         elif not name.startswith("_"):
             yield prefix + name

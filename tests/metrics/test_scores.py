@@ -12,17 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
+from thread_ranks import ThreadRank, in_threads
 from torch import Tensor
 
+from miner.metrics.base import TileMetric
 from miner.metrics.scores import (
     SSIM_REACH,
     Evaluation,
     psnr_of_sse,
-    scores_of,
     squared_error,
     ssim_sum,
 )
-from miner.signals.regions import extended, slices, tiles
+from miner.signals.regions import Region, extended, slices, tiles
+from miner.support.communication import items_of_rank
 
 Image = NDArray[np.float32]
 
@@ -72,7 +74,7 @@ def scores(
     for tile in tiles(sides, tile_side):
         box = (slice(None), *slices(extended(tile, sides, SSIM_REACH)))
         evaluation.add(tile, source[box], reconstruction[box].clamp(0, 1))
-    return scores_of(spec, evaluation.finish(), 1.5)
+    return evaluation.scores()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 20, 7), (2, 5, 6, 7)])
@@ -164,6 +166,31 @@ def test_scores_do_not_depend_on_the_tiles(
     assert {name: tiled[name] for name in known} == pytest.approx(known, rel=1e-6)
 
 
+class Failing(TileMetric):
+    """Fails at the tile that begins at 0."""
+
+    def update(self, preds: Tensor, target: Tensor, tile: Region, sides: tuple[int, ...]) -> None:
+        assert tile[0][0] > 0
+
+    def compute(self) -> float:
+        return 1.0
+
+
+def test_what_failed_on_one_rank_is_undefined_on_all() -> None:
+    source, rendered = noisy_pair(1, 40, 20)
+    regions = list(tiles((40, 20), 20))
+
+    def work(rank: ThreadRank) -> dict[str, float | None]:
+        evaluation = Evaluation(spec_of((40, 20), 1), {"mine": Failing()})
+        for region in items_of_rank(rank, regions):
+            box = (slice(None), *slices(extended(region, (40, 20), evaluation.reach)))
+            evaluation.add(region, source[box], rendered[box].clamp(0, 1))
+        return evaluation.scores(rank)
+
+    one, other = in_threads(2, work)
+    assert one == other == {**scores(source, rendered, 20), "mine": None}
+
+
 def test_tensors_of_two_shapes_are_refused() -> None:
     evaluation = Evaluation(spec_of((16, 20), 1))
     with pytest.raises(ValueError, match=r"\(1, 8, 8\) and \(1, 16, 18\): must be one shape"):
@@ -213,6 +240,5 @@ def test_the_error_of_a_tile_is_without_the_pixels_around_it() -> None:
         inside = (slice(None), *slices(region))
         expected = float(squared_error(source[inside], rendered[inside]).sum())
         assert evaluation.add(region, source[box], rendered[box]) == expected
-    found = scores_of(spec, evaluation.finish(), 1.5)
+    found = evaluation.scores()
     assert found["psnr_db"] == pytest.approx(psnr_db(source, rendered), rel=1e-12)
-    assert found["render_time_s"] == 1.5

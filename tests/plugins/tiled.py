@@ -1,0 +1,34 @@
+"""Metrics of images that are scored in tiles, as a run does it, and the options of this folder."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from miner.metrics.base import TileMetric
+from miner.metrics.scores import Evaluation
+from miner.signals.regions import extended, slices, tiles
+
+ROOT, CONF = Path(__file__).parents[2], Path(__file__).parent / "conf"
+OPTIONS = f"hydra.searchpath=['file://{CONF}']"
+
+
+def images(*shape: int) -> tuple[Tensor, Tensor]:
+    """A smooth image with some noise, and it with more noise."""
+    generator = torch.Generator().manual_seed(0)
+    ramps = [torch.linspace(0.2, 0.6, side) for side in shape[1:]]
+    smooth = sum(torch.meshgrid(*ramps, indexing="ij")) / len(ramps)
+    target = (smooth + 0.1 * torch.rand(shape, generator=generator)).clamp(0, 1)
+    return target, (target + 0.05 * torch.randn(shape, generator=generator)).clamp(0, 1)
+
+
+def tiled(metric: TileMetric, target: Tensor, preds: Tensor, side: int) -> float | None:
+    """The metric's score of two images `(C, *S)`, from tiles of this side."""
+    spec: Any = SimpleNamespace(sides=tuple(target.shape[1:]), n_channels=len(target), patch_size=4)
+    evaluation = Evaluation(spec, {"mine": metric})
+    for tile in tiles(spec.sides, side):
+        box = (slice(None), *slices(extended(tile, spec.sides, evaluation.reach)))
+        evaluation.add(tile, target[box], preds[box])
+    return evaluation.scores()["mine"]
