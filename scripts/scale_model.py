@@ -39,12 +39,13 @@ def model(ranks: Rows, memory: Rows, gigapixels: float, cores: float) -> list[tu
     alone = [row for row in ranks if (row["world_size"], row["threads"]) == ("1", "1")]
     chunk_s = median(per_megapixel(row, "chunk_time_s") for row in alone)
     level_s = median(per_megapixel(row, "fit_time_s") for row in alone) - chunk_s
-    one, two = sorted(memory, key=lambda row: float(row["megapixels"]))[-2:]
+    one, *_, two = sorted(memory, key=lambda row: float(row["megapixels"]))
     size = float(two["megapixels"]) / 1000
     grown = float(two["peak_memory_gib"]) - float(one["peak_memory_gib"])
     gib = grown / (size - float(one["megapixels"]) / 1000)
     base_gib = float(two["peak_memory_gib"]) - gib * size
-    scored_s = per_megapixel(two, "wall_time_s") - per_megapixel(two, "fit_time_s")
+    n_cores = int(two["hardware"].split()[0])  # that were busy with what surrounds the fit
+    scored_s = n_cores * (per_megapixel(two, "wall_time_s") - per_megapixel(two, "fit_time_s"))
     stored = 4 * float(two["parameters_per_pixel"])
     scratch = per_megapixel(two, "scratch_gib") * 2**30 / 1e6
     megapixels = 1000 * gigapixels

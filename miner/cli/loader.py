@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.global_hydra import GlobalHydra
@@ -76,5 +76,4 @@ def compose_once() -> None:
 
 @lru_cache(maxsize=1)
 def _loader(path: str, written: tuple[tuple[str, int], ...]) -> SweepLoader:
-    running: Any = GlobalHydra.instance().hydra
-    return SweepLoader(running.config_loader)
+    return SweepLoader(cast(Any, GlobalHydra.instance().hydra).config_loader)

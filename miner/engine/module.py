@@ -71,10 +71,9 @@ class MinerModule(pl.LightningModule):
         self.extra: dict[str, Any] = {}  # what callbacks add to the report
         self.scores: dict[str, Any] = {}
         self.fit_time_s = self._render_time_s = 0.0
-        self.n_resumed_shards = 0
         self.peaks_gib: list[tuple[float, float]] = []
         self._shards: dict[int, Sequence[Shard]] = {}  # of all levels so far
-        self.is_complete = False
+        self.is_complete, self.n_resumed_shards = False, 0
         self.objective, self.began = objective or Quality(), time.time() if began is None else began
         self._identity, self._max_chunks, self._metrics = identity, max_chunks, metrics or {}
         self._earlier_s = 0.0  # spent by earlier starts on what was resumed
@@ -191,7 +190,7 @@ class MinerModule(pl.LightningModule):
 
     def _score_coarser(self) -> None:
         """Score what is stored, enlarged."""
-        self._evaluation, self._render_time_s = Evaluation(self.data.spec, self._metrics), 0.0
+        self._evaluation, self._sse = Evaluation(self.data.spec, self._metrics), []
         signal = self.data.source.signal
         for region in items_of_rank(self.ranks, list(tiles(signal.sides, TILE_SIDE))):
             box, began = extended(region, signal.sides, self._evaluation.reach), time.perf_counter()
@@ -204,10 +203,8 @@ class MinerModule(pl.LightningModule):
     def _score(self, tile: Tile, preds: Tensor, level: int) -> None:
         """Score a tile, and let callbacks have it."""
         target = tile.values.cpu()
-        if level == 0:
-            self._sse.append(self._evaluation.add(tile.region, target, preds))
-        else:
-            self._sse.append(float(squared_error(target, preds).sum()))
+        coarse = float(squared_error(target, preds).sum()) if level else 0.0
+        self._sse.append(coarse if level else self._evaluation.add(tile.region, target, preds))
         inside = with_margin(tile.region)
         self._call("on_tile_end", RenderedTile(level, tile.region, target[inside], preds[inside]))
 

@@ -162,12 +162,12 @@ class WandbRun(WandbLogger):
 
     def finish(self, succeeded: bool) -> None:
         """Close the run, as a failed one too if the thread has failed, which is then raised."""
-        error = self._last.exception()
-        is_well = succeeded and error is None
-        self._thread.submit(lambda: self._run.result().finish(exit_code=0 if is_well else 1))
+        failed = self._last.exception()
+        status = 0 if succeeded and failed is None else 1
+        closed = self._thread.submit(lambda: self._run.result().finish(exit_code=status))
         self._thread.shutdown()
-        if error is not None and succeeded:
-            raise error
+        if succeeded and (failed := failed or closed.exception()):
+            raise failed
 
 
 def _after(last: "Future[wandb.Run]", call: Callable[["wandb.Run"], object]) -> "wandb.Run":

@@ -233,6 +233,24 @@ def test_what_has_failed_in_the_thread_is_raised_at_the_latest_by_finish(tmp_pat
     assert wandb.run is None
 
 
+class Unclosable:
+    """A run of W&B that cannot be closed."""
+
+    def define_metric(self, *names: str, **settings: Any) -> None: ...
+
+    def finish(self, exit_code: int) -> None:
+        raise OSError("the disk is full")
+
+
+def test_what_wandb_raises_at_the_end_is_raised_unless_the_run_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(miner.loggers.wandb, "start_run", lambda *args, **named: Unclosable())
+    with pytest.raises(OSError, match="full"):
+        WandbRun(tmp_path).finish(succeeded=True)
+    WandbRun(tmp_path).finish(succeeded=False)
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [

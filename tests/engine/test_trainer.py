@@ -132,6 +132,12 @@ def test_max_time_stops_after_a_chunk_and_the_run_is_resumed(tmp_path: Path) -> 
     assert report["psnr_db"] == whole["psnr_db"]
 
 
+def test_a_run_without_any_time_is_stopped_before_its_first_level(tmp_path: Path) -> None:
+    report = run(tmp_path, "trainer.max_time=00:00:00:00")
+    assert (report["status"], report["levels"], report["n_parameters"]) == ("stopped", [], 0)
+    assert run(tmp_path)["status"] == "finished"
+
+
 @pytest.mark.parametrize("name", REFUSED_CALLBACKS)
 def test_callbacks_without_meaning_are_refused_with_the_reason(tmp_path: Path, name: str) -> None:
     derived: Any = type("Mine", (getattr(pl.callbacks, name),), {})
