@@ -52,9 +52,8 @@ class MinerCallback(Callback):
             check_run(config)
             if rank.is_first:
                 self._lock.enter_context(lock_folder(folder))
-            is_stored = (folder / "representation").exists()
-            is_finished = is_stored and finished_report(folder) is not None
-        if is_finished:
+            report = finished_report(folder) if (folder / "representation").exists() else None
+        if report is not None:
             if rank.is_first:
                 say(f"{folder}: is finished; nothing to do")
             raise SystemExit(0)

@@ -118,9 +118,8 @@ class WidthGroup:
         self._max_mse = self.settings.max_mse_at(level)
         found = find_parents(self.spec, level, width, patches.blocks, parents, self._device)
         self.inherited = self.settings.weights.inherited(found)
-        drawn = self._network.model.draw(
-            self._network.n_inputs, generator(self.settings.seed, level)
-        )
+        n_inputs, key = self._network.n_inputs, generator(self.settings.seed, level)
+        drawn = self._network.model.draw(n_inputs, key)
         self._hidden = repeat(moved(drawn, self._device), len(patches.blocks))
         if self.inherited.exists.any():
             exists = self.inherited.exists.to(self._device)
