@@ -21,12 +21,13 @@ from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 from runs import before_shards
 
 from miner.engine.trainer import DDP, BlocksDDP
+from miner.metrics.scores import Evaluation
 from miner.representation import Shard
 from miner.run import main
 
 CALLS = {
     "first": (DDPStrategy, "setup_environment"),
-    "last": (pl.Callback, "on_train_end"),
+    "last": (Evaluation, "scores"),
     "after": (DDPStrategy, "teardown"),
 }
 """Before the first and last time that the ranks wait for each other, and after that."""
@@ -75,10 +76,10 @@ def fail_at_shard(rank: int, number: int, fail: Callable[[], None]) -> None:
 def fail_at_call(rank: int, owner: type, method: str, fail: Callable[[], None]) -> None:
     called = getattr(owner, method)
 
-    def failing(*arguments: Any) -> None:
+    def failing(*arguments: Any) -> Any:
         if int(os.environ["LOCAL_RANK"]) == rank:
             fail()
-        called(*arguments)
+        return called(*arguments)
 
     pytest.MonkeyPatch().setattr(owner, method, failing)
 
