@@ -106,7 +106,7 @@ class BlockMLP(BlockModel):
             for name, bound in zip(names, bounds, strict=True):
                 drawn[name] = bound * (2 * torch.rand(shapes[name], generator=generator) - 1)
             for name, value in self.activation.initial().items():
-                drawn[f"hidden.{layer}.{name}"] = torch.tensor(value)
+                drawn[f"hidden.{layer}.{name}"] = torch.tensor(float(value))
         return drawn
 
     def features(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:

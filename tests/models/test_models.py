@@ -163,6 +163,11 @@ def test_bounds_follow_their_papers(
     assert activation.bounds(layer, fan_in=16)[0] == pytest.approx(weight_bound)
 
 
+def test_a_trained_number_may_be_given_as_a_whole_one() -> None:
+    drawn = BlockMLP(NoEncoding(), Sine(1), 3, 2).draw(2, torch.Generator())
+    assert {tensor.dtype for tensor in drawn.values()} == {torch.float32}
+
+
 def test_parameters_of_the_reference_block() -> None:
     mlp = BlockMLP(PositionalEncoding(4), Gaussian(), width=20, depth=2)
     assert BlockNetwork(mlp, LinearHead(), n_channels=3).n_parameters == 825
