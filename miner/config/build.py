@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -163,6 +164,10 @@ def build_component(name: str, kind: type, config: DictConfig, **more: Any) -> A
     base = f"{kind.__module__}.{kind.__name__}"
     if isinstance(found, type) and not issubclass(found, kind):
         raise ConfigError(f"{name}._target_={settings._target_}: must be a subclass of {base}")
+    own = vars(found) if isinstance(found, type) and is_dataclass(kind) else {}
+    if "__init__" in own and "__dataclass_fields__" not in own:
+        rule = "has an __init__ of its own; make it a frozen dataclass, whose fields are stored"
+        raise ConfigError(f"{name}._target_={settings._target_}: {rule}")
     for field in getattr(found, "__dataclass_fields__", ()):
         if callable(getattr(kind, field, None)):
             rule = f"{base} has a method of this name; give that field another"

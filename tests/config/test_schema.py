@@ -258,6 +258,22 @@ def test_a_field_instead_of_a_method_is_refused(compose_with: Callable[..., Dict
         build_settings(config)
 
 
+class Undecorated(Sine):
+    """An activation whose own number would not be stored."""
+
+    def __init__(self, steepness: float = 1.0) -> None:
+        super().__init__(steepness)
+
+
+def test_a_class_that_would_not_be_stored_is_refused(
+    compose_with: Callable[..., DictConfig],
+) -> None:
+    config = compose_with().copy()
+    config.activation = {"_target_": f"{__name__}.Undecorated"}
+    with pytest.raises(ConfigError, match="has an __init__ of its own; make it a frozen"):
+        build_settings(config)
+
+
 BASES = {
     "pyramid": "miner.pyramids.pyramid.Pyramid",
     "activation": "miner.models.activations.Activation",

@@ -16,6 +16,7 @@ from haar import HaarPyramid
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch import Tensor
 
 import miner
 from miner.support.errors import ConfigError
@@ -154,3 +155,18 @@ def test_bands_that_the_target_does_not_have_are_refused() -> None:
     expected = r"Disagreeing\(n_levels=1\): targets of shape \(1, 8, 16\) do not agree"
     with pytest.raises(ConfigError, match=expected):
         miner.fit(noise(2, 8, 8).numpy(), **settings(pyramid=pyramid))
+
+
+@dataclass(frozen=True)
+class Broadcasting(HaarPyramid):
+    """Gives one number for all pixels of a block."""
+
+    def merge(self, prediction: Tensor, output: Tensor) -> Tensor:
+        return super().merge(prediction, output).mean(dim=(-2, -1), keepdim=True)
+
+
+def test_a_merge_that_would_be_broadcast_is_refused() -> None:
+    pyramid = {"_target_": f"{__name__}.Broadcasting", "n_levels": 1}
+    expected = r"Broadcasting\(n_levels=1\): merge must give \(1, 1, 8, 8\), not \(1, 1, 1, 1\)"
+    with pytest.raises(ConfigError, match=expected):
+        miner.fit(noise(1, 8, 8).numpy(), **settings(pyramid=pyramid))
