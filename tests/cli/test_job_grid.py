@@ -1,6 +1,7 @@
 """The jobs of a sweep are those that Hydra would start, and each is checked once, before any."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -214,13 +215,13 @@ def test_grid_without_values_has_one_job(overrides: list[str]) -> None:
 JOBS = ("pyramid=gaussian,laplacian", "seed=0,1,2", "logger=none", "image=camera")
 
 
+@dataclass(frozen=True)
 class Counting(Objective):
     """An objective that counts how often it is built: once for each check of a job."""
 
     n_built: ClassVar[int] = 0
 
-    def __init__(self) -> None:
-        """Count."""
+    def __post_init__(self) -> None:
         type(self).n_built += 1
 
     def value(self, report: Mapping[str, Any]) -> float:
