@@ -4,6 +4,7 @@
 zero at the coarsest; `merge(p, target(s, p)) = s`.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -76,6 +77,23 @@ class Pyramid(ABC):
             halves = [signal + 0.25 * (neighbour - signal) for neighbour in neighbours]
             signal = torch.stack(halves, axis + 1).flatten(axis, axis + 1).narrow(axis, 0, side)
         return signal.contiguous()
+
+    def interpolate(self, signal: Tensor, coordinates: Tensor) -> Tensor:
+        """Values `(C, N)` of a level `(C, *S)` at points `(D, N)` between its pixels, here linear.
+
+        Points count in the level's pixels, rows first; the centre of pixel i is at i + 0.5, so that
+        the finer level's pixel j lies at (j + 0.5) / 2, where the value is that of `expand`.
+        """
+        places = coordinates - 0.5
+        low = places.detach().floor()
+        values = []
+        for corner in itertools.product((0, 1), repeat=len(coordinates)):
+            axes = zip(low, corner, signal.shape[1:], strict=True)
+            index = ((first + k).clamp(0, side - 1).long() for first, k, side in axes)
+            values.append(signal[(slice(None), *index)])
+        for share in reversed((places - low).to(signal.dtype)):  # the last axis first
+            values = [a + share * (b - a) for a, b in zip(values[::2], values[1::2], strict=True)]
+        return values[0]
 
     def bands(self, n_axes: int) -> int:
         """Values per channel of a sample of `target`: K = bands * C."""

@@ -1,5 +1,6 @@
 """A Laplacian pyramid with wider filters than the built-in ones."""
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -45,3 +46,23 @@ class CubicPyramid(LaplacianPyramid):
                 halves.append(signal + change / 128)
             signal = torch.stack(halves, axis + 1).flatten(axis, axis + 1).narrow(axis, 0, side)
         return signal.contiguous()
+
+    def interpolate(self, signal: Tensor, coordinates: Tensor) -> Tensor:
+        """Cubic convolution along each axis, of which `expand` is the case of quarters."""
+        places = coordinates - 0.5
+        low = places.detach().floor()
+        t = (places - low).to(signal.dtype)
+        weights = [  # (4, D, N) of the pixels -1, 0, 1 and 2
+            t * ((2 - t) * t - 1) / 2,
+            (t * t * (3 * t - 5) + 2) / 2,
+            t * ((4 - 3 * t) * t + 1) / 2,
+            t * t * (t - 1) / 2,
+        ]
+        total = signal.new_zeros(len(signal), coordinates.shape[1])
+        for taps in itertools.product(range(4), repeat=len(coordinates)):
+            weight, index = torch.ones_like(t[0]), []
+            for axis, tap in enumerate(taps):
+                weight = weight * weights[tap][axis]
+                index.append((low[axis] + tap - 1).clamp(0, signal.shape[axis + 1] - 1).long())
+            total = total + weight * signal[(slice(None), *index)]
+        return total

@@ -36,6 +36,11 @@ class HaarPyramid(Pyramid):
             signal = signal.repeat_interleave(2, dim=axis).narrow(axis, 0, side)
         return signal.contiguous()
 
+    def interpolate(self, signal: Tensor, coordinates: Tensor) -> Tensor:
+        """The nearest pixel, as in `expand`."""
+        places = zip(coordinates.floor(), signal.shape[1:], strict=True)
+        return signal[(slice(None), *(p.clamp(0, side - 1).long() for p, side in places))]
+
     def target(self, signal: Tensor, prediction: Tensor) -> Tensor:
         """Sums and differences of pairs of `s - p`; an odd side is replicated at its end."""
         bands = signal - prediction

@@ -7,6 +7,7 @@ import pytest
 import torch
 from block_problems import CPU, noise, smooth
 from cubic import CubicPyramid
+from haar import HaarPyramid
 from hypothesis import given
 from hypothesis import strategies as st
 from random_regions import regions
@@ -17,6 +18,7 @@ from miner.api import compose_settings
 from miner.config.build import build_settings
 from miner.fitting.pyramid_fit import PyramidFit, make_spec
 from miner.images.pixel_format import PixelFormat
+from miner.pyramids import LaplacianPyramid, Pyramid
 from miner.pyramids.resample import ExpandedSignal, ReducedSignal
 from miner.representation import Representation
 from miner.signals.regions import Region, slices, whole
@@ -78,6 +80,28 @@ def test_too_short_a_reach_would_be_seen() -> None:
     assert not torch.equal(expansion, crop(PYRAMID.expand(signal, (48, 48)), region))
     reduction = ReducedSignal(short, ArraySignal(signal)).read(region)
     assert not torch.equal(reduction, crop(PYRAMID.reduce(signal), region))
+
+
+@pytest.mark.parametrize("pyramid", [LaplacianPyramid(), CubicPyramid(), HaarPyramid()])
+@given(sides=SIDES)
+def test_between_pixels_a_level_is_what_it_expands_to(
+    pyramid: Pyramid, sides: tuple[int, ...]
+) -> None:
+    coarser = noise(2, *coarser_sides(sides))
+    axes = [(torch.arange(side, dtype=torch.float64) + 0.5) / 2 for side in sides]
+    points = torch.stack([axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")])
+    found = pyramid.interpolate(coarser, points).unflatten(1, sides)
+    torch.testing.assert_close(found, pyramid.expand(coarser, sides))
+
+
+def test_interpolation_has_derivatives_and_reaches_beyond_the_edge() -> None:
+    signal, places = noise(1, 5, 6).double().requires_grad_(), torch.tensor([[1.3], [4.1]])
+    places = places.double().requires_grad_()
+    assert torch.autograd.gradcheck(LaplacianPyramid().interpolate, (signal, places))
+    assert torch.autograd.gradcheck(PYRAMID.interpolate, (signal, places))
+    corner = torch.tensor([[-3.0, 8.0], [0.1, 9.0]])
+    found = LaplacianPyramid().interpolate(signal.detach(), corner)
+    torch.testing.assert_close(found, signal.detach()[:, [0, -1], [0, -1]])
 
 
 def test_quadratics_and_constants_are_expanded_exactly() -> None:
