@@ -96,7 +96,7 @@ def read_comparison(path: Path) -> Comparison:
     results = []
     for index, row in enumerate(read_rows(path)):
         chosen = {key: value for key, value in row.items() if key not in ALL_NUMBERS + ORIGIN}
-        report = {key: float(row[key]) for key in ALL_NUMBERS if row[key]}
+        report = {key: float(row[key]) for key in ALL_NUMBERS if row.get(key)}
         folder, image = Path(str(index)), row["image"]
         results.append(Result(folder, "finished", "", chosen, report=report, image=image))
     return Comparison(results)

@@ -34,8 +34,11 @@ ABLATIONS = {
     "fitting.coarse_ratio=1",
     # the README's example, with the default recipe
     "example": "pyramid=gaussian,laplacian image=hubble,retina,coffee image.crop_px=256 seed=0,1,2",
+    # what a penalty on seams is worth; needs PYTHONPATH=tests/plugins
+    "seam": "hydra.searchpath=[file://tests/plugins/conf] loss=mse,seam backend=eager "
+    "image=astronaut,hubble,retina,chelsea,coffee,brick image.crop_px=256 seed=0,1,2",
 }
-NUMBERS = ("psnr_db", "ssim", "n_parameters", "bits_per_pixel", "fit_time_s")
+NUMBERS = ("psnr_db", "ssim", "seam_ratio", "n_parameters", "bits_per_pixel", "fit_time_s")
 EARLY_STEPS = (50, 150)  # of the finest level
 IMAGES = ("pluto.jpg", "kodim05.png", "kodim20.png", "Road.jpg", "Acrylic.jpg")
 SIDE = 288

@@ -18,6 +18,7 @@ from miner.fitting.criteria import (
     NoPruning,
     Pruning,
 )
+from miner.fitting.device import run_fit
 from miner.fitting.level_fit import LevelFit
 from miner.fitting.pyramid_fit import PyramidFit
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
@@ -94,7 +95,7 @@ class Problem(BlockProblem):
         on_steps: Callable[[int], None] = lambda n: None,
         backend: Backend | None = None,
     ) -> BlockFit:
-        return fit_blocks(backend or self.backend, self, pruning, max_mse, on_steps)
+        return run_fit(fit_blocks(backend or self.backend, self, pruning, max_mse, on_steps))
 
     def measured(self, parameters: Parameters) -> Tensor:
         """Each block's error by the network's own outputs."""

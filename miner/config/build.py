@@ -75,6 +75,13 @@ def _build_settings(content: str) -> "FitSettings":
     width, of_model = checked.model.width, {k: config[k] for k in ("encoding", "activation")}
     config.model.update(of_model | {"width": at_level(width, 0)})
     built = {k: build_component(k, kinds[k], config) for k in COMPONENTS if k in kinds}
+    if halo := built["loss"].halo:
+        loss = f"loss={built['loss']}"
+        if numbers["batch_pixels"] is not None:
+            raise ConfigError(f"{loss}: looks at whole blocks; set fitting.batch_pixels=all")
+        if halo > checked.patch_size:
+            rule = f"looks at {halo} pixels around a block, but patch_size is {checked.patch_size}"
+            raise ConfigError(f"{loss}: {rule}; take larger patches")
     return FitSettings(
         **{name: component for name, component in built.items() if name not in of_model},
         width=width,

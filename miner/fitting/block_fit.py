@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from miner.fitting.backend import Backend
 from miner.fitting.criteria import Pruning
-from miner.fitting.device import mark_time, seconds_since_first
+from miner.fitting.device import Checks, mark_time, seconds_since_first
 from miner.fitting.steps import BlockProblem, OptimizerFactory
 from miner.models.network import Parameters, concatenate, moved, select
 from miner.signals.signal import CPU
@@ -101,7 +101,7 @@ def fit_blocks(
     pruning: Pruning,
     max_mse: float,
     on_steps: OnSteps = lambda n: None,
-) -> BlockFit:
+) -> Checks[BlockFit]:
     """Fit one small network to each block, independently; nothing waits for the device.
 
     A block leaves when it satisfies the pruning criterion or its error is not finite.
@@ -134,6 +134,7 @@ def fit_blocks(
         if trainer.deactivate(~training):
             on_steps((n_steps - checkpoint) * n_blocks)
             break
+        yield
     errors = (n_values * error for error in torch.stack(sums).tolist())
     return BlockFit(
         parameters=trainer.best,

@@ -4,13 +4,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from miner.fitting.block_fit import RATE_OF_REFIT, BlockFit, OnSteps, fit_blocks, join_fits
 from miner.fitting.criteria import AbsoluteMSEPruning, Pruning
+from miner.fitting.device import Checks, in_step, run_fit
+from miner.fitting.halo import Surroundings
 from miner.fitting.initialization import Parents
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
@@ -26,22 +28,37 @@ from miner.support.errors import ConfigError
 _BOX_PIXELS = 2**16  # in a box that is read at once
 _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
 _PROBE_CHECK, _FAR_BELOW = 5, 1e-2  # steps between checks of a probe fit, part of the bound
-Fit = Callable[[BlockProblem, float], BlockFit]  # of a problem and the bound on its errors
+R = TypeVar("R")
+Fit = Callable[[BlockProblem, float], Checks[BlockFit]]  # of a problem and the bound on its errors
 
 
 class Patches(NamedTuple):
-    """Blocks `(B,)`, their pixels on the device that fits them, and how many are real."""
+    """Blocks `(B,)`, their pixels on the device that fits them, and how many are real.
+
+    `around` is the surroundings that their chunk's fits share, if the loss looks at a halo.
+    """
 
     blocks: Tensor
     signal: Tensor  # (B, C, *[patch_size] * D)
     prediction: Tensor
     valid_sizes: Tensor  # (B, D)
+    around: Surroundings | None = None
 
-    def targets(self, spec: Spec, members: Tensor, valid_size: tuple[int, ...]) -> Tensor:
-        """Targets `(B, K, P)` of some blocks over the samples of their real pixels."""
-        index = members.to(self.signal.device)
+    def select(self, rows: Tensor) -> "Patches":
+        """Those of some blocks."""
+        index = rows.to(self.signal.device)
+        signal, prediction = self.signal[index], self.prediction[index]
+        return Patches(self.blocks[rows], signal, prediction, self.valid_sizes[rows], self.around)
+
+    def finish(self, fit: Checks[R]) -> R:
+        """Run a fit of the chunk's blocks to its end; at each check, neighbours are exchanged."""
+        return run_fit(fit, self.around.exchange) if self.around else run_fit(fit)
+
+    def real(self, rows: Tensor, valid_size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Signal and prediction `(B, C, *valid_size)` of some blocks in their real pixels."""
+        index = rows.to(self.signal.device)
         crop: tuple[Tensor | slice, ...] = (index, slice(None), *map(slice, valid_size))
-        return spec.pyramid.target(self.signal[crop], self.prediction[crop]).flatten(2)
+        return self.signal[crop], self.prediction[crop]
 
 
 def find_parents(
@@ -128,44 +145,41 @@ class WidthGroup:
         key = generator(self.settings.seed, level, "readout")
         self._readout_start = moved(self.settings.readout.draw(shapes, key), self._device)
 
-    def fit(self, on_steps: OnSteps = lambda n: None) -> BlockFit:
+    def fit(self, on_steps: OnSteps = lambda n: None) -> Checks[BlockFit]:
         """Train all blocks and round them; parameters are stored tensors in the host's memory."""
 
         def count(n_block_steps: int) -> None:
             with self._compute.lock:
                 on_steps(n_block_steps)
 
-        def fitted(problem: BlockProblem, max_mse: float) -> BlockFit:
-            fit = self._train(problem, self.settings.pruning, max_mse, count)
+        def fitted(problem: BlockProblem, max_mse: float) -> Checks[BlockFit]:
+            fit = yield from self._train(problem, self.settings.pruning, max_mse, count)
             return self._round(problem, fit)
 
         return self._in_batches(fitted)
 
     def errors_after(self, n_steps: int) -> Tensor:
         """Errors `(B,)` of a short fit, which blocks far below the bound leave early."""
-        steps, pruning = replace(self._steps, n_steps=n_steps), AbsoluteMSEPruning(_PROBE_CHECK)
+        pruning = AbsoluteMSEPruning(_PROBE_CHECK)
 
-        def fitted(problem: BlockProblem, max_mse: float) -> BlockFit:
-            shorter, bound = problem._replace(steps=steps), _FAR_BELOW * max_mse
-            return self._train(shorter, pruning, bound, lambda n: None)
+        def fitted(problem: BlockProblem, max_mse: float) -> Checks[BlockFit]:
+            shorter = problem._replace(steps=replace(problem.steps, n_steps=n_steps))
+            return self._train(shorter, pruning, _FAR_BELOW * max_mse, lambda n: None)
 
-        return self._in_batches(fitted).mse
+        return self._patches.finish(self._in_batches(fitted)).mse
 
     def _train(
         self, problem: BlockProblem, pruning: Pruning, max_mse: float, on_steps: OnSteps
-    ) -> BlockFit:
+    ) -> Checks[BlockFit]:
         """Fit blocks, and those that diverge once more, from their best state, at a lower rate."""
         backend = self.settings.backend
-        fit = fit_blocks(backend, problem, pruning, max_mse, on_steps)
+        fit = yield from fit_blocks(backend, problem, pruning, max_mse, on_steps)
         rows = torch.nonzero(fit.diverged).flatten()
         if not len(rows):
             return fit
-        slower = problem._replace(
-            steps=replace(problem.steps, rate=RATE_OF_REFIT),
-            targets=problem.targets[rows],
-            start={name: fit.parameters[name][rows] for name in problem.start},
-        )
-        return fit.improved_by(rows, fit_blocks(backend, slower, pruning, max_mse))
+        slower = problem.again(rows, fit.parameters, RATE_OF_REFIT)
+        refit = yield from fit_blocks(backend, slower, pruning, max_mse)
+        return fit.improved_by(rows, refit)
 
     @torch.no_grad()
     def _round(self, problem: BlockProblem, fit: BlockFit) -> BlockFit:
@@ -196,33 +210,48 @@ class WidthGroup:
         trainer.evaluate()
         return trainer
 
-    def _in_batches(self, fitted: Fit) -> BlockFit:
-        """Fit blocks with the same frame and real pixels at once, as many as memory holds."""
+    def _in_batches(self, fitted: Fit) -> Checks[BlockFit]:
+        """Fit blocks with the same frame and real pixels at once, as many as memory holds.
+
+        Batches go from check to check together if they share surroundings, else one by one.
+        """
         network, max_blocks = self._network, self.settings.backend.max_blocks
         patch_size, step = self.spec.patch_size, self.spec.pyramid.step
         fits: list[tuple[Tensor, BlockFit]] = []
+        started: list[tuple[Tensor, Checks[BlockFit]]] = []
         for frame, members in by_row(self.inherited.frames):
             for valid_size, among in by_row(self._patches.valid_sizes[members]):
                 points = coordinates(patch_size, valid_size, frame, step)
                 encoded = network.model.encode(points).to(self._device)
                 most = max_blocks(network, encoded, self._compute.memory_gib())
-                compute = partial(self._compute_batch, fitted, encoded, valid_size)
-                fits += self._compute.in_batches(members[among], most, compute)
-        return join_fits(fits)
+                start = partial(self._start_batch, fitted, encoded, valid_size)
+                if self._patches.around:
+                    started += [(part, start(part)) for part in members[among].split(most)]
+                else:
+                    fits += self._compute.in_batches(members[among], most, start)
+        ended = yield from in_step([fit for _, fit in started])
+        return join_fits(
+            fits + [(part, fit) for (part, _), fit in zip(started, ended, strict=True)]
+        )
 
-    def _compute_batch(
+    def _start_batch(
         self, fitted: Fit, encoded: Tensor, valid_size: tuple[int, ...], batch: Tensor
-    ) -> BlockFit:
+    ) -> Checks[BlockFit]:
         hidden = select(self._hidden, batch.to(self._device))
         start = hidden | repeat(self._readout_start, len(batch))
-        targets = self._patches.targets(self.spec, batch, valid_size)
+        pixels, pyramid = self._patches.real(batch, valid_size), self.spec.pyramid
+        targets = pyramid.target(*pixels).flatten(2)
         if targets.shape != (len(batch), self._network.n_channels, encoded.shape[1]):
-            given = f"pyramid={self.spec.pyramid}: targets of shape {tuple(targets.shape)}"
+            given = f"pyramid={pyramid}: targets of shape {tuple(targets.shape)}"
             raise ConfigError(f"{given} do not agree with its bands and step")
-        shared = self._network, self.settings.readout, self._steps, encoded
+        steps = self._steps
+        if around := self._patches.around:
+            blocks = self._patches.blocks[batch]
+            steps = replace(steps, loss=around.of(steps.loss, blocks, pyramid, targets, *pixels))
+        shared = self._network, self.settings.readout, steps, encoded
         # Errors of targets times this are at least those of the pixels that they stand for.
         ratio = targets[0].numel() / (self.spec.n_channels * math.prod(valid_size))
-        fit = fitted(BlockProblem(*shared, targets, start), self._max_mse / ratio)
+        fit = yield from fitted(BlockProblem(*shared, targets, start), self._max_mse / ratio)
         return replace(fit, mse=ratio * fit.mse)
 
 

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from miner.support.ranges import Count, Positive, Ratio
 from miner.support.tensors import Tensor
@@ -10,11 +11,22 @@ from miner.support.tensors import Tensor
 
 @dataclass(frozen=True)
 class Loss(ABC):
-    """What the optimizer lowers for each block alone; autograd gives the derivative."""
+    """What the optimizer lowers for each block; autograd gives the derivative.
+
+    With a `halo`, so many pixels of its surroundings count, too: residuals are then those of
+    pixels, `(B, C, *(S + 2 * halo))`. Neighbours in the same chunk have the values of the last
+    check, others those of the coarser prediction; beyond the image its edge is repeated.
+    """
+
+    halo: ClassVar[int] = 0
 
     @abstractmethod
     def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
         """Loss of each block, `(B,)`, of residuals `(B, C, P)` with mean squares `mse` `(B,)`."""
+
+    def select(self, rows: Tensor) -> "Loss":
+        """The loss of some of a batch's blocks."""
+        return self
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Memory, threads, timing and transfers of the device that computes."""
+"""Memory, threads and timing of the device that computes, and fits that run together."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any, TypeVar
@@ -14,9 +14,36 @@ from miner.support.errors import ConfigError
 
 T = TypeVar("T")
 R = TypeVar("R")
+Checks = Generator[None, None, R]  # a fit, which stops at each check of the pruning criterion
 _LOG = logging.getLogger(__name__)
 _SHARE_OF_FREE = 0.8  # the rest is for short-lived tensors
 _THREADS_ON_GPU = 8
+
+
+def run_fit(fit: Checks[R], at_check: Callable[[], None] = lambda: None) -> R:
+    """Run a fit to its end, and call a function at each check."""
+    while True:
+        try:
+            next(fit)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        at_check()
+
+
+def in_step(fits: Sequence[Checks[R]]) -> Checks[list[R]]:
+    """Run fits together from check to check; the others go on when one has ended."""
+    results: dict[int, R] = {}
+    while len(results) < len(fits):
+        for number, fit in enumerate(fits):
+            if number not in results:
+                try:
+                    next(fit)
+                except StopIteration as end:
+                    results[number] = end.value
+        if len(results) < len(fits):
+            yield
+    return [results[number] for number in range(len(fits))]
 
 
 class ComputeDevice:
@@ -40,13 +67,13 @@ class ComputeDevice:
         return min(self._limit_gib, _SHARE_OF_FREE * (free + kept) / 2**30) / self._n_running
 
     def in_batches(
-        self, members: Tensor, max_blocks: int, compute: Callable[[Tensor], T]
+        self, members: Tensor, max_blocks: int, start: Callable[[Tensor], Checks[T]]
     ) -> Iterator[tuple[Tensor, T]]:
-        """Batches of `max_blocks` and what is computed of each; half as many if memory runs out."""
+        """Batches of `max_blocks` and the fit of each; half as many if memory runs out."""
         while len(members):
             batch = members[: max(1, round(self._share * max_blocks))]
             try:
-                result = compute(batch)
+                result = run_fit(start(batch))
             except torch.OutOfMemoryError as error:
                 if len(batch) == 1:
                     raise ConfigError(

@@ -10,6 +10,8 @@ from torch import Tensor
 from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
 from miner.fitting.chunk import Patches, WidthFit, WidthGroup, gather
+from miner.fitting.device import in_step, run_fit
+from miner.fitting.halo import Surroundings
 from miner.fitting.settings import LevelContext, at_level
 from miner.models.network import Parameters, concatenate, select
 from miner.representation.shard import ChunkStats, Shard
@@ -103,7 +105,8 @@ class LevelFit:
         began = time.perf_counter()
         blocks, signals = self.chunks[chunk], (self.signal, self.prediction)
         signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)
-        patches = Patches(blocks, signal, prediction, self.grid.valid_sizes(blocks))
+        valid_sizes, around = self.grid.valid_sizes(blocks), self._surroundings(blocks)
+        patches = Patches(blocks, signal, prediction, valid_sizes, around)
         gathered = time.perf_counter()
         width = at_level(self.settings.width, self.level)
         request = WidthRequest(
@@ -135,6 +138,18 @@ class LevelFit:
         )
         return Shard(self.level, chunk, blocks[rows], frames, widths, stored, stats)
 
+    def _surroundings(self, blocks: Tensor) -> Surroundings | None:
+        """What a loss with a halo sees around the blocks of a chunk."""
+        loss, signals = self.settings.loss, (self.signal, self.prediction)
+        if not loss.halo:
+            return None
+
+        def errors(blocks: Tensor) -> Tensor:
+            signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)
+            return prediction - signal
+
+        return Surroundings(self.grid, blocks, loss.halo, errors)
+
     def _refit(
         self, patches: Patches, widths: Tensor, fits: Sequence[WidthFit], request: WidthRequest
     ) -> list[WidthFit]:
@@ -156,11 +171,19 @@ class LevelFit:
         self, patches: Patches, widths: Tensor, rows: Tensor, on_steps: OnSteps = lambda n: None
     ) -> list[WidthFit]:
         """Fits of some rows of a chunk, each with its width, narrow ones first."""
+        distinct = widths[rows].unique().tolist()
 
-        def fitted(width: int) -> WidthFit:
+        def group(width: int) -> tuple[Tensor, WidthGroup]:
             members = rows[widths[rows] == width]
-            own = Patches(*(tensor[members.to(tensor.device)] for tensor in patches))
-            group = WidthGroup(self._context, width, own)
-            return WidthFit(width, members, group.inherited, group.fit(on_steps))
+            return members, WidthGroup(self._context, width, patches.select(members))
 
-        return self._context.compute.map(fitted, widths[rows].unique().tolist())
+        def alone(width: int) -> WidthFit:
+            members, one = group(width)
+            return WidthFit(width, members, one.inherited, run_fit(one.fit(on_steps)))
+
+        if not patches.around:
+            return self._context.compute.map(alone, distinct)
+        groups = [group(width) for width in distinct]
+        fits = patches.finish(in_step([one.fit(on_steps) for _, one in groups]))
+        parts = zip(distinct, groups, fits, strict=True)
+        return [WidthFit(width, rows, one.inherited, fit) for width, (rows, one), fit in parts]

@@ -2,8 +2,8 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -69,6 +69,13 @@ class BlockProblem(NamedTuple):
     targets: Tensor
     start: Parameters
 
+    def again(self, rows: Tensor, start: Mapping[str, Tensor], rate: float) -> "BlockProblem":
+        """The problem of some blocks alone, from another start, at a part of the rate."""
+        steps = replace(self.steps, rate=rate, loss=self.steps.loss.select(rows))
+        return self._replace(
+            steps=steps, targets=self.targets[rows], start={k: start[k][rows] for k in self.start}
+        )
+
 
 class BlockTrainer(ABC):
     """Blocks in training; errors `(B,)` and best states `(B, ...)` change as they are measured."""
@@ -111,6 +118,7 @@ class EagerTrainer(BlockTrainer):
         self._optimizer = self.settings.optimizer(self._trained.values())
         self._base_lr = float(self._optimizer.param_groups[0]["lr"])
         self._rows = torch.arange(len(self.mse), device=self.mse.device)  # still in training
+        self._loss = self.settings.loss
         self.best = {}
 
     def deactivate(self, blocks: Tensor) -> bool:
@@ -121,6 +129,7 @@ class EagerTrainer(BlockTrainer):
             self._trained = keep_blocks(self._optimizer, self._trained, stays)
             self._rows, self.targets = self._rows[stays], self.targets[stays]
             self._constants = select(self._constants, stays)
+            self._loss = self._loss.select(stays)
         return len(self._rows) == 0
 
     def _run(self, n_steps: int, moves: bool) -> None:
@@ -139,10 +148,10 @@ class EagerTrainer(BlockTrainer):
                 self._remember(mse.detach(), readout_parameters)
             self._optimizer.param_groups[0]["lr"] = self._base_lr * self.settings.factor(step)
             self._optimizer.zero_grad()
-            loss = self.settings.loss(residual, mse)
+            loss = self._loss(residual, mse)
             if loss.shape != mse.shape:
                 rule = f"must give a number for each block, {tuple(mse.shape)}"
-                raise ConfigError(f"loss={self.settings.loss}: {rule}, not {tuple(loss.shape)}")
+                raise ConfigError(f"loss={self._loss}: {rule}, not {tuple(loss.shape)}")
             loss.sum().backward()
             self._optimizer.step()
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from miner.fitting.backend import Backend
 from miner.fitting.block_fit import BlockFit, fit_blocks
 from miner.fitting.criteria import CosineSchedule, LogMSELoss, NoPruning
+from miner.fitting.device import run_fit
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import BlockProblem, StepSettings
 from miner.models.activations import Activation, Gaussian, Sine, Siren
@@ -64,7 +65,7 @@ def prepared(backend: Backend, blocks: BlockProblem) -> Backend:
 
 def fit(backend: Backend, blocks: BlockProblem) -> BlockFit:
     """All steps of all blocks."""
-    return fit_blocks(backend, blocks, NoPruning(blocks.steps.n_steps), 0.0)
+    return run_fit(fit_blocks(backend, blocks, NoPruning(blocks.steps.n_steps), 0.0))
 
 
 def settings_of(n_steps: int, lr: float = 0.02, eps: float = 1e-8) -> StepSettings:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from miner.fitting.backend import Backend
 from miner.fitting.capacity import TargetErrorCapacity
-from miner.fitting.device import ComputeDevice
+from miner.fitting.device import Checks, ComputeDevice
 from miner.fitting.initialization import FreshWeights, ParentFrameWeights, SharedWeights
 from miner.fitting.level_fit import LevelFit
 from miner.fitting.steps import BlockProblem, BlockTrainer
@@ -103,13 +103,14 @@ def test_a_block_that_does_not_fit_is_refused() -> None:
 def test_what_a_failed_attempt_held_is_gone_when_the_next_begins() -> None:
     held: list[list[Tensor]] = []
 
-    def compute(part: Tensor) -> int:
+    def compute(part: Tensor) -> Checks[int]:
         alive = [value() for value in watched]
         held.append([value for value in alive if value is not None])
         own = torch.zeros(len(part))
         watched.append(weakref.ref(own))
         if len(part) > 1:
             raise torch.OutOfMemoryError
+        yield
         return len(part)
 
     watched: list[Callable[[], Tensor | None]] = []

@@ -12,7 +12,7 @@ from problems import SETTINGS, Wrapped
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.block_fit import BlockFit
 from miner.fitting.chunk import Patches, WidthGroup
-from miner.fitting.device import ComputeDevice
+from miner.fitting.device import ComputeDevice, run_fit
 from miner.fitting.pyramid_fit import make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
@@ -47,7 +47,7 @@ def group(given: Patches, lr: float = 2e-2, **changes: Any) -> WidthGroup:
 
 
 def fit(given: Patches, lr: float = 2e-2, **changes: Any) -> BlockFit:
-    return group(given, lr, **changes).fit()
+    return run_fit(group(given, lr, **changes).fit())
 
 
 def recorded(inner: Backend, problems: list[BlockProblem]) -> Backend:
@@ -121,7 +121,7 @@ def test_a_rate_that_is_too_high_keeps_what_there_was(readout: Readout, storage:
 
 def test_steps_of_a_second_fit_are_not_counted_again() -> None:
     reported: list[int] = []
-    group(patches(), WILD, backend=CompiledBackend()).fit(reported.append)
+    run_fit(group(patches(), WILD, backend=CompiledBackend()).fit(reported.append))
     assert sum(reported) == 6 * 30
 
 
