@@ -230,9 +230,8 @@ class WidthGroup:
                 else:
                     fits += self._compute.in_batches(members[among], most, start)
         ended = yield from in_step([fit for _, fit in started])
-        return join_fits(
-            fits + [(part, fit) for (part, _), fit in zip(started, ended, strict=True)]
-        )
+        fits += zip((part for part, _ in started), ended, strict=True)
+        return join_fits(fits)
 
     def _start_batch(
         self, fitted: Fit, encoded: Tensor, valid_size: tuple[int, ...], batch: Tensor

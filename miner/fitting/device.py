@@ -21,14 +21,15 @@ _THREADS_ON_GPU = 8
 
 
 def run_fit(fit: Checks[R], at_check: Callable[[], None] = lambda: None) -> R:
-    """Run a fit to its end, and call a function at each check."""
+    """Run a fit; call a function at each check, and at the end."""
     while True:
         try:
             next(fit)
         except StopIteration as end:
             result: R = end.value
             return result
-        at_check()
+        finally:
+            at_check()
 
 
 def in_step(fits: Sequence[Checks[R]]) -> Checks[list[R]]:
