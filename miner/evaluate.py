@@ -12,6 +12,7 @@ from rich.progress import track
 
 from miner.signals.regions import TILE_SIDE, extended, tiles
 from miner.signals.scratch import Scratch
+from miner.support.components import imported
 from miner.support.errors import exit_status
 from miner.support.process import say
 from miner.support.run_files import read_report
@@ -24,9 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m miner.evaluate", description="Score what a run has stored against an image."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a run's folder")
     names = "a file or sample:NAME (default: the image that was fitted)"
-    parser.add_argument("image", nargs="?", metavar="IMAGE", help=names)
+    add("image", nargs="?", metavar="IMAGE", help=names)
+    own = "a module with classes of your own that RUN needs; can be repeated"
+    add("--import", action="append", type=imported, metavar="MODULE", help=own)
     options = parser.parse_args(arguments)
     return exit_status(lambda: _print_scores(options.run, options.image))
 

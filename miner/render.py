@@ -11,6 +11,7 @@ from rich.progress import track
 
 from miner.signals.regions import TILE_SIDE, Region, sides_of, tiles, whole
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
+from miner.support.components import imported
 from miner.support.errors import exit_status
 from miner.support.process import say
 
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pixels = "a region, in that level's pixels, ends exclusive: --region 0:512 256:1024"
     add("--region", type=_span, nargs=2, metavar=("ROWS", "COLUMNS"), help=pixels)
     add("--overwrite", action="store_true", help="replace OUT if it exists")
+    own = "a module with classes of your own that RUN needs; can be repeated"
+    add("--import", action="append", type=imported, metavar="MODULE", help=own)
     options = parser.parse_args(arguments)
     return exit_status(lambda: _render(options))
 

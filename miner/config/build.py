@@ -120,7 +120,12 @@ def build_metrics(config: DictConfig) -> "dict[str, TileMetric]":
 
     if taken := [name for name in names if label(name) != (name, "")]:
         raise ConfigError(f"metrics.{taken[0]}: reports have a number of this name; choose another")
-    return {name: build_component(f"metrics.{name}", TileMetric, config) for name in names}
+    built = {name: build_component(f"metrics.{name}", TileMetric, config) for name in names}
+    for name, metric in built.items():
+        if not isinstance(metric.halo, int) or metric.halo < 0:
+            rule = f"halo={metric.halo!r}: must be a whole number of pixels, at least 0"
+            raise ConfigError(f"metrics.{name}: {type(metric).__name__}.{rule}")
+    return built
 
 
 def device_type(accelerator: str) -> str:
@@ -195,5 +200,6 @@ def _instantiate(name: str, settings: DictConfig, **more: Any) -> Any:
         reason = " ".join(str(error.__cause__ or error.__context__ or error).split())
         raise ConfigError(
             f"{name}._target_={settings._target_}: {reason}; is the name right, its package in "
-            "PYTHONPATH, and every setting one that it takes?"
+            "PYTHONPATH, and every setting one that it takes? One that the chosen file sets is "
+            f"left out by ~{name}.SETTING"
         ) from error

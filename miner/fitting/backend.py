@@ -3,10 +3,12 @@
 import logging
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from miner.fitting.steps import BlockProblem, BlockTrainer, EagerTrainer
 from miner.models.network import BlockNetwork, Parameters
+from miner.support.errors import ConfigError
 
 LOG = logging.getLogger(__name__)
 FLOAT_BYTES = 4
@@ -14,12 +16,42 @@ _CPU_LAYER_BYTES = 4 * 2**20
 _LAYER_COPIES = 6  # pre-activation, activation, their gradients, two temporaries
 
 
+def check_features(problem: BlockProblem) -> None:
+    """Refuse, by a `ConfigError`, a network that mixes blocks or gives another shape."""
+    model, start, encoded = problem.network.model, problem.start, problem.encoded
+    other = {name: tensor / 2 for name, tensor in start.items()}
+    both, first, second = (
+        model.features({name: torch.stack([one[name][0], two[name][1]]) for name in start}, encoded)
+        for one, two in ((start, start), (start, other), (other, start))
+    )
+    expected = 2, model.width, encoded.shape[1]
+    if both.shape != expected:
+        rule = f"features of 2 blocks must be (B, H, P), here {expected}, not {tuple(both.shape)}"
+        raise ConfigError(f"model={model}: {rule}")
+    kept = torch.stack([first[0], second[1]])
+    if not torch.allclose(kept, both, rtol=1e-4, atol=1e-5, equal_nan=True):
+        rule = "a block's features must not depend on other blocks: mind the first axis"
+        raise ConfigError(f"model={model}: {rule}")
+
+
 @dataclass(frozen=True)
 class Backend:
     """A program for training steps, here plain PyTorch; all agree within float rounding."""
 
     def prepare(self, problem: BlockProblem) -> "Backend":
-        """The backend that will train blocks of this kind: this one, or one that can."""
+        """The backend that will train blocks of this kind: this one, or one that can.
+
+        Plain PyTorch takes any class, so it tries a step of the problem, at a rate near 0, and
+        raises `ConfigError` for a network that mixes blocks or errors that are not finite.
+        """
+        check_features(problem)
+        trainer = self.trainer(problem)
+        trainer.advance(1)
+        trainer.evaluate()
+        if not trainer.mse.isfinite().all():
+            given = f"loss={problem.steps.loss}, model={problem.network.model}"
+            rule = "errors are NaN at the start, or after a step near 0"
+            raise ConfigError(f"{given}: {rule}; mind activation, network, loss and derivatives")
         return self
 
     def trainer(self, problem: BlockProblem) -> BlockTrainer:

@@ -91,7 +91,7 @@ def raise_if_most_diverged(diverged_again: Tensor, optimizer: OptimizerFactory) 
     raise DivergenceError(
         f"optimizer.lr={rate:g}: {n_diverged} of {n_blocks} blocks diverged, and again at "
         f"{RATE_OF_REFIT * rate:g}; lower it: 0.001 to 0.05 suit most fits, or mind the constants "
-        "of activation and encoding"
+        "of activation and encoding, and a loss that has no derivative somewhere"
     )
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 from miner.fitting.device import ComputeDevice
 from miner.fitting.level_fit import LevelFit
 from miner.fitting.settings import FitSettings, LevelContext, at_level
-from miner.fitting.steps import BlockProblem
+from miner.fitting.steps import BlockProblem, generator
 from miner.images.pixel_format import PixelFormat
+from miner.models.network import moved, repeat
 from miner.pyramids.resample import ExpandedSignal, ReducedSignal, zero_signal
 from miner.representation import LevelNetwork, Shard, Spec
 from miner.representation.representation import ShardIndex, render_level
@@ -18,6 +19,7 @@ from miner.signals.regions import Region, extended, slices, tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch
 from miner.signals.store import SignalStore
 from miner.support.communication import SINGLE_PROCESS, Communicator, items_of_rank
+from miner.support.errors import ConfigError
 
 
 def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSettings) -> Spec:
@@ -39,17 +41,53 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
     )
 
 
+def check_pyramid(spec: Spec, device: torch.device) -> None:
+    """Refuse, by a `ConfigError`, a pyramid whose `merge(p, target(s, p))` is not `s`.
+
+    As in a fit, targets are of real pixels and whole patches are merged.
+    """
+    pyramid, patch = spec.pyramid, [spec.patch_size] * len(spec.sides)
+    grids = [spec.grid(level) for level in range(spec.n_levels)]
+    ends = [grid.valid_sizes(torch.tensor([0, grid.n_blocks - 1])) for grid in grids]
+    for size in torch.cat(ends).unique(dim=0).tolist():
+        shape = 2, 2, spec.n_channels, *patch
+        signal, prediction = torch.rand(shape, generator=generator("pyramid")).to(device)
+        real = (slice(None), slice(None), *map(slice, size))
+        target = pyramid.target(signal[real], prediction[real])
+        counts, whole = ([-(-n // pyramid.step) for n in sides] for sides in (size, patch))
+        if target.shape != (2, spec.model(0).n_channels, *counts):
+            given = f"pyramid={pyramid}: targets of shape {tuple(target.shape)}"
+            raise ConfigError(f"{given} do not agree with its bands and step")
+        output = target.new_zeros(*target.shape[:2], *whole)
+        output[(slice(None), slice(None), *map(slice, counts))] = target
+        merged = torch.cat([*map(pyramid.merge, prediction.split(1), output.split(1))])
+        if merged.shape != signal.shape or not (merged - signal)[real].abs().max() <= 1e-4:
+            rule = f"merge(p, target(s, p)) must be s, and is not in blocks of {size} pixels"
+            raise ConfigError(f"pyramid={pyramid}: {rule}; its shape is {tuple(merged.shape)}")
+
+
 def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> FitSettings:
-    """The settings with a backend that can fit these networks on the device."""
-    backend, steps = settings.backend, replace(settings.steps_at(0), n_steps=1)
-    for level in range(spec.n_levels):
-        network = spec.model(level)
-        shapes = network.shapes().items()
-        start = {name: torch.zeros(1, *shape, device=device) for name, shape in shapes}
-        encoded = torch.zeros(network.n_inputs, 64, device=device)
-        targets = torch.zeros(1, network.n_channels, 64, device=device)
-        given = network, settings.readout, steps, encoded, targets, start
-        backend = backend.prepare(BlockProblem(*given))
+    """The settings with a backend that can fit on the device; `ConfigError` for a wrong class."""
+    check_pyramid(spec, device)
+    backend, steps = settings.backend, replace(settings.steps_at(0), n_steps=1, rate=1e-12)
+    networks = [spec.model(level) for level in range(spec.n_levels)]
+    for level, network in enumerate(networks):
+        if network in networks[:level]:
+            continue
+        key, shapes = generator(settings.seed, level), network.hidden_shapes()
+        drawn = network.model.draw(network.n_inputs, key)
+        given = {k: tuple(t.shape) for k, t in drawn.items() if t.dtype == torch.float32}
+        if given != shapes:
+            rule = f"draw gives {given} in float32, but shapes says {shapes}"
+            raise ConfigError(f"model={network.model}: {rule}")
+        points = 2 * torch.rand(network.n_axes, 64, generator=key) - 1
+        encoded = network.model.encode(points).to(device)
+        shapes = network.head.shapes(network.model.width, network.n_channels)
+        drawn |= settings.readout.draw(shapes, key)
+        targets = torch.rand(2, network.n_channels, 64, generator=key).to(device)
+        start = repeat(moved(drawn, device), 2)
+        problem = BlockProblem(network, settings.readout, steps, encoded, targets, start)
+        backend = backend.prepare(problem)
     return replace(settings, backend=backend)
 
 

@@ -23,7 +23,7 @@ class CompiledBackend(Backend):
             backend.trainer(problem).advance(0)
         except UnsupportedError as error:
             LOG.warning("backend=compiled: %s; plain PyTorch takes over (slower)", error)
-            return EagerBackend()
+            return EagerBackend().prepare(problem)
         return backend
 
     def trainer(self, problem: BlockProblem) -> BlockTrainer:

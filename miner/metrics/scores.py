@@ -77,7 +77,8 @@ class Evaluation:
         self._found.append((sse, float(inner.sum()), self._threads.submit(similarity)))
         for name, metric in self._metrics.items():
             near = with_margin(region, metric.halo)
-            self._attempt(name, metric.update, preds[near], target[near], region, self._spec.sides)
+            own = preds[near].clone(), target[near].clone()  # which it may change
+            self._attempt(name, metric.update, *own, region, self._spec.sides)
         return sse
 
     def scores(self, ranks: Communicator = SINGLE_PROCESS) -> dict[str, float | None]:

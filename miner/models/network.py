@@ -10,6 +10,7 @@ from miner.models.activations import Activation
 from miner.models.encodings import Encoding
 from miner.models.heads import Head
 from miner.support.components import COMPONENT
+from miner.support.errors import ConfigError
 from miner.support.ranges import whole
 from miner.support.tensors import Device, Generator, Tensor
 from miner.support.tensors import Parameters as Parameters
@@ -87,11 +88,14 @@ class BlockMLP(BlockModel):
 
     def shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
         """Layer by layer."""
-        shapes = dict[str, tuple[int, ...]]()
+        shapes, trained = dict[str, tuple[int, ...]](), self.activation.initial()
+        if taken := {"weight", "bias"} & trained.keys():
+            rule = "a layer has a tensor of this name; give that trained field another"
+            raise ConfigError(f"activation={self.activation}: {taken.pop()}: {rule}")
         for layer in range(self.depth):
             shapes[f"hidden.{layer}.weight"] = (n_inputs, self.width)
             shapes[f"hidden.{layer}.bias"] = (self.width,)
-            shapes |= {f"hidden.{layer}.{name}": () for name in self.activation.initial()}
+            shapes |= {f"hidden.{layer}.{name}": () for name in trained}
             n_inputs = self.width
         return shapes
 

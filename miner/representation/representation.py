@@ -18,7 +18,7 @@ from miner.representation.store import ShardFolder
 from miner.signals.grid import PatchGrid, coordinates
 from miner.signals.regions import Region, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
-from miner.support.errors import ConfigError, RepresentationError
+from miner.support.errors import RepresentationError
 
 REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes it
 _MAX_VALUES = 2**32  # 16 GiB
@@ -95,12 +95,8 @@ def render_level(
                 for batch in members.split(max(1, batch_pixels // encoded.shape[1])):
                     values = outputs(network, select(parameters, batch.to(device)), encoded)
                     tiles = tuple(positions[rows[batch]].T.to(device))
-                    before = tiled[tiles]
-                    merged = spec.pyramid.merge(before, values.unflatten(-1, samples))
-                    if merged.shape != before.shape:
-                        rule = f"merge must give {tuple(before.shape)}, not {tuple(merged.shape)}"
-                        raise ConfigError(f"pyramid={spec.pyramid}: {rule}")
-                    tiled[tiles] = merged
+                    values = values.unflatten(-1, samples)
+                    tiled[tiles] = spec.pyramid.merge(tiled[tiles], values)
     return box.joined(tiled)
 
 

@@ -5,8 +5,10 @@ that reading somebody's file can never import or call anything else.
 """
 
 import json
+from argparse import ArgumentTypeError
 from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
+from importlib import import_module
 from inspect import isabstract
 from typing import Annotated, Any, TypeVar
 
@@ -29,6 +31,14 @@ COMPONENT = GetPydanticSchema(
 """Stands beside the type of a field that holds a component."""
 
 
+def imported(name: str) -> Any:
+    """A module that a command's option names; its classes are loaded from then on."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise ArgumentTypeError(f"{error}; is its folder in PYTHONPATH?") from error
+
+
 def describe(component: Any) -> dict[str, Any]:
     """Class name and fields, ready for JSON: `{"_target_": "module.Class", ...}`."""
     return {TARGET: _name(type(component)), **plain(component)}
@@ -48,7 +58,8 @@ def build(base: Any, description: Any) -> Any:
         module = target.rpartition(".")[0]
         raise ValueError(
             f"{TARGET}={target}: no {base.__name__} of that name is loaded; "
-            f"import {module} first if you trust it (loaded: {', '.join(sorted(known))})"
+            f"import {module} first if you trust it, a command by --import {module} "
+            f"(loaded: {', '.join(sorted(known))})"
         )
     values = {name: value for name, value in description.items() if name != TARGET}
     unknown = sorted(set(values) - {f.name for f in fields(known[target])})

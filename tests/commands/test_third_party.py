@@ -93,7 +93,8 @@ def test_their_representation_is_refused_without_the_package_which_is_not_import
     theirs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(theirs)
-    with pytest.raises(RepresentationError, match="import their_miner first if you trust it"):
+    remedy = "import their_miner first if you trust it, a command by --import their_miner"
+    with pytest.raises(RepresentationError, match=remedy):
         miner.load(theirs / "run")
     assert "their_miner" not in sys.modules
 

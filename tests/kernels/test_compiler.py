@@ -6,7 +6,6 @@ import re
 import tempfile
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import platformdirs
@@ -156,7 +155,7 @@ UNSUPPORTED = {
     "loss OwnMSELoss": PROBLEM.with_steps(loss=own(MSELoss)),
     "optimizer SGD": PROBLEM.with_steps(optimizer=partial(torch.optim.SGD, lr=1e-2)),
 }
-TOO_LARGE_FOR_A_GPU = {"model.depth=5: more than": with_model(depth=5)}
+TOO_LARGE_FOR_A_GPU = {"model.depth=5: more than": problem_of(KIND._replace(depth=5), 36)}
 DRAWS = {"fitting.batch_pixels=9": PROBLEM.with_steps(batch_pixels=9)}
 
 
@@ -184,7 +183,7 @@ def test_plain_pytorch_computes_on_a_gpu_without_triton(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    there: Any = SimpleNamespace(is_cuda=True)
+    there = PROBLEM.targets.as_subclass(type("OnGPU", (torch.Tensor,), {"is_cuda": True}))
     assert COMPILED.prepare(PROBLEM._replace(targets=there)) == EagerBackend()
     assert "pip install triton" in caplog.text
 

@@ -152,7 +152,7 @@ class Disagreeing(HaarPyramid):
 
 def test_bands_that_the_target_does_not_have_are_refused() -> None:
     pyramid = {"_target_": f"{__name__}.Disagreeing", "n_levels": 1}
-    expected = r"Disagreeing\(n_levels=1\): targets of shape \(1, 8, 16\) do not agree"
+    expected = r"Disagreeing\(n_levels=1\): targets of shape \(2, 8, 4, 4\) do not agree"
     with pytest.raises(ConfigError, match=expected):
         miner.fit(noise(2, 8, 8).numpy(), **settings(pyramid=pyramid))
 
@@ -167,6 +167,6 @@ class Broadcasting(HaarPyramid):
 
 def test_a_merge_that_would_be_broadcast_is_refused() -> None:
     pyramid = {"_target_": f"{__name__}.Broadcasting", "n_levels": 1}
-    expected = r"Broadcasting\(n_levels=1\): merge must give \(1, 1, 8, 8\), not \(1, 1, 1, 1\)"
+    expected = r"Broadcasting\(n_levels=1\): merge.* must be s, .* its shape is \(2, 1, 1, 1\)$"
     with pytest.raises(ConfigError, match=expected):
         miner.fit(noise(1, 8, 8).numpy(), **settings(pyramid=pyramid))
