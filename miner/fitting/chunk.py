@@ -23,7 +23,6 @@ from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates
 from miner.signals.regions import sides_of
 from miner.signals.signal import Signal, prefetch
-from miner.support.errors import ConfigError
 
 _BOX_PIXELS = 2**16  # in a box that is read at once
 _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
@@ -240,9 +239,6 @@ class WidthGroup:
         start = hidden | repeat(self._readout_start, len(batch))
         pixels, pyramid = self._patches.real(batch, valid_size), self.spec.pyramid
         targets = pyramid.target(*pixels).flatten(2)
-        if targets.shape != (len(batch), self._network.n_channels, encoded.shape[1]):
-            given = f"pyramid={pyramid}: targets of shape {tuple(targets.shape)}"
-            raise ConfigError(f"{given} do not agree with its bands and step")
         steps = self._steps
         if around := self._patches.around:
             blocks = self._patches.blocks[batch]

@@ -71,6 +71,18 @@ class Surroundings:
         return self._at_check.flatten(2)[rows, :, pixels].movedim(-1, 1)
 
 
+def on_trial(loss: Loss, pyramid: Pyramid, n_axes: int, targets: Tensor) -> Loss:
+    """The loss of two blocks with targets `(2, K, P)` that stand for squares or cubes of pixels."""
+    if not loss.halo:
+        return loss
+    side = pyramid.step * round(targets.shape[-1] ** (1 / n_axes))
+    grid, blocks = PatchGrid((2 * side, *[side] * (n_axes - 1)), side), torch.arange(2)
+    n_channels = targets.shape[1] // pyramid.bands(n_axes)
+    flat = targets.new_zeros(2, n_channels, *[side] * n_axes)
+    around = Surroundings(grid, blocks, loss.halo, lambda blocks: flat.clone())
+    return around.of(loss, blocks, pyramid, targets, flat, flat)
+
+
 @dataclass(frozen=True)
 class HaloLoss(Loss):
     """The loss of a batch of blocks, which gives `loss` their surroundings, too."""

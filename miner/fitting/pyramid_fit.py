@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from miner.fitting.device import ComputeDevice
+from miner.fitting.halo import on_trial
 from miner.fitting.level_fit import LevelFit
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.fitting.steps import BlockProblem, generator
@@ -86,6 +87,8 @@ def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> 
         drawn |= settings.readout.draw(shapes, key)
         targets = torch.rand(2, network.n_channels, 64, generator=key).to(device)
         start = repeat(moved(drawn, device), 2)
+        loss = on_trial(settings.loss, spec.pyramid, network.n_axes, targets)
+        steps = replace(steps, loss=loss)
         problem = BlockProblem(network, settings.readout, steps, encoded, targets, start)
         backend = backend.prepare(problem)
     return replace(settings, backend=backend)
