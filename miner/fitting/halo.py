@@ -38,12 +38,12 @@ class Surroundings:
 
     def of(
         self, loss: Loss, blocks: Tensor, pyramid: Pyramid, targets: Tensor, *pixels: Tensor
-    ) -> "HaloLoss":
+    ) -> "LossWithHalo":
         """The loss of blocks `(B,)`; `pixels` are signal and prediction in their real pixels."""
         rows, device = torch.searchsorted(self._blocks, blocks), targets.device
         ring = self._ring(blocks, pixels[0].shape[2:])
         index = (tensor.to(device) for tensor in (rows, *ring))
-        return HaloLoss(loss, self, pyramid, targets, *pixels, *index)
+        return LossWithHalo(loss, self, pyramid, targets, *pixels, *index)
 
     def _ring(self, blocks: Tensor, valid_size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Rows and pixels `(B, R)` of what is around blocks, and its places in a window `(R,)`.
@@ -84,7 +84,7 @@ def on_trial(loss: Loss, pyramid: Pyramid, n_axes: int, targets: Tensor) -> Loss
 
 
 @dataclass(frozen=True)
-class HaloLoss(Loss):
+class LossWithHalo(Loss):
     """The loss of a batch of blocks, which gives `loss` their surroundings, too."""
 
     loss: Loss
@@ -110,7 +110,7 @@ class HaloLoss(Loss):
         halo = halo.where((self.ring_rows >= 0).unsqueeze(1), window.flatten(2)[..., self.places])
         return self.loss(window.flatten(2).index_copy(2, self.places, halo).view_as(window), mse)
 
-    def select(self, rows: Tensor) -> "HaloLoss":
+    def select(self, rows: Tensor) -> "LossWithHalo":
         """That of some of the blocks."""
         names = "targets", "signal", "prediction", "rows", "ring_rows", "ring_pixels"
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
