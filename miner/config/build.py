@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 _PACKAGED = Path(__file__).resolve().parents[1] / "conf"  # only in an installed wheel
 CONF_FOLDER = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
-_LOGGER_PACKAGES = {
-    "pytorch_lightning.loggers.MLFlowLogger": "mlflow",
-    "pytorch_lightning.loggers.CometLogger": "comet_ml",
-}
+_LOGGER_PACKAGES = {"MLFlowLogger": "mlflow", "CometLogger": "comet_ml"}  # of Lightning's classes
 _SLOW = ("miner.", "pytorch_lightning.loggers.")  # whose import takes seconds
 
 
@@ -146,7 +143,7 @@ def check_classes(config: DictConfig) -> None:
     for name in [*(f"logger.{name}" for name in config.logger), *callback_names(config)]:
         settings = OmegaConf.select(config, name)
         target = str(settings.get("_target_"))
-        package = _LOGGER_PACKAGES.get(target, "miner")
+        package = _LOGGER_PACKAGES.get(target.rpartition(".")[2], "miner")
         if find_spec(package) is None:
             raise ConfigError(f"{name}: needs {package}; pip install {package}")
         if not target.startswith(_SLOW) and find_class(settings) is None:
