@@ -23,7 +23,10 @@ def write_comparison(results: Sequence[Result], folder: Path) -> list[Path]:
     comparison = Comparison(results)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"comparison.{suffix}" for suffix in ("tsv", "md", "html")]
-    texts = [_tab_separated(comparison), markdown(comparison), page(comparison)]
+    columns, rows = table(comparison)
+    tab_separated = StringIO()  # None is written as nothing
+    csv.writer(tab_separated, delimiter="\t", lineterminator="\n").writerows([columns, *rows])
+    texts = [tab_separated.getvalue(), markdown(comparison), page(comparison)]
     for path, text in zip(paths, texts, strict=True):
         with atomic_write(path) as scratch:  # names of files need not be UTF-8
             scratch.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
@@ -64,13 +67,6 @@ def _thumbnails(result: Result) -> dict[str, str]:
         for name, path in paths.items()
         if path.is_file()
     }
-
-
-def _tab_separated(comparison: Comparison) -> str:
-    columns, rows = table(comparison)
-    text = StringIO()  # None is written as nothing
-    csv.writer(text, delimiter="\t", lineterminator="\n").writerows([columns, *rows])
-    return text.getvalue()
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:

@@ -26,22 +26,6 @@ _LOGGER_PACKAGES = {"MLFlowLogger": "mlflow", "CometLogger": "comet_ml"}  # of L
 _SLOW = ("miner.", "pytorch_lightning.loggers.")  # whose import takes seconds
 
 
-def run_dir() -> str:
-    """The folder of the run that Hydra has started; "." while settings are checked before that.
-
-    Resolver of `paths.output_dir`: `hydra:runtime.output_dir` would raise in a sweep's checks.
-    """
-    from hydra.core.hydra_config import HydraConfig  # slow
-
-    if not HydraConfig.initialized():
-        return "."
-    runtime = HydraConfig.get().runtime
-    return "." if OmegaConf.is_missing(runtime, "output_dir") else runtime.output_dir
-
-
-OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
-
-
 def build_settings(config: DictConfig) -> "FitSettings":
     """The objects that a fit is made of. Imports torch.
 
@@ -114,13 +98,10 @@ def build_metrics(config: DictConfig) -> "dict[str, TileMetric]":
 
 
 def device_type(accelerator: str) -> str:
-    """The kind of device that a trainer's accelerator selects here: cpu or cuda."""
+    """The kind of device that a trainer's accelerator, if it is there, selects: cpu or cuda."""
     import torch
 
-    is_cuda = accelerator in ("cuda", "gpu") or (
-        accelerator == "auto" and torch.cuda.is_available()
-    )
-    return "cuda" if is_cuda else "cpu"
+    return "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def check_cuda(setting: str, remedy: str) -> None:

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf
 
 from miner.cli.loader import compose_once
 from miner.cli.sweep import JobGrid
@@ -190,20 +189,6 @@ def test_settings_of_the_machine_are_between_an_experiment_and_the_command(tmp_p
     config = compose("config", [found, "experiment=fast", "seed=4"])
     assert (config.patch_size, config.seed) == (24, 4)
     assert compose("config", [found, "~local"]).patch_size == 32
-
-
-def test_folder_of_the_run_is_known_once_hydra_has_started_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
-    config = compose("config", return_hydra_config=True)
-    assert config.paths.output_dir == "."
-    HydraConfig.instance().set_config(config)
-    assert config.paths.output_dir == "."
-    with read_write(config.hydra.runtime):
-        config.hydra.runtime.output_dir = str(tmp_path)
-    HydraConfig.instance().set_config(config)
-    assert config.paths.output_dir == str(tmp_path)
 
 
 def test_folders_of_runs_and_sweeps_are_below_the_folder_of_all() -> None:
