@@ -17,8 +17,6 @@ from miner.support.errors import exit_status
 from miner.support.process import say
 from miner.support.run_files import read_report
 
-_ANY_SIZE = 2**63
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the scores; gives the exit status."""
@@ -64,7 +62,7 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     crop_px = fit.get("settings", {}).get("image", {}).get("crop_px")
     spec = representation.spec
     with Scratch(None) as scratch:
-        opened = open_image(path, _ANY_SIZE, crop_px, scratch)
+        opened = open_image(path, sys.maxsize, crop_px, scratch)
         if (opened.n_channels, *opened.sides) != (spec.n_channels, *spec.sides):
             raise ValueError(
                 f"{path}: has {opened.n_channels} channels of {opened.sides} pixels, and {run} "

@@ -32,6 +32,7 @@ def _task(config: DictConfig) -> float | None:
     from miner.support.errors import UserError
 
     job = current_job(config)
+    config.paths.output_dir = str(job.folder)
     if config.extras.get("print_config") and job.sweep is None and job.rank.is_first:
         say(OmegaConf.to_yaml(config, resolve=True))
     if job.sweep is not None:

@@ -44,7 +44,8 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
             raise ConfigError(f"{one!r}: is not UTF-8; rename the file")
         is_flag = one.startswith("-") or before in _FLAGS_WITH_VALUE
         (flags if is_flag else settings).append(one)
-    paths = [one for one in settings if _is_path(one)]
+    there = [one for one in settings if _exists(one)]
+    paths = [one for one in there if "=" not in one or Path(one).is_file()]
     if len(paths) > 1 and not is_sweep(arguments):
         raise ConfigError(f"{' '.join(paths)}: a run fits one image; add -m for a sweep over all")
     if is_sweep(arguments) and {"-c", "--cfg"} & {flag.partition("=")[0] for flag in flags}:
@@ -52,10 +53,6 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
     image = _IMAGE + (paths[0] if len(paths) == 1 else ",".join(map(quote, paths)))
     others = [without_null(one) for one in settings if one not in paths]
     return [*flags, *others, *([image] if paths else [])]
-
-
-def _is_path(argument: str) -> bool:
-    return _exists(argument) and ("=" not in argument or Path(argument).is_file())
 
 
 def without_null(argument: str) -> str:

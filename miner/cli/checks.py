@@ -116,9 +116,8 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
 
 def check_writable(setting: str, folder: Path) -> None:
     """Refuse, by a `ConfigError`, a folder that cannot be written; it need not exist yet."""
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
+    folders = (folder.absolute(), *folder.absolute().parents)
+    existing = next(filter(Path.exists, folders))
     try:
         with TemporaryDirectory(dir=existing):  # permission bits say little to root
             pass

@@ -100,7 +100,10 @@ def explain(error: Exception) -> str:
     """What is wrong with an override, or with a file of the configuration, and the remedy."""
     text = str(error) or str(error.__cause__)
     if isinstance(error, OverrideParseException):
-        return _explain_syntax(error.override)
+        if "=" not in error.override:
+            return f"{error.override}: is no file, and no setting with a value, as name=value"
+        remedy = "quote a value with special characters, as \"name='a (b)'\""
+        return f"{error.override}: cannot be read; {remedy}"
     if found := re.search(r"Could not (?:find|load) '(.+)'", text):
         return _explain_option(found[1], text)
     if found := re.search(r"Could not override '(.+)'\.(?:\n.*\+\1=(.*))?", text):
@@ -115,12 +118,6 @@ def explain(error: Exception) -> str:
         return f"{given}: several values take a sweep, -m; write a list as [a,b], a text as 'a,b'"
     reason = "" if text is str(error.__cause__) else str(error.__cause__ or "").partition("\n")[0]
     return " ".join(f"{text.partition('Config search path')[0]} {reason}".split())
-
-
-def _explain_syntax(override: str) -> str:
-    if "=" not in override:
-        return f"{override}: is no file, and no setting with a value, as name=value"
-    return f"{override}: cannot be read; quote a value with special characters, as \"name='a (b)'\""
 
 
 def _explain_option(path: str, text: str) -> str:

@@ -85,9 +85,7 @@ class MinerCallback(Callback):
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             logging.captureWarnings(True)
             root = logging.getLogger()
-            for handler in list(root.handlers):
-                if isinstance(handler, ConsoleHandler):
-                    root.removeHandler(handler)
+            root.handlers = [one for one in root.handlers if not isinstance(one, ConsoleHandler)]
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Stop capturing warnings."""

@@ -16,13 +16,11 @@ from omegaconf import DictConfig
 class SweepLoader(ConfigLoaderImpl):
     """Composes once for each choice of options, which takes long, and sets values in a copy."""
 
-    _composed: dict[tuple[Any, ...], DictConfig]
-
     def __init__(self, loader: ConfigLoaderImpl) -> None:
         """Take the search path of another loader."""
         super().__init__(loader.get_search_path())
         self._groups = set(self.list_groups(""))
-        self._composed = {}
+        self._composed: dict[tuple[Any, ...], DictConfig] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the configurations out for the processes of other launchers."""
@@ -33,8 +31,8 @@ class SweepLoader(ConfigLoaderImpl):
         config_name: str | None,
         overrides: list[str],
         run_mode: RunMode,
-        from_shell: bool = True,
-        validate_sweep_overrides: bool = True,
+        *more: Any,
+        **named: Any,
     ) -> DictConfig:
         """What Hydra's loader gives."""
         parsed = OverridesParser.create(self).parse_overrides(overrides)
@@ -42,9 +40,8 @@ class SweepLoader(ConfigLoaderImpl):
         chosen = [str(one.input_line) for one in parsed if one not in values]
         key = (config_name, run_mode, *chosen)
         if key not in self._composed:
-            self._composed[key] = super().load_configuration(
-                config_name, chosen, run_mode, from_shell, validate_sweep_overrides
-            )
+            loaded = super().load_configuration(config_name, chosen, run_mode, *more, **named)
+            self._composed[key] = loaded
         config = self._composed[key].copy()
         try:
             self._apply_overrides_to_config(values, config)

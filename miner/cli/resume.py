@@ -1,5 +1,6 @@
 """Resuming a run that was interrupted, or refusing to."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from miner.support.run_files import PLAN
 _RESUME = "resume="
 _SOURCES = ("--config-dir", "-cd", "hydra.searchpath=")
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError)
+_ADDED_CLASS = re.compile(r"[+~]*((callbacks|logger|metrics)\.([^=]*\.)?)_target_(=|$)")
 _NOT_RESUMED = ("trainer.max_time", "trainer.callbacks")
 
 
@@ -93,7 +95,7 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
     if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
         settings = [setting for setting in settings if _key(setting) != "image.path"]
         settings.append(f"image.path={quote(str(Path(started_in, path)))}")
-    classes = [_key(one).removesuffix("_target_") for one in settings if _is_added_class(one)]
+    classes = [found[1] for found in map(_ADDED_CLASS.match, settings) if found]
     kept = [one for one in settings if not _key(one).startswith((*_NOT_RESUMED, *classes))]
     if classes:
         say(f"without {', '.join(sorted(set(settings) - set(kept)))}; to have it, give it again")
@@ -104,11 +106,6 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
                 f"started, with hydra.run.dir={folder}"
             )
     return kept
-
-
-def _is_added_class(override: str) -> bool:
-    key = _key(override)
-    return key.startswith(("callbacks.", "logger.", "metrics.")) and key.endswith("._target_")
 
 
 def _key(override: str) -> str:

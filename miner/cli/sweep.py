@@ -9,7 +9,6 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -44,7 +43,12 @@ class JobGrid:
         self._config_name, self._of_hydra = config_name, of_hydra
         self.choices: dict[str, list[str]] = {}
         self.intervals: list[str] = []  # left to the sweeper that knows them
-        for override in self._parse(overrides):
+        try:
+            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+            parsed = parser.parse_overrides(list(overrides))
+        except HydraException as error:
+            raise ConfigError(explain(error)) from error
+        for override in parsed:
             key, line = override.get_key_element(), str(override.input_line)
             if override.is_interval_sweep():
                 self.choices.pop(key, None)
@@ -67,13 +71,6 @@ class JobGrid:
             for value in values[1:]:
                 changed = [*first[:index], value, *first[index + 1 :]]
                 yield changed, self._compose(changed)
-
-    def _parse(self, overrides: Sequence[str]) -> list[Override]:
-        loader = GlobalHydra.instance().config_loader()
-        try:
-            return OverridesParser.create(loader).parse_overrides(list(overrides))
-        except HydraException as error:
-            raise ConfigError(explain(error)) from error
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         try:

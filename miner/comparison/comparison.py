@@ -86,6 +86,13 @@ class Comparison:
             found.setdefault(self.setting(result), []).append(result)
         return found
 
+    @cached_property
+    def whole_settings(self) -> dict[tuple[str, ...], list[Result]]:
+        """Those of `by_setting` that have finished on every image."""
+        n_images = len({run.image for run in self.finished})
+        settings = self.by_setting.items()
+        return {k: runs for k, runs in settings if len({run.image for run in runs}) == n_images}
+
     def value(self, result: Result, factor: str) -> str:
         """A run's value of a factor: as typed, or else from its composed settings."""
         found = result.overrides.get(factor, result.choices.get(factor))

@@ -59,10 +59,7 @@ def plot_quality(comparison: Comparison, quality: str = "psnr_db") -> str:
     If no setting differs, of all runs, without the front.
     """
     metrics, names = (*COSTS, quality), list(comparison.factors) or ["image"]
-    n_images = len({run.image for run in comparison.finished})
-    settings = comparison.by_setting.values()
-    groups = [runs for runs in settings if len({run.image for run in runs}) == n_images]
-    lines = []
+    groups, lines = comparison.whole_settings.values(), []
     for runs in groups if comparison.factors else ([run] for run in comparison.finished):
         numbers, values = means(runs, metrics), _values(comparison, runs[0])
         if quality in numbers:

@@ -23,7 +23,10 @@ def write_comparison(results: Sequence[Result], folder: Path) -> list[Path]:
     comparison = Comparison(results)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"comparison.{suffix}" for suffix in ("tsv", "md", "html")]
-    texts = [_tab_separated(comparison), markdown(comparison), page(comparison)]
+    columns, rows = table(comparison)
+    tab_separated = StringIO()  # None is written as nothing
+    csv.writer(tab_separated, delimiter="\t", lineterminator="\n").writerows([columns, *rows])
+    texts = [tab_separated.getvalue(), markdown(comparison), page(comparison)]
     for path, text in zip(paths, texts, strict=True):
         with atomic_write(path) as scratch:  # names of files need not be UTF-8
             scratch.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
@@ -64,14 +67,6 @@ def _thumbnails(result: Result) -> dict[str, str]:
         for name, path in paths.items()
         if path.is_file()
     }
-
-
-def _tab_separated(comparison: Comparison) -> str:
-    columns, rows = table(comparison)
-    text = StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerows([columns, *rows])  # None is written as nothing
-    return text.getvalue()
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
@@ -138,18 +133,13 @@ def _settings(comparison: Comparison) -> Iterator[str]:
     rule = ["---"] * len(comparison.factors) + ["---:"] * (2 + len(metrics)) + ["---"]
     yield from ("", _row(titles), _row(rule))
     averages = {values: means(runs, metrics) for values, runs in groups.items()}
-    n_images = {values: len({run.image for run in runs}) for values, runs in groups.items()}
-    n_all = len({result.image for result in comparison.finished})
-    whole = [
-        values
-        for values in groups
-        if n_images[values] == n_all and {"psnr_db", COSTS[0]} <= averages[values].keys()
-    ]
-    costs, psnr = ([averages[values][name] for values in whole] for name in (COSTS[0], "psnr_db"))
+    axes = (COSTS[0], "psnr_db")
+    whole = [values for values in comparison.whole_settings if {*axes} <= averages[values].keys()]
+    costs, psnr = ([averages[values][name] for values in whole] for name in axes)
     front = [whole[i] for i in pareto_front(costs, psnr)]
     for values, runs in groups.items():
         numbers = [number_text(averages[values].get(metric)) for metric in metrics]
-        counted = [str(n_images[values]), str(len(runs))]
+        counted = [str(len({run.image for run in runs})), str(len(runs))]
         yield _row([*values, *counted, *numbers, "*" if values in front else ""])
 
 

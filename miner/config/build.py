@@ -1,9 +1,7 @@
 """The objects that a composed configuration describes."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import is_dataclass
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
@@ -22,27 +20,8 @@ if TYPE_CHECKING:
 
 _PACKAGED = Path(__file__).resolve().parents[1] / "conf"  # only in an installed wheel
 CONF_FOLDER = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
-_LOGGER_PACKAGES = {
-    "pytorch_lightning.loggers.MLFlowLogger": "mlflow",
-    "pytorch_lightning.loggers.CometLogger": "comet_ml",
-}
+_LOGGER_PACKAGES = {"MLFlowLogger": "mlflow", "CometLogger": "comet_ml"}  # of Lightning's classes
 _SLOW = ("miner.", "pytorch_lightning.loggers.")  # whose import takes seconds
-
-
-def run_dir() -> str:
-    """The folder of the run that Hydra has started; "." while settings are checked before that.
-
-    Resolver of `paths.output_dir`: `hydra:runtime.output_dir` would raise in a sweep's checks.
-    """
-    from hydra.core.hydra_config import HydraConfig  # slow
-
-    if not HydraConfig.initialized():
-        return "."
-    runtime = HydraConfig.get().runtime
-    return "." if OmegaConf.is_missing(runtime, "output_dir") else runtime.output_dir
-
-
-OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
 
 
 def build_settings(config: DictConfig) -> "FitSettings":
@@ -51,18 +30,11 @@ def build_settings(config: DictConfig) -> "FitSettings":
     Raises `ConfigError` for a wrong setting, a class of the wrong kind, or an optimiser that mixes
     blocks.
     """
-    check_config(config)
-    return _build_settings(json.dumps(OmegaConf.to_container(config, resolve=True)))
-
-
-@lru_cache(maxsize=1)
-def _build_settings(content: str) -> "FitSettings":
-    """Those of a configuration as JSON: a run checks them, and then uses them."""
     from miner.fitting.settings import FitSettings, at_level
     from miner.fitting.steps import probe
 
-    config = OmegaConf.create(json.loads(content))
     checked = check_config(config, COMPONENTS)
+    config = cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
     kinds = get_type_hints(FitSettings) | get_type_hints(BlockModel)
     optimizer = _instantiate("optimizer", config.optimizer)
     try:
@@ -129,13 +101,10 @@ def build_metrics(config: DictConfig) -> "dict[str, TileMetric]":
 
 
 def device_type(accelerator: str) -> str:
-    """The kind of device that a trainer's accelerator selects here: cpu or cuda."""
+    """The kind of device that a trainer's accelerator, if it is there, selects: cpu or cuda."""
     import torch
 
-    is_cuda = accelerator in ("cuda", "gpu") or (
-        accelerator == "auto" and torch.cuda.is_available()
-    )
-    return "cuda" if is_cuda else "cpu"
+    return "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def check_cuda(setting: str, remedy: str) -> None:
@@ -158,7 +127,7 @@ def check_classes(config: DictConfig) -> None:
     for name in [*(f"logger.{name}" for name in config.logger), *callback_names(config)]:
         settings = OmegaConf.select(config, name)
         target = str(settings.get("_target_"))
-        package = _LOGGER_PACKAGES.get(target, "miner")
+        package = _LOGGER_PACKAGES.get(target.rpartition(".")[2], "miner")
         if find_spec(package) is None:
             raise ConfigError(f"{name}: needs {package}; pip install {package}")
         if not target.startswith(_SLOW) and find_class(settings) is None:

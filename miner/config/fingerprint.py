@@ -11,10 +11,9 @@ from miner.images.source import SAMPLE_PREFIX, file_digest
 from miner.support.files import expand_home, flatten, json_sha256
 
 HASH_LENGTH = 8
-_DECISIVE = (  # nothing else changes the result
+_DECISIVE = (  # nothing else but patch_size and seed changes the result
     *("image", "pyramid", "activation", "encoding", "model", "capacity", "readout", "weights"),
     *("optimizer", "schedule", "loss", "pruning", "fitting", "storage", "backend"),
-    *("patch_size", "seed"),
 )
 
 
@@ -74,11 +73,9 @@ def job_folder(sweep_folder: str, number: int, *, _root_: DictConfig) -> str:
 
 def _settings(config: DictConfig) -> dict[str, Any]:
     settings: dict[str, Any] = {
-        name: OmegaConf.to_container(config[name], resolve=True)
-        if OmegaConf.is_config(config[name])
-        else config[name]
-        for name in _DECISIVE
+        name: OmegaConf.to_container(config[name], resolve=True) for name in _DECISIVE
     }
+    settings |= {name: config[name] for name in ("patch_size", "seed")}
     for name in ("in_memory_mib", "scratch_dir"):
         settings["fitting"].pop(name, None)
     n_chunks = int(OmegaConf.select(config, "trainer.fast_dev_run") or 0)

@@ -224,7 +224,10 @@ def _messages(error: ValidationError, model: type[RunConfig]) -> list[str]:
         path, value = list(map(str, problem["loc"])), problem["input"]
         names = [".".join(path[:n]) for n in range(len(path), 0, -1)]
         if problem["type"] == "extra_forbidden":
-            name, value = _whole_name(names[0], problem["input"])
+            name = names[0]
+            while isinstance(value, Mapping) and len(value) == 1:  # `+a.b=1` gives one for a
+                ((field, value),) = value.items()
+                name = f"{name}.{field}"
             rule = no_such_setting(name)
         else:  # the end of a path may be an item of a list, or one of several types
             name = next(name for name in names if name in known)
@@ -235,11 +238,3 @@ def _messages(error: ValidationError, model: type[RunConfig]) -> list[str]:
         line = f"{name}: is missing, and {rule}" if is_missing else f"{name}={typed}: {rule}"
         lines.setdefault(name, line)
     return list(lines.values())
-
-
-def _whole_name(name: str, value: Any) -> tuple[str, Any]:
-    """A setting as typed, and its value: `+a.b=1` gives a mapping with one entry."""
-    while isinstance(value, Mapping) and len(value) == 1:
-        ((field, value),) = value.items()
-        name = f"{name}.{field}"
-    return name, value

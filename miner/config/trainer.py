@@ -7,21 +7,17 @@ from pydantic import Field
 from miner.support.ranges import Group, rule, whole
 
 DDP = "miner_ddp"  # the name of our strategy in Lightning's registry
-_STEPS = "a level is fitted for fitting.max_steps"
-_LEVELS = "an epoch is a level; set pyramid.n_levels"
 _WHOLE = "every block is fitted and scored; use trainer.fast_dev_run, or image.crop_px"
+_SCORED = "every level is scored once, when it is fitted"
 _OWN = "blocks are optimised on their own"
 _NO_PARAMETERS = "the module holds no parameters: those of blocks are in shards"
 REFUSED = {
     "logger": "choose loggers with logger=[csv,tensorboard]",
-    "max_epochs": _LEVELS,
-    "min_epochs": _LEVELS,
-    "max_steps": _STEPS,
-    "min_steps": _STEPS,
+    **dict.fromkeys(("max_epochs", "min_epochs"), "an epoch is a level; set pyramid.n_levels"),
+    **dict.fromkeys(("max_steps", "min_steps"), "a level is fitted for fitting.max_steps"),
     **dict.fromkeys(("limit_train_batches", "limit_val_batches", "limit_test_batches"), _WHOLE),
     **dict.fromkeys(("limit_predict_batches", "overfit_batches"), _WHOLE),
-    "val_check_interval": "every level is scored once, when it is fitted",
-    "check_val_every_n_epoch": "every level is scored once, when it is fitted",
+    **dict.fromkeys(("val_check_interval", "check_val_every_n_epoch"), _SCORED),
     "num_sanity_val_steps": "there is nothing to render before the first level is fitted",
     "log_every_n_steps": "pruning.every_n_steps says how often quality is measured and logged",
     "enable_checkpointing": "callbacks.checkpoint stores every chunk; leave it out with "

@@ -68,9 +68,8 @@ def _scratch_folder(scratch_dir: str | None, folder: Path) -> Path:
 
 def _refuse_full(folder: Path, needed: int, setting: str) -> None:
     free = sum(path.stat().st_size for path in scratch_files(folder))  # of an interrupted run
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
+    folders = (folder.absolute(), *folder.absolute().parents)
+    existing = next(filter(Path.exists, folders))
     free += shutil.disk_usage(existing).free
     if needed > free:
         raise ConfigError(

@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -118,35 +118,21 @@ def adam_coefficients(optimizer: torch.optim.Optimizer, lr: float, step: int) ->
         by_gradient=0.0,
         eps=eps * root,
     )
-    if isinstance(optimizer, torch.optim.RAdam):
-        rectification = _rectification(beta2, step)
-        if rectification is None:
+    if isinstance(optimizer, torch.optim.RAdam):  # Liu et al., arXiv 1908.03265
+        longest = 2 / (1 - beta2) - 1
+        n = longest - 2 * step * beta2**step / (1 - beta2**step)
+        if n <= 5:  # the root's variance is unknown
             return adam._replace(by_first=adam.by_first / root, divides=0.0)
-        return adam._replace(by_first=adam.by_first * rectification, eps=eps)
-    if isinstance(optimizer, torch.optim.NAdam):
-        by_first, by_gradient = _nadam(group, lr * root, step)
+        factor = math.sqrt((n - 4) * (n - 2) * longest / ((longest - 4) * (longest - 2) * n))
+        return adam._replace(by_first=adam.by_first * factor, eps=eps)
+    if isinstance(optimizer, torch.optim.NAdam):  # Dozat 2016: a part is of the gradient itself
+        rate, psi = lr * root, float(group["momentum_decay"])
+        momenta = [beta1 * (1 - 0.5 * 0.96 ** (t * psi)) for t in range(1, step + 2)]
+        product = math.prod(momenta[:step])
+        by_first = rate * momenta[step] / (1 - product * momenta[step])
+        by_gradient = rate * (1 - momenta[step - 1]) / (1 - product)
         return adam._replace(by_first=by_first, by_gradient=by_gradient)
     return adam
-
-
-def _rectification(beta2: float, step: int) -> float | None:
-    """RAdam's factor (Liu et al., arXiv 1908.03265); None while the root's variance is unknown."""
-    longest = 2 / (1 - beta2) - 1
-    n = longest - 2 * step * beta2**step / (1 - beta2**step)
-    if n <= 5:
-        return None
-    return math.sqrt((n - 4) * (n - 2) * longest / ((longest - 4) * (longest - 2) * n))
-
-
-def _nadam(group: Mapping[str, Any], rate: float, step: int) -> tuple[float, float]:
-    """Dozat 2016: part of the step comes from the gradient itself."""
-    beta1, psi = float(group["betas"][0]), float(group["momentum_decay"])
-    momenta = [beta1 * (1 - 0.5 * 0.96 ** (t * psi)) for t in range(1, step + 2)]
-    product = math.prod(momenta[:step])
-    return (
-        rate * momenta[step] / (1 - product * momenta[step]),
-        rate * (1 - momenta[step - 1]) / (1 - product),
-    )
 
 
 class RowLayout:

@@ -65,7 +65,6 @@ def nearest(name: str, names: Collection[str]) -> str | None:
     `max_step` and `model.max_steps` stand for `fitting.max_steps`; `optimizer.eps` for no other,
     since `betas` is not like `eps`.
     """
-
     by_field: dict[str, list[str]] = {}
     for known in names:
         by_field.setdefault(known.rpartition(".")[2], []).append(known)

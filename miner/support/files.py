@@ -34,9 +34,8 @@ def flatten(values: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[s
     """The leaves of nested mappings with the names on their way, joined."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from (
-                (f"{name}{separator}{rest}", leaf) for rest, leaf in flatten(value, separator)
-            )
+            nested = flatten(value, separator)
+            yield from ((f"{name}{separator}{rest}", leaf) for rest, leaf in nested)
         else:
             yield name, value
 

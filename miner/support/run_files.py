@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,11 +85,9 @@ class PlannedJob:
 
 def differing_keys(jobs: Sequence[PlannedJob]) -> list[str]:
     """Keys of the overrides that are not the same in all jobs."""
-    values: dict[str, set[str]] = {}
-    for job in jobs:
-        for key, _, value in (override.partition("=") for override in job.overrides):
-            values.setdefault(key, set()).add(value)
-    return [key for key, found in values.items() if len(found) > 1]
+    different = dict.fromkeys(override for job in jobs for override in job.overrides)
+    counts = Counter(override.partition("=")[0] for override in different)
+    return [key for key, n_values in counts.items() if n_values > 1]
 
 
 @dataclass(frozen=True)

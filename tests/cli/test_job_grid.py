@@ -132,9 +132,11 @@ def test_options_are_composed_once_for_all_values_and_the_last_key_runs_fastest(
     composed = []
     load = ConfigLoaderImpl.load_configuration
 
-    def count(self: ConfigLoaderImpl, name: str, overrides: list[str], *more: Any) -> DictConfig:
+    def count(
+        self: ConfigLoaderImpl, name: str, overrides: list[str], *more: Any, **named: Any
+    ) -> DictConfig:
         composed.append(overrides)
-        return load(self, name, overrides, *more)
+        return load(self, name, overrides, *more, **named)
 
     monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", count)
     compose_once()

@@ -55,7 +55,10 @@ def test_run_folder_holds_what_the_contract_names(logged_run: Path) -> None:
 
 
 def test_settings_are_printed_on_request(command: Command) -> None:
-    assert "  lr: 0.02" in command("extras.print_config=true", "hydra.run.dir=run").lines
+    lines = command("extras.print_config=true", "hydra.run.dir=run").lines
+    assert "  lr: 0.02" in lines
+    (folder,) = [line for line in lines if line.startswith("  output_dir: ")]
+    assert folder.endswith("/run")
 
 
 def test_thumbnails_differ_and_have_the_shape_of_the_image(tmp_path: Path, fit: Fit) -> None:

@@ -137,12 +137,6 @@ class TritonTrainer(RowTrainer):
         self._grads = torch.zeros_like(self.trained)
 
     def _run(self, n_steps: int, moves: bool) -> None:
-        try:
-            self._launch(n_steps, moves)
-        except OutOfResources as error:
-            raise UnsupportedError(f"model.width={self.numbers.width}: {error}") from error
-
-    def _launch(self, n_steps: int, moves: bool) -> None:
         order, counts = (self._drawn if moves else None) or (self.training, self.training)
         draws, numbers = order is not self.training, self.numbers
         program = self.layout.program(
@@ -152,17 +146,20 @@ class TritonTrainer(RowTrainer):
             draws=draws,
             whole=not draws and self.n_pixels % self._tile == 0,
         )
-        with _LAUNCHING, torch.cuda.device_of(self.trained):
-            train_blocks[(len(self.trained),)](
-                self._encoded, self._targets, order, counts, self.coefficients, self._means,
-                self.training, self.trained, self.first, self.second, self._grads, self.best_rows,
-                self.mse, self.best_mse,
-                first_step=self.step, n_steps=n_steps, moves=int(moves),
-                n_all=self.n_pixels, n_drawn=order.shape[-1] if draws else 0,
-                n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
-                scale=numbers.scale, ridge=numbers.ridge, floor=numbers.floor,
-                S=program, **self.layout.options,
-            )  # fmt: skip
+        try:
+            with _LAUNCHING, torch.cuda.device_of(self.trained):
+                train_blocks[(len(self.trained),)](
+                    self._encoded, self._targets, order, counts, self.coefficients, self._means,
+                    self.training, self.trained, self.first, self.second, self._grads,
+                    self.best_rows, self.mse, self.best_mse,
+                    first_step=self.step, n_steps=n_steps, moves=int(moves),
+                    n_all=self.n_pixels, n_drawn=order.shape[-1] if draws else 0,
+                    n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
+                    scale=numbers.scale, ridge=numbers.ridge, floor=numbers.floor,
+                    S=program, **self.layout.options,
+                )  # fmt: skip
+        except OutOfResources as error:
+            raise UnsupportedError(f"model.width={numbers.width}: {error}") from error
 
     @staticmethod
     def outputs(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
