@@ -1,7 +1,9 @@
 """The objects that a composed configuration describes."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import is_dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
@@ -30,11 +32,18 @@ def build_settings(config: DictConfig) -> "FitSettings":
     Raises `ConfigError` for a wrong setting, a class of the wrong kind, or an optimiser that mixes
     blocks.
     """
+    check_config(config)
+    return _build_settings(json.dumps(OmegaConf.to_container(config, resolve=True)))
+
+
+@lru_cache(maxsize=1)
+def _build_settings(content: str) -> "FitSettings":
+    """Those of a configuration as JSON: a run checks them, and then uses them."""
     from miner.fitting.settings import FitSettings, at_level
     from miner.fitting.steps import probe
 
+    config = OmegaConf.create(json.loads(content))
     checked = check_config(config, COMPONENTS)
-    config = cast(DictConfig, OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
     kinds = get_type_hints(FitSettings) | get_type_hints(BlockModel)
     optimizer = _instantiate("optimizer", config.optimizer)
     try:

@@ -98,6 +98,8 @@ def test_wrong_value_is_refused_with_its_rule(
 
 def test_configuration_is_parsed_once(compose_with: Callable[..., DictConfig]) -> None:
     assert check_config(compose_with()) is check_config(compose_with().copy(), COMPONENTS)
+    assert build_settings(compose_with()) is build_settings(compose_with().copy())
+    assert build_settings(compose_with("seed=1")).seed == 1
 
 
 @dataclass(frozen=True)
