@@ -1,6 +1,8 @@
 """The jobs of a sweep, composed and checked before any of them starts."""
 
+import shlex
 import shutil
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -21,7 +23,7 @@ from miner.config.job import LOCAL_LAUNCHER
 from miner.config.schema import check_config
 from miner.config.trainer import DDP
 from miner.support.errors import ConfigError
-from miner.support.run_files import REPORT, PlannedJob
+from miner.support.run_files import REPORT, PlannedJob, differing_keys
 
 _GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
@@ -162,3 +164,18 @@ def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]]) -> list[PlannedJob]:
             both = f"{' '.join(twin.overrides)} and {' '.join(overrides)}"
             raise ConfigError(f"{both}: are the same job; leave one of them out")
     return list(jobs.values())
+
+
+def announcement(
+    folder: Path, plan: Sequence[PlannedJob] | None, n_jobs: int | None, n_done: int
+) -> str:
+    """What a sweep runs, of which some is done, and how to go on; without a plan it is a search."""
+    text = f"search of {n_jobs or 'several'} jobs"
+    if plan is not None:
+        pairs = {override.partition("=")[::2] for job in plan for override in job.overrides}
+        counts = Counter(key for key, _ in pairs)
+        factors = [f"{key} ({counts[key]})" for key in differing_keys(plan)]
+        text = f"sweep of {' x '.join(factors) or 1} = {len(plan)} jobs"
+    text += f", {n_done} of them finished," if n_done else ""
+    remedy = f"the same command with hydra.sweep.dir={shlex.quote(str(folder))}"
+    return f"{text} in {folder}; to go on after an interruption: {remedy}"
