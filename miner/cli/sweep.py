@@ -170,12 +170,12 @@ def announcement(
     folder: Path, plan: Sequence[PlannedJob] | None, n_jobs: int | None, n_done: int
 ) -> str:
     """What a sweep runs, of which some is done, and how to go on; without a plan it is a search."""
-    text = f"search of {n_jobs or 'several'} jobs"
-    if plan is not None:
-        pairs = {override.partition("=")[::2] for job in plan for override in job.overrides}
-        counts = Counter(key for key, _ in pairs)
-        factors = [f"{key} ({counts[key]})" for key in differing_keys(plan)]
-        text = f"sweep of {' x '.join(factors) or 1} = {len(plan)} jobs"
+    values = {override.partition("=")[::2] for job in plan or () for override in job.overrides}
+    counts = Counter(key for key, _ in values)
+    factors = " x ".join(f"{key} ({counts[key]})" for key in differing_keys(plan or ()))
+    text = "search" if plan is None else "sweep"
+    if n_jobs:
+        text += f" of {factors}{' = ' if factors else ''}{n_jobs} job{'' if n_jobs == 1 else 's'}"
     text += f", {n_done} of them finished," if n_done else ""
     remedy = f"the same command with hydra.sweep.dir={shlex.quote(str(folder))}"
     return f"{text} in {folder}; to go on after an interruption: {remedy}"

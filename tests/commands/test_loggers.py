@@ -105,21 +105,16 @@ def test_a_run_knows_the_commit_of_its_source(logged_run: Path) -> None:
     assert (commit or "").removesuffix("-dirty") == (head if (ROOT / ".git").exists() else "")
 
 
-def test_a_single_run_is_named_after_image_and_recipe(
+def test_a_single_run_is_named_after_image_and_recipe_and_has_what_is_set(
     tmp_path: Path, command: Command, records: list[Record]
 ) -> None:
     assert run_of(records)["display_name"] == "picture"
-    assert command("experiment=fast", "logger=wandb", "hydra.run.dir=run").status == 0
-    run = read_wandb(tmp_path / "run")
-    assert run_of(run)["display_name"] == "picture fast"
-    assert config_of(run)["choices"]["experiment"] == "fast"
-
-
-def test_name_entity_and_notes_are_settings(tmp_path: Path, fit: Fit) -> None:
-    given = {"name": "mine", "entity": "team", "notes": "why"}
-    folder = fit("logger=wandb", *(f"logger.wandb.{key}={value}" for key, value in given.items()))
-    run = run_of(read_wandb(folder))
-    assert (run["display_name"], run["entity"], run["notes"]) == ("mine", "team", "why")
+    given = ("logger.wandb.entity=team", "logger.wandb.notes=why", "hydra.run.dir=run")
+    assert command("experiment=fast", "logger=wandb", *given).status == 0
+    logged = read_wandb(tmp_path / "run")
+    run = run_of(logged)
+    assert (run["display_name"], run["entity"], run["notes"]) == ("picture fast", "team", "why")
+    assert config_of(logged)["choices"]["experiment"] == "fast"
 
 
 def test_wandb_curves_have_different_axes(records: list[Record]) -> None:
@@ -186,7 +181,8 @@ def test_wandb_run_ends_well_with_the_report_in_its_summary(
 
 
 def test_sweep_gives_every_job_another_run(tmp_path: Path, command: Command) -> None:
-    outcome = command("-m", "seed=3,4", "logger=wandb", "hydra.sweep.dir=sweep")
+    name = "logger.wandb.name=try"
+    outcome = command("-m", "seed=3,4", "logger=wandb", name, "hydra.sweep.dir=sweep")
     assert outcome.status == 0
     jobs = sorted((tmp_path / "sweep").glob("[01]-*"))
     runs = [read_wandb(job) for job in jobs]
@@ -194,6 +190,7 @@ def test_sweep_gives_every_job_another_run(tmp_path: Path, command: Command) -> 
     assert [config_of(run)["seed"] for run in runs] == [3, 4]
     for run, seed in zip(runs, (3, 4), strict=True):
         config = config_of(run)
+        assert run_of(run)["display_name"] == f"try seed={seed}"
         assert config["choices"]["pyramid"] == "gaussian"
         assert f" seed={seed}" in config["command"]
         assert {"commit", "host"} <= config.keys()
