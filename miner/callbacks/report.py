@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from miner.callbacks.base import Callback
 from miner.callbacks.pictures import Pictures
 from miner.engine.module import LevelResult, MinerModule
-from miner.engine.records import build_report
+from miner.engine.records import build_report, remarks
 from miner.fitting.block_fit import merge_curves, no_longer_than
 from miner.loggers.base import log_results
 from miner.metrics.scores import psnr_of_sse
@@ -21,13 +21,17 @@ _LOG = logging.getLogger("miner")
 
 
 class CurvePoint(NamedTuple):
-    """Quality during a fit; steps, seconds and parameters are counted over all levels."""
+    """Quality during a fit; steps, seconds and parameters are counted over all levels.
+
+    `refit` is 0 in the first fits of a level, then the number of the refit with wider networks.
+    """
 
     level: int
     step: int
     seconds: float
     parameters: int
     psnr_db: float
+    refit: int = 0
 
 
 class QualityCurve(Callback):
@@ -66,10 +70,10 @@ def level_points(result: LevelResult, last: CurvePoint | None) -> Sequence[Curve
     chunks = merge_curves([shard.stats.curve for shard in shards])
     for done, later, sse in no_longer_than(chunks, record.wall_time_s):  # ranks run in parallel
         quality = psnr_of_sse(inactive_sse + sse, fit.n_values)
-        points.append(CurvePoint(fit.level, step + done, start_s + later, n_parameters, quality))
+        at, refit = start_s + later, (done - 1) // fit.n_steps
+        points.append(CurvePoint(fit.level, step + done, at, n_parameters, quality, refit))
     end = start_s + record.wall_time_s
-    points.append(CurvePoint(fit.level, points[-1].step, end, n_parameters, record.psnr_db))
-    return points
+    return [*points, points[-1]._replace(seconds=end, psnr_db=record.psnr_db)]
 
 
 class LoggerMedia(Callback):
@@ -115,3 +119,6 @@ class Report(Callback):
         if report["status"] == "stopped":
             remedy = f"; to go on: python -m miner.run resume={shlex.quote(str(self._folder))}"
             _LOG.warning("stopped early%s", "" if module.folder is None else remedy)
+            return
+        for remark in remarks(module):
+            _LOG.info("%s", remark)

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from miner.cli.checks import check_run, exit_on_error
 from miner.cli.loader import compose_once
-from miner.cli.sweep import check_sweep
+from miner.cli.sweep import announcement, check_sweep
 from miner.config.job import RankInfo, finished_report, rank_of
 from miner.support.process import ConsoleHandler, lock_folder, say
 from miner.support.run_files import PLAN, REPORT, read_report, write_plan
@@ -77,7 +77,7 @@ class MinerCallback(Callback):
             write_plan(folder, plan)
             hashes, n_jobs = {job.hash for job in plan}, len(plan)
         self._monitor = SweepMonitor(folder, hashes, n_jobs)
-        say(f"sweep in {folder}")
+        say(announcement(folder, plan, n_jobs, self._monitor.n_done))
         atexit.register(self._interrupted, folder)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -131,6 +131,7 @@ class SweepMonitor:
         self._folder, self._hashes, self._total = folder, hashes, total
         self._began = time.time()
         self._states: dict[str, str] = {}
+        self.n_done = self.count()["finished"]  # by an earlier start
         self._stop = Event()
         self._thread = Thread(target=self._watch, daemon=True)
         self._thread.start()

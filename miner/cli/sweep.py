@@ -1,6 +1,8 @@
 """The jobs of a sweep, composed and checked before any of them starts."""
 
+import shlex
 import shutil
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -20,7 +22,7 @@ from miner.config.job import LOCAL_LAUNCHER
 from miner.config.schema import check_config
 from miner.config.trainer import DDP
 from miner.support.errors import ConfigError
-from miner.support.run_files import REPORT, PlannedJob
+from miner.support.run_files import REPORT, PlannedJob, differing_keys
 
 _GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
@@ -159,3 +161,18 @@ def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]]) -> list[PlannedJob]:
             both = f"{' '.join(twin.overrides)} and {' '.join(overrides)}"
             raise ConfigError(f"{both}: are the same job; leave one of them out")
     return list(jobs.values())
+
+
+def announcement(
+    folder: Path, plan: Sequence[PlannedJob] | None, n_jobs: int | None, n_done: int
+) -> str:
+    """What a sweep runs, of which some is done, and how to go on; without a plan it is a search."""
+    values = {override.partition("=")[::2] for job in plan or () for override in job.overrides}
+    counts = Counter(key for key, _ in values)
+    factors = " x ".join(f"{key} ({counts[key]})" for key in differing_keys(plan or ()))
+    text = "search" if plan is None else "sweep"
+    if n_jobs:
+        text += f" of {factors}{' = ' if factors else ''}{n_jobs} job{'' if n_jobs == 1 else 's'}"
+    text += f", {n_done} of them finished," if n_done else ""
+    remedy = f"the same command with hydra.sweep.dir={shlex.quote(str(folder))}"
+    return f"{text} in {folder}; to go on after an interruption: {remedy}"

@@ -1,6 +1,8 @@
 """A run as Hydra describes it, and the rank of this process in it."""
 
 import os
+import platform
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from miner.config.trainer import DDP
+from miner.support.process import source_commit
 from miner.support.run_files import PLAN, SweepInfo, differing_keys, read_plan, read_report
 
 LOCAL_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
@@ -50,8 +53,9 @@ MAIN_PROCESS = RankInfo()
 class Job:
     """A run: its folder, the overrides that were given, and when it began (`time.time`).
 
-    `choices` are the options of the groups; `sweep` is None for a single run; `n_parallel_jobs`
-    share the cores that this process sees; `rank` is this process's in a run on several devices.
+    `command` fits the same again, of a sweep this job alone; `choices` are the options of the
+    groups; `sweep` is None for a single run; `n_parallel_jobs` share the cores that this process
+    sees; `rank` is this process's in a run on several devices.
     """
 
     folder: Path
@@ -61,6 +65,12 @@ class Job:
     sweep: SweepInfo | None = None
     n_parallel_jobs: int = 1
     rank: RankInfo = MAIN_PROCESS
+    command: str = ""
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What code was run where, and how."""
+        return {"commit": source_commit(), "host": platform.node(), "command": self.command}
 
 
 def detect_rank(environment: Mapping[str, str] = os.environ) -> RankInfo:
@@ -90,7 +100,8 @@ def current_job(config: DictConfig) -> Job:
     overrides: Any = OmegaConf.to_container(running.overrides.task, resolve=False)
     is_alone = running.mode == RunMode.RUN
     is_local = not is_alone and running.launcher._target_ == LOCAL_LAUNCHER
-    chosen = running.runtime.choices.items()
+    chosen, sources = running.runtime.choices.items(), running.runtime.config_sources
+    flags = [f"--config-dir={one.path}" for one in sources if one.provider == "command-line"]
     return Job(
         folder=Path(running.runtime.output_dir),
         overrides=overrides,
@@ -102,6 +113,7 @@ def current_job(config: DictConfig) -> Job:
         # Submitit's local jobs share all cores; Joblib, Ray and Slurm give each job some of them.
         n_parallel_jobs=running.sweeper.max_batch_size or 1 if is_local else 1,
         rank=rank_of(config),
+        command=shlex.join(["python", "-m", "miner.run", *flags, *overrides]),
     )
 
 

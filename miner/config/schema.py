@@ -70,6 +70,8 @@ class _WandB(Group):
     target: ClassName
     save_dir: _Name
     project: _Name
+    entity: str | None = rule("be a name or null")
+    name: str | None = rule("be a text or null")
     offline: _Flag
     group: str | None = rule("be a name or null")
     job_type: _Name

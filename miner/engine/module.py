@@ -19,7 +19,7 @@ from torch import Tensor
 
 from miner.config.fingerprint import fit_digest
 from miner.engine.data import RenderedTile, Share, SignalData, Tile
-from miner.engine.records import LevelRecord, record_level
+from miner.engine.records import LevelRecord, count_missed, record_level
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.base import TileMetric
 from miner.metrics.objective import Objective, Quality
@@ -153,7 +153,8 @@ class MinerModule(pl.LightningModule):
         self.is_complete = is_whole and share.level == 0
         self.trainer.should_stop |= not is_whole
         self.data.levels.start_rendering(self._level, self.store.shards)
-        self._evaluation, self._sse = Evaluation(self.data.spec, self._metrics), list[float]()
+        self._evaluation = Evaluation(self.data.spec, self._metrics)
+        self._errors = list[tuple[float, int]]()  # of tiles: squared, and blocks above the bound
         self.data.margin = 0 if share.level else self._evaluation.reach
 
     def validation_step(self, tile: Tile, batch_idx: int) -> None:
@@ -168,10 +169,12 @@ class MinerModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Finish the level; ranks without tiles come here too, as their number is not announced."""
         self._scored.result()
-        fit, shards, sse = self._level, self.store.shards, sum(gather_items(self.ranks, self._sse))
+        fit, shards = self._level, self.store.shards
+        sse, n_missed = map(sum, zip(*gather_items(self.ranks, self._errors), strict=True))
         self.data.levels.finish_level()
         self._shards[fit.level] = shards
-        record = record_level(fit, shards, sse, self._seconds - self._level_start_s)
+        wall_time_s = self._seconds - self._level_start_s
+        record = record_level(fit, shards, sse, int(n_missed), wall_time_s)
         self.records.append(record)
         self.log("level/psnr_db", record.psnr_db, logger=False)
         if self.ranks.rank == 0:
@@ -190,7 +193,7 @@ class MinerModule(pl.LightningModule):
 
     def _score_coarser(self) -> None:
         """Score what is stored, enlarged."""
-        self._evaluation, self._sse = Evaluation(self.data.spec, self._metrics), []
+        self._evaluation = Evaluation(self.data.spec, self._metrics)
         signal = self.data.source.signal
         for region in items_of_rank(self.ranks, list(tiles(signal.sides, TILE_SIDE))):
             box, began = extended(region, signal.sides, self._evaluation.reach), time.perf_counter()
@@ -202,10 +205,13 @@ class MinerModule(pl.LightningModule):
 
     def _score(self, tile: Tile, preds: Tensor, level: int) -> None:
         """Score a tile, and let callbacks have it."""
-        target = tile.values.cpu()
-        coarse = float(squared_error(target, preds).sum()) if level else 0.0
-        self._sse.append(coarse if level else self._evaluation.add(tile.region, target, preds))
-        inside = with_margin(tile.region)
+        target, inside = tile.values.cpu(), with_margin(tile.region)
+        errors = squared_error(target[inside], preds[inside])
+        if level == self._level.level:  # of a run that was stopped before level 0, tiles cut blocks
+            n_missed = count_missed(self._level, tile.region, errors)
+            self._errors.append((float(errors.sum()), n_missed))
+        if level == 0:
+            self._evaluation.add(tile.region, target, preds)
         self._call("on_tile_end", RenderedTile(level, tile.region, target[inside], preds[inside]))
 
     def _finish_scores(self) -> None:

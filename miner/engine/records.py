@@ -1,15 +1,21 @@
 """What a report says of a level, and of a run."""
 
 import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch import Tensor
 
+from miner.fitting.capacity import TOLERANCE_DB
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.scores import psnr_of_sse
 from miner.representation import Representation, Shard
+from miner.signals.grid import PatchGrid
+from miner.signals.regions import Region, sides_of
+from miner.signals.scratch import n_bytes
 from miner.support.process import package_versions, peak_memory_gib
 
 if TYPE_CHECKING:
@@ -19,7 +25,10 @@ _LOG = logging.getLogger("miner")
 
 
 class LevelRecord(NamedTuple):
-    """One level of a report; `n_active` blocks have a network, `n_converged` of them left early."""
+    """One level of a report; `n_active` blocks have a network, `n_converged` of them left early.
+
+    `n_missed` are stored with an error above the level's bound by more than a tolerance of 0.3 dB.
+    """
 
     level: int
     width_px: int
@@ -29,6 +38,7 @@ class LevelRecord(NamedTuple):
     n_converged: int
     n_fresh: int
     n_diverged: int
+    n_missed: int
     n_parameters: int
     psnr_db: float
     wall_time_s: float
@@ -50,8 +60,18 @@ class LevelRecord(NamedTuple):
             )
 
 
+def count_missed(fit: LevelFit, region: Region, squared_error: Tensor) -> int:
+    """How many of a level's blocks in a box of whole ones miss the bound.
+
+    `squared_error` `(*S)` is that of what is stored, summed over channels.
+    """
+    grid, spec = PatchGrid(sides_of(region), fit.spec.patch_size), fit.spec
+    bound = fit.settings.max_mse_at(fit.level) * 10 ** (TOLERANCE_DB / 10)
+    return int((grid.block_means(squared_error[None]) > bound * spec.n_channels).sum())
+
+
 def record_level(
-    fit: LevelFit, shards: Sequence[Shard], sse: float, wall_time_s: float
+    fit: LevelFit, shards: Sequence[Shard], sse: float, n_missed: int, wall_time_s: float
 ) -> LevelRecord:
     """Sum up a level's shards; `sse` is the squared error of what was stored."""
     height, width = fit.spec.level_sides[fit.level][-2:]
@@ -64,6 +84,7 @@ def record_level(
         n_converged=sum(shard.stats.n_converged for shard in shards),
         n_fresh=sum(shard.stats.n_fresh for shard in shards),
         n_diverged=sum(shard.stats.n_diverged for shard in shards),
+        n_missed=n_missed,
         n_parameters=Representation(fit.spec, {fit.level: shards}).n_parameters,
         psnr_db=psnr_of_sse(sse, fit.n_values),
         wall_time_s=wall_time_s,
@@ -74,7 +95,7 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
     """A report of what was fitted and scored, with what a run and callbacks have added."""
     data, representation = module.data, module.representation
     height, width = data.spec.sides[-2:]
-    n_bytes, n_pixels = module.store.n_bytes, width * height
+    file_bytes, n_pixels = module.store.n_bytes, width * height
     host_gib, gpu_gib = map(max, zip(peak_memory_gib(), *module.peaks_gib, strict=True))
     levels = [record._asdict() for record in module.records]
     report = {
@@ -87,8 +108,8 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
         **module.scores,
         "n_parameters": representation.n_parameters,
         "parameters_per_pixel": representation.n_parameters / n_pixels,
-        "file_bytes": n_bytes,
-        "bits_per_pixel": None if n_bytes is None else 8 * n_bytes / n_pixels,
+        "file_bytes": file_bytes,
+        "bits_per_pixel": None if file_bytes is None else 8 * file_bytes / n_pixels,
         "wall_time_s": time.time() - module.began,
         "fit_time_s": module.fit_time_s,
         "peak_memory_gib": host_gib,
@@ -103,3 +124,21 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
         **module.extra,
     }
     return report | {"objective": module.objective.value(report)}
+
+
+def remarks(module: "MinerModule") -> Iterator[str]:
+    """What to say of a finished run: blocks that miss the bound, and files that are too large."""
+    last, settings = module.records[-1], module.data.settings
+    if last.n_missed and (remedy := settings.capacity.remedy):
+        bound = -10 * math.log10(settings.max_mse_at(0))
+        yield (
+            f"{last.n_missed} of {last.n_blocks} blocks miss the bound of {bound:.1f} dB "
+            f"(fitting.max_mse) by more than {TOLERANCE_DB} dB; {remedy} brings more of them there"
+        )
+    signal, n_stored = module.data.source.signal, module.store.n_bytes or 0
+    n_raw = n_bytes((signal.n_channels, *signal.sides), module.data.source.pixel_format.dtype)
+    if n_stored > n_raw:
+        yield (
+            f"the representation, {n_stored:,} bytes, is larger than the raw pixels, {n_raw:,}; a "
+            "greater fitting.max_mse, storage=int8 or fewer parameters make it smaller"
+        )

@@ -54,9 +54,10 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
     return build_objective(config).value(report)
 
 
-def _logger_arguments(settings: DictConfig, job: Job) -> dict[str, Any]:
+def _logger_arguments(settings: DictConfig, job: Job, label: str) -> dict[str, Any]:
     """What a logger's class takes of the run and its settings leave out."""
-    of_run, found = {"save_dir": str(job.folder), "sweep": job.sweep}, find_class(settings)
+    of_run = {"save_dir": str(job.folder), "sweep": job.sweep, "label": label}
+    found = find_class(settings)
     is_logger = isinstance(found, type) and issubclass(found, Logger)
     taken = inspect.signature(found).parameters if is_logger else ()
     return {name: of_run[name] for name in of_run.keys() & taken if name not in settings}
@@ -67,11 +68,10 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
     try:
         return run_job(config, job)
     except Exception as error:  # recorded, then raised
-        path = str(OmegaConf.select(config, "image.path"))
         report = {
             "status": "failed",
             "reason": error_summary(error, job.folder),
-            "image": Path(path.rpartition("sample:")[2]).stem,
+            "image": _image_name(config),
             "seed": config.seed,
             **_identity(config, job),
         }
@@ -87,7 +87,11 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
 def _identity(config: DictConfig, job: Job) -> dict[str, Any]:
     resolved = OmegaConf.to_container(config, resolve=True)
     settings = {"choices": dict(job.choices), "config": resolved}
-    return {"overrides": list(job.overrides), "settings": settings}
+    return {"overrides": list(job.overrides), "settings": settings, **job.origin}
+
+
+def _image_name(config: DictConfig) -> str:
+    return Path(str(OmegaConf.select(config, "image.path")).rpartition("sample:")[2]).stem
 
 
 def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
@@ -142,17 +146,19 @@ def _build(
 
 @contextmanager
 def _open_loggers(config: DictConfig, job: Job) -> Iterator[list[Logger]]:
-    """The loggers of the first rank, closed at the end."""
+    """The loggers of the first rank, closed at the end; each gets settings, options and origin."""
     loggers: list[Logger] = []
     resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    logged = resolved | {"choices": dict(job.choices)} | job.origin
+    label = " ".join([_image_name(config), *filter(None, [job.choices.get("experiment")])])
     succeeded = False
     try:
         is_logged = job.rank.is_first and not config.trainer.fast_dev_run
         for name, settings in config.logger.items() if is_logged else ():
-            more = _logger_arguments(settings, job)
+            more = _logger_arguments(settings, job, label)
             loggers.append(build_component(f"logger.{name}", Logger, config, **more))
             remove_earlier_events(loggers[-1])
-            loggers[-1].log_hyperparams(resolved)
+            loggers[-1].log_hyperparams(logged)
         yield loggers
         succeeded = True
     finally:

@@ -10,7 +10,7 @@ from miner.support.ranges import Count, Positive, rule, whole
 from miner.support.tensors import Tensor
 
 Width = Annotated[int, whole(1, 1024)]
-_TOLERANCE_DB = 0.3  # what rounding for storage may cost without another fit
+TOLERANCE_DB = 0.3  # what rounding for storage may cost without another fit
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class WidthRequest:
 class Capacity(ABC):
     """Gives each block of a chunk a width, and a wider one for up to `max_refits` refits."""
 
+    remedy = ""  # what brings more blocks to `fitting.max_mse`; empty where that is not the aim
     max_refits: Annotated[int, whole(0, 8)] = 0
 
     @abstractmethod
@@ -45,6 +46,8 @@ class Capacity(ABC):
 class UniformCapacity(Capacity):
     """`model.width` for every block."""
 
+    remedy = "capacity=target_error or a greater model.width"
+
     def assign(self, request: WidthRequest) -> Tensor:
         """The level's width."""
         return request.n_pixels.new_full(request.n_pixels.shape, request.width)
@@ -58,6 +61,7 @@ class TargetErrorCapacity(Capacity):
     features for each decibel that its error, less what more steps will gain, misses the bound by.
     """
 
+    remedy = "more capacity.max_refits or a greater capacity.max_width"
     max_refits: Annotated[int, whole(0, 8)] = 1
     probe_steps: Count = 50
     gain_db: Annotated[float, rule("be 0 or more", ge=0, allow_inf_nan=False)] = 4.0  # in 10x steps
@@ -73,7 +77,7 @@ class TargetErrorCapacity(Capacity):
         """Wider where the error is above the bound by more than rounding for storage costs."""
         lacking = _excess_db(mse, request.max_mse)
         wider = self._rounded(widths + (self._features_per_db(request) * lacking).clamp(min=1))
-        return wider.maximum(widths).where(lacking > _TOLERANCE_DB, widths)
+        return wider.maximum(widths).where(lacking > TOLERANCE_DB, widths)
 
     def _needed(self, request: WidthRequest, mse: Tensor) -> Tensor:
         """Widths that will bring blocks with errors `mse` after the probe fit to the bound."""
@@ -101,6 +105,7 @@ class BudgetCapacity(TargetErrorCapacity):
     It is common to a chunk and decides widths alone; blocks are trained to `fitting.max_mse`.
     """
 
+    remedy = ""
     max_refits: Annotated[int, whole(0, 8)] = 0
     parameters_per_pixel: Positive = 0.75
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from miner.signals.grid import PatchGrid
 from miner.signals.regions import sides_of
 from miner.signals.signal import Signal, prefetch
 from miner.support.communication import Communicator, gather_items, items_of_rank
+
+Round = tuple[Sequence[WidthFit], float, float]
+"""Fits of some rows of a chunk, one for each width, the seconds before them, and theirs."""
 
 
 def best_fits(
@@ -43,12 +46,36 @@ def best_fits(
     return rows[order], frames[order], widths[order], stored, n_converged
 
 
+def curve_of_rounds(
+    rounds: Sequence[Round], n_values: Tensor, n_steps: int
+) -> list[tuple[int, float, float]]:
+    """The curve of a chunk whose rows have `n_values` `(B,)`; refit k begins after `k * n_steps`.
+
+    Rows of a refit have at most the error that is stored of them, and others just that.
+    """
+    curve, sse = [], torch.full(n_values.shape, torch.inf, dtype=torch.float64)
+    for number, (fits, start_s, seconds) in enumerate(rounds):
+        rows = torch.cat([one.rows for one in fits])
+        most = float(sse[rows].sum())
+        others = float(sse.index_fill(0, rows, 0.0).nan_to_num(posinf=0.0).sum())
+        merged = merge_curves([one.fit.curve for one in fits])
+        for step, at, error in no_longer_than(merged, seconds, start_s):
+            curve.append((number * n_steps + step, at, others + min(most, error)))
+        for one in fits:
+            sse[one.rows] = torch.fmin(sse[one.rows], one.fit.mse.double() * n_values[one.rows])
+    return curve
+
+
 class LevelFit:
     """One level's active blocks, in chunks, and all that fitting them needs.
 
     Blocks whose prediction has an error above the level's bound are active; at the coarsest level
     all are. Chunks follow a curve through the level, so that each reads a small part of it.
+    `n_refit_steps` counts the block steps of refits so far, and `block_mse` is the mean error of
+    the blocks that are fitted of the present chunk.
     """
+
+    n_refit_steps, block_mse = 0, math.nan
 
     def __init__(
         self,
@@ -75,8 +102,10 @@ class LevelFit:
         self.active_sse = sum(self._sse(chunk, self.predicted_mse[chunk]) for chunk in self.chunks)
 
     def _sse(self, blocks: Tensor, mse: Tensor) -> float:
-        n_values = self.grid.valid_sizes(blocks).prod(-1) * self.spec.n_channels
-        return float((mse * n_values).sum())
+        return float((mse * self._n_values(blocks)).sum())
+
+    def _n_values(self, blocks: Tensor) -> Tensor:
+        return self.grid.valid_sizes(blocks).prod(-1) * self.spec.n_channels
 
     def _score_prediction(self, ranks: Communicator) -> None:
         """Find the prediction's errors; those of a rank's tiles leave the device all at once."""
@@ -118,15 +147,13 @@ class LevelFit:
             cost=lambda wider: self.spec.model(self.level, wider).n_parameters,
             probe=lambda n_steps: WidthGroup(self._context, width, patches).errors_after(n_steps),
         )
-        widths = self.settings.capacity.assign(request)
-        probe_s = time.perf_counter() - gathered
-        fits = self._fit_rows(patches, widths, torch.arange(len(blocks)), on_steps)
-        fit_s = time.perf_counter() - gathered - probe_s
-        curve = no_longer_than(merge_curves([one.fit.curve for one in fits]), fit_s, probe_s)
-        if chunk == 0:  # a later chunk may hold a few odd blocks alone
-            diverged_again = torch.cat([one.fit.diverged_again for one in fits])
-            raise_if_most_diverged(diverged_again, self.settings.optimizer)
-        tried = fits + self._refit(patches, widths, fits, request)
+        rounds: list[Round] = []
+        for one_round in self._rounds(patches, request, gathered, on_steps):
+            if chunk == 0 and not rounds:  # a later chunk may hold a few odd blocks alone
+                diverged_again = torch.cat([one.fit.diverged_again for one in one_round[0]])
+                raise_if_most_diverged(diverged_again, self.settings.optimizer)
+            rounds.append(one_round)
+        fits, tried = rounds[0][0], [one for each in rounds for one in each[0]]
         rows, frames, widths, stored, n_converged = best_fits(self.predicted_mse[blocks], tried)
         stats = ChunkStats(
             n_active=len(blocks),
@@ -134,7 +161,7 @@ class LevelFit:
             n_fresh=sum(int((~one.inherited.exists).sum()) for one in fits),
             n_diverged=sum(int(one.fit.diverged.sum()) for one in fits),
             seconds=time.perf_counter() - began,
-            curve=curve,
+            curve=tuple(curve_of_rounds(rounds, self._n_values(blocks), self.n_steps)),
         )
         return Shard(self.level, chunk, blocks[rows], frames, widths, stored, stats)
 
@@ -150,40 +177,48 @@ class LevelFit:
 
         return Surroundings(self.grid, blocks, loss.halo, errors)
 
-    def _refit(
-        self, patches: Patches, widths: Tensor, fits: Sequence[WidthFit], request: WidthRequest
-    ) -> list[WidthFit]:
-        """Fits of blocks again, with wider networks, for as long as their errors call for it."""
-        capacity, mse = self.settings.capacity, torch.full((len(widths),), torch.inf)
-        refits: list[WidthFit] = []
+    def _rounds(
+        self, patches: Patches, request: WidthRequest, origin_s: float, on_steps: OnSteps
+    ) -> Iterator[Round]:
+        """Fits of all blocks, and again, wider, of those whose errors call for it."""
+        capacity = self.settings.capacity
+        widths = capacity.assign(request)
+        rows, mse = torch.arange(len(widths)), torch.full((len(widths),), torch.inf)
         for n_refits in range(capacity.max_refits + 1):
-            for one in fits:
-                mse[one.rows] = torch.fmin(mse[one.rows], one.fit.mse)
+            self.n_refit_steps += len(rows) * self.n_steps if n_refits else 0
+            began = time.perf_counter()
+            fits = self._fit_rows(patches, widths, rows, mse, on_steps)
+            yield fits, began - origin_s, time.perf_counter() - began
             wider = capacity.widen(widths, mse, request)
-            rows = torch.nonzero(wider > widths).flatten()
-            if n_refits == capacity.max_refits or not len(rows):
+            rows, widths = torch.nonzero(wider > widths).flatten(), wider
+            if not len(rows):
                 break
-            fits, widths = self._fit_rows(patches, wider, rows), wider
-            refits += fits
-        return refits
 
     def _fit_rows(
-        self, patches: Patches, widths: Tensor, rows: Tensor, on_steps: OnSteps = lambda n: None
+        self, patches: Patches, widths: Tensor, rows: Tensor, mse: Tensor, on_steps: OnSteps
     ) -> list[WidthFit]:
-        """Fits of some rows of a chunk, each with its width, narrow ones first."""
+        """Fits of some rows of a chunk, each with its width, narrow ones first, down to `mse`."""
         distinct = widths[rows].unique().tolist()
 
         def group(width: int) -> tuple[Tensor, WidthGroup]:
             members = rows[widths[rows] == width]
             return members, WidthGroup(self._context, width, patches.select(members))
 
+        def ended(found: WidthFit) -> WidthFit:
+            with self._context.compute.lock:
+                mse[found.rows] = torch.fmin(mse[found.rows], found.fit.mse)
+                self.block_mse = float(mse[mse.isfinite()].mean())
+            return found
+
         def alone(width: int) -> WidthFit:
             members, one = group(width)
-            return WidthFit(width, members, one.inherited, run_fit(one.fit(on_steps)))
+            return ended(WidthFit(width, members, one.inherited, run_fit(one.fit(on_steps))))
 
         if not patches.around:
             return self._context.compute.map(alone, distinct)
         groups = [group(width) for width in distinct]
         fits = patches.finish(in_step([one.fit(on_steps) for _, one in groups]))
         parts = zip(distinct, groups, fits, strict=True)
-        return [WidthFit(width, rows, one.inherited, fit) for width, (rows, one), fit in parts]
+        return [
+            ended(WidthFit(width, rows, one.inherited, fit)) for width, (rows, one), fit in parts
+        ]

@@ -45,6 +45,7 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
 
         counts = {"finished": 0, "failed": 0} | Counter(result.status for result in results)
         group = settings.group or sweep_name(folder)
-        given = {name: settings[name] for name in ("project", "offline", "init_timeout_s")}
+        names = ("project", "entity", "offline", "init_timeout_s")
+        given = {name: settings[name] for name in names}
         log_comparison(folder, *table(comparison), counts, group=group, **given)
     return all(result.status == "finished" for result in planned)

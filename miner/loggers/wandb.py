@@ -1,6 +1,7 @@
 """Weights & Biases: a run with its curve, report and pictures, and the run that closes a sweep."""
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -73,6 +74,9 @@ class _Starting:
 class WandbRun(WandbLogger):
     """A W&B run in the run's folder; in a sweep it has the sweep's group, named by what differs.
 
+    The name of a single run is `label`, unless the environment or a search of W&B names it. A given
+    `name` replaces it, and stands in a sweep before what differs.
+
     A thread imports W&B and starts the run, which takes a second, and logs, so that a fit need not
     wait. What fails there is raised by a later call, at the latest by `finish`.
     """
@@ -81,6 +85,8 @@ class WandbRun(WandbLogger):
         self,
         save_dir: str | Path,
         project: str = "miner",
+        entity: str | None = None,
+        name: str | None = None,
         offline: bool = True,
         group: str | None = None,
         job_type: str = "fit",
@@ -89,15 +95,19 @@ class WandbRun(WandbLogger):
         log_representation: bool = False,
         init_timeout_s: float = 5.0,
         sweep: SweepInfo | None = None,
+        label: str = "",
     ) -> None:
         (save_dir := Path(save_dir)).mkdir(parents=True, exist_ok=True)
         differing = list(sweep.differing) if sweep else []
-        label = " ".join(differing)
+        if sweep is None and {"WANDB_NAME", "WANDB_SWEEP_ID"}.isdisjoint(os.environ):
+            name = name or label
+        title = " ".join([*filter(None, [name]), *differing])
         arguments = {
             "job_type": job_type,
             "group": group or (sweep.name if sweep else None),
-            "name": shortened(label, _NAME_LIMIT) or None,
-            "notes": notes or label or None,
+            "entity": entity,
+            "name": shortened(title, _NAME_LIMIT) or None,
+            "notes": notes or " ".join(differing) or None,
             "tags": list(dict.fromkeys(shortened(tag, _TAG_LIMIT) for tag in [*tags, *differing])),
         }
         super().__init__(save_dir=str(save_dir), offline=offline, project=project)

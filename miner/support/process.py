@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import resource
+import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
@@ -105,6 +106,18 @@ def peak_memory_gib() -> tuple[float, float]:
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     return host / 2**30, gpu / 2**30
+
+
+@cache
+def source_commit() -> str | None:
+    """The Git commit of this package's checkout, `-dirty` if that has changed; None without one."""
+    root = Path(__file__).resolve().parents[2]
+    git = ("git", f"--git-dir={root / '.git'}", f"--work-tree={root}")
+    describe = ("describe", "--always", "--dirty", "--abbrev=40", "--match=")
+    with suppress(OSError):  # there is no Git
+        found = subprocess.run([*git, *describe], capture_output=True, text=True, check=False)
+        return found.stdout.strip() or None
+    return None
 
 
 def package_versions() -> dict[str, str | None]:

@@ -19,6 +19,7 @@ _NUMBERS = re.compile(r"\[[-+.\deulns\s,]+\]")  # lists of numbers and null go o
 _UNDEFINED = {
     "ssim": "it takes an image of at least 11 pixels a side",
     "seam_ratio": "it takes borders between patches, and an error inside them",
+    "commit": "the code that ran is no Git checkout",
     "peak_gpu_memory_gib": "no GPU",
 }
 

@@ -1,9 +1,9 @@
 """The pictures of a fit: its blocks, its error, and its quality over steps and time."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -126,7 +126,10 @@ def _inferno(values: NDArray[np.floating]) -> RGBImage:
 
 
 def draw_curves(curve: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Draw PSNR against steps and against seconds, one colour per level, from a report's curve."""
+    """Draw PSNR against a level's steps and against seconds, in colours, from a report's curve.
+
+    Refits are dotted. The finest level decides the range of PSNR, which others may leave.
+    """
     from matplotlib.figure import Figure
 
     columns = {name: np.asarray(column) for name, column in curve.items()}
@@ -136,21 +139,35 @@ def draw_curves(curve: Mapping[str, Sequence[float]], path: Path) -> None:
     bottom = (0.75 + height - 4) / height  # below: the axes' labels and the legend
     margins = {"left": 0.07, "right": 0.99, "top": 0.97, "bottom": bottom, "wspace": 0.03}
     panels = figure.subplots(1, 2, sharey=True, gridspec_kw=margins)
-    for axes, name, label in zip(panels, ("step", "seconds"), ("steps", "time (s)"), strict=True):
-        for level in levels:
-            is_level = columns["level"] == level
-            is_shown = is_level & np.isfinite(columns["psnr_db"])
-            n_parameters = int(columns["parameters"][is_level][-1])
-            text = f"{describe_level(level)}: {n_parameters:,} parameters so far"
-            marker = "o" if is_shown.sum() == 1 else None  # a line of one point is invisible
-            x, y = columns[name][is_shown], columns["psnr_db"][is_shown]
-            axes.plot(x, y, color=level_colour(level), marker=marker, label=text)
-        axes.set(xlabel=label)
+    for level in levels:
+        own = {name: column[columns["level"] == level] for name, column in columns.items()}
+        own["step"] = own["step"] - own["step"][0]
+        _draw_level(panels, level, own)
+    for axes, label in zip(panels, ("steps of a level", "time (s)"), strict=True):
+        is_dotted = np.any(columns["refit"])
+        axes.set(xlabel=f"{label}; dotted where blocks are fitted again" if is_dotted else label)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set(ylabel="PSNR (dB)")
-    if levels:
+    is_finest = np.isfinite(columns["psnr_db"]) & (columns["level"] == min(levels, default=0))
+    if is_finest.any():
+        shown = columns["psnr_db"][is_finest]
+        margin = max(0.5, 0.05 * float(np.ptp(shown)))
+        panels[0].set(ylim=(shown.min() - margin, shown.max() + margin))
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="lower center", ncols=2, frameon=False)
     with atomic_write(path) as scratch:
         figure.savefig(scratch, format="png", pil_kwargs={"compress_level": 1})
+
+
+def _draw_level(panels: Iterable[Any], level: int, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Draw a level's curve into panels over steps and seconds: first fits, then refits."""
+    quality, n_first = columns["psnr_db"], int(np.sum(columns["refit"] == 0))
+    text = f"{describe_level(level)}: {quality[-1]:.2f} dB, {int(columns['parameters'][-1]):,} "
+    style: dict[str, Any] = {"color": level_colour(level)}
+    if np.isfinite(quality).sum() == 1:  # a line of one point is invisible
+        style["marker"] = "o"
+    for axes, name in zip(panels, ("step", "seconds"), strict=True):
+        x, y = columns[name], np.where(np.isfinite(quality), quality, np.nan)
+        axes.plot(x[:n_first], y[:n_first], label=f"{text}parameters so far", **style)
+        axes.plot(x[n_first - 1 :], y[n_first - 1 :], linestyle=":", **style)

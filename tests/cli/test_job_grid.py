@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from miner.cli.loader import SweepLoader, compose_once
-from miner.cli.sweep import JobGrid, check_sweep
+from miner.cli.sweep import JobGrid, announcement, check_sweep
 from miner.config.build import CONF_FOLDER
 from miner.config.schema import check_config
 from miner.metrics.objective import Objective
@@ -252,3 +252,14 @@ def test_wrong_job_is_refused_before_there_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^patch_size=0: must be from 2"):
         check_sweep(config)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_says_how_many_jobs_it_will_run_and_how_to_go_on(tmp_path: Path) -> None:
+    plan = check_sweep(sweep_config(tmp_path, *JOBS)) or []
+    remedy = "to go on after an interruption: the same command with hydra.sweep.dir="
+    said = announcement(Path("my sweep"), plan, 6, n_done=2)
+    counts = "pyramid (2) x seed (3) = 6 jobs, 2 of them finished,"
+    assert said == f"sweep of {counts} in my sweep; {remedy}'my sweep'"
+    assert announcement(Path("a"), plan[:1], 1, 0) == f"sweep of 1 job in a; {remedy}a"
+    assert announcement(Path("a"), None, 50, 0) == f"search of 50 jobs in a; {remedy}a"
+    assert announcement(Path("a"), None, None, 0).startswith("search in a; ")

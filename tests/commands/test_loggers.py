@@ -1,6 +1,9 @@
 """What the loggers hold afterwards, read back from their files."""
 
 import csv
+import platform
+import shlex
+import subprocess
 import time
 from pathlib import Path
 from threading import Event
@@ -9,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import wandb
+import yaml
 from acting_loggers import Raising, acting
 from omegaconf import OmegaConf
 from PIL import Image
-from runs import Command, Fit, before_shards, read_report
+from runs import ROOT, Command, Fit, before_shards, read_report
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb_files import Record, config_of, history_of, of_type, read_wandb, run_of, summary_of
 
@@ -50,7 +54,8 @@ def test_csv_holds_the_curve_over_axes_that_never_fall(
         values = [float(row[axis]) for row in curve]
         assert values == sorted(values)
     report, last = read_report(logged_run), {key: float(curve[-1][key]) for key in AXES}
-    assert (last["fit/step"], last["fit/parameters"]) == (6, report["n_parameters"])
+    assert (last["fit/step"], last["fit/parameters"]) == (9, report["n_parameters"])  # 3 of a refit
+    assert [float(row["fit/refit"]) for row in curve] == report["curve"]["refit"]
     assert float(curve[-1]["fit/psnr_db"]) == pytest.approx(report["psnr_db"], abs=0.5)
 
 
@@ -74,10 +79,42 @@ def test_tensorboard_holds_curve_levels_report_and_pictures(
     assert (picture.width, picture.height) == (24, 20)
 
 
-def test_wandb_holds_the_resolved_configuration(logged_run: Path, records: list[Record]) -> None:
+def test_loggers_hold_the_resolved_configuration_the_options_and_the_origin(
+    logged_run: Path, records: list[Record]
+) -> None:
     composed = OmegaConf.load(logged_run / ".hydra" / "config.yaml")
     composed.paths.output_dir = str(logged_run)
-    assert config_of(records) == OmegaConf.to_container(composed, resolve=True)
+    logged, report = config_of(records), read_report(logged_run)
+    added = {name: logged.pop(name) for name in ("choices", "commit", "host", "command")}
+    assert logged == OmegaConf.to_container(composed, resolve=True)
+    assert added == {"choices": report["settings"]["choices"]} | {
+        name: report[name] for name in ("commit", "host", "command")
+    }
+    assert added["choices"]["pyramid"] == "gaussian"
+    assert added["host"] == platform.node()
+    assert added["command"] == shlex.join(["python", "-m", "miner.run", *report["overrides"]])
+    for name in ("csv", "tensorboard"):
+        stored = yaml.safe_load((logged_run / name / "hparams.yaml").read_text())
+        assert stored == logged | added
+
+
+def test_a_run_knows_the_commit_of_its_source(logged_run: Path) -> None:
+    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    head = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    commit = read_report(logged_run)["commit"]
+    assert (commit or "").removesuffix("-dirty") == (head if (ROOT / ".git").exists() else "")
+
+
+def test_a_single_run_is_named_after_image_and_recipe_and_has_what_is_set(
+    tmp_path: Path, command: Command, records: list[Record]
+) -> None:
+    assert run_of(records)["display_name"] == "picture"
+    given = ("logger.wandb.entity=team", "logger.wandb.notes=why", "hydra.run.dir=run")
+    assert command("experiment=fast", "logger=wandb", *given).status == 0
+    logged = read_wandb(tmp_path / "run")
+    run = run_of(logged)
+    assert (run["display_name"], run["entity"], run["notes"]) == ("picture fast", "team", "why")
+    assert config_of(logged)["choices"]["experiment"] == "fast"
 
 
 def test_wandb_curves_have_different_axes(records: list[Record]) -> None:
@@ -144,12 +181,19 @@ def test_wandb_run_ends_well_with_the_report_in_its_summary(
 
 
 def test_sweep_gives_every_job_another_run(tmp_path: Path, command: Command) -> None:
-    outcome = command("-m", "seed=3,4", "logger=wandb", "hydra.sweep.dir=sweep")
+    name = "logger.wandb.name=try"
+    outcome = command("-m", "seed=3,4", "logger=wandb", name, "hydra.sweep.dir=sweep")
     assert outcome.status == 0
     jobs = sorted((tmp_path / "sweep").glob("[01]-*"))
     runs = [read_wandb(job) for job in jobs]
     assert len({of_type(run, "run")[0]["run_id"] for run in runs}) == 2
     assert [config_of(run)["seed"] for run in runs] == [3, 4]
+    for run, seed in zip(runs, (3, 4), strict=True):
+        config = config_of(run)
+        assert run_of(run)["display_name"] == f"try seed={seed}"
+        assert config["choices"]["pyramid"] == "gaussian"
+        assert f" seed={seed}" in config["command"]
+        assert {"commit", "host"} <= config.keys()
     assert [run_of(run)["tags"] for run in runs] == [["seed=3"], ["seed=4"]]
     assert [run_of(run)["run_group"] for run in runs] == ["sweep", "sweep"]
 

@@ -27,9 +27,9 @@ from miner.signals.regions import whole
 REPORT_KEYS = """report_version status image image_sha256 width_px height_px channels psnr_db
 ssim seam_ratio n_parameters parameters_per_pixel file_bytes bits_per_pixel wall_time_s
 fit_time_s render_time_s peak_memory_gib peak_gpu_memory_gib device world_size threads
-n_resumed_shards seed versions overrides levels curve objective hash settings"""
-LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_diverged n_parameters
-psnr_db wall_time_s"""
+n_resumed_shards seed versions overrides levels curve objective hash settings commit host command"""
+LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_diverged n_missed
+n_parameters psnr_db wall_time_s"""
 PICTURES = ["blocks.png", "error.png", "curves.png", "reconstruction.png"]
 
 
@@ -113,7 +113,7 @@ def test_curve_has_columns_of_one_length_and_ends_with_what_is_stored(
     report: dict[str, Any],
 ) -> None:
     curve = report["curve"]
-    assert set(curve) == {"level", "step", "seconds", "parameters", "psnr_db"}
+    assert set(curve) == {"level", "step", "seconds", "parameters", "psnr_db", "refit"}
     assert len({len(column) for column in curve.values()}) == 1
     assert [curve["level"][0], curve["level"][-1]] == [1, 0]
     assert curve["parameters"][-1] == report["n_parameters"]

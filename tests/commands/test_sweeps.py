@@ -99,7 +99,9 @@ def test_hash_is_that_of_the_command_alone(tmp_path: Path, command: Command, swe
 def test_terminal_shows_progress_and_no_logs_of_jobs(tmp_path: Path, command: Command) -> None:
     outcome = command(*SWEEP, "seed=0,1")
     assert outcome.status == 0
-    assert "2 of 2 jobs done, 0 running" in outcome.lines
+    going_on = "to go on after an interruption: the same command with hydra.sweep.dir=sweep"
+    announced = f"sweep of seed (2) = 2 jobs in sweep; {going_on}"
+    assert outcome.lines.index(announced) < outcome.lines.index("2 of 2 jobs done, 0 running")
     assert [line for line in outcome.lines if "level " in line or "PSNR" in line] == []
     assert len(outcome.lines) < 10
     for folder in jobs(tmp_path / "sweep").values():
@@ -179,7 +181,9 @@ def test_interrupted_job_is_resumed(again: Path, command: Command, report: str |
         assert finished_report(folder) is None
     (folder / "representation" / "manifest.json").write_text("torn")
     (folder / "reconstruction.png").write_text("torn")
-    assert command(*SWEEP, "seed=0,1").status == 0
+    outcome = command(*SWEEP, "seed=0,1")
+    assert outcome.status == 0
+    assert "= 2 jobs, 1 of them finished, in sweep; " in outcome.output
     assert read_report(folder)["status"] == "finished"
     assert read_report(folder)["n_resumed_shards"] == 2
     assert miner.load(folder).render().shape == (3, 20, 24)

@@ -100,13 +100,14 @@ def test_representation_is_an_artifact_read_from_the_jobs_folder(
 
 def test_what_is_configured_goes_before_the_sweep(tmp_path: Path) -> None:
     sweep = SweepInfo("quality", ["seed=1"])
-    logger = WandbRun(tmp_path, group="mine", job_type="trial", notes="why", sweep=sweep)
+    given = {"group": "mine", "job_type": "trial", "notes": "why", "name": "first"}
+    logger = WandbRun(tmp_path, sweep=sweep, label="picture", **given)
     logger.log_results(REPORT, {})
     logger.finish(succeeded=True)
     records = read_wandb(tmp_path)
     run = run_of(records)
     assert (run["run_group"], run["job_type"], run["notes"]) == ("mine", "trial", "why")
-    assert run["tags"] == ["seed=1"]
+    assert (run["tags"], run["display_name"]) == (["seed=1"], "first seed=1")
     assert not of_type(records, "artifact")
 
 
@@ -123,8 +124,10 @@ def test_run_of_an_agent_stays_in_the_agents_search(
     monkeypatch.setenv("WANDB_PROJECT", "elsewhere")
     monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(chosen))
     wandb.teardown()
-    logger = WandbRun(tmp_path)
-    logger.log_hyperparams({"pyramid": {"n_levels": 2}, "seed": 3, "optimizer": {"lr": 1}})
+    logger = WandbRun(tmp_path, label="picture")
+    choices = {"choices": {"pyramid": "laplacian"}}
+    given = {"pyramid": {"n_levels": 2}, "seed": 3, "optimizer": {"lr": 1}}
+    logger.log_hyperparams(given | choices)
     logger.finish(succeeded=True)
     wandb.teardown()
     records = read_wandb(tmp_path)
@@ -132,6 +135,6 @@ def test_run_of_an_agent_stays_in_the_agents_search(
     assert (run["sweep_id"], run["run_id"], run["project"]) == ("search", "chosen", "elsewhere")
     assert "run_group" not in run and "display_name" not in run
     assert run["config"]["update"].items() >= {"pyramid": "laplacian", "seed": 3}.items()
-    logged = {"pyramid_settings": {"n_levels": 2}, "optimizer": {"lr": 1}}
+    logged = {"pyramid_settings": {"n_levels": 2}, "optimizer": {"lr": 1}} | choices
     assert {k: v for one in of_type(records, "config") for k, v in one["update"].items()} == logged
     assert "locked" not in capfd.readouterr().err

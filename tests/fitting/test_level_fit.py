@@ -1,15 +1,20 @@
 """A level: its chunks, its bound, what is counted, and what a fit depends on."""
 
+import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 from block_problems import finish, flat_and_busy, noise, smooth, stored
-from problems import SETTINGS, SINGLE, Watched, fit, fitter
+from problems import SETTINGS, SINGLE, Watched, block_errors, fit, fitter
 
+from miner.fitting.block_fit import BlockFit, Curve
 from miner.fitting.capacity import Capacity, TargetErrorCapacity, UniformCapacity
+from miner.fitting.chunk import WidthFit
 from miner.fitting.criteria import AbsoluteMSEPruning
-from miner.fitting.level_fit import LevelFit
+from miner.fitting.initialization import Parents
+from miner.fitting.level_fit import LevelFit, curve_of_rounds
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 
@@ -67,10 +72,68 @@ def test_steps_and_widths_run_coarse_to_fine() -> None:
 
 
 @pytest.mark.parametrize("capacity", CAPACITIES)
-def test_all_steps_are_reported(capacity: Capacity) -> None:
+def test_all_steps_are_reported_those_of_refits_too(capacity: Capacity) -> None:
     reported: list[int] = []
-    fitter(noise(1, 29, 23), capacity=capacity).start_level(1).fit_chunk(0, reported.append)
-    assert sum(reported) == 4 * SETTINGS.max_steps
+    level = fitter(noise(1, 29, 23), capacity=capacity).start_level(1)
+    level.fit_chunk(0, reported.append)
+    assert level.n_refit_steps == 4 * SETTINGS.max_steps * capacity.max_refits
+    assert sum(reported) == 4 * SETTINGS.max_steps + level.n_refit_steps
+
+
+@pytest.mark.parametrize("max_refits", [0, 2])
+def test_refits_go_on_with_the_curve_step_by_step(max_refits: int) -> None:
+    signal, capacity = noise(1, 29, 23), TargetErrorCapacity(max_refits=max_refits, probe_steps=2)
+    fitted = fit(signal, pyramid=SINGLE, capacity=capacity, pruning=AbsoluteMSEPruning(2))
+    (shard,) = fitted.shards[0]
+    steps, seconds, errors = zip(*shard.stats.curve, strict=True)
+    assert steps == tuple(range(2, SETTINGS.max_steps * (1 + max_refits) + 1, 2))
+    assert seconds == tuple(sorted(seconds)) and seconds[-1] <= shard.stats.seconds
+    assert all(later < 1.0001 * error for error, later in pairwise(errors))
+    assert len({round(error, 3) for error in errors}) > 1 + max_refits  # each of them gains
+    error = float((fitted.reconstruct() - signal).double().square().sum())
+    assert 0.99 * error < errors[-1] < 1.1 * error  # of a sum, not of each block, the least is kept
+
+
+def rows_fit(rows: list[int], mse: list[float], curve: Curve) -> WidthFit:
+    """A fit of some rows of a chunk, as far as a curve needs it."""
+    none, finished = torch.zeros(len(rows), dtype=torch.bool), torch.tensor(mse)
+    inherited = Parents(none, {}, torch.zeros(len(rows), 3), torch.zeros(len(rows), 2))
+    return WidthFit(1, torch.tensor(rows), inherited, BlockFit({}, finished, *[none] * 3, curve))
+
+
+@pytest.mark.parametrize(
+    ("again", "error"),
+    [
+        ([(10, 1.0, 7.0), (20, 2.0, 1.0)], [6.0, 5.0, 4.0]),  # no worse than it was before
+        ([(10, 1.0, 1.5), (20, 2.0, 0.0)], [6.0, 4.5, 3.0]),
+    ],
+)
+@pytest.mark.parametrize("lost", [[], [2]])
+def test_rows_that_are_not_fitted_again_keep_their_errors(
+    again: list[tuple[int, float, float]], error: list[float], lost: list[int]
+) -> None:
+    mse = [0.6, 0.4, *(math.inf for _ in lost)]  # what is not finite is in no curve
+    first = rows_fit([0, 1, *lost], mse, ((20, 4.0, 6.0),))
+    refit = rows_fit([1], [0.1], tuple(again))
+    rounds = [([first], 1.0, 4.0), ([refit], 6.0, 2.0)]
+    points = curve_of_rounds(rounds, torch.tensor([5, 5, 5]), n_steps=30)
+    steps, seconds, errors = zip(*points, strict=True)
+    assert (steps, seconds) == ((20, 40, 50), (5.0, 7.0, 8.0))
+    assert errors == pytest.approx(error)
+
+
+def test_the_error_of_fitted_blocks_is_known_while_a_level_is_fitted() -> None:
+    signal, found = noise(1, 32, 24), list[float]()
+    for max_refits in (0, 1):
+        capacity = TargetErrorCapacity(max_refits=max_refits, probe_steps=2)
+        settings: dict[str, Any] = {"capacity": capacity, "pyramid": SINGLE, "max_steps": 6}
+        level = fitter(signal, **settings).start_level(0)
+        assert math.isnan(level.block_mse)
+        level.fit_chunk(0)
+        found.append(level.block_mse)
+        errors = block_errors(fit(signal, **settings), signal)
+        assert found[-1] == pytest.approx(float(errors.mean()), rel=1e-3)
+    assert found[1] < found[0]
 
 
 PICTURE = flat_and_busy(70, 83)

@@ -53,10 +53,11 @@ def boxes(*corners: tuple[int, int, int, int]) -> NDArray[np.int64]:
     return np.array(corners, dtype=np.int64).reshape(-1, 4)
 
 
-def curve(*points: tuple[int, float]) -> dict[str, list[float]]:
-    """The columns of a curve with these levels and qualities."""
-    names = ("level", "psnr_db", "step", "seconds", "parameters")
-    rows = [(*point, n, n / 7, 100 * n) for n, point in enumerate(points)]
+def curve(*points: tuple[int, float], n_refit: int = 0) -> dict[str, list[float]]:
+    """The columns of a curve with these levels and qualities, the last points of a refit."""
+    names = ("level", "psnr_db", "step", "seconds", "parameters", "refit")
+    n_first = len(points) - n_refit
+    rows = [(*point, n, n / 7, 100 * n, int(n >= n_first)) for n, point in enumerate(points)]
     return {name: [row[index] for row in rows] for index, name in enumerate(names)}
 
 
@@ -194,10 +195,37 @@ def test_small_error_pictures_have_one_scale_of_colours() -> None:
 
 def test_every_level_has_its_curve_in_both_panels(tmp_path: Path) -> None:
     """Level 2 is a single point, which is marked."""
-    draw_curves(curve((2, 10), (1, 20), (1, 22), (0, 25), (0, 31)), tmp_path / "curves.png")
+    points = ((2, 22), (1, 20), (1, 26), (0, 21), (0, 31))
+    draw_curves(curve(*points), tmp_path / "curves.png")
     panels = read_png(tmp_path / "curves.png")[:500]  # above the legend
     for panel in np.array_split(panels, 2, axis=1):
         assert all(is_level(panel, level).any() for level in range(3))
+
+
+def drawn(
+    path: Path, level: int, *points: tuple[int, float], n_refit: int = 0
+) -> NDArray[np.bool_]:
+    """Where the left panel shows a level."""
+    draw_curves(curve(*points, n_refit=n_refit), path)
+    return is_level(read_png(path)[:500, :790], level)
+
+
+def test_refits_are_dotted(tmp_path: Path) -> None:
+    points = [(0, 20.0), (0, 30.0), (0, 30.0)]
+    counts = [drawn(tmp_path / "a.png", 0, *points, n_refit=n).sum() for n in (0, 1)]
+    assert counts[1] < 0.9 * counts[0]
+
+
+@pytest.mark.parametrize("coarser", [[(1, 5.0), (1, 15.0)], [(1, 60.0), (1, 80.0)]])
+def test_coarser_levels_take_no_room_from_the_finest(
+    coarser: list[tuple[int, float]], tmp_path: Path
+) -> None:
+    """Neither their PSNR nor their steps."""
+    finest = [(0, 20.0), (0, 30.0)]
+    alone, beside = (drawn(tmp_path / "a.png", 0, *before, *finest) for before in ([], coarser))
+    spans = [[np.ptp(indices) for indices in np.nonzero(mask)] for mask in (alone, beside)]
+    np.testing.assert_allclose(spans[1], spans[0], rtol=0.05)
+    assert spans[0][0] > 300  # of 500 pixels
 
 
 @pytest.mark.parametrize("psnr", [[], [math.inf], [math.nan, 20, -math.inf, 21]])
