@@ -164,7 +164,7 @@ class MinerModule(pl.LightningModule):
         preds = self.data.levels.render(tile.region, tile.box).cpu()
         self._render_time_s += time.perf_counter() - began
         self._scored.result()
-        self._scored = self._scorer.submit(self._score, tile, preds, self._level.level)
+        self._scored = self._scorer.submit(self._score, tile, preds, self._level)
 
     def on_validation_epoch_end(self) -> None:
         """Finish the level; ranks without tiles come here too, as their number is not announced."""
@@ -200,15 +200,16 @@ class MinerModule(pl.LightningModule):
             preds = self.representation.reconstruct(0, box, self.data.levels.device)
             preds = preds.clamp_(0, 1).cpu()
             self._render_time_s += time.perf_counter() - began
-            self._score(Tile(region, box, signal.read(box)), preds, level=0)
+            self._score(Tile(region, box, signal.read(box)), preds)
         self._finish_scores()
 
-    def _score(self, tile: Tile, preds: Tensor, level: int) -> None:
-        """Score a tile, and let callbacks have it."""
+    def _score(self, tile: Tile, preds: Tensor, fit: LevelFit | None = None) -> None:
+        """Score a tile of a fit's level, or without one of level 0, and let callbacks have it."""
         target, inside = tile.values.cpu(), with_margin(tile.region)
-        errors = squared_error(target[inside], preds[inside])
-        if level == self._level.level:  # of a run that was stopped before level 0, tiles cut blocks
-            n_missed = count_missed(self._level, tile.region, errors)
+        level = 0 if fit is None else fit.level
+        if fit is not None:
+            errors = squared_error(target[inside], preds[inside])
+            n_missed = count_missed(fit, tile.region, errors)
             self._errors.append((float(errors.sum()), n_missed))
         if level == 0:
             self._evaluation.add(tile.region, target, preds)
