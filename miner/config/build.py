@@ -60,9 +60,9 @@ def _build_settings(content: str) -> "FitSettings":
         loss = f"loss={built['loss']}"
         if numbers["batch_pixels"] is not None:
             raise ConfigError(f"{loss}: looks at whole blocks; set fitting.batch_pixels=all")
-        if halo > checked.patch_size:
-            rule = f"looks at {halo} pixels around a block, but patch_size is {checked.patch_size}"
-            raise ConfigError(f"{loss}: {rule}; take larger patches")
+        if not isinstance(halo, int) or not 0 < halo <= checked.patch_size:
+            rule = f"must be a whole number of pixels, 0 to patch_size={checked.patch_size}"
+            raise ConfigError(f"{loss}: halo={halo!r} {rule}; change it, or take larger patches")
     return FitSettings(
         **{name: component for name, component in built.items() if name not in of_model},
         width=width,
@@ -177,7 +177,8 @@ def _instantiate(name: str, settings: DictConfig, **more: Any) -> Any:
     except InstantiationException as error:
         reason = " ".join(str(error.__cause__ or error.__context__ or error).split())
         raise ConfigError(
-            f"{name}._target_={settings._target_}: {reason}; is the name right, its package in "
-            "PYTHONPATH, and every setting one that it takes? One that the chosen file sets is "
+            f"{name}._target_={settings._target_}: {reason.partition(' Are you sure')[0]}; is the "
+            "name right, its package in PYTHONPATH, the class a frozen dataclass with all methods "
+            "of its base, and every setting one that it takes? One that the chosen file sets is "
             f"left out by ~{name}.SETTING"
         ) from error

@@ -98,6 +98,9 @@ class LossWithHalo(Loss):
     ring_pixels: Tensor
     places: Tensor  # (R,)
 
+    def __repr__(self) -> str:
+        return repr(self.loss)  # in an error, without the tensors
+
     def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
         """The loss of the pixels that residuals `(B, K, P)` of targets come to, and their halo."""
         samples = (-(-side // self.pyramid.step) for side in self.signal.shape[2:])

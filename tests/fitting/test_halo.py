@@ -115,7 +115,7 @@ def test_neighbours_in_a_chunk_are_seen() -> None:
     ("changes", "message"),
     [
         ({"fitting.batch_pixels": 100}, r"Far.*whole blocks; set fitting.batch_pixels=all"),
-        ({"patch_size": 8}, r"Far.*looks at 9 pixels around a block, but patch_size is 8"),
+        ({"patch_size": 8}, r"Far.*halo=9 must be a whole number of pixels, 0 to patch_size=8"),
     ],
 )
 def test_what_a_halo_cannot_have_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -21,6 +21,7 @@ from torch import Generator, Tensor
 import miner
 from miner.config.build import build_metrics
 from miner.evaluate import main as evaluate
+from miner.fitting.criteria import Loss
 from miner.metrics.base import TileMetric
 from miner.metrics.scores import Evaluation
 from miner.models.network import Parameters
@@ -196,6 +197,51 @@ def test_numbers_that_are_none_from_the_start_are_not_blamed_on_the_rate(
     own = {"loss": "log_mse", f"{group}._target_": mine(cls), f"~{group}.{left_out}": None}
     with pytest.raises(ConfigError, match=rf"^loss=.*{cls.__name__}\(.* NaN at the start, or"):
         fit(16, 16, readout=readout, **own)
+
+
+@dataclass(frozen=True)
+class Flattened(CharbonnierLoss):
+    """Leaves an axis of pixels."""
+
+    halo = 1
+
+    def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
+        return residual.square().mean(dim=(1, 2))
+
+
+@dataclass(frozen=True)
+class Half(Flattened):
+    """Looks at half a pixel."""
+
+    halo = 0.5  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Inward(Flattened):
+    """Looks at fewer pixels than a block has."""
+
+    halo = -1
+
+
+class Unfinished(Loss):
+    """Lacks the method."""
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (
+            Flattened,
+            r"^loss=Flattened\(scale=0.01\): must give a number for each .*, not \(2, 10\)$",
+        ),
+        (Half, r"^loss=Half\(scale=0.01\): halo=0.5 must be a whole number of pixels"),
+        (Inward, r"^loss=Inward\(scale=0.01\): halo=-1 must be a whole number of pixels"),
+        (Unfinished, r"Unfinished: Can't instan.* the class a frozen dataclass with all methods"),
+    ],
+)
+def test_a_loss_that_breaks_a_rule_is_refused(cls: type, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        fit(16, 16, **{"loss": "log_mse", "loss._target_": mine(cls), "~loss.floor": None})
 
 
 @dataclass(frozen=True)
