@@ -12,9 +12,11 @@ from torch import Tensor
 
 from miner.api import compose_settings
 from miner.config.build import build_settings
+from miner.fitting.backend import EagerBackend
 from miner.fitting.capacity import Capacity, TargetErrorCapacity, UniformCapacity
-from miner.fitting.criteria import AbsoluteMSEPruning, Loss
+from miner.fitting.criteria import AbsoluteMSEPruning, Loss, NoPruning
 from miner.fitting.halo import Surroundings
+from miner.fitting.steps import BlockProblem, EagerTrainer
 from miner.pyramids import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.signals.grid import PatchGrid
 from miner.support.errors import ConfigError
@@ -89,6 +91,32 @@ def smoothed(**changes: Any) -> list[Tensor]:
 def test_a_fit_does_not_depend_on_the_blocks_that_memory_holds(capacity: Capacity) -> None:
     few, many = (smoothed(capacity=capacity, max_memory_gib=gib) for gib in (1e-9, 1.0))
     for found, expected in zip(few, many, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+class Breaking(EagerTrainer):
+    """One block has no numbers after the first check, until it is fitted again."""
+
+    def advance(self, n_steps: int) -> None:
+        if self.step == 3 and self.settings.rate == 1.0:
+            is_it = self.targets[:, :1, :1] == PICTURE[0, 16, 16]
+            self.targets = torch.where(is_it, torch.nan, self.targets)
+        super().advance(n_steps)
+
+
+class BreakingBackend(EagerBackend):
+    """Plain PyTorch, for one block too hard."""
+
+    def trainer(self, problem: BlockProblem) -> EagerTrainer:
+        return Breaking(problem)
+
+
+def test_neighbours_of_a_block_that_diverges_see_it_as_it_was() -> None:
+    changes: dict[str, Any] = {"pyramid": LaplacianPyramid(1), "pruning": NoPruning(3)}
+    changes |= {"loss": Smooth(), "max_steps": 12, "backend": BreakingBackend()}
+    alone, together = (fit(PICTURE, max_memory_gib=gib, **changes) for gib in (1e-9, 1.0))
+    assert [shard.stats.n_diverged for shard in together.shards[0]] == [1]
+    for found, expected in zip(stored(alone), stored(together), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
