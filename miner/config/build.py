@@ -58,6 +58,10 @@ def _build_settings(content: str) -> "FitSettings":
     built = {k: build_component(k, kinds[k], config) for k in COMPONENTS if k in kinds}
     if halo := built["loss"].halo:
         loss = f"loss={built['loss']}"
+        if not isinstance(halo, int) or halo < 0:
+            raise ConfigError(
+                f"{loss}: halo={halo!r}: must be a whole number of pixels, at least 0"
+            )
         if numbers["batch_pixels"] is not None:
             raise ConfigError(f"{loss}: looks at whole blocks; set fitting.batch_pixels=all")
         if halo > checked.patch_size:

@@ -84,7 +84,7 @@ def on_trial(loss: Loss, pyramid: Pyramid, n_axes: int, targets: Tensor) -> Loss
     return around.of(loss, blocks, pyramid, targets, flat, flat)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LossWithHalo(Loss):
     """The loss of a batch of blocks, which gives `loss` their surroundings, too."""
 
@@ -98,6 +98,9 @@ class LossWithHalo(Loss):
     ring_rows: Tensor  # (B, R), as are the pixels
     ring_pixels: Tensor
     places: Tensor  # (R,)
+
+    def __repr__(self) -> str:
+        return repr(self.loss)
 
     def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
         """The loss of the pixels that residuals `(B, K, P)` of targets come to, and their halo."""

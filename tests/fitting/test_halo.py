@@ -16,7 +16,7 @@ from miner.fitting.backend import EagerBackend
 from miner.fitting.capacity import Capacity, TargetErrorCapacity, UniformCapacity
 from miner.fitting.criteria import AbsoluteMSEPruning, Loss, NoPruning
 from miner.fitting.halo import Surroundings
-from miner.fitting.steps import BlockProblem, EagerTrainer
+from miner.fitting.steps import BlockProblem, BlockTrainer, EagerTrainer
 from miner.pyramids import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.signals.grid import PatchGrid
 from miner.support.errors import ConfigError
@@ -156,4 +156,38 @@ def test_what_a_halo_cannot_have_is_refused(changes: dict[str, Any], message: st
 class Far(Smooth):
     """Looks beyond small patches."""
 
-    halo = 9
+    halo: int = 9
+
+
+@pytest.mark.parametrize("halo", ["'1'", -1, 1.5])
+def test_a_halo_that_counts_no_pixels_is_refused(halo: object) -> None:
+    own = {"loss": "mse", "loss._target_": "test_halo.Far", "+loss.halo": halo}
+    with pytest.raises(ConfigError, match=r"^loss=Far\(.*: must be a whole number of pixels"):
+        build_settings(compose_settings(own))
+
+
+@dataclass(frozen=True)
+class Undefined(Smooth):
+    """Gives NaN."""
+
+    def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
+        return torch.nan * super().__call__(residual, mse)
+
+
+def test_what_is_said_of_a_loss_with_a_halo_has_its_name_and_no_tensors() -> None:
+    with pytest.raises(ConfigError, match=r"^loss=Undefined\(\), .* errors are NaN at the start"):
+        fitter(PICTURE, loss=Undefined())
+
+
+class Tight(EagerBackend):
+    """Has memory for four blocks at once."""
+
+    def trainer(self, problem: BlockProblem) -> BlockTrainer:
+        if len(problem.targets) > 4:
+            raise torch.OutOfMemoryError
+        return super().trainer(problem)
+
+
+def test_where_memory_runs_out_the_remedy_is_said() -> None:
+    with pytest.raises(ConfigError, match=r"^fitting\.blocks_per_shard: .* take fewer$"):
+        fit(PICTURE, loss=Smooth(), backend=Tight())
