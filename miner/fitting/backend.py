@@ -34,6 +34,24 @@ def check_features(problem: BlockProblem) -> None:
         raise ConfigError(f"model={model}: {rule}")
 
 
+def check_loss(problem: BlockProblem) -> None:
+    """Refuse, by a `ConfigError`, a loss that is not a finite number of each block alone."""
+    residual, name = problem.targets.clone().requires_grad_(), f"loss={problem.steps.loss}"
+    mse = residual.square().mean(dim=(1, 2))
+    values = problem.steps.loss(residual, mse)
+    if values.shape != mse.shape:
+        rule = f"must give a number for each block, {tuple(mse.shape)}, not {tuple(values.shape)}"
+        raise ConfigError(f"{name}: {rule}")
+    if not values.requires_grad:
+        raise ConfigError(f"{name}: has no derivative; compute it from the residual, undetached")
+    (gradient,) = torch.autograd.grad(values[0], residual)
+    if not (values.isfinite().all() and gradient.isfinite().all()):
+        raise ConfigError(f"{name}: it or its derivative is NaN for residuals from 0 to 1")
+    if gradient[1].any():
+        rule = "a block's loss must not depend on other blocks: mind the first axis"
+        raise ConfigError(f"{name}: {rule}")
+
+
 @dataclass(frozen=True)
 class Backend:
     """A program for training steps, here plain PyTorch; all agree within float rounding."""
@@ -45,6 +63,7 @@ class Backend:
         raises `ConfigError` for a network that mixes blocks or errors that are not finite.
         """
         check_features(problem)
+        check_loss(problem)
         trainer = self.trainer(problem)
         trainer.advance(1)
         trainer.evaluate()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 import torch
 from torch import Tensor, nn
@@ -119,7 +119,7 @@ def fit_blocks(
     converged = torch.zeros_like(training)
     sums: list[Tensor] = []
     checkpoints = [*range(pruning.every_n_steps, n_steps, pruning.every_n_steps), n_steps]
-    for previous, checkpoint in pairwise([0, *checkpoints]):
+    for number, (previous, checkpoint) in enumerate(pairwise([0, *checkpoints]), start=1):
         trainer.advance(checkpoint - trainer.step)
         trainer.evaluate()
         marks.append(mark_time(targets.device))
@@ -133,6 +133,7 @@ def fit_blocks(
         before = trainer.mse.clone()
         if trainer.deactivate(~training):
             on_steps((n_steps - checkpoint) * n_blocks)
+            yield from repeat(None, len(checkpoints) - number)  # what diverged waits for the others
             break
         yield
     errors = (n_values * error for error in torch.stack(sums).tolist())

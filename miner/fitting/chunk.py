@@ -23,6 +23,7 @@ from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates
 from miner.signals.regions import sides_of
 from miner.signals.signal import Signal, prefetch
+from miner.support.errors import ConfigError
 
 _BOX_PIXELS = 2**16  # in a box that is read at once
 _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
@@ -51,7 +52,11 @@ class Patches(NamedTuple):
 
     def finish(self, fit: Checks[R]) -> R:
         """Run a fit of the chunk's blocks to its end; at each check, neighbours are exchanged."""
-        return run_fit(fit, self.around.exchange) if self.around else run_fit(fit)
+        try:
+            return run_fit(fit, self.around.exchange) if self.around else run_fit(fit)
+        except torch.OutOfMemoryError as error:
+            rule = "a loss with a halo keeps all of a chunk's blocks in memory, and it ran out"
+            raise ConfigError(f"fitting.blocks_per_shard: {rule}; take fewer") from error
 
     def real(self, rows: Tensor, valid_size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Signal and prediction `(B, C, *valid_size)` of some blocks in their real pixels."""

@@ -62,9 +62,10 @@ class Surroundings:
         return rows, (at % size * strides).sum(-1), is_ring.flatten().nonzero().flatten()
 
     def record(self, rows: Tensor, errors: Tensor) -> None:
-        """Remember errors `(B, C, *S)` of real pixels until the next exchange."""
+        """Remember errors `(B, C, *S)` of real pixels; a block without numbers is as it was."""
         place: tuple[Tensor | slice, ...] = (rows, slice(None), *map(slice, errors.shape[2:]))
-        self._latest[place] = errors
+        is_finite = errors.square().flatten(1).sum(1).isfinite().view(-1, *[1] * (errors.ndim - 1))
+        self._latest[place] = errors.where(is_finite, self._latest[place])
 
     def errors(self, rows: Tensor, pixels: Tensor) -> Tensor:
         """Errors at the last check, `(B, C, R)`, in rows and pixels `(B, R)`."""
@@ -83,7 +84,7 @@ def on_trial(loss: Loss, pyramid: Pyramid, n_axes: int, targets: Tensor) -> Loss
     return around.of(loss, blocks, pyramid, targets, flat, flat)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LossWithHalo(Loss):
     """The loss of a batch of blocks, which gives `loss` their surroundings, too."""
 

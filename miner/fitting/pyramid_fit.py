@@ -12,10 +12,11 @@ from miner.fitting.level_fit import LevelFit
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.fitting.steps import BlockProblem, generator
 from miner.images.pixel_format import PixelFormat
-from miner.models.network import moved, repeat
+from miner.models.network import Parameters, moved, repeat
 from miner.pyramids.resample import ExpandedSignal, ReducedSignal, zero_signal
 from miner.representation import LevelNetwork, Shard, Spec
 from miner.representation.representation import ShardIndex, render_level
+from miner.representation.storage import Storage
 from miner.signals.regions import Region, extended, slices, tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch
 from miner.signals.store import SignalStore
@@ -67,6 +68,19 @@ def check_pyramid(spec: Spec, device: torch.device) -> None:
             raise ConfigError(f"pyramid={pyramid}: {rule}; its shape is {tuple(merged.shape)}")
 
 
+def check_storage(storage: Storage, parameters: Parameters) -> None:
+    """Refuse, by a `ConfigError`, a storage that changes names, types or shapes, or gives NaN."""
+    decoded = storage.decode(storage.encode(parameters))
+    for name in parameters.keys() | decoded.keys():
+        found, expected = (
+            None if k is None else (k.dtype, tuple(k.shape))
+            for k in (decoded.get(name), parameters.get(name))
+        )
+        if found != expected or not decoded[name].isfinite().all():
+            rule = f"decode(encode(parameters)) gives {name} as {found}, or NaN, not {expected}"
+            raise ConfigError(f"storage={storage}: {rule}")
+
+
 def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> FitSettings:
     """The settings with a backend that can fit on the device; `ConfigError` for a wrong class."""
     check_pyramid(spec, device)
@@ -87,8 +101,8 @@ def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> 
         drawn |= settings.readout.draw(shapes, key)
         targets = torch.rand(2, network.n_channels, 64, generator=key).to(device)
         start = repeat(moved(drawn, device), 2)
-        loss = on_trial(settings.loss, spec.pyramid, network.n_axes, targets)
-        steps = replace(steps, loss=loss)
+        check_storage(spec.storage, start)
+        steps = replace(steps, loss=on_trial(settings.loss, spec.pyramid, network.n_axes, targets))
         problem = BlockProblem(network, settings.readout, steps, encoded, targets, start)
         backend = backend.prepare(problem)
     return replace(settings, backend=backend)

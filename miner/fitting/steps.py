@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from miner.fitting.criteria import Loss, Schedule
 from miner.fitting.readout import Readout
 from miner.models.network import BlockNetwork, Parameters, select, where
-from miner.support.errors import ConfigError
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 ADAMS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam)
@@ -148,11 +147,7 @@ class EagerTrainer(BlockTrainer):
                 self._remember(mse.detach(), readout_parameters)
             self._optimizer.param_groups[0]["lr"] = self._base_lr * self.settings.factor(step)
             self._optimizer.zero_grad()
-            loss = self._loss(residual, mse)
-            if loss.shape != mse.shape:
-                rule = f"must give a number for each block, {tuple(mse.shape)}"
-                raise ConfigError(f"loss={self._loss}: {rule}, not {tuple(loss.shape)}")
-            loss.sum().backward()
+            self._loss(residual, mse).sum().backward()
             self._optimizer.step()
 
     def _forward(self, encoded: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Parameters]:

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from miner.api import compose_settings
 from miner.config.build import build_settings
+from miner.fitting.backend import EagerBackend
 from miner.fitting.capacity import Capacity, TargetErrorCapacity, UniformCapacity
-from miner.fitting.criteria import AbsoluteMSEPruning, Loss
+from miner.fitting.criteria import AbsoluteMSEPruning, Loss, NoPruning
 from miner.fitting.halo import Surroundings
+from miner.fitting.steps import BlockProblem, BlockTrainer, EagerTrainer
 from miner.pyramids import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.signals.grid import PatchGrid
 from miner.support.errors import ConfigError
@@ -92,6 +94,32 @@ def test_a_fit_does_not_depend_on_the_blocks_that_memory_holds(capacity: Capacit
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+class Breaking(EagerTrainer):
+    """One block has no numbers after the first check, until it is fitted again."""
+
+    def advance(self, n_steps: int) -> None:
+        if self.step == 3 and self.settings.rate == 1.0:
+            is_it = self.targets[:, :1, :1] == PICTURE[0, 16, 16]
+            self.targets = torch.where(is_it, torch.nan, self.targets)
+        super().advance(n_steps)
+
+
+class BreakingBackend(EagerBackend):
+    """Plain PyTorch, for one block too hard."""
+
+    def trainer(self, problem: BlockProblem) -> EagerTrainer:
+        return Breaking(problem)
+
+
+def test_neighbours_of_a_block_that_diverges_see_it_as_it_was() -> None:
+    changes: dict[str, Any] = {"pyramid": LaplacianPyramid(1), "pruning": NoPruning(3)}
+    changes |= {"loss": Smooth(), "max_steps": 12, "backend": BreakingBackend()}
+    alone, together = (fit(PICTURE, max_memory_gib=gib, **changes) for gib in (1e-9, 1.0))
+    assert [shard.stats.n_diverged for shard in together.shards[0]] == [1]
+    for found, expected in zip(stored(alone), stored(together), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_chunk_depends_on_no_other() -> None:
     changes: dict[str, Any] = {"loss": Smooth(), "blocks_per_shard": 7, "max_steps": 12}
     running = fitter(PICTURE, **changes)
@@ -128,4 +156,38 @@ def test_what_a_halo_cannot_have_is_refused(changes: dict[str, Any], message: st
 class Far(Smooth):
     """Looks beyond small patches."""
 
-    halo = 9
+    halo: int = 9
+
+
+@pytest.mark.parametrize("halo", ["'1'", -1, 1.5])
+def test_a_halo_that_counts_no_pixels_is_refused(halo: object) -> None:
+    own = {"loss": "mse", "loss._target_": "test_halo.Far", "+loss.halo": halo}
+    with pytest.raises(ConfigError, match=r"^loss=Far\(.* must be a whole number of pixels"):
+        build_settings(compose_settings(own))
+
+
+@dataclass(frozen=True)
+class Undefined(Smooth):
+    """Gives NaN."""
+
+    def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
+        return torch.nan * super().__call__(residual, mse)
+
+
+def test_what_is_said_of_a_loss_with_a_halo_has_its_name_and_no_tensors() -> None:
+    with pytest.raises(ConfigError, match=r"^loss=Undefined\(\): it or its derivative is NaN"):
+        fitter(PICTURE, loss=Undefined())
+
+
+class Tight(EagerBackend):
+    """Has memory for four blocks at once."""
+
+    def trainer(self, problem: BlockProblem) -> BlockTrainer:
+        if len(problem.targets) > 4:
+            raise torch.OutOfMemoryError
+        return super().trainer(problem)
+
+
+def test_where_memory_runs_out_the_remedy_is_said() -> None:
+    with pytest.raises(ConfigError, match=r"^fitting\.blocks_per_shard: .* take fewer$"):
+        fit(PICTURE, loss=Smooth(), backend=Tight())

@@ -1,6 +1,5 @@
 """A loss of a block's residual, which the compiled steps leave to plain PyTorch."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import in_process
@@ -8,11 +7,9 @@ import pytest
 import torch
 from block_problems import problem
 from charbonnier import CharbonnierLoss
-from torch import Tensor
 
 import miner
 from miner.fitting.criteria import MSELoss
-from miner.support.errors import ConfigError
 
 HERE = Path(__file__).parent
 MINE = f"hydra.searchpath=[file://{HERE}/conf]"
@@ -48,17 +45,3 @@ def test_a_run_with_it_falls_back_and_is_rendered(
     rendered, other = (miner.load(tmp_path / name).render() for name in ("run", "square"))
     assert rendered.shape == other.shape == (1, 40, 40)
     assert (rendered != other).any()
-
-
-@dataclass(frozen=True)
-class OneForAll(CharbonnierLoss):
-    """One number for all blocks."""
-
-    def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
-        return super().__call__(residual, mse).mean()
-
-
-def test_a_loss_that_is_not_of_each_block_is_refused() -> None:
-    given = problem("sigmoid", n_blocks=4).with_steps(loss=OneForAll())
-    with pytest.raises(ConfigError, match=r"OneForAll.*a number for each block, \(4,\), not \(\)"):
-        given.fit()

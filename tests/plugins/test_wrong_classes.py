@@ -27,6 +27,7 @@ from miner.metrics.scores import Evaluation
 from miner.models.network import Parameters
 from miner.pyramids import LaplacianPyramid
 from miner.render import main as render
+from miner.representation.storage import Float16Storage
 from miner.support.errors import ConfigError
 from miner.support.ranges import Positive
 
@@ -189,13 +190,17 @@ class Root(CharbonnierLoss):
 
 @pytest.mark.parametrize("readout", ["closed_form", "learned"])
 @pytest.mark.parametrize(
-    ("group", "cls", "left_out"), [("activation", Logarithm, "omega"), ("loss", Root, "floor")]
+    ("group", "cls", "left_out", "rule"),
+    [
+        ("activation", Logarithm, "omega", "NaN at the start, or"),
+        ("loss", Root, "floor", "it or its derivative is NaN"),
+    ],
 )
 def test_numbers_that_are_none_from_the_start_are_not_blamed_on_the_rate(
-    group: str, cls: type, left_out: str, readout: str
+    group: str, cls: type, left_out: str, rule: str, readout: str
 ) -> None:
     own = {"loss": "log_mse", f"{group}._target_": mine(cls), f"~{group}.{left_out}": None}
-    with pytest.raises(ConfigError, match=rf"^loss=.*{cls.__name__}\(.* NaN at the start, or"):
+    with pytest.raises(ConfigError, match=rf"^loss=.*{cls.__name__}\(.* {rule}"):
         fit(16, 16, readout=readout, **own)
 
 
@@ -223,6 +228,30 @@ class Inward(Flattened):
     halo = -1
 
 
+@dataclass(frozen=True)
+class OneForAll(CharbonnierLoss):
+    """One number for all blocks."""
+
+    def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
+        return super().__call__(residual, mse).mean()
+
+
+@dataclass(frozen=True)
+class Relative(CharbonnierLoss):
+    """Each block's part of the errors of all."""
+
+    def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
+        return mse / mse.sum()
+
+
+@dataclass(frozen=True)
+class Detached(CharbonnierLoss):
+    """Has nothing to lower."""
+
+    def __call__(self, residual: Tensor, mse: Tensor) -> Tensor:
+        return mse.detach()
+
+
 class Unfinished(Loss):
     """Lacks the method."""
 
@@ -234,6 +263,9 @@ class Unfinished(Loss):
             Flattened,
             r"^loss=Flattened\(scale=0.01\): must give a number for each .*, not \(2, 10\)$",
         ),
+        (OneForAll, r"^loss=OneForAll.*a number for each block, \(2,\), not \(\)$"),
+        (Relative, r"^loss=Relative.* must not depend on other blocks"),
+        (Detached, r"^loss=Detached.* has no derivative"),
         (Half, r"^loss=Half\(scale=0.01\): halo=0.5 must be a whole number of pixels"),
         (Inward, r"^loss=Inward\(scale=0.01\): halo=-1 must be a whole number of pixels"),
         (Unfinished, r"Unfinished: Can't instan.* the class a frozen dataclass with all methods"),
@@ -341,3 +373,33 @@ def test_a_module_that_is_not_there_is_told_in_one_line(
     assert said.endswith(
         "argument --import: No module named 'nowhere_to_be_found'; is its folder in PYTHONPATH?"
     )
+
+
+@dataclass(frozen=True)
+class Coarse(Float16Storage):
+    """Decodes to another type than that of parameters."""
+
+    def decode(self, stored: Mapping[str, Tensor]) -> Parameters:
+        return dict(stored)
+
+
+@dataclass(frozen=True)
+class Lossy(Float16Storage):
+    """Leaves a tensor out."""
+
+    def encode(self, parameters: Mapping[str, Tensor]) -> Parameters:
+        return super().encode(dict(sorted(parameters.items())[1:]))
+
+
+@dataclass(frozen=True)
+class Infinite(Float16Storage):
+    """Gives NaN."""
+
+    def encode(self, parameters: Mapping[str, Tensor]) -> Parameters:
+        return super().encode({name: t * torch.nan for name, t in parameters.items()})
+
+
+@pytest.mark.parametrize("cls", [Coarse, Lossy, Infinite])
+def test_a_storage_that_does_not_give_parameters_back_is_refused(cls: type) -> None:
+    with pytest.raises(ConfigError, match=rf"^storage={cls.__name__}\(\): decode\(encode\("):
+        fit(16, 16, **{"storage._target_": mine(cls)})
