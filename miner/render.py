@@ -83,7 +83,7 @@ def _region(
     representation: "Representation", level: int, region: Sequence[tuple[int, int]] | None
 ) -> Region:
     """The box to render, all of the level if `region` is None; ValueError if it cannot be."""
-    from miner.representation.representation import check_region
+    from miner.representation.rendering import check_region
 
     spec = representation.spec
     if len(spec.sides) != 2:

@@ -2,106 +2,29 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from miner.models.network import BlockNetwork, Parameters, moved, select
 from miner.pyramids.resample import ExpandedSignal, zero_signal
+from miner.representation.points import evaluate, places_of
+from miner.representation.rendering import ShardIndex, check_region, render_level
 from miner.representation.shard import Shard, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.representation.store import ShardFolder
-from miner.signals.grid import PatchGrid, coordinates
 from miner.signals.regions import Region, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
-from miner.support.errors import ConfigError, RepresentationError
+from miner.support.errors import RepresentationError
 
 REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes it
 _MAX_VALUES = 2**32  # 16 GiB
-_BATCH_PIXELS = 2**18
-_DEVICE_BATCH_PIXELS = 2**20  # fewer leave a GPU idle
-
-Outputs = Callable[[BlockNetwork, Parameters, Tensor], Tensor]
-"""Gives values `(B, C, P)` of a network's decoded blocks at encoded coordinates `(E, P)`."""
-
-
-def check_region(region: Region, sides: tuple[int, ...]) -> None:
-    """Raise `ValueError` for a box that is not inside a level."""
-    if len(region) != len(sides) or not all(
-        0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
-    ):
-        raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
-
-
-class ShardIndex:
-    """All shards of a level, found by the positions of their blocks."""
-
-    def __init__(self, grid: PatchGrid, shards: Sequence[Shard]) -> None:
-        self._shards = [shard for shard in shards if len(shard.blocks)]
-        positions, n_axes = [grid.positions(s.blocks) for s in self._shards], len(grid.sides)
-        self._first = torch.tensor([p.amin(0).tolist() for p in positions]).reshape(-1, n_axes)
-        self._last = torch.tensor([p.amax(0).tolist() for p in positions]).reshape(-1, n_axes)
-
-    def near(self, first: Sequence[int] | Tensor, end: Sequence[int] | Tensor) -> list[Shard]:
-        """Shards that may have blocks in a box of patch coordinates, ends exclusive."""
-        begins_before = (self._first < torch.as_tensor(end)).all(-1)
-        ends_after = (self._last >= torch.as_tensor(first)).all(-1)
-        return [self._shards[n] for n in torch.nonzero(begins_before & ends_after).flatten()]
-
-
-def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    """The distinct rows of `(B, N)`, ascending, and the numbers of the blocks that have each."""
-    if len(rows) and bool((rows == rows[0]).all()):  # as nearly always; sorting takes longer
-        yield tuple(rows[0].tolist()), torch.arange(len(rows))
-        return
-    distinct, membership = torch.unique(rows, dim=0, return_inverse=True)
-    for number, row in enumerate(distinct.tolist()):
-        yield tuple(row), torch.nonzero(membership == number).flatten()
-
-
-@torch.no_grad()
-def render_level(
-    spec: Spec,
-    level: int,
-    shards: ShardIndex,
-    prediction: Signal,
-    region: Region,
-    outputs: Outputs = BlockNetwork.outputs,
-) -> Tensor:
-    """Merge a level's active blocks into its prediction in a box of whole patches, `(C, *box)`."""
-    box, device = PatchGrid(sides_of(region), spec.patch_size), prediction.device
-    patch, step = (spec.patch_size,) * len(spec.sides), spec.pyramid.step
-    samples = tuple(-(-side // step) for side in patch)
-    corner = torch.tensor([low for low, _ in region]) // spec.patch_size
-    tiled = box.tiled(prediction.read(region))
-    batch_pixels = _BATCH_PIXELS if device.type == "cpu" else _DEVICE_BATCH_PIXELS
-    for shard in shards.near(corner, corner + torch.tensor(box.counts)):
-        positions = spec.grid(level).positions(shard.blocks) - corner
-        inside = ((positions >= 0) & (positions < torch.tensor(box.counts))).all(-1)
-        if not inside.any():
-            continue
-        for width, stored in shard.stored.items():
-            has_width = shard.widths == width
-            rows = torch.nonzero(inside & has_width).flatten()
-            parameters = spec.storage.decode(moved(select(stored, inside[has_width]), device))
-            network = spec.model(level, width)
-            for frame, members in by_row(shard.frames[rows]):
-                points = coordinates(spec.patch_size, patch, frame, step)
-                encoded = network.model.encode(points).to(device)
-                for batch in members.split(max(1, batch_pixels // encoded.shape[1])):
-                    values = outputs(network, select(parameters, batch.to(device)), encoded)
-                    tiles = tuple(positions[rows[batch]].T.to(device))
-                    before = tiled[tiles]
-                    merged = spec.pyramid.merge(before, values.unflatten(-1, samples))
-                    if merged.shape != before.shape:
-                        rule = f"merge must give {tuple(before.shape)}, not {tuple(merged.shape)}"
-                        raise ConfigError(f"pyramid={spec.pyramid}: {rule}")
-                    tiled[tiles] = merged
-    return box.joined(tiled)
+_CACHED_VALUES = 2**24  # of a rendered level that is kept for points
+_PIXEL_TILE = 256
 
 
 class Representation:
@@ -138,6 +61,24 @@ class Representation:
         """
         return self.reconstruct(level, region, device).clamp(0, 1).cpu().numpy()
 
+    def __call__(self, xy: ArrayLike | Tensor) -> Tensor:
+        """Values `(..., C)` at points `(..., D)`, in the unit range as those of `render`.
+
+        Points are (x, y) or (x, y, z) in [-1, 1], which is the whole image, as `grid_sample` of
+        PyTorch counts with `align_corners=False`; the result is on their device. At the centres
+        of pixels in float64 it is what `render` gives, within 1e-5. Between them the block that
+        owns a point is evaluated there, and where none is active, the pyramid interpolates the
+        coarser level. Gradients are those of this piecewise function. Where a sample of the
+        pyramid stands for several pixels (`Pyramid.step`), all points of a pixel have its value.
+
+        Raises `ValueError` for another number of coordinates, or one outside [-1, 1].
+        """
+        xy = torch.as_tensor(xy)
+        places = places_of(xy, self.spec.sides)
+        coarser = self._coarser(0, places.device)
+        values = evaluate(self.spec, 0, self._index[0], coarser, places)
+        return values.clamp(0, 1).reshape(*xy.shape[:-1], self.spec.n_channels)
+
     def reconstruct(
         self, level: int = 0, region: Region | None = None, device: torch.device = CPU
     ) -> Tensor:
@@ -164,12 +105,17 @@ class Representation:
         return rendered[(slice(None), *slices(region, box))].contiguous()
 
     def _prediction(self, level: int, device: torch.device) -> Signal:
-        n_channels, sides = self.spec.n_channels, self.spec.level_sides
+        coarser, sides = self._coarser(level, device), self.spec.level_sides[level]
+        if coarser is None:
+            return zero_signal(self.spec.n_channels, sides, device)
+        return ExpandedSignal(self.spec.pyramid, coarser, sides)
+
+    def _coarser(self, level: int, device: torch.device) -> Signal | None:
+        """The next coarser level, rendered where it is read."""
         if self.spec.is_coarsest(level):
-            return zero_signal(n_channels, sides[level], device)
+            return None
         read = partial(self.reconstruct, level + 1, device=device)
-        coarser = SourceSignal(read, n_channels, sides[level + 1], device)
-        return ExpandedSignal(self.spec.pyramid, coarser, sides[level])
+        return SourceSignal(read, self.spec.n_channels, self.spec.level_sides[level + 1], device)
 
     def save(self, folder: str | Path) -> Path:
         """Write all shards and the manifest into a folder, which is made if need be."""

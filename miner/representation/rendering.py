@@ -1,0 +1,129 @@
+"""Levels of a representation, rendered in boxes of whole patches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from miner.models.network import BlockNetwork, Parameters, moved, select
+from miner.pyramids.pyramid import Pyramid
+from miner.representation.shard import Shard
+from miner.representation.spec import Spec
+from miner.signals.grid import PatchGrid, coordinates
+from miner.signals.regions import Region, sides_of
+from miner.signals.signal import Signal
+from miner.support.errors import ConfigError
+
+_BATCH_PIXELS = 2**18
+_DEVICE_BATCH_PIXELS = 2**20  # fewer leave a GPU idle
+
+Outputs = Callable[[BlockNetwork, Parameters, Tensor], Tensor]
+"""Gives values `(B, C, P)` of a network's decoded blocks at encoded coordinates `(E, P)`."""
+
+
+def check_region(region: Region, sides: tuple[int, ...]) -> None:
+    """Raise `ValueError` for a box that is not inside a level."""
+    if len(region) != len(sides) or not all(
+        0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
+    ):
+        raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
+
+
+class ShardIndex:
+    """All shards of a level, found by the positions of their blocks."""
+
+    def __init__(self, grid: PatchGrid, shards: Sequence[Shard]) -> None:
+        self._shards = [shard for shard in shards if len(shard.blocks)]
+        positions, n_axes = [grid.positions(s.blocks) for s in self._shards], len(grid.sides)
+        self._first = torch.tensor([p.amin(0).tolist() for p in positions]).reshape(-1, n_axes)
+        self._last = torch.tensor([p.amax(0).tolist() for p in positions]).reshape(-1, n_axes)
+
+    def near(self, first: Sequence[int] | Tensor, end: Sequence[int] | Tensor) -> list[Shard]:
+        """Shards that may have blocks in a box of patch coordinates, ends exclusive."""
+        begins_before = (self._first < torch.as_tensor(end)).all(-1)
+        ends_after = (self._last >= torch.as_tensor(first)).all(-1)
+        return [self._shards[n] for n in torch.nonzero(begins_before & ends_after).flatten()]
+
+
+def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """The distinct rows of `(B, N)`, ascending, and the numbers of the blocks that have each."""
+    if len(rows) and bool((rows == rows[0]).all()):  # as nearly always; sorting takes longer
+        yield tuple(rows[0].tolist()), torch.arange(len(rows))
+        return
+    distinct, membership = torch.unique(rows, dim=0, return_inverse=True)
+    for number, row in enumerate(distinct.tolist()):
+        yield tuple(row), torch.nonzero(membership == number).flatten()
+
+
+class ActiveBlocks(NamedTuple):
+    """Blocks of one width and frame: `members` `(B,)` of `parameters`, at patch `positions`."""
+
+    network: BlockNetwork
+    frame: tuple[int, ...]
+    positions: Tensor
+    members: Tensor
+    parameters: Parameters
+
+
+def active_blocks(
+    spec: Spec, level: int, shards: ShardIndex, box: Region, device: torch.device
+) -> Iterator[ActiveBlocks]:
+    """A level's blocks in a box of patch coordinates, decoded on the device."""
+    first, end = torch.tensor(box).T
+    for shard in shards.near(first, end):
+        positions = spec.grid(level).positions(shard.blocks)
+        inside = ((positions >= first) & (positions < end)).all(-1)
+        if not inside.any():
+            continue
+        for width, stored in shard.stored.items():
+            has_width = shard.widths == width
+            rows = torch.nonzero(inside & has_width).flatten()
+            parameters = spec.storage.decode(moved(select(stored, inside[has_width]), device))
+            network = spec.model(level, width)
+            for frame, members in by_row(shard.frames[rows]):
+                yield ActiveBlocks(network, frame, positions[rows[members]], members, parameters)
+
+
+def batch_size(n_points: int, device: torch.device) -> int:
+    """How many blocks with so many points each are computed at once."""
+    batch_pixels = _BATCH_PIXELS if device.type == "cpu" else _DEVICE_BATCH_PIXELS
+    return max(1, batch_pixels // n_points)
+
+
+def render_level(
+    spec: Spec,
+    level: int,
+    shards: ShardIndex,
+    prediction: Signal,
+    region: Region,
+    outputs: Outputs = BlockNetwork.outputs,
+) -> Tensor:
+    """Merge a level's active blocks into its prediction in a box of whole patches, `(C, *box)`."""
+    grid, device = PatchGrid(sides_of(region), spec.patch_size), prediction.device
+    patch, step = (spec.patch_size,) * len(spec.sides), spec.pyramid.step
+    samples = tuple(-(-side // step) for side in patch)
+    corner = torch.tensor([low for low, _ in region]) // spec.patch_size
+    tiled = grid.tiled(prediction.read(region))
+    box = tuple((low, low + n) for low, n in zip(corner.tolist(), grid.counts, strict=True))
+    for active in active_blocks(spec, level, shards, box, device):
+        points = coordinates(spec.patch_size, patch, active.frame, step)
+        encoded = active.network.model.encode(points).to(device)
+        positions = active.positions - corner
+        n_blocks = batch_size(encoded.shape[1], device)
+        batches = zip(active.members.split(n_blocks), positions.split(n_blocks), strict=True)
+        for members, at in batches:
+            own = select(active.parameters, members.to(device))
+            values = outputs(active.network, own, encoded)
+            tiles = tuple(at.T.to(device))
+            tiled[tiles] = merge(spec.pyramid, tiled[tiles], values.unflatten(-1, samples))
+    return grid.joined(tiled)
+
+
+def merge(pyramid: Pyramid, prediction: Tensor, output: Tensor) -> Tensor:
+    """`pyramid.merge`; raises `ConfigError` if that gives another shape than the prediction's."""
+    merged = pyramid.merge(prediction, output)
+    if merged.shape != prediction.shape:
+        rule = f"merge must give {tuple(prediction.shape)}, not {tuple(merged.shape)}"
+        raise ConfigError(f"pyramid={pyramid}: {rule}")
+    return merged
