@@ -23,138 +23,172 @@ _MOST_POINTS = 2**20
 
 
 def places_of(xy: Tensor, sides: Sequence[int]) -> Tensor:
-    """Points `(D, N)` float64 in pixels, rows first, of `xy` `(..., D)`, as `grid_sample` counts.
+    """Points `(N, D)` float64 in pixels, rows first, of `xy` `(..., D)`, as `grid_sample` counts.
 
     Raises `ValueError` for another number of coordinates, or one outside [-1, 1].
     """
     if xy.ndim == 0 or xy.shape[-1] != len(sides):
         names = ", ".join("xyz"[: len(sides)])
         raise ValueError(f"xy of shape {tuple(xy.shape)}: must be (..., {len(sides)}), as {names}")
-    outside = xy.detach()[~(xy.detach().abs() <= 1)]
-    if len(outside):
+    inside = xy.detach().abs() <= 1
+    if not inside.all():
         remedy = "use xy.clamp(-1, 1) to get the nearest edge"
-        raise ValueError(f"xy={outside[0]:.6g}: must lie in [-1, 1]; {remedy}")
-    units = 0.5 * (xy.double().flatten(0, -2).T.flip(0) + 1)
-    return units * units.new_tensor(sides)[:, None]
+        raise ValueError(f"xy={xy[~inside][0]:.6g}: must lie in [-1, 1]; {remedy}")
+    units = xy.reshape(-1, len(sides)).flip(-1).double()
+    return (0.5 * units + 0.5) * torch.tensor(sides).to(xy.device)
 
 
-def groups(pixels: Tensor, sides: Sequence[int], patch_size: int) -> Iterator[Tensor]:
-    """Numbers of the points in pixels `(D, N)`: those of a tile, or of a part of one, at a time.
-
-    Points of one patch are next to each other.
-    """
-    tile = max(1, _TILE_SIDE // patch_size)
-    patches = pixels // patch_size
-    tiles, key = patches // tile, torch.zeros_like(patches[0])
-    for numbers, n_pixels in ((tiles, tile * patch_size), (patches - tiles * tile, 0)):
-        for number, side in zip(numbers, sides, strict=True):
-            key = key * (-(-side // n_pixels) if n_pixels else tile) + number
-    order = key.argsort()
-    _, counts = (key[order] // tile ** len(sides)).unique_consecutive(return_counts=True)
-    for members in order.split(counts.tolist()):
-        yield from members.split(_MOST_POINTS)
+def pixels_of(index: Tensor, sides: Sequence[int]) -> Tensor:
+    """Pixels `(N, D)` int64 of `index` `(..., D)`; an `IndexError` for what is none."""
+    is_whole = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
+    if not is_whole or index.ndim == 0 or index.shape[-1] != len(sides):
+        found = f"{tuple(index.shape)} {index.dtype}".replace("torch.", "")
+        raise IndexError(f"index of {found}: must be whole numbers (..., {len(sides)}), row first")
+    pixels = index.reshape(-1, len(sides)).long()
+    outside = ((pixels < 0) | (pixels >= torch.tensor(sides).to(index.device))).any(1)
+    if outside.any():
+        first = tuple(pixels[outside][0].tolist())
+        raise IndexError(f"index={first}: must lie in an image of {tuple(sides)}, counted from 0")
+    return pixels
 
 
-class _OwnedPoints:
-    """Points `units` `(D, N)` of a group, in patches, as `groups` sorts them, and their owners."""
-
-    def __init__(self, grid: PatchGrid, units: Tensor, patches: Tensor) -> None:
-        self.units, self._grid, numbers = units, grid, torch.zeros_like(patches[0])
-        for position, count in zip(patches, grid.counts, strict=True):
-            numbers = numbers * count + position
-        blocks, counts = numbers.unique_consecutive(return_counts=True)
-        self._blocks, self._counts = blocks.cpu(), counts.cpu()
-        self._starts = self._counts.cumsum(0) - self._counts
-        corners = zip(patches.amin(1).tolist(), (patches.amax(1) + 1).tolist(), strict=True)
-        self.box: Region = tuple(corners)
-
-    def rows(self, active: ActiveBlocks) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Some of the blocks `(B,)`, numbers of their points `(B, P)`, and which of those count."""
-        device, numbers = self.units.device, self._grid.numbers(active.positions)
-        at = torch.searchsorted(self._blocks, numbers).clamp(max=len(self._blocks) - 1)
-        owners = torch.nonzero(self._blocks[at] == numbers).flatten()
-        owners = owners[self._counts[at[owners]].argsort()]  # so that little is computed in vain
-        counts, starts = self._counts[at[owners]], self._starts[at[owners]]
-        _, sizes = (counts.cumsum(0) // batch_size(1, device)).unique_consecutive(
-            return_counts=True
-        )
-        for batch in torch.arange(len(owners)).split(sizes.tolist()):
-            n_points = counts[batch].to(device)[:, None]
-            columns = torch.arange(int(n_points.max()), device=device)
-            index = starts[batch].to(device)[:, None] + columns.minimum(n_points - 1)
-            yield owners[batch], index, columns < n_points
-
-    def outputs(self, active: ActiveBlocks) -> Iterator[tuple[Tensor, Tensor]]:
-        """Numbers of points `(M,)` and what the networks of their owners give there, `(M, K)`."""
-        generation, *offsets = active.frame
-        model, device = active.network.model, self.units.device
-        for owners, index, counted in self.rows(active):
-            corner = active.positions[owners] - torch.tensor(offsets)
-            units = self.units[:, index] - corner.T[:, :, None].to(self.units)
-            inputs = (2 * units / 2**generation - 1).float()
-            encoded = model.encode(inputs.flatten(1)).unflatten(1, index.shape).transpose(0, 1)
-            own = select(active.parameters, active.members[owners].to(device))
-            values = active.network.outputs_at(own, encoded)
-            yield index[counted], values.transpose(1, 2)[counted]
+def gather(grid: PatchGrid, image: Signal, pixels: Tensor) -> Tensor:
+    """Values `(N, C)` of an image at pixels `(N, D)`, of which it reads a tile's at a time."""
+    result = torch.empty(len(pixels), image.n_channels, device=pixels.device)
+    for members in _Grid(grid).groups(pixels.double()):
+        inside = pixels[members]
+        first, last = inside.amin(0), inside.amax(0)
+        region = tuple(zip(first.tolist(), (last + 1).tolist(), strict=True))
+        result[members] = image.read(region)[(slice(None), *(inside - first).T)].T
+    return result
 
 
 def evaluate(
     spec: Spec, level: int, blocks: ShardIndex, coarser: Signal | None, places: Tensor
 ) -> Tensor:
-    """Values `(N, C)` of a level at `places` `(D, N)` in its pixels; `coarser` is the next level.
+    """Values `(N, C)` of a level at `places` `(N, D)` in its pixels; `coarser` is the next level.
 
     The block that owns a point is evaluated there, and merged into what `interpolate` gives. Where
     a sample stands for several pixels (`step`), the pixel that holds the point is computed.
     """
-    limits = torch.tensor(spec.level_sides[level], device=places.device)[:, None] - 1
-    pixels = places.detach().long().minimum(limits)
-    order, values = [], [places.new_zeros(0, spec.n_channels, dtype=torch.float32)]
-    for members in groups(pixels, spec.level_sides[level], spec.patch_size):
+    grid, order, values = _Grid(spec.grid(level)), list[Tensor](), list[Tensor]()
+    result = places.new_zeros(len(places), spec.n_channels, dtype=torch.float32)
+    for members in grid.groups(places.detach()):
+        group = _Group(grid, places.index_select(0, members).T.contiguous(), spec.pyramid.step)
         order.append(members)
-        group = places[:, members], pixels[:, members]
-        values.append(_evaluate(spec, level, blocks, coarser, *group))
-    return torch.cat(values)[torch.cat(order).argsort()] if order else values[0]
+        values.append(_evaluate(spec, level, blocks, coarser, group))
+    return result.index_copy(0, torch.cat(order), torch.cat(values)) if order else result
 
 
 def _evaluate(
-    spec: Spec,
-    level: int,
-    blocks: ShardIndex,
-    coarser: Signal | None,
-    places: Tensor,
-    pixels: Tensor,
+    spec: Spec, level: int, blocks: ShardIndex, coarser: Signal | None, group: "_Group"
 ) -> Tensor:
-    """Those of a group of points, each with all pixels of its sample on the way."""
-    (n_axes, n_points), step = places.shape, spec.pyramid.step
-    within = pixels % spec.patch_size % step
-    first, cells = pixels - within, places[:, :, None]
-    if step > 1:
-        places = first + 0.5 * step
-        offsets = torch.cartesian_prod(*[torch.arange(step)] * n_axes).T.to(places)
-        cells = first[:, :, None] + offsets[:, None] + 0.5
-    predicted = _predicted(spec, coarser, cells.double().flatten(1))
-    values = predicted.T.reshape(n_points, -1, spec.n_channels).transpose(1, 2)
-    values = values.reshape(n_points, -1, *[step] * n_axes)
-    patches = pixels // spec.patch_size
-    owned = _OwnedPoints(spec.grid(level), places / spec.patch_size, patches)
-    for active in active_blocks(spec, level, blocks, owned.box, places.device):
-        for rows, output in owned.outputs(active):
+    """Those of a group, each with all pixels of its sample on the way."""
+    n_axes, n_points = group.places.shape
+    values = _predicted(spec, coarser, group.cells.flatten(1)).reshape(
+        spec.n_channels, n_points, -1
+    )
+    values = values.movedim(0, 1).reshape(n_points, -1, *[spec.pyramid.step] * n_axes)
+    for active in active_blocks(spec, level, blocks, group.box, group.places.device):
+        for rows, output in group.outputs(active):
             output = output.reshape(*output.shape, *[1] * n_axes)
             values[rows] = merge(spec.pyramid, values[rows], output)
-    return values[(torch.arange(n_points, device=places.device), slice(None), *within)]
+    if spec.pyramid.step == 1:
+        return values.flatten(1)
+    points = torch.arange(n_points, device=values.device)
+    return values[(points, slice(None), *group.wanted)]
 
 
-def _predicted(spec: Spec, coarser: Signal | None, cells: Tensor) -> Tensor:
-    """What a coarser level gives at points `(D, N)` of the finer one, `(C, N)`; else zero."""
+def _predicted(spec: Spec, coarser: Signal | None, places: Tensor) -> Tensor:
+    """What the coarser level gives at points `(D, N)` of the finer one, `(C, N)`; else zero."""
     if coarser is None:
-        return cells.new_zeros(spec.n_channels, cells.shape[1], dtype=torch.float32)
-    halves, reach = 0.5 * cells, spec.pyramid.expand_reach
-    above = halves.detach().floor().long()
-    region = tuple(
+        return places.new_zeros(spec.n_channels, places.shape[1], dtype=torch.float32)
+    halves, reach = 0.5 * places, spec.pyramid.expand_reach
+    extent = torch.stack([halves.detach().amin(1), halves.detach().amax(1)]).long().tolist()
+    region: Region = tuple(
         (max(0, min(low, side - 1) - reach), min(high + reach + 1, side))
-        for low, high, side in zip(
-            *torch.stack([above.amin(1), above.amax(1)]).tolist(), coarser.sides, strict=True
-        )
+        for low, high, side in zip(*extent, coarser.sides, strict=True)
     )
-    corner = halves.new_tensor([low for low, _ in region])[:, None]
+    corner = torch.tensor([low for low, _ in region]).to(halves.device)[:, None]
     return spec.pyramid.interpolate(coarser.read(region), halves - corner)
+
+
+class _Grid:
+    """Patches whose numbers are in the order of tiles of `2^bits` patches a side."""
+
+    def __init__(self, grid: PatchGrid) -> None:
+        self.size, self._sides, self._counts = grid.patch_size, grid.sides, grid.counts
+        self.bits = max(0, (_TILE_SIDE // self.size).bit_length() - 1)
+
+    def limits(self, device: torch.device) -> Tensor:
+        """The last pixel along each axis, `(D, 1)`."""
+        return torch.tensor(self._sides).to(device)[:, None] - 1
+
+    def patches(self, places: Tensor) -> Tensor:
+        """Patch coordinates `(D, N)` of the owners of points `(D, N)`."""
+        return (places / self.size).long().minimum(self.limits(places.device) // self.size)
+
+    def numbers(self, patches: Tensor) -> Tensor:
+        """Numbers `(N,)` of patch coordinates `(D, N)`."""
+        tile = within = torch.zeros_like(patches[0])
+        for position, count in zip(patches, self._counts, strict=True):
+            tile = tile * ((count >> self.bits) + 1) + (position >> self.bits)
+            within = (within << self.bits) + (position & (2**self.bits - 1))
+        return (tile << self.bits * len(patches)) + within
+
+    def groups(self, places: Tensor) -> Iterator[Tensor]:
+        """Numbers of the points `(N, D)` of a tile, or of a part of it, sorted by their patches."""
+        numbers, order = self.numbers(self.patches(places.T)).sort(stable=True)
+        tiles = numbers >> self.bits * places.shape[1]
+        counts = tiles.unique_consecutive(return_counts=True)[1].tolist()
+        for members in order.split(counts) if len(places) else ():
+            yield from members.split(_MOST_POINTS)
+
+
+class _Group:
+    """Points `places` `(D, N)` sorted by their owners; `cells` `(D, N, step^D)` are the centres
+    of the pixels of each point's sample, of which that at `wanted`, `D` of `(N,)`, holds it."""
+
+    def __init__(self, grid: _Grid, places: Tensor, step: int) -> None:
+        self.places, self._grid, patches = places, grid, grid.patches(places.detach())
+        self.cells, self.wanted = places[:, :, None], patches[:0]
+        if step > 1:
+            pixels = places.detach().long().minimum(grid.limits(places.device))
+            self.wanted = pixels % grid.size % step
+            first = (pixels - self.wanted).double()
+            self.places = first + 0.5 * step
+            offsets = torch.cartesian_prod(*[torch.arange(step)] * len(places)).T.to(first)
+            self.cells = first[:, :, None] + offsets[:, None] + 0.5
+        ends = patches.amin(1).tolist(), (patches.amax(1) + 1).tolist()
+        self.box: Region = tuple(zip(*ends, strict=True))
+        owners, counts = grid.numbers(patches).unique_consecutive(return_counts=True)
+        self._owners, self._counts = owners.cpu(), counts.cpu()
+        self._starts = self._counts.cumsum(0) - self._counts
+
+    def outputs(self, active: ActiveBlocks) -> Iterator[tuple[Tensor, Tensor]]:
+        """Numbers of points `(M,)` and what the networks of their owners give there, `(M, K)`."""
+        generation, *offsets = active.frame
+        network, device = active.network, self.places.device
+        for owners, index, counted in self._rows(active):
+            corners = (active.positions[owners] - torch.tensor(offsets)).T[:, :, None].to(device)
+            units = self.places[:, index] / self._grid.size - corners
+            inputs = (2 * units / 2**generation - 1).float().flatten(1)
+            encoded = network.model.encode(inputs).unflatten(1, index.shape).transpose(0, 1)
+            own = select(active.parameters, active.members[owners].to(device))
+            values = network.outputs_at(own, encoded)
+            yield index[counted], values.transpose(1, 2)[counted]
+
+    def _rows(self, active: ActiveBlocks) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Some of the blocks `(B,)`, numbers of their points `(B, P)`, and which of those count."""
+        numbers, device = self._grid.numbers(active.positions.T), self.places.device
+        at = torch.searchsorted(self._owners, numbers).clamp(max=len(self._owners) - 1)
+        blocks = torch.nonzero(self._owners[at] == numbers).flatten()
+        blocks = blocks[self._counts[at[blocks]].argsort()]  # so that little is computed in vain
+        counts, starts = self._counts[at[blocks]], self._starts[at[blocks]]
+        batches = counts.cumsum(0) // batch_size(1, device)
+        sizes = batches.unique_consecutive(return_counts=True)[1].tolist()
+        for rows in torch.arange(len(blocks)).split(sizes) if len(blocks) else ():
+            n_points = counts[rows].to(device)[:, None]
+            columns = torch.arange(int(counts[rows].max()), device=device)
+            index = starts[rows].to(device)[:, None] + columns.minimum(n_points - 1)
+            yield blocks[rows], index, columns < n_points

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from miner.models.network import BlockNetwork, Parameters, moved, select
+from miner.models.network import BlockNetwork, Parameters, concatenate, moved, select
 from miner.pyramids.pyramid import Pyramid
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
@@ -91,13 +91,24 @@ def batch_size(n_points: int, device: torch.device) -> int:
     return max(1, batch_pixels // n_points)
 
 
+def outputs_alike(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
+    """`network.outputs`, with the same bits for one block as for many.
+
+    A product of matrices for a single block may be summed in another order, so there are two.
+    """
+    n_blocks = len(next(iter(parameters.values())))
+    if n_blocks == 1:
+        parameters = concatenate([parameters, parameters])
+    return network.outputs(parameters, encoded)[:n_blocks]
+
+
 def render_level(
     spec: Spec,
     level: int,
     shards: ShardIndex,
     prediction: Signal,
     region: Region,
-    outputs: Outputs = BlockNetwork.outputs,
+    outputs: Outputs = outputs_alike,
 ) -> Tensor:
     """Merge a level's active blocks into its prediction in a box of whole patches, `(C, *box)`."""
     grid, device = PatchGrid(sides_of(region), spec.patch_size), prediction.device

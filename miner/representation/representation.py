@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from miner.pyramids.resample import ExpandedSignal, zero_signal
-from miner.representation.points import evaluate, places_of
+from miner.representation.points import evaluate, gather, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, check_region, render_level
 from miner.representation.shard import Shard, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
@@ -23,8 +23,6 @@ from miner.support.errors import RepresentationError
 
 REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes it
 _MAX_VALUES = 2**32  # 16 GiB
-_CACHED_VALUES = 2**24  # of a rendered level that is kept for points
-_PIXEL_TILE = 256
 
 
 class Representation:
@@ -79,6 +77,18 @@ class Representation:
         values = evaluate(self.spec, 0, self._index[0], coarser, places)
         return values.clamp(0, 1).reshape(*xy.shape[:-1], self.spec.n_channels)
 
+    def at_pixels(self, index: ArrayLike | Tensor) -> Tensor:
+        """Values `(..., C)` of pixels `(..., D)`, row first like the indices of an array.
+
+        On one device they have the bits of `render`; the result is on the device of `index`.
+        Raises `IndexError` for a number outside the image, negative ones among them, or no number.
+        """
+        index = torch.as_tensor(index)
+        pixels = pixels_of(index, self.spec.sides)
+        image = self._image(0, index.device)
+        values = gather(self.spec.grid(0), image, pixels).clamp(0, 1)
+        return values.reshape(*index.shape[:-1], self.spec.n_channels)
+
     def reconstruct(
         self, level: int = 0, region: Region | None = None, device: torch.device = CPU
     ) -> Tensor:
@@ -111,11 +121,12 @@ class Representation:
         return ExpandedSignal(self.spec.pyramid, coarser, sides)
 
     def _coarser(self, level: int, device: torch.device) -> Signal | None:
-        """The next coarser level, rendered where it is read."""
-        if self.spec.is_coarsest(level):
-            return None
-        read = partial(self.reconstruct, level + 1, device=device)
-        return SourceSignal(read, self.spec.n_channels, self.spec.level_sides[level + 1], device)
+        return None if self.spec.is_coarsest(level) else self._image(level + 1, device)
+
+    def _image(self, level: int, device: torch.device) -> Signal:
+        """A level, rendered where it is read."""
+        read = partial(self.reconstruct, level, device=device)
+        return SourceSignal(read, self.spec.n_channels, self.spec.level_sides[level], device)
 
     def save(self, folder: str | Path) -> Path:
         """Write all shards and the manifest into a folder, which is made if need be."""
