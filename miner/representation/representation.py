@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from miner.representation.store import ShardFolder
 from miner.signals.regions import Region, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
 from miner.support.errors import RepresentationError
+
+if TYPE_CHECKING:
+    from miner.representation.module import RepresentationModule
 
 REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes it
 _MAX_VALUES = 2**32  # 16 GiB
@@ -59,8 +63,8 @@ class Representation:
         """
         return self.reconstruct(level, region, device).clamp(0, 1).cpu().numpy()
 
-    def __call__(self, xy: ArrayLike | Tensor) -> Tensor:
-        """Values `(..., C)` at points `(..., D)`, in the unit range as those of `render`.
+    def __call__(self, xy: ArrayLike | Tensor, *, clip: bool = True) -> Tensor:
+        """Values `(..., C)` at points `(..., D)`, clipped to the unit range as `render` does.
 
         Points are (x, y) or (x, y, z) in [-1, 1], which is the whole image, as `grid_sample` of
         PyTorch counts with `align_corners=False`; the result is on their device. At the centres
@@ -75,7 +79,8 @@ class Representation:
         places = places_of(xy, self.spec.sides)
         coarser = self._coarser(0, places.device)
         values = evaluate(self.spec, 0, self._index[0], coarser, places)
-        return values.clamp(0, 1).reshape(*xy.shape[:-1], self.spec.n_channels)
+        values = values.clamp(0, 1) if clip else values
+        return values.reshape(*xy.shape[:-1], self.spec.n_channels)
 
     def at_pixels(self, index: ArrayLike | Tensor) -> Tensor:
         """Values `(..., C)` of pixels `(..., D)`, row first like the indices of an array.
@@ -127,6 +132,12 @@ class Representation:
         """A level, rendered where it is read."""
         read = partial(self.reconstruct, level, device=device)
         return SourceSignal(read, self.spec.n_channels, self.spec.level_sides[level], device)
+
+    def to_module(self) -> "RepresentationModule":
+        """A module of PyTorch that renders the same, with decoded parameters that train."""
+        from miner.representation.module import RepresentationModule
+
+        return RepresentationModule(self)
 
     def save(self, folder: str | Path) -> Path:
         """Write all shards and the manifest into a folder, which is made if need be."""
