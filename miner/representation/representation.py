@@ -1,26 +1,31 @@
 """The product of a fit: every level's active blocks, rendered at any level and in any region."""
 
+import base64
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
+from miner.models.network import BlockNetwork
 from miner.pyramids.resample import ExpandedSignal, zero_signal
 from miner.representation.points import evaluate, gather, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, check_region, render_level
-from miner.representation.shard import Shard, write_shard
+from miner.representation.shard import SUFFIX, Shard, write_shard
+from miner.representation.showing import describe, part, picture
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.representation.store import ShardFolder
 from miner.signals.regions import Region, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
 from miner.support.errors import RepresentationError
+from miner.support.run_files import read_report
 
 if TYPE_CHECKING:
     from miner.representation.module import RepresentationModule
@@ -32,11 +37,18 @@ _MAX_VALUES = 2**32  # 16 GiB
 class Representation:
     """A pyramid of block networks: a spec and the shards of each level.
 
-    It renders with the coarse levels alone: a level without shards is its prediction.
+    It renders with the coarse levels alone: a level without shards is its prediction. To NumPy it
+    is the array that `render` gives, `(C, *S)`; `rep[:, 10:20, ::2]` renders no more than it needs.
+    `report` is that of the run, as in its `report.json`, or None where there is none.
     """
 
-    def __init__(self, spec: Spec, shards: Mapping[int, Sequence[Shard]]) -> None:
-        self.spec = spec
+    def __init__(
+        self,
+        spec: Spec,
+        shards: Mapping[int, Sequence[Shard]],
+        report: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.spec, self.report = spec, report
         self.shards = {level: tuple(found) for level, found in shards.items()}
         self._index = {
             level: ShardIndex(spec.grid(level), self.shards.get(level, ()))
@@ -44,11 +56,53 @@ class Representation:
         }
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """`(C, *S)` of the image."""
+        return self.spec.n_channels, *self.spec.sides
+
+    @property
+    def psnr_db(self) -> float | None:
+        """PSNR over the fitted image; None without a report, or where it is infinite there."""
+        return None if self.report is None else self.report.get("psnr_db")
+
+    @property
     def n_parameters(self) -> int:
         """Stored numbers of all block networks."""
+        return sum(n * network.n_parameters for network, n in self._networks())
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of the stored numbers of all block networks over pixels; files have headers, too."""
+        n_bytes = 0
+        for network, n_blocks in self._networks():
+            layout = self.spec.storage.layout(network.shapes()).values()
+            n_bytes += n_blocks * sum(kind.itemsize * math.prod(shape) for kind, shape in layout)
+        return 8 * n_bytes / math.prod(self.spec.sides)
+
+    def _networks(self) -> Iterator[tuple[BlockNetwork, int]]:
+        """Networks of each level and width, and how many blocks have them."""
         kinds = ((level, shard.widths) for level, found in self.shards.items() for shard in found)
         counts = Counter((level, width) for level, widths in kinds for width in widths.tolist())
-        return sum(n * self.spec.model(*kind).n_parameters for kind, n in counts.items())
+        return ((self.spec.model(*kind), n_blocks) for kind, n_blocks in counts.items())
+
+    def __repr__(self) -> str:
+        return describe(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return picture(self)
+
+    def _repr_html_(self) -> str:
+        png = picture(self)
+        source = f"data:image/png;base64,{base64.b64encode(png or b'').decode()}"
+        return f"<p>{describe(self)}</p>" + (f'<img src="{source}" width="512">' if png else "")
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("copy=False: the array has to be rendered; use np.asarray")
+        return self.render().astype(dtype or np.float32, copy=False)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return part(self, index)
 
     def active_blocks(self, level: int) -> Tensor:
         """Numbers of the blocks of a level that have a network, ascending."""
@@ -140,31 +194,45 @@ class Representation:
         return RepresentationModule(self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write all shards and the manifest into a folder, which is made if need be."""
+        """Write all shards and the manifest into a folder, which is made if need be.
+
+        Shards of a representation that was there before are removed. Raises `RepresentationError`
+        if there is a manifest that this program cannot read; name another folder then.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        before = read_manifest(folder).levels if (folder / MANIFEST).exists() else {}
         checksums = {
             level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
             for level, found in self.shards.items()
         }
         write_manifest(folder, Manifest(self.spec, checksums))
+        for name in set().union(*before.values()) - set().union(*checksums.values()):
+            if Path(name).suffix == SUFFIX and Path(name).name == name:
+                (folder / name).unlink(missing_ok=True)
         return folder
 
 
 def load(path: str | Path) -> Representation:
     """Load a representation from its folder, or from the folder of the run that made it.
 
-    All files are checked; parameters stay on the disk until they are rendered. Raises
-    `RepresentationError` if the manifest or a shard is missing, damaged or foreign.
+    All files are checked; parameters stay on the disk until they are rendered. A run's report, if
+    it can be read, is `report`. Raises `RepresentationError` if the manifest or a shard is missing,
+    damaged or foreign.
     """
-    folder = Path(path)
+    folder = run = Path(path)
     inner = folder / REPRESENTATION_FOLDER
     if (inner / MANIFEST).exists() and not (folder / MANIFEST).exists():
         folder = inner
+    elif folder.name == REPRESENTATION_FOLDER:
+        run = folder.parent
     manifest = read_manifest(folder)
+    report = None
+    with suppress(ValueError):  # that of another version, say
+        report = read_report(run)
     files = ShardFolder(folder, manifest.spec)
     shards = {level: _open_level(files, level, names) for level, names in manifest.levels.items()}
-    return Representation(manifest.spec, shards)
+    return Representation(manifest.spec, shards, report)
 
 
 def _open_level(files: ShardFolder, level: int, checksums: Mapping[str, str]) -> list[Shard]:
