@@ -38,6 +38,15 @@ def places_of(xy: Tensor, sides: Sequence[int]) -> Tensor:
     return (0.5 * units + 0.5) * torch.tensor(sides).to(xy.device)
 
 
+def lattice(region: Region, sides: Sequence[int], part: Region) -> Tensor:
+    """Centres `(N, D)` float64 of pixels in a part of a region that has other sides, row-major."""
+    axes = [
+        low + (torch.arange(first, end, dtype=torch.float64) + 0.5) * (high - low) / side
+        for (low, high), side, (first, end) in zip(region, sides, part, strict=True)
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
+
+
 def pixels_of(index: Tensor, sides: Sequence[int]) -> Tensor:
     """Pixels `(N, D)` int64 of `index` `(..., D)`; an `IndexError` for what is none."""
     is_whole = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)

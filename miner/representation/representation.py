@@ -5,7 +5,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +13,18 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
+from miner.images.source import open_image
 from miner.models.network import BlockNetwork
 from miner.pyramids.resample import ExpandedSignal, zero_signal
-from miner.representation.points import evaluate, gather, pixels_of, places_of
+from miner.representation.output import fill, size_of, unit_values, write_image
+from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, check_region, render_level
 from miner.representation.shard import SUFFIX, Shard, write_shard
 from miner.representation.showing import describe, part, picture
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.representation.store import ShardFolder
-from miner.signals.regions import Region, sides_of, slices, whole
-from miner.signals.signal import CPU, Signal, SourceSignal
+from miner.signals.regions import Region, shifted, sides_of, slices, whole
+from miner.signals.signal import CPU, ArraySignal, Signal, SourceSignal
 from miner.support.errors import RepresentationError
 from miner.support.run_files import read_report
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes it
 _MAX_VALUES = 2**32  # 16 GiB
+_ANY_SIZE = 2**63
 
 
 class Representation:
@@ -99,7 +101,8 @@ class Representation:
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("copy=False: the array has to be rendered; use np.asarray")
-        return self.render().astype(dtype or np.float32, copy=False)
+        rendered: np.ndarray = self.render()
+        return rendered.astype(dtype or np.float32, copy=False)
 
     def __getitem__(self, index: Any) -> np.ndarray:
         return part(self, index)
@@ -109,13 +112,52 @@ class Representation:
         return _blocks(self.shards.get(level, ())).sort().values
 
     def render(
-        self, level: int = 0, region: Region | None = None, device: torch.device = CPU
-    ) -> np.ndarray:
+        self,
+        level: int = 0,
+        region: Region | None = None,
+        device: str | torch.device = CPU,
+        *,
+        scale: float | None = None,
+        size: Sequence[int] | None = None,
+        out: np.ndarray | str | Path | None = None,
+    ) -> Any:
         """The image at a level, clipped to the unit range: `(C, *S)` float32.
 
         `region` is ((first, end), ...) in that level's pixels, rows first; None is the whole level.
+        A `scale` above 0, or a `size` such as (height, width), evaluates the networks at the
+        centres of other pixels. Nothing is averaged: to shrink, choose a coarser level first. `out`
+        is an array to fill, or the name of a file to write, in the format of the source; both are
+        filled tile by tile, and given back. Raises `ValueError` for what is not possible.
         """
-        return self.reconstruct(level, region, device).clamp(0, 1).cpu().numpy()
+        image = self.image(level, region, device, scale=scale, size=size)
+        if isinstance(out, str | Path):
+            return write_image(Path(out), image, self.spec.pixel_format)
+        if out is None and scale is None and size is None:
+            return image.read(whole(image.sides)).clamp_(0, 1).cpu().numpy()
+        return fill(
+            np.empty((image.n_channels, *image.sides), np.float32) if out is None else out, image
+        )
+
+    def image(
+        self,
+        level: int = 0,
+        region: Region | None = None,
+        device: str | torch.device = CPU,
+        *,
+        scale: float | None = None,
+        size: Sequence[int] | None = None,
+    ) -> Signal:
+        """What `render` gives, unclipped, and rendered where it is read."""
+        device, box = torch.device(device), self._checked(level, region)
+        sides = size_of(sides_of(box), scale, size)
+
+        def read(part: Region) -> Tensor:
+            if sides == sides_of(box):
+                return self.reconstruct(level, shifted(part, box), device)
+            places = lattice(box, sides, part).to(device)
+            return self._values(level, places).T.reshape(-1, *sides_of(part))
+
+        return SourceSignal(read, self.spec.n_channels, sides, device)
 
     def __call__(self, xy: ArrayLike | Tensor, *, clip: bool = True) -> Tensor:
         """Values `(..., C)` at points `(..., D)`, clipped to the unit range as `render` does.
@@ -131,8 +173,7 @@ class Representation:
         """
         xy = torch.as_tensor(xy)
         places = places_of(xy, self.spec.sides)
-        coarser = self._coarser(0, places.device)
-        values = evaluate(self.spec, 0, self._index[0], coarser, places)
+        values = self._values(0, places)
         values = values.clamp(0, 1) if clip else values
         return values.reshape(*xy.shape[:-1], self.spec.n_channels)
 
@@ -144,48 +185,65 @@ class Representation:
         """
         index = torch.as_tensor(index)
         pixels = pixels_of(index, self.spec.sides)
-        image = self._image(0, index.device)
+        image = self.image(0, device=index.device)
         values = gather(self.spec.grid(0), image, pixels).clamp(0, 1)
         return values.reshape(*index.shape[:-1], self.spec.n_channels)
 
     def reconstruct(
-        self, level: int = 0, region: Region | None = None, device: torch.device = CPU
+        self, level: int = 0, region: Region | None = None, device: str | torch.device = CPU
     ) -> Tensor:
         """The unclipped reconstruction in a region, `(C, *S)` float32, on the device.
 
         Raises `ValueError` for no such level, a region outside it, or one too large for an array.
         """
-        spec = self.spec
-        if not 0 <= level < spec.n_levels:
-            raise ValueError(f"level={level}: must be 0 (full size) to {spec.n_levels - 1}")
-        grid = spec.grid(level)
-        if region is None:
-            region = whole(grid.sides)
-        check_region(region, grid.sides)
+        spec, device = self.spec, torch.device(device)
+        region = self._checked(level, region)
         n_values = spec.n_channels * math.prod(sides_of(region))
         if n_values > _MAX_VALUES:
             raise ValueError(
                 f"region={region}: {n_values} values are too many for one array, which may have "
                 f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
             )
-        box = grid.around(region)
-        prediction = self._prediction(level, device)
+        box = spec.grid(level).around(region)
+        coarser, sides = self._coarser(level, device), spec.level_sides[level]
+        prediction = zero_signal(spec.n_channels, sides, device)
+        if coarser is not None:
+            prediction = ExpandedSignal(spec.pyramid, coarser, sides)
         rendered = render_level(spec, level, self._index[level], prediction, box)
         return rendered[(slice(None), *slices(region, box))].contiguous()
 
-    def _prediction(self, level: int, device: torch.device) -> Signal:
-        coarser, sides = self._coarser(level, device), self.spec.level_sides[level]
-        if coarser is None:
-            return zero_signal(self.spec.n_channels, sides, device)
-        return ExpandedSignal(self.spec.pyramid, coarser, sides)
+    def _values(self, level: int, places: Tensor) -> Tensor:
+        """Unclipped values `(N, C)` at `places` `(N, D)` in a level's pixels."""
+        coarser = self._coarser(level, places.device)
+        return evaluate(self.spec, level, self._index[level], coarser, places)
 
     def _coarser(self, level: int, device: torch.device) -> Signal | None:
-        return None if self.spec.is_coarsest(level) else self._image(level + 1, device)
+        return None if self.spec.is_coarsest(level) else self.image(level + 1, device=device)
 
-    def _image(self, level: int, device: torch.device) -> Signal:
-        """A level, rendered where it is read."""
-        read = partial(self.reconstruct, level, device=device)
-        return SourceSignal(read, self.spec.n_channels, self.spec.level_sides[level], device)
+    def _checked(self, level: int, region: Region | None) -> Region:
+        """The region, or all of the level; raises `ValueError` if there is none."""
+        if not 0 <= level < self.spec.n_levels:
+            raise ValueError(f"level={level}: must be 0 (full size) to {self.spec.n_levels - 1}")
+        sides = self.spec.level_sides[level]
+        region = whole(sides) if region is None else region
+        check_region(region, sides)
+        return region
+
+    def score(self, image: ArrayLike | str | Path) -> dict[str, Any]:
+        """PSNR in dB, SSIM and seam ratio against an image, by their names in a report.
+
+        An image is a file, `sample:NAME`, or an array `(C, *S)` or, of one channel, `S`: in [0, 1],
+        or in the values of the source file, if it has their type. Raises `ValueError` if it has
+        another shape, `ImageError` for a file that cannot be read.
+        """
+        from miner.metrics.scores import score
+
+        if isinstance(image, str | Path):
+            source = open_image(str(image), _ANY_SIZE)
+            target: Signal = SourceSignal(source.read, source.n_channels, source.sides)
+        else:
+            target = ArraySignal(unit_values(np.asarray(image), self.shape, self.spec.pixel_format))
+        return score(self.spec.grid(0), target, self.image())
 
     def to_module(self) -> "RepresentationModule":
         """A module of PyTorch that renders the same, with decoded parameters that train."""

@@ -51,7 +51,8 @@ def part(shown: "Representation", index: Any) -> np.ndarray:
         return np.empty([len(one) for one in ranges if isinstance(one, range)], np.float32)
     lows = [min(span[0], span[-1]) for span in spans]
     ends = [max(span[0], span[-1]) + 1 for span in spans]
-    values = shown.render(0, tuple(zip(lows[1:], ends[1:], strict=True)))[lows[0] : ends[0]]
+    values: np.ndarray = shown.render(0, tuple(zip(lows[1:], ends[1:], strict=True)))
+    values = values[lows[0] : ends[0]]
     for axis, (one, low) in reversed(list(enumerate(zip(ranges, lows, strict=True)))):
         values = values.take(np.array(one) - low, axis)
     return values
