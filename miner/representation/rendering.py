@@ -57,13 +57,17 @@ def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
 
 
 class ActiveBlocks(NamedTuple):
-    """Blocks of one width and frame: `members` `(B,)` of `parameters`, at patch `positions`."""
+    """Blocks of one width and frame: `members` `(B,)` of `parameters`, at patch `positions`.
+
+    `has_others` says whether their shard has more than one of the kind, in the box or not.
+    """
 
     network: BlockNetwork
     frame: tuple[int, ...]
     positions: Tensor
     members: Tensor
     parameters: Parameters
+    has_others: bool
 
 
 def active_blocks(
@@ -82,7 +86,9 @@ def active_blocks(
             parameters = spec.storage.decode(moved(select(stored, inside[has_width]), device))
             network = spec.model(level, width)
             for frame, members in by_row(shard.frames[rows]):
-                yield ActiveBlocks(network, frame, positions[rows[members]], members, parameters)
+                is_alike = (shard.frames[has_width] == torch.tensor(frame)).all(-1)
+                at, has_others = positions[rows[members]], int(is_alike.sum()) > 1
+                yield ActiveBlocks(network, frame, at, members, parameters, has_others)
 
 
 def batch_size(n_points: int, device: torch.device) -> int:
@@ -91,24 +97,13 @@ def batch_size(n_points: int, device: torch.device) -> int:
     return max(1, batch_pixels // n_points)
 
 
-def outputs_alike(network: BlockNetwork, parameters: Parameters, encoded: Tensor) -> Tensor:
-    """`network.outputs`, with the same bits for one block as for many.
-
-    A product of matrices for a single block may be summed in another order, so there are two.
-    """
-    n_blocks = len(next(iter(parameters.values())))
-    if n_blocks == 1:
-        parameters = concatenate([parameters, parameters])
-    return network.outputs(parameters, encoded)[:n_blocks]
-
-
 def render_level(
     spec: Spec,
     level: int,
     shards: ShardIndex,
     prediction: Signal,
     region: Region,
-    outputs: Outputs = outputs_alike,
+    outputs: Outputs = BlockNetwork.outputs,
 ) -> Tensor:
     """Merge a level's active blocks into its prediction in a box of whole patches, `(C, *box)`."""
     grid, device = PatchGrid(sides_of(region), spec.patch_size), prediction.device
@@ -125,7 +120,9 @@ def render_level(
         batches = zip(active.members.split(n_blocks), positions.split(n_blocks), strict=True)
         for members, at in batches:
             own = select(active.parameters, members.to(device))
-            values = outputs(active.network, own, encoded)
+            if len(at) == 1 and active.has_others:  # one alone may be summed in another order
+                own = concatenate([own, own])
+            values = outputs(active.network, own, encoded)[: len(at)]
             tiles = tuple(at.T.to(device))
             tiled[tiles] = merge(spec.pyramid, tiled[tiles], values.unflatten(-1, samples))
     return grid.joined(tiled)
