@@ -4,16 +4,18 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.pixel_format import PixelFormat
+from miner.images.source import open_image
 from miner.signals.regions import TILE_SIDE, Region, slices, tiles
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
-from miner.signals.signal import Signal
+from miner.signals.signal import ArraySignal, Signal, SourceSignal
+
+_ANY_SIZE = 2**63
 
 Track = Callable[[Sequence[Region]], Iterable[Region]]
 """Goes through tiles and may show how far it is."""
@@ -35,25 +37,26 @@ def size_of(
     return found
 
 
-def unit_values(
-    image: NDArray[Any], shape: tuple[int, ...], format: PixelFormat
-) -> NDArray[np.float32]:
-    """An image `(C, *S)`, or `S` of one channel, in [0, 1]; a `ValueError` for another shape.
+def signal_of(image: ArrayLike | str | Path, shape: tuple[int, ...], format: PixelFormat) -> Signal:
+    """A file, or an array `(C, *S)` or, of one channel, `S`; a `ValueError` for another shape.
 
     Values of the format's type are the file's, other floats are in [0, 1] already.
     """
-    if image.shape not in (shape, shape[shape[0] == 1 :]):
-        raise ValueError(f"image of shape {image.shape}: must be {shape}")
-    if image.dtype != format.dtype and image.dtype.kind != "f":
-        raise ValueError(
-            f"image of {image.dtype}: must be of {format.dtype}, or of floats in [0, 1]"
-        )
-    values = format.to_unit(image) if image.dtype == format.dtype else image.astype(np.float32)
+    if isinstance(image, str | Path):
+        source = open_image(str(image), _ANY_SIZE)
+        return SourceSignal(source.read, source.n_channels, source.sides)
+    array = np.asarray(image)
+    is_stored = array.dtype == format.dtype
+    if array.shape not in (shape, shape[shape[0] == 1 :]):
+        raise ValueError(f"image of shape {array.shape}: must be {shape}")
+    if not is_stored and array.dtype.kind != "f":
+        rule = f"must be of {format.dtype}, or of floats in [0, 1]"
+        raise ValueError(f"image of {array.dtype}: {rule}")
+    values = format.to_unit(array) if is_stored else array.astype(np.float32)
     if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(
-            f"values from {image.min()} to {image.max()}: must lie in [0, 1]; scale them"
-        )
-    return values.reshape(shape)
+        found = f"values from {array.min()} to {array.max()}"
+        raise ValueError(f"{found}: must lie in [0, 1]; scale them")
+    return ArraySignal(values.reshape(shape))
 
 
 def fill(out: np.ndarray, image: Signal) -> np.ndarray:

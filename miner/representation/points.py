@@ -77,35 +77,21 @@ def evaluate(
 ) -> Tensor:
     """Values `(N, C)` of a level at `places` `(N, D)` in its pixels; `coarser` is the next level.
 
-    The block that owns a point is evaluated there, and merged into what `interpolate` gives. Where
-    a sample stands for several pixels (`step`), the pixel that holds the point is computed.
+    The block that owns a point is evaluated there, and merged into what `interpolate` gives.
     """
-    grid, order, values = _Grid(spec.grid(level)), list[Tensor](), list[Tensor]()
+    grid, order, parts = _Grid(spec.grid(level)), list[Tensor](), list[Tensor]()
     result = places.new_zeros(len(places), spec.n_channels, dtype=torch.float32)
+    ones = (1,) * places.shape[1]
     for members in grid.groups(places.detach()):
-        group = _Group(grid, places.index_select(0, members).T.contiguous(), spec.pyramid.step)
+        group = _Group(grid, places.index_select(0, members).T.contiguous())
+        values = _predicted(spec, coarser, group.places).T.reshape(-1, spec.n_channels, *ones)
+        for active in active_blocks(spec, level, blocks, group.box, places.device):
+            for rows, output in group.outputs(active):
+                output = output.reshape(*output.shape, *ones)
+                values[rows] = merge(spec.pyramid, values[rows], output)
         order.append(members)
-        values.append(_evaluate(spec, level, blocks, coarser, group))
-    return result.index_copy(0, torch.cat(order), torch.cat(values)) if order else result
-
-
-def _evaluate(
-    spec: Spec, level: int, blocks: ShardIndex, coarser: Signal | None, group: "_Group"
-) -> Tensor:
-    """Those of a group, each with all pixels of its sample on the way."""
-    n_axes, n_points = group.places.shape
-    values = _predicted(spec, coarser, group.cells.flatten(1)).reshape(
-        spec.n_channels, n_points, -1
-    )
-    values = values.movedim(0, 1).reshape(n_points, -1, *[spec.pyramid.step] * n_axes)
-    for active in active_blocks(spec, level, blocks, group.box, group.places.device):
-        for rows, output in group.outputs(active):
-            output = output.reshape(*output.shape, *[1] * n_axes)
-            values[rows] = merge(spec.pyramid, values[rows], output)
-    if spec.pyramid.step == 1:
-        return values.flatten(1)
-    points = torch.arange(n_points, device=values.device)
-    return values[(points, slice(None), *group.wanted)]
+        parts.append(values.flatten(1))
+    return result.index_copy(0, torch.cat(order), torch.cat(parts)) if order else result
 
 
 def _predicted(spec: Spec, coarser: Signal | None, places: Tensor) -> Tensor:
@@ -126,48 +112,36 @@ class _Grid:
     """Patches whose numbers are in the order of tiles of `2^bits` patches a side."""
 
     def __init__(self, grid: PatchGrid) -> None:
-        self.size, self._sides, self._counts = grid.patch_size, grid.sides, grid.counts
-        self.bits = max(0, (_TILE_SIDE // self.size).bit_length() - 1)
-
-    def limits(self, device: torch.device) -> Tensor:
-        """The last pixel along each axis, `(D, 1)`."""
-        return torch.tensor(self._sides).to(device)[:, None] - 1
+        self.size, self._counts = grid.patch_size, grid.counts
+        self._bits = max(0, (_TILE_SIDE // self.size).bit_length() - 1)
 
     def patches(self, places: Tensor) -> Tensor:
         """Patch coordinates `(D, N)` of the owners of points `(D, N)`."""
-        return (places / self.size).long().minimum(self.limits(places.device) // self.size)
+        last = torch.tensor(self._counts).to(places.device)[:, None] - 1
+        return (places / self.size).long().minimum(last)
 
     def numbers(self, patches: Tensor) -> Tensor:
         """Numbers `(N,)` of patch coordinates `(D, N)`."""
         tile = within = torch.zeros_like(patches[0])
         for position, count in zip(patches, self._counts, strict=True):
-            tile = tile * ((count >> self.bits) + 1) + (position >> self.bits)
-            within = (within << self.bits) + (position & (2**self.bits - 1))
-        return (tile << self.bits * len(patches)) + within
+            tile = tile * ((count >> self._bits) + 1) + (position >> self._bits)
+            within = (within << self._bits) + (position & (2**self._bits - 1))
+        return (tile << self._bits * len(patches)) + within
 
     def groups(self, places: Tensor) -> Iterator[Tensor]:
         """Numbers of the points `(N, D)` of a tile, or of a part of it, sorted by their patches."""
         numbers, order = self.numbers(self.patches(places.T)).sort(stable=True)
-        tiles = numbers >> self.bits * places.shape[1]
+        tiles = numbers >> self._bits * places.shape[1]
         counts = tiles.unique_consecutive(return_counts=True)[1].tolist()
         for members in order.split(counts) if len(places) else ():
             yield from members.split(_MOST_POINTS)
 
 
 class _Group:
-    """Points `places` `(D, N)` sorted by their owners; `cells` `(D, N, step^D)` are the centres
-    of the pixels of each point's sample, of which that at `wanted`, `D` of `(N,)`, holds it."""
+    """Points `places` `(D, N)` that are sorted by the blocks that own them."""
 
-    def __init__(self, grid: _Grid, places: Tensor, step: int) -> None:
+    def __init__(self, grid: _Grid, places: Tensor) -> None:
         self.places, self._grid, patches = places, grid, grid.patches(places.detach())
-        self.cells, self.wanted = places[:, :, None], patches[:0]
-        if step > 1:
-            pixels = places.detach().long().minimum(grid.limits(places.device))
-            self.wanted = pixels % grid.size % step
-            first = (pixels - self.wanted).double()
-            self.places = first + 0.5 * step
-            offsets = torch.cartesian_prod(*[torch.arange(step)] * len(places)).T.to(first)
-            self.cells = first[:, :, None] + offsets[:, None] + 0.5
         ends = patches.amin(1).tolist(), (patches.amax(1) + 1).tolist()
         self.box: Region = tuple(zip(*ends, strict=True))
         owners, counts = grid.numbers(patches).unique_consecutive(return_counts=True)

@@ -11,7 +11,7 @@ from miner.pyramids.pyramid import Pyramid
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates
-from miner.signals.regions import Region, sides_of
+from miner.signals.regions import Region, sides_of, whole
 from miner.signals.signal import Signal
 from miner.support.errors import ConfigError
 
@@ -28,6 +28,15 @@ def check_region(region: Region, sides: tuple[int, ...]) -> None:
         0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
     ):
         raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
+
+
+def box_of(spec: Spec, level: int, region: Region | None) -> Region:
+    """The region, or all of a level; `ValueError` for no such level or a region outside it."""
+    if not 0 <= level < spec.n_levels:
+        raise ValueError(f"level={level}: must be 0 (full size) to {spec.n_levels - 1}")
+    region = whole(spec.level_sides[level]) if region is None else region
+    check_region(region, spec.level_sides[level])
+    return region
 
 
 class ShardIndex:

@@ -4,7 +4,6 @@ import base64
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,27 +12,21 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
-from miner.images.source import open_image
 from miner.models.network import BlockNetwork
 from miner.pyramids.resample import ExpandedSignal, zero_signal
-from miner.representation.output import fill, size_of, unit_values, write_image
+from miner.representation.output import fill, signal_of, size_of, write_image
 from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
-from miner.representation.rendering import ShardIndex, check_region, render_level
+from miner.representation.rendering import ShardIndex, box_of, render_level
 from miner.representation.shard import SUFFIX, Shard, write_shard
 from miner.representation.showing import describe, part, picture
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
-from miner.representation.store import ShardFolder
 from miner.signals.regions import Region, shifted, sides_of, slices, whole
-from miner.signals.signal import CPU, ArraySignal, Signal, SourceSignal
-from miner.support.errors import RepresentationError
-from miner.support.run_files import read_report
+from miner.signals.signal import CPU, Signal, SourceSignal
 
 if TYPE_CHECKING:
     from miner.representation.module import RepresentationModule
 
-REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes it
 _MAX_VALUES = 2**32  # 16 GiB
-_ANY_SIZE = 2**63
 
 
 class Representation:
@@ -109,7 +102,8 @@ class Representation:
 
     def active_blocks(self, level: int) -> Tensor:
         """Numbers of the blocks of a level that have a network, ascending."""
-        return _blocks(self.shards.get(level, ())).sort().values
+        found = (shard.blocks for shard in self.shards.get(level, ()))
+        return torch.cat([torch.empty(0, dtype=torch.long), *found]).sort().values
 
     def render(
         self,
@@ -129,27 +123,24 @@ class Representation:
         is an array to fill, or the name of a file to write, in the format of the source; both are
         filled tile by tile, and given back. Raises `ValueError` for what is not possible.
         """
-        image = self.image(level, region, device, scale=scale, size=size)
+        sides = size_of(sides_of(box_of(self.spec, level, region)), scale, size)
+        image = self.image(level, region, device, sides)
         if isinstance(out, str | Path):
             return write_image(Path(out), image, self.spec.pixel_format)
         if out is None and scale is None and size is None:
-            return image.read(whole(image.sides)).clamp_(0, 1).cpu().numpy()
-        return fill(
-            np.empty((image.n_channels, *image.sides), np.float32) if out is None else out, image
-        )
+            return image.read(whole(sides)).clamp_(0, 1).cpu().numpy()
+        return fill(np.empty((image.n_channels, *sides), np.float32) if out is None else out, image)
 
     def image(
         self,
         level: int = 0,
         region: Region | None = None,
         device: str | torch.device = CPU,
-        *,
-        scale: float | None = None,
-        size: Sequence[int] | None = None,
+        sides: tuple[int, ...] | None = None,
     ) -> Signal:
-        """What `render` gives, unclipped, and rendered where it is read."""
-        device, box = torch.device(device), self._checked(level, region)
-        sides = size_of(sides_of(box), scale, size)
+        """What `render` gives at a size, unclipped, and rendered where it is read."""
+        device, box = torch.device(device), box_of(self.spec, level, region)
+        sides = sides or sides_of(box)
 
         def read(part: Region) -> Tensor:
             if sides == sides_of(box):
@@ -197,7 +188,7 @@ class Representation:
         Raises `ValueError` for no such level, a region outside it, or one too large for an array.
         """
         spec, device = self.spec, torch.device(device)
-        region = self._checked(level, region)
+        region = box_of(self.spec, level, region)
         n_values = spec.n_channels * math.prod(sides_of(region))
         if n_values > _MAX_VALUES:
             raise ValueError(
@@ -215,19 +206,15 @@ class Representation:
     def _values(self, level: int, places: Tensor) -> Tensor:
         """Unclipped values `(N, C)` at `places` `(N, D)` in a level's pixels."""
         coarser = self._coarser(level, places.device)
+        if self.spec.pyramid.step > 1:  # nothing lies between samples: the derivative is zero
+            sides = torch.tensor(self.spec.level_sides[level]).to(places.device)
+            image = self.image(level, device=places.device)
+            pixels = places.detach().long().minimum(sides - 1)
+            return gather(self.spec.grid(level), image, pixels) + 0 * places[:, :1].float()
         return evaluate(self.spec, level, self._index[level], coarser, places)
 
     def _coarser(self, level: int, device: torch.device) -> Signal | None:
         return None if self.spec.is_coarsest(level) else self.image(level + 1, device=device)
-
-    def _checked(self, level: int, region: Region | None) -> Region:
-        """The region, or all of the level; raises `ValueError` if there is none."""
-        if not 0 <= level < self.spec.n_levels:
-            raise ValueError(f"level={level}: must be 0 (full size) to {self.spec.n_levels - 1}")
-        sides = self.spec.level_sides[level]
-        region = whole(sides) if region is None else region
-        check_region(region, sides)
-        return region
 
     def score(self, image: ArrayLike | str | Path) -> dict[str, Any]:
         """PSNR in dB, SSIM and seam ratio against an image, by their names in a report.
@@ -238,11 +225,7 @@ class Representation:
         """
         from miner.metrics.scores import score
 
-        if isinstance(image, str | Path):
-            source = open_image(str(image), _ANY_SIZE)
-            target: Signal = SourceSignal(source.read, source.n_channels, source.sides)
-        else:
-            target = ArraySignal(unit_values(np.asarray(image), self.shape, self.spec.pixel_format))
+        target = signal_of(image, self.shape, self.spec.pixel_format)
         return score(self.spec.grid(0), target, self.image())
 
     def to_module(self) -> "RepresentationModule":
@@ -269,41 +252,3 @@ class Representation:
             if Path(name).suffix == SUFFIX and Path(name).name == name:
                 (folder / name).unlink(missing_ok=True)
         return folder
-
-
-def load(path: str | Path) -> Representation:
-    """Load a representation from its folder, or from the folder of the run that made it.
-
-    All files are checked; parameters stay on the disk until they are rendered. A run's report, if
-    it can be read, is `report`. Raises `RepresentationError` if the manifest or a shard is missing,
-    damaged or foreign.
-    """
-    folder = run = Path(path)
-    inner = folder / REPRESENTATION_FOLDER
-    if (inner / MANIFEST).exists() and not (folder / MANIFEST).exists():
-        folder = inner
-    elif folder.name == REPRESENTATION_FOLDER:
-        run = folder.parent
-    manifest = read_manifest(folder)
-    report = None
-    with suppress(ValueError):  # that of another version, say
-        report = read_report(run)
-    files = ShardFolder(folder, manifest.spec)
-    shards = {level: _open_level(files, level, names) for level, names in manifest.levels.items()}
-    return Representation(manifest.spec, shards, report)
-
-
-def _open_level(files: ShardFolder, level: int, checksums: Mapping[str, str]) -> list[Shard]:
-    shards = [files.open(name) for name in checksums]
-    for shard, (name, sha256) in zip(shards, checksums.items(), strict=True):
-        if (shard.level, shard.file_name, shard.sha256) != (level, name, sha256):
-            path = files.folder / name
-            raise RepresentationError(f"{path}: not the shard that the manifest names")
-    blocks = _blocks(shards)
-    if len(blocks.unique()) != len(blocks):
-        raise RepresentationError(f"{files.folder}: level {level} holds the same block twice")
-    return shards
-
-
-def _blocks(shards: Sequence[Shard]) -> Tensor:
-    return torch.cat([torch.empty(0, dtype=torch.long), *(shard.blocks for shard in shards)])
