@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich import get_console
 from rich.progress import track
 
-from miner.signals.regions import Region, whole
+from miner.signals.regions import Region
 from miner.support.errors import exit_status
 from miner.support.process import say
 
@@ -56,20 +56,14 @@ def _region(
     representation: "Representation", level: int, region: Sequence[tuple[int, int]] | None
 ) -> Region:
     """The box to render, all of the level if `region` is None; ValueError if it cannot be."""
-    from miner.representation.rendering import check_region
+    from miner.representation.rendering import box_of
 
-    spec = representation.spec
-    if len(spec.sides) != 2:
-        raise ValueError(f"a volume of {len(spec.sides)} axes: only images are rendered to files")
-    if not 0 <= level < spec.n_levels:
-        raise ValueError(f"--level {level}: must be 0 (full size) to {spec.n_levels - 1}")
+    box = box_of(representation.spec, level, None if region is None else tuple(region))
     if not representation.shards:
         raise ValueError("no level is finished yet; go on with python -m miner.run resume=FOLDER")
     finest = min(representation.shards)
     if finest > level:
         say(f"level {level} is not fitted yet: this is level {finest}, enlarged")
-    box = whole(spec.level_sides[level]) if region is None else tuple(region)
-    check_region(box, spec.level_sides[level])
     return box
 
 

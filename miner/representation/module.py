@@ -41,12 +41,10 @@ class RepresentationModule(nn.Module):
 
     def representation(self) -> Representation:
         """What was trained, on the CPU and stored as before, to be saved."""
+        return Representation(self._spec, self._filled(self._encoded))
 
-        def encode(parameters: Parameters) -> Parameters:
-            on_host = {name: tensor.detach().cpu() for name, tensor in parameters.items()}
-            return self._spec.storage.encode(on_host)
-
-        return Representation(self._spec, self._filled(encode))
+    def _encoded(self, parameters: Parameters) -> Parameters:
+        return self._spec.storage.encode({k: v.detach().cpu() for k, v in parameters.items()})
 
     def _representation(self) -> Representation:
         """One that refers to the parameters."""
@@ -54,14 +52,13 @@ class RepresentationModule(nn.Module):
 
     def _filled(self, encode: Callable[[Parameters], Parameters]) -> dict[int, list[Shard]]:
         def filled(shard: Shard) -> Shard:
-            widths = shard.widths.unique().tolist()
             stored = {
                 width: encode({name: getattr(self, key) for name, key in self._keys(shard, width)})
-                for width in widths
+                for width in shard.widths.unique().tolist()
             }
             return replace(shard, stored=stored, sha256="", tensors_sha256="", parent_digest="")
 
-        return {level: [filled(shard) for shard in found] for level, found in self._shards.items()}
+        return {level: list(map(filled, found)) for level, found in self._shards.items()}
 
     def _keys(self, shard: Shard, width: int) -> Iterator[tuple[str, str]]:
         for name in self._spec.model(shard.level, width).shapes():

@@ -22,20 +22,16 @@ Outputs = Callable[[BlockNetwork, Parameters, Tensor], Tensor]
 """Gives values `(B, C, P)` of a network's decoded blocks at encoded coordinates `(E, P)`."""
 
 
-def check_region(region: Region, sides: tuple[int, ...]) -> None:
-    """Raise `ValueError` for a box that is not inside a level."""
-    if len(region) != len(sides) or not all(
-        0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
-    ):
-        raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
-
-
 def box_of(spec: Spec, level: int, region: Region | None) -> Region:
     """The region, or all of a level; `ValueError` for no such level or a region outside it."""
     if not 0 <= level < spec.n_levels:
         raise ValueError(f"level={level}: must be 0 (full size) to {spec.n_levels - 1}")
-    region = whole(spec.level_sides[level]) if region is None else region
-    check_region(region, spec.level_sides[level])
+    sides = spec.level_sides[level]
+    region = whole(sides) if region is None else region
+    if len(region) != len(sides) or not all(
+        0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
+    ):
+        raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
     return region
 
 

@@ -49,7 +49,7 @@ def test_tiles_and_a_scratch_file_give_the_same_pixels(run: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["out.tif", "--level", "2"], "--level 2: must be 0 (full size) to 1"),
+        (["out.tif", "--level", "2"], "level=2: must be 0 (full size) to 1"),
         (["out.tif", "--region", "0:5", "3:99"], "must lie within (20, 24)"),
         (["out.tif", "--region", "5:5", "3:4"], "must lie within"),
         (["out.docx"], "docx"),

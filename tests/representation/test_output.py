@@ -72,7 +72,7 @@ def test_the_same_size_has_the_same_bits(arguments: dict[str, Any]) -> None:
 def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = SHOWN.render(scale=2)
     tiles = regions.tiles
-    monkeypatch.setattr("miner.representation.output.tiles", lambda sides: tiles(sides, 7))
+    monkeypatch.setattr("miner.representation.output.tiles", lambda sides: tiles(sides, 25))
     np.testing.assert_allclose(SHOWN.render(scale=2), whole, rtol=0, atol=1e-6)
     out = np.zeros((2, 23, 30), np.float32)
     assert SHOWN.render(out=out) is out
