@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 from rich import get_console
 from rich.progress import track
 
-from miner.signals.regions import Region
 from miner.signals.scratch import Scratch
 from miner.support.errors import exit_status
 from miner.support.process import say
@@ -46,8 +44,6 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     `image` is a file or sample:NAME, None for the one that was fitted; of either, the part that the
     run's `image.crop_px` takes. Raises `ValueError` if it has another size or other channels.
     """
-    import torch
-
     from miner.images.source import open_image  # here: wrong arguments are answered at once
     from miner.metrics.scores import score
     from miner.representation import MANIFEST, REPRESENTATION_FOLDER, load, read_manifest
@@ -68,18 +64,9 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
                 f"{path}: has {opened.n_channels} channels of {opened.sides} pixels, and {run} "
                 f"{spec.n_channels} of {spec.sides}; name the image that was fitted"
             )
-        seconds = [0.0]
-
-        def render(box: Region) -> torch.Tensor:
-            began = time.perf_counter()
-            rendered = representation.reconstruct(0, box)
-            seconds.append(time.perf_counter() - began)
-            return rendered
-
         target = SourceSignal(opened.read, spec.n_channels, spec.sides)
-        rendered = SourceSignal(render, spec.n_channels, spec.sides)
         show = partial(track, transient=True, disable=not get_console().is_terminal)
-        return score(spec.grid(0), target, rendered, show) | {"render_time_s": sum(seconds)}
+        return score(spec.grid(0), target, representation.image(), show)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -125,15 +126,21 @@ def score(
     rendered: Signal,
     track: Callable[[Sequence[Region]], Iterable[Region]] = iter,
 ) -> dict[str, float | None]:
-    """Scores of what is rendered, which is clipped, tile by tile; `ValueError` for two shapes."""
+    """Scores of what is rendered, which is clipped, tile by tile, with the seconds it takes.
+
+    Raises `ValueError` for two shapes.
+    """
     if (target.n_channels, *target.sides) != (rendered.n_channels, *rendered.sides):
         expected = f"{rendered.n_channels} channels of {rendered.sides}"
         raise ValueError(f"{target.n_channels} channels of {target.sides}: must be {expected}")
-    evaluation = Evaluation(grid, target.n_channels)
+    evaluation, seconds = Evaluation(grid, target.n_channels), 0.0
     for region in track(list(tiles(grid.sides, TILE_SIDE))):
         box = extended(region, grid.sides, evaluation.reach)
-        evaluation.add(region, target.read(box), rendered.read(box).clamp_(0, 1).cpu())
-    return evaluation.scores()
+        began = time.perf_counter()
+        preds = rendered.read(box).clamp_(0, 1).cpu()
+        seconds += time.perf_counter() - began
+        evaluation.add(region, target.read(box), preds)
+    return evaluation.scores() | {"render_time_s": seconds}
 
 
 def with_margin(region: Region, margin: int = 0) -> tuple[slice, ...]:

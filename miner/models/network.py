@@ -168,9 +168,6 @@ class BlockNetwork:
         return sum(math.prod(shape) for shape in self.shapes().values())
 
     def outputs(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
-        """Values `(B, C, P)` at encoded coordinates `(E, P)`."""
-        return self.head.outputs(self.model.features(parameters, encoded), parameters)
-
-    def outputs_at(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
-        """Values `(B, C, P)` at encoded coordinates `(B, E, P)`, each block's own."""
-        return self.head.outputs(self.model.features_at(parameters, encoded), parameters)
+        """Values `(B, C, P)` at encoded coordinates `(E, P)`, or each block's own `(B, E, P)`."""
+        features = self.model.features if encoded.ndim == 2 else self.model.features_at
+        return self.head.outputs(features(parameters, encoded), parameters)

@@ -158,7 +158,7 @@ class _Group:
             inputs = (2 * units / 2**generation - 1).float().flatten(1)
             encoded = network.model.encode(inputs).unflatten(1, index.shape).transpose(0, 1)
             own = select(active.parameters, active.members[owners].to(device))
-            values = network.outputs_at(own, encoded)
+            values = network.outputs(own, encoded)
             yield index[counted], values.transpose(1, 2)[counted]
 
     def _rows(self, active: ActiveBlocks) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -217,7 +217,7 @@ class Representation:
         return None if self.spec.is_coarsest(level) else self.image(level + 1, device=device)
 
     def score(self, image: ArrayLike | str | Path) -> dict[str, Any]:
-        """PSNR in dB, SSIM and seam ratio against an image, by their names in a report.
+        """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.
 
         An image is a file, `sample:NAME`, or an array `(C, *S)` or, of one channel, `S`: in [0, 1],
         or in the values of the source file, if it has their type. Raises `ValueError` if it has

@@ -1,7 +1,6 @@
 """A representation in a notebook and to NumPy: a sentence, a picture, and parts of an array."""
 
-import operator
-from collections.abc import Iterator
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,33 +42,19 @@ def picture(shown: "Representation") -> bytes | None:
 
 
 def part(shown: "Representation", index: Any) -> np.ndarray:
-    """`np.asarray(shown)[index]` for whole numbers, slices and `...`, of which no more is rendered
-    than the box that holds it; an `IndexError` for others."""
-    ranges = list(_ranges(index, shown.shape))
-    spans = [one if isinstance(one, range) else range(one, one + 1) for one in ranges]
-    if not all(spans):
-        return np.empty([len(one) for one in ranges if isinstance(one, range)], np.float32)
-    lows = [min(span[0], span[-1]) for span in spans]
-    ends = [max(span[0], span[-1]) + 1 for span in spans]
-    values: np.ndarray = shown.render(0, tuple(zip(lows[1:], ends[1:], strict=True)))
-    values = values[lows[0] : ends[0]]
-    for axis, (one, low) in reversed(list(enumerate(zip(ranges, lows, strict=True)))):
-        values = values.take(np.array(one) - low, axis)
-    return values
+    """`np.asarray(shown)[index]` for whole numbers, slices and `...`; an `IndexError` for others.
 
-
-def _ranges(index: Any, shape: tuple[int, ...]) -> Iterator[range | int]:
-    """What an index takes of each axis."""
-    keys = list(index) if isinstance(index, tuple) else [index]
+    The box that holds it is rendered.
+    """
+    keys, shape = list(index) if isinstance(index, tuple) else [index], shown.shape
     dots = [at for at, key in enumerate(keys) if key is ...] or [len(keys)]
-    n_missing = len(shape) - sum(key is not ... for key in keys)
-    keys[dots[0] : dots[0] + 1] = [slice(None)] * n_missing
-    if len(keys) != len(shape):
-        raise IndexError(f"{len(keys)} indices, of {len(shape)} axes: channel, rows, columns")
-    for key, side in zip(keys, shape, strict=True):
-        try:
-            number = key if isinstance(key, slice) else operator.index(key)
-            yield range(side)[number]
-        except (TypeError, IndexError):
-            rule = f"must be a whole number in an axis of {side}, a slice or ..."
-            raise IndexError(f"{key!r}: {rule}; np.asarray(rep) takes others") from None
+    keys[dots[0] : dots[0] + 1] = [slice(None)] * (len(shape) - sum(key is not ... for key in keys))
+    if len(keys) != len(shape) or not all(isinstance(key, slice | Integral) for key in keys):
+        rule = f"must be whole numbers, slices and ... for {len(shape)} axes, channels first"
+        raise IndexError(f"index {index}: {rule}; np.asarray(rep) takes others")
+    picked = [np.arange(side)[key] for key, side in zip(keys, shape, strict=True)]
+    spans = [(one.min(), one.max() + 1) if one.size else (0, 1) for one in picked]
+    values: np.ndarray = shown.render(0, tuple(spans[1:]))
+    for axis in reversed(range(len(shape))):
+        values = values.take(picked[axis] - (spans[axis][0] if axis else 0), axis)
+    return values

@@ -1,15 +1,18 @@
 """Values at coordinates and pixel numbers, against rendering and against a loop over points."""
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fake_device import FAKE, FakeDevice, values
 from samples import make_spec, random_representation
 from torch import Tensor
 
+import miner
 from miner.models.network import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.representation import Representation
@@ -172,3 +175,16 @@ def test_points_on_another_device_stay_there() -> None:
         found = [values(one) for one in there]
     torch.testing.assert_close(found[0], WIDE(points))
     assert torch.equal(found[1], WIDE.at_pixels(pixels))
+
+
+@pytest.mark.slow
+def test_a_million_points_take_half_a_second_of_two_cores() -> None:
+    image = np.random.default_rng(0).random((3, 512, 512), dtype=np.float32)
+    shown = miner.fit(image, experiment="fast", fitting={"max_steps": 2})
+    assert len(shown.active_blocks(0)) == 32 * 32
+    points, seconds = 2 * torch.rand(1_000_000, 2) - 1, []
+    for _ in range(5):
+        began = time.process_time()
+        shown(points)
+        seconds.append(time.process_time() - began)
+    assert min(seconds) < 2 * 0.5
