@@ -87,10 +87,10 @@ class Pyramid(ABC):
         places = coordinates - 0.5
         low, flat, values = places.detach().floor(), signal.flatten(1), []
         for corner in itertools.product((0, 1), repeat=len(coordinates)):
-            index = low.new_zeros(low.shape[1])
-            for first, k, side in zip(low, corner, signal.shape[1:], strict=True):
+            index = low[0].long() * 0
+            for first, k, side in zip(low.long(), corner, signal.shape[1:], strict=True):
                 index = index * side + (first + k).clamp(0, side - 1)
-            values.append(flat.index_select(1, index.long()))
+            values.append(flat.index_select(1, index))
         for share in reversed((places - low).to(signal.dtype)):  # the last axis first
             values = [a + share * (b - a) for a, b in zip(values[::2], values[1::2], strict=True)]
         return values[0]
