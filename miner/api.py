@@ -63,6 +63,7 @@ def fit(
     import_lightning()
     from miner.engine.data import SignalData, Source
     from miner.engine.module import MinerModule
+    from miner.engine.records import build_report
     from miner.engine.trainer import fit_on_all_ranks, make_trainer, quiet_lightning
 
     source = Source(ArraySignal(signal), PixelFormat.of_values("float32", n_channels))
@@ -72,7 +73,8 @@ def fit(
         given = [callback for callback in several if callback is not None]
         trainer = make_trainer(config.trainer, given)
         fit_on_all_ranks(trainer, module, SignalData(lambda: source, built, Scratch(None)))
-    return module.representation
+        report = build_report(module)
+    return Representation(module.data.spec, module.representation.shards, report)
 
 
 def compose_settings(settings: Mapping[str, Any]) -> DictConfig:

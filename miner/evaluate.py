@@ -2,15 +2,14 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich import get_console
 from rich.progress import track
 
-from miner.signals.regions import TILE_SIDE, extended, tiles
 from miner.signals.scratch import Scratch
 from miner.support.components import imported
 from miner.support.errors import exit_status
@@ -47,11 +46,10 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     `image` is a file or sample:NAME, None for the one that was fitted; of either, the part that the
     run's `image.crop_px` takes. Raises `ValueError` if it has another size or other channels.
     """
-    import torch
-
     from miner.images.source import open_image  # here: wrong arguments are answered at once
-    from miner.metrics.scores import Evaluation
+    from miner.metrics.scores import score
     from miner.representation import MANIFEST, REPRESENTATION_FOLDER, load, read_manifest
+    from miner.signals.signal import SourceSignal
 
     representation = load(run)
     inner = run / REPRESENTATION_FOLDER
@@ -68,14 +66,9 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
                 f"{path}: has {opened.n_channels} channels of {opened.sides} pixels, and {run} "
                 f"{spec.n_channels} of {spec.sides}; name the image that was fitted"
             )
-        evaluation, seconds = Evaluation(spec), 0.0
-        regions, is_quiet = list(tiles(spec.sides, TILE_SIDE)), not get_console().is_terminal
-        for region in track(regions, transient=True, disable=is_quiet):
-            box, began = extended(region, spec.sides, evaluation.reach), time.perf_counter()
-            preds = representation.reconstruct(0, box).clamp_(0, 1)
-            seconds += time.perf_counter() - began
-            evaluation.add(region, torch.from_numpy(opened.read(box)), preds)
-        return evaluation.scores() | {"render_time_s": seconds}
+        target = SourceSignal(opened.read, spec.n_channels, spec.sides)
+        show = partial(track, transient=True, disable=not get_console().is_terminal)
+        return score(spec.grid(0), target, representation.image(), show)
 
 
 if __name__ == "__main__":

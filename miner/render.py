@@ -3,14 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import get_console
 from rich.progress import track
 
-from miner.signals.regions import TILE_SIDE, Region, sides_of, tiles, whole
-from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
+from miner.signals.regions import Region
 from miner.support.components import imported
 from miner.support.errors import exit_status
 from miner.support.process import say
@@ -41,44 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _render(options: argparse.Namespace) -> None:
     from miner.representation import load  # here: wrong arguments are answered at once
+    from miner.representation.output import write_image
 
     if options.out.exists() and not options.overwrite:
         raise ValueError(f"{options.out}: is there already; name another file, or --overwrite")
     representation = load(options.run)
-    region = _region(representation, options.level, options.region)
-    render_to_file(representation, options.level, region, options.out)
-
-
-def render_to_file(
-    representation: "Representation",
-    level: int,
-    region: Region,
-    path: Path,
-    *,
-    tile_side: int = TILE_SIDE,
-    in_memory_bytes: int = IN_MEMORY_BYTES,
-) -> None:
-    """Render a region of a level into an image file, tile by tile.
-
-    An image of more than `in_memory_bytes` is assembled in a scratch file in the folder of `path`.
-    Raises `ImageError` for a suffix that does not suit the image, or an unwritable file.
-    """
-    from miner.images.encode import PixelCanvas, check_writable_format
-
-    spec = representation.spec
-    height_px, width_px = sides_of(region)
-    check_writable_format(path, spec.pixel_format, height_px, width_px)
-    size = n_bytes((height_px, width_px, spec.n_channels), spec.pixel_format.dtype)
-    folder = None if size <= in_memory_bytes else path.with_name(f".{path.name}.scratch")
-    boxes = list(tiles((height_px, width_px), tile_side))
+    level, path = options.level, options.out
+    image = representation.image(level, _region(representation, level, options.region))
     is_quiet = not get_console().is_terminal
-    with Scratch(folder) as scratch:
-        canvas = PixelCanvas(spec.pixel_format, height_px, width_px, scratch)
-        for box in track(boxes, f"level {level}", transient=True, disable=is_quiet):
-            pairs = zip(box, region, strict=True)
-            of_level = tuple((low + first, high + first) for (low, high), (first, _) in pairs)
-            canvas.fill(box, representation.render(level, of_level))
-        canvas.save(path)
+    show = partial(track, description=f"level {level}", transient=True, disable=is_quiet)
+    write_image(path, image, representation.spec.pixel_format, track=show)
+    height_px, width_px = image.sides
     say(f"wrote {path}: {width_px} x {height_px} pixels of level {level}")
 
 
@@ -86,20 +59,14 @@ def _region(
     representation: "Representation", level: int, region: Sequence[tuple[int, int]] | None
 ) -> Region:
     """The box to render, all of the level if `region` is None; ValueError if it cannot be."""
-    from miner.representation.representation import check_region
+    from miner.representation.rendering import box_of
 
-    spec = representation.spec
-    if len(spec.sides) != 2:
-        raise ValueError(f"a volume of {len(spec.sides)} axes: only images are rendered to files")
-    if not 0 <= level < spec.n_levels:
-        raise ValueError(f"--level {level}: must be 0 (full size) to {spec.n_levels - 1}")
+    box = box_of(representation.spec, level, None if region is None else tuple(region))
     if not representation.shards:
         raise ValueError("no level is finished yet; go on with python -m miner.run resume=FOLDER")
     finest = min(representation.shards)
     if finest > level:
         say(f"level {level} is not fitted yet: this is level {finest}, enlarged")
-    box = whole(spec.level_sides[level]) if region is None else tuple(region)
-    check_region(box, spec.level_sides[level])
     return box
 
 

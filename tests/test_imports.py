@@ -9,9 +9,9 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [  # a module imports from its own package and from layers below
     {"support"},
     {"signals"},
-    {"pyramids", "models", "images", "visual", "comparison"},
+    {"pyramids", "models", "images", "metrics", "visual", "comparison"},
     {"representation"},
-    {"fitting", "metrics"},
+    {"fitting"},
     {"kernels"},
     {"config"},
     {"loggers"},

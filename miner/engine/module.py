@@ -153,8 +153,7 @@ class MinerModule(pl.LightningModule):
         self.is_complete = is_whole and share.level == 0
         self.trainer.should_stop |= not is_whole
         self.data.levels.start_rendering(self._level, self.store.shards)
-        self._evaluation = Evaluation(self.data.spec, self._metrics)
-        self._errors = list[tuple[float, int]]()  # of tiles: squared, and blocks above the bound
+        self._start_scores()
         self.data.margin = 0 if share.level else self._evaluation.reach
 
     def validation_step(self, tile: Tile, batch_idx: int) -> None:
@@ -193,7 +192,7 @@ class MinerModule(pl.LightningModule):
 
     def _score_coarser(self) -> None:
         """Score what is stored, enlarged."""
-        self._evaluation = Evaluation(self.data.spec, self._metrics)
+        self._start_scores()
         signal = self.data.source.signal
         for region in items_of_rank(self.ranks, list(tiles(signal.sides, TILE_SIDE))):
             box, began = extended(region, signal.sides, self._evaluation.reach), time.perf_counter()
@@ -202,6 +201,11 @@ class MinerModule(pl.LightningModule):
             self._render_time_s += time.perf_counter() - began
             self._score(Tile(region, box, signal.read(box)), preds)
         self._finish_scores()
+
+    def _start_scores(self) -> None:
+        spec = self.data.spec
+        self._evaluation = Evaluation(spec.grid(0), spec.n_channels, self._metrics)
+        self._errors = list[tuple[float, int]]()  # of tiles: squared, and blocks above the bound
 
     def _score(self, tile: Tile, preds: Tensor, fit: LevelFit | None = None) -> None:
         """Score a tile of a fit's level, or without one of level 0, and let callbacks have it."""

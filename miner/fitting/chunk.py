@@ -18,7 +18,7 @@ from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
 from miner.fitting.steps import BlockProblem, BlockTrainer, generator
 from miner.models.network import Parameters, concatenate, moved, repeat, select, where
-from miner.representation.representation import ShardIndex, by_row
+from miner.representation.rendering import ShardIndex, by_row
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates
 from miner.signals.regions import sides_of

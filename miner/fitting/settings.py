@@ -13,7 +13,7 @@ from miner.fitting.readout import Readout
 from miner.fitting.steps import OptimizerFactory, StepSettings
 from miner.models.network import BlockModel
 from miner.pyramids.pyramid import Pyramid
-from miner.representation.representation import ShardIndex
+from miner.representation.rendering import ShardIndex
 from miner.representation.spec import Spec
 from miner.representation.storage import Storage
 

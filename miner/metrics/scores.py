@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miner.representation import Spec
-from miner.signals.regions import Region, sides_of
+from miner.signals.grid import PatchGrid
+from miner.signals.regions import TILE_SIDE, Region, extended, sides_of, tiles
+from miner.signals.signal import Signal
 from miner.support.communication import SINGLE_PROCESS, Communicator, gather_items
 
 if TYPE_CHECKING:
@@ -49,10 +51,13 @@ class Evaluation:
     `reach` counts the pixels after a tile that are needed. A metric that fails gets no other tile.
     """
 
-    def __init__(self, spec: Spec, metrics: Mapping[str, "TileMetric"] | None = None) -> None:
-        self._spec, self._metrics, self._failed = spec, dict(metrics or {}), set[str]()
+    def __init__(
+        self, grid: PatchGrid, n_channels: int, metrics: Mapping[str, "TileMetric"] | None = None
+    ) -> None:
+        self._sides, self._n_channels = grid.sides, n_channels
+        self._metrics, self._failed = dict(metrics or {}), set[str]()
         self.reach = max([SSIM_REACH, *(metric.halo for metric in self._metrics.values())])
-        self._inner = [inner_pixels(side, spec.patch_size) for side in spec.sides]
+        self._inner = [inner_pixels(side, grid.patch_size) for side in grid.sides]
         self._found: list[tuple[float, float, Future[float]]] = []  # errors, all and inner; SSIM
         self._threads = ThreadPoolExecutor(torch.get_num_threads())
 
@@ -78,7 +83,7 @@ class Evaluation:
         for name, metric in self._metrics.items():
             near = with_margin(region, metric.halo)
             own = preds[near].clone(), target[near].clone()  # which it may change
-            self._attempt(name, metric.update, *own, region, self._spec.sides)
+            self._attempt(name, metric.update, *own, region, self._sides)
         return sse
 
     def scores(self, ranks: Communicator = SINGLE_PROCESS) -> dict[str, float | None]:
@@ -93,15 +98,15 @@ class Evaluation:
             own = [(sse, inner, found.result()) for sse, inner, found in self._found]
         sse, inner_sse, similarity = map(math.fsum, zip(*gather_items(ranks, own), strict=True))
         self._failed.update(*ranks.gather(set(self._failed)))  # nobody waits for their state
-        spec = self._spec
-        n_pixels, n_inner = math.prod(spec.sides), math.prod(map(len, self._inner))
-        n_windows = math.prod(max(0, side - SSIM_REACH) for side in spec.sides)
-        has_ssim = len(spec.sides) == 2 and n_windows > 0
+        sides, n_channels = self._sides, self._n_channels
+        n_pixels, n_inner = math.prod(sides), math.prod(map(len, self._inner))
+        n_windows = math.prod(max(0, side - SSIM_REACH) for side in sides)
+        has_ssim = len(sides) == 2 and n_windows > 0
         has_ratio = n_inner not in (0, n_pixels) and inner_sse != 0
         seam_mse = (sse - inner_sse) / max(1, n_pixels - n_inner)
         return {
-            "psnr_db": psnr_of_sse(sse, spec.n_channels * n_pixels),
-            "ssim": similarity / (spec.n_channels * n_windows) if has_ssim else None,
+            "psnr_db": psnr_of_sse(sse, n_channels * n_pixels),
+            "ssim": similarity / (n_channels * n_windows) if has_ssim else None,
             "seam_ratio": seam_mse / (inner_sse / n_inner) if has_ratio else None,
             **{name: self._attempt(name, one.compute) for name, one in self._metrics.items()},
         }
@@ -114,6 +119,29 @@ class Evaluation:
             self._failed.add(name)
             _LOG.exception("metrics.%s: failed, so its score is null; all else is kept", name)
             return None
+
+
+def score(
+    grid: PatchGrid,
+    target: Signal,
+    rendered: Signal,
+    track: Callable[[Sequence[Region]], Iterable[Region]] = iter,
+) -> dict[str, float | None]:
+    """Scores of what is rendered, which is clipped, tile by tile, with the seconds it takes.
+
+    Raises `ValueError` for two shapes.
+    """
+    if (target.n_channels, *target.sides) != (rendered.n_channels, *rendered.sides):
+        expected = f"{rendered.n_channels} channels of {rendered.sides}"
+        raise ValueError(f"{target.n_channels} channels of {target.sides}: must be {expected}")
+    evaluation, seconds = Evaluation(grid, target.n_channels), 0.0
+    for region in track(list(tiles(grid.sides, TILE_SIDE))):
+        box = extended(region, grid.sides, evaluation.reach)
+        began = time.perf_counter()
+        preds = rendered.read(box).clamp_(0, 1).cpu()
+        seconds += time.perf_counter() - began
+        evaluation.add(region, target.read(box), preds)
+    return evaluation.scores() | {"render_time_s": seconds}
 
 
 def with_margin(region: Region, margin: int = 0) -> tuple[slice, ...]:

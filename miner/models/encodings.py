@@ -51,6 +51,8 @@ class CosineEncoding(Encoding):
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Encode frequency by frequency."""
-        k = coordinates.new_tensor(range(1, self.n_frequencies + 1))
+        import torch
+
+        k = torch.arange(1, self.n_frequencies + 1).to(coordinates)
         t = 0.5 * (coordinates + 1)
         return (math.pi * k[:, None, None] * t).cos().flatten(0, 1)

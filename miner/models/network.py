@@ -75,6 +75,14 @@ class BlockModel(ABC):
     def features(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
         """Features `(B, H, P)`, H being `width`, of parameters `(B, ...)` at inputs `(E, P)`."""
 
+    def features_at(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
+        """The same at inputs `(B, E, P)`, each block's own; here one block after another."""
+        import torch
+
+        blocks = torch.arange(len(encoded), device=encoded.device).split(1)
+        pairs = zip(blocks, encoded, strict=True)
+        return torch.cat([self.features(select(parameters, one), own) for one, own in pairs])
+
 
 @dataclass(frozen=True)
 class BlockMLP(BlockModel):
@@ -115,13 +123,17 @@ class BlockMLP(BlockModel):
 
     def features(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
         """Those of the last hidden layer."""
+        return self.features_at(parameters, encoded)
+
+    def features_at(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
+        """All blocks at once."""
         features, names = encoded, self.activation.initial()
         for layer in range(self.depth):
             trained = {k: parameters[f"hidden.{layer}.{k}"].view(-1, 1, 1) for k in names}
             scale = self.activation.scale(trained)
             weight = (parameters[f"hidden.{layer}.weight"] * scale).transpose(1, 2)
             bias = parameters[f"hidden.{layer}.bias"].unsqueeze(-1) * scale
-            if layer == 0:  # all blocks see the same inputs: one dense product
+            if features.ndim == 2:  # all blocks see the same inputs: one dense product
                 dense = bias.flatten(0, 1).addmm(weight.flatten(0, 1), features)
                 u = dense.view(-1, self.width, encoded.shape[1])
             else:
@@ -160,5 +172,6 @@ class BlockNetwork:
         return sum(math.prod(shape) for shape in self.shapes().values())
 
     def outputs(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
-        """Values `(B, C, P)` at encoded coordinates `(E, P)`."""
-        return self.head.outputs(self.model.features(parameters, encoded), parameters)
+        """Values `(B, C, P)` at encoded coordinates `(E, P)`, or each block's own `(B, E, P)`."""
+        features = self.model.features if encoded.ndim == 2 else self.model.features_at
+        return self.head.outputs(features(parameters, encoded), parameters)

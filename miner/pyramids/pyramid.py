@@ -85,12 +85,12 @@ class Pyramid(ABC):
         the finer level's pixel j lies at (j + 0.5) / 2, where the value is that of `expand`.
         """
         places = coordinates - 0.5
-        low = places.detach().floor()
-        values = []
+        low, flat, values = places.detach().floor(), signal.flatten(1), []
         for corner in itertools.product((0, 1), repeat=len(coordinates)):
-            axes = zip(low, corner, signal.shape[1:], strict=True)
-            index = ((first + k).clamp(0, side - 1).long() for first, k, side in axes)
-            values.append(signal[(slice(None), *index)])
+            index = low[0].long() * 0
+            for first, k, side in zip(low.long(), corner, signal.shape[1:], strict=True):
+                index = index * side + (first + k).clamp(0, side - 1)
+            values.append(flat.index_select(1, index))
         for share in reversed((places - low).to(signal.dtype)):  # the last axis first
             values = [a + share * (b - a) for a, b in zip(values[::2], values[1::2], strict=True)]
         return values[0]

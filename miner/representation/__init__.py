@@ -1,6 +1,7 @@
 """The stored product of a fit and how it is rendered, saved and loaded."""
 
-from miner.representation.representation import REPRESENTATION_FOLDER, Representation, load
+from miner.representation.loading import REPRESENTATION_FOLDER, load
+from miner.representation.representation import Representation
 from miner.representation.shard import Shard
 from miner.representation.spec import (
     MANIFEST,

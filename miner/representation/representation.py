@@ -1,113 +1,49 @@
 """The product of a fit: every level's active blocks, rendered at any level and in any region."""
 
+import base64
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
-from miner.models.network import BlockNetwork, Parameters, moved, select
+from miner.models.network import BlockNetwork
 from miner.pyramids.resample import ExpandedSignal, zero_signal
-from miner.representation.shard import Shard, write_shard
+from miner.representation.output import fill, signal_of, size_of, write_image
+from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
+from miner.representation.rendering import ShardIndex, box_of, render_level
+from miner.representation.shard import SUFFIX, Shard, write_shard
+from miner.representation.showing import describe, part, picture
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
-from miner.representation.store import ShardFolder
-from miner.signals.grid import PatchGrid, coordinates
-from miner.signals.regions import Region, sides_of, slices, whole
+from miner.signals.regions import Region, shifted, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
-from miner.support.errors import RepresentationError
 
-REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes it
+if TYPE_CHECKING:
+    from miner.representation.module import RepresentationModule
+
 _MAX_VALUES = 2**32  # 16 GiB
-_BATCH_PIXELS = 2**18
-_DEVICE_BATCH_PIXELS = 2**20  # fewer leave a GPU idle
-
-Outputs = Callable[[BlockNetwork, Parameters, Tensor], Tensor]
-"""Gives values `(B, C, P)` of a network's decoded blocks at encoded coordinates `(E, P)`."""
-
-
-def check_region(region: Region, sides: tuple[int, ...]) -> None:
-    """Raise `ValueError` for a box that is not inside a level."""
-    if len(region) != len(sides) or not all(
-        0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
-    ):
-        raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
-
-
-class ShardIndex:
-    """All shards of a level, found by the positions of their blocks."""
-
-    def __init__(self, grid: PatchGrid, shards: Sequence[Shard]) -> None:
-        self._shards = [shard for shard in shards if len(shard.blocks)]
-        positions, n_axes = [grid.positions(s.blocks) for s in self._shards], len(grid.sides)
-        self._first = torch.tensor([p.amin(0).tolist() for p in positions]).reshape(-1, n_axes)
-        self._last = torch.tensor([p.amax(0).tolist() for p in positions]).reshape(-1, n_axes)
-
-    def near(self, first: Sequence[int] | Tensor, end: Sequence[int] | Tensor) -> list[Shard]:
-        """Shards that may have blocks in a box of patch coordinates, ends exclusive."""
-        begins_before = (self._first < torch.as_tensor(end)).all(-1)
-        ends_after = (self._last >= torch.as_tensor(first)).all(-1)
-        return [self._shards[n] for n in torch.nonzero(begins_before & ends_after).flatten()]
-
-
-def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    """The distinct rows of `(B, N)`, ascending, and the numbers of the blocks that have each."""
-    if len(rows) and bool((rows == rows[0]).all()):  # as nearly always; sorting takes longer
-        yield tuple(rows[0].tolist()), torch.arange(len(rows))
-        return
-    distinct, membership = torch.unique(rows, dim=0, return_inverse=True)
-    for number, row in enumerate(distinct.tolist()):
-        yield tuple(row), torch.nonzero(membership == number).flatten()
-
-
-@torch.no_grad()
-def render_level(
-    spec: Spec,
-    level: int,
-    shards: ShardIndex,
-    prediction: Signal,
-    region: Region,
-    outputs: Outputs = BlockNetwork.outputs,
-) -> Tensor:
-    """Merge a level's active blocks into its prediction in a box of whole patches, `(C, *box)`."""
-    box, device = PatchGrid(sides_of(region), spec.patch_size), prediction.device
-    patch, step = (spec.patch_size,) * len(spec.sides), spec.pyramid.step
-    samples = tuple(-(-side // step) for side in patch)
-    corner = torch.tensor([low for low, _ in region]) // spec.patch_size
-    tiled = box.tiled(prediction.read(region))
-    batch_pixels = _BATCH_PIXELS if device.type == "cpu" else _DEVICE_BATCH_PIXELS
-    for shard in shards.near(corner, corner + torch.tensor(box.counts)):
-        positions = spec.grid(level).positions(shard.blocks) - corner
-        inside = ((positions >= 0) & (positions < torch.tensor(box.counts))).all(-1)
-        if not inside.any():
-            continue
-        for width, stored in shard.stored.items():
-            has_width = shard.widths == width
-            rows = torch.nonzero(inside & has_width).flatten()
-            parameters = spec.storage.decode(moved(select(stored, inside[has_width]), device))
-            network = spec.model(level, width)
-            for frame, members in by_row(shard.frames[rows]):
-                points = coordinates(spec.patch_size, patch, frame, step)
-                encoded = network.model.encode(points).to(device)
-                for batch in members.split(max(1, batch_pixels // encoded.shape[1])):
-                    values = outputs(network, select(parameters, batch.to(device)), encoded)
-                    tiles = tuple(positions[rows[batch]].T.to(device))
-                    values = values.unflatten(-1, samples)
-                    tiled[tiles] = spec.pyramid.merge(tiled[tiles], values)
-    return box.joined(tiled)
 
 
 class Representation:
     """A pyramid of block networks: a spec and the shards of each level.
 
-    It renders with the coarse levels alone: a level without shards is its prediction.
+    It renders with the coarse levels alone: a level without shards is its prediction. To NumPy it
+    is the array that `render` gives, `(C, *S)`; `rep[:, 10:20, ::2]` renders no more than it needs.
+    `report` is that of the run, as in its `report.json`, or None where there is none.
     """
 
-    def __init__(self, spec: Spec, shards: Mapping[int, Sequence[Shard]]) -> None:
-        self.spec = spec
+    def __init__(
+        self,
+        spec: Spec,
+        shards: Mapping[int, Sequence[Shard]],
+        report: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.spec, self.report = spec, report
         self.shards = {level: tuple(found) for level, found in shards.items()}
         self._index = {
             level: ShardIndex(spec.grid(level), self.shards.get(level, ()))
@@ -115,97 +51,204 @@ class Representation:
         }
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """`(C, *S)` of the image."""
+        return self.spec.n_channels, *self.spec.sides
+
+    @property
+    def psnr_db(self) -> float | None:
+        """PSNR over the fitted image; None without a report, or where it is infinite there."""
+        return None if self.report is None else self.report.get("psnr_db")
+
+    @property
     def n_parameters(self) -> int:
         """Stored numbers of all block networks."""
+        return sum(n * network.n_parameters for network, n in self._networks())
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of the stored numbers of all block networks over pixels; files have headers, too."""
+        n_bytes = 0
+        for network, n_blocks in self._networks():
+            layout = self.spec.storage.layout(network.shapes()).values()
+            n_bytes += n_blocks * sum(kind.itemsize * math.prod(shape) for kind, shape in layout)
+        return 8 * n_bytes / math.prod(self.spec.sides)
+
+    def _networks(self) -> Iterator[tuple[BlockNetwork, int]]:
+        """Networks of each level and width, and how many blocks have them."""
         kinds = ((level, shard.widths) for level, found in self.shards.items() for shard in found)
         counts = Counter((level, width) for level, widths in kinds for width in widths.tolist())
-        return sum(n * self.spec.model(*kind).n_parameters for kind, n in counts.items())
+        return ((self.spec.model(*kind), n_blocks) for kind, n_blocks in counts.items())
+
+    def __repr__(self) -> str:
+        return describe(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return picture(self)
+
+    def _repr_html_(self) -> str:
+        png = picture(self)
+        source = f"data:image/png;base64,{base64.b64encode(png or b'').decode()}"
+        return f"<p>{describe(self)}</p>" + (f'<img src="{source}" width="512">' if png else "")
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("copy=False: the array has to be rendered; use np.asarray")
+        rendered: np.ndarray = self.render()
+        return rendered.astype(dtype or np.float32, copy=False)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return part(self, index)
 
     def active_blocks(self, level: int) -> Tensor:
         """Numbers of the blocks of a level that have a network, ascending."""
-        return _blocks(self.shards.get(level, ())).sort().values
+        found = (shard.blocks for shard in self.shards.get(level, ()))
+        return torch.cat([torch.empty(0, dtype=torch.long), *found]).sort().values
 
     def render(
-        self, level: int = 0, region: Region | None = None, device: torch.device = CPU
-    ) -> np.ndarray:
+        self,
+        level: int = 0,
+        region: Region | None = None,
+        device: str | torch.device = CPU,
+        *,
+        scale: float | None = None,
+        size: Sequence[int] | None = None,
+        out: np.ndarray | str | Path | None = None,
+    ) -> Any:
         """The image at a level, clipped to the unit range: `(C, *S)` float32.
 
         `region` is ((first, end), ...) in that level's pixels, rows first; None is the whole level.
+        A `scale` above 0, or a `size` such as (height, width), evaluates the networks at the
+        centres of other pixels. Nothing is averaged: to shrink, choose a coarser level first. `out`
+        is an array to fill, or the name of a file to write, in the format of the source; both are
+        filled tile by tile, and given back. Raises `ValueError` for what is not possible.
         """
-        return self.reconstruct(level, region, device).clamp(0, 1).cpu().numpy()
+        sides = size_of(sides_of(box_of(self.spec, level, region)), scale, size)
+        image = self.image(level, region, device, sides)
+        if isinstance(out, str | Path):
+            return write_image(Path(out), image, self.spec.pixel_format)
+        if out is None and scale is None and size is None:
+            return image.read(whole(sides)).clamp_(0, 1).cpu().numpy()
+        return fill(np.empty((image.n_channels, *sides), np.float32) if out is None else out, image)
+
+    def image(
+        self,
+        level: int = 0,
+        region: Region | None = None,
+        device: str | torch.device = CPU,
+        sides: tuple[int, ...] | None = None,
+    ) -> Signal:
+        """What `render` gives at a size, unclipped, and rendered where it is read."""
+        device, box = torch.device(device), box_of(self.spec, level, region)
+        sides = sides or sides_of(box)
+
+        def read(part: Region) -> Tensor:
+            if sides == sides_of(box):
+                return self.reconstruct(level, shifted(part, box), device)
+            places = lattice(box, sides, part).to(device)
+            return self._values(level, places).T.reshape(-1, *sides_of(part))
+
+        return SourceSignal(read, self.spec.n_channels, sides, device)
+
+    def __call__(self, xy: ArrayLike | Tensor, *, clip: bool = True) -> Tensor:
+        """Values `(..., C)` at points `(..., D)`, clipped to the unit range as `render` does.
+
+        Points are (x, y) or (x, y, z) in [-1, 1], which is the whole image, as `grid_sample` of
+        PyTorch counts with `align_corners=False`; the result is on their device. At the centres
+        of pixels in float64 it is what `render` gives, within 1e-5. Between them the block that
+        owns a point is evaluated there, and where none is active, the pyramid interpolates the
+        coarser level. Gradients are those of this piecewise function. Where a sample of the
+        pyramid stands for several pixels (`Pyramid.step`), all points of a pixel have its value.
+
+        Raises `ValueError` for another number of coordinates, or one outside [-1, 1].
+        """
+        xy = torch.as_tensor(xy)
+        places = places_of(xy, self.spec.sides)
+        values = self._values(0, places)
+        values = values.clamp(0, 1) if clip else values
+        return values.reshape(*xy.shape[:-1], self.spec.n_channels)
+
+    def at_pixels(self, index: ArrayLike | Tensor) -> Tensor:
+        """Values `(..., C)` of pixels `(..., D)`, row first like the indices of an array.
+
+        On one device they have the bits of `render`; the result is on the device of `index`.
+        Raises `IndexError` for a number outside the image, negative ones among them, or no number.
+        """
+        index = torch.as_tensor(index)
+        pixels = pixels_of(index, self.spec.sides)
+        image = self.image(0, device=index.device)
+        values = gather(self.spec.grid(0), image, pixels).clamp(0, 1)
+        return values.reshape(*index.shape[:-1], self.spec.n_channels)
 
     def reconstruct(
-        self, level: int = 0, region: Region | None = None, device: torch.device = CPU
+        self, level: int = 0, region: Region | None = None, device: str | torch.device = CPU
     ) -> Tensor:
         """The unclipped reconstruction in a region, `(C, *S)` float32, on the device.
 
         Raises `ValueError` for no such level, a region outside it, or one too large for an array.
         """
-        spec = self.spec
-        if not 0 <= level < spec.n_levels:
-            raise ValueError(f"level={level}: must be 0 (full size) to {spec.n_levels - 1}")
-        grid = spec.grid(level)
-        if region is None:
-            region = whole(grid.sides)
-        check_region(region, grid.sides)
+        spec, device = self.spec, torch.device(device)
+        region = box_of(self.spec, level, region)
         n_values = spec.n_channels * math.prod(sides_of(region))
         if n_values > _MAX_VALUES:
             raise ValueError(
                 f"region={region}: {n_values} values are too many for one array, which may have "
                 f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
             )
-        box = grid.around(region)
-        prediction = self._prediction(level, device)
+        box = spec.grid(level).around(region)
+        coarser, sides = self._coarser(level, device), spec.level_sides[level]
+        prediction = zero_signal(spec.n_channels, sides, device)
+        if coarser is not None:
+            prediction = ExpandedSignal(spec.pyramid, coarser, sides)
         rendered = render_level(spec, level, self._index[level], prediction, box)
         return rendered[(slice(None), *slices(region, box))].contiguous()
 
-    def _prediction(self, level: int, device: torch.device) -> Signal:
-        n_channels, sides = self.spec.n_channels, self.spec.level_sides
-        if self.spec.is_coarsest(level):
-            return zero_signal(n_channels, sides[level], device)
-        read = partial(self.reconstruct, level + 1, device=device)
-        coarser = SourceSignal(read, n_channels, sides[level + 1], device)
-        return ExpandedSignal(self.spec.pyramid, coarser, sides[level])
+    def _values(self, level: int, places: Tensor) -> Tensor:
+        """Unclipped values `(N, C)` at `places` `(N, D)` in a level's pixels."""
+        coarser = self._coarser(level, places.device)
+        if self.spec.pyramid.step > 1:  # nothing lies between samples: the derivative is zero
+            sides = torch.tensor(self.spec.level_sides[level]).to(places.device)
+            image = self.image(level, device=places.device)
+            pixels = places.detach().long().minimum(sides - 1)
+            return gather(self.spec.grid(level), image, pixels) + 0 * places[:, :1].float()
+        return evaluate(self.spec, level, self._index[level], coarser, places)
+
+    def _coarser(self, level: int, device: torch.device) -> Signal | None:
+        return None if self.spec.is_coarsest(level) else self.image(level + 1, device=device)
+
+    def score(self, image: ArrayLike | str | Path) -> dict[str, Any]:
+        """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.
+
+        An image is a file, `sample:NAME`, or an array `(C, *S)` or, of one channel, `S`: in [0, 1],
+        or in the values of the source file, if it has their type. Raises `ValueError` if it has
+        another shape, `ImageError` for a file that cannot be read.
+        """
+        from miner.metrics.scores import score
+
+        target = signal_of(image, self.shape, self.spec.pixel_format)
+        return score(self.spec.grid(0), target, self.image())
+
+    def to_module(self) -> "RepresentationModule":
+        """A module of PyTorch that renders the same, with decoded parameters that train."""
+        from miner.representation.module import RepresentationModule
+
+        return RepresentationModule(self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write all shards and the manifest into a folder, which is made if need be."""
+        """Write all shards and the manifest into a folder, which is made if need be.
+
+        Shards of a representation that was there before are removed. Raises `RepresentationError`
+        if there is a manifest that this program cannot read; name another folder then.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        before = read_manifest(folder).levels if (folder / MANIFEST).exists() else {}
         checksums = {
             level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
             for level, found in self.shards.items()
         }
         write_manifest(folder, Manifest(self.spec, checksums))
+        for name in set().union(*before.values()) - set().union(*checksums.values()):
+            if Path(name).suffix == SUFFIX and Path(name).name == name:
+                (folder / name).unlink(missing_ok=True)
         return folder
-
-
-def load(path: str | Path) -> Representation:
-    """Load a representation from its folder, or from the folder of the run that made it.
-
-    All files are checked; parameters stay on the disk until they are rendered. Raises
-    `RepresentationError` if the manifest or a shard is missing, damaged or foreign.
-    """
-    folder = Path(path)
-    inner = folder / REPRESENTATION_FOLDER
-    if (inner / MANIFEST).exists() and not (folder / MANIFEST).exists():
-        folder = inner
-    manifest = read_manifest(folder)
-    files = ShardFolder(folder, manifest.spec)
-    shards = {level: _open_level(files, level, names) for level, names in manifest.levels.items()}
-    return Representation(manifest.spec, shards)
-
-
-def _open_level(files: ShardFolder, level: int, checksums: Mapping[str, str]) -> list[Shard]:
-    shards = [files.open(name) for name in checksums]
-    for shard, (name, sha256) in zip(shards, checksums.items(), strict=True):
-        if (shard.level, shard.file_name, shard.sha256) != (level, name, sha256):
-            path = files.folder / name
-            raise RepresentationError(f"{path}: not the shard that the manifest names")
-    blocks = _blocks(shards)
-    if len(blocks.unique()) != len(blocks):
-        raise RepresentationError(f"{files.folder}: level {level} holds the same block twice")
-    return shards
-
-
-def _blocks(shards: Sequence[Shard]) -> Tensor:
-    return torch.cat([torch.empty(0, dtype=torch.long), *(shard.blocks for shard in shards)])

@@ -20,12 +20,13 @@ from miner.support.files import atomic_write, json_sha256
 
 _REMEDY = "its run, resumed, fits it again"
 _MISFIT = "its tensors do not fit the manifest"
+SUFFIX = ".safetensors"
 _INTEGERS = (torch.int16, torch.int32, torch.int64)
 
 
 def shard_name(level: int, chunk: int) -> str:
     """Name of a chunk's file inside a representation's folder."""
-    return f"level{level:02d}-chunk{chunk:05d}.safetensors"
+    return f"level{level:02d}-chunk{chunk:05d}{SUFFIX}"
 
 
 @dataclass(frozen=True)

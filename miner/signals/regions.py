@@ -25,6 +25,12 @@ def slices(region: Region, box: Region | None = None) -> tuple[slice, ...]:
     return tuple(slice(r[0] - start, r[1] - start) for r, start in zip(region, starts, strict=True))
 
 
+def shifted(region: Region, box: Region) -> Region:
+    """A region of a box in the coordinates that the box is given in."""
+    pairs = zip(region, box, strict=True)
+    return tuple((first + start, end + start) for (first, end), (start, _) in pairs)
+
+
 def extended(region: Region, sides: Sequence[int], margin: int) -> Region:
     """A region and up to `margin` pixels after it along each axis, within the image."""
     return tuple(

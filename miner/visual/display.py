@@ -88,12 +88,16 @@ def with_legend(picture: RGBImage, rows: Sequence[tuple[RGBImage, str]]) -> RGBI
     return np.concatenate([np.pad(picture, sides, constant_values=255), legend])
 
 
+def encoded(picture: RGBImage, suffix: str = ".png") -> bytes:
+    """The bytes of a PNG or WebP file."""
+    options = [cv2.IMWRITE_WEBP_QUALITY, 80] if suffix == ".webp" else []
+    return cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
 def write_picture(path: Path, picture: RGBImage) -> None:
     """Write a PNG or WebP file, whole or not at all."""
-    options = [cv2.IMWRITE_WEBP_QUALITY, 80] if path.suffix == ".webp" else []
-    encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
     with atomic_write(path) as scratch:
-        scratch.write_bytes(encoded.tobytes())
+        scratch.write_bytes(encoded(picture, path.suffix))
 
 
 class Preview:

@@ -137,7 +137,17 @@ def test_saved_representation_renders_the_same(tmp_path: Path) -> None:
     assert np.array_equal(miner.load(str(tmp_path / "new")).render(), fitted.render())
 
 
+def test_result_has_its_report() -> None:
+    array = noise(3, 20, 24)
+    fitted = fit(array)
+    assert fitted.report is not None and fitted.report["n_parameters"] == fitted.n_parameters
+    mse = np.mean((fitted.render() - array) ** 2)
+    assert fitted.psnr_db == pytest.approx(-10 * np.log10(mse), abs=1e-3)
+    assert f"PSNR {fitted.psnr_db:.2f} dB" in repr(fitted)
+
+
 def test_module_lists_its_public_names() -> None:
     assert miner.__all__ == ["Representation", "fit", "load"]
+    assert {*miner.__all__, "__doc__"} <= set(dir(miner))
     with pytest.raises(AttributeError, match="'train'"):
         miner.train  # noqa: B018

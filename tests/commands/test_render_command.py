@@ -8,8 +8,8 @@ from PIL import Image
 from runs import TINY, finish_run, run_main, save_picture, stop_at_shard
 
 import miner
-from miner.render import main, render_to_file
-from miner.signals.regions import whole
+from miner.render import main
+from miner.representation.output import write_image
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,8 @@ def test_any_part_of_any_level(run: Path, tmp_path: Path, level: int) -> None:
 
 def test_tiles_and_a_scratch_file_give_the_same_pixels(run: Path, tmp_path: Path) -> None:
     path, stored = tmp_path / "out.png", miner.load(run)
-    render_to_file(stored, 0, whole((20, 24)), path, tile_side=8, in_memory_bytes=0)
+    image, pixel_format = stored.image(), stored.spec.pixel_format
+    write_image(path, image, pixel_format, tile_side=8, in_memory_bytes=0)
     np.testing.assert_array_equal(pixels(path), pixels(run / "reconstruction.png"))
     assert list(tmp_path.iterdir()) == [path]
 
@@ -48,7 +49,7 @@ def test_tiles_and_a_scratch_file_give_the_same_pixels(run: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["out.tif", "--level", "2"], "--level 2: must be 0 (full size) to 1"),
+        (["out.tif", "--level", "2"], "level=2: must be 0 (full size) to 1"),
         (["out.tif", "--region", "0:5", "3:99"], "must lie within (20, 24)"),
         (["out.tif", "--region", "5:5", "3:4"], "must lie within"),
         (["out.docx"], "docx"),

@@ -135,7 +135,7 @@ def test_report_counts_and_scores_what_is_stored(logged_run: Path, report: dict[
     assert counted == {level: alone.n_parameters for level, alone in levels.items()}
     source = torch.from_numpy(open_image(str(logged_run.parent / "picture.png"), 480).read())
     psnr_db = peak_signal_noise_ratio(source.numpy(), stored.render(), data_range=1)
-    evaluation = Evaluation(stored.spec)
+    evaluation = Evaluation(stored.spec.grid(0), stored.spec.n_channels)
     evaluation.add(whole(source.shape[1:]), source, torch.from_numpy(stored.render()))
     scores = evaluation.scores()
     assert report["psnr_db"] == pytest.approx(psnr_db, abs=1e-4)

@@ -26,6 +26,16 @@ def test_notebook_fits_the_picture(variables: dict[str, Any]) -> None:
     assert variables["same"]
 
 
+def test_notebook_shows_what_a_result_is(variables: dict[str, Any]) -> None:
+    assert variables["again"]["psnr_db"] == pytest.approx(variables["score"], abs=1e-3)
+    assert variables["values"].shape == (1000, 1) and variables["slopes"].abs().max() > 0.1
+    assert variables["eye"].shape == (1, 300, 300) and variables["pixels"].shape == (2, 1)
+    assert variables["part"].shape == (10, 96)
+    assert variables["losses"][-1] < variables["losses"][0]
+    assert variables["brighter"].render().mean() > variables["mean"]
+    assert variables["written"] > 4 * 384 * 384 / 10
+
+
 def test_notebook_compares_two_pyramids(variables: dict[str, Any]) -> None:
     assert set(variables["scores"]) == {"gaussian", "laplacian"}
     assert variables["scores"]["gaussian"] == variables["score"]

@@ -21,7 +21,7 @@ from miner.images.pixel_format import PixelFormat
 from miner.kernels.backend import CompiledBackend
 from miner.models.activations import Siren
 from miner.pyramids.pyramid import GaussianPyramid
-from miner.representation.representation import ShardIndex
+from miner.representation.rendering import ShardIndex
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 
 HIGH = [(ClosedFormReadout(), 0.2), (LearnedReadout(), 5.0)]  # rates of which a tenth is well

@@ -1,8 +1,6 @@
 """PSNR, SSIM and seam ratio, whole and over tiles, against closed forms and other libraries."""
 
 import math
-from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from miner.metrics.scores import (
     squared_error,
     ssim_sum,
 )
+from miner.signals.grid import PatchGrid
 from miner.signals.regions import Region, extended, slices, tiles
 from miner.support.communication import items_of_rank
 
@@ -59,18 +58,12 @@ def noisy_pair(*shape: int) -> tuple[Tensor, Tensor]:
     return source, source + 0.1 * torch.randn(shape, generator=generator)
 
 
-def spec_of(sides: Sequence[int], n_channels: int, patch_size: int = 4) -> Any:
-    """What scores read of a `Spec`."""
-    return SimpleNamespace(sides=tuple(sides), n_channels=n_channels, patch_size=patch_size)
-
-
 def scores(
     source: Tensor, reconstruction: Tensor, tile_side: int = 64, patch_size: int = 4
 ) -> dict[str, Any]:
     """The scores of two signals that are compared tile by tile."""
     sides = source.shape[1:]
-    spec = spec_of(sides, len(source), patch_size)
-    evaluation = Evaluation(spec)
+    evaluation = Evaluation(PatchGrid(tuple(sides), patch_size), len(source))
     for tile in tiles(sides, tile_side):
         box = (slice(None), *slices(extended(tile, sides, SSIM_REACH)))
         evaluation.add(tile, source[box], reconstruction[box].clamp(0, 1))
@@ -181,7 +174,7 @@ def test_what_failed_on_one_rank_is_undefined_on_all() -> None:
     regions = list(tiles((40, 20), 20))
 
     def work(rank: ThreadRank) -> dict[str, float | None]:
-        evaluation = Evaluation(spec_of((40, 20), 1), {"mine": Failing()})
+        evaluation = Evaluation(PatchGrid((40, 20), 4), 1, {"mine": Failing()})
         for region in items_of_rank(rank, regions):
             box = (slice(None), *slices(extended(region, (40, 20), evaluation.reach)))
             evaluation.add(region, source[box], rendered[box].clamp(0, 1))
@@ -192,7 +185,7 @@ def test_what_failed_on_one_rank_is_undefined_on_all() -> None:
 
 
 def test_tensors_of_two_shapes_are_refused() -> None:
-    evaluation = Evaluation(spec_of((16, 20), 1))
+    evaluation = Evaluation(PatchGrid((16, 20), 4), 1)
     with pytest.raises(ValueError, match=r"\(1, 8, 8\) and \(1, 16, 18\): must be one shape"):
         evaluation.add(((0, 8), (0, 8)), torch.zeros(1, 8, 8), torch.zeros(1, 16, 18))
 
@@ -233,8 +226,7 @@ def test_ssim_is_undefined_without_a_full_window(shape: tuple[int, ...]) -> None
 def test_the_error_of_a_tile_is_without_the_pixels_around_it() -> None:
     source, rendered = noisy_pair(4, 40, 55)
     rendered.clamp_(0, 1)
-    spec = spec_of((40, 55), 4)
-    evaluation = Evaluation(spec)
+    evaluation = Evaluation(PatchGrid((40, 55), 4), 4)
     for region in tiles((40, 55), 16):
         box = (slice(None), *slices(extended(region, (40, 55), SSIM_REACH)))
         inside = (slice(None), *slices(region))

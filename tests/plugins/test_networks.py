@@ -73,6 +73,15 @@ def test_features_are_those_of_each_block_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
+def test_blocks_may_have_inputs_of_their_own(name: str) -> None:
+    model, x = network(name), 2 * torch.rand(3, 6, 9, generator=torch.Generator().manual_seed(0))
+    drawn = [model.draw(6, torch.Generator().manual_seed(seed)) for seed in range(3)]
+    stacked = {key: torch.stack([one[key] for one in drawn]) for key in drawn[0]}
+    for features, own, inputs in zip(model.features_at(stacked, x), drawn, x, strict=True):
+        torch.testing.assert_close(features, PLAIN[name](own, inputs))
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_a_run_is_stored_loaded_elsewhere_and_rendered(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,14 +1,13 @@
 """Metrics of images that are scored in tiles, as a run does it, and the options of this folder."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from miner.metrics.base import TileMetric
 from miner.metrics.scores import Evaluation
+from miner.signals.grid import PatchGrid
 from miner.signals.regions import extended, slices, tiles
 
 ROOT, CONF = Path(__file__).parents[2], Path(__file__).parent / "conf"
@@ -26,9 +25,9 @@ def images(*shape: int) -> tuple[Tensor, Tensor]:
 
 def tiled(metric: TileMetric, target: Tensor, preds: Tensor, side: int) -> float | None:
     """The metric's score of two images `(C, *S)`, from tiles of this side."""
-    spec: Any = SimpleNamespace(sides=tuple(target.shape[1:]), n_channels=len(target), patch_size=4)
-    evaluation = Evaluation(spec, {"mine": metric})
-    for tile in tiles(spec.sides, side):
-        box = (slice(None), *slices(extended(tile, spec.sides, evaluation.reach)))
+    sides = tuple(target.shape[1:])
+    evaluation = Evaluation(PatchGrid(sides, 4), len(target), {"mine": metric})
+    for tile in tiles(sides, side):
+        box = (slice(None), *slices(extended(tile, sides, evaluation.reach)))
         evaluation.add(tile, target[box], preds[box])
     return evaluation.scores()["mine"]

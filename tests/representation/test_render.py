@@ -11,7 +11,7 @@ from torch import Tensor
 from miner.models.network import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.representation import Representation, Spec
-from miner.representation.representation import by_row
+from miner.representation.rendering import by_row
 from miner.representation.storage import Storage
 from miner.signals.grid import coordinates
 from miner.signals.regions import Region, slices

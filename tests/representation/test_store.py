@@ -9,7 +9,7 @@ from samples import make_spec, random_representation, random_shard, random_shard
 from thread_ranks import ThreadRank, in_threads
 
 from miner.representation import MANIFEST, load
-from miner.representation.representation import ShardIndex
+from miner.representation.rendering import ShardIndex
 from miner.representation.store import FolderStore, ShardFolder
 from miner.support.communication import SINGLE_PROCESS, Communicator, items_of_rank
 from miner.support.errors import ConfigError, RepresentationError

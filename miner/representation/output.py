@@ -1,0 +1,97 @@
+"""Where a rendered image goes: its size, and arrays or files that are filled tile by tile."""
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from miner.images.encode import PixelCanvas, check_writable_format
+from miner.images.pixel_format import PixelFormat
+from miner.images.source import open_image
+from miner.signals.regions import TILE_SIDE, Region, slices, tiles
+from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
+from miner.signals.signal import ArraySignal, Signal, SourceSignal
+
+_ANY_SIZE = 2**63
+
+Track = Callable[[Sequence[Region]], Iterable[Region]]
+"""Goes through tiles and may show how far it is."""
+
+
+def size_of(
+    sides: tuple[int, ...], scale: float | None, size: Sequence[int] | None
+) -> tuple[int, ...]:
+    """Sides of an image at a scale or a size, of which one may be given; `ValueError` otherwise."""
+    if scale is not None and size is not None:
+        raise ValueError(f"scale={scale} and size={size}: give one of them")
+    if scale is not None:
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale={scale}: must be above 0, as 2.5")
+        return tuple(max(1, round(scale * side)) for side in sides)
+    found = sides if size is None else tuple(map(operator.index, size))
+    if len(found) != len(sides) or min(found) < 1:
+        raise ValueError(f"size={size}: must be {len(sides)} sides of 1 pixel and more, rows first")
+    return found
+
+
+def signal_of(image: ArrayLike | str | Path, shape: tuple[int, ...], format: PixelFormat) -> Signal:
+    """A file, or an array `(C, *S)` or, of one channel, `S`; a `ValueError` for another shape.
+
+    Values of the format's type are the file's, other floats are in [0, 1] already.
+    """
+    if isinstance(image, str | Path):
+        source = open_image(str(image), _ANY_SIZE)
+        return SourceSignal(source.read, source.n_channels, source.sides)
+    array = np.asarray(image)
+    is_stored = array.dtype == format.dtype
+    if array.shape not in (shape, shape[shape[0] == 1 :]):
+        raise ValueError(f"image of shape {array.shape}: must be {shape}")
+    if not is_stored and array.dtype.kind != "f":
+        rule = f"must be of {format.dtype}, or of floats in [0, 1]"
+        raise ValueError(f"image of {array.dtype}: {rule}")
+    values = format.to_unit(array) if is_stored else array.astype(np.float32)
+    if not ((values >= 0) & (values <= 1)).all():
+        found = f"values from {array.min()} to {array.max()}"
+        raise ValueError(f"{found}: must lie in [0, 1]; scale them")
+    return ArraySignal(values.reshape(shape))
+
+
+def fill(out: np.ndarray, image: Signal) -> np.ndarray:
+    """Copy an image `(C, *S)`, clipped to the unit range, into an array; `ValueError` if unfit."""
+    shape = (image.n_channels, *image.sides)
+    if out.shape != shape or out.dtype.kind != "f":
+        raise ValueError(f"out of {out.dtype} {out.shape}: must be of floats, {shape}")
+    for box in tiles(image.sides):
+        out[(slice(None), *slices(box))] = image.read(box).clamp(0, 1).cpu().numpy()
+    return out
+
+
+def write_image(
+    path: Path,
+    image: Signal,
+    format: PixelFormat,
+    *,
+    track: Track = iter,
+    tile_side: int = TILE_SIDE,
+    in_memory_bytes: int = IN_MEMORY_BYTES,
+) -> Path:
+    """Write an image as the suffix of a file demands, in the format's bit depth and range.
+
+    One of more than `in_memory_bytes` is assembled in a scratch file in the folder of `path`.
+    Raises `ImageError` for a suffix that does not suit the image, or an unwritable file;
+    `ValueError` for a volume.
+    """
+    if len(image.sides) != 2:
+        raise ValueError(f"a volume of {len(image.sides)} axes: only images are rendered to files")
+    height_px, width_px = image.sides
+    check_writable_format(path, format, height_px, width_px)
+    size = n_bytes((height_px, width_px, image.n_channels), format.dtype)
+    folder = None if size <= in_memory_bytes else path.with_name(f".{path.name}.scratch")
+    with Scratch(folder) as scratch:
+        canvas = PixelCanvas(format, height_px, width_px, scratch)
+        for box in track(list(tiles(image.sides, tile_side))):
+            canvas.fill(box, image.read(box).clamp(0, 1).cpu().numpy())
+        return canvas.save(path)

@@ -1,0 +1,176 @@
+"""Levels of a representation at points between pixels: blocks, and the pyramid's `interpolate`."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from miner.models.network import select
+from miner.representation.rendering import (
+    ActiveBlocks,
+    ShardIndex,
+    active_blocks,
+    batch_size,
+)
+from miner.representation.spec import Spec
+from miner.signals.grid import PatchGrid
+from miner.signals.regions import Region
+from miner.signals.signal import Signal
+
+_TILE_SIDE = 512  # pixels: bounds the part of the coarser level that is needed at once
+_MOST_POINTS = 2**20
+
+
+def places_of(xy: Tensor, sides: Sequence[int]) -> Tensor:
+    """Points `(N, D)` float64 in pixels, rows first, of `xy` `(..., D)`, as `grid_sample` counts.
+
+    Raises `ValueError` for another number of coordinates, or one outside [-1, 1].
+    """
+    if xy.ndim == 0 or xy.shape[-1] != len(sides):
+        names = ", ".join("xyz"[: len(sides)])
+        raise ValueError(f"xy of shape {tuple(xy.shape)}: must be (..., {len(sides)}), as {names}")
+    inside = xy.detach().abs() <= 1
+    if not inside.all():
+        remedy = "use xy.clamp(-1, 1) to get the nearest edge"
+        raise ValueError(f"xy={xy[~inside][0]:.6g}: must lie in [-1, 1]; {remedy}")
+    units = xy.reshape(-1, len(sides)).flip(-1).double()
+    return (0.5 * units + 0.5) * torch.tensor(sides).to(xy.device)
+
+
+def lattice(region: Region, sides: Sequence[int], part: Region) -> Tensor:
+    """Centres `(N, D)` float64 of pixels in a part of a region that has other sides, row-major."""
+    axes = [
+        low + (torch.arange(first, end, dtype=torch.float64) + 0.5) * (high - low) / side
+        for (low, high), side, (first, end) in zip(region, sides, part, strict=True)
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
+
+
+def pixels_of(index: Tensor, sides: Sequence[int]) -> Tensor:
+    """Pixels `(N, D)` int64 of `index` `(..., D)`; an `IndexError` for what is none."""
+    is_whole = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
+    if not is_whole or index.ndim == 0 or index.shape[-1] != len(sides):
+        found = f"{tuple(index.shape)} {index.dtype}".replace("torch.", "")
+        raise IndexError(f"index of {found}: must be whole numbers (..., {len(sides)}), row first")
+    pixels = index.reshape(-1, len(sides)).long()
+    outside = ((pixels < 0) | (pixels >= torch.tensor(sides).to(index.device))).any(1)
+    if outside.any():
+        first = tuple(pixels[outside][0].tolist())
+        raise IndexError(f"index={first}: must lie in an image of {tuple(sides)}, counted from 0")
+    return pixels
+
+
+def gather(grid: PatchGrid, image: Signal, pixels: Tensor) -> Tensor:
+    """Values `(N, C)` of an image at pixels `(N, D)`, of which it reads a tile's at a time."""
+    result = torch.empty(len(pixels), image.n_channels, device=pixels.device)
+    for members in _Grid(grid).groups(pixels.double()):
+        inside = pixels[members]
+        first, last = inside.amin(0), inside.amax(0)
+        region = tuple(zip(first.tolist(), (last + 1).tolist(), strict=True))
+        result[members] = image.read(region)[(slice(None), *(inside - first).T)].T
+    return result
+
+
+def evaluate(
+    spec: Spec, level: int, blocks: ShardIndex, coarser: Signal | None, places: Tensor
+) -> Tensor:
+    """Values `(N, C)` of a level at `places` `(N, D)` in its pixels; `coarser` is the next level.
+
+    The block that owns a point is evaluated there, and merged into what `interpolate` gives.
+    """
+    grid, order, parts = _Grid(spec.grid(level)), list[Tensor](), list[Tensor]()
+    result = places.new_zeros(len(places), spec.n_channels, dtype=torch.float32)
+    ones = (1,) * places.shape[1]
+    for members in grid.groups(places.detach()):
+        group = _Group(grid, places.index_select(0, members).T.contiguous())
+        values = _predicted(spec, coarser, group.places).T.reshape(-1, spec.n_channels, *ones)
+        for active in active_blocks(spec, level, blocks, group.box, places.device):
+            for rows, output in group.outputs(active):
+                output = output.reshape(*output.shape, *ones)
+                values[rows] = spec.pyramid.merge(values[rows], output)
+        order.append(members)
+        parts.append(values.flatten(1))
+    return result.index_copy(0, torch.cat(order), torch.cat(parts)) if order else result
+
+
+def _predicted(spec: Spec, coarser: Signal | None, places: Tensor) -> Tensor:
+    """What the coarser level gives at points `(D, N)` of the finer one, `(C, N)`; else zero."""
+    if coarser is None:
+        return places.new_zeros(spec.n_channels, places.shape[1], dtype=torch.float32)
+    halves, reach = 0.5 * places, spec.pyramid.expand_reach
+    extent = torch.stack([halves.detach().amin(1), halves.detach().amax(1)]).long().tolist()
+    region: Region = tuple(
+        (max(0, min(low, side - 1) - reach), min(high + reach + 1, side))
+        for low, high, side in zip(*extent, coarser.sides, strict=True)
+    )
+    corner = torch.tensor([low for low, _ in region]).to(halves.device)[:, None]
+    return spec.pyramid.interpolate(coarser.read(region), halves - corner)
+
+
+class _Grid:
+    """Patches whose numbers are in the order of tiles of `2^bits` patches a side."""
+
+    def __init__(self, grid: PatchGrid) -> None:
+        self.size, self._counts = grid.patch_size, grid.counts
+        self._bits = max(0, (_TILE_SIDE // self.size).bit_length() - 1)
+
+    def patches(self, places: Tensor) -> Tensor:
+        """Patch coordinates `(D, N)` of the owners of points `(D, N)`."""
+        last = torch.tensor(self._counts).to(places.device)[:, None] - 1
+        return (places / self.size).long().minimum(last)
+
+    def numbers(self, patches: Tensor) -> Tensor:
+        """Numbers `(N,)` of patch coordinates `(D, N)`."""
+        tile = within = torch.zeros_like(patches[0])
+        for position, count in zip(patches, self._counts, strict=True):
+            tile = tile * ((count >> self._bits) + 1) + (position >> self._bits)
+            within = (within << self._bits) + (position & (2**self._bits - 1))
+        return (tile << self._bits * len(patches)) + within
+
+    def groups(self, places: Tensor) -> Iterator[Tensor]:
+        """Numbers of the points `(N, D)` of a tile, or of a part of it, sorted by their patches."""
+        numbers, order = self.numbers(self.patches(places.T)).sort(stable=True)
+        tiles = numbers >> self._bits * places.shape[1]
+        counts = tiles.unique_consecutive(return_counts=True)[1].tolist()
+        for members in order.split(counts) if len(places) else ():
+            yield from members.split(_MOST_POINTS)
+
+
+class _Group:
+    """Points `places` `(D, N)` that are sorted by the blocks that own them."""
+
+    def __init__(self, grid: _Grid, places: Tensor) -> None:
+        self.places, self._grid, patches = places, grid, grid.patches(places.detach())
+        ends = patches.amin(1).tolist(), (patches.amax(1) + 1).tolist()
+        self.box: Region = tuple(zip(*ends, strict=True))
+        owners, counts = grid.numbers(patches).unique_consecutive(return_counts=True)
+        self._owners, self._counts = owners.cpu(), counts.cpu()
+        self._starts = self._counts.cumsum(0) - self._counts
+
+    def outputs(self, active: ActiveBlocks) -> Iterator[tuple[Tensor, Tensor]]:
+        """Numbers of points `(M,)` and what the networks of their owners give there, `(M, K)`."""
+        generation, *offsets = active.frame
+        network, device = active.network, self.places.device
+        for owners, index, counted in self._rows(active):
+            corners = (active.positions[owners] - torch.tensor(offsets)).T[:, :, None].to(device)
+            units = self.places[:, index] / self._grid.size - corners
+            inputs = (2 * units / 2**generation - 1).float().flatten(1)
+            encoded = network.model.encode(inputs).unflatten(1, index.shape).transpose(0, 1)
+            own = select(active.parameters, active.members[owners].to(device))
+            values = network.outputs(own, encoded)
+            yield index[counted], values.transpose(1, 2)[counted]
+
+    def _rows(self, active: ActiveBlocks) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Some of the blocks `(B,)`, numbers of their points `(B, P)`, and which of those count."""
+        numbers, device = self._grid.numbers(active.positions.T), self.places.device
+        at = torch.searchsorted(self._owners, numbers).clamp(max=len(self._owners) - 1)
+        blocks = torch.nonzero(self._owners[at] == numbers).flatten()
+        blocks = blocks[self._counts[at[blocks]].argsort()]  # so that little is computed in vain
+        counts, starts = self._counts[at[blocks]], self._starts[at[blocks]]
+        batches = counts.cumsum(0) // batch_size(1, device)
+        sizes = batches.unique_consecutive(return_counts=True)[1].tolist()
+        for rows in torch.arange(len(blocks)).split(sizes) if len(blocks) else ():
+            n_points = counts[rows].to(device)[:, None]
+            columns = torch.arange(int(counts[rows].max()), device=device)
+            index = starts[rows].to(device)[:, None] + columns.minimum(n_points - 1)
+            yield blocks[rows], index, columns < n_points

@@ -1,0 +1,131 @@
+"""Levels of a representation, rendered in boxes of whole patches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from miner.models.network import BlockNetwork, Parameters, concatenate, moved, select
+from miner.representation.shard import Shard
+from miner.representation.spec import Spec
+from miner.signals.grid import PatchGrid, coordinates
+from miner.signals.regions import Region, sides_of, whole
+from miner.signals.signal import Signal
+
+_BATCH_PIXELS = 2**18
+_DEVICE_BATCH_PIXELS = 2**20  # fewer leave a GPU idle
+
+Outputs = Callable[[BlockNetwork, Parameters, Tensor], Tensor]
+"""Gives values `(B, C, P)` of a network's decoded blocks at encoded coordinates `(E, P)`."""
+
+
+def box_of(spec: Spec, level: int, region: Region | None) -> Region:
+    """The region, or all of a level; `ValueError` for no such level or a region outside it."""
+    if not 0 <= level < spec.n_levels:
+        raise ValueError(f"level={level}: must be 0 (full size) to {spec.n_levels - 1}")
+    sides = spec.level_sides[level]
+    region = whole(sides) if region is None else region
+    if len(region) != len(sides) or not all(
+        0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
+    ):
+        raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
+    return region
+
+
+class ShardIndex:
+    """All shards of a level, found by the positions of their blocks."""
+
+    def __init__(self, grid: PatchGrid, shards: Sequence[Shard]) -> None:
+        self._shards = [shard for shard in shards if len(shard.blocks)]
+        positions, n_axes = [grid.positions(s.blocks) for s in self._shards], len(grid.sides)
+        self._first = torch.tensor([p.amin(0).tolist() for p in positions]).reshape(-1, n_axes)
+        self._last = torch.tensor([p.amax(0).tolist() for p in positions]).reshape(-1, n_axes)
+
+    def near(self, first: Sequence[int] | Tensor, end: Sequence[int] | Tensor) -> list[Shard]:
+        """Shards that may have blocks in a box of patch coordinates, ends exclusive."""
+        begins_before = (self._first < torch.as_tensor(end)).all(-1)
+        ends_after = (self._last >= torch.as_tensor(first)).all(-1)
+        return [self._shards[n] for n in torch.nonzero(begins_before & ends_after).flatten()]
+
+
+def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """The distinct rows of `(B, N)`, ascending, and the numbers of the blocks that have each."""
+    if len(rows) and bool((rows == rows[0]).all()):  # as nearly always; sorting takes longer
+        yield tuple(rows[0].tolist()), torch.arange(len(rows))
+        return
+    distinct, membership = torch.unique(rows, dim=0, return_inverse=True)
+    for number, row in enumerate(distinct.tolist()):
+        yield tuple(row), torch.nonzero(membership == number).flatten()
+
+
+class ActiveBlocks(NamedTuple):
+    """Blocks of one width and frame: `members` `(B,)` of `parameters`, at patch `positions`.
+
+    `has_others` says whether their shard has more than one of the kind, in the box or not.
+    """
+
+    network: BlockNetwork
+    frame: tuple[int, ...]
+    positions: Tensor
+    members: Tensor
+    parameters: Parameters
+    has_others: bool
+
+
+def active_blocks(
+    spec: Spec, level: int, shards: ShardIndex, box: Region, device: torch.device
+) -> Iterator[ActiveBlocks]:
+    """A level's blocks in a box of patch coordinates, decoded on the device."""
+    first, end = torch.tensor(box).T
+    for shard in shards.near(first, end):
+        positions = spec.grid(level).positions(shard.blocks)
+        inside = ((positions >= first) & (positions < end)).all(-1)
+        if not inside.any():
+            continue
+        for width, stored in shard.stored.items():
+            has_width = shard.widths == width
+            rows = torch.nonzero(inside & has_width).flatten()
+            parameters = spec.storage.decode(moved(select(stored, inside[has_width]), device))
+            network = spec.model(level, width)
+            for frame, members in by_row(shard.frames[rows]):
+                is_alike = (shard.frames[has_width] == torch.tensor(frame)).all(-1)
+                at, has_others = positions[rows[members]], int(is_alike.sum()) > 1
+                yield ActiveBlocks(network, frame, at, members, parameters, has_others)
+
+
+def batch_size(n_points: int, device: torch.device) -> int:
+    """How many blocks with so many points each are computed at once."""
+    batch_pixels = _BATCH_PIXELS if device.type == "cpu" else _DEVICE_BATCH_PIXELS
+    return max(1, batch_pixels // n_points)
+
+
+def render_level(
+    spec: Spec,
+    level: int,
+    shards: ShardIndex,
+    prediction: Signal,
+    region: Region,
+    outputs: Outputs = BlockNetwork.outputs,
+) -> Tensor:
+    """Merge a level's active blocks into its prediction in a box of whole patches, `(C, *box)`."""
+    grid, device = PatchGrid(sides_of(region), spec.patch_size), prediction.device
+    patch, step = (spec.patch_size,) * len(spec.sides), spec.pyramid.step
+    samples = tuple(-(-side // step) for side in patch)
+    corner = torch.tensor([low for low, _ in region]) // spec.patch_size
+    tiled = grid.tiled(prediction.read(region))
+    box = tuple((low, low + n) for low, n in zip(corner.tolist(), grid.counts, strict=True))
+    for active in active_blocks(spec, level, shards, box, device):
+        points = coordinates(spec.patch_size, patch, active.frame, step)
+        encoded = active.network.model.encode(points).to(device)
+        positions = active.positions - corner
+        n_blocks = batch_size(encoded.shape[1], device)
+        batches = zip(active.members.split(n_blocks), positions.split(n_blocks), strict=True)
+        for members, at in batches:
+            own = select(active.parameters, members.to(device))
+            if len(at) == 1 and active.has_others:  # one alone may be summed in another order
+                own = concatenate([own, own])
+            values = outputs(active.network, own, encoded)[: len(at)]
+            tiles = tuple(at.T.to(device))
+            tiled[tiles] = spec.pyramid.merge(tiled[tiles], values.unflatten(-1, samples))
+    return grid.joined(tiled)
