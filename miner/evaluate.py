@@ -57,10 +57,10 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     path = image or fit.get("image", {}).get("path")
     if path is None:
         raise ValueError(f"{run}: does not say which image was fitted; name it after the folder")
-    crop_px = fit.get("settings", {}).get("image", {}).get("crop_px")
+    settings = fit.get("settings", {}).get("image", {})
     spec = representation.spec
     with Scratch(None) as scratch:
-        opened = open_image(path, _ANY_SIZE, crop_px, scratch)
+        opened = open_image(path, _ANY_SIZE, settings.get("crop_px"), scratch, settings.get("axes"))
         if (opened.n_channels, *opened.sides) != (spec.n_channels, *spec.sides):
             raise ValueError(
                 f"{path}: has {opened.n_channels} channels of {opened.sides} pixels, and {run} "

@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -99,7 +100,8 @@ def write_images(arguments: Sequence[str]) -> list[str]:
     out with a warning that names them, hidden files silently; without any image this raises an
     `ImageError`.
     """
-    write = _all_images if is_sweep(arguments) else _one_image
+    axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
+    write = partial(_all_images, axes=axes) if is_sweep(arguments) else _one_image
     return [write(one) if one.startswith(_IMAGE) else one for one in arguments]
 
 
@@ -112,7 +114,7 @@ def _one_image(argument: str) -> str:
     return _IMAGE + quote(path)
 
 
-def _all_images(argument: str) -> str:
+def _all_images(argument: str, axes: str | None) -> str:
     path = expand_home(argument.removeprefix(_IMAGE))
     if not _exists(path):
         found = [Path(name) for name in glob.glob(path)]  # noqa: PTH207, absolute too
@@ -123,17 +125,19 @@ def _all_images(argument: str) -> str:
     if not found:
         return _one_image(argument)
     files = [file for file in found if file.is_file() or is_zarr(file)]
-    images = sorted(file for file in files if not file.name.startswith(".") and _is_image(file))
+    images = sorted(
+        file for file in files if not file.name.startswith(".") and _is_image(file, axes)
+    )
     if not images:
         raise ImageError(f"{path!r} holds no image: name a folder or a pattern with images")
     return _IMAGE + ",".join(quote(str(image)) for image in images)
 
 
-def _is_image(file: Path) -> bool:
+def _is_image(file: Path, axes: str | None) -> bool:
     try:
         if not _is_utf8(str(file)):
             raise ImageError(f"{str(file)!r} has a name that is not UTF-8; rename it")
-        inspect_image(str(file), _ANY_SIZE)
+        inspect_image(str(file), _ANY_SIZE, None, axes)
     except ImageError as error:
         _LOG.warning("left out: %s", error)
         return False

@@ -45,6 +45,7 @@ class ImageSettings(Group):
     path: str = rule("name an image file or sample:NAME", min_length=1)
     max_pixels: Count
     crop_px: Count | None = rule("be a whole number of at least 1, or null for all of it")
+    axes: str | None = rule("name each axis by C, D, H or W, as HWC, or be null", default=None)
 
 
 class _Model(Ranges):

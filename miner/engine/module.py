@@ -110,9 +110,9 @@ class MinerModule(pl.LightningModule):
         if self.folder is not None:
             self.store = FolderStore(self.folder, data.spec, fit, digest, ranks)
             self.store.begin()
-        size = "x".join(map(str, reversed(data.spec.sides)))
         among = f", {ranks.world_size} ranks" if ranks.world_size > 1 else ""
-        _LOG.info("%s: %s on %s%s", data.source.name, size, device, among)
+        understood = data.source.pixel_format.describe(data.spec.sides)
+        _LOG.info("%s: %s on %s%s", data.source.name, understood, device, among)
 
     def configure_optimizers(self) -> None:
         """None for Lightning: there is one for each sub-batch of blocks."""

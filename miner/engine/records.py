@@ -1,6 +1,7 @@
 """What a report says of a level, and of a run."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,7 +75,7 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
     """A report of what was fitted and scored, with what a run and callbacks have added."""
     data, representation = module.data, module.representation
     height, width = data.spec.sides[-2:]
-    n_bytes, n_pixels = module.store.n_bytes, width * height
+    n_bytes, n_pixels = module.store.n_bytes, math.prod(data.spec.sides)
     host_gib, gpu_gib = map(max, zip(peak_memory_gib(), *module.peaks_gib, strict=True))
     levels = [record._asdict() for record in module.records]
     report = {

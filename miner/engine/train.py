@@ -124,7 +124,7 @@ def _build(
     image, shared = checked.image, shared_folder(checked, job.folder)
 
     def open_source() -> Source:
-        opened = open_image(image.path, image.max_pixels, image.crop_px, scratch)
+        opened = open_image(image.path, image.max_pixels, image.crop_px, scratch, image.axes)
         signal = SourceSignal(opened.read, opened.n_channels, opened.sides)
         return Source(signal, opened.format, opened.name, opened.sha256)
 

@@ -77,6 +77,14 @@ class PixelFormat:
             np.rint(values, out=values)
         return values.astype(self.dtype)
 
+    def describe(self, sides: Sequence[int]) -> str:
+        """What an image of this size is, as `512x512, 3 channels, uint8, range 0-255`."""
+        size, low, high = "x".join(map(str, reversed(sides))), self.offset, self.offset + self.scale
+        channels = f"{self.channels} channel{'s' if self.channels > 1 else ''}"
+        return (
+            f"{size}, {channels}, {self.dtype}, range {low:g}{'-' if low >= 0 else ' to '}{high:g}"
+        )
+
     @property
     def suffix(self) -> str:
         """Of the files that reports are written to: .png, or .tif for what PNG cannot hold."""
@@ -106,6 +114,8 @@ class Orientation:
 
     def stored(self, region: Region, sides: tuple[int, ...]) -> Region:
         """Where a region of the upright image, which has these sides, is stored."""
+        if len(region) > 2:  # volumes are never turned
+            return region
         box = tuple(
             (side - end, side - first) if is_reversed else (first, end)
             for (first, end), side, is_reversed in zip(region, sides, self.reverses, strict=True)
@@ -125,10 +135,10 @@ class OpenedFile:
     """An image file whose header has been read; no pixel has been decoded yet."""
 
     name: str  # the file's without its suffix, or the sample's
-    sides: tuple[int, ...]  # height and width, upright
+    sides: tuple[int, ...]  # height and width, upright; of a volume the depth before them
     n_channels: int
     dtype: PixelType  # of the values that `load` gives
-    load: Callable[[Region, Scratch], Read]  # a stored region, once, as (h, w, C) of `dtype`
+    load: Callable[[Region, Scratch], Read]  # a stored region, once, as (*S, C) of `dtype`
     orientation: Orientation = Orientation()
     remarks: tuple[str, ...] = ()  # what is converted or left out
 

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from miner.images.arrays import open_array, read_array
+from miner.images.axes import check_rows_first, find_axes, known_axes
 from miner.images.pixel_format import (
     DAMAGED,
     OpenedFile,
@@ -39,6 +42,8 @@ _NOT_COMPRESSED, _JPEGS = 1, (6, 7)
 _PLANAR, _ASSOCIATED, _ORIENTATION_TAG = 2, 1, 274
 _MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
 _READ_BYTES = 2**24  # of compressed segments at once
+_PAGES = "pages or frames: only the first is read; of a TIFF, image.axes=DHW or CHW takes all"
+_AS_PAGES: Any = {"is_shaped": False}  # not one series for each call that wrote some of them
 _REMEDY = "save it as an uncompressed, interleaved TIFF of at most 32 bits a value"
 
 for _library in ("pyvips", "tifffile"):
@@ -61,7 +66,7 @@ def open_vips_file(file: Path) -> OpenedFile:
         orientation = image.get("orientation") if image.get_typeof("orientation") else 1
         n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
         if n_pages > 1:
-            remarks.append(f"has {n_pages} pages or frames: only the first is read")
+            remarks.append(f"has {n_pages} {_PAGES}")
         if image.interpretation not in _COLOURS_KEPT:
             remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
             image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
@@ -110,13 +115,19 @@ def _explained(detail: str) -> ImageError:
     return ImageError(f"cannot be decoded ({reason}): {DAMAGED} as PNG or TIFF")
 
 
-def open_tiff(file: Path) -> OpenedFile:
-    """Read the header of a file's first page; raises `ImageError` for kinds that are not read."""
+def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
+    """Read the header of a file's first page, or of all that `axes` or the file's names describe.
+
+    Raises `ImageError` for kinds that are not read.
+    """
     import tifffile
 
     try:
         with tifffile.TiffFile(file) as tiff:
             page: Any = tiff.pages.first
+            if len(tiff.pages) > 1 and (stack := _open_stack(file, axes)):
+                return stack
+            check_rows_first(axes)
             is_planar = int(page.planarconfig) == _PLANAR and page.samplesperpixel > 1
             _check(page, is_planar, file.stat().st_size)
             is_misread = page.dtype in (np.float64, np.int64, np.uint64) or (
@@ -127,6 +138,7 @@ def open_tiff(file: Path) -> OpenedFile:
     except ImageError:
         raise
     except Exception:  # tifffile raises anything over damaged files
+        check_rows_first(axes)
         return open_vips_file(file)
     opened = _open_by_tifffile(file) if is_misread else open_vips_file(file)
     remarks = list(opened.remarks)
@@ -137,15 +149,42 @@ def open_tiff(file: Path) -> OpenedFile:
     return replace(opened, remarks=tuple(remarks))
 
 
+def _open_stack(file: Path, axes: str | None) -> OpenedFile | None:
+    """The pages of a file as one array; None if neither `axes` nor the file says how."""
+    import tifffile
+
+    with tifffile.TiffFile(file, **_AS_PAGES) as tiff:
+        series: Any = tiff.series[0]
+        found = axes or known_axes(series.shape, series.axes)
+        if not found or len(series) == 1:
+            return None
+        _refuse_cut(filter(None, series), file.stat().st_size)
+        opened = open_array(file.stem, series, axes, series.axes)
+        found = find_axes(series.shape, axes, series.axes)
+    return replace(opened, load=partial(_load_stack, file, found, opened.dtype))
+
+
+def _load_stack(file: Path, axes: str, dtype: str, box: Region, scratch: Scratch) -> Read:
+    """Decode a part of all pages, a plane at a time."""
+    import tifffile
+    import zarr
+
+    with decoding(_REMEDY), tifffile.TiffFile(file, **_AS_PAGES) as tiff:
+        series = tiff.series[0]
+        stored: Any = zarr.open(series.aszarr(), mode="r")
+        n_channels = dict(zip(axes, series.shape, strict=True)).get("C", 1)
+        array = new_array(scratch, "image", (*sides_of(box), n_channels), dtype)
+        rest = tuple(slice(0, side) for side in sides_of(box)[1:])
+        for plane in range(array.shape[0]):
+            index = (slice(plane, plane + 1), *rest)
+            array[index] = read_array(stored, axes, dtype, box, index)
+    return array.__getitem__
+
+
 def _check(page: Any, is_planar: bool, n_bytes: int) -> None:
     """Refuse what libvips would read as other pixels than those meant."""
-    kind, is_compressed = int(page.photometric), int(page.compression) != _NOT_COMPRESSED
-    most = math.inf if is_compressed else _segment_bytes(page)  # larger counts are harmless
-    segments = zip(page.dataoffsets, page.databytecounts, strict=False)
-    end = max((offset + min(count, most) for offset, count in segments if count), default=0)
-    if end > n_bytes:
-        sizes = f"it has {n_bytes} bytes and its pixels end at byte {end}"
-        raise ImageError(f"is cut short: {sizes}; copy or export it again")
+    kind = int(page.photometric)
+    _refuse_cut([page], n_bytes)
     if is_planar and kind not in (_GREY, _RGB):
         remedy = "only grey and RGB planes are read; save it as an interleaved RGB TIFF"
         raise ImageError(f"holds one plane per channel, of photometric kind {kind}: {remedy}")
@@ -153,6 +192,18 @@ def _check(page: Any, is_planar: bool, n_bytes: int) -> None:
         raise ImageError("is in YCbCr that is not compressed by JPEG: save it as an RGB TIFF")
     if kind == _CIELAB and np.max(page.bitspersample) <= 8:
         raise ImageError("is in CIELab of 8 bits, which is not read: save it as an RGB TIFF")
+
+
+def _refuse_cut(pages: Iterable[Any], n_bytes: int) -> None:
+    ends = [0]
+    for page in pages:
+        is_compressed = int(page.keyframe.compression) != _NOT_COMPRESSED
+        most = math.inf if is_compressed else _segment_bytes(page.keyframe)  # more is harmless
+        segments = zip(page.dataoffsets, page.databytecounts, strict=False)
+        ends += [offset + min(count, most) for offset, count in segments if count]
+    if max(ends) > n_bytes:
+        sizes = f"it has {n_bytes} bytes and its pixels end at byte {max(ends)}"
+        raise ImageError(f"is cut short: {sizes}; copy or export it again")
 
 
 def _segment_bytes(page: Any) -> int:
@@ -178,7 +229,7 @@ def _open_by_tifffile(file: Path) -> OpenedFile:
         raise ImageError(f"has strips or tiles of {size} bytes each: {_REMEDY}")
     remarks = [] if dtype == page.dtype else [f"holds {page.dtype} values: read as float32"]
     if n_pages > 1:
-        remarks.append(f"has {n_pages} pages or frames: only the first is read")
+        remarks.append(f"has {n_pages} {_PAGES}")
     sides = turn.upright_sides((int(page.imagelength), int(page.imagewidth)))
     n_channels, load = int(page.samplesperpixel), partial(_load_by_tifffile, file)
     return OpenedFile(file.stem, sides, n_channels, dtype, load, turn, tuple(remarks))

@@ -46,7 +46,7 @@ def painted(unit: np.ndarray, format: PixelFormat, scratch: Scratch) -> PixelCan
 
 
 def check_reopened(path: Path, unit: np.ndarray, format: PixelFormat) -> None:
-    image = open_image(str(path), LIMIT)
+    image = open_image(str(path), LIMIT, axes="HWC" if path.suffix == ".npy" else None)
     np.testing.assert_array_equal(image.format.from_unit(image.read()), format.from_unit(unit))
     assert image.format == format
 

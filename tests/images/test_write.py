@@ -156,7 +156,6 @@ def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ("a.jpg", "uint8", 3, 65501, "holds at most 65500 pixels a side, the image has 65501 x 2"),
         ("a.WEBP", "uint8", 3, 16384, "webp holds at most 16383 pixels a side"),
         ("a.avif", "uint8", 3, 16385, "avif holds at most 16384 pixels a side"),
-        ("a.npy", "uint8", 7, 9, "npy of 2 rows and 7 channels is read as one of 2 channels"),
     ],
 )
 def test_what_cannot_be_held_is_refused(
