@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miner.images.axes import find_axes, spatial
-from miner.images.pixel_format import OpenedFile, Read, decoding, new_array, pixel_type
+from miner.images.pixel_format import (
+    OpenedFile,
+    Orientation,
+    Read,
+    decoding,
+    errors_about,
+    new_array,
+    pixel_type,
+)
 from miner.signals.regions import Region, sides_of
 from miner.signals.scratch import Index, Scratch, open_npy
 from miner.support.errors import ImageError
 
 NPY_MAGIC, EXR_MAGIC = b"\x93NUMPY", b"\x76\x2f\x31\x01"
+_PIL_MODES = ("1", "L", "LA", "RGB", "RGBA", "I", "F")  # others are converted to RGB
 _MAX_CHUNK_BYTES = 2**28  # a chunk is decoded whole
 _DEEP, _MULTIPART = 0x800, 0x1000  # flags of the version field of OpenEXR
 _BAND_ROWS, _BAND_VALUES = 256, 2**24  # no compression of OpenEXR joins more rows
@@ -47,7 +57,7 @@ def open_array(
     """Open an array of real numbers; `axes` and `names` are those of `find_axes`."""
     shape, dtype = tuple(array.shape), pixel_type(array.dtype)
     if dtype is None:
-        raise ImageError(f"holds values of type {array.dtype}: save real numbers, say float32")
+        raise ImageError(f"holds values of type {array.dtype}: give real numbers, say float32")
     axes = find_axes(shape, axes, names)
     lengths = dict(zip(axes, shape, strict=True))
     sides = tuple(lengths[axis] for axis in spatial(axes))
@@ -58,6 +68,23 @@ def open_array(
         return partial(read_array, array, axes, dtype, box)
 
     return OpenedFile(name, sides, lengths.get("C", 1), dtype, load, remarks=remarks)
+
+
+def open_values(image: Any, axes: str | None = None) -> OpenedFile:
+    """Open what a program holds: an array, a tensor on any device, or an image of PIL."""
+    names, turn = "", Orientation()
+    if hasattr(image, "getbands"):  # of PIL, which need not be there
+        turn = Orientation.of_exif(image.getexif().get(274, 1))
+        if image.mode not in _PIL_MODES and not image.mode.startswith("I;16"):
+            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+        names = "YX" if len(image.getbands()) == 1 else "YXC"
+    if hasattr(image, "detach"):  # of torch; NumPy has no bfloat16
+        image = image.detach().cpu()
+        image = image.float() if image.is_floating_point() else image
+    with errors_about("the array"):
+        opened = open_array("array", np.asarray(image), axes, names)
+    sides = turn.upright_sides(opened.sides) if names else opened.sides
+    return replace(opened, sides=sides, orientation=turn, remarks=())
 
 
 def open_npy_image(file: Path, axes: str | None = None) -> OpenedFile:

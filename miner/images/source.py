@@ -127,7 +127,7 @@ def _cached_digest(file: Path, modified_ns: int, n_bytes: int) -> str:
 class SourceImage:
     """An image that is read region by region, with what is needed to write it as its file was."""
 
-    path: str  # as given to `open_image`
+    path: str  # as given to `open_image`, or an array's name
     name: str  # the file's name without its suffix, or the sample's
     format: PixelFormat
     sha256: str  # of the file's bytes, of all of a Zarr folder's files, or of a sample's pixels
@@ -161,13 +161,13 @@ def inspect_image(
 
 
 def open_image(
-    path: str,
+    image: str | OpenedFile,
     max_pixels: int,
     crop_px: int | None = None,
     scratch: Scratch = _IN_MEMORY,
     axes: str | None = None,
 ) -> SourceImage:
-    """Open a file (`~` is expanded), a Zarr array's folder, or `sample:NAME`.
+    """Open a file (`~` is expanded), a Zarr array's folder, `sample:NAME`, or an opened array.
 
     The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
     Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
@@ -183,25 +183,27 @@ def open_image(
     Raises `ImageError` if the path names no readable local file, the content is damaged, unknown,
     of more than `max_pixels` pixels or not finite, or there is no space for its pixels.
     """
-    opened, box = _open(path, max_pixels, crop_px, axes)
+    opened, box = _open(image, max_pixels, crop_px, axes)
+    path = image if isinstance(image, str) else image.name
     for remark in opened.remarks:
         logger.warning("%r %s", path, remark)
     turn, format = opened.orientation, PixelFormat.of_values(opened.dtype, opened.n_channels)
     with errors_about(repr(path)):
-        digest = image_digest(path)
+        digest = image_digest(path) if isinstance(image, str) else ""
         stored = opened.load(turn.stored(box, opened.sides), scratch)
-    image = SourceImage(path, opened.name, format, digest, sides_of(box), stored, turn)
+    source = SourceImage(path, opened.name, format, digest, sides_of(box), stored, turn)
     if opened.dtype != "float32":
-        return image
-    low, high = _finite_range(image)
-    return replace(image, format=PixelFormat.of_values("float32", opened.n_channels, low, high))
+        return source
+    low, high = _finite_range(source)
+    return replace(source, format=PixelFormat.of_values("float32", opened.n_channels, low, high))
 
 
 def _open(
-    path: str, max_pixels: int, crop_px: int | None, axes: str | None
+    image: str | OpenedFile, max_pixels: int, crop_px: int | None, axes: str | None
 ) -> tuple[OpenedFile, Region]:
     """Open a file, refuse what is too large, and find the upright region to be read."""
-    opened = open_file(path, axes)
+    opened = open_file(image, axes) if isinstance(image, str) else image
+    path = image if isinstance(image, str) else image.name
     n_pixels, n_channels = math.prod(opened.sides), opened.n_channels
     sides = " x ".join(map(str, reversed(opened.sides)))
     if min(*opened.sides, n_channels) < 1:

@@ -29,7 +29,10 @@ CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "default": ("picture.npy", {}),
     "residual": ("picture.npy", {"pyramid": "laplacian", "readout": "learned", "storage": "int8"}),
     "eager": ("picture.npy", {"backend": "eager", "activation": "gabor", "optimizer": "radam"}),
-    "volume": ("volume.npy", {"weights": "parent_frame", "capacity": "uniform"}),
+    "volume": (
+        "volume.npy",
+        {"image.axes": "CDHW", "weights": "parent_frame", "capacity": "uniform"},
+    ),
 }
 
 

@@ -78,8 +78,8 @@ def test_a_mapped_array_is_not_copied(tmp_path: Path) -> None:
     [
         (np.zeros(5), "has axes of (5,): an image has HW, HWC or CHW"),
         (np.zeros((5, 7, 9)), "has axes of (5, 7, 9), which can be read as CHW"),
-        (np.zeros((2, 2, 2, 2)), "has axes of (2, 2, 2, 2), which can be read as CDHW"),
-        (np.zeros((2, 2), complex), "values of type complex128: save real numbers"),
+        (np.zeros((2, 2, 2, 2)), "has axes of (2, 2, 2, 2), which can be read as DHWC"),
+        (np.zeros((2, 2), complex), "values of type complex128: give real numbers"),
         (np.zeros((1001, 1000), np.uint8), "raise image.max_pixels to 1001000"),
         (np.full((2, 2), np.nan), "holds 4 values that are NaN"),
         (np.full((2, 2), 1e300), "holds 4 values that are NaN or infinite"),
