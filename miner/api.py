@@ -17,7 +17,7 @@ from miner.cli.arguments import quote, without_null
 from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.cli.loader import compose_once
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda, check_lists
-from miner.config.schema import RunConfig, check_config, no_such_setting
+from miner.config.schema import RunConfig, check_config, check_one_bound, no_such_setting
 from miner.images.arrays import open_values
 from miner.images.source import open_image
 from miner.representation import Representation
@@ -116,6 +116,7 @@ def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
             objects[name] = described
         else:
             overrides += _overrides(name, value)
+    check_one_bound([override.partition("=")[0] for override in overrides])
     parts = {key: objects.get("model", {}).get(key) for key in ("encoding", "activation")}
     objects = {key: part for key, part in parts.items() if part and key not in settings} | objects
     state = Singleton.get_state()  # of Hydra, which the calling program may use too

@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from miner.cli.help import default_options, option_files
+from miner.config.schema import check_one_bound
 from miner.images.arrays import is_zarr
 from miner.images.source import inspect_image
 from miner.support.errors import ConfigError, ImageError
@@ -50,6 +51,7 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
         raise ConfigError(f"{' '.join(paths)}: a run fits one image; add -m for a sweep over all")
     if is_sweep(arguments) and {"-c", "--cfg"} & {flag.partition("=")[0] for flag in flags}:
         raise ConfigError("--cfg: shows the configuration of one run; leave out -m")
+    check_one_bound([one.partition("=")[0].lstrip("+") for one in settings])
     image = _IMAGE + (paths[0] if len(paths) == 1 else ",".join(map(quote, paths)))
     others = [without_null(one) for one in settings if one not in paths]
     return [*flags, *others, *([image] if paths else [])]

@@ -2,7 +2,7 @@
 
 import json
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -57,7 +57,12 @@ class _Optimizer(Ranges):
 
 
 class _Fitting(Group):
-    max_mse: Positive
+    max_mse: float = rule(
+        "be above 0 and below 1: a mean squared error in the unit range; 50 dB is 1e-5", gt=0, lt=1
+    )
+    target_psnr: float | None = rule(
+        "be above 0 dB and at most 300, or null", default=None, gt=0, le=300
+    )
     coarse_ratio: float = rule("be a number of at least 1", ge=1)
     max_steps: _Steps | _Several[_Steps] = rule(f"be a whole number of at least 1{_PER_LEVEL}")
     batch_pixels: Literal["all"] | Count = rule("be a whole number of at least 1, or all")
@@ -189,6 +194,13 @@ def settings(
         yield name, field
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from settings(field.annotation, f"{name}.")
+
+
+def check_one_bound(names: Collection[str]) -> None:
+    """Refuse, by a `ConfigError`, both names of the bound among what a user has set."""
+    if {"fitting.max_mse", "fitting.target_psnr"} <= set(names):
+        rule = "of fitting.max_mse and fitting.target_psnr only one"
+        raise ConfigError(f"{rule} can be set: 10 * log10(1 / max_mse) is the PSNR")
 
 
 def no_such_setting(setting: str, others: Iterable[str] = ()) -> str:

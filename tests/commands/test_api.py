@@ -90,6 +90,12 @@ def test_integers_and_tensors_that_train_are_fitted() -> None:
         assert fit(tensor.to(dtype)).render().shape == (1, 20, 24)
 
 
+def test_preset_and_target_are_settings_by_other_names() -> None:
+    fitted = fit(noise(20, 24), preset="fast", target_psnr=30, pyramid="laplacian")
+    same = {"experiment": "fast", "fitting.target_psnr": 30, "pyramid": "laplacian"}
+    np.testing.assert_array_equal(fitted.render(), fit(noise(20, 24), **same).render())
+
+
 def test_axes_decide_what_an_array_is() -> None:
     array = noise(9, 11, 10)
     assert fit(array, axes="DHW").spec.sides == (9, 11, 10)
@@ -157,6 +163,8 @@ def test_works_inside_a_program_that_uses_hydra() -> None:
         ({"activaton": Sine(0.3)}, ["activaton", "did you mean activation?"]),
         ({"pyramid": Sine(0.3)}, ["pyramid._target_=miner.models.activations.Sine", "Pyramid"]),
         ({"activation": Sine(-1.0)}, ["activation.a=-1.0"]),
+        ({"target_psnr": 45, "fitting": {"max_mse": 1e-5}}, ["only one can be set"]),
+        ({"target_psnr": -1}, ["fitting.target_psnr=-1", "above 0 dB"]),
         ({"preset": "quick"}, ["experiment=quick", "balanced"]),
         ({"pyramid": 3}, ["pyramid=3", "gaussian, laplacian"]),
         ({"pyramid": None}, ["pyramid=null", "gaussian, laplacian"]),
