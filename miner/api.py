@@ -69,8 +69,8 @@ def fit(
         ImageError: the image cannot be read, can be read in several ways, or is not finite.
     """
     prepare()
-    given = {"axes": axes, "preset": preset, "target_psnr": target_psnr}
-    settings |= {_SHORT[name]: value for name, value in given.items() if value is not None}
+    named = {"axes": axes, "preset": preset, "target_psnr": target_psnr}
+    settings |= {_SHORT[name]: value for name, value in named.items() if value is not None}
     if "image.path" in settings or isinstance(settings.get("image"), str):
         raise ConfigError("image: what is fitted is the first argument; leave this one out")
     is_path = isinstance(image, str | PathLike)
@@ -78,7 +78,8 @@ def fit(
     built, of_image = build_settings(config), check_config(config).image
     config.trainer.update(_device(device) | {"enable_progress_bar": progress})
     opened = of_image.path if is_path else open_values(image, of_image.axes)
-    source = open_image(opened, of_image.max_pixels, of_image.crop_px, axes=of_image.axes)
+    given = of_image.max_pixels, of_image.crop_px, Scratch(None), of_image.axes, of_image.range
+    source = open_image(opened, *given)
     check_lists(built, source.sides)
     if progress and (get_console().is_terminal or get_console().is_jupyter):
         say(f"{source.name}: {source.format.describe(source.sides)}")

@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,10 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     """
     import torch
 
-    from miner.images.source import open_image  # here: wrong arguments are answered at once
+    from miner.images.source import (
+        inspect_image,
+        open_image,
+    )  # here: wrong arguments are answered at once
     from miner.metrics.scores import Evaluation
     from miner.representation import MANIFEST, REPRESENTATION_FOLDER, load, read_manifest
 
@@ -60,12 +64,18 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     settings = fit.get("settings", {}).get("image", {})
     spec = representation.spec
     with Scratch(None) as scratch:
-        opened = open_image(path, _ANY_SIZE, settings.get("crop_px"), scratch, settings.get("axes"))
+        crop_px, axes = settings.get("crop_px"), settings.get("axes")
+        dtype = inspect_image(path, _ANY_SIZE, crop_px, axes).dtype
+        is_alike = dtype == spec.pixel_format.dtype  # else each in the range of its type
+        value_range = settings.get("range", "auto") if is_alike else "dtype"
+        opened = open_image(path, _ANY_SIZE, crop_px, scratch, axes, value_range)
         if (opened.n_channels, *opened.sides) != (spec.n_channels, *spec.sides):
             raise ValueError(
                 f"{path}: has {opened.n_channels} channels of {opened.sides} pixels, and {run} "
                 f"{spec.n_channels} of {spec.sides}; name the image that was fitted"
             )
+        if is_alike:
+            opened = replace(opened, format=spec.pixel_format)
         evaluation, seconds = Evaluation(spec), 0.0
         regions, is_quiet = list(tiles(spec.sides, TILE_SIDE)), not get_console().is_terminal
         for region in track(regions, transient=True, disable=is_quiet):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from miner.config.trainer import REFUSED, TrainerConfig
@@ -39,6 +39,12 @@ _NEW_NAMES = {
 }
 
 
+def _ascending(values: list[float]) -> list[float]:
+    if len(values) != 2 or values[0] >= values[1]:
+        raise ValueError("not ascending")
+    return values
+
+
 class ImageSettings(Group):
     """The group `image`."""
 
@@ -46,6 +52,9 @@ class ImageSettings(Group):
     max_pixels: Count
     crop_px: Count | None = rule("be a whole number of at least 1, or null for all of it")
     axes: str | None = rule("name each axis by C, D, H or W, as HWC, or be null", default=None)
+    range: Literal["auto", "dtype"] | Annotated[_Several[float], AfterValidator(_ascending)] = rule(
+        "be auto, dtype, or [low,high] with low below high", default="auto"
+    )
 
 
 class _Model(Ranges):

@@ -85,6 +85,7 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
         "width_px": width,
         "height_px": height,
         "channels": data.spec.n_channels,
+        "data_range": list(data.spec.pixel_format.data_range),
         **module.scores,
         "n_parameters": representation.n_parameters,
         "parameters_per_pixel": representation.n_parameters / n_pixels,

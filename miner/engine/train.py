@@ -123,7 +123,7 @@ def _build(
     image, shared = checked.image, shared_folder(checked, job.folder)
 
     def open_source() -> Source:
-        given = image.path, image.max_pixels, image.crop_px, scratch, image.axes
+        given = image.path, image.max_pixels, image.crop_px, scratch, image.axes, image.range
         return Source.of_image(open_image(*given))
 
     data = SignalData(open_source, build_settings(config), scratch, job.folder, shared)

@@ -1,5 +1,6 @@
 """How pixels are stored: their types, formats and orientation, and files opened for decoding."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ _INTERPRETATIONS: dict[str, tuple[Interpretation, Interpretation]] = {  # 1 or 2
     "uint16": ("grey16", "rgb16"),
     "float32": ("b-w", "scrgb"),
 }
-_PEAKS = {"uint8": 255.0, "uint16": 65535.0}
+TYPE_RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "float32": (0.0, 1.0)}
 
 
 def pixel_type(dtype: np.dtype[Any]) -> PixelType | None:
@@ -42,20 +43,32 @@ class PixelFormat:
     dtype: PixelType
     channels: Count  # 2 and 4 carry alpha last when the file says so
     interpretation: Interpretation  # the pyvips colour space to write
-    scale: Positive  # 255, 65535, or for float32 the span of the values
-    offset: Annotated[float, rule("be finite", allow_inf_nan=False)]  # for float32 the least value
+    scale: Positive  # the span of the data's range: 255 for uint8, else as `image.range` says
+    offset: Annotated[float, rule("be finite", allow_inf_nan=False)]  # its least value
 
     @classmethod
     def of_values(
-        cls, dtype: PixelType, channels: int, low: float = 0.0, high: float = 1.0
+        cls, dtype: PixelType, channels: int, value_range: tuple[float, float] | None = None
     ) -> Self:
-        """Keep integers, and floats with `low` and `high` in [0, 1]; other floats are mapped."""
+        """Map a range of values to [0, 1], by default the type's; a single one has a span of 1."""
         grey, colour = _INTERPRETATIONS[dtype]
         interpretation = grey if channels <= 2 else colour if channels <= 4 else "multiband"
-        scale, offset = _PEAKS.get(dtype, 1.0), 0.0
-        if dtype == "float32" and not 0.0 <= low <= high <= 1.0:
-            scale, offset = (high - low) or 1.0, low
+        low, high = value_range or TYPE_RANGES[dtype]
+        scale = (high - low) or 1.0
+        offset = low if dtype == "float32" else min(low, TYPE_RANGES[dtype][1] - scale)
         return cls(dtype, channels, interpretation, scale, offset)
+
+    @property
+    def data_range(self) -> tuple[float, float]:
+        """The values that are mapped to 0 and to 1."""
+        return self.offset, self.offset + self.scale
+
+    def psnr_over_type(self, psnr_db: float) -> float | None:
+        """A PSNR over the type's range, of floats [0, 1]; None unless the data's is part of it."""
+        (low, high), (least, most) = self.data_range, TYPE_RANGES[self.dtype]
+        if (low, high) == (least, most) or not least <= low <= high <= most:
+            return None
+        return psnr_db + 20 * math.log10((most - least) / self.scale)
 
     def to_unit(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Map stored values of any shape to [0, 1], as a new C-contiguous float32 array."""
@@ -79,7 +92,7 @@ class PixelFormat:
 
     def describe(self, sides: Sequence[int]) -> str:
         """What an image of this size is, as `512x512, 3 channels, uint8, range 0-255`."""
-        size, low, high = "x".join(map(str, reversed(sides))), self.offset, self.offset + self.scale
+        size, (low, high) = "x".join(map(str, reversed(sides))), self.data_range
         channels = f"{self.channels} channel{'s' if self.channels > 1 else ''}"
         return (
             f"{size}, {channels}, {self.dtype}, range {low:g}{'-' if low >= 0 else ' to '}{high:g}"

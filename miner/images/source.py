@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from miner.images import arrays
 from miner.images.axes import check_rows_first
 from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, Read, errors_about
+from miner.images.value_range import find_range
 from miner.images.vips import TIFF_MAGICS, open_tiff, open_vips_file
 from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import Scratch
@@ -134,6 +136,7 @@ class SourceImage:
     sides: tuple[int, ...]  # height and width, upright and cropped; of a volume the depth first
     stored: Read  # gives (*S, C) in the file's type, before they are turned upright
     orientation: Orientation
+    is_clipped: bool = False  # values beyond the range are cut off
 
     @property
     def n_channels(self) -> int:
@@ -149,7 +152,14 @@ class SourceImage:
     def read(self, region: Region | None = None) -> NDArray[np.float32]:
         """Values in a region, or all, as a new (C, *S) in [0, 1]; threads may read at once."""
         region = whole(self.sides) if region is None else region
-        return self.format.to_unit(np.moveaxis(self.read_stored(region), -1, 0))
+        unit = self.format.to_unit(np.moveaxis(self.read_stored(region), -1, 0))
+        return unit.clip(0, 1, out=unit) if self.is_clipped else unit
+
+    def parts(self) -> Iterator[tuple[Region, NDArray[Any]]]:
+        """All regions of some size, with their stored values."""
+        side = int((_TILE_VALUES / self.n_channels) ** (1 / len(self.sides)))
+        for region in tiles(self.sides, max(1, side)):
+            yield region, self.read_stored(region)
 
 
 def inspect_image(
@@ -166,6 +176,7 @@ def open_image(
     crop_px: int | None = None,
     scratch: Scratch = _IN_MEMORY,
     axes: str | None = None,
+    value_range: str | Sequence[float] = "auto",
 ) -> SourceImage:
     """Open a file (`~` is expanded), a Zarr array's folder, `sample:NAME`, or an opened array.
 
@@ -173,9 +184,9 @@ def open_image(
     Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
     read as float32; CMYK and Lab are converted to sRGB; colours are divided by associated alpha. Of
-    several pages or parts the first is read, upright. Floats outside [0, 1] are mapped from their
-    range. With `crop_px` only the middle of the image is read, at most that many pixels a side.
-    `axes` are those of an array or of a TIFF of several pages; see `find_axes`.
+    several pages or parts the first is read, upright. With `crop_px` only the middle of the image
+    is read, at most that many pixels a side. `axes` are those of an array or of a TIFF of several
+    pages; see `find_axes`. A range of values is mapped to [0, 1]; see `find_range`.
 
     With a scratch folder, memory does not grow with the image (but interlaced PNG, progressive
     JPEG, WebP, AVIF and GIF are decoded whole).
@@ -187,15 +198,16 @@ def open_image(
     path = image if isinstance(image, str) else image.name
     for remark in opened.remarks:
         logger.warning("%r %s", path, remark)
-    turn, format = opened.orientation, PixelFormat.of_values(opened.dtype, opened.n_channels)
+    kind = opened.dtype, opened.n_channels
+    turn, format = opened.orientation, PixelFormat.of_values(*kind)
     with errors_about(repr(path)):
         digest = image_digest(path) if isinstance(image, str) else ""
         stored = opened.load(turn.stored(box, opened.sides), scratch)
     source = SourceImage(path, opened.name, format, digest, sides_of(box), stored, turn)
-    if opened.dtype != "float32":
-        return source
-    low, high = _finite_range(source)
-    return replace(source, format=PixelFormat.of_values("float32", opened.n_channels, low, high))
+    with errors_about(repr(path)):
+        found = find_range(opened.dtype, value_range, source.parts)
+    is_clipped = not isinstance(value_range, str)
+    return replace(source, format=PixelFormat.of_values(*kind, found), is_clipped=is_clipped)
 
 
 def _open(
@@ -219,17 +231,3 @@ def _open(
         box = tuple((n, n + min(side, most)) for n, side in zip(firsts, opened.sides, strict=True))
         return opened, box
     raise ImageError(f"{path!r} has {problem}")
-
-
-def _finite_range(image: SourceImage) -> tuple[float, float]:
-    """Least and largest stored value; refuses NaN and infinite values."""
-    low, high, n_bad = math.inf, -math.inf, 0
-    side = int((_TILE_VALUES / image.n_channels) ** (1 / len(image.sides)))
-    for region in tiles(image.sides, max(1, side)):
-        values = image.read_stored(region)
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-        n_bad += int((~np.isfinite(values)).sum())
-    if n_bad:
-        problem = f"{image.path!r} holds {n_bad} values that are NaN or infinite in float32"
-        raise ImageError(f"{problem}: every value must be finite; replace them, say with 0")
-    return low, high

@@ -83,7 +83,8 @@ class Evaluation:
     def scores(self, ranks: Communicator = SINGLE_PROCESS) -> dict[str, float | None]:
         """Scores of the tiles of all ranks, by their names in the report.
 
-        PSNR is infinite if all is equal. SSIM is the mean over channels and full windows, and None
+        PSNR is infinite if all is equal; `psnr_dtype_db` is over the type's range, where the data's
+        is another part of it. SSIM is the mean over channels and full windows, and None
         for a volume or a side below 11 pixels. The seam ratio is the mean squared error at borders
         between patches over that elsewhere (1 is without seams), and None without such a border,
         other pixels or error. A metric that is undefined or has failed is None.
@@ -98,8 +99,11 @@ class Evaluation:
         has_ssim = len(spec.sides) == 2 and n_windows > 0
         has_ratio = n_inner not in (0, n_pixels) and inner_sse != 0
         seam_mse = (sse - inner_sse) / max(1, n_pixels - n_inner)
+        psnr_db = psnr_of_sse(sse, spec.n_channels * n_pixels)
+        over_type = spec.pixel_format.psnr_over_type(psnr_db)
         return {
-            "psnr_db": psnr_of_sse(sse, spec.n_channels * n_pixels),
+            "psnr_db": psnr_db,
+            **({} if over_type is None else {"psnr_dtype_db": over_type}),
             "ssim": similarity / (spec.n_channels * n_windows) if has_ssim else None,
             "seam_ratio": seam_mse / (inner_sse / n_inner) if has_ratio else None,
             **{name: self._attempt(name, one.compute) for name, one in self._metrics.items()},

@@ -59,7 +59,7 @@ def test_channels_are_found(
     tmp_path: Path, shape: tuple[int, ...], upright: tuple[int, ...], order: str
 ) -> None:
     values = np.asarray(draw(*shape) / 100, np.float32, order=order)
-    pixels = open_image(save(tmp_path / "a.npy", values), LIMIT).read()
+    pixels = open_image(save(tmp_path / "a.npy", values), LIMIT, value_range="dtype").read()
     assert pixels.shape == upright
     first = values[..., None] if values.ndim == 2 else values
     np.testing.assert_array_equal(pixels, first if shape == upright else first.transpose(2, 0, 1))

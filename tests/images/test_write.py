@@ -66,7 +66,7 @@ def test_lossy_files_match(tmp_path: Path, scratch: Scratch, suffix: str, channe
 
 
 def test_high_dynamic_range_is_written_as_it_was(tmp_path: Path, scratch: Scratch) -> None:
-    format, unit = PixelFormat.of_values("float32", 3, -2.0, 1000.0), noise(3, 19, 23)
+    format, unit = PixelFormat.of_values("float32", 3, (-2.0, 1000.0)), noise(3, 19, 23)
     image = open_image(str(painted(unit, format, scratch).save(tmp_path / "a.exr")), LIMIT)
     values = image.format.from_unit(image.read())
     np.testing.assert_allclose(values, format.from_unit(unit), atol=1e-4)

@@ -54,6 +54,7 @@ def settings(**changes: Any) -> dict[str, Any]:
     """Of fits that end when the bound is met."""
     return {
         "pyramid": {"_target_": "haar.HaarPyramid", "n_levels": 2},
+        "image.range": "dtype",
         "patch_size": 8,
         "storage": "float32",
         "capacity": "uniform",
