@@ -71,13 +71,11 @@ def fit(
     prepare()
     named = {"axes": axes, "preset": preset, "target_psnr": target_psnr}
     settings |= {_SHORT[name]: value for name, value in named.items() if value is not None}
-    if "image.path" in settings or isinstance(settings.get("image"), str):
-        raise ConfigError("image: what is fitted is the first argument; leave this one out")
-    is_path = isinstance(image, str | PathLike)
-    config = compose_settings(settings | ({"image.path": fspath(image)} if is_path else {}))
+    config = compose_settings(settings)
     built, of_image = build_settings(config), check_config(config).image
     config.trainer.update(_device(device) | {"enable_progress_bar": progress})
-    opened = of_image.path if is_path else open_values(image, of_image.axes)
+    is_path = isinstance(image, str | PathLike)
+    opened = fspath(image) if is_path else open_values(image, of_image.axes)
     given = of_image.max_pixels, of_image.crop_px, Scratch(None), of_image.axes, of_image.range
     source = open_image(opened, *given)
     check_lists(built, source.sides)
@@ -139,7 +137,7 @@ def _check_group(setting: str) -> None:
     """Refuse a `name` or `name=value` of no group, by a `ConfigError` with the nearest name."""
     name = setting.partition("=")[0]
     group = name.lstrip("+~").partition(".")[0]
-    if group in _WITHOUT_EFFECT:
+    if group in _WITHOUT_EFFECT or name in ("image", "image.path"):
         raise ConfigError(f"{name}: has no effect on miner.fit; leave it out")
     if group not in (*RunConfig.model_fields, "experiment", "debug", "local"):
         raise ConfigError(f"{setting}: {no_such_setting(setting, _KEYWORDS)}")
@@ -164,6 +162,7 @@ def _overrides(name: str, value: Any) -> Iterator[str]:
     try:
         text = json.dumps(value, default=lambda array: array.tolist())
     except (TypeError, AttributeError):
+        _check_group(name)
         kind = type(value).__name__
         reason = f"is an object of {kind}; give a number, a text, a list, a mapping or a component"
         raise ConfigError(f"{name}: {reason}") from None

@@ -33,7 +33,7 @@ _BAND_ROWS, _BAND_VALUES = 256, 2**24  # no compression of OpenEXR joins more ro
 _ORDER = "RGBYAXZUVW"  # as in RGBA, YA, XYZ
 
 
-def read_array(array: Any, axes: str, dtype: str, box: Region, index: Index) -> NDArray[Any]:
+def _read(array: Any, axes: str, dtype: str, box: Region, index: Index) -> NDArray[Any]:
     """Part of a box of a file's array, as `(*S, C)` of a pixel type; see `find_axes`."""
     parts: dict[str, Any] = {
         axis: slice(first + part.start, first + part.stop)
@@ -65,7 +65,7 @@ def open_array(
     remarks = (f"holds {array.dtype} values: read as float32",) if is_wide else ()
 
     def load(box: Region, scratch: Scratch) -> Read:
-        return partial(read_array, array, axes, dtype, box)
+        return partial(_read, array, axes, dtype, box)
 
     return OpenedFile(name, sides, lengths.get("C", 1), dtype, load, remarks=remarks)
 

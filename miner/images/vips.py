@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from miner.images.arrays import open_array, read_array
-from miner.images.axes import check_rows_first, find_axes, known_axes
+from miner.images.arrays import open_array
+from miner.images.axes import check_rows_first, known_axes
 from miner.images.pixel_format import (
     DAMAGED,
     OpenedFile,
@@ -155,29 +155,27 @@ def _open_stack(file: Path, axes: str | None) -> OpenedFile | None:
 
     with tifffile.TiffFile(file, **_AS_PAGES) as tiff:
         series: Any = tiff.series[0]
-        found = axes or known_axes(series.shape, series.axes)
-        if not found or len(series) == 1:
+        if len(series) == 1 or not (axes or known_axes(series.shape, series.axes)):
             return None
         _refuse_cut(filter(None, series), file.stat().st_size)
         opened = open_array(file.stem, series, axes, series.axes)
-        found = find_axes(series.shape, axes, series.axes)
-    return replace(opened, load=partial(_load_stack, file, found, opened.dtype))
+    return replace(opened, load=partial(_load_stack, file, axes))
 
 
-def _load_stack(file: Path, axes: str, dtype: str, box: Region, scratch: Scratch) -> Read:
+def _load_stack(file: Path, axes: str | None, box: Region, scratch: Scratch) -> Read:
     """Decode a part of all pages, a plane at a time."""
     import tifffile
     import zarr
 
     with decoding(_REMEDY), tifffile.TiffFile(file, **_AS_PAGES) as tiff:
         series = tiff.series[0]
-        stored: Any = zarr.open(series.aszarr(), mode="r")
-        n_channels = dict(zip(axes, series.shape, strict=True)).get("C", 1)
-        array = new_array(scratch, "image", (*sides_of(box), n_channels), dtype)
+        opened = open_array(file.stem, zarr.open(series.aszarr(), mode="r"), axes, series.axes)
+        read = opened.load(box, scratch)
+        array = new_array(scratch, "image", (*sides_of(box), opened.n_channels), opened.dtype)
         rest = tuple(slice(0, side) for side in sides_of(box)[1:])
         for plane in range(array.shape[0]):
             index = (slice(plane, plane + 1), *rest)
-            array[index] = read_array(stored, axes, dtype, box, index)
+            array[index] = read(index)
     return array.__getitem__
 
 

@@ -216,7 +216,7 @@ def test_perfect_psnr_and_undefined_ssim_are_null_with_a_note(tmp_path: Path, fi
 def test_command_and_function_agree_to_the_bit(picture: Path, fit: Fit) -> None:
     source = open_image(str(picture), 480).read()
     settings = {"pyramid": {"n_levels": 2}, "fitting": {"max_steps": 3}, "model": {"width": 4}}
-    in_memory = miner.fit(source, patch_size=8, **settings)
+    in_memory = miner.fit(source, image={"range": "dtype"}, patch_size=8, **settings)
     assert np.array_equal(miner.load(fit()).render(), in_memory.render())
 
 
