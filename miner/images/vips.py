@@ -1,5 +1,6 @@
 """Files decoded by libvips, or by tifffile where libvips would misread a TIFF."""
 
+import itertools
 import logging
 import math
 import os
@@ -41,7 +42,7 @@ _GREY, _RGB, _YCBCR, _CIELAB = 1, 2, 6, 8  # photometric interpretations
 _NOT_COMPRESSED, _JPEGS = 1, (6, 7)
 _PLANAR, _ASSOCIATED, _ORIENTATION_TAG = 2, 1, 274
 _MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
-_READ_BYTES = 2**24  # of compressed segments at once
+_CHUNKS = 16  # tiles that are decoded at once
 _PAGES = "pages or frames: only the first is read; of a TIFF, image.axes=DHW or CHW takes all"
 _AS_PAGES: Any = {"is_shaped": False}  # not one series for each call that wrote some of them
 _REMEDY = "save it as an uncompressed, interleaved TIFF of at most 32 bits a value"
@@ -159,22 +160,29 @@ def _open_stack(file: Path, axes: str | None) -> OpenedFile | None:
             return None
         _refuse_cut(filter(None, series), file.stat().st_size)
         opened = open_array(file.stem, series, axes, series.axes)
-    return replace(opened, load=partial(_load_stack, file, axes))
+    return replace(opened, load=partial(_load_pages, file, True, axes))
 
 
-def _load_stack(file: Path, axes: str | None, box: Region, scratch: Scratch) -> Read:
-    """Decode a part of all pages, a plane at a time."""
+def _load_pages(
+    file: Path, is_stack: bool, axes: str | None, box: Region, scratch: Scratch
+) -> Read:
+    """Decode a part of all pages or of the first one, a plane or a few tiles at a time."""
     import tifffile
     import zarr
 
     with decoding(_REMEDY), tifffile.TiffFile(file, **_AS_PAGES) as tiff:
-        series = tiff.series[0]
-        opened = open_array(file.stem, zarr.open(series.aszarr(), mode="r"), axes, series.axes)
+        pages: Any = tiff.series[0] if is_stack else tiff.pages.first
+        stored: Any = zarr.open(pages.aszarr(), mode="r")
+        opened = open_array(file.stem, stored, axes, pages.axes)
         read = opened.load(box, scratch)
-        array = new_array(scratch, "image", (*sides_of(box), opened.n_channels), opened.dtype)
-        rest = tuple(slice(0, side) for side in sides_of(box)[1:])
-        for plane in range(array.shape[0]):
-            index = (slice(plane, plane + 1), *rest)
+        sides, lengths = sides_of(box), dict(zip(str(pages.axes), stored.chunks, strict=True))
+        array = new_array(scratch, "image", (*sides, opened.n_channels), opened.dtype)
+        steps = (1, *sides[1:]) if is_stack else (lengths["Y"], _CHUNKS * lengths["X"])
+        axis_parts = [
+            [slice(first, min(first + step, side)) for first in range(0, side, step)]
+            for side, step in zip(sides, steps, strict=True)
+        ]
+        for index in itertools.product(*axis_parts):
             array[index] = read(index)
     return array.__getitem__
 
@@ -229,28 +237,5 @@ def _open_by_tifffile(file: Path) -> OpenedFile:
     if n_pages > 1:
         remarks.append(f"has {n_pages} {_PAGES}")
     sides = turn.upright_sides((int(page.imagelength), int(page.imagewidth)))
-    n_channels, load = int(page.samplesperpixel), partial(_load_by_tifffile, file)
+    n_channels, load = int(page.samplesperpixel), partial(_load_pages, file, False, None)
     return OpenedFile(file.stem, sides, n_channels, dtype, load, turn, tuple(remarks))
-
-
-def _load_by_tifffile(file: Path, box: Region, scratch: Scratch) -> Read:
-    """Decode a part of the first page, a strip or tile at a time."""
-    import tifffile
-
-    with decoding(_REMEDY), tifffile.TiffFile(file) as tiff:
-        page: Any = tiff.pages.first
-        shape = (*sides_of(box), int(page.samplesperpixel))
-        array = new_array(scratch, "image", shape, np.dtype(pixel_type(page.dtype)))
-        (top, bottom), (left, right) = box
-        for values, corner, size in page.segments(maxworkers=1, buffersize=_READ_BYTES):
-            plane, _, y, x, channel = corner
-            if values is None:  # left out of the file
-                values = np.zeros(size, array.dtype)
-            rows = slice(max(0, top - y), max(0, bottom - y))
-            columns = slice(max(0, left - x), max(0, right - x))
-            part = values[0, rows, columns]
-            firsts = (max(0, y - top), max(0, x - left), plane or channel)
-            index = [slice(first, first + n) for first, n in zip(firsts, part.shape, strict=True)]
-            with np.errstate(over="ignore"):  # infinities are refused later, as in other files
-                array[tuple(index)] = part.astype(array.dtype)
-    return array.__getitem__
