@@ -1,105 +1,162 @@
-"""MINER in a notebook: fit an array without a command line or a folder."""
+"""MINER in a notebook: fit an image or an array without a command line or a folder."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
+from functools import partial
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
-from numpy.typing import ArrayLike, NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
+from rich import get_console
 
 from miner.cli.arguments import quote, without_null
 from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.cli.loader import compose_once
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda, check_lists
-from miner.images.pixel_format import PixelFormat
+from miner.config.schema import RunConfig, check_config, check_one_bound, no_such_setting
+from miner.images.arrays import open_values
+from miner.images.source import open_image
 from miner.representation import Representation
 from miner.signals.scratch import Scratch
-from miner.signals.signal import ArraySignal
+from miner.support.components import describe
 from miner.support.errors import ConfigError
 from miner.support.lightning import import_lightning
-from miner.support.process import prepare
+from miner.support.process import prepare, say
 
 if TYPE_CHECKING:
     import torch
     from pytorch_lightning import Callback
 
 _WITHOUT_EFFECT = (
-    *("extras", "hparams_search", "hydra", "image", "logger", "metrics", "objective", "paths"),
+    *("extras", "hparams_search", "hydra", "logger", "metrics", "objective", "paths"),
     *("resume", "tags", "task_name", "trainer"),
 )
+_SHORT = {"axes": "image.axes", "preset": "experiment", "target_psnr": "fitting.target_psnr"}
+_KEYWORDS = (*_SHORT, "callbacks", "device", "progress")
 
 
 def fit(
-    array: ArrayLike,
+    image: Any,
+    /,
     *,
+    axes: str | None = None,
+    preset: str | None = None,
+    target_psnr: float | None = None,
     device: "str | torch.device | None" = None,
     callbacks: "Callback | Sequence[Callback] | None" = None,
+    progress: bool = True,
     **settings: Any,
 ) -> Representation:
-    """Fit an array and keep the representation in memory.
+    """Fit an image and keep the representation in memory.
 
-    Takes `(C, *S)` values in [0, 1] with 2 or 3 spatial axes; an image `(H, W)` may leave out the
-    channel. `device` is cpu, cuda or cuda:N, and `callbacks` are Lightning's. Settings have the
-    names of `conf/`: a group's option as a string, fields as a mapping or by their whole name.
+    `image` is the path of a file, `sample:NAME`, an image of PIL, a tensor or an array of any real
+    type; `axes` has a letter for each axis, as `HWC` or `CDHW`, where they can be read in several
+    ways. `preset` is an option of `experiment`, `target_psnr` the PSNR in dB that each block is
+    fitted to, `device` cpu, cuda or cuda:N, and `callbacks` are Lightning's. `progress` shows a bar
+    in a terminal or a notebook. Settings have the names of `conf/`: a group's option as a text or
+    an object, fields as a mapping or by their whole name.
 
-        miner.fit(image, pyramid="gaussian", fitting={"max_steps": 100}, patch_size=16)
-        miner.fit(image, optimizer="radam", **{"optimizer.lr": 0.01})
+        miner.fit("photo.jpg", preset="fast", target_psnr=40)
+        miner.fit(array, activation=Sine(30.0), fitting={"max_steps": 100}, patch_size=16)
+        miner.fit(array, axes="HWC", optimizer="radam", **{"optimizer.lr": 0.01})
 
     Raises:
         ConfigError: a setting or the device is wrong.
-        ValueError: the array has another shape, no values, or values outside [0, 1].
+        ImageError: the image cannot be read, can be read in several ways, or is not finite.
     """
     prepare()
-    signal = _signal(array)
-    n_channels, *sides = signal.shape
+    named = {"axes": axes, "preset": preset, "target_psnr": target_psnr}
+    settings |= {_SHORT[name]: value for name, value in named.items() if value is not None}
     config = compose_settings(settings)
-    built = build_settings(config)
-    check_lists(built, tuple(sides))
-    config.trainer.update(_device(device))
+    built, of_image = build_settings(config), check_config(config).image
+    config.trainer.update(_device(device) | {"enable_progress_bar": progress})
+    is_path = isinstance(image, str | PathLike)
+    opened = fspath(image) if is_path else open_values(image, of_image.axes)
+    given = of_image.max_pixels, of_image.crop_px, Scratch(None), of_image.axes, of_image.range
+    source = open_image(opened, *given)
+    check_lists(built, source.sides)
+    if progress and (get_console().is_terminal or get_console().is_jupyter):
+        say(f"{source.name}: {source.format.describe(source.sides)}")
     import_lightning()
+    from pytorch_lightning.callbacks import ProgressBar
+
+    from miner.callbacks.progress import FitProgress
     from miner.engine.data import SignalData, Source
     from miner.engine.module import MinerModule
     from miner.engine.records import build_report
     from miner.engine.trainer import fit_on_all_ranks, make_trainer, quiet_lightning
 
-    source = Source(ArraySignal(signal), PixelFormat.of_values("float32", n_channels))
     module = MinerModule()
+    several: Any = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    given_callbacks = [callback for callback in several if callback is not None]
     with quiet_lightning():
-        several: Any = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-        given = [callback for callback in several if callback is not None]
-        trainer = make_trainer(config.trainer, given)
-        fit_on_all_ranks(trainer, module, SignalData(lambda: source, built, Scratch(None)))
+        if not any(isinstance(callback, ProgressBar) for callback in given_callbacks):
+            given_callbacks.insert(0, FitProgress())
+        trainer = make_trainer(config.trainer, given_callbacks)
+        data = SignalData(lambda: Source.of_image(source), built, Scratch(None))
+        fit_on_all_ranks(trainer, module, data)
         report = build_report(module)
     return Representation(module.data.spec, module.representation.shards, report)
 
 
 def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
-    """The configuration of a run with some settings changed.
+    """The configuration of a run with some settings changed; components may be objects.
 
     Raises:
         ConfigError: no such group, option or setting.
     """
-    overrides = [one for name, value in settings.items() for one in _overrides(name, value)]
+    objects: dict[str, Any] = {}
+    overrides: list[str] = []
+    for name, value in settings.items():
+        if described := _described(value):
+            _check_group(name)
+            objects[name] = described
+        else:
+            overrides += _overrides(name, value)
+    check_one_bound([override.partition("=")[0] for override in overrides])
+    parts = {key: objects.get("model", {}).get(key) for key in ("encoding", "activation")}
+    objects = {key: part for key, part in parts.items() if part and key not in settings} | objects
     state = Singleton.get_state()  # of Hydra, which the calling program may use too
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
             compose_once()
-            return compose("config", overrides=overrides)
+            config = compose("config", overrides=overrides)
     except REFUSED_BY_HYDRA as error:
         raise ConfigError(explain(error)) from error
     finally:
         Singleton.set_state(state)
+    with open_dict(config):
+        config.update(objects)
+    return config
+
+
+def _check_group(setting: str) -> None:
+    """Refuse a `name` or `name=value` of no group, by a `ConfigError` with the nearest name."""
+    name = setting.partition("=")[0]
+    group = name.lstrip("+~").partition(".")[0]
+    if group in _WITHOUT_EFFECT or name in ("image", "image.path"):
+        raise ConfigError(f"{name}: has no effect on miner.fit; leave it out")
+    if group not in (*RunConfig.model_fields, "experiment", "debug", "local"):
+        raise ConfigError(f"{setting}: {no_such_setting(setting, _KEYWORDS)}")
+
+
+def _described(value: Any) -> dict[str, Any] | None:
+    """A component, or an optimiser as `partial(torch.optim.Adam, lr=0.01)`, as its settings."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return describe(value)
+    if isinstance(value, partial) and not value.args:
+        target = f"{value.func.__module__}.{value.func.__qualname__}"
+        return {"_target_": target, "_partial_": True, **value.keywords}
+    return None
 
 
 def _overrides(name: str, value: Any) -> Iterator[str]:
     """A setting, or each of a mapping, as on the command line; NumPy's numbers as Python's."""
-    if name.lstrip("+~").partition(".")[0] in _WITHOUT_EFFECT:
-        raise ConfigError(f"{name}: has no effect on miner.fit; leave it out")
     if isinstance(value, Mapping):
         for field, inner in value.items():
             yield from _overrides(f"{name}.{field}", inner)
@@ -107,11 +164,13 @@ def _overrides(name: str, value: Any) -> Iterator[str]:
     try:
         text = json.dumps(value, default=lambda array: array.tolist())
     except (TypeError, AttributeError):
+        _check_group(name)
         kind = type(value).__name__
-        reason = f"is an object of {kind}; give a number, a text, a list or a mapping"
+        reason = f"is an object of {kind}; give a number, a text, a list, a mapping or a component"
         raise ConfigError(f"{name}: {reason}") from None
     if isinstance(value, str):
         text = value if value.isidentifier() else quote(value)
+    _check_group(f"{name}={text}")
     yield without_null(f"{name}={text}")
 
 
@@ -123,24 +182,4 @@ def _device(device: Any) -> dict[str, Any]:
     if kind == "cuda":
         check_cuda(f"device={device}", "device='cpu'")
     devices = [int(index)] if index and kind == "cuda" else 1
-    return {"accelerator": kind, "devices": devices, "enable_progress_bar": False}
-
-
-def _signal(array: ArrayLike) -> NDArray[np.float32]:
-    values = np.asarray(array)
-    if values.ndim == 2:
-        values = values[None]
-    shape = f"array of shape {values.shape}"
-    if values.ndim == 3 and values.shape[-1] <= 4 < values.shape[0]:
-        raise ValueError(f"{shape}: channels come first; use array.transpose(2, 0, 1)")
-    if values.ndim not in (3, 4) or values.size == 0:
-        raise ValueError(f"{shape}: must be (C, H, W) or (C, D, H, W) with at least one value")
-    if values.dtype.kind != "f":
-        remedy = "divide integers by their full range, as array / 255"
-        raise ValueError(f"array of {values.dtype}: must be of floats; {remedy}")
-    signal = np.array(values, dtype=np.float32, order="C")
-    if not ((signal >= 0) & (signal <= 1)).all():
-        raise ValueError(
-            f"values from {values.min()} to {values.max()}: must lie in [0, 1]; scale them"
-        )
-    return signal
+    return {"accelerator": kind, "devices": devices}

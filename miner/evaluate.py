@@ -46,7 +46,7 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     `image` is a file or sample:NAME, None for the one that was fitted; of either, the part that the
     run's `image.crop_px` takes. Raises `ValueError` if it has another size or other channels.
     """
-    from miner.images.source import open_image  # here: wrong arguments are answered at once
+    from miner.images.source import open_like  # here: wrong arguments are answered at once
     from miner.metrics.scores import score
     from miner.representation import MANIFEST, REPRESENTATION_FOLDER, load, read_manifest
     from miner.signals.signal import SourceSignal
@@ -57,10 +57,11 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     path = image or fit.get("image", {}).get("path")
     if path is None:
         raise ValueError(f"{run}: does not say which image was fitted; name it after the folder")
-    crop_px = fit.get("settings", {}).get("image", {}).get("crop_px")
+    settings = fit.get("settings", {}).get("image", {})
     spec = representation.spec
     with Scratch(None) as scratch:
-        opened = open_image(path, sys.maxsize, crop_px, scratch)
+        given = settings.get("crop_px"), scratch, settings.get("axes")
+        opened = open_like(path, spec.pixel_format, *given, settings.get("range", "auto"))
         if (opened.n_channels, *opened.sides) != (spec.n_channels, *spec.sides):
             raise ValueError(
                 f"{path}: has {opened.n_channels} channels of {opened.sides} pixels, and {run} "
@@ -68,7 +69,8 @@ def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
             )
         target = SourceSignal(opened.read, spec.n_channels, spec.sides)
         show = partial(track, transient=True, disable=not get_console().is_terminal)
-        return score(spec.grid(0), target, representation.image(), show)
+        scores = score(spec.grid(0), target, representation.image(), show)
+        return scores | spec.pixel_format.over_type(scores["psnr_db"])
 
 
 if __name__ == "__main__":

@@ -72,10 +72,14 @@ SCORES = ("psnr_db", "ssim", "seam_ratio")
 EXACT = ("n_parameters", "image_sha256")
 TOLERANCE = 1e-6  # of scores
 
-SHORT = {"patch_size": 8, "capacity": "uniform", "model.width": 3, "fitting.max_steps": 3}
+OF_TYPE = {"image.range": "dtype"}
+SHORT = {"patch_size": 8, "capacity": "uniform", "model.width": 3, "fitting.max_steps": 3} | OF_TYPE
 BY_TRITON = SHORT | {"backend._target_": "miner.kernels.backend.TritonBackend"}
 FITS: dict[str, tuple[str, dict[str, Settings]]] = {  # array, and folder of each fit: its settings
-    "volume": ("volume.npy", {".": {"patch_size": 8, "fitting.max_steps": 30}}),
+    "volume": (
+        "volume.npy",
+        {".": {"patch_size": 8, "fitting.max_steps": 30, "image.axes": "CDHW"} | OF_TYPE},
+    ),
     "triton": (
         "noise.npy",
         {"0": BY_TRITON, "1": BY_TRITON | {"readout": "learned", "fitting.batch_pixels": 20}},

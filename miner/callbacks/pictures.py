@@ -38,7 +38,7 @@ class Reconstruction(Callback):
     """Writes `reconstruction.*`, with the values and channels of the image's file.
 
     Of an image of more than `max_pixels` a preview is written, at most 2048 pixels a side, in RGB;
-    `python -m miner.render` writes all.
+    `python -m miner.render` writes all. A volume is written as `.npy`, (D, H, W, C).
     """
 
     def __init__(self, dirpath: str | Path, max_pixels: int = 2**28) -> None:
@@ -49,13 +49,15 @@ class Reconstruction(Callback):
         data = cast(MinerModule, pl_module).data
         self._format, sides = data.source.pixel_format, data.spec.sides
         self._preview: Preview | None = None
-        if math.prod(sides) > self._max_pixels:
+        self._suffix = self._format.suffix if len(sides) == 2 else ".npy"
+        if math.prod(sides) > self._max_pixels and len(sides) == 2:
             self._preview = Preview(sides, data.spec.n_channels)
             return
         if trainer.world_size > 1:
             self._shared = data.levels.new_signal("rendered", 0)
         if trainer.is_global_zero:
-            self._canvas = PixelCanvas(self._format, sides[0], sides[1], data.scratch)
+            *depth, height, width = sides
+            self._canvas = PixelCanvas(self._format, height, width, data.scratch, tuple(depth))
 
     def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
         """Fill in a tile of the finest level."""
@@ -81,11 +83,14 @@ class Reconstruction(Callback):
             return
         for region in tiles(self._shared.sides) if trainer.world_size > 1 else ():
             self._canvas.fill(region, self._shared.read(region).cpu().numpy())
-        self._canvas.save(self._folder / f"reconstruction{self._format.suffix}")
+        self._canvas.save(self._folder / f"reconstruction{self._suffix}")
 
 
 class Pictures(Callback):
-    """Writes `blocks.png`, `error.png`, `curves.png` (if there is a curve) and `thumbnails/`."""
+    """Writes `blocks.png`, `error.png`, `curves.png` (if there is a curve) and `thumbnails/`.
+
+    Of a volume nothing is drawn.
+    """
 
     def __init__(self, dirpath: str | Path) -> None:
         self._folder = Path(dirpath)
@@ -93,6 +98,9 @@ class Pictures(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the previews."""
         spec = cast(MinerModule, pl_module).data.spec
+        self._is_drawn = len(spec.sides) == 2
+        if not self._is_drawn:
+            return
         self._source, self._error = Preview(spec.sides, spec.n_channels), Preview(spec.sides, 1)
         self._levels = [
             Preview(sides, spec.n_channels, _LEVEL_SIDE if level else display.PREVIEW_SIDE)
@@ -101,6 +109,8 @@ class Pictures(Callback):
 
     def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
         """Add a tile."""
+        if not self._is_drawn:
+            return
         self._levels[tile.level].add(tile.region, tile.preds)
         if tile.level == 0:
             self._source.add(tile.region, tile.target)
@@ -109,6 +119,8 @@ class Pictures(Callback):
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Draw and write."""
+        if not self._is_drawn:
+            return
         join(trainer, module, [self._source, self._error, *self._levels])
         if trainer.is_global_zero:
             self._write(module)
@@ -134,6 +146,8 @@ class Pictures(Callback):
 
     def media(self, levels: Iterable[int]) -> Mapping[str, RGBImage]:
         """Pictures for loggers, once all were written, and a preview of each of some levels."""
+        if not self._is_drawn:
+            return {}
         found = {
             f"reconstruction/level_{level}": to_display(self._levels[level].pixels)
             for level in sorted({0, *levels})

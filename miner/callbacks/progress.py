@@ -29,7 +29,8 @@ class FitProgress(Callback, ProgressBar):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bars: the image is open, and its pyramid comes next."""
-        is_shown = trainer.is_global_zero and get_console().is_terminal
+        console = get_console()
+        is_shown = trainer.is_global_zero and (console.is_terminal or console.is_jupyter)
         self._bars = Progress(transient=True, disable=not is_shown)
         self._levels = self._bars.add_task("levels", total=trainer.max_epochs)
         self._work = self._bars.add_task("building the pyramid", total=None)

@@ -5,12 +5,14 @@ import logging
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from miner.cli.help import default_options, option_files
+from miner.config.schema import check_one_bound
 from miner.images.arrays import is_zarr
 from miner.images.source import inspect_image
 from miner.support.errors import ConfigError, ImageError
@@ -50,6 +52,7 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
         raise ConfigError(f"{' '.join(paths)}: a run fits one image; add -m for a sweep over all")
     if is_sweep(arguments) and {"-c", "--cfg"} & {flag.partition("=")[0] for flag in flags}:
         raise ConfigError("--cfg: shows the configuration of one run; leave out -m")
+    check_one_bound([one.partition("=")[0].lstrip("+") for one in settings])
     image = _IMAGE + (paths[0] if len(paths) == 1 else ",".join(map(quote, paths)))
     others = [without_null(one) for one in settings if one not in paths]
     return [*flags, *others, *([image] if paths else [])]
@@ -96,7 +99,8 @@ def write_images(arguments: Sequence[str]) -> list[str]:
     out with a warning that names them, hidden files silently; without any image this raises an
     `ImageError`.
     """
-    write = _all_images if is_sweep(arguments) else _one_image
+    axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
+    write = partial(_all_images, axes=axes) if is_sweep(arguments) else _one_image
     return [write(one) if one.startswith(_IMAGE) else one for one in arguments]
 
 
@@ -109,7 +113,7 @@ def _one_image(argument: str) -> str:
     return _IMAGE + quote(path)
 
 
-def _all_images(argument: str) -> str:
+def _all_images(argument: str, axes: str | None) -> str:
     path = expand_home(argument.removeprefix(_IMAGE))
     if not _exists(path):
         found = [Path(name) for name in glob.glob(path)]  # noqa: PTH207, absolute too
@@ -120,17 +124,19 @@ def _all_images(argument: str) -> str:
     if not found:
         return _one_image(argument)
     files = [file for file in found if file.is_file() or is_zarr(file)]
-    images = sorted(file for file in files if not file.name.startswith(".") and _is_image(file))
+    images = sorted(
+        file for file in files if not file.name.startswith(".") and _is_image(file, axes)
+    )
     if not images:
         raise ImageError(f"{path!r} holds no image: name a folder or a pattern with images")
     return _IMAGE + ",".join(quote(str(image)) for image in images)
 
 
-def _is_image(file: Path) -> bool:
+def _is_image(file: Path, axes: str | None) -> bool:
     try:
         if not _is_utf8(str(file)):
             raise ImageError(f"{str(file)!r} has a name that is not UTF-8; rename it")
-        inspect_image(str(file), _ANY_SIZE)
+        inspect_image(str(file), _ANY_SIZE, None, axes)
     except ImageError as error:
         _LOG.warning("left out: %s", error)
         return False

@@ -16,6 +16,7 @@ UNKNOWN = "?"
 
 _LABELS = {
     "psnr_db": ("PSNR", "dB"),
+    "psnr_dtype_db": ("PSNR over the type's range", "dB"),
     "ssim": ("SSIM", ""),
     "seam_ratio": ("seam ratio", ""),
     "n_parameters": ("parameters", ""),

@@ -51,6 +51,8 @@ def _build_settings(content: str) -> "FitSettings":
     except ValueError as error:
         raise ConfigError(str(error)) from error
     numbers = checked.fitting.model_dump(exclude={"in_memory_mib", "scratch_dir"})
+    if (target_db := numbers.pop("target_psnr")) is not None:
+        numbers["max_mse"] = 10 ** (-target_db / 10)
     if numbers["batch_pixels"] == "all":
         numbers["batch_pixels"] = None
     width, of_model = checked.model.width, {k: config[k] for k in ("encoding", "activation")}

@@ -2,13 +2,13 @@
 
 import json
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from miner.config.trainer import REFUSED, TrainerConfig
@@ -39,12 +39,22 @@ _NEW_NAMES = {
 }
 
 
+def _ascending(values: list[float]) -> list[float]:
+    if len(values) != 2 or values[0] >= values[1]:
+        raise ValueError("not ascending")
+    return values
+
+
 class ImageSettings(Group):
     """The group `image`."""
 
     path: str = rule("name an image file or sample:NAME", min_length=1)
     max_pixels: Count
     crop_px: Count | None = rule("be a whole number of at least 1, or null for all of it")
+    axes: str | None = rule("name each axis by C, D, H or W, as HWC, or be null", default=None)
+    range: Literal["auto", "dtype"] | Annotated[_Several[float], AfterValidator(_ascending)] = rule(
+        "be auto, dtype, or [low,high] with low below high", default="auto"
+    )
 
 
 class _Model(Ranges):
@@ -56,7 +66,12 @@ class _Optimizer(Ranges):
 
 
 class _Fitting(Group):
-    max_mse: Positive
+    max_mse: float = rule(
+        "be above 0 and below 1: a mean squared error in the unit range; 50 dB is 1e-5", gt=0, lt=1
+    )
+    target_psnr: float | None = rule(
+        "be above 0 dB and at most 300, or null", default=None, gt=0, le=300
+    )
     coarse_ratio: float = rule("be a number of at least 1", ge=1)
     max_steps: _Steps | _Several[_Steps] = rule(f"be a whole number of at least 1{_PER_LEVEL}")
     batch_pixels: Literal["all"] | Count = rule("be a whole number of at least 1, or all")
@@ -190,6 +205,13 @@ def settings(
         yield name, field
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from settings(field.annotation, f"{name}.")
+
+
+def check_one_bound(names: Collection[str]) -> None:
+    """Refuse, by a `ConfigError`, both names of the bound among what a user has set."""
+    if {"fitting.max_mse", "fitting.target_psnr"} <= set(names):
+        rule = "of fitting.max_mse and fitting.target_psnr only one"
+        raise ConfigError(f"{rule} can be set: 10 * log10(1 / max_mse) is the PSNR")
 
 
 def no_such_setting(setting: str, others: Iterable[str] = ()) -> str:

@@ -7,7 +7,7 @@ ranks with different numbers of batches would wait for each other for ever.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pytorch_lightning as pl
 from torch import Tensor
@@ -16,9 +16,10 @@ from miner.engine.ranks import Ranks
 from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.settings import FitSettings
 from miner.images.pixel_format import PixelFormat
+from miner.images.source import SourceImage
 from miner.signals.regions import Region
 from miner.signals.scratch import Scratch
-from miner.signals.signal import Signal
+from miner.signals.signal import Signal, SourceSignal
 from miner.signals.store import LocalSignalStore, SharedSignalStore, SignalStore
 from miner.support.communication import SINGLE_PROCESS, Communicator
 
@@ -30,6 +31,12 @@ class Source(NamedTuple):
     pixel_format: PixelFormat
     name: str = ""
     sha256: str = ""
+
+    @classmethod
+    def of_image(cls, image: SourceImage) -> Self:
+        """An image, whose values are converted as they are read."""
+        signal = SourceSignal(image.read, image.n_channels, image.sides)
+        return cls(signal, image.format, image.name, image.sha256)
 
 
 class Share(NamedTuple):

@@ -23,7 +23,7 @@ def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS)
     that was left out.
     """
     image = checked.image
-    info = inspect_image(image.path, image.max_pixels, image.crop_px)
+    info = inspect_image(image.path, image.max_pixels, image.crop_px, image.axes)
     stored = n_bytes((*info.sides, info.n_channels), info.dtype)
     levels = _level_bytes(info)
     is_in_memory = levels + 2 * stored <= checked.fitting.in_memory_mib * 2**20
@@ -83,6 +83,6 @@ def _level_bytes(info: OpenedFile) -> int:
     """Largest size of all levels at once: the image's pyramid, and two reconstructions."""
     sides, n_values = info.sides, []
     while max(sides) > 1:
-        sides = ((sides[0] + 1) // 2, (sides[1] + 1) // 2)
-        n_values.append(info.n_channels * sides[0] * sides[1])
+        sides = tuple((side + 1) // 2 for side in sides)
+        n_values.append(info.n_channels * math.prod(sides))
     return 4 * (sum(n_values) + sum(n_values[:2]))

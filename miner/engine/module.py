@@ -110,9 +110,9 @@ class MinerModule(pl.LightningModule):
         if self.folder is not None:
             self.store = FolderStore(self.folder, data.spec, fit, digest, ranks)
             self.store.begin()
-        size = "x".join(map(str, reversed(data.spec.sides)))
         among = f", {ranks.world_size} ranks" if ranks.world_size > 1 else ""
-        _LOG.info("%s: %s on %s%s", data.source.name, size, device, among)
+        understood = data.source.pixel_format.describe(data.spec.sides)
+        _LOG.info("%s: %s on %s%s", data.source.name, understood, device, among)
 
     def configure_optimizers(self) -> None:
         """None for Lightning: there is one for each sub-batch of blocks."""
@@ -221,6 +221,7 @@ class MinerModule(pl.LightningModule):
 
     def _finish_scores(self) -> None:
         self.scores = self._evaluation.scores(self.ranks)
+        self.scores |= self.data.spec.pixel_format.over_type(self.scores["psnr_db"])
         self.peaks_gib = self.ranks.gather(peak_memory_gib())
         self.scores["render_time_s"] = sum(self.ranks.gather(self._render_time_s))
         if self._metrics:

@@ -95,7 +95,7 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
     """A report of what was fitted and scored, with what a run and callbacks have added."""
     data, representation = module.data, module.representation
     height, width = data.spec.sides[-2:]
-    file_bytes, n_pixels = module.store.n_bytes, width * height
+    file_bytes, n_pixels = module.store.n_bytes, math.prod(data.spec.sides)
     host_gib, gpu_gib = map(max, zip(peak_memory_gib(), *module.peaks_gib, strict=True))
     levels = [record._asdict() for record in module.records]
     report = {
@@ -105,6 +105,7 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
         "width_px": width,
         "height_px": height,
         "channels": data.spec.n_channels,
+        "data_range": list(data.spec.pixel_format.data_range),
         **module.scores,
         "n_parameters": representation.n_parameters,
         "parameters_per_pixel": representation.n_parameters / n_pixels,

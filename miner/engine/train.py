@@ -23,7 +23,6 @@ from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer,
 from miner.images.source import open_image
 from miner.loggers.base import ResultLogger, remove_earlier_events
 from miner.signals.scratch import Scratch
-from miner.signals.signal import SourceSignal
 from miner.support.errors import UserError, error_summary, to_user_error
 from miner.support.process import lock_folder, use_available_cores
 from miner.support.run_files import REPORT, write_report
@@ -128,9 +127,8 @@ def _build(
     image, shared = checked.image, shared_folder(checked, job.folder)
 
     def open_source() -> Source:
-        opened = open_image(image.path, image.max_pixels, image.crop_px, scratch)
-        signal = SourceSignal(opened.read, opened.n_channels, opened.sides)
-        return Source(signal, opened.format, opened.name, opened.sha256)
+        given = image.path, image.max_pixels, image.crop_px, scratch, image.axes, image.range
+        return Source.of_image(open_image(*given))
 
     data = SignalData(open_source, build_settings(config), scratch, job.folder, shared)
     module = MinerModule(

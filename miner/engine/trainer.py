@@ -84,7 +84,7 @@ def make_trainer(
     """
     for callback in callbacks:
         if not isinstance(callback, pl.Callback):
-            raise ConfigError(f"callbacks={callbacks!r}: must be objects of Lightning's Callback")
+            raise ConfigError(f"callbacks: {callback!r} must be an object of Lightning's Callback")
         for name, reason in REFUSED_CALLBACKS.items():
             if isinstance(callback, getattr(pl.callbacks, name, ())):  # some versions lack one
                 raise ConfigError(f"callbacks: leave out {type(callback).__name__}: {reason}")

@@ -1,7 +1,9 @@
 """Images in NumPy, Zarr and OpenEXR files."""
 
 import math
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,66 +11,87 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.pixel_format import OpenedFile, Read, decoding, new_array, pixel_type
+from miner.images.axes import find_axes, spatial
+from miner.images.pixel_format import (
+    OpenedFile,
+    Orientation,
+    Read,
+    decoding,
+    errors_about,
+    new_array,
+    pixel_type,
+)
 from miner.signals.regions import Region, sides_of
 from miner.signals.scratch import Index, Scratch, open_npy
 from miner.support.errors import ImageError
 
 NPY_MAGIC, EXR_MAGIC = b"\x93NUMPY", b"\x76\x2f\x31\x01"
-_MAX_PLANES = 4  # so many along the first axis are channels, if the last axis is longer
+_PIL_MODES = ("1", "L", "LA", "RGB", "RGBA", "I", "F")  # others are converted to RGB
 _MAX_CHUNK_BYTES = 2**28  # a chunk is decoded whole
 _DEEP, _MULTIPART = 0x800, 0x1000  # flags of the version field of OpenEXR
 _BAND_ROWS, _BAND_VALUES = 256, 2**24  # no compression of OpenEXR joins more rows
 _ORDER = "RGBYAXZUVW"  # as in RGBA, YA, XYZ
 
 
-def is_channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether an array of this shape is (C, H, W): C is at most 4 and W is larger than 4."""
-    return len(shape) == 3 and shape[0] <= _MAX_PLANES < shape[2]
-
-
-def _read(array: Any, dtype: str, box: Region, index: Index) -> NDArray[Any]:
-    """Part of a box of a file's array, as (h, w, C) of a pixel type."""
-    rows, columns = (
-        slice(first + part.start, first + part.stop)
-        for (first, _), part in zip(box, index, strict=True)
-    )
+def _read(array: Any, axes: str, dtype: str, box: Region, index: Index) -> NDArray[Any]:
+    """Part of a box of a file's array, as `(*S, C)` of a pixel type; see `find_axes`."""
+    parts: dict[str, Any] = {
+        axis: slice(first + part.start, first + part.stop)
+        for axis, (first, _), part in zip(spatial(axes), box, index, strict=True)
+    } | {"_": 0}
     with decoding():
-        if is_channels_first(array.shape):
-            values: NDArray[Any] = np.moveaxis(array[slice(None), rows, columns], 0, -1)
-        else:
-            values = np.atleast_3d(array[rows, columns])
+        values: NDArray[Any] = array[tuple(parts.get(axis, slice(None)) for axis in axes)]
+    used = axes.replace("_", "")
+    values = values.transpose([used.index(axis) for axis in spatial(axes) + "C" if axis in used])
+    if "C" not in axes:
+        values = values[..., None]
     if values.dtype.kind == "b":
         return np.where(values, np.uint8(255), np.uint8(0))
     with np.errstate(over="ignore"):  # infinities are refused later, as in other files
         return values.astype(dtype, copy=False)
 
 
-def open_array(name: str, array: Any) -> OpenedFile:
-    """Open an array of real numbers (H, W), (H, W, C) or (C, H, W); see `is_channels_first`."""
+def open_array(
+    name: str, array: Any, axes: str | None = None, names: Sequence[object] = ()
+) -> OpenedFile:
+    """Open an array of real numbers; `axes` and `names` are those of `find_axes`."""
     shape, dtype = tuple(array.shape), pixel_type(array.dtype)
-    if len(shape) not in (2, 3):
-        known = "(height, width), (height, width, channels) or (channels, height, width)"
-        raise ImageError(f"has axes of {shape}: an image has {known}; save one such part of it")
     if dtype is None:
-        raise ImageError(f"holds values of type {array.dtype}: save real numbers, say float32")
-    sides, n_channels = shape[:2], (*shape, 1)[2]
-    if is_channels_first(shape):
-        sides, n_channels = shape[1:], shape[0]
+        raise ImageError(f"holds values of type {array.dtype}: give real numbers, say float32")
+    axes = find_axes(shape, axes, names)
+    lengths = dict(zip(axes, shape, strict=True))
+    sides = tuple(lengths[axis] for axis in spatial(axes))
     is_wide = dtype == "float32" and array.dtype != "float32"
     remarks = (f"holds {array.dtype} values: read as float32",) if is_wide else ()
 
     def load(box: Region, scratch: Scratch) -> Read:
-        return partial(_read, array, dtype, box)
+        return partial(_read, array, axes, dtype, box)
 
-    return OpenedFile(name, sides, n_channels, dtype, load, remarks=remarks)
+    return OpenedFile(name, sides, lengths.get("C", 1), dtype, load, remarks=remarks)
 
 
-def open_npy_image(file: Path) -> OpenedFile:
+def open_values(image: Any, axes: str | None = None) -> OpenedFile:
+    """Open what a program holds: an array, a tensor on any device, or an image of PIL."""
+    names, turn = "", Orientation()
+    if hasattr(image, "getbands"):  # of PIL, which need not be there
+        turn = Orientation.of_exif(image.getexif().get(274, 1))
+        if image.mode not in _PIL_MODES and not image.mode.startswith("I;16"):
+            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+        names = "YX" if len(image.getbands()) == 1 else "YXC"
+    if hasattr(image, "detach"):  # of torch; NumPy has no bfloat16
+        image = image.detach().cpu()
+        image = image.float() if image.is_floating_point() else image
+    with errors_about("the array"):
+        opened = open_array("array", np.asarray(image), axes, names)
+    sides = turn.upright_sides(opened.sides) if names else opened.sides
+    return replace(opened, sides=sides, orientation=turn, remarks=())
+
+
+def open_npy_image(file: Path, axes: str | None = None) -> OpenedFile:
     """Map a `.npy` file; nothing is copied, and nothing ever unpickled."""
     with decoding("save the array again by numpy.save, as plain numbers"):
         array = open_npy(file)
-    return open_array(file.stem, array)
+    return open_array(file.stem, array, axes)
 
 
 def is_zarr(folder: Path) -> bool:
@@ -76,8 +99,11 @@ def is_zarr(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
-def open_zarr(folder: Path) -> OpenedFile:
-    """Open a Zarr array, version 2 or 3; refuses large chunks and encodings that are not safe."""
+def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
+    """Open a Zarr array, version 2 or 3; refuses large chunks and encodings that are not safe.
+
+    The names of its axes are those of version 3, of xarray, or of OME-Zarr's group around it.
+    """
     import zarr
 
     with decoding():
@@ -91,7 +117,20 @@ def open_zarr(folder: Path) -> OpenedFile:
     if chunk_bytes > _MAX_CHUNK_BYTES:
         limit = f"at most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
         raise ImageError(f"has chunks of {array.chunks} values, {chunk_bytes} bytes each: {limit}")
-    return open_array(folder.stem, array)
+    names: Any = metadata.get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
+    return open_array(folder.stem, array, axes, names or _names_in_group(folder.parent))
+
+
+def _names_in_group(folder: Path) -> list[object]:
+    """The axes that a group's attributes give to its arrays, as OME-Zarr has them, if any."""
+    import zarr
+
+    try:
+        attributes: Any = zarr.open_group(str(folder), mode="r").attrs.asdict()
+        attributes = attributes.get("ome", attributes)
+        return [axis["name"] for axis in attributes["multiscales"][0]["axes"]]
+    except Exception:  # no group, or one of another kind
+        return []
 
 
 def open_exr(file: Path) -> OpenedFile:

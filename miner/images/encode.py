@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from miner.images.arrays import is_channels_first
 from miner.images.pixel_format import PixelFormat, PixelType, errors_about, mebibytes, new_array
 from miner.signals.regions import Region, slices
-from miner.signals.scratch import ArrayFile, Scratch, WritableArray, n_bytes
+from miner.signals.scratch import ArrayFile, Scratch, WritableArray, create_npy, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
 from miner.support.files import atomic_write, is_disk_full
 
@@ -60,9 +59,6 @@ def check_writable_format(path: Path, format: PixelFormat, height_px: int, width
     elif max(height_px, width_px) > kind.side_px:
         remedy, size = "a .tif", f"{width_px} x {height_px}"
         problem = f"holds at most {kind.side_px} pixels a side, the image has {size}"
-    elif name == "npy" and is_channels_first((height_px, width_px, n_channels)):
-        remedy, rows = "a .tif", height_px
-        problem = f"of {rows} rows and {n_channels} channels is read as one of {rows} channels"
     if problem:
         raise ImageError(f"{str(path)!r}: {name} {problem}; name {remedy}")
 
@@ -71,17 +67,23 @@ class PixelCanvas:
     """The pixels of an image to be written, in the bit depth and channels of its format."""
 
     def __init__(
-        self, format: PixelFormat, height_px: int, width_px: int, scratch: Scratch
+        self,
+        format: PixelFormat,
+        height_px: int,
+        width_px: int,
+        scratch: Scratch,
+        depth: tuple[int, ...] = (),
     ) -> None:
-        # raises ImageError if there is no space for the pixels
+        # raises ImageError if there is no space for the pixels; `depth` is that of a volume
         self._format = format
-        shape = (height_px, width_px, format.channels)
+        shape = (*depth, height_px, width_px, format.channels)
+        create = create_npy if depth else _create_tiff
         with errors_about("the image to be written"):
-            self._array = new_array(scratch, "rendered", shape, format.dtype, _create_tiff)
+            self._array = new_array(scratch, "rendered", shape, format.dtype, create)
 
     def fill(self, region: Region, unit: NDArray[np.float32]) -> None:
-        """Set a region to (C, h, w), clipped to [0, 1], in any order; `ImageError` for NaN."""
-        self._array[slices(region)] = self._format.from_unit(unit.transpose(1, 2, 0))
+        """Set a region to (C, *S), clipped to [0, 1], in any order; `ImageError` for NaN."""
+        self._array[slices(region)] = self._format.from_unit(np.moveaxis(unit, 0, -1))
 
     def save(self, path: Path) -> Path:
         """Write the image as its suffix demands, whole or not at all; makes the folder.
@@ -123,8 +125,7 @@ def _save_array(path: Path, suffix: str, array: WritableArray, interpretation: s
 
 def _bands(array: WritableArray) -> list[slice]:
     """Slices of rows that are read at once."""
-    height, width, channels = array.shape
-    step = max(1, _BAND_VALUES // (width * channels))
+    height, step = array.shape[0], max(1, _BAND_VALUES // math.prod(array.shape[1:]))
     return [slice(row, min(row + step, height)) for row in range(0, height, step)]
 
 

@@ -1,5 +1,6 @@
 """How pixels are stored: their types, formats and orientation, and files opened for decoding."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from miner.signals.regions import Region
 from miner.signals.scratch import Create, Index, Scratch, WritableArray, create_npy, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
 from miner.support.ranges import Count, Positive, rule
+from miner.support.tensors import Tensor
 
 PixelType = Literal["uint8", "uint16", "float32"]
 Read = Callable[[Index], NDArray[Any]]
@@ -23,7 +25,7 @@ _INTERPRETATIONS: dict[str, tuple[Interpretation, Interpretation]] = {  # 1 or 2
     "uint16": ("grey16", "rgb16"),
     "float32": ("b-w", "scrgb"),
 }
-_PEAKS = {"uint8": 255.0, "uint16": 65535.0}
+TYPE_RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "float32": (0.0, 1.0)}
 
 
 def pixel_type(dtype: np.dtype[Any]) -> PixelType | None:
@@ -42,20 +44,39 @@ class PixelFormat:
     dtype: PixelType
     channels: Count  # 2 and 4 carry alpha last when the file says so
     interpretation: Interpretation  # the pyvips colour space to write
-    scale: Positive  # 255, 65535, or for float32 the span of the values
-    offset: Annotated[float, rule("be finite", allow_inf_nan=False)]  # for float32 the least value
+    scale: Positive  # the span of the data's range: 255 for uint8, else as `image.range` says
+    offset: Annotated[float, rule("be finite", allow_inf_nan=False)]  # its least value
 
     @classmethod
     def of_values(
-        cls, dtype: PixelType, channels: int, low: float = 0.0, high: float = 1.0
+        cls, dtype: PixelType, channels: int, value_range: tuple[float, float] | None = None
     ) -> Self:
-        """Keep integers, and floats with `low` and `high` in [0, 1]; other floats are mapped."""
+        """Map a range of values to [0, 1], by default the type's; a single one has a span of 1."""
         grey, colour = _INTERPRETATIONS[dtype]
         interpretation = grey if channels <= 2 else colour if channels <= 4 else "multiband"
-        scale, offset = _PEAKS.get(dtype, 1.0), 0.0
-        if dtype == "float32" and not 0.0 <= low <= high <= 1.0:
-            scale, offset = (high - low) or 1.0, low
+        low, high = value_range or TYPE_RANGES[dtype]
+        scale = (high - low) or 1.0
+        offset = low if dtype == "float32" else min(low, TYPE_RANGES[dtype][1] - scale)
         return cls(dtype, channels, interpretation, scale, offset)
+
+    @property
+    def data_range(self) -> tuple[float, float]:
+        """The values that are mapped to 0 and to 1."""
+        return self.offset, self.offset + self.scale
+
+    def over_type(self, psnr_db: float | None) -> dict[str, float]:
+        """A PSNR over the type's range, of floats [0, 1], if the data's is a part of it."""
+        (low, high), (least, most) = self.data_range, TYPE_RANGES[self.dtype]
+        if psnr_db is None or (low, high) == (least, most) or not least <= low <= high <= most:
+            return {}
+        return {"psnr_dtype_db": psnr_db + 20 * math.log10((most - least) / self.scale)}
+
+    def to_values(self, unit: Tensor) -> Tensor:
+        """Values for people: those of floats as in the file, of integers over their type's most."""
+        least, most = TYPE_RANGES[self.dtype]
+        if self.data_range == (least, most):
+            return unit
+        return unit * (self.scale / (most - least)) + (self.offset - least) / (most - least)
 
     def to_unit(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Map stored values of any shape to [0, 1], as a new C-contiguous float32 array."""
@@ -76,6 +97,14 @@ class PixelFormat:
         if self.dtype != "float32":
             np.rint(values, out=values)
         return values.astype(self.dtype)
+
+    def describe(self, sides: Sequence[int]) -> str:
+        """What an image of this size is, as `512x512, 3 channels, uint8, range 0-255`."""
+        size, (low, high) = "x".join(map(str, reversed(sides))), self.data_range
+        channels = f"{self.channels} channel{'s' if self.channels > 1 else ''}"
+        return (
+            f"{size}, {channels}, {self.dtype}, range {low:g}{'-' if low >= 0 else ' to '}{high:g}"
+        )
 
     @property
     def suffix(self) -> str:
@@ -106,6 +135,8 @@ class Orientation:
 
     def stored(self, region: Region, sides: tuple[int, ...]) -> Region:
         """Where a region of the upright image, which has these sides, is stored."""
+        if len(region) > 2:  # volumes are never turned
+            return region
         box = tuple(
             (side - end, side - first) if is_reversed else (first, end)
             for (first, end), side, is_reversed in zip(region, sides, self.reverses, strict=True)
@@ -125,10 +156,10 @@ class OpenedFile:
     """An image file whose header has been read; no pixel has been decoded yet."""
 
     name: str  # the file's without its suffix, or the sample's
-    sides: tuple[int, ...]  # height and width, upright
+    sides: tuple[int, ...]  # height and width, upright; of a volume the depth before them
     n_channels: int
     dtype: PixelType  # of the values that `load` gives
-    load: Callable[[Region, Scratch], Read]  # a stored region, once, as (h, w, C) of `dtype`
+    load: Callable[[Region, Scratch], Read]  # a stored region, once, as (*S, C) of `dtype`
     orientation: Orientation = Orientation()
     remarks: tuple[str, ...] = ()  # what is converted or left out
 

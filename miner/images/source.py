@@ -4,6 +4,8 @@ import hashlib
 import logging
 import math
 import re
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -14,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miner.images import arrays
+from miner.images.axes import check_rows_first
 from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, Read, errors_about
+from miner.images.value_range import find_range
 from miner.images.vips import TIFF_MAGICS, open_tiff, open_vips_file
 from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import Scratch
@@ -69,23 +73,26 @@ def find_file(path: str) -> Path:
     return file
 
 
-def open_file(path: str) -> OpenedFile:
+def open_file(path: str, axes: str | None = None) -> OpenedFile:
     """Read the header of a file, Zarr folder, or `sample:NAME`; `ImageError` if it is no image."""
     if path.startswith(SAMPLE_PREFIX):
         name = path.removeprefix(SAMPLE_PREFIX)
-        return arrays.open_array(name, np.atleast_3d(load_sample(name)))
+        with errors_about(repr(path)):
+            check_rows_first(axes)
+        return arrays.open_array(name, np.atleast_3d(load_sample(name)), "HWC")
     file = find_file(path)
     with errors_about(repr(path)):
         if file.is_dir():
-            return arrays.open_zarr(file)
+            return arrays.open_zarr(file, axes)
         with file.open("rb") as stream:
             magic = stream.read(len(arrays.NPY_MAGIC))
         if magic == arrays.NPY_MAGIC:
-            return arrays.open_npy_image(file)
+            return arrays.open_npy_image(file, axes)
+        if magic.startswith(TIFF_MAGICS):
+            return open_tiff(file, axes)
+        check_rows_first(axes)
         if magic.startswith(arrays.EXR_MAGIC):
             return arrays.open_exr(file)
-        if magic.startswith(TIFF_MAGICS):
-            return open_tiff(file)
         return open_vips_file(file)
 
 
@@ -123,13 +130,14 @@ def _cached_digest(file: Path, modified_ns: int, n_bytes: int) -> str:
 class SourceImage:
     """An image that is read region by region, with what is needed to write it as its file was."""
 
-    path: str  # as given to `open_image`
+    path: str  # as given to `open_image`, or an array's name
     name: str  # the file's name without its suffix, or the sample's
     format: PixelFormat
     sha256: str  # of the file's bytes, of all of a Zarr folder's files, or of a sample's pixels
-    sides: tuple[int, int]  # height and width, upright and cropped
-    stored: Read  # gives (h, w, C) in the file's type, before they are turned upright
+    sides: tuple[int, ...]  # height and width, upright and cropped; of a volume the depth first
+    stored: Read  # gives (*S, C) in the file's type, before they are turned upright
     orientation: Orientation
+    is_clipped: bool = False  # values beyond the range are cut off
 
     @property
     def n_channels(self) -> int:
@@ -137,34 +145,49 @@ class SourceImage:
         return self.format.channels
 
     def read_stored(self, region: Region) -> NDArray[Any]:
-        """Values in an upright region, (h, w, C) in the file's type; may be a view."""
+        """Values in an upright region, (*S, C) in the file's type; may be a view."""
         index = slices(self.orientation.stored(region, self.sides))
         with errors_about(repr(self.path)):
             return self.orientation.upright(self.stored(index))
 
     def read(self, region: Region | None = None) -> NDArray[np.float32]:
-        """Values in a region, or all, as a new (C, h, w) in [0, 1]; threads may read at once."""
+        """Values in a region, or all, as a new (C, *S) in [0, 1]; threads may read at once."""
         region = whole(self.sides) if region is None else region
-        return self.format.to_unit(self.read_stored(region).transpose(2, 0, 1))
+        unit = self.format.to_unit(np.moveaxis(self.read_stored(region), -1, 0))
+        return unit.clip(0, 1, out=unit) if self.is_clipped else unit
+
+    def parts(self) -> Iterator[tuple[Region, NDArray[Any]]]:
+        """All regions of some size, with their stored values."""
+        side = int((_TILE_VALUES / self.n_channels) ** (1 / len(self.sides)))
+        for region in tiles(self.sides, max(1, side)):
+            yield region, self.read_stored(region)
 
 
-def inspect_image(path: str, max_pixels: int, crop_px: int | None = None) -> OpenedFile:
+def inspect_image(
+    path: str, max_pixels: int, crop_px: int | None = None, axes: str | None = None
+) -> OpenedFile:
     """What `open_image` gives, with its sides, and refuses, without decoding pixels."""
-    opened, box = _open(path, max_pixels, crop_px)
+    opened, box = _open(path, max_pixels, crop_px, axes)
     return replace(opened, sides=sides_of(box))
 
 
 def open_image(
-    path: str, max_pixels: int, crop_px: int | None = None, scratch: Scratch = _IN_MEMORY
+    image: str | OpenedFile,
+    max_pixels: int,
+    crop_px: int | None = None,
+    scratch: Scratch = _IN_MEMORY,
+    axes: str | None = None,
+    value_range: str | Sequence[float] = "auto",
 ) -> SourceImage:
-    """Open a file (`~` is expanded), a Zarr array's folder, or `sample:NAME`.
+    """Open a file (`~` is expanded), a Zarr array's folder, `sample:NAME`, or an opened array.
 
     The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
     Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
     read as float32; CMYK and Lab are converted to sRGB; colours are divided by associated alpha. Of
-    several pages or parts the first is read, upright. Floats outside [0, 1] are mapped from their
-    range. With `crop_px` only the middle of the image is read, at most that many pixels a side.
+    several pages or parts the first is read, upright. With `crop_px` only the middle of the image
+    is read, at most that many pixels a side. `axes` are those of an array or of a TIFF of several
+    pages; see `find_axes`. A range of values is mapped to [0, 1]; see `find_range`.
 
     With a scratch folder, memory does not grow with the image (but interlaced PNG, progressive
     JPEG, WebP, AVIF and GIF are decoded whole).
@@ -172,27 +195,46 @@ def open_image(
     Raises `ImageError` if the path names no readable local file, the content is damaged, unknown,
     of more than `max_pixels` pixels or not finite, or there is no space for its pixels.
     """
-    opened, box = _open(path, max_pixels, crop_px)
+    opened, box = _open(image, max_pixels, crop_px, axes)
+    path = image if isinstance(image, str) else image.name
     for remark in opened.remarks:
         logger.warning("%r %s", path, remark)
-    height, width = sides_of(box)
-    turn, format = opened.orientation, PixelFormat.of_values(opened.dtype, opened.n_channels)
+    kind = opened.dtype, opened.n_channels
+    turn, format = opened.orientation, PixelFormat.of_values(*kind)
     with errors_about(repr(path)):
-        digest = image_digest(path)
+        digest = image_digest(path) if isinstance(image, str) else ""
         stored = opened.load(turn.stored(box, opened.sides), scratch)
-    image = SourceImage(path, opened.name, format, digest, (height, width), stored, turn)
-    if opened.dtype != "float32":
-        return image
-    low, high = _finite_range(image)
-    return replace(image, format=PixelFormat.of_values("float32", opened.n_channels, low, high))
+    source = SourceImage(path, opened.name, format, digest, sides_of(box), stored, turn)
+    with errors_about(repr(path)):
+        found = find_range(opened.dtype, value_range, source.parts)
+    is_clipped = not isinstance(value_range, str)
+    return replace(source, format=PixelFormat.of_values(*kind, found), is_clipped=is_clipped)
 
 
-def _open(path: str, max_pixels: int, crop_px: int | None) -> tuple[OpenedFile, Region]:
+def open_like(
+    path: str,
+    format: PixelFormat,
+    crop_px: int | None = None,
+    scratch: Scratch = _IN_MEMORY,
+    axes: str | None = None,
+    value_range: str | Sequence[float] = "auto",
+) -> SourceImage:
+    """Open a file in the range of a format, if it has its type, else in the range of that."""
+    is_alike = inspect_image(path, sys.maxsize, crop_px, axes).dtype == format.dtype
+    value_range = value_range if is_alike else "dtype"
+    opened = open_image(path, sys.maxsize, crop_px, scratch, axes, value_range)
+    return replace(opened, format=format) if is_alike else opened
+
+
+def _open(
+    image: str | OpenedFile, max_pixels: int, crop_px: int | None, axes: str | None
+) -> tuple[OpenedFile, Region]:
     """Open a file, refuse what is too large, and find the upright region to be read."""
-    opened = open_file(path)
-    (height, width), n_channels = opened.sides, opened.n_channels
-    n_pixels, sides = height * width, f"{width} x {height}"
-    if min(height, width, n_channels) < 1:
+    opened = open_file(image, axes) if isinstance(image, str) else image
+    path = image if isinstance(image, str) else image.name
+    n_pixels, n_channels = math.prod(opened.sides), opened.n_channels
+    sides = " x ".join(map(str, reversed(opened.sides)))
+    if min(*opened.sides, n_channels) < 1:
         problem = f"{sides} pixels of {n_channels} channels: it is empty; export it again"
     elif n_pixels > max_pixels:
         remedy = f"raise image.max_pixels to {n_pixels} or more"
@@ -200,21 +242,8 @@ def _open(path: str, max_pixels: int, crop_px: int | None) -> tuple[OpenedFile, 
     elif n_channels > _MAX_CHANNELS:
         problem = f"{n_channels} channels, more than {_MAX_CHANNELS}: keep those that matter"
     else:
-        most = crop_px or max(height, width)
+        most = crop_px or max(opened.sides)
         firsts = [max(0, side - most) // 2 for side in opened.sides]
         box = tuple((n, n + min(side, most)) for n, side in zip(firsts, opened.sides, strict=True))
         return opened, box
     raise ImageError(f"{path!r} has {problem}")
-
-
-def _finite_range(image: SourceImage) -> tuple[float, float]:
-    """Least and largest stored value; refuses NaN and infinite values."""
-    low, high, n_bad = math.inf, -math.inf, 0
-    for region in tiles(image.sides, max(1, math.isqrt(_TILE_VALUES // image.n_channels))):
-        values = image.read_stored(region)
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-        n_bad += int((~np.isfinite(values)).sum())
-    if n_bad:
-        problem = f"{image.path!r} holds {n_bad} values that are NaN or infinite in float32"
-        raise ImageError(f"{problem}: every value must be finite; replace them, say with 0")
-    return low, high

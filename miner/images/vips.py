@@ -1,8 +1,10 @@
 """Files decoded by libvips, or by tifffile where libvips would misread a TIFF."""
 
+import itertools
 import logging
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from miner.images.arrays import open_array
+from miner.images.axes import check_rows_first, known_axes
 from miner.images.pixel_format import (
     DAMAGED,
     OpenedFile,
@@ -38,7 +42,9 @@ _GREY, _RGB, _YCBCR, _CIELAB = 1, 2, 6, 8  # photometric interpretations
 _NOT_COMPRESSED, _JPEGS = 1, (6, 7)
 _PLANAR, _ASSOCIATED, _ORIENTATION_TAG = 2, 1, 274
 _MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
-_READ_BYTES = 2**24  # of compressed segments at once
+_CHUNKS = 16  # tiles that are decoded at once
+_PAGES = "pages or frames: only the first is read; of a TIFF, image.axes=DHW or CHW takes all"
+_AS_PAGES: Any = {"is_shaped": False}  # not one series for each call that wrote some of them
 _REMEDY = "save it as an uncompressed, interleaved TIFF of at most 32 bits a value"
 
 for _library in ("pyvips", "tifffile"):
@@ -61,7 +67,7 @@ def open_vips_file(file: Path) -> OpenedFile:
         orientation = image.get("orientation") if image.get_typeof("orientation") else 1
         n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
         if n_pages > 1:
-            remarks.append(f"has {n_pages} pages or frames: only the first is read")
+            remarks.append(f"has {n_pages} {_PAGES}")
         if image.interpretation not in _COLOURS_KEPT:
             remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
             image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
@@ -110,13 +116,19 @@ def _explained(detail: str) -> ImageError:
     return ImageError(f"cannot be decoded ({reason}): {DAMAGED} as PNG or TIFF")
 
 
-def open_tiff(file: Path) -> OpenedFile:
-    """Read the header of a file's first page; raises `ImageError` for kinds that are not read."""
+def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
+    """Read the header of a file's first page, or of all that `axes` or the file's names describe.
+
+    Raises `ImageError` for kinds that are not read.
+    """
     import tifffile
 
     try:
         with tifffile.TiffFile(file) as tiff:
             page: Any = tiff.pages.first
+            if len(tiff.pages) > 1 and (stack := _open_stack(file, axes)):
+                return stack
+            check_rows_first(axes)
             is_planar = int(page.planarconfig) == _PLANAR and page.samplesperpixel > 1
             _check(page, is_planar, file.stat().st_size)
             is_misread = page.dtype in (np.float64, np.int64, np.uint64) or (
@@ -127,6 +139,7 @@ def open_tiff(file: Path) -> OpenedFile:
     except ImageError:
         raise
     except Exception:  # tifffile raises anything over damaged files
+        check_rows_first(axes)
         return open_vips_file(file)
     opened = _open_by_tifffile(file) if is_misread else open_vips_file(file)
     remarks = list(opened.remarks)
@@ -137,15 +150,47 @@ def open_tiff(file: Path) -> OpenedFile:
     return replace(opened, remarks=tuple(remarks))
 
 
+def _open_stack(file: Path, axes: str | None) -> OpenedFile | None:
+    """The pages of a file as one array; None if neither `axes` nor the file says how."""
+    import tifffile
+
+    with tifffile.TiffFile(file, **_AS_PAGES) as tiff:
+        series: Any = tiff.series[0]
+        if len(series) == 1 or not (axes or known_axes(series.shape, series.axes)):
+            return None
+        _refuse_cut(filter(None, series), file.stat().st_size)
+        opened = open_array(file.stem, series, axes, series.axes)
+    return replace(opened, load=partial(_load_pages, file, True, axes))
+
+
+def _load_pages(
+    file: Path, is_stack: bool, axes: str | None, box: Region, scratch: Scratch
+) -> Read:
+    """Decode a part of all pages or of the first one, a plane or a few tiles at a time."""
+    import tifffile
+    import zarr
+
+    with decoding(_REMEDY), tifffile.TiffFile(file, **_AS_PAGES) as tiff:
+        pages: Any = tiff.series[0] if is_stack else tiff.pages.first
+        stored: Any = zarr.open(pages.aszarr(), mode="r")
+        opened = open_array(file.stem, stored, axes, pages.axes)
+        read = opened.load(box, scratch)
+        sides, lengths = sides_of(box), dict(zip(str(pages.axes), stored.chunks, strict=True))
+        array = new_array(scratch, "image", (*sides, opened.n_channels), opened.dtype)
+        steps = (1, *sides[1:]) if is_stack else (lengths["Y"], _CHUNKS * lengths["X"])
+        axis_parts = [
+            [slice(first, min(first + step, side)) for first in range(0, side, step)]
+            for side, step in zip(sides, steps, strict=True)
+        ]
+        for index in itertools.product(*axis_parts):
+            array[index] = read(index)
+    return array.__getitem__
+
+
 def _check(page: Any, is_planar: bool, n_bytes: int) -> None:
     """Refuse what libvips would read as other pixels than those meant."""
-    kind, is_compressed = int(page.photometric), int(page.compression) != _NOT_COMPRESSED
-    most = math.inf if is_compressed else _segment_bytes(page)  # larger counts are harmless
-    segments = zip(page.dataoffsets, page.databytecounts, strict=False)
-    end = max((offset + min(count, most) for offset, count in segments if count), default=0)
-    if end > n_bytes:
-        sizes = f"it has {n_bytes} bytes and its pixels end at byte {end}"
-        raise ImageError(f"is cut short: {sizes}; copy or export it again")
+    kind = int(page.photometric)
+    _refuse_cut([page], n_bytes)
     if is_planar and kind not in (_GREY, _RGB):
         remedy = "only grey and RGB planes are read; save it as an interleaved RGB TIFF"
         raise ImageError(f"holds one plane per channel, of photometric kind {kind}: {remedy}")
@@ -153,6 +198,18 @@ def _check(page: Any, is_planar: bool, n_bytes: int) -> None:
         raise ImageError("is in YCbCr that is not compressed by JPEG: save it as an RGB TIFF")
     if kind == _CIELAB and np.max(page.bitspersample) <= 8:
         raise ImageError("is in CIELab of 8 bits, which is not read: save it as an RGB TIFF")
+
+
+def _refuse_cut(pages: Iterable[Any], n_bytes: int) -> None:
+    ends = [0]
+    for page in pages:
+        is_compressed = int(page.keyframe.compression) != _NOT_COMPRESSED
+        most = math.inf if is_compressed else _segment_bytes(page.keyframe)  # more is harmless
+        segments = zip(page.dataoffsets, page.databytecounts, strict=False)
+        ends += [offset + min(count, most) for offset, count in segments if count]
+    if max(ends) > n_bytes:
+        sizes = f"it has {n_bytes} bytes and its pixels end at byte {max(ends)}"
+        raise ImageError(f"is cut short: {sizes}; copy or export it again")
 
 
 def _segment_bytes(page: Any) -> int:
@@ -178,30 +235,7 @@ def _open_by_tifffile(file: Path) -> OpenedFile:
         raise ImageError(f"has strips or tiles of {size} bytes each: {_REMEDY}")
     remarks = [] if dtype == page.dtype else [f"holds {page.dtype} values: read as float32"]
     if n_pages > 1:
-        remarks.append(f"has {n_pages} pages or frames: only the first is read")
+        remarks.append(f"has {n_pages} {_PAGES}")
     sides = turn.upright_sides((int(page.imagelength), int(page.imagewidth)))
-    n_channels, load = int(page.samplesperpixel), partial(_load_by_tifffile, file)
+    n_channels, load = int(page.samplesperpixel), partial(_load_pages, file, False, None)
     return OpenedFile(file.stem, sides, n_channels, dtype, load, turn, tuple(remarks))
-
-
-def _load_by_tifffile(file: Path, box: Region, scratch: Scratch) -> Read:
-    """Decode a part of the first page, a strip or tile at a time."""
-    import tifffile
-
-    with decoding(_REMEDY), tifffile.TiffFile(file) as tiff:
-        page: Any = tiff.pages.first
-        shape = (*sides_of(box), int(page.samplesperpixel))
-        array = new_array(scratch, "image", shape, np.dtype(pixel_type(page.dtype)))
-        (top, bottom), (left, right) = box
-        for values, corner, size in page.segments(maxworkers=1, buffersize=_READ_BYTES):
-            plane, _, y, x, channel = corner
-            if values is None:  # left out of the file
-                values = np.zeros(size, array.dtype)
-            rows = slice(max(0, top - y), max(0, bottom - y))
-            columns = slice(max(0, left - x), max(0, right - x))
-            part = values[0, rows, columns]
-            firsts = (max(0, y - top), max(0, x - left), plane or channel)
-            index = [slice(first, first + n) for first, n in zip(firsts, part.shape, strict=True)]
-            with np.errstate(over="ignore"):  # infinities are refused later, as in other files
-                array[tuple(index)] = part.astype(array.dtype)
-    return array.__getitem__

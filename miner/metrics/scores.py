@@ -89,7 +89,8 @@ class Evaluation:
     def scores(self, ranks: Communicator = SINGLE_PROCESS) -> dict[str, float | None]:
         """Scores of the tiles of all ranks, by their names in the report.
 
-        PSNR is infinite if all is equal. SSIM is the mean over channels and full windows, and None
+        PSNR is infinite if all is equal; `psnr_dtype_db` is over the type's range, where the data's
+        is another part of it. SSIM is the mean over channels and full windows, and None
         for a volume or a side below 11 pixels. The seam ratio is the mean squared error at borders
         between patches over that elsewhere (1 is without seams), and None without such a border,
         other pixels or error. A metric that is undefined or has failed is None.

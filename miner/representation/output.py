@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from miner.images.encode import PixelCanvas, check_writable_format
-from miner.images.pixel_format import PixelFormat
-from miner.images.source import open_image
+from miner.images.pixel_format import TYPE_RANGES, PixelFormat
+from miner.images.source import open_like
 from miner.signals.regions import TILE_SIDE, Region, slices, tiles
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
-
-_ANY_SIZE = 2**63
 
 Track = Callable[[Sequence[Region]], Iterable[Region]]
 """Goes through tiles and may show how far it is."""
@@ -38,34 +37,32 @@ def size_of(
 
 
 def signal_of(image: ArrayLike | str | Path, shape: tuple[int, ...], format: PixelFormat) -> Signal:
-    """A file, or an array `(C, *S)` or, of one channel, `S`; a `ValueError` for another shape.
+    """A file, or an array `(C, *S)` or, of one channel, `S`, in the format's unit range.
 
-    Values of the format's type are the file's, other floats are in [0, 1] already.
+    An array has the values of the source, or those that `Representation.render` gives. Raises
+    `ValueError` for another shape or type.
     """
     if isinstance(image, str | Path):
-        source = open_image(str(image), _ANY_SIZE)
+        source = open_like(str(image), format)
         return SourceSignal(source.read, source.n_channels, source.sides)
     array = np.asarray(image)
-    is_stored = array.dtype == format.dtype
     if array.shape not in (shape, shape[shape[0] == 1 :]):
         raise ValueError(f"image of shape {array.shape}: must be {shape}")
-    if not is_stored and array.dtype.kind != "f":
-        rule = f"must be of {format.dtype}, or of floats in [0, 1]"
+    if array.dtype != format.dtype and array.dtype.kind != "f":
+        rule = f"must be of {format.dtype}, or of floats as rendered"
         raise ValueError(f"image of {array.dtype}: {rule}")
-    values = format.to_unit(array) if is_stored else array.astype(np.float32)
-    if not ((values >= 0) & (values <= 1)).all():
-        found = f"values from {array.min()} to {array.max()}"
-        raise ValueError(f"{found}: must lie in [0, 1]; scale them")
-    return ArraySignal(values.reshape(shape))
+    is_rendered = array.dtype != format.dtype and format.dtype != "float32"
+    values = array * TYPE_RANGES[format.dtype][1] if is_rendered else array
+    return ArraySignal(format.to_unit(values).reshape(shape))
 
 
-def fill(out: np.ndarray, image: Signal) -> np.ndarray:
-    """Copy an image `(C, *S)`, clipped to the unit range, into an array; `ValueError` if unfit."""
+def fill(out: np.ndarray, image: Signal, shown: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """Copy what is shown of an image `(C, *S)` into an array; `ValueError` if it is unfit."""
     shape = (image.n_channels, *image.sides)
     if out.shape != shape or out.dtype.kind != "f":
         raise ValueError(f"out of {out.dtype} {out.shape}: must be of floats, {shape}")
     for box in tiles(image.sides):
-        out[(slice(None), *slices(box))] = image.read(box).clamp(0, 1).cpu().numpy()
+        out[(slice(None), *slices(box))] = shown(image.read(box)).cpu().numpy()
     return out
 
 

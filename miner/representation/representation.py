@@ -115,7 +115,9 @@ class Representation:
         size: Sequence[int] | None = None,
         out: np.ndarray | str | Path | None = None,
     ) -> Any:
-        """The image at a level, clipped to the unit range: `(C, *S)` float32.
+        """The image at a level: `(C, *S)` float32, clipped to the range of the data.
+
+        Floats have the values of the source, integers those over their type's most, in [0, 1].
 
         `region` is ((first, end), ...) in that level's pixels, rows first; None is the whole level.
         A `scale` above 0, or a `size` such as (height, width), evaluates the networks at the
@@ -128,8 +130,9 @@ class Representation:
         if isinstance(out, str | Path):
             return write_image(Path(out), image, self.spec.pixel_format)
         if out is None and scale is None and size is None:
-            return image.read(whole(sides)).clamp_(0, 1).cpu().numpy()
-        return fill(np.empty((image.n_channels, *sides), np.float32) if out is None else out, image)
+            return self._shown(image.read(whole(sides))).cpu().numpy()
+        out = np.empty((image.n_channels, *sides), np.float32) if out is None else out
+        return fill(out, image, self._shown)
 
     def image(
         self,
@@ -151,7 +154,7 @@ class Representation:
         return SourceSignal(read, self.spec.n_channels, sides, device)
 
     def __call__(self, xy: ArrayLike | Tensor, *, clip: bool = True) -> Tensor:
-        """Values `(..., C)` at points `(..., D)`, clipped to the unit range as `render` does.
+        """Values `(..., C)` at points `(..., D)`, as `render` gives them; unclipped if asked for.
 
         Points are (x, y) or (x, y, z) in [-1, 1], which is the whole image, as `grid_sample` of
         PyTorch counts with `align_corners=False`; the result is on their device. At the centres
@@ -165,8 +168,7 @@ class Representation:
         xy = torch.as_tensor(xy)
         places = places_of(xy, self.spec.sides)
         values = self._values(0, places)
-        values = values.clamp(0, 1) if clip else values
-        return values.reshape(*xy.shape[:-1], self.spec.n_channels)
+        return self._shown(values, clip).reshape(*xy.shape[:-1], self.spec.n_channels)
 
     def at_pixels(self, index: ArrayLike | Tensor) -> Tensor:
         """Values `(..., C)` of pixels `(..., D)`, row first like the indices of an array.
@@ -177,7 +179,7 @@ class Representation:
         index = torch.as_tensor(index)
         pixels = pixels_of(index, self.spec.sides)
         image = self.image(0, device=index.device)
-        values = gather(self.spec.grid(0), image, pixels).clamp(0, 1)
+        values = self._shown(gather(self.spec.grid(0), image, pixels))
         return values.reshape(*index.shape[:-1], self.spec.n_channels)
 
     def reconstruct(
@@ -203,6 +205,9 @@ class Representation:
         rendered = render_level(spec, level, self._index[level], prediction, box)
         return rendered[(slice(None), *slices(region, box))].contiguous()
 
+    def _shown(self, unit: Tensor, clip: bool = True) -> Tensor:
+        return self.spec.pixel_format.to_values(unit.clamp(0, 1) if clip else unit)
+
     def _values(self, level: int, places: Tensor) -> Tensor:
         """Unclipped values `(N, C)` at `places` `(N, D)` in a level's pixels."""
         coarser = self._coarser(level, places.device)
@@ -219,14 +224,15 @@ class Representation:
     def score(self, image: ArrayLike | str | Path) -> dict[str, Any]:
         """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.
 
-        An image is a file, `sample:NAME`, or an array `(C, *S)` or, of one channel, `S`: in [0, 1],
-        or in the values of the source file, if it has their type. Raises `ValueError` if it has
-        another shape, `ImageError` for a file that cannot be read.
+        An image is a file, `sample:NAME`, or an array `(C, *S)` or, of one channel, `S`, with the
+        values of the source or of `render`. Raises `ValueError` if it has another shape,
+        `ImageError` for a file that cannot be read.
         """
         from miner.metrics.scores import score
 
         target = signal_of(image, self.shape, self.spec.pixel_format)
-        return score(self.spec.grid(0), target, self.image())
+        scores = score(self.spec.grid(0), target, self.image())
+        return scores | self.spec.pixel_format.over_type(scores["psnr_db"])
 
     def to_module(self) -> "RepresentationModule":
         """A module of PyTorch that renders the same, with decoded parameters that train."""

@@ -37,7 +37,7 @@ def picture(shown: "Representation") -> bytes | None:
     sides, level = shown.spec.level_sides, 0
     while max(sides[level]) > 2 * _SHOWN_SIDE and level < len(sides) - 1:
         level += 1
-    small = reduce_to_side(to_display(shown.render(level)), _SHOWN_SIDE)
+    small = reduce_to_side(to_display(shown.reconstruct(level).clamp_(0, 1).numpy()), _SHOWN_SIDE)
     return encoded(enlarge_to_screen(small), ".png")
 
 

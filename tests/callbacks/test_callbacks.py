@@ -141,7 +141,7 @@ def test_callbacks_join_a_fit_from_python() -> None:
 
 
 def test_callbacks_of_a_fit_are_objects() -> None:
-    with pytest.raises(ConfigError, match=r"callbacks=\['none'\]: must be objects"):
+    with pytest.raises(ConfigError, match="callbacks: 'none' must be an object"):
         miner.fit(np.zeros((1, 9, 9), np.float32), callbacks="none", backend="eager")
 
 

@@ -47,6 +47,7 @@ REFUSED = {  # arguments: words of the line
     "callbacks.pictures=false": ["callbacks.pictures=false:", "null"],
     "+callbacks.x._target_=nowhere.Callback": ["callbacks.x._target_=nowhere.Callback:", "import"],
     "trainer.callbacks=[{_target_:a.B}]": ["trainer.callbacks[0]._target_=a.B:", "import"],
+    "fitting.max_mse=1e-5 fitting.target_psnr=50": ["only one", "max_mse"],
     # names that do not exist
     "max_steps=3": ["max_steps=3:", "did you mean fitting.max_steps?"],
     "fitting.max_step=4": ["fitting.max_step=4:", "did you mean fitting.max_steps?"],

@@ -132,7 +132,13 @@ def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path) -> None:
     # Rank 0 has stopped after the first of its chunks of the finest level.
     assert (report["world_size"], report["n_resumed_shards"]) == (2, 3)
     assert report["curve"]["seconds"] == sorted(report["curve"]["seconds"])
-    assert sum("picture: 24x20 on cpu" in line for line in resumed.lines) == 1
+    assert (
+        sum(
+            "picture: 24x20, 3 channels, uint8, range 0-255 on cpu" in line
+            for line in resumed.lines
+        )
+        == 1
+    )
     assert not list((desk / ODD).glob("machine*"))
 
 

@@ -111,6 +111,12 @@ def test_experiment_of_others_has_networks_of_one_width_and_one_bound(experiment
     assert settings.max_mse_at(0) == settings.max_mse_at(3)
 
 
+@pytest.mark.parametrize("preset", ["balanced", "quality", "paper"])
+def test_a_target_is_the_bound_whatever_the_recipe_has(preset: str) -> None:
+    settings = {"experiment": preset, "fitting.target_psnr": 45}
+    assert build_settings(compose_settings(settings)).max_mse_at(0) == pytest.approx(10**-4.5)
+
+
 @pytest.fixture
 def ablation_grid() -> Iterator[Callable[[str], JobGrid]]:
     """The grid that Hydra's sweeper would run for an ablation."""

@@ -24,8 +24,8 @@ from miner.images.source import open_image
 from miner.metrics.scores import Evaluation
 from miner.signals.regions import whole
 
-REPORT_KEYS = """report_version status image image_sha256 width_px height_px channels psnr_db
-ssim seam_ratio n_parameters parameters_per_pixel file_bytes bits_per_pixel wall_time_s
+REPORT_KEYS = """report_version status image image_sha256 width_px height_px channels data_range
+psnr_db ssim seam_ratio n_parameters parameters_per_pixel file_bytes bits_per_pixel wall_time_s
 fit_time_s render_time_s peak_memory_gib peak_gpu_memory_gib device world_size threads
 n_resumed_shards seed versions overrides levels curve objective hash settings commit host command"""
 LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_diverged n_missed
@@ -219,7 +219,7 @@ def test_perfect_psnr_and_undefined_ssim_are_null_with_a_note(tmp_path: Path, fi
 def test_command_and_function_agree_to_the_bit(picture: Path, fit: Fit) -> None:
     source = open_image(str(picture), 480).read()
     settings = {"pyramid": {"n_levels": 2}, "fitting": {"max_steps": 3}, "model": {"width": 4}}
-    in_memory = miner.fit(source, patch_size=8, **settings)
+    in_memory = miner.fit(source, image={"range": "dtype"}, patch_size=8, **settings)
     assert np.array_equal(miner.load(fit()).render(), in_memory.render())
 
 

@@ -24,12 +24,15 @@ from golden import Result, read_result, write_inputs
 from rows import processor
 
 RECORDED = Path(__file__).with_name("recorded.json")
-COMMON = {"patch_size": 8, "fitting.max_steps": 20}
+COMMON = {"patch_size": 8, "fitting.max_steps": 20, "image.range": "dtype"}
 CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "default": ("picture.npy", {}),
     "residual": ("picture.npy", {"pyramid": "laplacian", "readout": "learned", "storage": "int8"}),
     "eager": ("picture.npy", {"backend": "eager", "activation": "gabor", "optimizer": "radam"}),
-    "volume": ("volume.npy", {"weights": "parent_frame", "capacity": "uniform"}),
+    "volume": (
+        "volume.npy",
+        {"image.axes": "CDHW", "weights": "parent_frame", "capacity": "uniform"},
+    ),
 }
 
 

@@ -46,7 +46,9 @@ def painted(unit: np.ndarray, format: PixelFormat, scratch: Scratch) -> PixelCan
 
 
 def check_reopened(path: Path, unit: np.ndarray, format: PixelFormat) -> None:
-    image = open_image(str(path), LIMIT)
+    is_of_type = format == PixelFormat.of_values(format.dtype, format.channels)
+    axes, value_range = "HWC" if path.suffix == ".npy" else None, "dtype" if is_of_type else "auto"
+    image = open_image(str(path), LIMIT, axes=axes, value_range=value_range)
     np.testing.assert_array_equal(image.format.from_unit(image.read()), format.from_unit(unit))
     assert image.format == format
 

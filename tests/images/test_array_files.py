@@ -48,11 +48,10 @@ def test_numbers_are_kept(tmp_path: Path, dtype: str, name: str, zarr_format: An
     ("shape", "upright"),
     [
         ((5, 7), (1, 5, 7)),
-        ((5, 7, 9), (9, 5, 7)),
         ((3, 5, 7), (3, 5, 7)),
         ((4, 5, 5), (4, 5, 5)),
-        ((3, 5, 4), (4, 3, 5)),
-        ((1, 1, 1), (1, 1, 1)),
+        ((5, 3, 4), (4, 5, 3)),
+        ((5, 1, 1), (1, 5, 1)),
     ],
 )
 @pytest.mark.parametrize("order", "CF")
@@ -60,7 +59,7 @@ def test_channels_are_found(
     tmp_path: Path, shape: tuple[int, ...], upright: tuple[int, ...], order: str
 ) -> None:
     values = np.asarray(draw(*shape) / 100, np.float32, order=order)
-    pixels = open_image(save(tmp_path / "a.npy", values), LIMIT).read()
+    pixels = open_image(save(tmp_path / "a.npy", values), LIMIT, value_range="dtype").read()
     assert pixels.shape == upright
     first = values[..., None] if values.ndim == 2 else values
     np.testing.assert_array_equal(pixels, first if shape == upright else first.transpose(2, 0, 1))
@@ -77,15 +76,15 @@ def test_a_mapped_array_is_not_copied(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        (np.zeros(5), "has axes of (5,): an image has (height, width)"),
-        (np.zeros((2, 2, 2, 2)), "has axes of (2, 2, 2, 2): an image has (height, width)"),
-        (np.zeros((2, 2), complex), "values of type complex128: save real numbers"),
-        (np.zeros((5, 5, 1025), np.uint8), "has 1025 channels, more than 1024"),
+        (np.zeros(5), "has axes of (5,): an image has HW, HWC or CHW"),
+        (np.zeros((5, 7, 9)), "has axes of (5, 7, 9), which can be read as CHW"),
+        (np.zeros((2, 2, 2, 2)), "has axes of (2, 2, 2, 2), which can be read as DHWC"),
+        (np.zeros((2, 2), complex), "values of type complex128: give real numbers"),
         (np.zeros((1001, 1000), np.uint8), "raise image.max_pixels to 1001000"),
         (np.full((2, 2), np.nan), "holds 4 values that are NaN"),
         (np.full((2, 2), 1e300), "holds 4 values that are NaN or infinite"),
     ],
-    ids=["line", "four axes", "complex", "channels", "pixels", "nan", "huge"],
+    ids=["line", "three long axes", "four axes", "complex", "pixels", "nan", "huge"],
 )
 def test_other_arrays_are_refused(
     tmp_path: Path, name: str, values: np.ndarray, reason: str

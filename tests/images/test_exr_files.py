@@ -46,7 +46,7 @@ def test_values_are_kept(tmp_path: Path, scratch: Scratch, name: str, tiled: boo
 )  # fmt: skip
 def test_channels_come_in_order(tmp_path: Path, names: list[str], order: str) -> None:
     planes = {name: np.full((2, 3), number / 8, np.float32) for number, name in enumerate(names)}
-    image = open_image(save(tmp_path / "a.exr", planes), LIMIT)
+    image = open_image(save(tmp_path / "a.exr", planes), LIMIT, value_range="dtype")
     assert image.read()[:, 0, 0].tolist() == [names.index(name) / 8 for name in order.split()]
 
 
@@ -61,8 +61,10 @@ def test_a_data_window_may_be_anywhere(tmp_path: Path) -> None:
     values = noise(9, 5)
     window = (np.array([-3, 20], np.int32), np.array([1, 28], np.int32))
     path = save(tmp_path / "a.exr", {"Y": values}, dataWindow=window)
-    np.testing.assert_array_equal(open_image(path, LIMIT).read()[0], values)
-    np.testing.assert_array_equal(open_image(path, LIMIT, 3).read()[0], values[3:6, 1:4])
+    np.testing.assert_array_equal(open_image(path, LIMIT, value_range="dtype").read()[0], values)
+    np.testing.assert_array_equal(
+        open_image(path, LIMIT, 3, value_range="dtype").read()[0], values[3:6, 1:4]
+    )
 
 
 def test_only_the_first_part_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -71,7 +73,7 @@ def test_only_the_first_part_is_read(tmp_path: Path, caplog: pytest.LogCaptureFi
     parts.append(OpenEXR.Part(dict(SCANLINES), {"Y": second}, "second"))
     with OpenEXR.File(parts) as file:
         file.write(str(tmp_path / "a.exr"))
-    image = open_image(str(tmp_path / "a.exr"), LIMIT)
+    image = open_image(str(tmp_path / "a.exr"), LIMIT, value_range="dtype")
     np.testing.assert_array_equal(image.read(), [first])
     assert "several parts: only the first is read" in caplog.text
     assert "raise image.max_pixels to 45" in complaint(tmp_path / "a.exr", inspect_image, 44)

@@ -81,13 +81,16 @@ def test_cmyk_jpeg_is_converted_to_srgb(tmp_path: Path, caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize("layout", ["contig", "separate"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_unit_floats_are_kept(tmp_path: Path, dtype: str, layout: Any) -> None:
+def test_unit_floats_are_kept_in_the_range_of_their_type(
+    tmp_path: Path, dtype: str, layout: Any
+) -> None:
     values = noise(3, 5, 7)
     stored_values = values.transpose(1, 2, 0) if layout == "contig" else values
     tifffile.imwrite(
         tmp_path / "a.tif", stored_values.astype(dtype), photometric="rgb", planarconfig=layout
     )
-    image = opened(tmp_path / "a.tif")
+    np.testing.assert_allclose(stored(opened(tmp_path / "a.tif")), values.transpose(1, 2, 0))
+    image = open_image(str(tmp_path / "a.tif"), LIMIT, value_range="dtype")
     np.testing.assert_array_equal(image.read(), values)
     assert (image.format.scale, image.format.offset) == (1.0, 0.0)
 

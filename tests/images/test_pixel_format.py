@@ -20,7 +20,7 @@ GREY = PixelFormat.of_values("uint8", 1)
 def test_any_floats_come_back_within_rounding(numbers: list[float]) -> None:
     values = np.array(numbers, np.float32)
     low, high = float(values.min()), float(values.max())
-    format = PixelFormat.of_values("float32", 1, low, high)
+    format = PixelFormat.of_values("float32", 1, (low, high))
     unit = format.to_unit(values)
     assert 0 <= unit.min() <= unit.max() <= 1
     error = np.abs(format.from_unit(unit).astype(float) - values)

@@ -61,7 +61,8 @@ def test_a_ridge_too_small_to_solve_with_is_raised(ridge: float) -> None:
 
 
 def fitted(signal: Tensor, backend: Any = "compiled", **changes: Any) -> Representation:
-    return miner.fit(signal, backend=backend, **SETTINGS | changes)
+    image = {"axes": "CDHW" if signal.ndim == 4 else "CHW", "range": "dtype"}
+    return miner.fit(signal, backend=backend, image=image, **SETTINGS | changes)
 
 
 def error(signal: Tensor, **changes: Any) -> float:

@@ -45,6 +45,7 @@ def fit_on_gpu(
 def test_a_gpu_fits_as_well_as_the_cpu(readout: str) -> None:
     image = noise(3, 40, 52)
     settings = {"patch_size": 16, "readout": readout, "fitting.max_steps": 30}
+    settings["image.range"] = "dtype"
     errors = [
         (miner.fit(image, device=device, **settings).reconstruct().cpu() - image).square().mean()
         for device in ("cpu", "cuda")

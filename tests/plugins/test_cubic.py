@@ -126,7 +126,8 @@ def test_a_fit_reduces_as_the_pyramid_does(tile_side: int) -> None:
 
 @pytest.mark.parametrize("sides", [(37, 26), (11, 18, 9)])
 def test_a_level_is_predicted_as_the_pyramid_does(sides: tuple[int, ...]) -> None:
-    fitted = miner.fit(smooth(*sides).numpy(), **TINY)
+    axes = "CHW" if len(sides) == 2 else "CDHW"
+    fitted = miner.fit(smooth(*sides).numpy(), axes=axes, **TINY)
     coarse = Representation(fitted.spec, {level: fitted.shards[level] for level in (1, 2)})
     prediction = PYRAMID.expand(coarse.reconstruct(1), sides)
     assert torch.equal(coarse.reconstruct(0), prediction)

@@ -54,6 +54,7 @@ def settings(**changes: Any) -> dict[str, Any]:
     """Of fits that end when the bound is met."""
     return {
         "pyramid": {"_target_": "haar.HaarPyramid", "n_levels": 2},
+        "image.range": "dtype",
         "patch_size": 8,
         "storage": "float32",
         "capacity": "uniform",
@@ -106,8 +107,8 @@ def test_errors_of_pixels_are_at_most_those_of_coefficients(sides: tuple[int, ..
 @pytest.mark.parametrize("backend", ["compiled", "eager"])
 @pytest.mark.parametrize("sides", [(17, 30), (9, 10, 17)], ids=str)
 def test_every_block_meets_the_bound_in_pixels(sides: tuple[int, ...], backend: str) -> None:
-    signal = smooth(*sides)
-    fitted = miner.fit(signal.numpy(), **settings(backend=backend))
+    signal, axes = smooth(*sides), "CHW" if len(sides) == 2 else "CDHW"
+    fitted = miner.fit(signal.numpy(), axes=axes, **settings(backend=backend))
     error = (fitted.reconstruct() - signal).square()
     found = fitted.spec.grid(0).block_means(error)
     assert len(fitted.active_blocks(0)) > 0
@@ -116,7 +117,9 @@ def test_every_block_meets_the_bound_in_pixels(sides: tuple[int, ...], backend: 
 
 
 def test_a_volume_is_stored_loaded_and_rendered_in_parts(tmp_path: Path) -> None:
-    fitted = miner.fit(noise(2, 11, 9, 14).numpy(), **settings(fitting={"max_steps": 3}))
+    fitted = miner.fit(
+        noise(2, 11, 9, 14).numpy(), axes="CDHW", **settings(fitting={"max_steps": 3})
+    )
     loaded = miner.load(fitted.save(tmp_path))
     assert loaded.spec.pyramid == HaarPyramid(2)
     whole = fitted.reconstruct()

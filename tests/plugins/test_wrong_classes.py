@@ -28,6 +28,7 @@ from miner.models.network import Parameters
 from miner.pyramids import LaplacianPyramid
 from miner.render import main as render
 from miner.representation.storage import Float16Storage
+from miner.signals.grid import PatchGrid
 from miner.support.errors import ConfigError
 from miner.support.ranges import Positive
 
@@ -332,10 +333,9 @@ def test_a_halo_that_counts_no_pixels_is_refused(tmp_path: Path, halo: object) -
 def test_a_metric_that_changes_its_tensors_spoils_no_other() -> None:
     target, preds = images(1, 20, 20)
     before = target.clone(), preds.clone()
-    spec: Any = type("Spec", (), {"sides": (20, 20), "n_channels": 1, "patch_size": 4})
     found = []
     for metrics in ({}, {"spoiling": Spoiling(), "mine": Bright()}):
-        evaluation = Evaluation(spec, metrics)
+        evaluation = Evaluation(PatchGrid((20, 20), 4), 1, metrics)
         evaluation.add(((0, 20), (0, 20)), target, preds)
         found.append(evaluation.scores())
     assert found[1].items() >= found[0].items()

@@ -1,0 +1,92 @@
+"""The range of values that is mapped to [0, 1]: the type's, one that is given, or the data's."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miner.images.pixel_format import TYPE_RANGES, PixelType
+from miner.signals.regions import Region
+from miner.support.errors import ImageError
+
+Parts = Callable[[], Iterator[tuple[Region, NDArray[Any]]]]
+"""Gives all of an image, part by part: a region and its values `(*S, C)`."""
+
+_SAMPLED = 4096  # values of a part that tell whether others are far beyond them
+_GAP = 0.75  # of the greatest distance from the median
+_LOG = logging.getLogger("miner")
+
+
+def find_range(dtype: PixelType, given: str | Sequence[float], parts: Parts) -> tuple[float, float]:
+    """Least and greatest value that count; `given` is auto, dtype or both values.
+
+    `auto` is the range of the values, of uint8 that of the type; a few values far beyond the others
+    are warned about. Those beyond a given range are warned about, too, and are to be cut off.
+    Raises `ImageError` for values that are not finite, and for a range that the type lacks.
+    """
+    of_type = TYPE_RANGES[dtype]
+    is_given = not isinstance(given, str)
+    wanted = (float(given[0]), float(given[1])) if is_given else of_type
+    if dtype != "float32":
+        if not of_type[0] <= wanted[0] < wanted[1] <= of_type[1]:
+            raise ImageError(f"holds {dtype}, and image.range={list(given)}: name a part of that")
+        if given == "dtype" or (dtype == "uint8" and not is_given):
+            return wanted
+    low, high, sample = _measure(parts)
+    found = f"holds values from {low:g} to {high:g}"
+    if given == "auto":
+        _warn_of_few(sample, parts, found)
+        return low, high
+    if not is_given and not wanted[0] <= low <= high <= wanted[1]:
+        raise ImageError(f"{found}, and image.range=dtype is 0 to 1 for floats: use auto")
+    if not wanted[0] <= low <= high <= wanted[1]:
+        _LOG.warning("the image %s: what is beyond image.range=%s is cut off", found, list(given))
+    return wanted
+
+
+def _measure(parts: Parts) -> tuple[float, float, NDArray[np.float64]]:
+    """Least and greatest value, and a sample with those of each part."""
+    low, high, n_bad = math.inf, -math.inf, 0
+    samples: list[NDArray[Any]] = []
+    for _, values in parts():
+        least, most = values.min(), values.max()
+        low, high = min(low, float(least)), max(high, float(most))
+        if not np.isfinite([least, most]).all():
+            n_bad += int((~np.isfinite(values)).sum())
+        flat = values.reshape(-1)
+        samples += [flat[:: 1 + flat.size // _SAMPLED], np.array([least, most])]
+    if n_bad:
+        problem = f"holds {n_bad} values that are NaN or infinite in float32"
+        raise ImageError(f"{problem}: every value must be finite; replace them, say with 0")
+    return low, high, np.concatenate(samples, dtype=np.float64)
+
+
+def _warn_of_few(sample: NDArray[np.float64], parts: Parts, found: str) -> None:
+    """Warn of values beyond a gap that takes most of the range."""
+    middle = float(np.median(sample))
+    distances = np.sort(np.abs(sample - middle))
+    gaps = np.diff(distances)
+    last = int(gaps.argmax())
+    if distances[last] == 0 or gaps[last] <= _GAP * distances[-1]:
+        return
+    limit, n_far, first = distances[last] + gaps[last] / 2, 0, ""
+    low, high, nearest = math.inf, -math.inf, math.inf
+    for region, stored in parts():
+        values = stored.astype(np.float64)
+        distance = np.abs(values - middle)
+        is_far, near = distance > limit, values[distance <= limit]
+        n_far += int(is_far.sum())
+        low, high = min(low, near.min(initial=low)), max(high, near.max(initial=high))
+        nearest = min(nearest, distance[is_far].min(initial=nearest))
+        if not first and is_far.any():
+            inside = np.argwhere(is_far)[0]
+            place = [n + start for n, (start, _) in zip(inside.tolist(), region, strict=False)]
+            first = f"{values[tuple(inside)]:g} at {tuple(place)}"
+    if nearest - max(middle - low, high - middle) <= _GAP * distances[-1]:  # not in the sample
+        return
+    remedy = f"image.range=[{low:.7g},{high:.7g}] cuts them off, or replace them"
+    far = f"{n_far}, the first {first}, are far beyond all others and take most of the range"
+    _LOG.warning("the image %s, of which %s: %s", found, far, remedy)

@@ -1,0 +1,141 @@
+"""The range of values that is mapped to [0, 1]: the data's, the type's, or one that is given."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from image_files import LIMIT, integers, noise, stored
+
+from miner.images.pixel_format import PixelFormat
+from miner.images.source import SourceImage, open_image
+from miner.signals.scratch import Scratch
+from miner.support.errors import ImageError
+
+
+def opened(folder: Path, values: np.ndarray, value_range: Any = "auto") -> SourceImage:
+    np.save(folder / "a.npy", values)
+    return open_image(str(folder / "a.npy"), LIMIT, value_range=value_range)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (integers(20, 24, top=99), (0, 255)),
+        (integers(20, 24, 3, dtype="uint16", top=4000) + np.uint16(40), (40, 4040)),
+        (noise(20, 24) * 0.04, None),
+        ((noise(20, 24) * 100 - 50).astype("int16"), None),
+        (np.full((3, 4), 65535, np.uint16), (65534, 65535)),
+        (np.full((3, 4), 7, np.uint16), (7, 8)),
+        (np.full((3, 4), 0.25, np.float32), (0.25, 1.25)),
+    ],
+    ids=["8 bits", "12 bits", "reflectance", "signed", "white", "constant", "constant float"],
+)
+def test_range_is_that_of_the_data_but_for_8_bits(
+    tmp_path: Path, values: np.ndarray, found: tuple[float, float] | None
+) -> None:
+    image = opened(tmp_path, values)
+    expected = found or (float(values.min()), float(values.max()))
+    assert image.format.data_range == pytest.approx(expected)
+    unit = image.read()
+    assert unit.min() >= 0
+    assert unit.max() <= 1
+    back = stored(image)[..., 0] if values.ndim == 2 else stored(image)
+    np.testing.assert_allclose(back, values, rtol=1e-6, atol=1e-6)
+    assert back.dtype == ("float32" if values.dtype == "int16" else values.dtype)
+
+
+def test_range_is_found_out_of_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("miner.images.source._TILE_VALUES", 50)
+    values = integers(20, 24, dtype="uint16", top=4000) + np.uint16(40)
+    with Scratch(tmp_path / "scratch") as scratch:
+        np.save(tmp_path / "a.npy", values)
+        image = open_image(str(tmp_path / "a.npy"), LIMIT, scratch=scratch)
+        assert image.format.data_range == (40, 4040)
+
+
+def test_range_of_the_type_is_that_of_its_integers_and_0_to_1_of_floats(tmp_path: Path) -> None:
+    values = integers(20, 24, dtype="uint16", top=4000)
+    np.testing.assert_array_equal(opened(tmp_path, values, "dtype").read()[0] * 65535, values)
+    np.testing.assert_array_equal(opened(tmp_path, noise(20, 24), "dtype").read()[0], noise(20, 24))
+    with pytest.raises(ImageError, match=r"from 0.* to 1.9.*image.range=dtype is 0 to 1.*use auto"):
+        opened(tmp_path, noise(20, 24) * 2, "dtype")
+
+
+def test_what_is_beyond_a_given_range_is_cut_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = np.linspace(-1, 2, 31, dtype=np.float32).reshape(1, 31)
+    image = opened(tmp_path, values, [0, 1])
+    np.testing.assert_allclose(image.read()[0], values.clip(0, 1), atol=1e-6)
+    assert "values from -1 to 2: what is beyond image.range=[0, 1] is cut off" in caplog.text
+    caplog.clear()
+    assert opened(tmp_path, integers(20, 24), [0, 510 // 2]).format == PixelFormat.of_values(
+        "uint8", 1
+    )
+    assert not caplog.records
+    with pytest.raises(ImageError, match=r"holds uint8, and image.range=\[0, 256\]: name a part"):
+        opened(tmp_path, integers(20, 24), [0, 256])
+    with pytest.raises(ImageError, match="holds 1 values that are NaN"):
+        opened(tmp_path, np.array([[0, 1, np.nan]], np.float32), [0, 1])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("odd", [-3.4e38, -9999, 1e5])
+def test_few_values_that_swallow_the_range_are_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, odd: float, channels: int
+) -> None:
+    values = noise(60, 80, channels) * 100
+    low, high = values.min(), values.max()
+    values[40, 7, 0] = values[41, 3:5, 0] = odd
+    opened(tmp_path, values)
+    assert f"3, the first {odd:g} at (40, 7), are far beyond all others" in caplog.text
+    assert f"image.range=[{low:.7g},{high:.7g}] cuts them off" in caplog.text
+
+
+def test_integers_are_warned_about_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    values = integers(60, 80, dtype="uint16", top=4000)
+    values[5, 6] = 65535
+    opened(tmp_path, values)
+    assert "1, the first 65535 at (5, 6)" in caplog.text
+    assert "image.range=[0,4000]" in caplog.text
+
+
+def test_values_beyond_on_both_sides_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = noise(60, 80)
+    values[3, 4], values[50, 60] = -3.4e38, 3.4e38
+    opened(tmp_path, values)
+    assert "2, the first -3.4e+38 at (3, 4)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        noise(60, 80),
+        noise(60, 80) > 0.97,
+        (noise(60, 80) * 3).astype("uint16"),
+        np.random.default_rng(0).exponential(1, (60, 80)),
+        np.random.default_rng(0).lognormal(0, 1, (300, 300)),
+        np.maximum(0, noise(60, 80) - 0.95),
+        np.full((2, 3), 5.0),
+        np.array([[1.0]]),
+    ],
+    ids=["noise", "mask", "labels", "exponential", "long tail", "sparse", "constant", "one"],
+)
+def test_other_images_are_not_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, values: np.ndarray
+) -> None:
+    opened(tmp_path, values.astype(np.float32) if values.dtype != "uint16" else values)
+    assert "far beyond" not in caplog.text
+
+
+def test_psnr_over_the_type_is_higher_by_the_share_of_its_range() -> None:
+    twelve_bits = PixelFormat.of_values("uint16", 1, (0, 4095))
+    assert twelve_bits.psnr_over_type(16.5) == pytest.approx(16.5 + 20 * np.log10(65535 / 4095))
+    assert PixelFormat.of_values("float32", 1, (0, 0.04)).psnr_over_type(17.2) == pytest.approx(
+        45.16, abs=0.01
+    )
+    for same in (PixelFormat.of_values("uint8", 3), PixelFormat.of_values("float32", 1, (0, 2))):
+        assert same.psnr_over_type(40) is None
