@@ -220,7 +220,8 @@ def open_like(
     value_range: str | Sequence[float] = "auto",
 ) -> SourceImage:
     """Open a file in the range of a format, if it has its type, else in the range of that."""
-    is_alike = inspect_image(path, sys.maxsize, crop_px, axes).dtype == format.dtype
+    info = inspect_image(path, sys.maxsize, crop_px, axes)
+    is_alike = (info.dtype, info.n_channels) == (format.dtype, format.channels)
     value_range = value_range if is_alike else "dtype"
     opened = open_image(path, sys.maxsize, crop_px, scratch, axes, value_range)
     return replace(opened, format=format) if is_alike else opened

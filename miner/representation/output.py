@@ -52,6 +52,9 @@ def signal_of(image: ArrayLike | str | Path, shape: tuple[int, ...], format: Pix
         rule = f"must be of {format.dtype}, or of floats as rendered"
         raise ValueError(f"image of {array.dtype}: {rule}")
     is_rendered = array.dtype != format.dtype and format.dtype != "float32"
+    if is_rendered and not ((array >= 0) & (array <= 1)).all():
+        found = f"values from {array.min()} to {array.max()}"
+        raise ValueError(f"{found}: floats must lie in [0, 1], or give {format.dtype}")
     values = array * TYPE_RANGES[format.dtype][1] if is_rendered else array
     return ArraySignal(format.to_unit(values).reshape(shape))
 

@@ -178,7 +178,7 @@ def test_reconstruction_is_stored_as_the_source_is(
     folder = fit(f"image.path='{tmp_path}/source.png'")
     written = cv2.imread(str(folder / "reconstruction.png"), cv2.IMREAD_UNCHANGED)
     assert (written.dtype, written.shape) == (values.dtype, values.shape)
-    unit = open_image(str(folder / "reconstruction.png"), 480).read()
+    unit = open_image(str(folder / "reconstruction.png"), 480, value_range="dtype").read()
     rounding = 0.5 / np.iinfo(dtype).max
     assert np.abs(unit - miner.load(folder).render()).max() <= rounding + 1e-6
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from image_files import LIMIT, integers, noise, stored
 
 from miner.images.pixel_format import PixelFormat
@@ -133,9 +134,20 @@ def test_other_images_are_not_warned_about(
 
 def test_psnr_over_the_type_is_higher_by_the_share_of_its_range() -> None:
     twelve_bits = PixelFormat.of_values("uint16", 1, (0, 4095))
-    assert twelve_bits.psnr_over_type(16.5) == pytest.approx(16.5 + 20 * np.log10(65535 / 4095))
-    assert PixelFormat.of_values("float32", 1, (0, 0.04)).psnr_over_type(17.2) == pytest.approx(
-        45.16, abs=0.01
-    )
+    expected = {"psnr_dtype_db": pytest.approx(16.5 + 20 * np.log10(65535 / 4095))}
+    assert twelve_bits.over_type(16.5) == expected
+    reflectances = PixelFormat.of_values("float32", 1, (0, 0.04))
+    assert reflectances.over_type(17.2) == {"psnr_dtype_db": pytest.approx(45.16, abs=0.01)}
     for same in (PixelFormat.of_values("uint8", 3), PixelFormat.of_values("float32", 1, (0, 2))):
-        assert same.psnr_over_type(40) is None
+        assert same.over_type(40) == {}
+
+
+def test_people_see_floats_as_in_the_file_and_integers_over_their_types_most() -> None:
+    unit = torch.tensor([0.0, 0.5, 1.0])
+    for kind, span, expected in (
+        ("uint8", None, [0, 0.5, 1]),
+        ("uint16", (0, 4095), [0, 2047.5 / 65535, 4095 / 65535]),
+        ("float32", (-3.0, 5.0), [-3, 1, 5]),
+    ):
+        shown = PixelFormat.of_values(kind, 1, span).to_values(unit)
+        torch.testing.assert_close(shown, torch.tensor(expected, dtype=torch.float32))

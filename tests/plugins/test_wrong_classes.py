@@ -44,7 +44,8 @@ TINY: dict[str, Any] = {
 
 def fit(*sides: int, **settings: Any) -> miner.Representation:
     """A tiny fit in which nothing but the settings is wrong."""
-    return miner.fit(noise(2, *sides).numpy(), **TINY, **settings)
+    axes = "C" + "DHW"[-len(sides) :]
+    return miner.fit(noise(2, *sides).numpy(), axes=axes, **TINY, **settings)
 
 
 def mine(cls: type) -> str:

@@ -12,7 +12,7 @@ from gpu import bench, blocks, checks, steps
 from gpu.blocks import Case
 from torch import Tensor
 
-from miner.fitting.backend import EagerBackend
+from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.kernels.backend import CompiledBackend
 
@@ -72,6 +72,9 @@ class Wrong(EagerBackend):
 
     change: Callable[[Tensor], Tensor]
     rate: float = 1.0
+
+    def prepare(self, problem: BlockProblem) -> Backend:
+        return self
 
     def trainer(self, problem: BlockProblem) -> BlockTrainer:
         if problem.targets.dtype == torch.float32:
