@@ -18,7 +18,7 @@ def test_a_callback_sees_chunks_and_a_logger_gets_the_numbers(tmp_path: Path) ->
     for level, _, number in chunks:
         n_stored[int(level)] += int(number)
     assert n_stored == {one["level"]: one["n_active"] for one in report["levels"]}
-    pairs = (line.split(maxsplit=1) for line in (tmp_path / "run/numbers.txt").open())
-    numbers = {name: value.strip() for name, value in pairs}
+    lines = (tmp_path / "run/numbers.txt").read_text().splitlines()
+    numbers = {name: value for name, _, value in (line.partition(" ") for line in lines)}
     assert float(numbers["level/psnr_db"]) == pytest.approx(report["levels"][-1]["psnr_db"])
     assert numbers["patch_size"] == "10"
