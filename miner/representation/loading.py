@@ -35,7 +35,7 @@ def load(path: str | Path) -> Representation:
         report = read_report(run)
     files = ShardFolder(folder, manifest.spec)
     shards = {level: _open_level(files, level, names) for level, names in manifest.levels.items()}
-    return Representation(manifest.spec, shards, report)
+    return Representation(manifest.spec, shards, report, manifest.fit)
 
 
 def _open_level(files: ShardFolder, level: int, checksums: Mapping[str, str]) -> list[Shard]:

@@ -2,8 +2,9 @@
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.pixel_format import TYPE_RANGES, PixelFormat
-from miner.images.source import open_like
+from miner.images.source import open_image
 from miner.signals.regions import TILE_SIDE, Region, slices, tiles
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
@@ -36,14 +37,28 @@ def size_of(
     return found
 
 
-def signal_of(image: ArrayLike | str | Path, shape: tuple[int, ...], format: PixelFormat) -> Signal:
+def signal_of(
+    image: ArrayLike | str | Path,
+    shape: tuple[int, ...],
+    format: PixelFormat,
+    settings: Mapping[str, Any],
+) -> Signal:
     """A file, or an array `(C, *S)` or, of one channel, `S`, in the format's unit range.
 
-    An array has the values of the source, or those that `Representation.render` gives. Raises
-    `ValueError` for another shape or type.
+    A file is read by a run's settings of its image; an array has the values of the source, or those
+    that `Representation.render` gives. Raises `ValueError` for another shape or type.
     """
     if isinstance(image, str | Path):
-        source = open_like(str(image), format)
+        crop_px, axes = settings.get("crop_px"), settings.get("axes")
+        value_range = settings.get("range", "auto")
+        source = open_image(
+            str(image), crop_px=crop_px, axes=axes, value_range=value_range, like=format
+        )
+        if (source.n_channels, *source.sides) != shape:
+            raise ValueError(
+                f"{image}: has {source.n_channels} channels of {source.sides} pixels, and what was "
+                f"fitted {shape[0]} of {shape[1:]}; name the image that was fitted"
+            )
         return SourceSignal(source.read, source.n_channels, source.sides)
     array = np.asarray(image)
     if array.shape not in (shape, shape[shape[0] == 1 :]):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from miner.models.network import BlockNetwork
 from miner.pyramids.resample import ExpandedSignal, zero_signal
-from miner.representation.output import fill, signal_of, size_of, write_image
+from miner.representation.output import Track, fill, signal_of, size_of, write_image
 from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, box_of, render_level
 from miner.representation.shard import SUFFIX, Shard, write_shard
@@ -34,7 +34,8 @@ class Representation:
 
     It renders with the coarse levels alone: a level without shards is its prediction. To NumPy it
     is the array that `render` gives, `(C, *S)`; `rep[:, 10:20, ::2]` renders no more than it needs.
-    `report` is that of the run, as in its `report.json`, or None where there is none.
+    `report` is that of the run, as in its `report.json`, or None where there is none; `fit` is the
+    manifest's.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class Representation:
         spec: Spec,
         shards: Mapping[int, Sequence[Shard]],
         report: Mapping[str, Any] | None = None,
+        fit: Mapping[str, Any] | None = None,
     ) -> None:
-        self.spec, self.report = spec, report
+        self.spec, self.report, self.fit = spec, report, fit or {}
         self.shards = {level: tuple(found) for level, found in shards.items()}
         self._index = {
             level: ShardIndex(spec.grid(level), self.shards.get(level, ()))
@@ -114,6 +116,7 @@ class Representation:
         scale: float | None = None,
         size: Sequence[int] | None = None,
         out: np.ndarray | str | Path | None = None,
+        track: Track = iter,
     ) -> Any:
         """The image at a level: `(C, *S)` float32, clipped to the range of the data.
 
@@ -128,7 +131,7 @@ class Representation:
         sides = size_of(sides_of(box_of(self.spec, level, region)), scale, size)
         image = self.image(level, region, device, sides)
         if isinstance(out, str | Path):
-            return write_image(Path(out), image, self.spec.pixel_format)
+            return write_image(Path(out), image, self.spec.pixel_format, track=track)
         if out is None and scale is None and size is None:
             return self._shown(image.read(whole(sides))).cpu().numpy()
         out = np.empty((image.n_channels, *sides), np.float32) if out is None else out
@@ -221,17 +224,19 @@ class Representation:
     def _coarser(self, level: int, device: torch.device) -> Signal | None:
         return None if self.spec.is_coarsest(level) else self.image(level + 1, device=device)
 
-    def score(self, image: ArrayLike | str | Path) -> dict[str, Any]:
+    def score(self, image: ArrayLike | str | Path, *, track: Track = iter) -> dict[str, Any]:
         """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.
 
-        An image is a file, `sample:NAME`, or an array `(C, *S)` or, of one channel, `S`, with the
-        values of the source or of `render`. Raises `ValueError` if it has another shape,
-        `ImageError` for a file that cannot be read.
+        An image is a file or `sample:NAME`, of which the part that the run's `image.crop_px` takes
+        is compared, or an array `(C, *S)` or, of one channel, `S`, with the values of the source or
+        of `render`. Raises `ValueError` if it has another shape, `ImageError` for a file that
+        cannot be read.
         """
         from miner.metrics.scores import score
 
-        target = signal_of(image, self.shape, self.spec.pixel_format)
-        scores = score(self.spec.grid(0), target, self.image())
+        settings = self.fit.get("settings", {}).get("image", {})
+        target = signal_of(image, self.shape, self.spec.pixel_format, settings)
+        scores = score(self.spec.grid(0), target, self.image(), track)
         return scores | self.spec.pixel_format.over_type(scores["psnr_db"])
 
     def to_module(self) -> "RepresentationModule":
