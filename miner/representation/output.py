@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.pixel_format import TYPE_RANGES, PixelFormat
 from miner.images.source import open_image
-from miner.signals.regions import TILE_SIDE, Region, slices, tiles
+from miner.signals.regions import Region, slices, tiles
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
 
@@ -74,39 +73,31 @@ def signal_of(
     return ArraySignal(format.to_unit(values).reshape(shape))
 
 
-def fill(out: np.ndarray, image: Signal, shown: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """Copy what is shown of an image `(C, *S)` into an array; `ValueError` if it is unfit."""
+def fill(out: np.ndarray, image: Signal, format: PixelFormat, track: Track = iter) -> np.ndarray:
+    """Copy an image `(C, *S)`, in values for people, into an array; `ValueError` if it is unfit."""
     shape = (image.n_channels, *image.sides)
     if out.shape != shape or out.dtype.kind != "f":
         raise ValueError(f"out of {out.dtype} {out.shape}: must be of floats, {shape}")
-    for box in tiles(image.sides):
-        out[(slice(None), *slices(box))] = shown(image.read(box)).cpu().numpy()
+    for box in track(list(tiles(image.sides))):
+        values = format.to_values(image.read(box).clamp(0, 1))
+        out[(slice(None), *slices(box))] = values.cpu().numpy()
     return out
 
 
-def write_image(
-    path: Path,
-    image: Signal,
-    format: PixelFormat,
-    *,
-    track: Track = iter,
-    tile_side: int = TILE_SIDE,
-    in_memory_bytes: int = IN_MEMORY_BYTES,
-) -> Path:
+def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = iter) -> Path:
     """Write an image as the suffix of a file demands, in the format's bit depth and range.
 
-    One of more than `in_memory_bytes` is assembled in a scratch file in the folder of `path`.
+    One of more than `IN_MEMORY_BYTES` is assembled in a scratch file in the folder of `path`.
     Raises `ImageError` for a suffix that does not suit the image, or an unwritable file;
     `ValueError` for a volume.
     """
     if len(image.sides) != 2:
         raise ValueError(f"a volume of {len(image.sides)} axes: only images are rendered to files")
-    height_px, width_px = image.sides
-    check_writable_format(path, format, height_px, width_px)
-    size = n_bytes((height_px, width_px, image.n_channels), format.dtype)
-    folder = None if size <= in_memory_bytes else path.with_name(f".{path.name}.scratch")
+    check_writable_format(path, format, *image.sides)
+    size = n_bytes((*image.sides, image.n_channels), format.dtype)
+    folder = None if size <= IN_MEMORY_BYTES else path.with_name(f".{path.name}.scratch")
     with Scratch(folder) as scratch:
-        canvas = PixelCanvas(format, height_px, width_px, scratch)
-        for box in track(list(tiles(image.sides, tile_side))):
+        canvas = PixelCanvas(format, image.sides, scratch)
+        for box in track(list(tiles(image.sides))):
             canvas.fill(box, image.read(box).clamp(0, 1).cpu().numpy())
         return canvas.save(path)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
 from miner.models.network import BlockNetwork
-from miner.pyramids.resample import ExpandedSignal, zero_signal
+from miner.pyramids.resample import expanded_signal, zero_signal
 from miner.representation.output import Track, fill, signal_of, size_of, write_image
 from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, box_of, render_level
@@ -131,11 +131,11 @@ class Representation:
         sides = size_of(sides_of(box_of(self.spec, level, region)), scale, size)
         image = self.image(level, region, device, sides)
         if isinstance(out, str | Path):
-            return write_image(Path(out), image, self.spec.pixel_format, track=track)
+            return write_image(Path(out), image, self.spec.pixel_format, track)
         if out is None and scale is None and size is None:
             return self._shown(image.read(whole(sides))).cpu().numpy()
         out = np.empty((image.n_channels, *sides), np.float32) if out is None else out
-        return fill(out, image, self._shown)
+        return fill(out, image, self.spec.pixel_format, track)
 
     def image(
         self,
@@ -204,7 +204,7 @@ class Representation:
         coarser, sides = self._coarser(level, device), spec.level_sides[level]
         prediction = zero_signal(spec.n_channels, sides, device)
         if coarser is not None:
-            prediction = ExpandedSignal(spec.pyramid, coarser, sides)
+            prediction = expanded_signal(spec.pyramid, coarser, sides)
         rendered = render_level(spec, level, self._index[level], prediction, box)
         return rendered[(slice(None), *slices(region, box))].contiguous()
 

@@ -38,10 +38,11 @@ def extended(region: Region, sides: Sequence[int], margin: int) -> Region:
     )
 
 
-def tiles(sides: Sequence[int], tile_side: int = TILE_SIDE) -> Iterator[Region]:
-    """Cut an image into squares or cubes, row-major; those at the far edges may be smaller."""
+def tiles(sides: Sequence[int], tile_sides: int | Sequence[int] = TILE_SIDE) -> Iterator[Region]:
+    """Cut an image into boxes, by default squares or cubes, row-major, smaller at the far edges."""
+    steps = [tile_sides] * len(sides) if isinstance(tile_sides, int) else tile_sides
     axes = [
-        [(first, min(first + tile_side, side)) for first in range(0, side, tile_side)]
-        for side in sides
+        [(first, min(first + step, side)) for first in range(0, side, step)]
+        for side, step in zip(sides, steps, strict=True)
     ]
     yield from itertools.product(*axes)

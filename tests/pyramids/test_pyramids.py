@@ -12,7 +12,7 @@ from random_regions import regions
 from torch import Tensor
 
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.pyramids.resample import ExpandedSignal, ReducedSignal, zero_signal
+from miner.pyramids.resample import expanded_signal, reduced_signal, zero_signal
 from miner.signals.regions import slices
 from miner.signals.signal import CPU, ArraySignal
 
@@ -77,7 +77,7 @@ def test_prediction_of_a_region_is_a_crop_of_the_whole(
 ) -> None:
     coarser = noise(2, *half(sides)).float()
     region = data.draw(regions(sides))
-    part = ExpandedSignal(LAPLACIAN, ArraySignal(coarser.numpy()), sides).read(region)
+    part = expanded_signal(LAPLACIAN, ArraySignal(coarser.numpy()), sides).read(region)
     assert torch.equal(part, expand(coarser, sides)[(slice(None), *slices(region))])
 
 
@@ -86,7 +86,7 @@ def test_a_region_of_the_reduced_signal_is_a_crop_of_the_whole(
     data: st.DataObject, sides: tuple[int, ...]
 ) -> None:
     signal = noise(2, *sides).float()
-    reduced = ReducedSignal(LAPLACIAN, ArraySignal(signal))
+    reduced = reduced_signal(LAPLACIAN, ArraySignal(signal))
     region = data.draw(regions(half(sides)))
     assert reduced.sides == half(sides)
     assert torch.equal(reduced.read(region), reduce(signal)[(slice(None), *slices(region))])
@@ -108,7 +108,7 @@ def test_only_residuals_have_either_sign() -> None:
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "reduce": reduce,
     "expand": lambda signal: expand(signal, (41, 68)),
-    "predict": lambda coarser: ExpandedSignal(LAPLACIAN, ArraySignal(coarser), (41, 68)).read(
+    "predict": lambda coarser: expanded_signal(LAPLACIAN, ArraySignal(coarser), (41, 68)).read(
         ((5, 30), (11, 68))
     ),
 }
