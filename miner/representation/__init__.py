@@ -1,6 +1,5 @@
 """The stored product of a fit and how it is rendered, saved and loaded."""
 
-from miner.representation.loading import REPRESENTATION_FOLDER, load
 from miner.representation.representation import Representation
 from miner.representation.shard import Shard
 from miner.representation.spec import (
@@ -11,6 +10,7 @@ from miner.representation.spec import (
     read_manifest,
     write_manifest,
 )
+from miner.representation.store import REPRESENTATION_FOLDER, load
 
 __all__ = [
     "MANIFEST",

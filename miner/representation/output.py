@@ -1,10 +1,12 @@
-"""Where a rendered image goes: its size, and arrays or files that are filled tile by tile."""
+"""What a representation is shown as: arrays, files, parts, a sentence, a picture, and scores."""
 
+import base64
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +18,10 @@ from miner.signals.regions import Region, slices, tiles
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
 
+if TYPE_CHECKING:
+    from miner.representation.representation import Representation
+
+_SHOWN_SIDE = 1024  # pixels of a picture in a notebook
 Track = Callable[[Sequence[Region]], Iterable[Region]]
 """Goes through tiles and may show how far it is."""
 
@@ -36,18 +42,15 @@ def size_of(
     return found
 
 
-def signal_of(
-    image: ArrayLike | str | Path,
-    shape: tuple[int, ...],
-    format: PixelFormat,
-    settings: Mapping[str, Any],
-) -> Signal:
+def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> Signal:
     """A file, or an array `(C, *S)` or, of one channel, `S`, in the format's unit range.
 
     A file is read by a run's settings of its image; an array has the values of the source, or those
     that `Representation.render` gives. Raises `ValueError` for another shape or type.
     """
+    shape, format = shown.shape, shown.spec.pixel_format
     if isinstance(image, str | Path):
+        settings = shown.fit.get("settings", {}).get("image", {})
         crop_px, axes = settings.get("crop_px"), settings.get("axes")
         value_range = settings.get("range", "auto")
         source = open_image(
@@ -79,8 +82,7 @@ def fill(out: np.ndarray, image: Signal, format: PixelFormat, track: Track = ite
     if out.shape != shape or out.dtype.kind != "f":
         raise ValueError(f"out of {out.dtype} {out.shape}: must be of floats, {shape}")
     for box in track(list(tiles(image.sides))):
-        values = format.to_values(image.read(box).clamp(0, 1))
-        out[(slice(None), *slices(box))] = values.cpu().numpy()
+        out[(slice(None), *slices(box))] = format.to_values(image.read(box)).cpu().numpy()
     return out
 
 
@@ -101,3 +103,59 @@ def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = i
         for box in track(list(tiles(image.sides))):
             canvas.fill(box, image.read(box).clamp(0, 1).cpu().numpy())
         return canvas.save(path)
+
+
+def describe(shown: "Representation") -> str:
+    """Sizes, levels, blocks, parameters, bits a pixel and, where it is known, PSNR."""
+    spec = shown.spec
+    blocks = [len(shown.active_blocks(level)) for level in reversed(range(spec.n_levels))]
+    parts = [
+        f"{' x '.join(map(str, spec.sides))} pixels",
+        f"{spec.n_channels} channels",
+        f"{spec.n_levels} levels with {' + '.join(map(str, blocks))} blocks, coarse to fine, of "
+        f"{spec.patch_size} pixels a side",
+        f"{shown.n_parameters} parameters",
+        f"{shown.bits_per_pixel:.3f} bits a pixel",
+    ]
+    if shown.psnr_db is not None:
+        parts.append(f"PSNR {shown.psnr_db:.2f} dB")
+    return f"Representation({', '.join(parts)})"
+
+
+def picture(shown: "Representation") -> bytes | None:
+    """The image as a PNG file of the size of a screen; None for a volume."""
+    from miner.visual.display import encoded, enlarge_to_screen, reduce_to_side, to_display
+
+    if len(shown.spec.sides) != 2:
+        return None
+    sides, level = shown.spec.level_sides, 0
+    while max(sides[level]) > 2 * _SHOWN_SIDE and level < len(sides) - 1:
+        level += 1
+    small = reduce_to_side(to_display(shown.reconstruct(level).clamp_(0, 1).numpy()), _SHOWN_SIDE)
+    return encoded(enlarge_to_screen(small), ".png")
+
+
+def html(shown: "Representation") -> str:
+    """The sentence and the picture for a notebook."""
+    png = picture(shown)
+    source = f"data:image/png;base64,{base64.b64encode(png or b'').decode()}"
+    return f"<p>{describe(shown)}</p>" + (f'<img src="{source}" width="512">' if png else "")
+
+
+def part(shown: "Representation", index: Any) -> np.ndarray:
+    """`np.asarray(shown)[index]` for whole numbers, slices and `...`; an `IndexError` for others.
+
+    The box that holds it is rendered.
+    """
+    keys, shape = list(index) if isinstance(index, tuple) else [index], shown.shape
+    dots = [at for at, key in enumerate(keys) if key is ...] or [len(keys)]
+    keys[dots[0] : dots[0] + 1] = [slice(None)] * (len(shape) - sum(key is not ... for key in keys))
+    if len(keys) != len(shape) or not all(isinstance(key, slice | Integral) for key in keys):
+        rule = f"must be whole numbers, slices and ... for {len(shape)} axes, channels first"
+        raise IndexError(f"index {index}: {rule}; np.asarray(rep) takes others")
+    picked = [np.arange(side)[key] for key, side in zip(keys, shape, strict=True)]
+    spans = [(one.min(), one.max() + 1) if one.size else (0, 1) for one in picked]
+    values: np.ndarray = shown.render(0, tuple(spans[1:]))
+    for axis in reversed(range(len(shape))):
+        values = values.take(picked[axis] - (spans[axis][0] if axis else 0), axis)
+    return values

@@ -1,9 +1,8 @@
 """The product of a fit: every level's active blocks, rendered at any level and in any region."""
 
-import base64
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,11 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
-from miner.models.network import BlockNetwork
 from miner.pyramids.resample import expanded_signal, zero_signal
-from miner.representation.output import Track, fill, signal_of, size_of, write_image
+from miner.representation import output
 from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, box_of, render_level
 from miner.representation.shard import SUFFIX, Shard, write_shard
-from miner.representation.showing import describe, part, picture
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.signals.regions import Region, shifted, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
@@ -34,8 +31,7 @@ class Representation:
 
     It renders with the coarse levels alone: a level without shards is its prediction. To NumPy it
     is the array that `render` gives, `(C, *S)`; `rep[:, 10:20, ::2]` renders no more than it needs.
-    `report` is that of the run, as in its `report.json`, or None where there is none; `fit` is the
-    manifest's.
+    `report` is that of the run, as in its `report.json`, or None where there is none.
     """
 
     def __init__(
@@ -65,33 +61,31 @@ class Representation:
     @property
     def n_parameters(self) -> int:
         """Stored numbers of all block networks."""
-        return sum(n * network.n_parameters for network, n in self._networks())
+        return sum(n * self.spec.model(*kind).n_parameters for kind, n in self._n_blocks.items())
 
     @property
     def bits_per_pixel(self) -> float:
         """Bits of the stored numbers of all block networks over pixels; files have headers, too."""
         n_bytes = 0
-        for network, n_blocks in self._networks():
-            layout = self.spec.storage.layout(network.shapes()).values()
-            n_bytes += n_blocks * sum(kind.itemsize * math.prod(shape) for kind, shape in layout)
+        for kind, n_blocks in self._n_blocks.items():
+            layout = self.spec.storage.layout(self.spec.model(*kind).shapes()).values()
+            n_bytes += n_blocks * sum(dtype.itemsize * math.prod(shape) for dtype, shape in layout)
         return 8 * n_bytes / math.prod(self.spec.sides)
 
-    def _networks(self) -> Iterator[tuple[BlockNetwork, int]]:
-        """Networks of each level and width, and how many blocks have them."""
+    @property
+    def _n_blocks(self) -> Counter[tuple[int, int]]:
+        """How many blocks each level and width has."""
         kinds = ((level, shard.widths) for level, found in self.shards.items() for shard in found)
-        counts = Counter((level, width) for level, widths in kinds for width in widths.tolist())
-        return ((self.spec.model(*kind), n_blocks) for kind, n_blocks in counts.items())
+        return Counter((level, width) for level, widths in kinds for width in widths.tolist())
 
     def __repr__(self) -> str:
-        return describe(self)
+        return output.describe(self)
 
     def _repr_png_(self) -> bytes | None:
-        return picture(self)
+        return output.picture(self)
 
     def _repr_html_(self) -> str:
-        png = picture(self)
-        source = f"data:image/png;base64,{base64.b64encode(png or b'').decode()}"
-        return f"<p>{describe(self)}</p>" + (f'<img src="{source}" width="512">' if png else "")
+        return output.html(self)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
@@ -100,7 +94,7 @@ class Representation:
         return rendered.astype(dtype or np.float32, copy=False)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        return part(self, index)
+        return output.part(self, index)
 
     def active_blocks(self, level: int) -> Tensor:
         """Numbers of the blocks of a level that have a network, ascending."""
@@ -116,7 +110,7 @@ class Representation:
         scale: float | None = None,
         size: Sequence[int] | None = None,
         out: np.ndarray | str | Path | None = None,
-        track: Track = iter,
+        track: output.Track = iter,
     ) -> Any:
         """The image at a level: `(C, *S)` float32, clipped to the range of the data.
 
@@ -128,14 +122,14 @@ class Representation:
         is an array to fill, or the name of a file to write, in the format of the source; both are
         filled tile by tile, and given back. Raises `ValueError` for what is not possible.
         """
-        sides = size_of(sides_of(box_of(self.spec, level, region)), scale, size)
+        sides = output.size_of(sides_of(box_of(self.spec, level, region)), scale, size)
         image = self.image(level, region, device, sides)
         if isinstance(out, str | Path):
-            return write_image(Path(out), image, self.spec.pixel_format, track)
+            return output.write_image(Path(out), image, self.spec.pixel_format, track)
         if out is None and scale is None and size is None:
-            return self._shown(image.read(whole(sides))).cpu().numpy()
+            return self.spec.pixel_format.to_values(image.read(whole(sides))).cpu().numpy()
         out = np.empty((image.n_channels, *sides), np.float32) if out is None else out
-        return fill(out, image, self.spec.pixel_format, track)
+        return output.fill(out, image, self.spec.pixel_format, track)
 
     def image(
         self,
@@ -171,7 +165,9 @@ class Representation:
         xy = torch.as_tensor(xy)
         places = places_of(xy, self.spec.sides)
         values = self._values(0, places)
-        return self._shown(values, clip).reshape(*xy.shape[:-1], self.spec.n_channels)
+        return self.spec.pixel_format.to_values(values, clip).reshape(
+            *xy.shape[:-1], self.spec.n_channels
+        )
 
     def at_pixels(self, index: ArrayLike | Tensor) -> Tensor:
         """Values `(..., C)` of pixels `(..., D)`, row first like the indices of an array.
@@ -182,7 +178,7 @@ class Representation:
         index = torch.as_tensor(index)
         pixels = pixels_of(index, self.spec.sides)
         image = self.image(0, device=index.device)
-        values = self._shown(gather(self.spec.grid(0), image, pixels))
+        values = self.spec.pixel_format.to_values(gather(self.spec.grid(0), image, pixels))
         return values.reshape(*index.shape[:-1], self.spec.n_channels)
 
     def reconstruct(
@@ -202,14 +198,12 @@ class Representation:
             )
         box = spec.grid(level).around(region)
         coarser, sides = self._coarser(level, device), spec.level_sides[level]
-        prediction = zero_signal(spec.n_channels, sides, device)
-        if coarser is not None:
+        if coarser is None:
+            prediction = zero_signal(spec.n_channels, sides, device)
+        else:
             prediction = expanded_signal(spec.pyramid, coarser, sides)
         rendered = render_level(spec, level, self._index[level], prediction, box)
         return rendered[(slice(None), *slices(region, box))].contiguous()
-
-    def _shown(self, unit: Tensor, clip: bool = True) -> Tensor:
-        return self.spec.pixel_format.to_values(unit.clamp(0, 1) if clip else unit)
 
     def _values(self, level: int, places: Tensor) -> Tensor:
         """Unclipped values `(N, C)` at `places` `(N, D)` in a level's pixels."""
@@ -224,7 +218,7 @@ class Representation:
     def _coarser(self, level: int, device: torch.device) -> Signal | None:
         return None if self.spec.is_coarsest(level) else self.image(level + 1, device=device)
 
-    def score(self, image: ArrayLike | str | Path, *, track: Track = iter) -> dict[str, Any]:
+    def score(self, image: ArrayLike | str | Path, *, track: output.Track = iter) -> dict[str, Any]:
         """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.
 
         An image is a file or `sample:NAME`, of which the part that the run's `image.crop_px` takes
@@ -234,8 +228,7 @@ class Representation:
         """
         from miner.metrics.scores import score
 
-        settings = self.fit.get("settings", {}).get("image", {})
-        target = signal_of(image, self.shape, self.spec.pixel_format, settings)
+        target = output.signal_of(self, image)
         scores = score(self.spec.grid(0), target, self.image(), track)
         return scores | self.spec.pixel_format.over_type(scores["psnr_db"])
 
