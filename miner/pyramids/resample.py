@@ -10,11 +10,6 @@ from miner.signals.regions import Region, sides_of, slices
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
 
 
-def zero_signal(n_channels: int, sides: tuple[int, ...], device: torch.device) -> Signal:
-    """The prediction of the coarsest level, which takes no memory."""
-    return ArraySignal(torch.zeros((), device=device).expand(n_channels, *sides))
-
-
 def reduced_signal(pyramid: Pyramid, finer: Signal) -> Signal:
     """The next coarser level of a signal, from parts of it with a halo of whole coarser pixels."""
     n_channels, *sides = pyramid.level_shape(1, finer.sides, finer.n_channels)
@@ -29,8 +24,12 @@ def reduced_signal(pyramid: Pyramid, finer: Signal) -> Signal:
     return SourceSignal(read, n_channels, sides, finer.device)
 
 
-def expanded_signal(pyramid: Pyramid, coarser: Signal, sides: tuple[int, ...]) -> Signal:
-    """The prediction of a level with these sides from parts of the next coarser one with a halo."""
+def predicted_signal(
+    pyramid: Pyramid, coarser: Signal | None, shape: tuple[int, ...], device: torch.device
+) -> Signal:
+    """The prediction of a level `(C, *S)`: zero, or parts of the next coarser one with a halo."""
+    if coarser is None:  # at the coarsest level; takes no memory
+        return ArraySignal(torch.zeros((), device=device).expand(shape))
 
     def read(region: Region) -> Tensor:
         above = tuple((low // 2, (high - 1) // 2 + 1) for low, high in region)
@@ -39,7 +38,7 @@ def expanded_signal(pyramid: Pyramid, coarser: Signal, sides: tuple[int, ...]) -
         expanded = pyramid.expand(coarser.read(around), sides_of(doubled))
         return expanded[(slice(None), *slices(region, doubled))].contiguous()
 
-    return SourceSignal(read, coarser.n_channels, sides, coarser.device)
+    return SourceSignal(read, shape[0], shape[1:], device)
 
 
 def _with_halo(region: Region, sides: Sequence[int], reach: int) -> Region:

@@ -76,9 +76,12 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> Signal:
     return ArraySignal(format.to_unit(values).reshape(shape))
 
 
-def fill(out: np.ndarray, image: Signal, format: PixelFormat, track: Track = iter) -> np.ndarray:
+def fill(
+    out: np.ndarray | None, image: Signal, format: PixelFormat, track: Track = iter
+) -> np.ndarray:
     """Copy an image `(C, *S)`, in values for people, into an array; `ValueError` if it is unfit."""
     shape = (image.n_channels, *image.sides)
+    out = np.empty(shape, np.float32) if out is None else out
     if out.shape != shape or out.dtype.kind != "f":
         raise ValueError(f"out of {out.dtype} {out.shape}: must be of floats, {shape}")
     for box in track(list(tiles(image.sides))):

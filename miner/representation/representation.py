@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
-from miner.pyramids.resample import expanded_signal, zero_signal
+from miner.pyramids.resample import predicted_signal
 from miner.representation import output
 from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, box_of, render_level
@@ -43,10 +43,8 @@ class Representation:
     ) -> None:
         self.spec, self.report, self.fit = spec, report, fit or {}
         self.shards = {level: tuple(found) for level, found in shards.items()}
-        self._index = {
-            level: ShardIndex(spec.grid(level), self.shards.get(level, ()))
-            for level in range(spec.n_levels)
-        }
+        levels = range(spec.n_levels)
+        self._index = [ShardIndex(spec.grid(j), self.shards.get(j, ())) for j in levels]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,8 +88,7 @@ class Representation:
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("copy=False: the array has to be rendered; use np.asarray")
-        rendered: np.ndarray = self.render()
-        return rendered.astype(dtype or np.float32, copy=False)
+        return np.asarray(self.render(), dtype)
 
     def __getitem__(self, index: Any) -> np.ndarray:
         return output.part(self, index)
@@ -128,7 +125,6 @@ class Representation:
             return output.write_image(Path(out), image, self.spec.pixel_format, track)
         if out is None and scale is None and size is None:
             return self.spec.pixel_format.to_values(image.read(whole(sides))).cpu().numpy()
-        out = np.empty((image.n_channels, *sides), np.float32) if out is None else out
         return output.fill(out, image, self.spec.pixel_format, track)
 
     def image(
@@ -188,8 +184,7 @@ class Representation:
 
         Raises `ValueError` for no such level, a region outside it, or one too large for an array.
         """
-        spec, device = self.spec, torch.device(device)
-        region = box_of(self.spec, level, region)
+        spec, device, region = self.spec, torch.device(device), box_of(self.spec, level, region)
         n_values = spec.n_channels * math.prod(sides_of(region))
         if n_values > _MAX_VALUES:
             raise ValueError(
@@ -197,22 +192,19 @@ class Representation:
                 f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
             )
         box = spec.grid(level).around(region)
-        coarser, sides = self._coarser(level, device), spec.level_sides[level]
-        if coarser is None:
-            prediction = zero_signal(spec.n_channels, sides, device)
-        else:
-            prediction = expanded_signal(spec.pyramid, coarser, sides)
+        shape, coarser = (spec.n_channels, *spec.level_sides[level]), self._coarser(level, device)
+        prediction = predicted_signal(spec.pyramid, coarser, shape, device)
         rendered = render_level(spec, level, self._index[level], prediction, box)
         return rendered[(slice(None), *slices(region, box))].contiguous()
 
     def _values(self, level: int, places: Tensor) -> Tensor:
         """Unclipped values `(N, C)` at `places` `(N, D)` in a level's pixels."""
-        coarser = self._coarser(level, places.device)
         if self.spec.pyramid.step > 1:  # nothing lies between samples: the derivative is zero
             sides = torch.tensor(self.spec.level_sides[level]).to(places.device)
             image = self.image(level, device=places.device)
             pixels = places.detach().long().minimum(sides - 1)
             return gather(self.spec.grid(level), image, pixels) + 0 * places[:, :1].float()
+        coarser = self._coarser(level, places.device)
         return evaluate(self.spec, level, self._index[level], coarser, places)
 
     def _coarser(self, level: int, device: torch.device) -> Signal | None:

@@ -19,7 +19,7 @@ from miner.config.build import build_settings
 from miner.fitting.pyramid_fit import PyramidFit, make_spec
 from miner.images.pixel_format import PixelFormat
 from miner.pyramids import LaplacianPyramid, Pyramid
-from miner.pyramids.resample import expanded_signal, reduced_signal
+from miner.pyramids.resample import predicted_signal, reduced_signal
 from miner.representation import Representation
 from miner.signals.regions import Region, slices, whole
 from miner.signals.scratch import Scratch
@@ -52,7 +52,7 @@ def crop(signal: Tensor, region: Region) -> Tensor:
 
 
 def expanded(pyramid: CubicPyramid, coarser: Tensor, sides: tuple[int, ...]) -> Signal:
-    return expanded_signal(pyramid, ArraySignal(coarser), sides)
+    return predicted_signal(pyramid, ArraySignal(coarser), (len(coarser), *sides), CPU)
 
 
 @given(st.data(), SIDES)
