@@ -1,21 +1,20 @@
 """Levels that are reduced and expanded where they are read; a region has the bits of the whole."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from miner.pyramids.pyramid import Pyramid
-from miner.signals.regions import Region, sides_of, slices
+from miner.signals.regions import Region, extended, sides_of, slices
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
 
 
 def reduced_signal(pyramid: Pyramid, finer: Signal) -> Signal:
     """The next coarser level of a signal, from parts of it with a halo of whole coarser pixels."""
     n_channels, *sides = pyramid.level_shape(1, finer.sides, finer.n_channels)
+    halo = -(-pyramid.reduce_reach // 2)
 
     def read(region: Region) -> Tensor:
-        around = _with_halo(region, sides, -(-pyramid.reduce_reach // 2))
+        around = extended(region, sides, halo, halo)
         halves = zip(around, finer.sides, strict=True)
         source = tuple((2 * low, min(2 * high, side)) for (low, high), side in halves)
         reduced = pyramid.reduce(finer.read(source))
@@ -33,16 +32,9 @@ def predicted_signal(
 
     def read(region: Region) -> Tensor:
         above = tuple((low // 2, (high - 1) // 2 + 1) for low, high in region)
-        around = _with_halo(above, coarser.sides, pyramid.expand_reach)
+        around = extended(above, coarser.sides, pyramid.expand_reach, pyramid.expand_reach)
         doubled = tuple((2 * low, 2 * high) for low, high in around)
         expanded = pyramid.expand(coarser.read(around), sides_of(doubled))
         return expanded[(slice(None), *slices(region, doubled))].contiguous()
 
     return SourceSignal(read, shape[0], shape[1:], device)
-
-
-def _with_halo(region: Region, sides: Sequence[int], reach: int) -> Region:
-    return tuple(
-        (max(0, low - reach), min(side, high + reach))
-        for (low, high), side in zip(region, sides, strict=True)
-    )

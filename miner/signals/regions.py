@@ -31,10 +31,11 @@ def shifted(region: Region, box: Region) -> Region:
     return tuple((first + start, end + start) for (first, end), (start, _) in pairs)
 
 
-def extended(region: Region, sides: Sequence[int], margin: int) -> Region:
-    """A region and up to `margin` pixels after it along each axis, within the image."""
+def extended(region: Region, sides: Sequence[int], after: int, before: int = 0) -> Region:
+    """A region and so many pixels after and before it along each axis, within the image."""
     return tuple(
-        (first, min(end + margin, side)) for (first, end), side in zip(region, sides, strict=True)
+        (max(0, first - before), min(end + after, side))
+        for (first, end), side in zip(region, sides, strict=True)
     )
 
 
