@@ -121,12 +121,12 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
     """
     import tifffile
 
+    opened, is_divided, n_missing = None, False, 0
     try:
         with tifffile.TiffFile(file) as tiff:
             page: Any = tiff.pages.first
             if len(tiff.pages) > 1 and (stack := _open_stack(file, axes)):
                 return stack
-            check_rows_first(axes)
             is_planar = int(page.planarconfig) == _PLANAR and page.samplesperpixel > 1
             _check(page, is_planar, file.stat().st_size)
             is_misread = page.dtype in (np.float64, np.int64, np.uint64) or (
@@ -138,8 +138,8 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
     except ImageError:
         raise
     except Exception:  # tifffile raises anything over damaged files
-        check_rows_first(axes)
-        return open_vips_file(file)
+        opened = None
+    check_rows_first(axes)
     opened = opened or open_vips_file(file)
     remarks = list(opened.remarks)
     if is_divided:
