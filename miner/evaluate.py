@@ -10,7 +10,6 @@ from typing import Any
 from rich import get_console
 from rich.progress import track
 
-from miner.signals.scratch import Scratch
 from miner.support.components import imported
 from miner.support.errors import exit_status
 from miner.support.process import say
@@ -43,34 +42,16 @@ def _print_scores(run: Path, image: str | None) -> None:
 def evaluate(run: Path, image: str | None = None) -> Mapping[str, Any]:
     """PSNR, SSIM and the other scores of level 0, by their names in reports.
 
-    `image` is a file or sample:NAME, None for the one that was fitted; of either, the part that the
-    run's `image.crop_px` takes. Raises `ValueError` if it has another size or other channels.
+    `image` is a file or sample:NAME, None for the one that was fitted; see `Representation.score`.
     """
-    from miner.images.source import open_like  # here: wrong arguments are answered at once
-    from miner.metrics.scores import score
-    from miner.representation import MANIFEST, REPRESENTATION_FOLDER, load, read_manifest
-    from miner.signals.signal import SourceSignal
+    from miner.representation import load  # here: wrong arguments are answered at once
 
     representation = load(run)
-    inner = run / REPRESENTATION_FOLDER
-    fit = read_manifest(inner if (inner / MANIFEST).exists() else run).fit
-    path = image or fit.get("image", {}).get("path")
+    path = image or representation.fit.get("image", {}).get("path")
     if path is None:
         raise ValueError(f"{run}: does not say which image was fitted; name it after the folder")
-    settings = fit.get("settings", {}).get("image", {})
-    spec = representation.spec
-    with Scratch(None) as scratch:
-        given = settings.get("crop_px"), scratch, settings.get("axes")
-        opened = open_like(path, spec.pixel_format, *given, settings.get("range", "auto"))
-        if (opened.n_channels, *opened.sides) != (spec.n_channels, *spec.sides):
-            raise ValueError(
-                f"{path}: has {opened.n_channels} channels of {opened.sides} pixels, and {run} "
-                f"{spec.n_channels} of {spec.sides}; name the image that was fitted"
-            )
-        target = SourceSignal(opened.read, spec.n_channels, spec.sides)
-        show = partial(track, transient=True, disable=not get_console().is_terminal)
-        scores = score(spec.grid(0), target, representation.image(), show)
-        return scores | spec.pixel_format.over_type(scores["psnr_db"])
+    show = partial(track, transient=True, disable=not get_console().is_terminal)
+    return representation.score(path, track=show)
 
 
 if __name__ == "__main__":

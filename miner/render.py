@@ -5,18 +5,14 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich import get_console
 from rich.progress import track
 
-from miner.signals.regions import Region
+from miner.signals.regions import sides_of
 from miner.support.components import imported
 from miner.support.errors import exit_status
 from miner.support.process import say
-
-if TYPE_CHECKING:
-    from miner.representation import Representation
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,33 +37,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _render(options: argparse.Namespace) -> None:
     from miner.representation import load  # here: wrong arguments are answered at once
-    from miner.representation.output import write_image
-
-    if options.out.exists() and not options.overwrite:
-        raise ValueError(f"{options.out}: is there already; name another file, or --overwrite")
-    representation = load(options.run)
-    level, path = options.level, options.out
-    image = representation.image(level, _region(representation, level, options.region))
-    is_quiet = not get_console().is_terminal
-    show = partial(track, description=f"level {level}", transient=True, disable=is_quiet)
-    write_image(path, image, representation.spec.pixel_format, track=show)
-    height_px, width_px = image.sides
-    say(f"wrote {path}: {width_px} x {height_px} pixels of level {level}")
-
-
-def _region(
-    representation: "Representation", level: int, region: Sequence[tuple[int, int]] | None
-) -> Region:
-    """The box to render, all of the level if `region` is None; ValueError if it cannot be."""
     from miner.representation.rendering import box_of
 
-    box = box_of(representation.spec, level, None if region is None else tuple(region))
+    level, path = options.level, options.out
+    if path.exists() and not options.overwrite:
+        raise ValueError(f"{path}: is there already; name another file, or --overwrite")
+    representation = load(options.run)
+    region = box_of(representation.spec, level, options.region and tuple(options.region))
     if not representation.shards:
         raise ValueError("no level is finished yet; go on with python -m miner.run resume=FOLDER")
     finest = min(representation.shards)
     if finest > level:
         say(f"level {level} is not fitted yet: this is level {finest}, enlarged")
-    return box
+    is_quiet = not get_console().is_terminal
+    show = partial(track, description=f"level {level}", transient=True, disable=is_quiet)
+    representation.render(level, region, out=path, track=show)
+    height_px, width_px = sides_of(region)
+    say(f"wrote {path}: {width_px} x {height_px} pixels of level {level}")
 
 
 def _span(text: str) -> tuple[int, int]:

@@ -56,8 +56,7 @@ class Reconstruction(Callback):
         if trainer.world_size > 1:
             self._shared = data.levels.new_signal("rendered", 0)
         if trainer.is_global_zero:
-            *depth, height, width = sides
-            self._canvas = PixelCanvas(self._format, height, width, data.scratch, tuple(depth))
+            self._canvas = PixelCanvas(self._format, sides, data.scratch)
 
     def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
         """Fill in a tile of the finest level."""

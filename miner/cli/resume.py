@@ -48,7 +48,8 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
 
 def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
     """Refuse, by a `ConfigError`, a run with other settings or a damaged manifest."""
-    from miner.representation import MANIFEST, REPRESENTATION_FOLDER, read_manifest
+    from miner.representation import REPRESENTATION_FOLDER
+    from miner.representation.spec import MANIFEST, read_manifest
 
     stored = folder / REPRESENTATION_FOLDER
     try:

@@ -13,7 +13,7 @@ from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.fitting.steps import BlockProblem, generator
 from miner.images.pixel_format import PixelFormat
 from miner.models.network import Parameters, moved, repeat
-from miner.pyramids.resample import ExpandedSignal, ReducedSignal, zero_signal
+from miner.pyramids.resample import predicted_signal, reduced_signal
 from miner.representation import LevelNetwork, Shard, Spec
 from miner.representation.rendering import ShardIndex, render_level
 from miner.representation.storage import Storage
@@ -140,11 +140,9 @@ class PyramidFit:
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
         spec, device = self.spec, self.device
-        sides, parents = spec.level_sides[level], ShardIndex(spec.grid(level), ())
-        prediction = zero_signal(spec.n_channels, sides, device)
-        if self._coarser is not None:
-            reconstruction, parents = self._coarser
-            prediction = ExpandedSignal(spec.pyramid, reconstruction, sides)
+        coarser, parents = self._coarser or (None, ShardIndex(spec.grid(level), ()))
+        shape = (spec.n_channels, *spec.level_sides[level])
+        prediction = predicted_signal(spec.pyramid, coarser, shape, device)
         compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
         context = LevelContext(spec, self.settings, level, compute, parents)
         return LevelFit(context, self.signals[level], prediction, self._tile_side, self._ranks)
@@ -191,7 +189,7 @@ class PyramidFit:
 
     def _reduce(self, signal: Signal, coarser: WritableSignal) -> None:
         """Write the next coarser level of a signal, this rank's tiles of it."""
-        reduced = ReducedSignal(self.spec.pyramid, signal)
+        reduced = reduced_signal(self.spec.pyramid, signal)
         regions = items_of_rank(self._ranks, list(tiles(coarser.sides, self._tile_side // 2)))
         for region, values in zip(regions, prefetch(reduced, regions), strict=True):
             coarser.write(region, values)

@@ -21,7 +21,10 @@ def find_axes(shape: Sequence[int], given: str | None = None, names: Sequence[ob
     three exactly one end of 1 to 4 is C. Raises `ImageError` for what could be read otherwise.
     """
     if given is not None:
-        return _checked(given, shape)
+        if _are_axes(axes := given.upper(), len(shape)):
+            return axes
+        rule = "name each axis once, by C (channel), D (depth), H and W, as HWC or CDHW"
+        raise ImageError(f"has axes of {tuple(shape)}, not axes={given!r}: {rule}")
     if found := known_axes(shape, names):
         return found
     if len(shape) == 2:
@@ -48,9 +51,8 @@ def known_axes(shape: Sequence[int], names: Sequence[object]) -> str:
         _UNUSED if length == 1 and letter not in "CHW" else letter
         for length, letter in zip(shape, letters, strict=False)
     )
-    used = found.replace(_UNUSED, "")
-    is_known = {"H", "W"} <= set(used) <= set("CDHW") and len(set(used)) == len(used)
-    return found if is_known and len(found) == len(shape) else ""
+    is_known = _are_axes(found.replace(_UNUSED, ""), len(shape) - found.count(_UNUSED))
+    return found if is_known else ""
 
 
 def describe(shape: Sequence[int], axes: str) -> str:
@@ -73,10 +75,6 @@ def spatial(axes: str) -> str:
     return "".join(axis for axis in _SPATIAL if axis in axes)
 
 
-def _checked(given: str, shape: Sequence[int]) -> str:
-    axes = given.upper()
-    is_right = len(axes) == len(set(axes)) and {"H", "W"} <= set(axes) <= set("CDHW")
-    if is_right and len(axes) == len(shape):
-        return axes
-    rule = "name each axis once, by C (channel), D (depth), H and W, as HWC or CDHW"
-    raise ImageError(f"has axes of {tuple(shape)}, not axes={given!r}: {rule}")
+def _are_axes(letters: str, n_axes: int) -> bool:
+    names = set(letters)
+    return {"H", "W"} <= names <= set("CDHW") and len(names) == len(letters) == n_axes

@@ -1,7 +1,7 @@
 """Images that are filled tile by tile and written whole, and the formats that can be written."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
@@ -66,18 +66,10 @@ def check_writable_format(path: Path, format: PixelFormat, height_px: int, width
 class PixelCanvas:
     """The pixels of an image to be written, in the bit depth and channels of its format."""
 
-    def __init__(
-        self,
-        format: PixelFormat,
-        height_px: int,
-        width_px: int,
-        scratch: Scratch,
-        depth: tuple[int, ...] = (),
-    ) -> None:
-        # raises ImageError if there is no space for the pixels; `depth` is that of a volume
-        self._format = format
-        shape = (*depth, height_px, width_px, format.channels)
-        create = create_npy if depth else _create_tiff
+    def __init__(self, format: PixelFormat, sides: Sequence[int], scratch: Scratch) -> None:
+        # raises ImageError if there is no space for the pixels
+        self._format, shape = format, (*sides, format.channels)
+        create = _create_tiff if len(sides) == 2 else create_npy
         with errors_about("the image to be written"):
             self._array = new_array(scratch, "rendered", shape, format.dtype, create)
 

@@ -71,8 +71,9 @@ class PixelFormat:
             return {}
         return {"psnr_dtype_db": psnr_db + 20 * math.log10((most - least) / self.scale)}
 
-    def to_values(self, unit: Tensor) -> Tensor:
+    def to_values(self, unit: Tensor, clip: bool = True) -> Tensor:
         """Values for people: those of floats as in the file, of integers over their type's most."""
+        unit = unit.clamp(0, 1) if clip else unit
         least, most = TYPE_RANGES[self.dtype]
         if self.data_range == (least, most):
             return unit

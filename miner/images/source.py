@@ -173,11 +173,12 @@ def inspect_image(
 
 def open_image(
     image: str | OpenedFile,
-    max_pixels: int,
+    max_pixels: int = sys.maxsize,
     crop_px: int | None = None,
     scratch: Scratch = _IN_MEMORY,
     axes: str | None = None,
     value_range: str | Sequence[float] = "auto",
+    like: PixelFormat | None = None,
 ) -> SourceImage:
     """Open a file (`~` is expanded), a Zarr array's folder, `sample:NAME`, or an opened array.
 
@@ -187,7 +188,8 @@ def open_image(
     read as float32; CMYK and Lab are converted to sRGB; colours are divided by associated alpha. Of
     several pages or parts the first is read, upright. With `crop_px` only the middle of the image
     is read, at most that many pixels a side. `axes` are those of an array or of a TIFF of several
-    pages; see `find_axes`. A range of values is mapped to [0, 1]; see `find_range`.
+    pages; see `find_axes`. A range of values is mapped to [0, 1]; see `find_range`. That of `like`
+    is, if the file has its type and channels, else that of the file's type.
 
     With a scratch folder, memory does not grow with the image (but interlaced PNG, progressive
     JPEG, WebP, AVIF and GIF are decoded whole).
@@ -199,32 +201,18 @@ def open_image(
     path = image if isinstance(image, str) else image.name
     for remark in opened.remarks:
         logger.warning("%r %s", path, remark)
-    kind = opened.dtype, opened.n_channels
-    turn, format = opened.orientation, PixelFormat.of_values(*kind)
+    kind, turn = (opened.dtype, opened.n_channels), opened.orientation
+    is_alike = like is not None and kind == (like.dtype, like.channels)
+    value_range = value_range if is_alike or like is None else "dtype"
     with errors_about(repr(path)):
         digest = image_digest(path) if isinstance(image, str) else ""
         stored = opened.load(turn.stored(box, opened.sides), scratch)
-    source = SourceImage(path, opened.name, format, digest, sides_of(box), stored, turn)
+    format, sides = PixelFormat.of_values(*kind), sides_of(box)
+    source = SourceImage(path, opened.name, format, digest, sides, stored, turn)
     with errors_about(repr(path)):
         found = find_range(opened.dtype, value_range, source.parts)
-    is_clipped = not isinstance(value_range, str)
-    return replace(source, format=PixelFormat.of_values(*kind, found), is_clipped=is_clipped)
-
-
-def open_like(
-    path: str,
-    format: PixelFormat,
-    crop_px: int | None = None,
-    scratch: Scratch = _IN_MEMORY,
-    axes: str | None = None,
-    value_range: str | Sequence[float] = "auto",
-) -> SourceImage:
-    """Open a file in the range of a format, if it has its type, else in the range of that."""
-    info = inspect_image(path, sys.maxsize, crop_px, axes)
-    is_alike = (info.dtype, info.n_channels) == (format.dtype, format.channels)
-    value_range = value_range if is_alike else "dtype"
-    opened = open_image(path, sys.maxsize, crop_px, scratch, axes, value_range)
-    return replace(opened, format=format) if is_alike else opened
+    format = like if like and is_alike else PixelFormat.of_values(*kind, found)
+    return replace(source, format=format, is_clipped=not isinstance(value_range, str))
 
 
 def _open(

@@ -1,6 +1,5 @@
 """Files decoded by libvips, or by tifffile where libvips would misread a TIFF."""
 
-import itertools
 import logging
 import math
 import os
@@ -22,9 +21,8 @@ from miner.images.pixel_format import (
     Read,
     decoding,
     new_array,
-    pixel_type,
 )
-from miner.signals.regions import Region, sides_of
+from miner.signals.regions import Region, sides_of, slices, tiles
 from miner.signals.scratch import ArrayFile, Scratch, n_bytes
 from miner.support.errors import ImageError
 
@@ -123,25 +121,26 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
     """
     import tifffile
 
+    opened, is_divided, n_missing = None, False, 0
     try:
         with tifffile.TiffFile(file) as tiff:
             page: Any = tiff.pages.first
             if len(tiff.pages) > 1 and (stack := _open_stack(file, axes)):
                 return stack
-            check_rows_first(axes)
             is_planar = int(page.planarconfig) == _PLANAR and page.samplesperpixel > 1
             _check(page, is_planar, file.stat().st_size)
             is_misread = page.dtype in (np.float64, np.int64, np.uint64) or (
                 is_planar and (page.is_tiled or int(page.photometric) != _RGB)
             )
+            opened = _open_page(file, page, len(tiff.pages)) if is_misread else None
             is_divided = _ASSOCIATED in page.extrasamples and not is_misread
             n_missing = sum(count == 0 for count in page.databytecounts) if page.is_tiled else 0
     except ImageError:
         raise
     except Exception:  # tifffile raises anything over damaged files
-        check_rows_first(axes)
-        return open_vips_file(file)
-    opened = _open_by_tifffile(file) if is_misread else open_vips_file(file)
+        opened = None
+    check_rows_first(axes)
+    opened = opened or open_vips_file(file)
     remarks = list(opened.remarks)
     if is_divided:
         remarks.append("has associated alpha: the colours are divided by it")
@@ -178,12 +177,8 @@ def _load_pages(
         sides, lengths = sides_of(box), dict(zip(str(pages.axes), stored.chunks, strict=True))
         array = new_array(scratch, "image", (*sides, opened.n_channels), opened.dtype)
         steps = (1, *sides[1:]) if is_stack else (lengths["Y"], _CHUNKS * lengths["X"])
-        axis_parts = [
-            [slice(first, min(first + step, side)) for first in range(0, side, step)]
-            for side, step in zip(sides, steps, strict=True)
-        ]
-        for index in itertools.product(*axis_parts):
-            array[index] = read(index)
+        for part in tiles(sides, steps):
+            array[slices(part)] = read(slices(part))
     return array.__getitem__
 
 
@@ -217,25 +212,19 @@ def _segment_bytes(page: Any) -> int:
     return int(math.prod(page.chunks)) * (int(page.dtype.itemsize) if page.dtype else 1)
 
 
-def _open_by_tifffile(file: Path) -> OpenedFile:
-    """Read the header of the first page; refuses unusual axes and sizes of values or strips."""
-    import tifffile
-
-    with decoding(_REMEDY), tifffile.TiffFile(file) as tiff:
-        page: Any = tiff.pages.first
-        n_pages, axes, bits = len(tiff.pages), str(page.axes), np.ravel(page.bitspersample)
+def _open_page(file: Path, page: Any, n_pages: int) -> OpenedFile:
+    """Open the first page; refuses unusual axes and sizes of values or strips."""
+    bits = np.ravel(page.bitspersample)
+    if page.dtype is None or not np.isin(bits, (8, 16, 32, 64)).all():
+        raise ImageError(f"has values of {bits.max()} bits: {_REMEDY}")
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise ImageError(f"has axes {page.axes}: {_REMEDY}")
+    with decoding(_REMEDY):
         size = _segment_bytes(page)
         turn = Orientation.of_exif(int(page.tags.valueof(_ORIENTATION_TAG, 1)))
-    dtype = None if page.dtype is None else pixel_type(page.dtype)
-    if dtype is None or not np.isin(bits, (8, 16, 32, 64)).all():
-        raise ImageError(f"has values of {bits.max()} bits: {_REMEDY}")
-    if axes not in ("YX", "YXS", "SYX"):
-        raise ImageError(f"has axes {axes}: {_REMEDY}")
     if size > _MAX_SEGMENT_BYTES:
         raise ImageError(f"has strips or tiles of {size} bytes each: {_REMEDY}")
-    remarks = [] if dtype == page.dtype else [f"holds {page.dtype} values: read as float32"]
-    if n_pages > 1:
-        remarks.append(f"has {n_pages} {_PAGES}")
-    sides = turn.upright_sides((int(page.imagelength), int(page.imagewidth)))
-    n_channels, load = int(page.samplesperpixel), partial(_load_pages, file, False, None)
-    return OpenedFile(file.stem, sides, n_channels, dtype, load, turn, tuple(remarks))
+    opened = open_array(file.stem, page, None, page.axes)
+    remarks = (*opened.remarks, *([f"has {n_pages} {_PAGES}"] if n_pages > 1 else []))
+    sides, load = turn.upright_sides(opened.sides), partial(_load_pages, file, False, None)
+    return replace(opened, sides=sides, load=load, orientation=turn, remarks=remarks)

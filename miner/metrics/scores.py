@@ -128,13 +128,7 @@ def score(
     rendered: Signal,
     track: Callable[[Sequence[Region]], Iterable[Region]] = iter,
 ) -> dict[str, float | None]:
-    """Scores of what is rendered, which is clipped, tile by tile, with the seconds it takes.
-
-    Raises `ValueError` for two shapes.
-    """
-    if (target.n_channels, *target.sides) != (rendered.n_channels, *rendered.sides):
-        expected = f"{rendered.n_channels} channels of {rendered.sides}"
-        raise ValueError(f"{target.n_channels} channels of {target.sides}: must be {expected}")
+    """Scores of what is rendered, which is clipped, tile by tile, with the seconds it takes."""
     evaluation, seconds = Evaluation(grid, target.n_channels), 0.0
     for region in track(list(tiles(grid.sides, TILE_SIDE))):
         box = extended(region, grid.sides, evaluation.reach)

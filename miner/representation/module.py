@@ -37,7 +37,7 @@ class RepresentationModule(nn.Module):
         """The image `(C, *S)` on the parameters' device; without gradients in `torch.no_grad`."""
         device = next(self.parameters()).device
         image = self._representation().reconstruct(level, region, device)
-        return self._spec.pixel_format.to_values(image.clamp(0, 1) if clip else image)
+        return self._spec.pixel_format.to_values(image, clip)
 
     def representation(self) -> Representation:
         """What was trained, on the CPU and stored as before, to be saved."""

@@ -1,21 +1,27 @@
-"""Where a rendered image goes: its size, and arrays or files that are filled tile by tile."""
+"""What a representation is shown as: arrays, files, parts, a sentence, a picture, and scores."""
 
+import base64
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.pixel_format import TYPE_RANGES, PixelFormat
-from miner.images.source import open_like
-from miner.signals.regions import TILE_SIDE, Region, slices, tiles
+from miner.images.source import open_image
+from miner.signals.regions import Region, slices, tiles
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
 
+if TYPE_CHECKING:
+    from miner.representation.representation import Representation
+
+_SHOWN_SIDE = 1024  # pixels of a picture in a notebook
 Track = Callable[[Sequence[Region]], Iterable[Region]]
 """Goes through tiles and may show how far it is."""
 
@@ -36,14 +42,25 @@ def size_of(
     return found
 
 
-def signal_of(image: ArrayLike | str | Path, shape: tuple[int, ...], format: PixelFormat) -> Signal:
+def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> Signal:
     """A file, or an array `(C, *S)` or, of one channel, `S`, in the format's unit range.
 
-    An array has the values of the source, or those that `Representation.render` gives. Raises
-    `ValueError` for another shape or type.
+    A file is read by a run's settings of its image; an array has the values of the source, or those
+    that `Representation.render` gives. Raises `ValueError` for another shape or type.
     """
+    shape, format = shown.shape, shown.spec.pixel_format
     if isinstance(image, str | Path):
-        source = open_like(str(image), format)
+        settings = shown.fit.get("settings", {}).get("image", {})
+        crop_px, axes = settings.get("crop_px"), settings.get("axes")
+        value_range = settings.get("range", "auto")
+        source = open_image(
+            str(image), crop_px=crop_px, axes=axes, value_range=value_range, like=format
+        )
+        if (source.n_channels, *source.sides) != shape:
+            raise ValueError(
+                f"{image}: has {source.n_channels} channels of {source.sides} pixels, and what was "
+                f"fitted {shape[0]} of {shape[1:]}; name the image that was fitted"
+            )
         return SourceSignal(source.read, source.n_channels, source.sides)
     array = np.asarray(image)
     if array.shape not in (shape, shape[shape[0] == 1 :]):
@@ -59,39 +76,89 @@ def signal_of(image: ArrayLike | str | Path, shape: tuple[int, ...], format: Pix
     return ArraySignal(format.to_unit(values).reshape(shape))
 
 
-def fill(out: np.ndarray, image: Signal, shown: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """Copy what is shown of an image `(C, *S)` into an array; `ValueError` if it is unfit."""
+def fill(
+    out: np.ndarray | None, image: Signal, format: PixelFormat, track: Track = iter
+) -> np.ndarray:
+    """Copy an image `(C, *S)`, in values for people, into an array; `ValueError` if it is unfit."""
     shape = (image.n_channels, *image.sides)
+    out = np.empty(shape, np.float32) if out is None else out
     if out.shape != shape or out.dtype.kind != "f":
         raise ValueError(f"out of {out.dtype} {out.shape}: must be of floats, {shape}")
-    for box in tiles(image.sides):
-        out[(slice(None), *slices(box))] = shown(image.read(box)).cpu().numpy()
+    for box in track(list(tiles(image.sides))):
+        out[(slice(None), *slices(box))] = format.to_values(image.read(box)).cpu().numpy()
     return out
 
 
-def write_image(
-    path: Path,
-    image: Signal,
-    format: PixelFormat,
-    *,
-    track: Track = iter,
-    tile_side: int = TILE_SIDE,
-    in_memory_bytes: int = IN_MEMORY_BYTES,
-) -> Path:
+def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = iter) -> Path:
     """Write an image as the suffix of a file demands, in the format's bit depth and range.
 
-    One of more than `in_memory_bytes` is assembled in a scratch file in the folder of `path`.
+    One of more than `IN_MEMORY_BYTES` is assembled in a scratch file in the folder of `path`.
     Raises `ImageError` for a suffix that does not suit the image, or an unwritable file;
     `ValueError` for a volume.
     """
     if len(image.sides) != 2:
         raise ValueError(f"a volume of {len(image.sides)} axes: only images are rendered to files")
-    height_px, width_px = image.sides
-    check_writable_format(path, format, height_px, width_px)
-    size = n_bytes((height_px, width_px, image.n_channels), format.dtype)
-    folder = None if size <= in_memory_bytes else path.with_name(f".{path.name}.scratch")
+    check_writable_format(path, format, *image.sides)
+    size = n_bytes((*image.sides, image.n_channels), format.dtype)
+    folder = None if size <= IN_MEMORY_BYTES else path.with_name(f".{path.name}.scratch")
     with Scratch(folder) as scratch:
-        canvas = PixelCanvas(format, height_px, width_px, scratch)
-        for box in track(list(tiles(image.sides, tile_side))):
+        canvas = PixelCanvas(format, image.sides, scratch)
+        for box in track(list(tiles(image.sides))):
             canvas.fill(box, image.read(box).clamp(0, 1).cpu().numpy())
         return canvas.save(path)
+
+
+def describe(shown: "Representation") -> str:
+    """Sizes, levels, blocks, parameters, bits a pixel and, where it is known, PSNR."""
+    spec = shown.spec
+    blocks = [len(shown.active_blocks(level)) for level in reversed(range(spec.n_levels))]
+    parts = [
+        f"{' x '.join(map(str, spec.sides))} pixels",
+        f"{spec.n_channels} channels",
+        f"{spec.n_levels} levels with {' + '.join(map(str, blocks))} blocks, coarse to fine, of "
+        f"{spec.patch_size} pixels a side",
+        f"{shown.n_parameters} parameters",
+        f"{shown.bits_per_pixel:.3f} bits a pixel",
+    ]
+    if shown.psnr_db is not None:
+        parts.append(f"PSNR {shown.psnr_db:.2f} dB")
+    return f"Representation({', '.join(parts)})"
+
+
+def picture(shown: "Representation") -> bytes | None:
+    """The image as a PNG file of the size of a screen; None for a volume."""
+    from miner.visual.display import encoded, enlarge_to_screen, reduce_to_side, to_display
+
+    if len(shown.spec.sides) != 2:
+        return None
+    sides, level = shown.spec.level_sides, 0
+    while max(sides[level]) > 2 * _SHOWN_SIDE and level < len(sides) - 1:
+        level += 1
+    small = reduce_to_side(to_display(shown.reconstruct(level).clamp_(0, 1).numpy()), _SHOWN_SIDE)
+    return encoded(enlarge_to_screen(small), ".png")
+
+
+def html(shown: "Representation") -> str:
+    """The sentence and the picture for a notebook."""
+    png = picture(shown)
+    source = f"data:image/png;base64,{base64.b64encode(png or b'').decode()}"
+    return f"<p>{describe(shown)}</p>" + (f'<img src="{source}" width="512">' if png else "")
+
+
+def part(shown: "Representation", index: Any) -> np.ndarray:
+    """`np.asarray(shown)[index]` for whole numbers, slices and `...`; an `IndexError` for others.
+
+    The box that holds it is rendered.
+    """
+    keys, shape = list(index) if isinstance(index, tuple) else [index], shown.shape
+    dots = [at for at, key in enumerate(keys) if key is ...] or [len(keys)]
+    keys[dots[0] : dots[0] + 1] = [slice(None)] * (len(shape) - sum(key is not ... for key in keys))
+    if len(keys) != len(shape) or not all(isinstance(key, slice | Integral) for key in keys):
+        rule = f"must be whole numbers, slices and ... for {len(shape)} axes, channels first"
+        raise IndexError(f"index {index}: {rule}; np.asarray(rep) takes others")
+    picked = [np.arange(side)[key] for key, side in zip(keys, shape, strict=True)]
+    spans = [(one.min(), one.max() + 1) if one.size else (0, 1) for one in picked]
+    values: np.ndarray = shown.render(0, tuple(spans[1:]))
+    for axis in reversed(range(len(shape))):
+        values = values.take(picked[axis] - (spans[axis][0] if axis else 0), axis)
+    return values

@@ -6,12 +6,7 @@ import torch
 from torch import Tensor
 
 from miner.models.network import select
-from miner.representation.rendering import (
-    ActiveBlocks,
-    ShardIndex,
-    active_blocks,
-    batch_size,
-)
+from miner.representation.rendering import ActiveBlocks, ShardIndex, active_blocks, batch_size
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import Region

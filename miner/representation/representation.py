@@ -1,9 +1,8 @@
 """The product of a fit: every level's active blocks, rendered at any level and in any region."""
 
-import base64
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,11 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
-from miner.models.network import BlockNetwork
-from miner.pyramids.resample import ExpandedSignal, zero_signal
-from miner.representation.output import fill, signal_of, size_of, write_image
+from miner.pyramids.resample import predicted_signal
+from miner.representation import output
 from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, box_of, render_level
 from miner.representation.shard import SUFFIX, Shard, write_shard
-from miner.representation.showing import describe, part, picture
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.signals.regions import Region, shifted, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
@@ -42,13 +39,12 @@ class Representation:
         spec: Spec,
         shards: Mapping[int, Sequence[Shard]],
         report: Mapping[str, Any] | None = None,
+        fit: Mapping[str, Any] | None = None,
     ) -> None:
-        self.spec, self.report = spec, report
+        self.spec, self.report, self.fit = spec, report, fit or {}
         self.shards = {level: tuple(found) for level, found in shards.items()}
-        self._index = {
-            level: ShardIndex(spec.grid(level), self.shards.get(level, ()))
-            for level in range(spec.n_levels)
-        }
+        levels = range(spec.n_levels)
+        self._index = [ShardIndex(spec.grid(j), self.shards.get(j, ())) for j in levels]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,42 +59,39 @@ class Representation:
     @property
     def n_parameters(self) -> int:
         """Stored numbers of all block networks."""
-        return sum(n * network.n_parameters for network, n in self._networks())
+        return sum(n * self.spec.model(*kind).n_parameters for kind, n in self._n_blocks.items())
 
     @property
     def bits_per_pixel(self) -> float:
         """Bits of the stored numbers of all block networks over pixels; files have headers, too."""
         n_bytes = 0
-        for network, n_blocks in self._networks():
-            layout = self.spec.storage.layout(network.shapes()).values()
-            n_bytes += n_blocks * sum(kind.itemsize * math.prod(shape) for kind, shape in layout)
+        for kind, n_blocks in self._n_blocks.items():
+            layout = self.spec.storage.layout(self.spec.model(*kind).shapes()).values()
+            n_bytes += n_blocks * sum(dtype.itemsize * math.prod(shape) for dtype, shape in layout)
         return 8 * n_bytes / math.prod(self.spec.sides)
 
-    def _networks(self) -> Iterator[tuple[BlockNetwork, int]]:
-        """Networks of each level and width, and how many blocks have them."""
+    @property
+    def _n_blocks(self) -> Counter[tuple[int, int]]:
+        """How many blocks each level and width has."""
         kinds = ((level, shard.widths) for level, found in self.shards.items() for shard in found)
-        counts = Counter((level, width) for level, widths in kinds for width in widths.tolist())
-        return ((self.spec.model(*kind), n_blocks) for kind, n_blocks in counts.items())
+        return Counter((level, width) for level, widths in kinds for width in widths.tolist())
 
     def __repr__(self) -> str:
-        return describe(self)
+        return output.describe(self)
 
     def _repr_png_(self) -> bytes | None:
-        return picture(self)
+        return output.picture(self)
 
     def _repr_html_(self) -> str:
-        png = picture(self)
-        source = f"data:image/png;base64,{base64.b64encode(png or b'').decode()}"
-        return f"<p>{describe(self)}</p>" + (f'<img src="{source}" width="512">' if png else "")
+        return output.html(self)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("copy=False: the array has to be rendered; use np.asarray")
-        rendered: np.ndarray = self.render()
-        return rendered.astype(dtype or np.float32, copy=False)
+        return np.asarray(self.render(), dtype)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        return part(self, index)
+        return output.part(self, index)
 
     def active_blocks(self, level: int) -> Tensor:
         """Numbers of the blocks of a level that have a network, ascending."""
@@ -114,6 +107,7 @@ class Representation:
         scale: float | None = None,
         size: Sequence[int] | None = None,
         out: np.ndarray | str | Path | None = None,
+        track: output.Track = iter,
     ) -> Any:
         """The image at a level: `(C, *S)` float32, clipped to the range of the data.
 
@@ -125,14 +119,13 @@ class Representation:
         is an array to fill, or the name of a file to write, in the format of the source; both are
         filled tile by tile, and given back. Raises `ValueError` for what is not possible.
         """
-        sides = size_of(sides_of(box_of(self.spec, level, region)), scale, size)
+        sides = output.size_of(sides_of(box_of(self.spec, level, region)), scale, size)
         image = self.image(level, region, device, sides)
         if isinstance(out, str | Path):
-            return write_image(Path(out), image, self.spec.pixel_format)
+            return output.write_image(Path(out), image, self.spec.pixel_format, track)
         if out is None and scale is None and size is None:
-            return self._shown(image.read(whole(sides))).cpu().numpy()
-        out = np.empty((image.n_channels, *sides), np.float32) if out is None else out
-        return fill(out, image, self._shown)
+            return self.spec.pixel_format.to_values(image.read(whole(sides))).cpu().numpy()
+        return output.fill(out, image, self.spec.pixel_format, track)
 
     def image(
         self,
@@ -168,7 +161,9 @@ class Representation:
         xy = torch.as_tensor(xy)
         places = places_of(xy, self.spec.sides)
         values = self._values(0, places)
-        return self._shown(values, clip).reshape(*xy.shape[:-1], self.spec.n_channels)
+        return self.spec.pixel_format.to_values(values, clip).reshape(
+            *xy.shape[:-1], self.spec.n_channels
+        )
 
     def at_pixels(self, index: ArrayLike | Tensor) -> Tensor:
         """Values `(..., C)` of pixels `(..., D)`, row first like the indices of an array.
@@ -179,7 +174,7 @@ class Representation:
         index = torch.as_tensor(index)
         pixels = pixels_of(index, self.spec.sides)
         image = self.image(0, device=index.device)
-        values = self._shown(gather(self.spec.grid(0), image, pixels))
+        values = self.spec.pixel_format.to_values(gather(self.spec.grid(0), image, pixels))
         return values.reshape(*index.shape[:-1], self.spec.n_channels)
 
     def reconstruct(
@@ -189,8 +184,7 @@ class Representation:
 
         Raises `ValueError` for no such level, a region outside it, or one too large for an array.
         """
-        spec, device = self.spec, torch.device(device)
-        region = box_of(self.spec, level, region)
+        spec, device, region = self.spec, torch.device(device), box_of(self.spec, level, region)
         n_values = spec.n_channels * math.prod(sides_of(region))
         if n_values > _MAX_VALUES:
             raise ValueError(
@@ -198,40 +192,36 @@ class Representation:
                 f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
             )
         box = spec.grid(level).around(region)
-        coarser, sides = self._coarser(level, device), spec.level_sides[level]
-        prediction = zero_signal(spec.n_channels, sides, device)
-        if coarser is not None:
-            prediction = ExpandedSignal(spec.pyramid, coarser, sides)
+        shape, coarser = (spec.n_channels, *spec.level_sides[level]), self._coarser(level, device)
+        prediction = predicted_signal(spec.pyramid, coarser, shape, device)
         rendered = render_level(spec, level, self._index[level], prediction, box)
         return rendered[(slice(None), *slices(region, box))].contiguous()
 
-    def _shown(self, unit: Tensor, clip: bool = True) -> Tensor:
-        return self.spec.pixel_format.to_values(unit.clamp(0, 1) if clip else unit)
-
     def _values(self, level: int, places: Tensor) -> Tensor:
         """Unclipped values `(N, C)` at `places` `(N, D)` in a level's pixels."""
-        coarser = self._coarser(level, places.device)
         if self.spec.pyramid.step > 1:  # nothing lies between samples: the derivative is zero
             sides = torch.tensor(self.spec.level_sides[level]).to(places.device)
             image = self.image(level, device=places.device)
             pixels = places.detach().long().minimum(sides - 1)
             return gather(self.spec.grid(level), image, pixels) + 0 * places[:, :1].float()
+        coarser = self._coarser(level, places.device)
         return evaluate(self.spec, level, self._index[level], coarser, places)
 
     def _coarser(self, level: int, device: torch.device) -> Signal | None:
         return None if self.spec.is_coarsest(level) else self.image(level + 1, device=device)
 
-    def score(self, image: ArrayLike | str | Path) -> dict[str, Any]:
+    def score(self, image: ArrayLike | str | Path, *, track: output.Track = iter) -> dict[str, Any]:
         """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.
 
-        An image is a file, `sample:NAME`, or an array `(C, *S)` or, of one channel, `S`, with the
-        values of the source or of `render`. Raises `ValueError` if it has another shape,
-        `ImageError` for a file that cannot be read.
+        An image is a file or `sample:NAME`, of which the part that the run's `image.crop_px` takes
+        is compared, or an array `(C, *S)` or, of one channel, `S`, with the values of the source or
+        of `render`. Raises `ValueError` if it has another shape, `ImageError` for a file that
+        cannot be read.
         """
         from miner.metrics.scores import score
 
-        target = signal_of(image, self.shape, self.spec.pixel_format)
-        scores = score(self.spec.grid(0), target, self.image())
+        target = output.signal_of(self, image)
+        scores = score(self.spec.grid(0), target, self.image(), track)
         return scores | self.spec.pixel_format.over_type(scores["psnr_db"])
 
     def to_module(self) -> "RepresentationModule":

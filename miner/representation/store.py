@@ -1,24 +1,50 @@
-"""Stores of shards: a folder that is read, and what a fit writes to, in memory or a folder."""
+"""Folders of shards that are loaded, and what a fit writes to, in memory or a folder."""
 
 import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from miner.models.network import Parameters
+from miner.representation.representation import Representation
 from miner.representation.shard import Shard, read_shard, shard_name, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.support.communication import SINGLE_PROCESS, Communicator
 from miner.support.errors import ConfigError, RepresentationError
 from miner.support.files import wait_for_file
+from miner.support.run_files import read_report
 
+REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes it
 _LOG = logging.getLogger("miner")
+
+
+def load(path: str | Path) -> Representation:
+    """Load a representation from its folder, or from the folder of the run that made it.
+
+    All files are checked; parameters stay on the disk until they are rendered. A run's report, if
+    it can be read, is `report`. Raises `RepresentationError` if the manifest or a shard is missing,
+    damaged or foreign.
+    """
+    folder = run = Path(path)
+    inner = folder / REPRESENTATION_FOLDER
+    if (inner / MANIFEST).exists() and not (folder / MANIFEST).exists():
+        folder = inner
+    elif folder.name == REPRESENTATION_FOLDER:
+        run = folder.parent
+    manifest, report = read_manifest(folder), None
+    with suppress(ValueError):  # that of another version, say
+        report = read_report(run)
+    files = ShardFolder(folder, manifest.spec)
+    shards = {level: files.open_level(level, names) for level, names in manifest.levels.items()}
+    return Representation(manifest.spec, shards, report, manifest.fit)
 
 
 class ShardFolder:
@@ -33,6 +59,18 @@ class ShardFolder:
         if Path(name).name != name or name in ("", "..", "."):
             raise RepresentationError(f"{self.folder}: shard {name!r} is outside the folder")
         return self.refer(read_shard(self.folder / name, self._spec))
+
+    def open_level(self, level: int, checksums: Mapping[str, str]) -> list[Shard]:
+        """Check the shards of a level, which the manifest lists with their checksums."""
+        shards = [self.open(name) for name in checksums]
+        for shard, (name, sha256) in zip(shards, checksums.items(), strict=True):
+            if (shard.level, shard.file_name, shard.sha256) != (level, name, sha256):
+                path = self.folder / name
+                raise RepresentationError(f"{path}: not the shard that the manifest names")
+        blocks = torch.cat([torch.empty(0), *(shard.blocks for shard in shards)])
+        if len(blocks.unique()) != len(blocks):
+            raise RepresentationError(f"{self.folder}: level {level} holds the same block twice")
+        return shards
 
     def refer(self, shard: Shard) -> Shard:
         """A shard whose parameters stay in its file, and are checked whenever they are read."""

@@ -31,17 +31,19 @@ def shifted(region: Region, box: Region) -> Region:
     return tuple((first + start, end + start) for (first, end), (start, _) in pairs)
 
 
-def extended(region: Region, sides: Sequence[int], margin: int) -> Region:
-    """A region and up to `margin` pixels after it along each axis, within the image."""
+def extended(region: Region, sides: Sequence[int], after: int, before: int = 0) -> Region:
+    """A region and so many pixels after and before it along each axis, within the image."""
     return tuple(
-        (first, min(end + margin, side)) for (first, end), side in zip(region, sides, strict=True)
+        (max(0, first - before), min(end + after, side))
+        for (first, end), side in zip(region, sides, strict=True)
     )
 
 
-def tiles(sides: Sequence[int], tile_side: int = TILE_SIDE) -> Iterator[Region]:
-    """Cut an image into squares or cubes, row-major; those at the far edges may be smaller."""
+def tiles(sides: Sequence[int], tile_sides: int | Sequence[int] = TILE_SIDE) -> Iterator[Region]:
+    """Cut an image into boxes, by default squares or cubes, row-major, smaller at the far edges."""
+    steps = [tile_sides] * len(sides) if isinstance(tile_sides, int) else tile_sides
     axes = [
-        [(first, min(first + tile_side, side)) for first in range(0, side, tile_side)]
-        for side in sides
+        [(first, min(first + step, side)) for first in range(0, side, step)]
+        for side, step in zip(sides, steps, strict=True)
     ]
     yield from itertools.product(*axes)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from runs import ROOT, TINY, Outcome, read_report, run_main, same, save_picture
 
-from miner.representation import read_manifest
+from miner.representation.spec import read_manifest
 
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "image.path=picture.png")
 SETTINGS = (*TINY, *DDP, "fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")

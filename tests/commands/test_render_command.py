@@ -9,7 +9,7 @@ from runs import TINY, finish_run, run_main, save_picture, stop_at_shard
 
 import miner
 from miner.render import main
-from miner.representation.output import write_image
+from miner.signals import regions
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +38,13 @@ def test_any_part_of_any_level(run: Path, tmp_path: Path, level: int) -> None:
     np.testing.assert_array_equal(pixels(tmp_path / "out.png"), expected)
 
 
-def test_tiles_and_a_scratch_file_give_the_same_pixels(run: Path, tmp_path: Path) -> None:
-    path, stored = tmp_path / "out.png", miner.load(run)
-    image, pixel_format = stored.image(), stored.spec.pixel_format
-    write_image(path, image, pixel_format, tile_side=8, in_memory_bytes=0)
+def test_tiles_and_a_scratch_file_give_the_same_pixels(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, tiles = tmp_path / "out.png", regions.tiles
+    monkeypatch.setattr("miner.representation.output.tiles", lambda sides: tiles(sides, 8))
+    monkeypatch.setattr("miner.representation.output.IN_MEMORY_BYTES", 0)
+    miner.load(run).render(out=path)
     np.testing.assert_array_equal(pixels(path), pixels(run / "reconstruction.png"))
     assert list(tmp_path.iterdir()) == [path]
 

@@ -21,7 +21,7 @@ from runs import (
 
 from miner.cli.resume import resume_arguments
 from miner.config.job import finished_report
-from miner.representation import read_manifest, write_manifest
+from miner.representation.spec import read_manifest, write_manifest
 from miner.support.errors import ConfigError
 from miner.support.process import lock_folder
 

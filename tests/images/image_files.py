@@ -37,7 +37,7 @@ def stored(image: SourceImage) -> np.ndarray:
 
 def painted(unit: np.ndarray, format: PixelFormat, scratch: Scratch) -> PixelCanvas:
     """A canvas filled by tiles, in any order."""
-    canvas = PixelCanvas(format, *unit.shape[1:], scratch)
+    canvas = PixelCanvas(format, unit.shape[1:], scratch)
     parts = list(tiles(unit.shape[1:], max(7, max(unit.shape[1:]) // 5)))
     random.Random(0).shuffle(parts)
     for region in parts:

@@ -19,7 +19,7 @@ from miner.config.build import build_settings
 from miner.fitting.pyramid_fit import PyramidFit, make_spec
 from miner.images.pixel_format import PixelFormat
 from miner.pyramids import LaplacianPyramid, Pyramid
-from miner.pyramids.resample import ExpandedSignal, ReducedSignal
+from miner.pyramids.resample import predicted_signal, reduced_signal
 from miner.representation import Representation
 from miner.signals.regions import Region, slices, whole
 from miner.signals.scratch import Scratch
@@ -52,7 +52,7 @@ def crop(signal: Tensor, region: Region) -> Tensor:
 
 
 def expanded(pyramid: CubicPyramid, coarser: Tensor, sides: tuple[int, ...]) -> Signal:
-    return ExpandedSignal(pyramid, ArraySignal(coarser), sides)
+    return predicted_signal(pyramid, ArraySignal(coarser), (len(coarser), *sides), CPU)
 
 
 @given(st.data(), SIDES)
@@ -69,7 +69,7 @@ def test_a_region_is_reduced_to_the_bits_of_the_whole(
     data: st.DataObject, sides: tuple[int, ...]
 ) -> None:
     finer, region = noise(2, *sides), data.draw(regions(coarser_sides(sides)))
-    found = ReducedSignal(PYRAMID, ArraySignal(finer)).read(region)
+    found = reduced_signal(PYRAMID, ArraySignal(finer)).read(region)
     assert torch.equal(found, crop(PYRAMID.reduce(finer), region))
 
 
@@ -78,7 +78,7 @@ def test_too_short_a_reach_would_be_seen() -> None:
     short = ShortSighted()
     expansion = expanded(short, signal, (48, 48)).read(region)
     assert not torch.equal(expansion, crop(PYRAMID.expand(signal, (48, 48)), region))
-    reduction = ReducedSignal(short, ArraySignal(signal)).read(region)
+    reduction = reduced_signal(short, ArraySignal(signal)).read(region)
     assert not torch.equal(reduction, crop(PYRAMID.reduce(signal), region))
 
 

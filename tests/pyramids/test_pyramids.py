@@ -12,7 +12,7 @@ from random_regions import regions
 from torch import Tensor
 
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.pyramids.resample import ExpandedSignal, ReducedSignal, zero_signal
+from miner.pyramids.resample import predicted_signal, reduced_signal
 from miner.signals.regions import slices
 from miner.signals.signal import CPU, ArraySignal
 
@@ -77,7 +77,8 @@ def test_prediction_of_a_region_is_a_crop_of_the_whole(
 ) -> None:
     coarser = noise(2, *half(sides)).float()
     region = data.draw(regions(sides))
-    part = ExpandedSignal(LAPLACIAN, ArraySignal(coarser.numpy()), sides).read(region)
+    signal = ArraySignal(coarser.numpy())
+    part = predicted_signal(LAPLACIAN, signal, (2, *sides), CPU).read(region)
     assert torch.equal(part, expand(coarser, sides)[(slice(None), *slices(region))])
 
 
@@ -86,7 +87,7 @@ def test_a_region_of_the_reduced_signal_is_a_crop_of_the_whole(
     data: st.DataObject, sides: tuple[int, ...]
 ) -> None:
     signal = noise(2, *sides).float()
-    reduced = ReducedSignal(LAPLACIAN, ArraySignal(signal))
+    reduced = reduced_signal(LAPLACIAN, ArraySignal(signal))
     region = data.draw(regions(half(sides)))
     assert reduced.sides == half(sides)
     assert torch.equal(reduced.read(region), reduce(signal)[(slice(None), *slices(region))])
@@ -108,9 +109,9 @@ def test_only_residuals_have_either_sign() -> None:
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "reduce": reduce,
     "expand": lambda signal: expand(signal, (41, 68)),
-    "predict": lambda coarser: ExpandedSignal(LAPLACIAN, ArraySignal(coarser), (41, 68)).read(
-        ((5, 30), (11, 68))
-    ),
+    "predict": lambda coarser: predicted_signal(
+        LAPLACIAN, ArraySignal(coarser), (2, 41, 68), coarser.device
+    ).read(((5, 30), (11, 68))),
 }
 
 
@@ -125,9 +126,12 @@ def test_resampled_signals_stay_on_their_device(name: str) -> None:
 
 
 def test_the_coarsest_prediction_is_zero_on_its_device() -> None:
-    assert torch.equal(zero_signal(3, (9, 8), CPU).read(((2, 4), (0, 8))), torch.zeros(3, 2, 8))
+    assert torch.equal(
+        predicted_signal(LAPLACIAN, None, (3, 9, 8), CPU).read(((2, 4), (0, 8))),
+        torch.zeros(3, 2, 8),
+    )
     with FakeDevice():
-        found = zero_signal(3, (9, 8), FAKE).read(((2, 4), (0, 8)))
+        found = predicted_signal(LAPLACIAN, None, (3, 9, 8), FAKE).read(((2, 4), (0, 8)))
     assert torch.equal(values(found), torch.zeros(3, 2, 8))
 
 

@@ -18,16 +18,9 @@ from miner.models.encodings import CosineEncoding
 from miner.models.heads import LinearHead
 from miner.models.network import BlockMLP, BlockNetwork, Parameters
 from miner.pyramids.pyramid import LaplacianPyramid, Pyramid
-from miner.representation import (
-    LevelNetwork,
-    Manifest,
-    Representation,
-    Shard,
-    Spec,
-    load,
-    write_manifest,
-)
+from miner.representation import LevelNetwork, Representation, Shard, Spec, load
 from miner.representation.shard import ChunkStats, write_shard
+from miner.representation.spec import Manifest, write_manifest
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 from miner.support.errors import RepresentationError
 

@@ -135,7 +135,7 @@ def test_scores_of_an_array_in_the_unit_range_and_of_bytes() -> None:
 def test_scores_of_a_file(tmp_path: Path) -> None:
     shown, path = grey(), tmp_path / "out.png"
     assert shown.score(shown.render(out=path))["psnr_db"] > 50  # rounded to bytes
-    with pytest.raises(ValueError, match=r"1 channels of \(12, 15\): must be 1 channels of"):
+    with pytest.raises(ValueError, match=r"out.png: has 1 channels of \(12, 15\) pixels, and"):
         shown.score(str(shown.render(1, out=path)))
     with pytest.raises(ImageError, match="does not exist"):
         shown.score(tmp_path / "nothing.png")

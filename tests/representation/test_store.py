@@ -8,8 +8,9 @@ import torch
 from samples import make_spec, random_representation, random_shard, random_shards
 from thread_ranks import ThreadRank, in_threads
 
-from miner.representation import MANIFEST, load
+from miner.representation import load
 from miner.representation.rendering import ShardIndex
+from miner.representation.spec import MANIFEST
 from miner.representation.store import FolderStore, ShardFolder
 from miner.support.communication import SINGLE_PROCESS, Communicator, items_of_rank
 from miner.support.errors import ConfigError, RepresentationError
