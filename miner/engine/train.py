@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import Logger
 from miner.config.build import build_component, build_metrics, build_objective, build_settings
 from miner.config.fingerprint import fit_identity, job_hash
 from miner.config.job import Job, finished_report
-from miner.config.schema import RunConfig, check_config, find_class
+from miner.config.schema import RunConfig, check_config
 from miner.engine.data import SignalData, Source
 from miner.engine.disk_space import scratch_for, shared_folder
 from miner.engine.module import MinerModule
@@ -23,6 +23,7 @@ from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer,
 from miner.images.source import open_image
 from miner.loggers.base import ResultLogger, remove_earlier_events
 from miner.signals.scratch import Scratch
+from miner.support.components import find_class
 from miner.support.errors import UserError, error_summary, to_user_error
 from miner.support.process import lock_folder, use_available_cores
 from miner.support.run_files import REPORT, write_report
