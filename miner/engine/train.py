@@ -64,7 +64,7 @@ def _logger_arguments(settings: DictConfig, job: Job, label: str) -> dict[str, A
 
 
 def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
-    """Run a job; what it raises is recorded and raised again, `StorageError` for a full disk."""
+    """Run a job; what it raises is recorded and raised again, `RunError` for a full disk."""
     try:
         return run_job(config, job)
     except Exception as error:  # recorded, then raised

@@ -130,7 +130,7 @@ class LevelFit:
             self.predicted_sse += self._sse(blocks, errors)
 
     def fit_chunk(self, chunk: int, on_steps: OnSteps = lambda n: None) -> Shard:
-        """Fit the blocks of one chunk; raises `DivergenceError` or `ConfigError`."""
+        """Fit the blocks of one chunk; raises `ConfigError`."""
         began = time.perf_counter()
         blocks = self.chunks[chunk]
         valid_sizes, around = self.grid.valid_sizes(blocks), self._surroundings(blocks)
