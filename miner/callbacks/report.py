@@ -15,7 +15,6 @@ from miner.callbacks.pictures import Pictures
 from miner.engine.module import LevelResult, MinerModule
 from miner.engine.records import build_report, remarks
 from miner.fitting.block_fit import merge_curves, no_longer_than
-from miner.loggers.base import ResultLogger
 from miner.metrics.scores import psnr_of_sse
 from miner.support.run_files import REPORT, write_report
 
@@ -81,7 +80,8 @@ def level_points(result: LevelResult, last: CurvePoint | None) -> Sequence[Curve
 class LoggerMedia(Callback):
     """Gives loggers the report's numbers as `report/...`, and pictures that `Pictures` has written.
 
-    A logger of another package takes pictures if it has Lightning's `log_image(key, images)`.
+    A logger of another package takes pictures if it has Lightning's `log_image(key, images)`. One
+    with `log_results(report, pictures)` gets the whole report, and `finish(succeeded)` at the end.
     """
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
@@ -97,7 +97,7 @@ class LoggerMedia(Callback):
         report = build_report(module)
         numbers = {f"report/{k}": v for k, v in report.items() if isinstance(v, int | float)}
         for logger in trainer.loggers:
-            if isinstance(logger, ResultLogger):
+            if hasattr(logger, "log_results"):
                 logger.log_results(report, draw())
                 continue
             logger.log_metrics(numbers)
