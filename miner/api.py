@@ -13,11 +13,11 @@ from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, open_dict
 from rich import get_console
 
-from miner.cli.arguments import quote, without_null
+from miner.cli.arguments import check_one_bound, quote, without_null
 from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.cli.loader import compose_once
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda, check_lists
-from miner.config.schema import RunConfig, check_config, check_one_bound, no_such_setting
+from miner.config.schema import RunConfig, check_config, no_such_setting
 from miner.images.arrays import open_values
 from miner.images.source import open_image
 from miner.representation import Representation

@@ -12,7 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compare the runs in and below folders; give the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m miner.compare",
-        description="Compare runs: writes comparison.html, comparison.md and comparison.tsv.",
+        description="Compare runs: writes comparison.html and comparison.tsv.",
     )
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep's folder, or a run's"

@@ -3,17 +3,18 @@
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from miner.callbacks.base import Callback
 from miner.callbacks.pictures import Pictures
 from miner.engine.module import LevelResult, MinerModule
 from miner.engine.records import build_report, remarks
 from miner.fitting.block_fit import merge_curves, no_longer_than
-from miner.loggers.base import log_results
 from miner.metrics.scores import psnr_of_sse
 from miner.support.run_files import REPORT, write_report
 
@@ -77,17 +78,35 @@ def level_points(result: LevelResult, last: CurvePoint | None) -> Sequence[Curve
 
 
 class LoggerMedia(Callback):
-    """Gives loggers the report's numbers, and the pictures that `Pictures` has written."""
+    """Gives loggers the report's numbers as `report/...`, and pictures that `Pictures` has written.
+
+    A logger of another package takes pictures if it has Lightning's `log_image(key, images)`. One
+    with `log_results(report, pictures)` gets the whole report, and `finish(succeeded)` at the end.
+    """
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
-        """Log both."""
+        """Log both; pictures are drawn only if a logger can show them."""
+        if not trainer.is_global_zero:
+            return
         drawn = [one for one in trainer.callbacks if isinstance(one, Pictures)]  # type: ignore[attr-defined]
 
+        @cache
         def draw() -> Mapping[str, Any]:
             return drawn[0].media(record.level for record in module.records) if drawn else {}
 
-        if trainer.is_global_zero:
-            log_results(trainer.loggers, build_report(module), draw)
+        report = build_report(module)
+        numbers = {f"report/{k}": v for k, v in report.items() if isinstance(v, int | float)}
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_results"):
+                logger.log_results(report, draw())
+                continue
+            logger.log_metrics(numbers)
+            if isinstance(logger, TensorBoardLogger):
+                for name, picture in draw().items():
+                    logger.experiment.add_image(name, picture, dataformats="HWC")
+            elif hasattr(logger, "log_image"):
+                for name, picture in draw().items():
+                    logger.log_image(name, [picture])
 
 
 class Report(Callback):

@@ -3,7 +3,7 @@
 import glob
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from miner.cli.help import default_options, option_files
-from miner.config.schema import check_one_bound
 from miner.images.arrays import is_zarr
 from miner.images.source import inspect_image
 from miner.support.errors import ConfigError, ImageError
@@ -56,6 +55,13 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
     image = _IMAGE + (paths[0] if len(paths) == 1 else ",".join(map(quote, paths)))
     others = [without_null(one) for one in settings if one not in paths]
     return [*flags, *others, *([image] if paths else [])]
+
+
+def check_one_bound(names: Iterable[str]) -> None:
+    """Refuse, by a `ConfigError`, both names of the bound among what a user has set."""
+    if {"fitting.max_mse", "fitting.target_psnr"} <= set(names):
+        rule = "of fitting.max_mse and fitting.target_psnr only one"
+        raise ConfigError(f"{rule} can be set: 10 * log10(1 / max_mse) is the PSNR")
 
 
 def without_null(argument: str) -> str:

@@ -86,20 +86,15 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
     """Refuse, by a `ConfigError`, processes that would not be one run in one folder."""
     trainer = checked.trainer
     world_size = trainer.devices * trainer.num_nodes
-    if trainer.strategy == "auto":
-        if rank.launcher == "torchrun" and rank.world_size > 1:
-            raise ConfigError(
-                f"trainer.strategy=auto: torchrun has started {rank.world_size} processes, and "
-                "each would fit the whole image; add trainer=ddp and trainer.devices"
-            )
-        return
+    if not trainer.is_ddp and rank.launcher != "torchrun":
+        return  # Slurm's tasks may be runs of their own
     is_other = rank.world_size != world_size or rank.local_rank >= trainer.devices
     if rank.launcher is not None and is_other:
         raise ConfigError(
             f"trainer.devices={trainer.devices} trainer.num_nodes={trainer.num_nodes}: "
             f"{rank.launcher} has started {rank.world_size} processes, this one as number "
-            f"{rank.local_rank} of its machine; give the processes of each machine and the number "
-            "of machines"
+            f"{rank.local_rank} of its machine; add trainer=ddp with the processes of each machine "
+            "as trainer.devices, and the number of machines"
         )
     unset = ", ".join(name for name in _NODE_VARIABLES if name not in os.environ)
     if rank.launcher is None and trainer.num_nodes > 1 and unset:

@@ -110,12 +110,11 @@ def explain(error: Exception) -> str:
         return _explain_setting(found[1], found[2])
     if found := re.search(r"Could not delete from config\. '(.+)' does not exist", text):
         return f"~{found[1]}: {no_such_setting(found[1], _names())}"
-    if found := re.search(r"already at '(.+)'|Multiple values for (\S+)\.", text):
-        name = found[1] or found[2]
-        return f"+{name}: {name} exists; leave out the +"
-    if found := re.search(r"Ambiguous value for argument '(.+)'|parameters '(.+)' requires", text):
-        given = found[1] or found[2]
-        return f"{given}: several values take a sweep, -m; write a list as [a,b], a text as 'a,b'"
+    if found := re.search(r"(?:already at '|Multiple values for )([^\s']+)['.]", text):
+        return f"+{found[1]}: {found[1]} exists; leave out the +"
+    if found := re.search(r"(?:Ambiguous value for argument|parameters) '(.+?)'", text):
+        remedy = "write a list as [a,b], a text as 'a,b'"
+        return f"{found[1]}: several values take a sweep, -m; {remedy}"
     reason = "" if text is str(error.__cause__) else str(error.__cause__ or "").partition("\n")[0]
     return " ".join(f"{text.partition('Config search path')[0]} {reason}".split())
 

@@ -6,9 +6,8 @@ from functools import cached_property
 
 from miner.comparison.runs import Result, config_path, is_number, is_setting, mapping, spelling
 
-QUALITIES = ("psnr_db", "ssim")
 COSTS = ("n_parameters", "fit_time_s", "bits_per_pixel")
-MAIN = (*QUALITIES, *COSTS, "wall_time_s", "peak_memory_gib", "objective")
+MAIN = ("psnr_db", "ssim", *COSTS, "wall_time_s", "peak_memory_gib", "objective")
 """The numbers that the page's table shows; the tab-separated table holds all."""
 
 UNKNOWN = "?"

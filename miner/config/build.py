@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from miner.config.schema import COMPONENTS, check_config, find_class
+from miner.config.schema import COMPONENTS, check_config
 from miner.metrics.objective import Objective
 from miner.models.network import BlockModel
+from miner.support.components import find_class
 from miner.support.errors import ConfigError
 from miner.support.lightning import import_lightning
 

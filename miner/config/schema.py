@@ -1,8 +1,7 @@
 """Types and ranges of all settings, and a line for each that breaks a rule."""
 
 import json
-import pkgutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.fields import FieldInfo
 
 from miner.config.trainer import REFUSED, TrainerConfig
+from miner.support.components import find_class
 from miner.support.errors import ConfigError, nearest
 from miner.support.ranges import ClassName, Count, Group, Positive, Ranges, ranges_of, rule, whole
 
@@ -24,7 +24,7 @@ _Several = Annotated[list[T], Field(min_length=1)]
 _Steps = Annotated[int, Field(ge=1, le=2**31)]
 _Width = Annotated[int, whole(1, 1024)]
 _OPEN = ("callbacks", "logger", "metrics", "paths", "extras")  # whose fields may have any name
-_NEW_NAMES = {
+_NEW_NAMES = {  # one after another
     "sizing": "capacity",
     "kernel": "backend",
     "capacity=by_need": "capacity=target_error",
@@ -143,14 +143,6 @@ TORCH_FREE = [name for name in COMPONENTS if name not in ("storage", "backend")]
 """Groups whose classes stand in modules that import no torch, which takes a second."""
 
 
-def find_class(settings: DictConfig | None) -> Any:
-    """What the `_target_` of a component names; None if it cannot be imported."""
-    try:
-        return pkgutil.resolve_name(settings._target_) if settings else None
-    except Exception:  # whatever a module raises: who instantiates the class says what is wrong
-        return None
-
-
 def check_config(config: DictConfig, groups: Iterable[str] = TORCH_FREE) -> RunConfig:
     """Check types, ranges and combinations; `ConfigError` with a line for each wrong setting.
 
@@ -174,10 +166,8 @@ def _checked(content: str, model: type[RunConfig]) -> RunConfig:
     checked = model.model_validate(json.loads(content))
     pixels, patch_pixels = checked.fitting.batch_pixels, checked.patch_size**2
     if pixels != "all" and pixels > patch_pixels:
-        raise ConfigError(
-            f"fitting.batch_pixels={pixels}: a patch of patch_size={checked.patch_size} has "
-            f"{patch_pixels} pixels; use fitting.batch_pixels=all"
-        )
+        rule = f"a patch of patch_size={checked.patch_size} has {patch_pixels} pixels"
+        raise ConfigError(f"fitting.batch_pixels={pixels}: {rule}; use fitting.batch_pixels=all")
     capacity = checked.capacity.model_dump(by_alias=True)
     low, high = capacity.get("min_width", 1), capacity.get("max_width", 1024)
     if low > high:
@@ -207,13 +197,6 @@ def settings(
             yield from settings(field.annotation, f"{name}.")
 
 
-def check_one_bound(names: Collection[str]) -> None:
-    """Refuse, by a `ConfigError`, both names of the bound among what a user has set."""
-    if {"fitting.max_mse", "fitting.target_psnr"} <= set(names):
-        rule = "of fitting.max_mse and fitting.target_psnr only one"
-        raise ConfigError(f"{rule} can be set: 10 * log10(1 / max_mse) is the PSNR")
-
-
 def no_such_setting(setting: str, others: Iterable[str] = ()) -> str:
     """The end of a line that refuses a name or `name=value`: why, its new name, or the nearest.
 
@@ -233,11 +216,10 @@ def no_such_setting(setting: str, others: Iterable[str] = ()) -> str:
 
 def new_name(setting: str) -> str | None:
     """`capacity.min_width=4` for `sizing.least=4`; None for what never had another name."""
-    name, equals, value = setting.partition("=")
-    group, dot, field = name.partition(".")
-    new = _NEW_NAMES.get(group, group) + dot + field
-    new = _NEW_NAMES.get(new, new) + equals + value
-    new = _NEW_NAMES.get(new, new)
+    new = setting
+    for old, name in _NEW_NAMES.items():
+        if f"{new}.".startswith((f"{old}.", f"{old}=")):
+            new = name + new.removeprefix(old)
     return None if new == setting else new
 
 

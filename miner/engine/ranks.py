@@ -24,7 +24,7 @@ import pytorch_lightning as pl
 import torch.distributed as dist
 
 from miner.support.communication import Communicator
-from miner.support.errors import RankError, UserError, error_summary
+from miner.support.errors import RunError, UserError, error_summary
 
 T = TypeVar("T")
 STARTER = "MINER_STARTER_PID"  # in the environment
@@ -57,7 +57,7 @@ class Ranks(Communicator):
             self._connections = dict(self._connect(trainer))
         except (OSError, EOFError, AuthenticationError) as error:
             address = os.environ["MASTER_ADDR"]
-            raise RankError(f"rank {self.rank}: no connection by {address} ({error})") from error
+            raise RunError(f"rank {self.rank}: no connection by {address} ({error})") from error
         self._names = self.gather(f"rank {self.rank} on {socket.gethostname()}")
         # Lightning's own messages need no time limit any more: all have found each other.
         dist.distributed_c10d._set_pg_timeout(_NO_TIMEOUT)
@@ -104,7 +104,7 @@ class Ranks(Communicator):
         return values
 
     def check(self) -> None:
-        """Raise `RankError` if another rank has failed, `KeyboardInterrupt` if it was stopped."""
+        """Raise `RunError` if another rank has failed, `KeyboardInterrupt` if it was stopped."""
         self._receive(timeout_s=0)
 
     def abort(self, error: BaseException) -> BaseException:
@@ -117,10 +117,10 @@ class Ranks(Communicator):
             if not isinstance(error, UserError):
                 while self._receive(_REASON_S):
                     pass
-        except (RankError, KeyboardInterrupt) as reason:
+        except (RunError, KeyboardInterrupt) as reason:
             error = reason
         message = error
-        if not isinstance(error, RankError | KeyboardInterrupt):
+        if not isinstance(error, RunError | KeyboardInterrupt):
             message = self._error(self.rank, error_summary(error, self._folder))
             if self.rank > 0 and not isinstance(error, UserError):
                 _LOG.error("this rank failed", exc_info=error)
@@ -154,8 +154,8 @@ class Ranks(Communicator):
             with suppress(OSError):  # its end is noticed when something is received
                 connection.send_bytes(message)
 
-    def _error(self, rank: int, reason: str) -> RankError:
-        return RankError(
+    def _error(self, rank: int, reason: str) -> RunError:
+        return RunError(
             f"{self._names[rank]}: {reason}; what is finished is kept: mend this and go on with "
             f"resume={shlex.quote(str(self._folder))}, on any number of devices"
         )

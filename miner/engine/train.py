@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from miner.config.build import build_component, build_metrics, build_objective, build_settings
 from miner.config.fingerprint import fit_identity, job_hash
 from miner.config.job import Job, finished_report
-from miner.config.schema import RunConfig, check_config, find_class
+from miner.config.schema import RunConfig, check_config
 from miner.engine.data import SignalData, Source
 from miner.engine.disk_space import scratch_for, shared_folder
 from miner.engine.module import MinerModule
 from miner.engine.records import build_report
 from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer, quiet_lightning
 from miner.images.source import open_image
-from miner.loggers.base import ResultLogger, remove_earlier_events
 from miner.signals.scratch import Scratch
+from miner.support.components import find_class
 from miner.support.errors import UserError, error_summary, to_user_error
 from miner.support.process import lock_folder, use_available_cores
 from miner.support.run_files import REPORT, write_report
@@ -44,11 +44,8 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
                 report = run_alone(config, job)
                 if not (job.folder / REPORT).exists():  # by which a sweep knows its jobs
                     write_report(job.folder, report)
-    except UserError as error:
-        _LOG.error("%s", error)
-        return None
-    except Exception:  # whatever it is, the other jobs of the sweep are run
-        _LOG.exception("the job failed")
+    except Exception as error:  # whatever it is, the other jobs of the sweep are run
+        _LOG.error("%s", error, exc_info=not isinstance(error, UserError))
         return None
     return build_objective(config).value(report)
 
@@ -63,7 +60,7 @@ def _logger_arguments(settings: DictConfig, job: Job, label: str) -> dict[str, A
 
 
 def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
-    """Run a job; what it raises is recorded and raised again, `StorageError` for a full disk."""
+    """Run a job; what it raises is recorded and raised again, `RunError` for a full disk."""
     try:
         return run_job(config, job)
     except Exception as error:  # recorded, then raised
@@ -155,11 +152,13 @@ def _open_loggers(config: DictConfig, job: Job) -> Iterator[list[Logger]]:
         for name, settings in config.logger.items() if is_logged else ():
             more = _logger_arguments(settings, job, label)
             loggers.append(build_component(f"logger.{name}", Logger, config, **more))
-            remove_earlier_events(loggers[-1])
+            if isinstance(loggers[-1], TensorBoardLogger):  # an earlier start's curve comes anew
+                for events in Path(loggers[-1].log_dir).glob("events.out.tfevents.*"):
+                    events.unlink()
             loggers[-1].log_hyperparams(logged)
         yield loggers
         succeeded = True
     finally:
         for logger in loggers:
-            if isinstance(logger, ResultLogger):
+            if hasattr(logger, "log_results") and hasattr(logger, "finish"):
                 logger.finish(succeeded)

@@ -126,7 +126,7 @@ def _environment(strategy: str) -> ClusterEnvironment | None:
 def fit_on_all_ranks(trainer: pl.Trainer, module: MinerModule, data: SignalData) -> None:
     """Fit; an error of one rank ends all.
 
-    Raises `RankError` if another rank has failed, `ConfigError` if the ranks have not found each
+    Raises `RunError` if another rank has failed, `ConfigError` if the ranks have not found each
     other or one of Lightning's callbacks refuses its settings, and `KeyboardInterrupt` where
     Lightning would leave.
     """

@@ -13,6 +13,7 @@ from miner.support.errors import ConfigError
 LOG = logging.getLogger(__name__)
 FLOAT_BYTES = 4
 _CPU_LAYER_BYTES = 4 * 2**20
+_ALONE = "must not depend on other blocks: mind the first axis"
 _LAYER_COPIES = 6  # pre-activation, activation, their gradients, two temporaries
 
 
@@ -30,8 +31,7 @@ def check_features(problem: BlockProblem) -> None:
         raise ConfigError(f"model={model}: {rule}")
     kept = torch.stack([first[0], second[1]])
     if not torch.allclose(kept, both, rtol=1e-4, atol=1e-5, equal_nan=True):
-        rule = "a block's features must not depend on other blocks: mind the first axis"
-        raise ConfigError(f"model={model}: {rule}")
+        raise ConfigError(f"model={model}: a block's features {_ALONE}")
 
 
 def check_loss(problem: BlockProblem) -> None:
@@ -48,8 +48,7 @@ def check_loss(problem: BlockProblem) -> None:
     if not (values.isfinite().all() and gradient.isfinite().all()):
         raise ConfigError(f"{name}: it or its derivative is NaN for residuals from 0 to 1")
     if gradient[1].any():
-        rule = "a block's loss must not depend on other blocks: mind the first axis"
-        raise ConfigError(f"{name}: {rule}")
+        raise ConfigError(f"{name}: a block's loss {_ALONE}")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from miner.fitting.device import Checks, mark_time, seconds_since_first
 from miner.fitting.steps import BlockProblem, OptimizerFactory
 from miner.models.network import Parameters, concatenate, moved, select
 from miner.signals.signal import CPU
-from miner.support.errors import DivergenceError
+from miner.support.errors import ConfigError
 
 RATE_OF_REFIT = 0.1  # of blocks that diverged, as a part of their first rate
 Curve = tuple[tuple[int, float, float], ...]  # (steps, seconds, summed squared error) so far
@@ -83,12 +83,12 @@ def has_diverged(first: Tensor, last: Tensor, max_mse: float) -> Tensor:
 
 
 def raise_if_most_diverged(diverged_again: Tensor, optimizer: OptimizerFactory) -> None:
-    """Raise `DivergenceError` if most blocks of a mask `(B,)` diverged twice."""
+    """Raise `ConfigError` if most blocks of a mask `(B,)` diverged twice."""
     n_diverged, n_blocks = int(diverged_again.sum()), len(diverged_again)
     if 2 * n_diverged <= n_blocks:
         return
     rate = float(optimizer([nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"])
-    raise DivergenceError(
+    raise ConfigError(
         f"optimizer.lr={rate:g}: {n_diverged} of {n_blocks} blocks diverged, and again at "
         f"{RATE_OF_REFIT * rate:g}; lower it: 0.001 to 0.05 suit most fits, or mind the constants "
         "of activation and encoding, and a loss that has no derivative somewhere"

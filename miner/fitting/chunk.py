@@ -27,7 +27,7 @@ from miner.support.errors import ConfigError
 
 _BOX_PIXELS = 2**16  # in a box that is read at once
 _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
-_PROBE_CHECK, _FAR_BELOW = 5, 1e-2  # steps between checks of a probe fit, part of the bound
+_PROBE_PRUNING, _FAR_BELOW = AbsoluteMSEPruning(every_n_steps=5), 1e-2  # part of the bound
 R = TypeVar("R")
 Fit = Callable[[BlockProblem, float], Checks[BlockFit]]  # of a problem and the bound on its errors
 
@@ -132,43 +132,36 @@ class WidthGroup:
     """Blocks with networks of one width, and the parents that they start from."""
 
     def __init__(self, context: LevelContext, width: int, patches: Patches) -> None:
-        self.spec, self.settings, level, self._compute, parents = context
+        self.spec, self.settings, self._level, self._compute, parents = context
         self._device, self._patches = self._compute.device, patches
-        self._network = self.spec.model(level, width)
-        self._steps = self.settings.steps_at(level)
-        self._max_mse = self.settings.max_mse_at(level)
-        found = find_parents(self.spec, level, width, patches.blocks, parents, self._device)
+        self._network = self.spec.model(self._level, width)
+        found = find_parents(self.spec, self._level, width, patches.blocks, parents, self._device)
         self.inherited = self.settings.weights.inherited(found)
-        n_inputs, key = self._network.n_inputs, generator(self.settings.seed, level)
+        n_inputs, key = self._network.n_inputs, generator(self.settings.seed, self._level)
         drawn = self._network.model.draw(n_inputs, key)
         self._hidden = repeat(moved(drawn, self._device), len(patches.blocks))
         if self.inherited.exists.any():
             exists = self.inherited.exists.to(self._device)
             self._hidden = where(exists, self.inherited.hidden, self._hidden)
         shapes = self._network.head.shapes(width, self._network.n_channels)
-        key = generator(self.settings.seed, level, "readout")
+        key = generator(self.settings.seed, self._level, "readout")
         self._readout_start = moved(self.settings.readout.draw(shapes, key), self._device)
 
     def fit(self, on_steps: OnSteps = lambda n: None) -> Checks[BlockFit]:
         """Train all blocks and round them; parameters are stored tensors in the host's memory."""
 
-        def count(n_block_steps: int) -> None:
-            with self._compute.lock:
-                on_steps(n_block_steps)
-
         def fitted(problem: BlockProblem, max_mse: float) -> Checks[BlockFit]:
-            fit = yield from self._train(problem, self.settings.pruning, max_mse, count)
+            fit = yield from self._train(problem, self.settings.pruning, max_mse, on_steps)
             return self._round(problem, fit)
 
         return self._in_batches(fitted)
 
     def errors_after(self, n_steps: int) -> Tensor:
         """Errors `(B,)` of a short fit, which blocks far below the bound leave early."""
-        pruning = AbsoluteMSEPruning(_PROBE_CHECK)
 
         def fitted(problem: BlockProblem, max_mse: float) -> Checks[BlockFit]:
             shorter = problem._replace(steps=replace(problem.steps, n_steps=n_steps))
-            return self._train(shorter, pruning, _FAR_BELOW * max_mse, lambda n: None)
+            return self._train(shorter, _PROBE_PRUNING, _FAR_BELOW * max_mse, lambda n: None)
 
         return self._patches.finish(self._in_batches(fitted)).mse
 
@@ -198,8 +191,7 @@ class WidthGroup:
             for candidate in self.settings.readout.candidates():  # the best, once rounded, stays
                 solved = self._evaluated(problem, candidate, rounded).best
                 stored = storage.encode(solved | hidden)
-                decoded = storage.decode(stored)
-                mse = self._evaluated(problem, LearnedReadout(), decoded).mse
+                mse = self._evaluated(problem, LearnedReadout(), storage.decode(stored)).mse
                 mse = torch.where(_is_finite(stored), mse, torch.inf)
                 best = where(mse < best_mse, stored, best)
                 best_mse = torch.fmin(best_mse, mse)  # a NaN never wins
@@ -219,20 +211,19 @@ class WidthGroup:
 
         Batches go from check to check together if they share surroundings, else one by one.
         """
-        network, max_blocks = self._network, self.settings.backend.max_blocks
-        patch_size, step = self.spec.patch_size, self.spec.pyramid.step
+        spec, network, compute = self.spec, self._network, self._compute
         fits: list[tuple[Tensor, BlockFit]] = []
         started: list[tuple[Tensor, Checks[BlockFit]]] = []
         for frame, members in by_row(self.inherited.frames):
             for valid_size, among in by_row(self._patches.valid_sizes[members]):
-                points = coordinates(patch_size, valid_size, frame, step)
+                points = coordinates(spec.patch_size, valid_size, frame, spec.pyramid.step)
                 encoded = network.model.encode(points).to(self._device)
-                most = max_blocks(network, encoded, self._compute.memory_gib())
+                most = self.settings.backend.max_blocks(network, encoded, compute.memory_gib())
                 start = partial(self._start_batch, fitted, encoded, valid_size)
                 if self._patches.around:
                     started += [(part, start(part)) for part in members[among].split(most)]
                 else:
-                    fits += self._compute.in_batches(members[among], most, start)
+                    fits += compute.in_batches(members[among], most, start)
         ended = yield from in_step([fit for _, fit in started])
         fits += zip((part for part, _ in started), ended, strict=True)
         return join_fits(fits)
@@ -240,21 +231,20 @@ class WidthGroup:
     def _start_batch(
         self, fitted: Fit, encoded: Tensor, valid_size: tuple[int, ...], batch: Tensor
     ) -> Checks[BlockFit]:
-        hidden = select(self._hidden, batch.to(self._device))
-        start = hidden | repeat(self._readout_start, len(batch))
+        start = select(self._hidden, batch.to(self._device))
+        start |= repeat(self._readout_start, len(batch))
         pixels, pyramid = self._patches.real(batch, valid_size), self.spec.pyramid
         targets = pyramid.target(*pixels).flatten(2)
-        steps = self._steps
+        steps, max_mse = self.settings.steps_at(self._level), self.settings.max_mse_at(self._level)
         if around := self._patches.around:
             blocks = self._patches.blocks[batch]
             steps = replace(steps, loss=around.of(steps.loss, blocks, pyramid, targets, *pixels))
         shared = self._network, self.settings.readout, steps, encoded
         # Errors of targets times this are at least those of the pixels that they stand for.
         ratio = targets[0].numel() / (self.spec.n_channels * math.prod(valid_size))
-        fit = yield from fitted(BlockProblem(*shared, targets, start), self._max_mse / ratio)
+        fit = yield from fitted(BlockProblem(*shared, targets, start), max_mse / ratio)
         return replace(fit, mse=ratio * fit.mse)
 
 
 def _is_finite(stored: Parameters) -> Tensor:
-    masks = [tensor.isfinite().reshape(len(tensor), -1).all(1) for tensor in stored.values()]
-    return torch.stack(masks).all(0)
+    return torch.stack([t.isfinite().reshape(len(t), -1).all(1) for t in stored.values()]).all(0)

@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import zip_longest
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -22,29 +24,23 @@ _THREADS_ON_GPU = 8
 
 def run_fit(fit: Checks[R], at_check: Callable[[], None] = lambda: None) -> R:
     """Run a fit; call a function at each check, and at the end."""
-    while True:
-        try:
-            next(fit)
-        except StopIteration as end:
-            result: R = end.value
-            return result
-        finally:
-            at_check()
+    results: list[R] = []
+    for _ in _ended(fit, results.append):
+        at_check()
+    at_check()
+    return results[0]
 
 
 def in_step(fits: Sequence[Checks[R]]) -> Checks[list[R]]:
     """Run fits together from check to check; the others go on when one has ended."""
     results: dict[int, R] = {}
-    while len(results) < len(fits):
-        for number, fit in enumerate(fits):
-            if number not in results:
-                try:
-                    next(fit)
-                except StopIteration as end:
-                    results[number] = end.value
-        if len(results) < len(fits):
-            yield
+    kept = [_ended(fit, partial(results.__setitem__, n)) for n, fit in enumerate(fits)]
+    yield from (None for _ in zip_longest(*kept))
     return [results[number] for number in range(len(fits))]
+
+
+def _ended(fit: Checks[R], keep: Callable[[R], None]) -> Checks[None]:
+    keep((yield from fit))
 
 
 class ComputeDevice:

@@ -10,7 +10,7 @@ from torch import Tensor
 from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
 from miner.fitting.chunk import Patches, WidthFit, WidthGroup, gather
-from miner.fitting.device import in_step, run_fit
+from miner.fitting.device import Checks, in_step, run_fit
 from miner.fitting.halo import Surroundings
 from miner.fitting.settings import LevelContext, at_level
 from miner.models.network import Parameters, concatenate, select
@@ -130,12 +130,11 @@ class LevelFit:
             self.predicted_sse += self._sse(blocks, errors)
 
     def fit_chunk(self, chunk: int, on_steps: OnSteps = lambda n: None) -> Shard:
-        """Fit the blocks of one chunk; raises `DivergenceError` or `ConfigError`."""
+        """Fit the blocks of one chunk; raises `ConfigError`."""
         began = time.perf_counter()
-        blocks, signals = self.chunks[chunk], (self.signal, self.prediction)
-        signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)
+        blocks = self.chunks[chunk]
         valid_sizes, around = self.grid.valid_sizes(blocks), self._surroundings(blocks)
-        patches = Patches(blocks, signal, prediction, valid_sizes, around)
+        patches = Patches(blocks, *self._gathered(blocks), valid_sizes, around)
         gathered = time.perf_counter()
         width = at_level(self.settings.width, self.level)
         request = WidthRequest(
@@ -167,15 +166,19 @@ class LevelFit:
 
     def _surroundings(self, blocks: Tensor) -> Surroundings | None:
         """What a loss with a halo sees around the blocks of a chunk."""
-        loss, signals = self.settings.loss, (self.signal, self.prediction)
-        if not loss.halo:
+        if not (halo := self.settings.loss.halo):
             return None
 
         def errors(blocks: Tensor) -> Tensor:
-            signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)
+            signal, prediction = self._gathered(blocks)
             return prediction - signal
 
-        return Surroundings(self.grid, blocks, loss.halo, errors)
+        return Surroundings(self.grid, blocks, halo, errors)
+
+    def _gathered(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        signals = self.signal, self.prediction
+        signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)
+        return signal, prediction
 
     def _rounds(
         self, patches: Patches, request: WidthRequest, origin_s: float, on_steps: OnSteps
@@ -198,27 +201,21 @@ class LevelFit:
         self, patches: Patches, widths: Tensor, rows: Tensor, mse: Tensor, on_steps: OnSteps
     ) -> list[WidthFit]:
         """Fits of some rows of a chunk, each with its width, narrow ones first, down to `mse`."""
-        distinct = widths[rows].unique().tolist()
+        distinct, lock = widths[rows].unique().tolist(), self._context.compute.lock
 
-        def group(width: int) -> tuple[Tensor, WidthGroup]:
+        def count(n_block_steps: int) -> None:
+            with lock:
+                on_steps(n_block_steps)
+
+        def started(width: int) -> Checks[WidthFit]:
             members = rows[widths[rows] == width]
-            return members, WidthGroup(self._context, width, patches.select(members))
-
-        def ended(found: WidthFit) -> WidthFit:
-            with self._context.compute.lock:
-                mse[found.rows] = torch.fmin(mse[found.rows], found.fit.mse)
+            group = WidthGroup(self._context, width, patches.select(members))
+            fit = yield from group.fit(count)
+            with lock:
+                mse[members] = torch.fmin(mse[members], fit.mse)
                 self.block_mse = float(mse[mse.isfinite()].mean())
-            return found
+            return WidthFit(width, members, group.inherited, fit)
 
-        def alone(width: int) -> WidthFit:
-            members, one = group(width)
-            return ended(WidthFit(width, members, one.inherited, run_fit(one.fit(on_steps))))
-
-        if not patches.around:
-            return self._context.compute.map(alone, distinct)
-        groups = [group(width) for width in distinct]
-        fits = patches.finish(in_step([one.fit(on_steps) for _, one in groups]))
-        parts = zip(distinct, groups, fits, strict=True)
-        return [
-            ended(WidthFit(width, rows, one.inherited, fit)) for width, (rows, one), fit in parts
-        ]
+        if patches.around:
+            return patches.finish(in_step(list(map(started, distinct))))
+        return self._context.compute.map(lambda width: run_fit(started(width)), distinct)

@@ -71,14 +71,10 @@ def check_pyramid(spec: Spec, device: torch.device) -> None:
 def check_storage(storage: Storage, parameters: Parameters) -> None:
     """Refuse, by a `ConfigError`, a storage that changes names, types or shapes, or gives NaN."""
     decoded = storage.decode(storage.encode(parameters))
-    for name in parameters.keys() | decoded.keys():
-        found, expected = (
-            None if k is None else (k.dtype, tuple(k.shape))
-            for k in (decoded.get(name), parameters.get(name))
-        )
-        if found != expected or not decoded[name].isfinite().all():
-            rule = f"decode(encode(parameters)) gives {name} as {found}, or NaN, not {expected}"
-            raise ConfigError(f"storage={storage}: {rule}")
+    found, given = ({(k, t.dtype, *t.shape) for k, t in d.items()} for d in (decoded, parameters))
+    if found != given or not all(tensor.isfinite().all() for tensor in decoded.values()):
+        rule = f"{found - given or '{}'}, or NaN, not {given - found or given}"
+        raise ConfigError(f"storage={storage}: decode(encode(parameters)) gives {rule}")
 
 
 def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> FitSettings:

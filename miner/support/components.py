@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
 from importlib import import_module
 from inspect import isabstract
+from pkgutil import resolve_name
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -37,6 +38,14 @@ def imported(name: str) -> Any:
         return import_module(name)
     except ModuleNotFoundError as error:
         raise ArgumentTypeError(f"{error}; is its folder in PYTHONPATH?") from error
+
+
+def find_class(settings: Any) -> Any:
+    """What the `_target_` of settings names; None if it cannot be imported."""
+    try:
+        return resolve_name(settings._target_) if settings else None
+    except Exception:  # whatever a module raises: who instantiates the class says what is wrong
+        return None
 
 
 def describe(component: Any) -> dict[str, Any]:

@@ -17,10 +17,6 @@ class ConfigError(UserError, ValueError):
     """A setting is wrong. The message names its value, the rule and the remedy."""
 
 
-class DivergenceError(UserError, ValueError):
-    """Most blocks of a chunk diverged; the message says what to change."""
-
-
 class RepresentationError(ValueError):
     """A representation's files are damaged, foreign or incomplete; one line."""
 
@@ -37,12 +33,8 @@ class NoSpaceError(ImageError):
     """The disk has no space for an image."""
 
 
-class StorageError(UserError, RuntimeError):
-    """The disk is full or refuses a file; what is finished is kept."""
-
-
-class RankError(UserError, RuntimeError):
-    """Another process of the run has failed or was killed; what is finished is kept."""
+class RunError(UserError, RuntimeError):
+    """The disk or another process of the run has failed; what is finished is kept."""
 
 
 def exit_status(command: Callable[[], object]) -> int:
@@ -73,12 +65,12 @@ def nearest(name: str, names: Collection[str]) -> str | None:
 
 
 def to_user_error(error: Exception, folder: Path) -> Exception:
-    """An error about the disk as a `StorageError`; any other as it is."""
+    """An error about the disk as a `RunError`; any other as it is."""
     reason = _storage_reason(error, folder)
     if reason is None:
         return error
     remedy = f"mend this and go on with resume={shlex.quote(str(folder))}"
-    return StorageError(f"{reason}; what is finished is kept: {remedy}")
+    return RunError(f"{reason}; what is finished is kept: {remedy}")
 
 
 def error_summary(error: BaseException, folder: Path) -> str:

@@ -107,7 +107,7 @@ def test_it_is_added_to_a_finished_run_by_resuming(tmp_path: Path) -> None:
     assert 0 < after["mean"] < 1
 
 
-def test_table_text_and_page_of_a_comparison_have_it_with_its_front(tmp_path: Path) -> None:
+def test_table_and_page_of_a_comparison_have_it_with_its_front(tmp_path: Path) -> None:
     for depth in (1, 2):
         run(tmp_path / f"of{depth}", MEAN, BRIGHT, f"model.depth={depth}")
     results = read_results([tmp_path])
@@ -117,11 +117,9 @@ def test_table_text_and_page_of_a_comparison_have_it_with_its_front(tmp_path: Pa
     write_comparison(results, tmp_path)
     columns = (tmp_path / "comparison.tsv").read_text().splitlines()[0].split("\t")
     assert {"mean", "light"} < set(columns)
-    text = (tmp_path / "comparison.md").read_text()
-    assert "| mean | light |" in text and "- mean: " in text
     page = (tmp_path / "comparison.html").read_text()
     assert all(f'id="{name}"' in page for name in ("quality", "quality0", "quality1"))
-    assert "<th>mean</th><th>light</th>" in page
+    assert page.count("<th>mean</th><th>light</th>") == 2  # of runs and settings
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from miner.config.job import Job, finished_report
 from miner.engine.train import run_in_sweep
 
 SWEEP = ("-m", "hydra.sweep.dir=sweep")
-COMPARISON = {"comparison.html", "comparison.md", "comparison.tsv"}
+COMPARISON = {"comparison.html", "comparison.tsv"}
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +164,11 @@ def test_failed_job_stops_no_other_and_hides_nothing_and_is_run_again_alone(
 
 
 def test_sweep_whose_comparison_cannot_be_written_fails(again: Path, command: Command) -> None:
-    (again / "comparison.md").unlink()
-    (again / "comparison.md").mkdir()
+    (again / "comparison.tsv").unlink()
+    (again / "comparison.tsv").mkdir()
     outcome = command(*SWEEP, "seed=0,1")
     assert outcome.status == 1
-    assert "IsADirectoryError" in outcome.output and "comparison.md" in outcome.output
+    assert "IsADirectoryError" in outcome.output and "comparison.tsv" in outcome.output
 
 
 @pytest.mark.parametrize("report", [None, '{"status": "finished"', "[]"])

@@ -10,7 +10,7 @@ from block_problems import READOUTS, Problem, problem, same_bits
 from miner.fitting.block_fit import has_diverged, raise_if_most_diverged
 from miner.fitting.criteria import AbsoluteMSEPruning, NoPruning, PlateauPruning
 from miner.models.network import select
-from miner.support.errors import DivergenceError
+from miner.support.errors import ConfigError
 
 PROGRAMS = {"eager": Problem.single, "compiled": Problem.compiled}
 CHECKED = NoPruning(4)
@@ -150,7 +150,7 @@ def test_the_better_of_two_fits_is_taken_block_by_block() -> None:
 
 
 def test_when_most_blocks_diverged_the_rate_is_named() -> None:
-    with pytest.raises(DivergenceError, match=r"^optimizer.lr=100: 2 of 3 .* 0.05 suit"):
+    with pytest.raises(ConfigError, match=r"^optimizer.lr=100: 2 of 3 .* 0.05 suit"):
         raise_if_most_diverged(torch.tensor([True, True, False]), rate(100))
 
 
