@@ -19,9 +19,9 @@ REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes 
 def load(path: str | Path) -> Representation:
     """Load a representation from its folder, or from the folder of the run that made it.
 
-    All files are checked; parameters stay on the disk until they are rendered. A run's report, if
-    it can be read, is `report`. Raises `RepresentationError` if the manifest or a shard is missing,
-    damaged or foreign.
+    All files are checked; parameters stay on the disk until they are rendered. `report` is that of
+    the run, if it can be read; None for what was saved, even over a run's result. Raises
+    `RepresentationError` if the manifest or a shard is missing, damaged or foreign.
     """
     folder = run = Path(path)
     inner = folder / REPRESENTATION_FOLDER
@@ -32,7 +32,7 @@ def load(path: str | Path) -> Representation:
     manifest = read_manifest(folder)
     report = None
     with suppress(ValueError):  # that of another version, say
-        report = read_report(run)
+        report = read_report(run) if manifest.fit else None
     files = ShardFolder(folder, manifest.spec)
     shards = {level: _open_level(files, level, names) for level, names in manifest.levels.items()}
     return Representation(manifest.spec, shards, report)

@@ -117,7 +117,7 @@ class Representation:
     ) -> Any:
         """The image at a level: `(C, *S)` float32, clipped to the range of the data.
 
-        Floats have the values of the source, integers those over their type's most, in [0, 1].
+        8- and 16-bit integers are divided by 255 and 65535; all others have the source's values.
 
         `region` is ((first, end), ...) in that level's pixels, rows first; None is the whole level.
         A `scale` above 0, or a `size` such as (height, width), evaluates the networks at the
@@ -224,9 +224,9 @@ class Representation:
     def score(self, image: ArrayLike | str | Path) -> dict[str, Any]:
         """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.
 
-        An image is a file, `sample:NAME`, or an array `(C, *S)` or, of one channel, `S`, with the
-        values of the source or of `render`. Raises `ValueError` if it has another shape,
-        `ImageError` for a file that cannot be read.
+        An image is a file, `sample:NAME`, or an array or tensor `(C, *S)`, `(*S, C)` or, of one
+        channel, `S`, with the values of the source or of `render`. Raises `ValueError` if it has
+        another shape, `ImageError` for a file that cannot be read.
         """
         from miner.metrics.scores import score
 

@@ -12,14 +12,13 @@ _SHOWN_SIDE = 1024  # pixels of a picture in a notebook
 
 
 def describe(shown: "Representation") -> str:
-    """Sizes, levels, blocks, parameters, bits a pixel and, where it is known, PSNR."""
+    """Sizes, type, range, levels, blocks, parameters, bits a pixel and, if it is known, PSNR."""
     spec = shown.spec
     blocks = [len(shown.active_blocks(level)) for level in reversed(range(spec.n_levels))]
     parts = [
-        f"{' x '.join(map(str, spec.sides))} pixels",
-        f"{spec.n_channels} channels",
-        f"{spec.n_levels} levels with {' + '.join(map(str, blocks))} blocks, coarse to fine, of "
-        f"{spec.patch_size} pixels a side",
+        spec.pixel_format.describe(spec.sides),
+        f"levels of {' + '.join(map(str, blocks))} blocks, coarse to fine, of {spec.patch_size} "
+        "pixels a side",
         f"{shown.n_parameters} parameters",
         f"{shown.bits_per_pixel:.3f} bits a pixel",
     ]
