@@ -61,7 +61,7 @@ def fit(
     an object, fields as a mapping or by their whole name.
 
         miner.fit("photo.jpg", preset="fast", target_psnr=40)
-        miner.fit(array, activation=Sine(30.0), fitting={"max_steps": 100}, patch_size=16)
+        miner.fit(array, activation=Sine(0.3), fitting={"max_steps": 100}, patch_size=16)
         miner.fit(array, axes="HWC", optimizer="radam", **{"optimizer.lr": 0.01})
 
     Raises:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from miner.images.encode import PixelCanvas, check_writable_format
-from miner.images.pixel_format import TYPE_RANGES, PixelFormat
+from miner.images.pixel_format import TYPE_RANGES, PixelFormat, pixel_type
 from miner.images.source import open_image
 from miner.signals.regions import Region, slices, tiles
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
@@ -43,7 +44,7 @@ def size_of(
 
 
 def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> Signal:
-    """A file, or an array `(C, *S)` or, of one channel, `S`, in the format's unit range.
+    """A file, or an array `(C, *S)`, `(*S, C)` or, of one channel, `S`, in the unit range.
 
     A file is read by a run's settings of its image; an array has the values of the source, or those
     that `Representation.render` gives. Raises `ValueError` for another shape or type.
@@ -62,13 +63,16 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> Signal:
                 f"fitted {shape[0]} of {shape[1:]}; name the image that was fitted"
             )
         return SourceSignal(source.read, source.n_channels, source.sides)
-    array = np.asarray(image)
+    array = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+    if array.shape != shape and array.shape == (*shape[1:], shape[0]):
+        array = np.moveaxis(array, -1, 0)
     if array.shape not in (shape, shape[shape[0] == 1 :]):
-        raise ValueError(f"image of shape {array.shape}: must be {shape}")
-    if array.dtype != format.dtype and array.dtype.kind != "f":
+        raise ValueError(f"image of shape {array.shape}: must be {shape}, or channels last")
+    array = array * np.uint8(255) if array.dtype.kind == "b" else array
+    if pixel_type(array.dtype) != format.dtype and array.dtype.kind != "f":
         rule = f"must be of {format.dtype}, or of floats as rendered"
         raise ValueError(f"image of {array.dtype}: {rule}")
-    is_rendered = array.dtype != format.dtype and format.dtype != "float32"
+    is_rendered = array.dtype.kind == "f" and format.dtype != "float32"
     if is_rendered and not ((array >= 0) & (array <= 1)).all():
         found = f"values from {array.min()} to {array.max()}"
         raise ValueError(f"{found}: floats must lie in [0, 1], or give {format.dtype}")
@@ -109,14 +113,13 @@ def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = i
 
 
 def describe(shown: "Representation") -> str:
-    """Sizes, levels, blocks, parameters, bits a pixel and, where it is known, PSNR."""
+    """Sizes, type, range, levels, blocks, parameters, bits a pixel and, where it is known, PSNR."""
     spec = shown.spec
     blocks = [len(shown.active_blocks(level)) for level in reversed(range(spec.n_levels))]
     parts = [
-        f"{' x '.join(map(str, spec.sides))} pixels",
-        f"{spec.n_channels} channels",
-        f"{spec.n_levels} levels with {' + '.join(map(str, blocks))} blocks, coarse to fine, of "
-        f"{spec.patch_size} pixels a side",
+        spec.pixel_format.describe(spec.sides),
+        f"levels of {' + '.join(map(str, blocks))} blocks, coarse to fine, of {spec.patch_size} "
+        "pixels a side",
         f"{shown.n_parameters} parameters",
         f"{shown.bits_per_pixel:.3f} bits a pixel",
     ]

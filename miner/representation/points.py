@@ -26,7 +26,7 @@ def places_of(xy: Tensor, sides: Sequence[int]) -> Tensor:
         raise ValueError(f"xy of shape {tuple(xy.shape)}: must be (..., {len(sides)}), as {names}")
     inside = xy.detach().abs() <= 1
     if not inside.all():
-        remedy = "use xy.clamp(-1, 1) to get the nearest edge"
+        remedy = "use xy.clamp(-1, 1) for the nearest edge, at_pixels for pixel numbers"
         raise ValueError(f"xy={xy[~inside][0]:.6g}: must lie in [-1, 1]; {remedy}")
     units = xy.reshape(-1, len(sides)).flip(-1).double()
     return (0.5 * units + 0.5) * torch.tensor(sides).to(xy.device)

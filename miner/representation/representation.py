@@ -111,7 +111,7 @@ class Representation:
     ) -> Any:
         """The image at a level: `(C, *S)` float32, clipped to the range of the data.
 
-        Floats have the values of the source, integers those over their type's most, in [0, 1].
+        8- and 16-bit integers are divided by 255 and 65535; all others have the source's values.
 
         `region` is ((first, end), ...) in that level's pixels, rows first; None is the whole level.
         A `scale` above 0, or a `size` such as (height, width), evaluates the networks at the
@@ -214,9 +214,9 @@ class Representation:
         """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.
 
         An image is a file or `sample:NAME`, of which the part that the run's `image.crop_px` takes
-        is compared, or an array `(C, *S)` or, of one channel, `S`, with the values of the source or
-        of `render`. Raises `ValueError` if it has another shape, `ImageError` for a file that
-        cannot be read.
+        is compared, or an array or tensor `(C, *S)`, `(*S, C)` or, of one channel, `S`, with the
+        values of the source or of `render`. Raises `ValueError` if it has another shape,
+        `ImageError` for a file that cannot be read.
         """
         from miner.metrics.scores import score
 
@@ -231,7 +231,7 @@ class Representation:
         return RepresentationModule(self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write all shards and the manifest into a folder, which is made if need be.
+        """Write all shards and the manifest, which has the report, into a folder.
 
         Shards of a representation that was there before are removed. Raises `RepresentationError`
         if there is a manifest that this program cannot read; name another folder then.
@@ -243,7 +243,8 @@ class Representation:
             level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
             for level, found in self.shards.items()
         }
-        write_manifest(folder, Manifest(self.spec, checksums))
+        fit = {} if self.report is None else {"report": dict(self.report)}
+        write_manifest(folder, Manifest(self.spec, checksums, fit))
         for name in set().union(*before.values()) - set().union(*checksums.values()):
             if Path(name).suffix == SUFFIX and Path(name).name == name:
                 (folder / name).unlink(missing_ok=True)

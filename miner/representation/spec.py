@@ -115,7 +115,7 @@ def read_manifest(folder: Path) -> Manifest:
         text = read_regular_file(path, _MAX_BYTES)
         content = json.loads(text)
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise ValueError("it is not that of a MINER representation")
+            raise ValueError("it is not that of a MINER representation; name another folder")
         if (version := content.get("version")) != _VERSION:
             message = f"format version {shorten(version)}, this program reads {_VERSION}"
             if isinstance(version, int) and version < _VERSION:

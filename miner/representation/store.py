@@ -29,9 +29,9 @@ _LOG = logging.getLogger("miner")
 def load(path: str | Path) -> Representation:
     """Load a representation from its folder, or from the folder of the run that made it.
 
-    All files are checked; parameters stay on the disk until they are rendered. A run's report, if
-    it can be read, is `report`. Raises `RepresentationError` if the manifest or a shard is missing,
-    damaged or foreign.
+    All files are checked; parameters stay on the disk until they are rendered. `report` is what was
+    saved, or that of the run, if it can be read. Raises `RepresentationError` if the manifest or a
+    shard is missing, damaged or foreign.
     """
     folder = run = Path(path)
     inner = folder / REPRESENTATION_FOLDER
@@ -39,9 +39,10 @@ def load(path: str | Path) -> Representation:
         folder = inner
     elif folder.name == REPRESENTATION_FOLDER:
         run = folder.parent
-    manifest, report = read_manifest(folder), None
+    manifest = read_manifest(folder)
+    report = manifest.fit.get("report")
     with suppress(ValueError):  # that of another version, say
-        report = read_report(run)
+        report = read_report(run) if "backend" in manifest.fit else report
     files = ShardFolder(folder, manifest.spec)
     shards = {level: files.open_level(level, names) for level, names in manifest.levels.items()}
     return Representation(manifest.spec, shards, report, manifest.fit)

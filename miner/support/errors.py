@@ -60,7 +60,9 @@ def nearest(name: str, names: Collection[str]) -> str | None:
     by_field: dict[str, list[str]] = {}
     for known in names:
         by_field.setdefault(known.rpartition(".")[2], []).append(known)
-    fields = get_close_matches(name.rpartition(".")[2], by_field, 1)
+    last = name.rpartition(".")[2]
+    begun = [field for field in by_field if field.startswith(last)]  # as `patch` for `patch_size`
+    fields = begun if len(begun) == 1 else get_close_matches(last, by_field, 1)
     return get_close_matches(name, by_field[fields[0]], 1, cutoff=0)[0] if fields else None
 
 

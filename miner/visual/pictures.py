@@ -87,7 +87,7 @@ def _rgb(level: int) -> tuple[int, ...]:
 
 
 def draw_error(squared_error: NDArray[np.float32], path: Path, psnr_db: float) -> None:
-    """Draw the absolute error, RMS over channels, with a colour bar in 1/255 of full range.
+    """Draw the absolute error, RMS over channels, with a colour bar in 1/255 of the data's range.
 
     Takes the squared error of each pixel `(H, W)`, mean over channels; NaN counts as full error.
     Colours end at the 99.9th percentile.
@@ -98,7 +98,7 @@ def draw_error(squared_error: NDArray[np.float32], path: Path, psnr_db: float) -
     bar = _inferno(np.linspace(0, 1, 256, dtype=np.float32)[None])
     white = np.full((1, 1, 3), 255, dtype=np.uint8)
     rows = [
-        (white, f"absolute error in 1/255 of full range, RMS over channels; PSNR {psnr_db:.2f} dB"),
+        (white, f"absolute error in 1/255 of the range, RMS over channels; PSNR {psnr_db:.2f} dB"),
         (bar, f"0 to {limit:.3g} ({_PERCENTILE}th percentile); largest {largest:.3g}"),
     ]
     picture = _inferno(error / np.float32(limit))

@@ -159,6 +159,7 @@ def test_works_inside_a_program_that_uses_hydra() -> None:
         ({"pyramid": "gaussian,laplacian"}, ["pyramid"]),
         ({"pyramids": "gaussian"}, ["pyramids=gaussian", "pyramid?"]),
         ({"presett": "fast"}, ["presett=fast", "did you mean preset?"]),
+        ({"patch": 9}, ["patch=9", "did you mean patch_size?"]),
         ({"max_step": 9}, ["max_step=9", "did you mean fitting.max_steps?"]),
         ({"activaton": Sine(0.3)}, ["activaton", "did you mean activation?"]),
         ({"pyramid": Sine(0.3)}, ["pyramid._target_=miner.models.activations.Sine", "Pyramid"]),
@@ -240,5 +241,6 @@ def test_result_has_its_report() -> None:
 def test_module_lists_its_public_names() -> None:
     assert miner.__all__ == ["Representation", "fit", "load"]
     assert {*miner.__all__, "__doc__"} <= set(dir(miner))
+    assert not {"os", "sys", "Any", "import_module"} & set(dir(miner))
     with pytest.raises(AttributeError, match="'train'"):
         miner.train  # noqa: B018

@@ -11,6 +11,7 @@ import torch
 from samples import make_spec, random_representation
 from skimage.metrics import peak_signal_noise_ratio
 
+import miner
 from miner.images.pixel_format import PixelFormat
 from miner.representation import Representation
 from miner.signals import regions
@@ -128,8 +129,20 @@ def test_scores_of_an_array_in_the_unit_range_and_of_bytes() -> None:
     for one, other in [
         (target, torch.from_numpy(target[0])),
         (in_bytes, in_bytes.astype(np.float32) / 255),
+        (in_bytes, in_bytes[0, ..., None]),
+        (in_bytes > 99, 255 * (in_bytes > 99).astype(np.uint8)),
     ]:
         assert shown.score(one)["ssim"] == shown.score(other)["ssim"]
+
+
+def test_integers_that_are_fitted_as_floats_are_scored_as_they_are() -> None:
+    array = np.random.default_rng(0).integers(-500, 500, (3, 9, 11), np.int16)
+    settings: Any = {"patch_size": 8, "fitting": {"max_steps": 1}}
+    fitted = miner.fit(array, progress=False, **settings)
+    for one in (array, torch.tensor(array.astype(np.float32), requires_grad=True)):
+        assert fitted.score(one)["psnr_db"] == pytest.approx(fitted.psnr_db, abs=1e-4)
+    with pytest.raises(ValueError, match="image of uint8: must be of float32"):
+        fitted.score(array.astype(np.uint8))
 
 
 def test_scores_of_a_file(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_one_pixel_of_networks_of_usual_size_has_the_same_bits() -> None:
 @pytest.mark.parametrize(
     ("xy", "message"),
     [
-        ([[0.0, 1.5]], r"xy=1.5: must lie in \[-1, 1\]; use xy.clamp"),
+        ([[0.0, 1.5]], r"xy=1.5: must lie in \[-1, 1\]; use xy.clamp.*at_pixels for pixel"),
         ([[0.0, float("nan")]], r"xy=nan: must lie in \[-1, 1\]"),
         ([[0.0, 0.0, 0.0]], r"xy of shape \(1, 3\): must be \(..., 2\), as x, y"),
         (0.5, r"xy of shape \(\)"),

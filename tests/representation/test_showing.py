@@ -13,6 +13,7 @@ from samples import MANIFEST, SHOWN, STORAGES, make_spec, random_representation
 
 from miner.images.pixel_format import PixelFormat
 from miner.representation import Representation, load
+from miner.representation.spec import read_manifest, write_manifest
 from miner.representation.storage import Storage
 from miner.support.errors import RepresentationError
 from miner.support.run_files import write_report
@@ -93,8 +94,9 @@ def test_repr_says_what_there_is() -> None:
     blocks = " + ".join(str(len(SHOWN.active_blocks(level))) for level in (1, 0))
     bits = 32 * SHOWN.n_parameters / (13 * 9)
     assert repr(SHOWN) == (
-        f"Representation(13 x 9 pixels, 2 channels, 2 levels with {blocks} blocks, coarse to "
-        f"fine, of 4 pixels a side, {SHOWN.n_parameters} parameters, {bits:.3f} bits a pixel)"
+        f"Representation({SHOWN.spec.pixel_format.describe((13, 9))}, levels of {blocks} blocks, "
+        f"coarse to fine, of 4 pixels a side, {SHOWN.n_parameters} parameters, "
+        f"{bits:.3f} bits a pixel)"
     )
     assert repr(Representation(SHOWN.spec, SHOWN.shards, {"psnr_db": 31.456})).endswith(
         ", PSNR 31.46 dB)"
@@ -142,9 +144,14 @@ def test_the_report_of_the_run_is_loaded(folder: Path, inner: str) -> None:
     assert load(folder).report is None
     assert load(folder).psnr_db is None
     write_report(folder.parent, {"psnr_db": 40.25})
+    assert load(folder.parent / inner).report is None  # it was saved, not fitted by that run
+    write_manifest(folder, replace(read_manifest(folder), fit={"seed": 1}))
     loaded = load(folder.parent / inner)
     assert loaded.report is not None and loaded.report["report_version"] == 2
     assert loaded.psnr_db == 40.25
+    random_representation(make_spec((40, 40))).save(folder)
+    assert load(folder.parent / inner).report is None
+    write_manifest(folder, replace(read_manifest(folder), fit={"seed": 1}))
     (folder.parent / "report.json").write_text("{")
     assert load(folder).report is None
 
