@@ -27,4 +27,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    found = {name for name in globals() if name[:2] == "__" or f"miner.{name}" in sys.modules}
+    return sorted({*found, *__all__})

@@ -11,7 +11,7 @@ from miner.representation.shard import Shard
 from miner.representation.spec import MANIFEST, read_manifest
 from miner.representation.store import ShardFolder
 from miner.support.errors import RepresentationError
-from miner.support.run_files import read_report
+from miner.support.run_files import REPORT, read_report
 
 REPRESENTATION_FOLDER = "representation"  # in the folder of the run that makes it
 
@@ -27,7 +27,7 @@ def load(path: str | Path) -> Representation:
     inner = folder / REPRESENTATION_FOLDER
     if (inner / MANIFEST).exists() and not (folder / MANIFEST).exists():
         folder = inner
-    elif folder.name == REPRESENTATION_FOLDER:
+    elif folder.name == REPRESENTATION_FOLDER and not (folder / REPORT).exists():
         run = folder.parent
     manifest = read_manifest(folder)
     report = None

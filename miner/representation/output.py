@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from miner.images.encode import PixelCanvas, check_writable_format
-from miner.images.pixel_format import TYPE_RANGES, PixelFormat
+from miner.images.pixel_format import TYPE_RANGES, PixelFormat, pixel_type
 from miner.images.source import open_like
 from miner.signals.regions import TILE_SIDE, Region, slices, tiles
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
@@ -37,7 +37,7 @@ def size_of(
 
 
 def signal_of(image: ArrayLike | str | Path, shape: tuple[int, ...], format: PixelFormat) -> Signal:
-    """A file, or an array `(C, *S)` or, of one channel, `S`, in the format's unit range.
+    """A file, or an array `(C, *S)`, `(*S, C)` or, of one channel, `S`, in the format's unit range.
 
     An array has the values of the source, or those that `Representation.render` gives. Raises
     `ValueError` for another shape or type.
@@ -46,16 +46,19 @@ def signal_of(image: ArrayLike | str | Path, shape: tuple[int, ...], format: Pix
         source = open_like(str(image), format)
         return SourceSignal(source.read, source.n_channels, source.sides)
     array = np.asarray(image)
+    if array.shape == (*shape[1:], shape[0]) != shape:
+        array = np.moveaxis(array, -1, 0)
     if array.shape not in (shape, shape[shape[0] == 1 :]):
         raise ValueError(f"image of shape {array.shape}: must be {shape}")
-    if array.dtype != format.dtype and array.dtype.kind != "f":
+    is_rendered = pixel_type(array.dtype) != format.dtype
+    if is_rendered and array.dtype.kind != "f":
         rule = f"must be of {format.dtype}, or of floats as rendered"
         raise ValueError(f"image of {array.dtype}: {rule}")
-    is_rendered = array.dtype != format.dtype and format.dtype != "float32"
     if is_rendered and not ((array >= 0) & (array <= 1)).all():
         found = f"values from {array.min()} to {array.max()}"
         raise ValueError(f"{found}: floats must lie in [0, 1], or give {format.dtype}")
-    values = array * TYPE_RANGES[format.dtype][1] if is_rendered else array
+    is_in_unit = is_rendered or array.dtype.kind == "b"
+    values = array * TYPE_RANGES[format.dtype][1] if is_in_unit else array
     return ArraySignal(format.to_unit(values).reshape(shape))
 
 

@@ -22,6 +22,7 @@ from miner.representation.showing import describe, part, picture
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.signals.regions import Region, shifted, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
+from miner.support.run_files import REPORT, write_report
 
 if TYPE_CHECKING:
     from miner.representation.module import RepresentationModule
@@ -224,8 +225,8 @@ class Representation:
     def score(self, image: ArrayLike | str | Path) -> dict[str, Any]:
         """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.
 
-        An image is a file, `sample:NAME`, or an array `(C, *S)` or, of one channel, `S`, with the
-        values of the source or of `render`. Raises `ValueError` if it has another shape,
+        An image is a file, `sample:NAME`, or an array `(C, *S)`, `(*S, C)` or, of one channel, `S`,
+        with the values of the source or of `render`. Raises `ValueError` if it has another shape,
         `ImageError` for a file that cannot be read.
         """
         from miner.metrics.scores import score
@@ -241,9 +242,9 @@ class Representation:
         return RepresentationModule(self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write all shards and the manifest into a folder, which is made if need be.
+        """Write all shards, the manifest and the report into a folder, which is made if need be.
 
-        Shards of a representation that was there before are removed. Raises `RepresentationError`
+        Those of a representation that was there before are removed. Raises `RepresentationError`
         if there is a manifest that this program cannot read; name another folder then.
         """
         folder = Path(folder)
@@ -254,6 +255,10 @@ class Representation:
             for level, found in self.shards.items()
         }
         write_manifest(folder, Manifest(self.spec, checksums))
+        if self.report is not None:
+            write_report(folder, self.report)
+        elif before:
+            (folder / REPORT).unlink(missing_ok=True)
         for name in set().union(*before.values()) - set().union(*checksums.values()):
             if Path(name).suffix == SUFFIX and Path(name).name == name:
                 (folder / name).unlink(missing_ok=True)
