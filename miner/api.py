@@ -79,7 +79,8 @@ def fit(
     given = of_image.max_pixels, of_image.crop_px, Scratch(None), of_image.axes, of_image.range
     source = open_image(opened, *given)
     check_lists(built, source.sides)
-    if progress and (get_console().is_terminal or get_console().is_jupyter):
+    is_said = progress and (get_console().is_terminal or get_console().is_jupyter)
+    if is_said:
         say(f"{source.name}: {source.format.describe(source.sides)}")
     import_lightning()
     from pytorch_lightning.callbacks import ProgressBar
@@ -87,7 +88,7 @@ def fit(
     from miner.callbacks.progress import FitProgress
     from miner.engine.data import SignalData, Source
     from miner.engine.module import MinerModule
-    from miner.engine.records import build_report
+    from miner.engine.records import build_report, remarks
     from miner.engine.trainer import fit_on_all_ranks, make_trainer, quiet_lightning
 
     module = MinerModule()
@@ -100,6 +101,8 @@ def fit(
         data = SignalData(lambda: Source.of_image(source), built, Scratch(None))
         fit_on_all_ranks(trainer, module, data)
         report = build_report(module)
+    for remark in remarks(module) if is_said and module.is_complete else ():
+        say(remark)
     return Representation(module.data.spec, module.representation.shards, report)
 
 

@@ -134,12 +134,13 @@ def remarks(module: "MinerModule") -> Iterator[str]:
         bound = -10 * math.log10(settings.max_mse_at(0))
         yield (
             f"{last.n_missed} of {last.n_blocks} blocks miss the bound of {bound:.1f} dB "
-            f"(fitting.max_mse) by more than {TOLERANCE_DB} dB; {remedy} brings more of them there"
+            f"(fitting.target_psnr or max_mse) by more than {TOLERANCE_DB} dB; {remedy} brings "
+            "more of them there"
         )
     signal, n_stored = module.data.source.signal, module.store.n_bytes or 0
     n_raw = n_bytes((signal.n_channels, *signal.sides), module.data.source.pixel_format.dtype)
     if n_stored > n_raw:
         yield (
             f"the representation, {n_stored:,} bytes, is larger than the raw pixels, {n_raw:,}; a "
-            "greater fitting.max_mse, storage=int8 or fewer parameters make it smaller"
+            "lower bound in dB, storage=int8 or fewer parameters make it smaller"
         )

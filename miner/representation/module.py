@@ -10,6 +10,7 @@ from miner.representation.representation import Representation
 from miner.representation.shard import Shard
 from miner.representation.storage import Float32Storage
 from miner.signals.regions import Region
+from miner.signals.signal import CPU
 
 
 class RepresentationModule(nn.Module):
@@ -35,7 +36,7 @@ class RepresentationModule(nn.Module):
 
     def render(self, level: int = 0, region: Region | None = None, *, clip: bool = True) -> Tensor:
         """The image `(C, *S)` on the parameters' device; without gradients in `torch.no_grad`."""
-        device = next(self.parameters()).device
+        device = next((one.device for one in self.parameters()), CPU)  # a flat image has none
         image = self._representation().reconstruct(level, region, device)
         return self._spec.pixel_format.to_values(image, clip)
 

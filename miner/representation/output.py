@@ -76,7 +76,8 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> Signal:
     if is_rendered and not ((array >= 0) & (array <= 1)).all():
         found = f"values from {array.min()} to {array.max()}"
         raise ValueError(f"{found}: floats must lie in [0, 1], or give {format.dtype}")
-    values = array * TYPE_RANGES[format.dtype][1] if is_rendered else array
+    is_in_unit = is_rendered or array.dtype.kind == "b"
+    values = array * TYPE_RANGES[format.dtype][1] if is_in_unit else array
     return ArraySignal(format.to_unit(values).reshape(shape))
 
 

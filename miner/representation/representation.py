@@ -233,7 +233,7 @@ class Representation:
     def save(self, folder: str | Path) -> Path:
         """Write all shards and the manifest, which has the report, into a folder.
 
-        Shards of a representation that was there before are removed. Raises `RepresentationError`
+        Those of a representation that was there before are removed. Raises `RepresentationError`
         if there is a manifest that this program cannot read; name another folder then.
         """
         folder = Path(folder)

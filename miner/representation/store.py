@@ -42,7 +42,7 @@ def load(path: str | Path) -> Representation:
     manifest = read_manifest(folder)
     report = manifest.fit.get("report")
     with suppress(ValueError):  # that of another version, say
-        report = read_report(run) if "backend" in manifest.fit else report
+        report = read_report(run) if manifest.fit and report is None else report
     files = ShardFolder(folder, manifest.spec)
     shards = {level: files.open_level(level, names) for level, names in manifest.levels.items()}
     return Representation(manifest.spec, shards, report, manifest.fit)

@@ -1,5 +1,6 @@
 """MINER in a notebook: arrays in, a representation out."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -115,6 +116,9 @@ def test_a_terminal_shows_what_was_understood_and_a_bar_unless_silenced(
     shown = capsys.readouterr().out
     assert shown.startswith("array: 24x20, 3 channels, uint8, range 0-255\n")
     assert "\x1b[?25l" in shown  # the cursor is hidden
+    assert re.search(r"\d of 9 blocks miss the bound of 41.0 dB .*there\n$", shown)
+    fit(image, target_psnr=1)
+    assert "miss the bound" not in capsys.readouterr().out
 
 
 def test_options_are_chosen_by_name_and_fields_set_by_mappings() -> None:
@@ -228,6 +232,22 @@ def test_saved_representation_renders_the_same(tmp_path: Path) -> None:
     assert np.array_equal(miner.load(str(tmp_path / "new")).render(), fitted.render())
 
 
+def test_report_is_saved_and_goes_with_what_it_is_of(tmp_path: Path) -> None:
+    fitted, folder = fit(noise(20, 24)), tmp_path / "representation"
+    loaded = miner.load(fitted.save(folder))
+    assert loaded.psnr_db == pytest.approx(fitted.psnr_db) and repr(loaded) == repr(fitted)
+    fitted.to_module().representation().save(folder)
+    assert miner.load(folder).report is None
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "bool", "float64"])
+def test_the_array_that_was_fitted_is_scored(dtype: str) -> None:
+    array = (1000 * noise(20, 24, 3) - (300 if dtype == "int16" else 0)).astype(dtype)
+    fitted = fit(array)
+    for given in (array, array.transpose(2, 0, 1)):
+        assert fitted.score(given)["psnr_db"] == pytest.approx(fitted.psnr_db, abs=1e-3)
+
+
 def test_result_has_its_report() -> None:
     array = noise(3, 20, 24)
     fitted = fit(array)
@@ -241,6 +261,6 @@ def test_result_has_its_report() -> None:
 def test_module_lists_its_public_names() -> None:
     assert miner.__all__ == ["Representation", "fit", "load"]
     assert {*miner.__all__, "__doc__"} <= set(dir(miner))
-    assert not {"os", "sys", "Any", "import_module"} & set(dir(miner))
+    assert not {"os", "sys", "Any", "TYPE_CHECKING", "import_module"} & set(dir(miner))
     with pytest.raises(AttributeError, match="'train'"):
         miner.train  # noqa: B018

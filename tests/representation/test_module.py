@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.representation import load
+from miner.representation import Representation, load
 from miner.representation.storage import Storage
 
 SHOWN = random_representation(make_spec((23, 30)))
@@ -139,3 +139,9 @@ def test_rendering_takes_no_longer_than_that_of_the_representation() -> None:
 
     with torch.no_grad():
         assert shortest(module.render) < 1.5 * shortest(shown.render) + 0.01
+
+
+def test_a_module_without_blocks_renders_too() -> None:
+    module = Representation(make_spec((23, 30)), {}).to_module()
+    assert not list(module.parameters())
+    assert torch.equal(module.render(), torch.zeros(2, 23, 30))

@@ -128,6 +128,7 @@ def test_scores_of_an_array_in_the_unit_range_and_of_bytes() -> None:
     in_bytes = np.rint(255 * target).astype(np.uint8)
     for one, other in [
         (target, torch.from_numpy(target[0])),
+        (target, target.transpose(1, 2, 0)),
         (in_bytes, in_bytes.astype(np.float32) / 255),
         (in_bytes, in_bytes[0, ..., None]),
         (in_bytes > 99, 255 * (in_bytes > 99).astype(np.uint8)),
