@@ -167,7 +167,7 @@ def inspect_image(
     path: str, max_pixels: int, crop_px: int | None = None, axes: str | None = None
 ) -> OpenedFile:
     """What `open_image` gives, with its sides, and refuses, without decoding pixels."""
-    opened, box = _open(path, max_pixels, crop_px, axes)
+    opened, box, _ = _open(path, max_pixels, crop_px, axes)
     return replace(opened, sides=sides_of(box))
 
 
@@ -197,8 +197,7 @@ def open_image(
     Raises `ImageError` if the path names no readable local file, the content is damaged, unknown,
     of more than `max_pixels` pixels or not finite, or there is no space for its pixels.
     """
-    opened, box = _open(image, max_pixels, crop_px, axes)
-    path = image if isinstance(image, str) else image.name
+    opened, box, path = _open(image, max_pixels, crop_px, axes)
     for remark in opened.remarks:
         logger.warning("%r %s", path, remark)
     kind, turn = (opened.dtype, opened.n_channels), opened.orientation
@@ -217,8 +216,8 @@ def open_image(
 
 def _open(
     image: str | OpenedFile, max_pixels: int, crop_px: int | None, axes: str | None
-) -> tuple[OpenedFile, Region]:
-    """Open a file, refuse what is too large, and find the upright region to be read."""
+) -> tuple[OpenedFile, Region, str]:
+    """Open a file, refuse what is too large; gives the upright region to be read, and a name."""
     opened = open_file(image, axes) if isinstance(image, str) else image
     path = image if isinstance(image, str) else image.name
     n_pixels, n_channels = math.prod(opened.sides), opened.n_channels
@@ -234,5 +233,5 @@ def _open(
         most = crop_px or max(opened.sides)
         firsts = [max(0, side - most) // 2 for side in opened.sides]
         box = tuple((n, n + min(side, most)) for n, side in zip(firsts, opened.sides, strict=True))
-        return opened, box
+        return opened, box, path
     raise ImageError(f"{path!r} has {problem}")

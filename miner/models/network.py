@@ -122,11 +122,7 @@ class BlockMLP(BlockModel):
         return drawn
 
     def features(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
-        """Those of the last hidden layer."""
-        return self.features_at(parameters, encoded)
-
-    def features_at(self, parameters: Mapping[str, Tensor], encoded: Tensor) -> Tensor:
-        """All blocks at once."""
+        """Those of the last hidden layer, of all blocks at once."""
         features, names = encoded, self.activation.initial()
         for layer in range(self.depth):
             trained = {k: parameters[f"hidden.{layer}.{k}"].view(-1, 1, 1) for k in names}
@@ -140,6 +136,8 @@ class BlockMLP(BlockModel):
                 u = bias.baddbmm(weight, features)
             features = self.activation(u, trained)
         return features
+
+    features_at = features
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Representation:
 
     It renders with the coarse levels alone: a level without shards is its prediction. To NumPy it
     is the array that `render` gives, `(C, *S)`; `rep[:, 10:20, ::2]` renders no more than it needs.
-    `report` is that of the run, as in its `report.json`, or None where there is none.
+    `report` is that of the run, as in its `report.json`, or None; `fit` is that of its manifest.
     """
 
     def __init__(

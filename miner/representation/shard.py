@@ -121,12 +121,11 @@ def _shard(tensors: Parameters, metadata: Mapping[str, str], spec: Spec) -> Shar
     n_blocks = spec.grid(level).n_blocks
     is_ascending = (blocks.diff() > 0).all() and ((blocks >= 0) & (blocks < n_blocks)).all()
     _require(is_ascending, f"its block numbers are not ascending within {n_blocks}")
-    is_frame = frames.shape == (len(blocks), 1 + len(spec.sides)) and (
-        (frames >= 0).all()
-        & (frames[:, :1] < 32).all()
-        & (frames[:, 1:] >> frames[:, :1] == 0).all()
-    )
-    _require(is_frame, "its frames are impossible")
+    _require(frames.shape == (len(blocks), 1 + len(spec.sides)), "its frames are impossible")
+    generations, offsets = frames[:, :1], frames[:, 1:]
+    is_possible = (generations >= 0) & (generations < 32) & (offsets >= 0)
+    is_possible &= offsets >> generations == 0
+    _require(is_possible.all(), "its frames are impossible")
     is_width = widths.shape == blocks.shape and ((widths > 0) & (widths <= WIDEST)).all()
     _require(is_width, f"its widths are not one number from 1 to {WIDEST} per block")
     stored = _split(tensors, level, widths, spec)

@@ -34,6 +34,8 @@ def test_the_scores_are_those_of_the_report(
         scores = printed(capsys, *arguments)
         for name in ("psnr_db", "ssim", "seam_ratio"):
             assert float(scores[name]) == pytest.approx(report[name], rel=1e-5)
+    in_python = miner.load(finished).score("sample:camera")  # of which the run took a part
+    assert in_python["psnr_db"] == pytest.approx(report["psnr_db"], rel=1e-5)
 
 
 def test_a_fresh_process_comes_to_the_scores_of_the_fit(finished: Path) -> None:
