@@ -107,8 +107,9 @@ def current_job(config: DictConfig) -> Job:
         overrides=overrides,
         # The process began with the run; in a sweep, jobs may share it.
         began=psutil.Process().create_time() if is_alone else time.time(),
-        # Hydra's own groups have a "/", and those with several options have no entry.
-        choices={group: str(option) for group, option in chosen if "/" not in group and option},
+        # Hydra's own groups have a "/", those with several options no entry; a file is no option.
+        choices={group: str(option) for group, option in chosen if "/" not in group and option}
+        | ({"image": "file"} if any(one.startswith("image.path=") for one in overrides) else {}),
         sweep=None if is_alone else _sweep_info(running, overrides),
         # Submitit's local jobs share all cores; Joblib, Ray and Slurm give each job some of them.
         n_parallel_jobs=running.sweeper.max_batch_size or 1 if is_local else 1,

@@ -102,7 +102,7 @@ def test_report_holds_the_settings_and_digests_of_image_and_job(
     assert report["settings"]["config"] == OmegaConf.to_container(stored, resolve=True)
     chosen = report["settings"]["choices"]
     assert (chosen["pyramid"], chosen["trainer"]) == ("gaussian", "cpu")
-    assert "experiment" not in chosen
+    assert "experiment" not in chosen and chosen["image"] == "file"
     picture = logged_run.parent / "picture.png"
     assert report["image_sha256"] == hashlib.sha256(picture.read_bytes()).hexdigest()
     assert re.fullmatch("[0-9a-f]{8}", report["hash"])
