@@ -112,7 +112,7 @@ def explain(error: Exception) -> str:
         return f"~{found[1]}: {no_such_setting(found[1], _names())}"
     if found := re.search(r"(?:already at '|Multiple values for )([^\s']+)['.]", text):
         return f"+{found[1]}: {found[1]} exists; leave out the +"
-    if found := re.search(r"(?:Ambiguous value for argument|parameters) '(.+?)'", text):
+    if found := re.search(r"(?:Ambiguous value for argument|parameters) '(.+)'", text):
         remedy = "write a list as [a,b], a text as 'a,b'"
         return f"{found[1]}: several values take a sweep, -m; {remedy}"
     reason = "" if text is str(error.__cause__) else str(error.__cause__ or "").partition("\n")[0]
