@@ -46,9 +46,15 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
 def check_pyramid(spec: Spec, device: torch.device) -> None:
     """Refuse, by a `ConfigError`, a pyramid whose `merge(p, target(s, p))` is not `s`.
 
-    As in a fit, targets are of real pixels and whole patches are merged.
+    As in a fit, targets are of real pixels and whole patches are merged. What `reduce` and `expand`
+    give must have the sides of a level.
     """
     pyramid, patch = spec.pyramid, [spec.patch_size] * len(spec.sides)
+    finer = torch.zeros(spec.n_channels, *patch, device=device)
+    coarser, half = pyramid.reduce(finer), pyramid.level_shape(1, tuple(patch), spec.n_channels)
+    if coarser.shape != half or pyramid.expand(coarser, tuple(patch)).shape != finer.shape:
+        rule = f"reduce must give {half} of {tuple(finer.shape)}, and expand that again"
+        raise ConfigError(f"pyramid={pyramid}: {rule}")
     grids = [spec.grid(level) for level in range(spec.n_levels)]
     ends = [grid.valid_sizes(torch.tensor([0, grid.n_blocks - 1])) for grid in grids]
     for size in torch.cat(ends).unique(dim=0).tolist():

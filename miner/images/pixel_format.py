@@ -77,7 +77,8 @@ class PixelFormat:
         least, most = TYPE_RANGES[self.dtype]
         if self.data_range == (least, most):
             return unit
-        return unit * (self.scale / (most - least)) + (self.offset - least) / (most - least)
+        values = unit.double() * self.scale + (self.offset - least)  # spans may exceed float32
+        return (values / (most - least)).to(unit.dtype)
 
     def to_unit(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Map stored values of any shape to [0, 1], as a new C-contiguous float32 array."""

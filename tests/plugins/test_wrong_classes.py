@@ -103,6 +103,28 @@ def test_a_pyramid_that_does_not_merge_to_the_signal_is_refused(
         fit(*sides, **{"pyramid._target_": mine(cls)})
 
 
+@dataclass(frozen=True)
+class Thirds(LaplacianPyramid):
+    """Reduces to other sides than those of a level."""
+
+    def reduce(self, signal: Tensor) -> Tensor:
+        return signal[..., ::3]
+
+
+@dataclass(frozen=True)
+class Short(LaplacianPyramid):
+    """Expands to other sides than it is asked for."""
+
+    def expand(self, signal: Tensor, sides: tuple[int, ...]) -> Tensor:
+        return super().expand(signal, sides)[..., :-1]
+
+
+@pytest.mark.parametrize("cls", [Thirds, Short])
+def test_a_pyramid_with_levels_of_other_sides_is_refused(cls: type) -> None:
+    with pytest.raises(ConfigError, match=rf"^pyramid={cls.__name__}\(.*: reduce must give"):
+        fit(16, 16, **{"pyramid._target_": mine(cls)})
+
+
 @pytest.mark.parametrize("cls", [Mirrored, OddlyWrong])
 def test_what_goes_wrong_at_other_sides_alone_is_fitted(cls: type) -> None:
     assert fit(16, 16, **{"pyramid._target_": mine(cls)}).render().shape == (2, 16, 16)
