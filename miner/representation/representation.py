@@ -243,8 +243,7 @@ class Representation:
             level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
             for level, found in self.shards.items()
         }
-        fit = {} if self.report is None else {"report": dict(self.report)}
-        write_manifest(folder, Manifest(self.spec, checksums, fit))
+        write_manifest(folder, Manifest(self.spec, checksums, {"report": self.report}))
         for name in set().union(*before.values()) - set().union(*checksums.values()):
             if Path(name).suffix == SUFFIX and Path(name).name == name:
                 (folder / name).unlink(missing_ok=True)

@@ -39,10 +39,9 @@ def load(path: str | Path) -> Representation:
         folder = inner
     elif folder.name == REPRESENTATION_FOLDER:
         run = folder.parent
-    manifest = read_manifest(folder)
-    report = manifest.fit.get("report")
+    manifest, report = read_manifest(folder), None
     with suppress(ValueError):  # that of another version, say
-        report = read_report(run) if manifest.fit and report is None else report
+        report = manifest.fit["report"] if "report" in manifest.fit else read_report(run)
     files = ShardFolder(folder, manifest.spec)
     shards = {level: files.open_level(level, names) for level, names in manifest.levels.items()}
     return Representation(manifest.spec, shards, report, manifest.fit)
