@@ -17,9 +17,9 @@ from miner.cli.arguments import check_one_bound, quote, without_null
 from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.cli.loader import compose_once
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda, check_lists
-from miner.config.schema import RunConfig, check_config, no_such_setting
+from miner.config.schema import ImageSettings, RunConfig, check_config, no_such_setting
 from miner.images.arrays import open_values
-from miner.images.source import open_image
+from miner.images.source import SourceImage, open_image
 from miner.representation import Representation
 from miner.signals.scratch import Scratch
 from miner.support.components import describe
@@ -74,10 +74,7 @@ def fit(
     config = compose_settings(settings)
     built, of_image = build_settings(config), check_config(config).image
     config.trainer.update(_device(device) | {"enable_progress_bar": progress})
-    is_path = isinstance(image, str | PathLike)
-    opened = fspath(image) if is_path else open_values(image, of_image.axes)
-    given = of_image.max_pixels, of_image.crop_px, Scratch(None), of_image.axes, of_image.range
-    source = open_image(opened, *given)
+    source = _open(image, of_image)
     check_lists(built, source.sides)
     is_said = progress and (get_console().is_terminal or get_console().is_jupyter)
     if is_said:
@@ -93,17 +90,24 @@ def fit(
 
     module = MinerModule()
     several: Any = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-    given_callbacks = [callback for callback in several if callback is not None]
+    given = [callback for callback in several if callback is not None]
     with quiet_lightning():
-        if not any(isinstance(callback, ProgressBar) for callback in given_callbacks):
-            given_callbacks.insert(0, FitProgress())
-        trainer = make_trainer(config.trainer, given_callbacks)
+        if not any(isinstance(callback, ProgressBar) for callback in given):
+            given.insert(0, FitProgress())
+        trainer = make_trainer(config.trainer, given)
         data = SignalData(lambda: Source.of_image(source), built, Scratch(None))
         fit_on_all_ranks(trainer, module, data)
         report = build_report(module)
     for remark in remarks(module) if is_said and module.is_complete else ():
         say(remark)
     return Representation(module.data.spec, module.representation.shards, report)
+
+
+def _open(image: Any, settings: ImageSettings) -> SourceImage:
+    is_path = isinstance(image, str | PathLike)
+    opened = fspath(image) if is_path else open_values(image, settings.axes)
+    given = settings.max_pixels, settings.crop_px, Scratch(None), settings.axes, settings.range
+    return open_image(opened, *given)
 
 
 def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
