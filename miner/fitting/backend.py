@@ -59,7 +59,7 @@ class Backend:
         """The backend that will train blocks of this kind: this one, or one that can.
 
         Plain PyTorch takes any class, so it tries a step of the problem, at a rate near 0, and
-        raises `ConfigError` for a network that mixes blocks or errors that are not finite.
+        raises `ConfigError` for a network or a loss that mixes blocks or gives no finite numbers.
         """
         check_features(problem)
         check_loss(problem)
