@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from miner.images.metadata import NO_METADATA, Metadata
 from miner.signals.regions import Region
 from miner.signals.scratch import Create, Index, Scratch, WritableArray, create_npy, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
@@ -46,6 +47,7 @@ class PixelFormat:
     interpretation: Interpretation  # the pyvips colour space to write
     scale: Positive  # the span of the data's range: 255 for uint8, else as `image.range` says
     offset: Annotated[float, rule("be finite", allow_inf_nan=False)]  # its least value
+    metadata: Metadata = NO_METADATA
 
     @classmethod
     def of_values(
@@ -164,6 +166,7 @@ class OpenedFile:
     load: Callable[[Region, Scratch], Read]  # a stored region, once, as (*S, C) of `dtype`
     orientation: Orientation = Orientation()
     remarks: tuple[str, ...] = ()  # what is converted or left out
+    metadata: Metadata = NO_METADATA
 
 
 @contextmanager

@@ -211,6 +211,7 @@ def open_image(
     with errors_about(repr(path)):
         found = find_range(opened.dtype, value_range, source.parts)
     format = like if like and is_alike else PixelFormat.of_values(*kind, found)
+    format = replace(format, metadata=opened.metadata)
     return replace(source, format=format, is_clipped=not isinstance(value_range, str))
 
 
