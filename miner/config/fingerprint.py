@@ -13,7 +13,16 @@ from miner.support.files import expand_home, flatten, json_sha256
 HASH_LENGTH = 8
 _DECISIVE = (  # nothing else but patch_size and seed changes the result
     *("image", "pyramid", "activation", "encoding", "model", "capacity", "readout", "weights"),
-    *("optimizer", "schedule", "loss", "pruning", "fitting", "storage", "backend"),
+    *(
+        "optimizer",
+        "schedule",
+        "loss",
+        "pruning",
+        "level_selection",
+        "fitting",
+        "storage",
+        "backend",
+    ),
 )
 
 

@@ -213,6 +213,7 @@ class MinerModule(pl.LightningModule):
         level = 0 if fit is None else fit.level
         if fit is not None:
             errors = squared_error(target[inside], preds[inside])
+            errors *= fit.represented_in(tile.region)
             n_missed = count_missed(fit, tile.region, errors)
             self._errors.append((float(errors.sum()), n_missed))
         if level == 0:

@@ -21,7 +21,7 @@ from miner.models.network import Parameters, concatenate, moved, repeat, select,
 from miner.representation.rendering import ShardIndex, by_row
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates
-from miner.signals.regions import sides_of
+from miner.signals.regions import extended, sides_of
 from miner.signals.signal import Signal, prefetch
 from miner.support.errors import ConfigError
 
@@ -29,7 +29,9 @@ _BOX_PIXELS = 2**16  # in a box that is read at once
 _DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
 _PROBE_PRUNING, _FAR_BELOW = AbsoluteMSEPruning(every_n_steps=5), 1e-2  # part of the bound
 R = TypeVar("R")
-Fit = Callable[[BlockProblem, float], Checks[BlockFit]]  # of a problem and the bound on its errors
+Fit = Callable[
+    [BlockProblem, Tensor], Checks[BlockFit]
+]  # of a problem and the bounds on its errors
 
 
 class Patches(NamedTuple):
@@ -42,13 +44,21 @@ class Patches(NamedTuple):
     signal: Tensor  # (B, C, *[patch_size] * D)
     prediction: Tensor
     valid_sizes: Tensor  # (B, D)
+    max_mse: Tensor  # (B,) the errors that they are to reach
     around: Surroundings | None = None
 
     def select(self, rows: Tensor) -> "Patches":
         """Those of some blocks."""
         index = rows.to(self.signal.device)
         signal, prediction = self.signal[index], self.prediction[index]
-        return Patches(self.blocks[rows], signal, prediction, self.valid_sizes[rows], self.around)
+        of_blocks = (
+            self.blocks[rows],
+            signal,
+            prediction,
+            self.valid_sizes[rows],
+            self.max_mse[rows],
+        )
+        return Patches(*of_blocks, self.around)
 
     def finish(self, fit: Checks[R]) -> R:
         """Run a fit of the chunk's blocks to its end; at each check, neighbours are exchanged."""
@@ -93,9 +103,12 @@ def find_parents(
 
 
 def gather(
-    grid: PatchGrid, blocks: Tensor, signals: Sequence[Signal], max_pixels: int
+    grid: PatchGrid, blocks: Tensor, signals: Sequence[Signal], max_pixels: int, ring: int = 0
 ) -> list[Tensor]:
-    """Patches `(B, C, *[patch_size] * D)` of blocks in each signal; few pixels are read at once."""
+    """Patches `(B, C, *[patch_size] * D)` of blocks in each signal; few pixels are read at once.
+
+    With a `ring`, they have so many pixels more at every side, beyond the signal those at its edge.
+    """
     positions, n_axes = grid.positions(blocks), len(grid.sides)
     n_pixels = _BOX_PIXELS
     if any(signal.device.type != "cpu" for signal in signals):
@@ -109,12 +122,16 @@ def gather(
         boxes.append(grid.around(tuple((first, last + 1) for first, last in ends)))
     gathered = []
     for signal in signals:
-        sides = (grid.patch_size,) * n_axes
+        sides = (grid.patch_size + 2 * ring,) * n_axes
+        wider = [extended(region, grid.sides, ring, ring) for region in boxes]
         patches = torch.empty(len(blocks), signal.n_channels, *sides, device=signal.device)
-        for rows, region, values in zip(members, boxes, prefetch(signal, boxes), strict=True):
+        for rows, region, around, values in zip(
+            members, boxes, wider, prefetch(signal, wider), strict=True
+        ):
             box = PatchGrid(sides_of(region), grid.patch_size)
             local = box.numbers(positions[rows] - positions[rows].amin(0))
-            patches[rows.to(signal.device)] = box.cut(values, local)
+            before = [first - wide for (first, _), (wide, _) in zip(region, around, strict=True)]
+            patches[rows.to(signal.device)] = box.cut_with_ring(values, local, ring, before)
         gathered.append(patches)
     return gathered
 
@@ -135,6 +152,7 @@ class WidthGroup:
         self.spec, self.settings, self._level, self._compute, parents = context
         self._device, self._patches = self._compute.device, patches
         self._network = self.spec.model(self._level, width)
+        self._ring = self.settings.ring_at(self._level)
         found = find_parents(self.spec, self._level, width, patches.blocks, parents, self._device)
         self.inherited = self.settings.weights.inherited(found)
         n_inputs, key = self._network.n_inputs, generator(self.settings.seed, self._level)
@@ -150,7 +168,7 @@ class WidthGroup:
     def fit(self, on_steps: OnSteps = lambda n: None) -> Checks[BlockFit]:
         """Train all blocks and round them; parameters are stored tensors in the host's memory."""
 
-        def fitted(problem: BlockProblem, max_mse: float) -> Checks[BlockFit]:
+        def fitted(problem: BlockProblem, max_mse: Tensor) -> Checks[BlockFit]:
             fit = yield from self._train(problem, self.settings.pruning, max_mse, on_steps)
             return self._round(problem, fit)
 
@@ -159,14 +177,14 @@ class WidthGroup:
     def errors_after(self, n_steps: int) -> Tensor:
         """Errors `(B,)` of a short fit, which blocks far below the bound leave early."""
 
-        def fitted(problem: BlockProblem, max_mse: float) -> Checks[BlockFit]:
+        def fitted(problem: BlockProblem, max_mse: Tensor) -> Checks[BlockFit]:
             shorter = problem._replace(steps=replace(problem.steps, n_steps=n_steps))
             return self._train(shorter, _PROBE_PRUNING, _FAR_BELOW * max_mse, lambda n: None)
 
         return self._patches.finish(self._in_batches(fitted)).mse
 
     def _train(
-        self, problem: BlockProblem, pruning: Pruning, max_mse: float, on_steps: OnSteps
+        self, problem: BlockProblem, pruning: Pruning, max_mse: Tensor, on_steps: OnSteps
     ) -> Checks[BlockFit]:
         """Fit blocks, and those that diverge once more, from their best state, at a lower rate."""
         backend = self.settings.backend
@@ -175,7 +193,7 @@ class WidthGroup:
         if not len(rows):
             return fit
         slower = problem.again(rows, fit.parameters, RATE_OF_REFIT)
-        refit = yield from fit_blocks(backend, slower, pruning, max_mse)
+        refit = yield from fit_blocks(backend, slower, pruning, max_mse[rows])
         return fit.improved_by(rows, refit)
 
     @torch.no_grad()
@@ -216,7 +234,9 @@ class WidthGroup:
         started: list[tuple[Tensor, Checks[BlockFit]]] = []
         for frame, members in by_row(self.inherited.frames):
             for valid_size, among in by_row(self._patches.valid_sizes[members]):
-                points = coordinates(spec.patch_size, valid_size, frame, spec.pyramid.step)
+                points = coordinates(
+                    spec.patch_size, valid_size, frame, spec.pyramid.step, self._ring
+                )
                 encoded = network.model.encode(points).to(self._device)
                 most = self.settings.backend.max_blocks(network, encoded, compute.memory_gib())
                 start = partial(self._start_batch, fitted, encoded, valid_size)
@@ -233,16 +253,18 @@ class WidthGroup:
     ) -> Checks[BlockFit]:
         start = select(self._hidden, batch.to(self._device))
         start |= repeat(self._readout_start, len(batch))
-        pixels, pyramid = self._patches.real(batch, valid_size), self.spec.pyramid
+        real = tuple(n + 2 * self._ring for n in valid_size)
+        pixels, pyramid = self._patches.real(batch, real), self.spec.pyramid
         targets = pyramid.target(*pixels).flatten(2)
-        steps, max_mse = self.settings.steps_at(self._level), self.settings.max_mse_at(self._level)
+        steps, max_mse = self.settings.steps_at(self._level), self._patches.max_mse[batch]
         if around := self._patches.around:
             blocks = self._patches.blocks[batch]
             steps = replace(steps, loss=around.of(steps.loss, blocks, pyramid, targets, *pixels))
         shared = self._network, self.settings.readout, steps, encoded
         # Errors of targets times this are at least those of the pixels that they stand for.
-        ratio = targets[0].numel() / (self.spec.n_channels * math.prod(valid_size))
-        fit = yield from fitted(BlockProblem(*shared, targets, start), max_mse / ratio)
+        ratio = targets[0].numel() / (self.spec.n_channels * math.prod(real))
+        bounds = (max_mse / ratio).to(targets)
+        fit = yield from fitted(BlockProblem(*shared, targets, start), bounds)
         return replace(fit, mse=ratio * fit.mse)
 
 

@@ -11,10 +11,17 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
-from miner.pyramids.resample import predicted_signal
+from miner.pyramids.resample import predicted_signal, reduced_signal
 from miner.representation import output
-from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
-from miner.representation.rendering import ShardIndex, box_of, render_level
+from miner.representation.points import (
+    evaluate,
+    gather,
+    interpolated,
+    lattice,
+    pixels_of,
+    places_of,
+)
+from miner.representation.rendering import ShardIndex, box_of, coarser_blocks, render_level
 from miner.representation.shard import SUFFIX, Shard, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.signals.regions import Region, shifted, sides_of, slices, whole
@@ -191,9 +198,7 @@ class Representation:
                 f"region={region}: {n_values} values are too many for one array, which may have "
                 f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
             )
-        box = spec.grid(level).around(region)
-        shape, coarser = (spec.n_channels, *spec.level_sides[level]), self._coarser(level, device)
-        prediction = predicted_signal(spec.pyramid, coarser, shape, device)
+        box, prediction = spec.grid(level).around(region), self._prediction(level, device)
         rendered = render_level(spec, level, self._index[level], prediction, box)
         return rendered[(slice(None), *slices(region, box))].contiguous()
 
@@ -204,11 +209,26 @@ class Representation:
             image = self.image(level, device=places.device)
             pixels = places.detach().long().minimum(sides - 1)
             return gather(self.spec.grid(level), image, pixels) + 0 * places[:, :1].float()
-        coarser = self._coarser(level, places.device)
-        return evaluate(self.spec, level, self._index[level], coarser, places)
+
+        def predict(places: Tensor) -> Tensor:
+            if self.spec.evaluates_coarser and not self.spec.is_coarsest(level):
+                return self._values(level + 1, 0.5 * places)
+            return interpolated(self.spec, self._coarser(level, places.device), places)
+
+        return evaluate(self.spec, level, self._index[level], predict, places)
 
     def _coarser(self, level: int, device: torch.device) -> Signal | None:
         return None if self.spec.is_coarsest(level) else self.image(level + 1, device=device)
+
+    def _prediction(self, level: int, device: torch.device) -> Signal:
+        """What a level is where none of its own blocks is active."""
+        spec, shape = self.spec, (self.spec.n_channels, *self.spec.level_sides[level])
+        if not spec.evaluates_coarser:
+            return predicted_signal(spec.pyramid, self._coarser(level, device), shape, device)
+        nothing = predicted_signal(spec.pyramid, None, shape, device)
+        if level > 0:  # finer blocks are the last word
+            nothing = reduced_signal(spec.pyramid, self.image(level - 1, device=device))
+        return coarser_blocks(spec, level, self._index, nothing)
 
     def score(self, image: ArrayLike | str | Path, *, track: output.Track = iter) -> dict[str, Any]:
         """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.

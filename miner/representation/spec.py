@@ -48,6 +48,7 @@ class Spec:
     storage: Annotated[Storage, COMPONENT]
     models: Annotated[tuple[LevelNetwork, ...], rule("be levels", min_length=1, max_length=32)]
     pixel_format: PixelFormat
+    evaluates_coarser: bool = False  # pixels without a block of their level are a coarser one's
 
     def __post_init__(self) -> None:
         n_values = self.patch_size ** len(self.sides) * self.n_channels

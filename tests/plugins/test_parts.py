@@ -47,7 +47,7 @@ def test_a_capacity_decides_widths(tmp_path: Path) -> None:
 
 
 def test_weights_decide_where_blocks_start(tmp_path: Path) -> None:
-    still = ("optimizer.lr=1e-12", "fitting.coarse_ratio=1", "pyramid.n_levels=2")
+    still = ("optimizer.lr=1e-12", "level_selection.coarse_ratio=1", "pyramid.n_levels=2")
     _, stored = run(tmp_path, "weights=mirrored", *still)
     first = {
         level: {
