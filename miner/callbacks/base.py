@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import pytorch_lightning as pl
 
@@ -10,14 +10,20 @@ from miner.engine.data import RenderedTile
 from miner.engine.module import LevelResult, MinerModule
 from miner.fitting.level_fit import LevelFit
 from miner.representation import REPRESENTATION_FOLDER, Shard
+from miner.support.run_files import claim
 
 
 class Callback(pl.Callback):
     """A callback of a run; any Lightning callback with such a method gets the calls, too.
 
+    `files` are the names of what it makes in its `dirpath`, the run's folder; a run whose folder
+    has others of these names is refused.
+
     `on_level_start` follows Lightning's `on_train_epoch_start`, chunks are within its batch, and
     `on_level_end` is in its `on_validation_epoch_end`; each rank gets calls for its own chunks.
     """
+
+    files: ClassVar[Sequence[str]] = ()
 
     def on_level_start(
         self, trainer: pl.Trainer, module: MinerModule, fit: LevelFit, chunks: Sequence[int]
@@ -50,9 +56,13 @@ class RepresentationCheckpoint(Callback):
     memory, and several ranks, need it.
     """
 
+    files = (REPRESENTATION_FOLDER,)
+
     def __init__(self, dirpath: str | Path) -> None:
         self.folder = Path(dirpath) / REPRESENTATION_FOLDER
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the module the folder."""
+        if trainer.is_global_zero:
+            claim(self.folder.parent, *self.files)
         cast(MinerModule, pl_module).folder = self.folder

@@ -20,10 +20,11 @@ from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from miner.cli.checks import check_run, exit_on_error
 from miner.cli.loader import compose_once
-from miner.cli.sweep import announcement, check_sweep
+from miner.cli.sweep import OF_HYDRA, announcement, check_sweep
 from miner.config.job import RankInfo, finished_report, rank_of
+from miner.engine.own_files import LOGS, first_files
 from miner.support.process import ConsoleHandler, lock_folder, say
-from miner.support.run_files import PLAN, REPORT, read_report, write_plan
+from miner.support.run_files import PLAN, REPORT, claim, read_report, write_plan
 
 _INTERVAL_S, _LINE_INTERVAL_S = 0.5, 30.0  # with a terminal, and between lines without one
 
@@ -53,6 +54,8 @@ class MinerCallback(Callback):
             if rank.is_first:
                 self._lock.enter_context(lock_folder(folder))
             report = finished_report(folder) if (folder / "representation").exists() else None
+            if rank.is_first and report is None:
+                claim(folder, *LOGS, *first_files(config, folder))
         if report is not None:
             if rank.is_first:
                 say(f"{folder}: is finished; nothing to do")
@@ -71,6 +74,7 @@ class MinerCallback(Callback):
             compose_once()
             plan = check_sweep(config)
             self._lock.enter_context(lock_folder(folder))
+            claim(folder, OF_HYDRA)
         (folder / PLAN).unlink(missing_ok=True)  # of an earlier start
         hashes, n_jobs = None, OmegaConf.select(config, "hydra.sweeper.n_trials")
         if plan is not None:

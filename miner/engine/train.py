@@ -18,6 +18,7 @@ from miner.config.schema import RunConfig, check_config
 from miner.engine.data import SignalData, Source
 from miner.engine.disk_space import scratch_for, shared_folder
 from miner.engine.module import MinerModule
+from miner.engine.own_files import check_files, first_files
 from miner.engine.records import build_report
 from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer, quiet_lightning
 from miner.images.source import open_image
@@ -25,7 +26,7 @@ from miner.signals.scratch import Scratch
 from miner.support.components import find_class
 from miner.support.errors import UserError, error_summary, to_user_error
 from miner.support.process import lock_folder, use_available_cores
-from miner.support.run_files import REPORT, write_report
+from miner.support.run_files import REPORT, claim, remove_report, write_report
 
 _LOG = logging.getLogger("miner")
 
@@ -40,7 +41,9 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
         with lock_folder(job.folder):
             report = finished_report(job.folder)
             if report is None:
-                (job.folder / REPORT).unlink(missing_ok=True)  # the rest is resumed or replaced
+                check_files(config, job.folder)
+                claim(job.folder, *first_files(config, job.folder))
+                remove_report(job.folder)  # the rest is resumed or replaced
                 report = run_alone(config, job)
                 if not (job.folder / REPORT).exists():  # by which a sweep knows its jobs
                     write_report(job.folder, report)
@@ -72,7 +75,7 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
             **_identity(config, job),
         }
         if job.rank.is_first:
-            with suppress(OSError):  # the disk may be full
+            with suppress(OSError, UserError):  # the disk may be full
                 write_report(job.folder, report)
         shown = to_user_error(error, job.folder)
         if shown is error:

@@ -3,6 +3,7 @@
 import base64
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -14,10 +15,11 @@ from torch import Tensor
 
 from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.pixel_format import TYPE_RANGES, PixelFormat, pixel_type
-from miner.images.source import open_image
+from miner.images.source import file_digest, open_image
 from miner.signals.regions import Region, slices, tiles
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
+from miner.support.run_files import is_own
 
 if TYPE_CHECKING:
     from miner.representation.representation import Representation
@@ -94,6 +96,21 @@ def fill(
     return out
 
 
+def check_out(path: Path, shown: "Representation") -> None:
+    """Refuse, by a `ValueError`, to overwrite the fitted image, or a file that a run has made."""
+    if not path.is_file():
+        return
+    fitted = shown.fit.get("image", {})
+    source, digests = Path(fitted.get("path", "")), [fitted.get("sha256")]
+    digests.append((shown.report or {}).get("image_sha256"))
+    if (source.exists() and path.samefile(source)) or file_digest(path) in digests:
+        raise ValueError(f"{path}: is the image that was fitted; name another file")
+    place = path.parent.resolve() / path.name
+    for parent in place.parents:
+        if is_own(place.relative_to(parent).parts[0], parent):
+            raise ValueError(f"{path}: is what a run has made; name another file")
+
+
 def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = iter) -> Path:
     """Write an image as the suffix of a file demands, in the format's bit depth and range.
 
@@ -105,7 +122,9 @@ def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = i
         raise ValueError(f"a volume of {len(image.sides)} axes: only images are rendered to files")
     check_writable_format(path, format, *image.sides)
     size = n_bytes((*image.sides, image.n_channels), format.dtype)
-    folder = None if size <= IN_MEMORY_BYTES else path.with_name(f".{path.name}.scratch")
+    folder = (
+        None if size <= IN_MEMORY_BYTES else path.with_name(f".{path.name}.{os.getpid()}.scratch")
+    )
     with Scratch(folder) as scratch:
         canvas = PixelCanvas(format, image.sides, scratch)
         for box in track(list(tiles(image.sides))):
