@@ -55,7 +55,8 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
 
 def _logger_arguments(settings: DictConfig, job: Job, label: str) -> dict[str, Any]:
     """What a logger's class takes of the run and its settings leave out."""
-    of_run = {"save_dir": str(job.folder), "sweep": job.sweep, "label": label}
+    folder = str(job.folder)
+    of_run = {"save_dir": folder, "run_folder": folder, "sweep": job.sweep, "label": label}
     found = find_class(settings)
     is_logger = isinstance(found, type) and issubclass(found, Logger)
     taken = inspect.signature(found).parameters if is_logger else ()

@@ -25,29 +25,32 @@ if TYPE_CHECKING:
 
 
 def start_run(
-    folder: Path, offline: bool = True, init_timeout_s: float = 5.0, **arguments: Any
+    folder: Path | None, offline: bool | None = None, init_timeout_s: float = 5.0, **arguments: Any
 ) -> "wandb.Run":
-    """Start a run and remove earlier ones of the folder that were not uploaded.
+    """Start a run and remove earlier ones of its own folder that were not uploaded.
 
-    Without account or network an online one goes on offline.
+    WANDB_MODE says whether it is offline, where `offline` does not. Without account or network an
+    online one goes on offline.
     """
     import wandb
 
-    for run in folder.glob("wandb/offline-run-*"):
+    mode: Any = {None: os.environ.get("WANDB_MODE"), True: None, False: "online"}[offline]
+    for run in folder.glob("wandb/offline-run-*") if folder and mode != "disabled" else ():
         if not any(run.glob("*.synced")):
             shutil.rmtree(run)
-    arguments["dir"] = str(folder)
+    arguments.setdefault("dir", str(folder))
     arguments["settings"] = wandb.Settings(silent=True, init_timeout=init_timeout_s)
     # Without credentials wandb.init would ask for them at the terminal.
-    if not offline and not wandb.login(prompt=False, verify=False):
-        _LOG.warning("logger.wandb.offline=false: no W&B account is set up (wandb login); offline")
-    elif not offline:
+    is_online = mode in ("online", "shared", "run")
+    if is_online and not wandb.login(prompt=False, verify=False):
+        _LOG.warning("no W&B account is set up (wandb login): the run stays offline")
+    elif is_online:
         try:
-            return wandb.init(mode="online", **arguments)
+            return wandb.init(mode=mode, **arguments)
         except (wandb.errors.Error, TimeoutError, OSError) as error:
             reason = str(error).splitlines()[0]
-            _LOG.warning("logger.wandb.offline=false: W&B cannot be reached (%s); offline", reason)
-    return wandb.init(mode="offline", **arguments)
+            _LOG.warning("W&B cannot be reached (%s): the run stays offline", reason)
+    return wandb.init(mode="offline" if is_online or not mode else mode, **arguments)
 
 
 def shortened(text: str, limit: int) -> str:
@@ -77,6 +80,9 @@ class WandbRun(WandbLogger):
     The name of a single run is `label`, unless the environment or a search of W&B names it. A given
     `name` replaces it, and stands in a sweep before what differs.
 
+    W&B's environment variables count where the settings say nothing. `run_folder` is the folder of
+    the run, which holds its representation and may hold W&B's files of an earlier start.
+
     A thread imports W&B and starts the run, which takes a second, and logs, so that a fit need not
     wait. What fails there is raised by a later call, at the latest by `finish`.
     """
@@ -87,7 +93,7 @@ class WandbRun(WandbLogger):
         project: str = "miner",
         entity: str | None = None,
         name: str | None = None,
-        offline: bool = True,
+        offline: bool | None = None,
         group: str | None = None,
         job_type: str = "fit",
         tags: Sequence[str] = (),
@@ -96,11 +102,13 @@ class WandbRun(WandbLogger):
         init_timeout_s: float = 5.0,
         sweep: SweepInfo | None = None,
         label: str = "",
+        run_folder: str | Path | None = None,
     ) -> None:
         (save_dir := Path(save_dir)).mkdir(parents=True, exist_ok=True)
         differing = list(sweep.differing) if sweep else []
-        if sweep is None and {"WANDB_NAME", "WANDB_SWEEP_ID"}.isdisjoint(os.environ):
+        if sweep is None and "WANDB_SWEEP_ID" not in os.environ:
             name = name or label
+        tags = tags or [*filter(None, os.environ.get("WANDB_TAGS", "").split(","))]
         title = " ".join([*filter(None, [name]), *differing])
         arguments = {
             "job_type": job_type,
@@ -110,11 +118,14 @@ class WandbRun(WandbLogger):
             "notes": notes or " ".join(differing) or None,
             "tags": list(dict.fromkeys(shortened(tag, _TAG_LIMIT) for tag in [*tags, *differing])),
         }
-        super().__init__(save_dir=str(save_dir), offline=offline, project=project)
-        self._representation = save_dir / "representation" if log_representation else None
+        super().__init__(save_dir=str(save_dir), offline=offline is not False, project=project)
+        own = Path(run_folder) if run_folder else None
+        stored = (own or save_dir) / "representation"
+        self._representation = stored if log_representation else None
+        arguments |= {"dir": str(save_dir), "project": project}
         self._thread = ThreadPoolExecutor(1, "wandb")
         self._run = self._last = self._thread.submit(
-            _start_with_axes, save_dir, offline, init_timeout_s, project=project, **arguments
+            _start_with_axes, own, offline, init_timeout_s, **arguments
         )
         self._experiment: Any = _Starting(lambda: self._last.result())
 
