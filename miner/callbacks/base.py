@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import cast
 
 import pytorch_lightning as pl
 
@@ -16,14 +16,11 @@ from miner.support.run_files import claim
 class Callback(pl.Callback):
     """A callback of a run; any Lightning callback with such a method gets the calls, too.
 
-    `files` are the names of what it makes in its `dirpath`, the run's folder; a run whose folder
-    has others of these names is refused.
+    What it has in `files` are names in the run's folder, its `dirpath`, that only a run may make.
 
     `on_level_start` follows Lightning's `on_train_epoch_start`, chunks are within its batch, and
     `on_level_end` is in its `on_validation_epoch_end`; each rank gets calls for its own chunks.
     """
-
-    files: ClassVar[Sequence[str]] = ()
 
     def on_level_start(
         self, trainer: pl.Trainer, module: MinerModule, fit: LevelFit, chunks: Sequence[int]

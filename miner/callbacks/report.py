@@ -16,7 +16,7 @@ from miner.engine.module import LevelResult, MinerModule
 from miner.engine.records import build_report, remarks
 from miner.fitting.block_fit import merge_curves, no_longer_than
 from miner.metrics.scores import psnr_of_sse
-from miner.support.run_files import REPORT, remove_report, write_report
+from miner.support.run_files import REPORT, write_report
 
 _LOG = logging.getLogger("miner")
 
@@ -120,7 +120,7 @@ class Report(Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remove the report of an earlier start: this one is not finished yet."""
         if trainer.is_global_zero:
-            remove_report(self._folder)
+            (self._folder / REPORT).unlink(missing_ok=True)
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Write the report."""

@@ -20,11 +20,19 @@ from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from miner.cli.checks import check_run, exit_on_error
 from miner.cli.loader import compose_once
-from miner.cli.sweep import OF_HYDRA, announcement, check_sweep
+from miner.cli.sweep import announcement, check_sweep
 from miner.config.job import RankInfo, finished_report, rank_of
-from miner.engine.own_files import LOGS, first_files
 from miner.support.process import ConsoleHandler, lock_folder, say
-from miner.support.run_files import PLAN, REPORT, claim, read_report, write_plan
+from miner.support.run_files import (
+    LOGS,
+    PLAN,
+    REPORT,
+    SCRATCH,
+    SWEEP,
+    claim,
+    read_report,
+    write_plan,
+)
 
 _INTERVAL_S, _LINE_INTERVAL_S = 0.5, 30.0  # with a terminal, and between lines without one
 
@@ -55,7 +63,7 @@ class MinerCallback(Callback):
                 self._lock.enter_context(lock_folder(folder))
             report = finished_report(folder) if (folder / "representation").exists() else None
             if rank.is_first and report is None:
-                claim(folder, *LOGS, *first_files(config, folder))
+                claim(folder, SCRATCH, *LOGS)
         if report is not None:
             if rank.is_first:
                 say(f"{folder}: is finished; nothing to do")
@@ -74,7 +82,7 @@ class MinerCallback(Callback):
             compose_once()
             plan = check_sweep(config)
             self._lock.enter_context(lock_folder(folder))
-            claim(folder, OF_HYDRA)
+            claim(folder, *SWEEP)
         (folder / PLAN).unlink(missing_ok=True)  # of an earlier start
         hashes, n_jobs = None, OmegaConf.select(config, "hydra.sweeper.n_trials")
         if plan is not None:

@@ -18,16 +18,14 @@ from omegaconf.errors import OmegaConfBaseException
 from miner.cli.checks import check_settings, check_writable
 from miner.cli.help import explain
 from miner.comparison.writing import COMPARISON
+from miner.config.build import files_of
 from miner.config.fingerprint import job_folder, job_hash
 from miner.config.job import LOCAL_LAUNCHER
 from miner.config.schema import check_config
 from miner.config.trainer import DDP
-from miner.engine.own_files import check_files
 from miner.support.errors import ConfigError
-from miner.support.run_files import PLAN, REPORT, PlannedJob, check_own, differing_keys
+from miner.support.run_files import REPORT, SWEEP, PlannedJob, check_own, differing_keys
 
-OF_HYDRA = "multirun.yaml"
-"""What Hydra writes into a sweep's folder."""
 _GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 _REFUSALS = (HydraException, OmegaConfBaseException, ValueError)
@@ -93,7 +91,7 @@ def check_sweep(config: DictConfig) -> list[PlannedJob] | None:
     folder = Path(config.hydra.sweep.dir)
     if (folder / REPORT).exists() or (folder / "representation").exists():
         raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")
-    check_own(folder, (PLAN, OF_HYDRA, *COMPARISON))
+    check_own(folder, (*SWEEP, *COMPARISON))
     check_writable("hydra.sweep.dir", folder)
     sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     if "${job_folder:" not in sweep["subdir"]:
@@ -160,7 +158,8 @@ def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]], folder: Path) -> lis
     for number, (overrides, config) in enumerate(grid.jobs()):
         if tuple(overrides) not in seen:
             _check_job(config)
-        check_files(config, folder / job_folder(str(folder), number, _root_=config))
+        own = folder / job_folder(str(folder), number, _root_=config)
+        check_own(own, files_of(config))
         job = PlannedJob(number, job_hash(config), overrides)
         twin = jobs.setdefault(job.hash, job)
         if twin is not job:

@@ -21,7 +21,7 @@ Cell = str | float | None
 def write_comparison(results: Sequence[Result], folder: Path) -> list[Path]:
     """Write `comparison.tsv` and `.html`, each whole or not at all; may raise `OSError`.
 
-    Raises `ConfigError` for files of these names that no comparison has made there.
+    Others of these names are refused by a `ConfigError`.
     """
     claim(folder, *COMPARISON)
     comparison = Comparison(results)

@@ -1,6 +1,7 @@
 """The objects that a composed configuration describes."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import is_dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ from miner.models.network import BlockModel
 from miner.support.components import find_class
 from miner.support.errors import ConfigError
 from miner.support.lightning import import_lightning
+from miner.support.run_files import REPORT, SCRATCH
 
 if TYPE_CHECKING:
     from miner.fitting.settings import FitSettings
@@ -131,6 +133,15 @@ def callback_names(config: DictConfig) -> list[str]:
     """The dotted names of a run's callbacks, in their order."""
     names = [f"callbacks.{name}" for name, settings in config.callbacks.items() if settings]
     return names + [f"trainer.callbacks[{n}]" for n in range(len(config.trainer.callbacks or ()))]
+
+
+def files_of(config: DictConfig) -> list[str]:
+    """What a run makes, beside its logs: names and patterns, from its folder."""
+    names = [REPORT, SCRATCH]
+    for settings in (OmegaConf.select(config, name) for name in callback_names(config)):
+        for file in getattr(find_class(settings), "files", ()):
+            names.append(os.path.relpath(Path(settings.dirpath, file), config.paths.output_dir))
+    return names
 
 
 def check_classes(config: DictConfig) -> None:

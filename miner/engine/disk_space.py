@@ -12,8 +12,7 @@ from miner.images.pixel_format import OpenedFile
 from miner.images.source import inspect_image
 from miner.signals.scratch import Scratch, n_bytes, scratch_files
 from miner.support.errors import ConfigError
-
-_SCRATCH = ".miner-scratch"
+from miner.support.run_files import SCRATCH
 
 
 def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS) -> Scratch:
@@ -27,7 +26,7 @@ def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS)
     stored = n_bytes((*info.sides, info.n_channels), info.dtype)
     levels = _level_bytes(info)
     is_in_memory = levels + 2 * stored <= checked.fitting.in_memory_mib * 2**20
-    own = scratch_folder(checked.fitting.scratch_dir, folder)
+    own = _scratch_folder(checked.fitting.scratch_dir, folder)
     trainer = checked.trainer
     if not checked.callbacks.get("checkpoint") and (trainer.is_ddp or not is_in_memory):
         reason = "several processes share" if trainer.is_ddp else "an image of this size leaves"
@@ -55,13 +54,13 @@ def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS)
 def shared_folder(checked: RunConfig, folder: Path) -> Path:
     """The folder of files that all processes read: in the run's if there are several machines."""
     scratch_dir = checked.fitting.scratch_dir if checked.trainer.num_nodes == 1 else None
-    return scratch_folder(scratch_dir, folder) / "shared"
+    return _scratch_folder(scratch_dir, folder) / "shared"
 
 
-def scratch_folder(scratch_dir: str | None, folder: Path) -> Path:
+def _scratch_folder(scratch_dir: str | None, folder: Path) -> Path:
     """A folder that no other run uses, and the same one when this run is resumed."""
     if scratch_dir is None:
-        return folder / _SCRATCH
+        return folder / SCRATCH
     name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
     return Path(scratch_dir).expanduser() / f"miner-{name}"
 

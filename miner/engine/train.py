@@ -11,14 +11,19 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from miner.config.build import build_component, build_metrics, build_objective, build_settings
+from miner.config.build import (
+    build_component,
+    build_metrics,
+    build_objective,
+    build_settings,
+    files_of,
+)
 from miner.config.fingerprint import fit_identity, job_hash
 from miner.config.job import Job, finished_report
 from miner.config.schema import RunConfig, check_config
 from miner.engine.data import SignalData, Source
 from miner.engine.disk_space import scratch_for, shared_folder
 from miner.engine.module import MinerModule
-from miner.engine.own_files import check_files, first_files
 from miner.engine.records import build_report
 from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer, quiet_lightning
 from miner.images.source import open_image
@@ -26,7 +31,7 @@ from miner.signals.scratch import Scratch
 from miner.support.components import find_class
 from miner.support.errors import UserError, error_summary, to_user_error
 from miner.support.process import lock_folder, use_available_cores
-from miner.support.run_files import REPORT, claim, remove_report, write_report
+from miner.support.run_files import REPORT, SCRATCH, check_own, claim, write_report
 
 _LOG = logging.getLogger("miner")
 
@@ -41,9 +46,9 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
         with lock_folder(job.folder):
             report = finished_report(job.folder)
             if report is None:
-                check_files(config, job.folder)
-                claim(job.folder, *first_files(config, job.folder))
-                remove_report(job.folder)  # the rest is resumed or replaced
+                check_own(job.folder, files_of(config))
+                claim(job.folder, SCRATCH)
+                (job.folder / REPORT).unlink(missing_ok=True)  # the rest is resumed or replaced
                 report = run_alone(config, job)
                 if not (job.folder / REPORT).exists():  # by which a sweep knows its jobs
                     write_report(job.folder, report)
@@ -55,8 +60,7 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
 
 def _logger_arguments(settings: DictConfig, job: Job, label: str) -> dict[str, Any]:
     """What a logger's class takes of the run and its settings leave out."""
-    folder = str(job.folder)
-    of_run = {"save_dir": folder, "run_folder": folder, "sweep": job.sweep, "label": label}
+    of_run = {"save_dir": str(job.folder), "sweep": job.sweep, "label": label}
     found = find_class(settings)
     is_logger = isinstance(found, type) and issubclass(found, Logger)
     taken = inspect.signature(found).parameters if is_logger else ()

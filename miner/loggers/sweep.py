@@ -39,8 +39,7 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
         say(f"best: objective {value:.3f} with {overrides}  in {best.folder}")
     if any(result.status in ("unfinished", "not started") for result in results):
         say(f"to go on, start it again with hydra.sweep.dir={folder}")
-    in_folder = OmegaConf.merge(config, {"paths": {"output_dir": str(folder)}})
-    settings = OmegaConf.select(in_folder, "logger.wandb")
+    settings = OmegaConf.select(config, "logger.wandb")
     if settings is not None:
         from miner.loggers.wandb import log_comparison  # slow to import
 
@@ -48,7 +47,5 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
         group = settings.group or sweep_name(folder)
         names = ("project", "entity", "offline", "init_timeout_s")
         given = {name: settings[name] for name in names}
-        log_comparison(
-            folder, *table(comparison), counts, group=group, dir=settings.save_dir, **given
-        )
+        log_comparison(folder, *table(comparison), counts, group=group, **given)
     return all(result.status == "finished" for result in planned)

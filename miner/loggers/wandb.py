@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from miner.support.errors import ConfigError
 from miner.support.files import flatten
-from miner.support.run_files import SweepInfo
+from miner.support.run_files import SweepInfo, own_files
 from miner.visual.display import RGBImage
 
 _LOG = logging.getLogger("miner")
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
 
 
 def start_run(
-    folder: Path | None, offline: bool | None = None, init_timeout_s: float = 5.0, **arguments: Any
+    folder: Path, offline: bool | None = None, init_timeout_s: float = 5.0, **arguments: Any
 ) -> "wandb.Run":
-    """Start a run and remove earlier ones of its own folder that were not uploaded.
+    """Start a run and remove earlier ones, of a run's or sweep's folder, that were not uploaded.
 
-    WANDB_MODE says whether it is offline, where `offline` does not. Without account or network an
-    online one goes on offline.
+    WANDB_DIR counts in place of such a folder, and WANDB_MODE where `offline` is None. Without
+    account or network an online run goes on offline.
     """
     import wandb
 
     mode: Any = {None: os.environ.get("WANDB_MODE"), True: None, False: "online"}[offline]
-    for run in folder.glob("wandb/offline-run-*") if folder and mode != "disabled" else ():
+    own = own_files(folder)
+    for run in folder.glob("wandb/offline-run-*") if own and mode != "disabled" else ():
         if not any(run.glob("*.synced")):
             shutil.rmtree(run)
-    arguments.setdefault("dir", str(folder))
+    arguments["dir"] = (own and os.environ.get("WANDB_DIR")) or str(folder)
     arguments["settings"] = wandb.Settings(silent=True, init_timeout=init_timeout_s)
     # Without credentials wandb.init would ask for them at the terminal.
     is_online = mode in ("online", "shared", "run")
@@ -80,9 +81,6 @@ class WandbRun(WandbLogger):
     The name of a single run is `label`, unless the environment or a search of W&B names it. A given
     `name` replaces it, and stands in a sweep before what differs.
 
-    W&B's environment variables count where the settings say nothing. `run_folder` is the folder of
-    the run, which holds its representation and may hold W&B's files of an earlier start.
-
     A thread imports W&B and starts the run, which takes a second, and logs, so that a fit need not
     wait. What fails there is raised by a later call, at the latest by `finish`.
     """
@@ -102,7 +100,6 @@ class WandbRun(WandbLogger):
         init_timeout_s: float = 5.0,
         sweep: SweepInfo | None = None,
         label: str = "",
-        run_folder: str | Path | None = None,
     ) -> None:
         (save_dir := Path(save_dir)).mkdir(parents=True, exist_ok=True)
         differing = list(sweep.differing) if sweep else []
@@ -119,13 +116,10 @@ class WandbRun(WandbLogger):
             "tags": list(dict.fromkeys(shortened(tag, _TAG_LIMIT) for tag in [*tags, *differing])),
         }
         super().__init__(save_dir=str(save_dir), offline=offline is not False, project=project)
-        own = Path(run_folder) if run_folder else None
-        stored = (own or save_dir) / "representation"
-        self._representation = stored if log_representation else None
-        arguments |= {"dir": str(save_dir), "project": project}
+        self._representation = save_dir / "representation" if log_representation else None
         self._thread = ThreadPoolExecutor(1, "wandb")
         self._run = self._last = self._thread.submit(
-            _start_with_axes, own, offline, init_timeout_s, **arguments
+            _start_with_axes, save_dir, offline, init_timeout_s, project=project, **arguments
         )
         self._experiment: Any = _Starting(lambda: self._last.result())
 

@@ -98,17 +98,13 @@ def fill(
 
 def check_out(path: Path, shown: "Representation") -> None:
     """Refuse, by a `ValueError`, to overwrite the fitted image, or a file that a run has made."""
-    if not path.is_file():
-        return
-    fitted = shown.fit.get("image", {})
-    source, digests = Path(fitted.get("path", "")), [fitted.get("sha256")]
-    digests.append((shown.report or {}).get("image_sha256"))
-    if (source.exists() and path.samefile(source)) or file_digest(path) in digests:
-        raise ValueError(f"{path}: is the image that was fitted; name another file")
-    place = path.parent.resolve() / path.name
-    for parent in place.parents:
-        if is_own(place.relative_to(parent).parts[0], parent):
-            raise ValueError(f"{path}: is what a run has made; name another file")
+    fitted, place = shown.fit.get("image", {}), path.parent.resolve() / path.name
+    is_fitted = path.exists() and path.resolve() == Path(fitted.get("path", "")).resolve()
+    if path.is_file() and not is_fitted:  # else it may be a copy, or have another name
+        known = fitted.get("sha256"), (shown.report or {}).get("image_sha256")
+        is_fitted = file_digest(path) in known
+    if is_fitted or any(is_own(place.relative_to(up).parts[0], up) for up in place.parents):
+        raise ValueError(f"{path}: is the image that was fitted, or a run's; name another file")
 
 
 def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = iter) -> Path:

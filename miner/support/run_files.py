@@ -17,7 +17,10 @@ from miner.support.files import atomic_write, read_regular_file
 REPORT = "report.json"
 REPORT_VERSION = 2
 PLAN = "sweep.json"
-OWN = ".miner.json"
+SWEEP = (PLAN, "multirun.yaml")  # Hydra writes the second
+SCRATCH = ".miner-scratch"
+LOGS = ("run.log", "machine*-process*.log")  # of a single run; those of jobs are Hydra's
+_OWN = ".miner.json"
 _MOST_BYTES = 2**26
 _NUMBERS = re.compile(r"\[[-+.\deulns\s,]+\]")  # lists of numbers and null go on one line
 _UNDEFINED = {
@@ -31,12 +34,12 @@ _UNDEFINED = {
 def own_files(folder: Path) -> list[str]:
     """Names and patterns of what was made in a folder, as `claim` has listed them."""
     try:
-        return [str(name) for name in json.loads(read_regular_file(folder / OWN, 2**20))["made"]]
+        return [str(name) for name in json.loads(read_regular_file(folder / _OWN, 2**20))["made"]]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, LookupError, TypeError) as error:
         reason = "cannot be read as the list of what was made here; move it away"
-        raise ConfigError(f"{folder / OWN}: {reason}, or name another folder") from error
+        raise ConfigError(f"{folder / _OWN}: {reason}, or name another folder") from error
 
 
 def is_own(name: str, folder: Path) -> bool:
@@ -63,14 +66,8 @@ def claim(folder: Path, *names: str) -> None:
     own = own_files(folder)
     if new := sorted(set(names).difference(own)):
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / OWN) as scratch:
+        with atomic_write(folder / _OWN) as scratch:
             scratch.write_text(json.dumps({"made": own + new}, indent=1) + "\n")
-
-
-def remove_report(folder: Path) -> None:
-    """Remove the report of an earlier start; raises as `check_own` does."""
-    check_own(folder, [REPORT])
-    (folder / REPORT).unlink(missing_ok=True)
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
@@ -151,7 +148,6 @@ class SweepInfo:
 
 def write_plan(folder: Path, jobs: Sequence[PlannedJob]) -> None:
     """Write a sweep's jobs to `sweep.json`, atomically."""
-    claim(folder, PLAN)
     with atomic_write(folder / PLAN) as scratch:
         scratch.write_text(json.dumps({"jobs": list(map(asdict, jobs))}, indent=1) + "\n")
 
