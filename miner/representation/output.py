@@ -38,10 +38,11 @@ def size_of(
     if scale is not None:
         if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale}: must be above 0, as 2.5")
-        return tuple(max(1, round(scale * side)) for side in sides)
+        size = [max(1, round(scale * side)) for side in sides]
     found = sides if size is None else tuple(map(operator.index, size))
-    if len(found) != len(sides) or min(found) < 1:
-        raise ValueError(f"size={size}: must be {len(sides)} sides of 1 pixel and more, rows first")
+    if len(found) != len(sides) or not 1 <= min(found) <= max(found) < 2**31:
+        rule = f"must be {len(sides)} sides of 1 to 2^31 - 1 pixels, rows first"
+        raise ValueError(f"size={size!s:.80}: {rule}")
     return found
 
 
