@@ -34,6 +34,7 @@ _COLOURS_KEPT = {"b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "multiband"}
 _DTYPES: dict[str, PixelType] = {"uchar": "uint8", "ushort": "uint16", "float": "float32"}
 # messages of libvips and libtiff
 _UNKNOWN = "not in a known format"
+NO_IMAGE = "is not an image of a known format"
 _MISSING_TILE = "Invalid tile byte count"  # a tile that is not in the file, as is allowed
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GREY, _RGB, _YCBCR, _CIELAB = 1, 2, 6, 8  # photometric interpretations
@@ -109,7 +110,7 @@ def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> Read:
 def _explained(detail: str) -> ImageError:
     if _UNKNOWN in detail:
         known = "PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, .npy, Zarr"
-        return ImageError(f"is not an image of a known format ({known}): convert it to PNG or TIFF")
+        return ImageError(f"{NO_IMAGE} ({known}): convert it to PNG or TIFF")
     reason = next(filter(None, map(str.strip, detail.splitlines())), "unreadable header")
     return ImageError(f"cannot be decoded ({reason}): {DAMAGED} as PNG or TIFF")
 
