@@ -146,7 +146,8 @@ def _all_images(argument: str, axes: str | None) -> list[str]:
             _LOG.warning("left out: %s", error)
             kind = guess_type(file.name)[0] or ""
             if NO_IMAGE not in str(error) or kind.startswith("image/"):
-                unreadable.append(quote(os.fsencode(file).decode(errors="replace")))
+                shown = os.fsencode(file).decode(errors="replace").replace("${", "$ {")
+                unreadable.append(quote(shown))
     if not images:
         raise ImageError(f"{path!r} holds no image: name a folder or a pattern with images")
     left_out = [f"{_LEFT_OUT}[{','.join(unreadable)}]"] if unreadable else []

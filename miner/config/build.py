@@ -1,7 +1,6 @@
 """The objects that a composed configuration describes."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import is_dataclass
 from functools import lru_cache
@@ -136,11 +135,13 @@ def callback_names(config: DictConfig) -> list[str]:
 
 
 def files_of(config: DictConfig) -> list[str]:
-    """What a run makes, beside its logs: names and patterns, from its folder."""
-    names = [REPORT, SCRATCH]
+    """What a run makes, beside its logs: names and patterns in its folder, else absolute ones."""
+    names, own = [REPORT, SCRATCH], Path(config.paths.output_dir)
     for settings in (OmegaConf.select(config, name) for name in callback_names(config)):
         for file in getattr(find_class(settings), "files", ()):
-            names.append(os.path.relpath(Path(settings.dirpath, file), config.paths.output_dir))
+            path = Path(settings.dirpath, file)
+            is_in_folder = path.is_relative_to(own)
+            names.append(str(path.relative_to(own) if is_in_folder else path.absolute()))
     return names
 
 

@@ -32,7 +32,10 @@ _UNDEFINED = {
 
 
 def own_files(folder: Path) -> list[str]:
-    """Names and patterns of what was made in a folder, as `claim` has listed them."""
+    """Names and patterns of what was made in a folder, as `claim` has listed them.
+
+    Raises `ConfigError` if the list cannot be read.
+    """
     try:
         return [str(name) for name in json.loads(read_regular_file(folder / _OWN, 2**20))["made"]]
     except (FileNotFoundError, NotADirectoryError):
@@ -43,7 +46,7 @@ def own_files(folder: Path) -> list[str]:
 
 
 def is_own(name: str, folder: Path) -> bool:
-    """Whether a name is on the list of what was made in a folder; `ConfigError` for no list."""
+    """Whether a name is on the list of what was made in a folder."""
     return any(fnmatch(name, one) for one in own_files(folder))
 
 
@@ -52,10 +55,11 @@ def check_own(folder: Path, names: Iterable[str]) -> None:
 
     A link to a file was never made here.
     """
+    own = own_files(folder)
     there = {name for one in names for name in glob.glob(one, root_dir=folder)}  # noqa: PTH207
     for name in sorted(there):
         path = folder / name
-        if not is_own(name, folder) or (path.is_symlink() and not path.is_dir()):
+        if not any(fnmatch(name, one) for one in own) or (path.is_symlink() and not path.is_dir()):
             reason = "is there already and would be overwritten, but was not made by this run"
             raise ConfigError(f"{path}: {reason}; move it away, or name another folder")
 
