@@ -1,15 +1,244 @@
 """What a file says of its pixels besides the values: kept, and written with what is rendered."""
 
-from dataclasses import dataclass
+import base64
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miner.signals.regions import Region
+from miner.support.ranges import Positive, rule, whole
+
+if TYPE_CHECKING:
+    import pyvips
+
+Resolution = tuple[Positive, Positive]  # pixels a millimetre, across and down
+_Place = Annotated[int, whole(-(2**30), 2**30)]  # OpenEXR's own bounds
+_Four = rule("be left, top, right, bottom", min_length=4, max_length=4)
+_Window = Annotated[tuple[_Place, ...], _Four]  # of pixels, the last ones included
+_INCH = Fraction("25.4")  # millimetres
+_UNITS = {2: _INCH, 3: Fraction(10), "in": _INCH, "cm": Fraction(10)}
+_MOST_VALUES, _MOST_ICC_BYTES = 2**14, 2**22  # of a tag, of a profile: manifests hold them
+NODATA_TAG, _ICC, _UNIT, _RESOLUTIONS = 42113, 34675, 296, (282, 283)
+_COLOURS = {2: 3, 5: 4, 6: 3, 8: 3}  # samples before the extra ones, by photometric interpretation
+_SPACES = {1: b"GRAY", 2: b"RGB ", 3: b"RGB ", 6: b"RGB "}  # by the same, of values kept as stored
+_ALPHA: dict[int, Literal[0, 2]] = {1: 2, 2: 2}  # of TIFF's ExtraSamples, once it is read
+_USUAL_NAMES = ("Y", "YA", "RGB", "RGBA")
+_POINTS = (1025, 0, 1, 2)  # the key that whole numbers are centres of pixels, not corners
+GEO_TAGS = {  # fields of `GeoTags`, and their types as in Python's `struct`
+    **{"scale": (33550, "d"), "ties": (33922, "d"), "matrix": (34264, "d")},
+    **{"keys": (34735, "H"), "doubles": (34736, "d"), "text": (34737, "s")},
+}
+
+
+@dataclass(frozen=True)
+class GeoTags:
+    """GeoTIFF's tags: where pixels lie on earth. Raises `ValueError` for malformed ones."""
+
+    scale: tuple[float, ...] = ()  # of a pixel across and down, and of a value
+    ties: tuple[float, ...] = ()  # column, row, depth and x, y, z of each point
+    matrix: tuple[float, ...] = ()  # 4 x 4, row by row: column, row, depth, 1 to x, y, z, 1
+    keys: tuple[Annotated[int, whole(0, 2**16 - 1)], ...] = ()
+    doubles: tuple[float, ...] = ()
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        lengths = len(self.scale) in (0, 3), len(self.ties) % 6 == 0, len(self.matrix) in (0, 16)
+        numbers = (*self.scale, *self.ties, *self.matrix, *self.doubles)
+        if not (all(lengths) and np.isfinite(numbers).all() and self.text.isascii()):
+            raise ValueError("GeoTIFF: must be 3, 6 a point or 16 finite numbers, and ASCII text")
+
+    def at(self, firsts: NDArray[Any], steps: NDArray[Any]) -> Self:
+        """Of a part from a column and row on, whose pixels are `steps` wide and high."""
+        is_of_centres = _POINTS in zip(*[iter(self.keys)] * 4, strict=False)
+        starts = firsts + 0.5 * is_of_centres * (steps - 1)  # its column n is start + step * n
+        scale, ties = np.array(self.scale), np.array(self.ties).reshape(-1, 6)
+        matrix = np.array(self.matrix).reshape(-1, 4)
+        if self.scale:  # many readers take a point to be that of pixel 0, as it mostly is
+            ties[:, 3:5] += scale[:2] * (1, -1) * (starts + (steps - 1) * ties[:, :2])
+            scale[:2] *= steps
+        else:
+            ties[:, :2] = (ties[:, :2] - starts) / steps
+        matrix[:3, 3] += matrix[:3, :2] @ starts
+        matrix[:3, :2] *= steps
+        numbers = [tuple(values.ravel().tolist()) for values in (scale, ties, matrix)]
+        return replace(self, scale=numbers[0], ties=numbers[1], matrix=numbers[2])
+
+
+@dataclass(frozen=True)
+class ExrHeader:
+    """OpenEXR's channels, in the order of the image, and windows."""
+
+    names: tuple[Annotated[str, rule("be a name", min_length=1, max_length=255)], ...]
+    halves: tuple[bool, ...]  # which are stored in 16 bits
+    display: _Window
+    data: _Window
+
+    def at(self, firsts: NDArray[Any], spans: NDArray[Any], sizes: NDArray[Any]) -> Self:
+        """Of a part from a column and row on, of which `spans` pixels are drawn in `sizes`."""
+        low = (np.array(self.data[:2]) + firsts) * sizes // spans
+        begin = np.array(self.display[:2]) * sizes // spans
+        end = -(-(np.array(self.display[2:]) + 1) * sizes // spans) - 1
+        data, display = (*low, *(low + sizes - 1)), (*begin, *end)
+        if max(map(abs, data + display)) > 2**30:  # a part that is enlarged a million times
+            data = display = 0, 0, *(sizes - 1)
+        return replace(self, display=tuple(map(int, display)), data=tuple(map(int, data)))
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """Resolution, colour profile and no-data value of an image; each is empty where a file is."""
+    """Resolution, profile, no-data value, alpha and places; each is empty where a file is."""
 
-    resolution: tuple[float, float] | None = None  # pixels a millimetre, across and down
+    resolution: Resolution | None = None
     icc: str = ""  # the colour profile, in base64
     nodata: str = ""  # what pixels without data hold, as in GDAL's tag: -9999, nan
+    # channels after grey or RGB as in TIFF's ExtraSamples: 0 unknown, 1 associated alpha, 2 alpha
+    extra: tuple[Literal[0, 1, 2], ...] = ()
+    geo: GeoTags | None = None
+    exr: ExrHeader | None = None
+
+    def at(self, box: Region, sides: Sequence[int]) -> Self:
+        """Of a box of the image that is drawn in so many pixels, both rows first.
+
+        It may end beyond the image, as the last pixels of coarse levels do.
+        """
+        (firsts, ends), sizes = np.array(box)[:-3:-1].T, np.array(sides)[:-3:-1]
+        spans = ends - firsts
+        resolution = _resolution((np.array(self.resolution or 0) * sizes / spans).tolist(), 1)
+        geo = self.geo and self.geo.at(firsts, spans / sizes)
+        exr = self.exr and self.exr.at(firsts, spans, sizes)
+        return replace(self, resolution=resolution, geo=geo, exr=exr)
+
+    def turned(self, swaps: bool) -> Self:
+        """Of the image turned upright: places on earth are lost."""
+        x, y = self.resolution or (0, 0)
+        return replace(self, geo=None, resolution=(y, x) if swaps and x else self.resolution)
+
+    def tiff_tags(self) -> list[tuple[Any, ...]]:
+        """Those of GeoTIFF and GDAL, as tifffile takes them."""
+        given = vars(self.geo) if self.geo else {}
+        tags = [
+            (*GEO_TAGS[name], len(value), value, True) for name, value in given.items() if value
+        ]
+        return [*tags, (NODATA_TAG, "s", 0, self.nodata, True)][: None if self.nodata else -1]
+
+    def lost_in(self, suffix: str) -> str:
+        """What a kind of file cannot hold, in words; empty if nothing."""
+        is_tiff, exr = suffix in (".tif", ".tiff"), self.exr
+        is_usual = exr and "".join(exr.names) in _USUAL_NAMES and exr.data == exr.display
+        lost = {
+            "resolution": self.resolution and suffix == ".npy",
+            "colour profile": self.icc and suffix in (".npy", ".exr"),
+            "GeoTIFF tags": self.geo and not is_tiff,
+            "no-data tag": self.nodata and not is_tiff,
+            "channel names or windows": exr and not is_usual and suffix != ".exr",
+        }
+        return ", ".join(name for name, is_lost in lost.items() if is_lost)
 
 
 NO_METADATA = Metadata()
+
+
+def tiff_metadata(page: Any) -> Metadata:
+    """What a page of tifffile says, as stored; who reads it must divide by associated alpha."""
+    n_samples, kind = int(page.samplesperpixel), int(page.photometric)
+    n_extra = max(0, n_samples - _COLOURS.get(kind, 1))
+    given = (*page.extrasamples, *[0] * n_extra)[:n_extra]
+    sides, unit = [_tag(page, code) for code in _RESOLUTIONS], _tag(page, _UNIT)
+    unit = _UNITS.get(2 if unit is None else int(unit))  # that of NONE is false
+    resolution = _resolution([f"{side[0]}/{side[1]}" for side in sides if side], unit)
+    icc = _profile(_tag(page, _ICC, _MOST_ICC_BYTES), _SPACES.get(kind))
+    nodata, geo, found = _tag(page, NODATA_TAG), None, dict[str, Any]()
+    with suppress(ArithmeticError, AttributeError, TypeError, ValueError):  # of malformed ones
+        for name, (code, dtype) in GEO_TAGS.items():
+            value = _tag(page, code)
+            if value is not None and dtype != "s":
+                value = tuple(np.atleast_1d(np.array(value, dtype)).tolist())
+            found |= {} if value is None else {name: value}
+        geo = GeoTags(**found) if found else None
+    nodata = nodata.strip() if isinstance(nodata, str) and nodata.isascii() else ""
+    return Metadata(resolution, icc, nodata, tuple(_ALPHA.get(one, 0) for one in given), geo)
+
+
+def _tag(page: Any, code: int, most: int = _MOST_VALUES) -> Any:
+    """A tag's value; None if it is absent, too large or damaged."""
+    with suppress(Exception):  # tifffile raises anything over damaged files
+        tag = page.tags.get(code)
+        return tag.value if tag is not None and tag.count <= most else None
+    return None
+
+
+def vips_metadata(image: "pyvips.Image", file: Path) -> Metadata:
+    """What a file says that libvips has opened; of a TIFF's channels it does not say enough."""
+    fields = {name: image.get(name) for name in image.get_fields() if name != "exif-data"}
+    unit = _UNITS.get(fields.get("resolution-unit"))  # without one, xres is a default
+    exif = [fields.get(f"exif-ifd0-{axis}Resolution", "").partition(" ")[0] for axis in "XY"]
+    resolution = _resolution(exif, unit)
+    if unit and not resolution:
+        resolution = _resolution((image.xres, image.yres), 1)
+    if fields["vips-loader"].startswith("png"):
+        with file.open("rb") as stream:
+            if _find_resolution(stream) and (found := struct.unpack(">IIB", stream.read(9)))[2]:
+                resolution = _resolution(found[:2], 1000)
+    icc = _profile(fields.get("icc-profile-data"), _SPACES[1 if image.bands < 3 else 2])
+    has_alpha = image.bands in (2, 4) and not fields["vips-loader"].startswith("tiff")
+    return Metadata(resolution, icc, extra=(2,) if has_alpha else ())
+
+
+def exr_metadata(header: Mapping[str, Any], types: Mapping[str, str]) -> Metadata:
+    """What a header of OpenEXR says, and the types of its channels, in the order of the image."""
+    display, data = (tuple(np.ravel(header[f"{n}Window"]).tolist()) for n in ("display", "data"))
+    names, density = tuple(types), header.get("xDensity", 0)  # pixels an inch
+    resolution = _resolution((density, density * header["pixelAspectRatio"]), _INCH)
+    extra: Any = tuple(
+        int(name == "A") for name in names[3 if names[:3] == ("R", "G", "B") else 1 :]
+    )
+    exr = ExrHeader(names, tuple(kind == "HALF" for kind in types.values()), display, data)
+    return Metadata(resolution, extra=extra, exr=exr)
+
+
+def pillow_metadata(image: Any) -> Metadata:
+    """What an image of PIL says, in the mode that it is read in."""
+    bands, dpi = image.getbands(), image.info.get("dpi", ())
+    resolution = None if dpi == (1, 1) else _resolution(dpi, _INCH)  # of TIFF without any
+    icc = _profile(image.info.get("icc_profile"), _SPACES[1 if len(bands) < 3 else 2])
+    return Metadata(resolution, icc, extra=(2,) if bands[-1] == "A" else ())
+
+
+def _resolution(values: Sequence[Any], unit: Any) -> tuple[float, float] | None:
+    """Pixels a millimetre from two numbers or texts as 300/1; None if they cannot be that."""
+    with suppress(ArithmeticError, TypeError, ValueError):
+        x, y = (float(Fraction(value) / unit) for value in values)
+        return (x, y) if 1e-3 <= min(x, y) <= max(x, y) <= 1e6 else None
+    return None
+
+
+def _profile(data: bytes | None, space: bytes | None) -> str:
+    """A colour profile in base64; empty if it is damaged, too large or of another colour space."""
+    size = int.from_bytes((data := data or b"")[:4])
+    is_sound = 132 <= size <= min(len(data), _MOST_ICC_BYTES) and data[36:40] == b"acsp"
+    return base64.b64encode(data[:size]).decode() if is_sound and data[16:20] == space else ""
+
+
+def _find_resolution(stream: IO[bytes]) -> bool:
+    """Go to the values of a PNG's chunk pHYs; False if it has none."""
+    stream.seek(8)
+    while len(header := stream.read(8)) == 8 and header[4:] not in (b"pHYs", b"IDAT"):
+        stream.seek(int.from_bytes(header[:4]) + 4, 1)
+    return header[4:] == b"pHYs"
+
+
+def set_png_resolution(stream: IO[bytes], resolution: Resolution | None) -> None:
+    """Say a PNG's resolution, or that there is none, instead of what libvips has written."""
+    if _find_resolution(stream):
+        pixels = [round(1000 * n) for n in resolution] if resolution else (1, 1)
+        values = struct.pack(">IIB", *pixels, resolution is not None)
+        stream.seek(0, 1)  # between reading and writing
+        stream.write(values + struct.pack(">I", zlib.crc32(b"pHYs" + values)))

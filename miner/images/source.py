@@ -211,7 +211,8 @@ def open_image(
     with errors_about(repr(path)):
         found = find_range(opened.dtype, value_range, source.parts)
     format = like if like and is_alike else PixelFormat.of_values(*kind, found)
-    format = replace(format, metadata=opened.metadata)
+    metadata = opened.metadata if turn == Orientation() else opened.metadata.turned(turn.swaps)
+    format = replace(format, metadata=metadata.at(box, sides))
     return replace(source, format=format, is_clipped=not isinstance(value_range, str))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from miner.images.arrays import open_array
 from miner.images.axes import check_rows_first, known_axes
+from miner.images.metadata import tiff_metadata, vips_metadata
 from miner.images.pixel_format import (
     DAMAGED,
     OpenedFile,
@@ -68,17 +69,19 @@ def open_vips_file(file: Path) -> OpenedFile:
             remarks.append(f"has {n_pages} {_PAGES}")
         if image.interpretation not in _COLOURS_KEPT:
             remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
-            image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
+            image = image.colourspace("rgb16" if image.format == "ushort" else "srgb").copy()
+            image.remove("icc-profile-data")  # of other values
         elif image.format not in _DTYPES:
             remarks.append(f"holds {image.format} values: read as float32")
         if image.format not in _DTYPES:
             image = image.cast("float")
+        metadata = vips_metadata(image, file)
     except pyvips.Error as error:
         raise _explained(error.detail) from None
     turn = Orientation.of_exif(orientation)
     sides, dtype = turn.upright_sides((image.height, image.width)), _DTYPES[image.format]
-    load = partial(_load, image)
-    return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, tuple(remarks))
+    load, found = partial(_load, image), tuple(remarks)
+    return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, found, metadata)
 
 
 def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> Read:
@@ -121,12 +124,13 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
     """
     import tifffile
 
-    opened, is_divided, n_missing = None, False, 0
+    opened, is_divided, n_missing, metadata = None, False, 0, None
     try:
         with tifffile.TiffFile(file) as tiff:
             page: Any = tiff.pages.first
+            metadata = tiff_metadata(page)
             if len(tiff.pages) > 1 and (stack := _open_stack(file, axes)):
-                return stack
+                return replace(stack, metadata=replace(metadata, extra=()))
             is_planar = int(page.planarconfig) == _PLANAR and page.samplesperpixel > 1
             _check(page, is_planar, file.stat().st_size)
             is_misread = page.dtype in (np.float64, np.int64, np.uint64) or (
@@ -146,7 +150,7 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
         remarks.append("has associated alpha: the colours are divided by it")
     if n_missing:
         remarks.append(f"lacks {n_missing} of its tiles: they are read as zeros")
-    return replace(opened, remarks=tuple(remarks))
+    return replace(opened, remarks=tuple(remarks), metadata=metadata or opened.metadata)
 
 
 def _open_stack(file: Path, axes: str | None) -> OpenedFile | None:
