@@ -55,16 +55,13 @@ def check_writable_format(path: Path, format: PixelFormat, height_px: int, width
     if kind is None:
         raise ImageError(f"{str(path)!r}: end the name with one of {', '.join(_KINDS)}")
     dtype, n_channels, problem = format.dtype, format.channels, None
-    remedy = "a .tif" if dtype == "float32" or n_channels > 4 else "a .png or .tif"
+    remedy = "a .tif" if format.suffix == ".tif" else "a .png or .tif"
     if dtype not in kind.dtypes:
         problem = f"holds {' or '.join(kind.dtypes)} values, the image has {dtype}"
     elif kind.channels and n_channels not in kind.channels:
         problem = f"holds {', '.join(map(str, kind.channels))} channels, the image has {n_channels}"
     elif kind.channels and n_channels in (2, 4) and format.alpha != 2:
-        remedy = "a .tif"
-        problem = (
-            f"takes the last of {n_channels} channels for alpha, and the image does not say so"
-        )
+        problem = f"calls the last of {n_channels} channels alpha, and the image does not"
     elif max(height_px, width_px) > kind.side_px:
         remedy, size = "a .tif", f"{width_px} x {height_px}"
         problem = f"holds at most {kind.side_px} pixels a side, the image has {size}"
@@ -146,9 +143,8 @@ def _save_exr(path: Path, array: WritableArray, format: PixelFormat) -> None:
         names, halves = list(exr.names), exr.halves
         for name, (x, y, *last) in {"display": exr.display, "data": exr.data}.items():
             header[f"{name}Window"] = Imath.Box2i(Imath.V2i(x, y), Imath.V2i(*last))
-    if metadata.resolution:
-        across, down = metadata.resolution
-        header |= {"xDensity": 25.4 * across, "pixelAspectRatio": down / across}
+    if dpi := metadata.dpi:
+        header |= {"xDensity": dpi[0], "pixelAspectRatio": dpi[1] / dpi[0]}
     kinds = [Imath.PixelType(Imath.PixelType.HALF if n else Imath.PixelType.FLOAT) for n in halves]
     header["channels"] = dict(zip(names, map(Imath.Channel, kinds), strict=True))
     # the path of a descriptor, as OpenEXR wants names in UTF-8
@@ -160,10 +156,10 @@ def _save_exr(path: Path, array: WritableArray, format: PixelFormat) -> None:
             band = np.moveaxis(np.array(array[rows,]), -1, 0)
             if format.alpha == 2:  # associated in OpenEXR
                 band[:-1] *= band[-1]
-            planes = zip(names, halves, band, strict=True)
-            values = {
-                name: plane.astype("f2" if half else "f4").tobytes() for name, half, plane in planes
-            }
+            typed = (
+                plane.astype("f2" if n else "f4") for n, plane in zip(halves, band, strict=True)
+            )
+            values = dict(zip(names, map(np.ndarray.tobytes, typed), strict=True))
             opened.writePixels(values, rows.stop - rows.start)
 
 
@@ -185,8 +181,7 @@ def _save_tiff(path: Path, array: WritableArray, format: PixelFormat) -> None:
             compression="zlib",
             compressionargs={"level": 4},  # others take longer and save nearly nothing
             predictor=array.dtype != np.float32,  # else tifffile needs imagecodecs to read it
-            resolution=metadata.resolution
-            and (25.4 * metadata.resolution[0], 25.4 * metadata.resolution[1]),
+            resolution=metadata.dpi,
             iccprofile=base64.b64decode(metadata.icc) or None,
             extratags=metadata.tiff_tags(),
             metadata=None,

@@ -21,20 +21,19 @@ if TYPE_CHECKING:
 
 Resolution = tuple[Positive, Positive]  # pixels a millimetre, across and down
 _Place = Annotated[int, whole(-(2**30), 2**30)]  # OpenEXR's own bounds
-_Four = rule("be left, top, right, bottom", min_length=4, max_length=4)
-_Window = Annotated[tuple[_Place, ...], _Four]  # of pixels, the last ones included
+_Window = Annotated[tuple[_Place, ...], rule("be of 4", min_length=4, max_length=4)]
 _INCH = Fraction("25.4")  # millimetres
 _UNITS = {2: _INCH, 3: Fraction(10), "in": _INCH, "cm": Fraction(10)}
 _MOST_VALUES, _MOST_ICC_BYTES = 2**14, 2**22  # of a tag, of a profile: manifests hold them
-NODATA_TAG, _ICC, _UNIT, _RESOLUTIONS = 42113, 34675, 296, (282, 283)
+_ICC, _UNIT, _RESOLUTIONS = 34675, 296, (282, 283)
 _COLOURS = {2: 3, 5: 4, 6: 3, 8: 3}  # samples before the extra ones, by photometric interpretation
 _SPACES = {1: b"GRAY", 2: b"RGB ", 3: b"RGB ", 6: b"RGB "}  # by the same, of values kept as stored
 _ALPHA: dict[int, Literal[0, 2]] = {1: 2, 2: 2}  # of TIFF's ExtraSamples, once it is read
 _USUAL_NAMES = ("Y", "YA", "RGB", "RGBA")
 _POINTS = (1025, 0, 1, 2)  # the key that whole numbers are centres of pixels, not corners
-GEO_TAGS = {  # fields of `GeoTags`, and their types as in Python's `struct`
-    **{"scale": (33550, "d"), "ties": (33922, "d"), "matrix": (34264, "d")},
-    **{"keys": (34735, "H"), "doubles": (34736, "d"), "text": (34737, "s")},
+_TAGS = {  # of fields of `GeoTags` and `Metadata`, and their types as in Python's `struct`
+    **{"scale": (33550, "d"), "ties": (33922, "d"), "matrix": (34264, "d"), "keys": (34735, "H")},
+    **{"doubles": (34736, "d"), "text": (34737, "s"), "nodata": (42113, "s")},
 }
 
 
@@ -52,7 +51,8 @@ class GeoTags:
     def __post_init__(self) -> None:
         lengths = len(self.scale) in (0, 3), len(self.ties) % 6 == 0, len(self.matrix) in (0, 16)
         numbers = (*self.scale, *self.ties, *self.matrix, *self.doubles)
-        if not (all(lengths) and np.isfinite(numbers).all() and self.text.isascii()):
+        is_text = isinstance(self.text, str) and self.text.isascii()
+        if not (all(lengths) and np.isfinite(numbers).all() and is_text):
             raise ValueError("GeoTIFF: must be 3, 6 a point or 16 finite numbers, and ASCII text")
 
     def at(self, firsts: NDArray[Any], steps: NDArray[Any]) -> Self:
@@ -78,7 +78,7 @@ class ExrHeader:
 
     names: tuple[Annotated[str, rule("be a name", min_length=1, max_length=255)], ...]
     halves: tuple[bool, ...]  # which are stored in 16 bits
-    display: _Window
+    display: _Window  # left, top, right, bottom, the last ones included
     data: _Window
 
     def at(self, firsts: NDArray[Any], spans: NDArray[Any], sizes: NDArray[Any]) -> Self:
@@ -104,6 +104,11 @@ class Metadata:
     geo: GeoTags | None = None
     exr: ExrHeader | None = None
 
+    @property
+    def dpi(self) -> tuple[float, float] | None:
+        """Pixels an inch, across and down."""
+        return self.resolution and (25.4 * self.resolution[0], 25.4 * self.resolution[1])
+
     def at(self, box: Region, sides: Sequence[int]) -> Self:
         """Of a box of the image that is drawn in so many pixels, both rows first.
 
@@ -112,8 +117,9 @@ class Metadata:
         (firsts, ends), sizes = np.array(box)[:-3:-1].T, np.array(sides)[:-3:-1]
         spans = ends - firsts
         resolution = _resolution((np.array(self.resolution or 0) * sizes / spans).tolist(), 1)
-        geo = self.geo and self.geo.at(firsts, spans / sizes)
-        exr = self.exr and self.exr.at(firsts, spans, sizes)
+        exr, geo = self.exr and self.exr.at(firsts, spans, sizes), None
+        with suppress(ValueError), np.errstate(all="ignore"):  # of places beyond float64
+            geo = self.geo and self.geo.at(firsts, spans / sizes)
         return replace(self, resolution=resolution, geo=geo, exr=exr)
 
     def turned(self, swaps: bool) -> Self:
@@ -123,11 +129,8 @@ class Metadata:
 
     def tiff_tags(self) -> list[tuple[Any, ...]]:
         """Those of GeoTIFF and GDAL, as tifffile takes them."""
-        given = vars(self.geo) if self.geo else {}
-        tags = [
-            (*GEO_TAGS[name], len(value), value, True) for name, value in given.items() if value
-        ]
-        return [*tags, (NODATA_TAG, "s", 0, self.nodata, True)][: None if self.nodata else -1]
+        values = {**(vars(self.geo) if self.geo else {}), "nodata": self.nodata}
+        return [(*_TAGS[name], len(one), one, True) for name, one in values.items() if one]
 
     def lost_in(self, suffix: str) -> str:
         """What a kind of file cannot hold, in words; empty if nothing."""
@@ -150,21 +153,22 @@ def tiff_metadata(page: Any) -> Metadata:
     """What a page of tifffile says, as stored; who reads it must divide by associated alpha."""
     n_samples, kind = int(page.samplesperpixel), int(page.photometric)
     n_extra = max(0, n_samples - _COLOURS.get(kind, 1))
-    given = (*page.extrasamples, *[0] * n_extra)[:n_extra]
+    said = (*page.extrasamples, *[0] * n_extra)[:n_extra]
+    extra = tuple(_ALPHA.get(one, 0) for one in said)
     sides, unit = [_tag(page, code) for code in _RESOLUTIONS], _tag(page, _UNIT)
     unit = _UNITS.get(2 if unit is None else int(unit))  # that of NONE is false
     resolution = _resolution([f"{side[0]}/{side[1]}" for side in sides if side], unit)
     icc = _profile(_tag(page, _ICC, _MOST_ICC_BYTES), _SPACES.get(kind))
-    nodata, geo, found = _tag(page, NODATA_TAG), None, dict[str, Any]()
-    with suppress(ArithmeticError, AttributeError, TypeError, ValueError):  # of malformed ones
-        for name, (code, dtype) in GEO_TAGS.items():
-            value = _tag(page, code)
-            if value is not None and dtype != "s":
-                value = tuple(np.atleast_1d(np.array(value, dtype)).tolist())
-            found |= {} if value is None else {name: value}
-        geo = GeoTags(**found) if found else None
+    found: dict[str, Any] = {name: _tag(page, code) for name, (code, _) in _TAGS.items()}
+    nodata, geo = found.pop("nodata"), None
     nodata = nodata.strip() if isinstance(nodata, str) and nodata.isascii() else ""
-    return Metadata(resolution, icc, nodata, tuple(_ALPHA.get(one, 0) for one in given), geo)
+    with suppress(ArithmeticError, AttributeError, TypeError, ValueError):  # of malformed ones
+        for name, value in found.items():
+            if value is not None and _TAGS[name][1] != "s":
+                found[name] = tuple(np.atleast_1d(np.array(value, _TAGS[name][1])).tolist())
+        given = {name: value for name, value in found.items() if value is not None}
+        geo = GeoTags(**given) if given else None
+    return Metadata(resolution, icc, nodata, extra, geo)
 
 
 def _tag(page: Any, code: int, most: int = _MOST_VALUES) -> Any:
@@ -177,31 +181,29 @@ def _tag(page: Any, code: int, most: int = _MOST_VALUES) -> Any:
 
 def vips_metadata(image: "pyvips.Image", file: Path) -> Metadata:
     """What a file says that libvips has opened; of a TIFF's channels it does not say enough."""
-    fields = {name: image.get(name) for name in image.get_fields() if name != "exif-data"}
-    unit = _UNITS.get(fields.get("resolution-unit"))  # without one, xres is a default
-    exif = [fields.get(f"exif-ifd0-{axis}Resolution", "").partition(" ")[0] for axis in "XY"]
-    resolution = _resolution(exif, unit)
+    names = "resolution-unit", "exif-ifd0-XResolution", "exif-ifd0-YResolution", "icc-profile-data"
+    unit, *exif, icc = (image.get(name) if image.get_typeof(name) else None for name in names)
+    unit, loader = _UNITS.get(unit), image.get("vips-loader")  # without a unit, xres is a default
+    resolution = _resolution([one.partition(" ")[0] for one in exif if one], unit)
     if unit and not resolution:
         resolution = _resolution((image.xres, image.yres), 1)
-    if fields["vips-loader"].startswith("png"):
+    if loader.startswith("png"):
         with file.open("rb") as stream:
             if _find_resolution(stream) and (found := struct.unpack(">IIB", stream.read(9)))[2]:
                 resolution = _resolution(found[:2], 1000)
-    icc = _profile(fields.get("icc-profile-data"), _SPACES[1 if image.bands < 3 else 2])
-    has_alpha = image.bands in (2, 4) and not fields["vips-loader"].startswith("tiff")
-    return Metadata(resolution, icc, extra=(2,) if has_alpha else ())
+    extra: Any = (2,) if image.bands in (2, 4) and not loader.startswith("tiff") else ()
+    return Metadata(resolution, _profile(icc, _SPACES[1 if image.bands < 3 else 2]), extra=extra)
 
 
 def exr_metadata(header: Mapping[str, Any], types: Mapping[str, str]) -> Metadata:
     """What a header of OpenEXR says, and the types of its channels, in the order of the image."""
-    display, data = (tuple(np.ravel(header[f"{n}Window"]).tolist()) for n in ("display", "data"))
+    windows = [tuple(np.ravel(header[f"{name}Window"]).tolist()) for name in ("display", "data")]
     names, density = tuple(types), header.get("xDensity", 0)  # pixels an inch
     resolution = _resolution((density, density * header["pixelAspectRatio"]), _INCH)
-    extra: Any = tuple(
-        int(name == "A") for name in names[3 if names[:3] == ("R", "G", "B") else 1 :]
-    )
-    exr = ExrHeader(names, tuple(kind == "HALF" for kind in types.values()), display, data)
-    return Metadata(resolution, extra=extra, exr=exr)
+    n_colours = 3 if names[:3] == ("R", "G", "B") else 1
+    extra: Any = tuple(int(name == "A") for name in names[n_colours:])
+    halves = tuple(kind == "HALF" for kind in types.values())
+    return Metadata(resolution, extra=extra, exr=ExrHeader(names, halves, *windows))
 
 
 def pillow_metadata(image: Any) -> Metadata:

@@ -212,6 +212,8 @@ def open_image(
         found = find_range(opened.dtype, value_range, source.parts)
     format = like if like and is_alike else PixelFormat.of_values(*kind, found)
     metadata = opened.metadata if turn == Orientation() else opened.metadata.turned(turn.swaps)
+    if metadata.geo != opened.metadata.geo:
+        logger.warning("%r is turned upright, and its GeoTIFF tags are left out", path)
     format = replace(format, metadata=metadata.at(box, sides))
     return replace(source, format=format, is_clipped=not isinstance(value_range, str))
 
