@@ -59,8 +59,8 @@ class GeoTags:
         """Of a part from a column and row on, whose pixels are `steps` wide and high."""
         is_of_centres = _POINTS in zip(*[iter(self.keys)] * 4, strict=False)
         starts = firsts + 0.5 * is_of_centres * (steps - 1)  # its column n is start + step * n
-        scale, ties = np.array(self.scale), np.array(self.ties).reshape(-1, 6)
-        matrix = np.array(self.matrix).reshape(-1, 4)
+        scale, ties = np.array(self.scale), np.array(self.ties, float).reshape(-1, 6)
+        matrix = np.array(self.matrix, float).reshape(-1, 4)
         if self.scale:  # many readers take a point to be that of pixel 0, as it mostly is
             ties[:, 3:5] += scale[:2] * (1, -1) * (starts + (steps - 1) * ties[:, :2])
             scale[:2] *= steps
