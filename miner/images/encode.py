@@ -105,7 +105,7 @@ class PixelCanvas:
             remedy = f"check its folder and the free space, of which it may take {size}"
             raise kind(f"{str(path)!r} cannot be written ({reason}): {remedy}") from error
         if lost := self._format.metadata.lost_in(path.suffix.lower()):
-            _LOG.warning("%s cannot hold what the image's file has: %s", path, lost)
+            _LOG.warning("%s cannot hold what the source says: its %s", path, lost)
         return path
 
 

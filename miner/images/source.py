@@ -183,7 +183,7 @@ def open_image(
     """Open a file (`~` is expanded), a Zarr array's folder, `sample:NAME`, or an opened array.
 
     The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
-    Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
+    Values are kept as stored, and alpha is one more channel. Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
     read as float32; CMYK and Lab are converted to sRGB; colours are divided by associated alpha. Of
     several pages or parts the first is read, upright. With `crop_px` only the middle of the image

@@ -299,7 +299,7 @@ def test_what_a_format_cannot_hold_is_said_once(
 ) -> None:
     source = geo(tmp_path / "a.tif", SCALE, TIE, KEYS, resolution=(300, 300))
     rewritten(source, tmp_path / "b.exr")
-    assert "b.exr cannot hold what the image's file has: GeoTIFF tags" in caplog.text
+    assert "b.exr cannot hold what the source says: its GeoTIFF tags" in caplog.text
     caplog.clear()
     rewritten(source, tmp_path / "b.tif")
     assert caplog.text == ""
