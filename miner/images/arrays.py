@@ -79,7 +79,7 @@ def open_values(image: Any, axes: str | None = None) -> OpenedFile:
         if image.mode not in _PIL_MODES and not image.mode.startswith("I;16"):
             image = image.convert("RGBA" if "transparency" in image.info else "RGB")
         names = "YX" if len(image.getbands()) == 1 else "YXC"
-        metadata = pillow_metadata(image)
+        metadata = pillow_metadata(image.info, "".join(image.getbands()))
     if hasattr(image, "detach"):  # of torch; NumPy has no bfloat16
         image = image.detach().cpu()
         image = image.float() if image.is_floating_point() else image

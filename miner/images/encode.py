@@ -143,7 +143,7 @@ def _save_exr(path: Path, array: WritableArray, format: PixelFormat) -> None:
         names, halves = list(exr.names), exr.halves
         for name, (x, y, *last) in {"display": exr.display, "data": exr.data}.items():
             header[f"{name}Window"] = Imath.Box2i(Imath.V2i(x, y), Imath.V2i(*last))
-    if dpi := metadata.dpi:
+    if dpi := metadata.resolution:
         header |= {"xDensity": dpi[0], "pixelAspectRatio": dpi[1] / dpi[0]}
     kinds = [Imath.PixelType(Imath.PixelType.HALF if n else Imath.PixelType.FLOAT) for n in halves]
     header["channels"] = dict(zip(names, map(Imath.Channel, kinds), strict=True))
@@ -181,7 +181,7 @@ def _save_tiff(path: Path, array: WritableArray, format: PixelFormat) -> None:
             compression="zlib",
             compressionargs={"level": 4},  # others take longer and save nearly nothing
             predictor=array.dtype != np.float32,  # else tifffile needs imagecodecs to read it
-            resolution=metadata.dpi,
+            resolution=metadata.resolution,
             iccprofile=base64.b64decode(metadata.icc) or None,
             extratags=metadata.tiff_tags(),
             metadata=None,
@@ -199,7 +199,7 @@ def _save_by_vips(path: Path, suffix: str, array: WritableArray, format: PixelFo
     if suffix == ".png" and math.prod(array.shape) >= _LARGE:  # a fifth larger
         options |= {"compression": 1, "filter": "sub"}  # in a third of the time
     x, y = resolution or (1, 1)
-    image = _as_vips(array).copy(xres=x, yres=y)
+    image = _as_vips(array).copy(xres=x / 25.4, yres=y / 25.4)
     if icc and (format.channels > 2 or suffix not in (".webp", ".avif")):  # where grey is RGB
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", base64.b64decode(icc))
     # a descriptor, as pyvips wants names in UTF-8; readable, as TIFF is read back

@@ -19,11 +19,8 @@ from miner.support.ranges import Positive, rule, whole
 if TYPE_CHECKING:
     import pyvips
 
-Resolution = tuple[Positive, Positive]  # pixels a millimetre, across and down
-_Place = Annotated[int, whole(-(2**30), 2**30)]  # OpenEXR's own bounds
-_Window = Annotated[tuple[_Place, ...], rule("be of 4", min_length=4, max_length=4)]
-_INCH = Fraction("25.4")  # millimetres
-_UNITS = {2: _INCH, 3: Fraction(10), "in": _INCH, "cm": Fraction(10)}
+Resolution = tuple[Positive, Positive]  # pixels an inch, across and down
+_UNITS = {2: 1, 3: Fraction("2.54"), "in": 1, "cm": Fraction("2.54")}  # in an inch
 _MOST_VALUES, _MOST_ICC_BYTES = 2**14, 2**22  # of a tag, of a profile: manifests hold them
 _ICC, _UNIT, _RESOLUTIONS = 34675, 296, (282, 283)
 _COLOURS = {2: 3, 5: 4, 6: 3, 8: 3}  # samples before the extra ones, by photometric interpretation
@@ -39,7 +36,7 @@ _TAGS = {  # of fields of `GeoTags` and `Metadata`, and their types as in Python
 
 @dataclass(frozen=True)
 class GeoTags:
-    """GeoTIFF's tags: where pixels lie on earth. Raises `ValueError` for malformed ones."""
+    """GeoTIFF's tags: where pixels lie on earth."""
 
     scale: tuple[float, ...] = ()  # of a pixel across and down, and of a value
     ties: tuple[float, ...] = ()  # column, row, depth and x, y, z of each point
@@ -48,28 +45,24 @@ class GeoTags:
     doubles: tuple[float, ...] = ()
     text: str = ""
 
-    def __post_init__(self) -> None:
-        lengths = len(self.scale) in (0, 3), len(self.ties) % 6 == 0, len(self.matrix) in (0, 16)
-        numbers = (*self.scale, *self.ties, *self.matrix, *self.doubles)
-        is_text = isinstance(self.text, str) and self.text.isascii()
-        if not (all(lengths) and np.isfinite(numbers).all() and is_text):
-            raise ValueError("GeoTIFF: must be 3, 6 a point or 16 finite numbers, and ASCII text")
-
-    def at(self, firsts: NDArray[Any], steps: NDArray[Any]) -> Self:
-        """Of a part from a column and row on, whose pixels are `steps` wide and high."""
+    def at(self, firsts: NDArray[Any], steps: NDArray[Any]) -> Self | None:
+        """Of a part from a column and row on, with pixels of `steps`; None for unusual numbers."""
         is_of_centres = _POINTS in zip(*[iter(self.keys)] * 4, strict=False)
         starts = firsts + 0.5 * is_of_centres * (steps - 1)  # its column n is start + step * n
-        scale, ties = np.array(self.scale), np.array(self.ties, float).reshape(-1, 6)
-        matrix = np.array(self.matrix, float).reshape(-1, 4)
+        parts = (self.scale, 3), (self.ties, 6), (self.matrix, 4)
+        if any(len(one) % n for one, n in parts):
+            return None
+        scale, ties, matrix = (np.array(one, float).reshape(-1, n) for one, n in parts)
         if self.scale:  # many readers take a point to be that of pixel 0, as it mostly is
-            ties[:, 3:5] += scale[:2] * (1, -1) * (starts + (steps - 1) * ties[:, :2])
-            scale[:2] *= steps
+            ties[:, 3:5] += scale[0, :2] * (1, -1) * (starts + (steps - 1) * ties[:, :2])
         else:
             ties[:, :2] = (ties[:, :2] - starts) / steps
+        scale[:, :2] *= steps
         matrix[:3, 3] += matrix[:3, :2] @ starts
         matrix[:3, :2] *= steps
-        numbers = [tuple(values.ravel().tolist()) for values in (scale, ties, matrix)]
-        return replace(self, scale=numbers[0], ties=numbers[1], matrix=numbers[2])
+        found = [tuple(values.ravel().tolist()) for values in (scale, ties, matrix)]
+        is_finite = np.isfinite([*self.doubles, *found[0], *found[1], *found[2]]).all()
+        return replace(self, scale=found[0], ties=found[1], matrix=found[2]) if is_finite else None
 
 
 @dataclass(frozen=True)
@@ -78,8 +71,8 @@ class ExrHeader:
 
     names: tuple[Annotated[str, rule("be a name", min_length=1, max_length=255)], ...]
     halves: tuple[bool, ...]  # which are stored in 16 bits
-    display: _Window  # left, top, right, bottom, the last ones included
-    data: _Window
+    display: tuple[int, ...]  # left, top, right, bottom, the last ones included
+    data: tuple[int, ...]
 
     def at(self, firsts: NDArray[Any], spans: NDArray[Any], sizes: NDArray[Any]) -> Self:
         """Of a part from a column and row on, of which `spans` pixels are drawn in `sizes`."""
@@ -104,21 +97,13 @@ class Metadata:
     geo: GeoTags | None = None
     exr: ExrHeader | None = None
 
-    @property
-    def dpi(self) -> tuple[float, float] | None:
-        """Pixels an inch, across and down."""
-        return self.resolution and (25.4 * self.resolution[0], 25.4 * self.resolution[1])
-
-    def at(self, box: Region, sides: Sequence[int]) -> Self:
-        """Of a box of the image that is drawn in so many pixels, both rows first.
-
-        It may end beyond the image, as the last pixels of coarse levels do.
-        """
-        (firsts, ends), sizes = np.array(box)[:-3:-1].T, np.array(sides)[:-3:-1]
-        spans = ends - firsts
-        resolution = _resolution((np.array(self.resolution or 0) * sizes / spans).tolist(), 1)
-        exr, geo = self.exr and self.exr.at(firsts, spans, sizes), None
-        with suppress(ValueError), np.errstate(all="ignore"):  # of places beyond float64
+    def at(self, box: Region, sides: Sequence[int], level: int = 0) -> Self:
+        """Of a box of a level's pixels that is drawn in so many, both rows first."""
+        (firsts, ends), sizes = np.array(box)[:-3:-1].T << level, np.array(sides)[:-3:-1]
+        spans = ends - firsts  # the last pixels of a level may end beyond the image
+        resolution = _resolution((np.array(self.resolution or 0) * sizes / spans).tolist())
+        exr = self.exr and self.exr.at(firsts, spans, sizes)
+        with np.errstate(all="ignore"):
             geo = self.geo and self.geo.at(firsts, spans / sizes)
         return replace(self, resolution=resolution, geo=geo, exr=exr)
 
@@ -156,26 +141,25 @@ def tiff_metadata(page: Any) -> Metadata:
     said = (*page.extrasamples, *[0] * n_extra)[:n_extra]
     extra = tuple(_ALPHA.get(one, 0) for one in said)
     sides, unit = [_tag(page, code) for code in _RESOLUTIONS], _tag(page, _UNIT)
-    unit = _UNITS.get(2 if unit is None else int(unit))  # that of NONE is false
-    resolution = _resolution([f"{side[0]}/{side[1]}" for side in sides if side], unit)
+    unit = 2 if unit is None else int(unit)  # that of NONE is false
+    resolution = _resolution([f"{n}/{over}" for n, over in filter(None, sides)], _UNITS.get(unit))
     icc = _profile(_tag(page, _ICC, _MOST_ICC_BYTES), _SPACES.get(kind))
-    found: dict[str, Any] = {name: _tag(page, code) for name, (code, _) in _TAGS.items()}
-    nodata, geo = found.pop("nodata"), None
-    nodata = nodata.strip() if isinstance(nodata, str) and nodata.isascii() else ""
-    with suppress(ArithmeticError, AttributeError, TypeError, ValueError):  # of malformed ones
-        for name, value in found.items():
-            if value is not None and _TAGS[name][1] != "s":
-                found[name] = tuple(np.atleast_1d(np.array(value, _TAGS[name][1])).tolist())
-        given = {name: value for name, value in found.items() if value is not None}
-        geo = GeoTags(**given) if given else None
-    return Metadata(resolution, icc, nodata, extra, geo)
+    found: dict[str, Any] = {}
+    for name, (code, dtype) in _TAGS.items():
+        value = _tag(page, code)
+        if isinstance(value, str) and dtype == "s":
+            found[name] = value.encode("ascii", "replace").decode()
+        elif value is not None:
+            with suppress(ArithmeticError, TypeError, ValueError):  # of another type
+                found[name] = tuple(np.atleast_1d(np.array(value, dtype)).tolist())
+    nodata = found.pop("nodata", "")
+    return Metadata(resolution, icc, nodata, extra, GeoTags(**found) if found else None)
 
 
 def _tag(page: Any, code: int, most: int = _MOST_VALUES) -> Any:
     """A tag's value; None if it is absent, too large or damaged."""
     with suppress(Exception):  # tifffile raises anything over damaged files
-        tag = page.tags.get(code)
-        return tag.value if tag is not None and tag.count <= most else None
+        return page.tags[code].value if page.tags[code].count <= most else None
     return None
 
 
@@ -186,11 +170,11 @@ def vips_metadata(image: "pyvips.Image", file: Path) -> Metadata:
     unit, loader = _UNITS.get(unit), image.get("vips-loader")  # without a unit, xres is a default
     resolution = _resolution([one.partition(" ")[0] for one in exif if one], unit)
     if unit and not resolution:
-        resolution = _resolution((image.xres, image.yres), 1)
+        resolution = _resolution((image.xres, image.yres), Fraction("25.4"))
     if loader.startswith("png"):
         with file.open("rb") as stream:
             if _find_resolution(stream) and (found := struct.unpack(">IIB", stream.read(9)))[2]:
-                resolution = _resolution(found[:2], 1000)
+                resolution = _resolution(found[:2], Fraction("0.0254"))
     extra: Any = (2,) if image.bands in (2, 4) and not loader.startswith("tiff") else ()
     return Metadata(resolution, _profile(icc, _SPACES[1 if image.bands < 3 else 2]), extra=extra)
 
@@ -199,26 +183,26 @@ def exr_metadata(header: Mapping[str, Any], types: Mapping[str, str]) -> Metadat
     """What a header of OpenEXR says, and the types of its channels, in the order of the image."""
     windows = [tuple(np.ravel(header[f"{name}Window"]).tolist()) for name in ("display", "data")]
     names, density = tuple(types), header.get("xDensity", 0)  # pixels an inch
-    resolution = _resolution((density, density * header["pixelAspectRatio"]), _INCH)
+    resolution = _resolution((density, density * header["pixelAspectRatio"]))
     n_colours = 3 if names[:3] == ("R", "G", "B") else 1
     extra: Any = tuple(int(name == "A") for name in names[n_colours:])
     halves = tuple(kind == "HALF" for kind in types.values())
     return Metadata(resolution, extra=extra, exr=ExrHeader(names, halves, *windows))
 
 
-def pillow_metadata(image: Any) -> Metadata:
-    """What an image of PIL says, in the mode that it is read in."""
-    bands, dpi = image.getbands(), image.info.get("dpi", ())
-    resolution = None if dpi == (1, 1) else _resolution(dpi, _INCH)  # of TIFF without any
-    icc = _profile(image.info.get("icc_profile"), _SPACES[1 if len(bands) < 3 else 2])
-    return Metadata(resolution, icc, extra=(2,) if bands[-1] == "A" else ())
+def pillow_metadata(info: Mapping[str, Any], bands: str) -> Metadata:
+    """What an image of PIL says, of which these bands are read."""
+    dpi = info.get("dpi")  # (1, 1) of a TIFF without any
+    icc = _profile(info.get("icc_profile"), _SPACES[1 if len(bands) < 3 else 2])
+    extra: Any = (2,) if bands.endswith("A") else ()
+    return Metadata(None if dpi == (1, 1) else _resolution(dpi), icc, extra=extra)
 
 
-def _resolution(values: Sequence[Any], unit: Any) -> tuple[float, float] | None:
-    """Pixels a millimetre from two numbers or texts as 300/1; None if they cannot be that."""
+def _resolution(values: Any, in_an_inch: Any = 1) -> Resolution | None:
+    """Pixels an inch from two numbers or texts as 300/1; None if they cannot be that."""
     with suppress(ArithmeticError, TypeError, ValueError):
-        x, y = (float(Fraction(value) / unit) for value in values)
-        return (x, y) if 1e-3 <= min(x, y) <= max(x, y) <= 1e6 else None
+        x, y = (float(Fraction(value) * in_an_inch) for value in values)
+        return (x, y) if 0.03 <= min(x, y) <= max(x, y) <= 2e7 else None
     return None
 
 
@@ -240,7 +224,7 @@ def _find_resolution(stream: IO[bytes]) -> bool:
 def set_png_resolution(stream: IO[bytes], resolution: Resolution | None) -> None:
     """Say a PNG's resolution, or that there is none, instead of what libvips has written."""
     if _find_resolution(stream):
-        pixels = [round(1000 * n) for n in resolution] if resolution else (1, 1)
+        pixels = [round(n / 0.0254) for n in resolution] if resolution else (1, 1)
         values = struct.pack(">IIB", *pixels, resolution is not None)
         stream.seek(0, 1)  # between reading and writing
         stream.write(values + struct.pack(">I", zlib.crc32(b"pHYs" + values)))

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -51,6 +51,10 @@ class PixelFormat:
         scale = (high - low) or 1.0
         offset = low if dtype == "float32" else min(low, TYPE_RANGES[dtype][1] - scale)
         return cls(dtype, channels, scale, offset)
+
+    def at(self, box: Region, sides: Sequence[int], level: int) -> Self:
+        """Of a file of a part of the image; see `Metadata.at`."""
+        return replace(self, metadata=self.metadata.at(box, sides, level))
 
     @property
     def data_range(self) -> tuple[float, float]:

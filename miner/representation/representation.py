@@ -122,13 +122,12 @@ class Representation:
         box = box_of(self.spec, level, region)
         sides = output.size_of(sides_of(box), scale, size)
         image = self.image(level, region, device, sides)
+        format = self.spec.pixel_format
         if isinstance(out, str | Path):
-            return output.write_image(
-                Path(out), image, self.spec.format_at(level, box, sides), track
-            )
+            return output.write_image(Path(out), image, format.at(box, sides, level), track)
         if out is None and scale is None and size is None:
-            return self.spec.pixel_format.to_values(image.read(whole(sides))).cpu().numpy()
-        return output.fill(out, image, self.spec.pixel_format, track)
+            return format.to_values(image.read(whole(sides))).cpu().numpy()
+        return output.fill(out, image, format, track)
 
     def image(
         self,

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,6 @@ from miner.models.network import BlockModel, BlockNetwork
 from miner.pyramids.pyramid import Pyramid
 from miner.representation.storage import Storage
 from miner.signals.grid import PatchGrid
-from miner.signals.regions import Region
 from miner.support.components import COMPONENT, parse, plain, shorten
 from miner.support.errors import RepresentationError
 from miner.support.files import atomic_write, json_sha256, read_regular_file
@@ -84,11 +82,6 @@ class Spec:
         model = own.model if width is None else replace(own.model, width=width)
         n_channels, n_axes = self.n_channels * self.pyramid.bands(len(self.sides)), len(self.sides)
         return BlockNetwork(model, own.head, n_channels, n_axes)
-
-    def format_at(self, level: int, box: Region, sides: Sequence[int]) -> PixelFormat:
-        """The format of a file for a box of a level's pixels, drawn in so many."""
-        box = tuple((first << level, end << level) for first, end in box)
-        return replace(self.pixel_format, metadata=self.pixel_format.metadata.at(box, sides))
 
     def is_coarsest(self, level: int) -> bool:
         """Whether there is no coarser level to predict from."""

@@ -21,7 +21,6 @@ from miner.images.source import SourceImage, open_image
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
-DPI_300 = (300 / 25.4, 300 / 25.4)
 WITH_EXIF = [".jpg", ".webp", ".avif"]
 SCALE, TIE = (33550, "d", 3, (2.0, 3.0, 0.0), True), (33922, "d", 6, (0, 0, 0, 500, 900, 7), True)
 KEYS = (34735, "H", 8, (1, 1, 0, 1, 1025, 0, 1, 1), True)
@@ -98,8 +97,11 @@ def test_units_and_what_is_no_resolution(tmp_path: Path) -> None:
     jfif = path.read_bytes()
     start = jfif.index(b"JFIF\0") + 7
     for density, expected in [
-        (struct.pack(">BHH", 2, 10, 10), (1, 1)),  # a centimetre, and what libvips takes for none
-        (struct.pack(">BHH", 1, 72, 72), (72 / 25.4, 72 / 25.4)),
+        (
+            struct.pack(">BHH", 2, 10, 10),
+            (25.4, 25.4),
+        ),  # a centimetre, and what libvips takes for none
+        (struct.pack(">BHH", 1, 72, 72), (72, 72)),
         (struct.pack(">BHH", 0, 2, 1), None),  # the shape of pixels alone
         (struct.pack(">BHH", 1, 0, 0), None),
     ]:
@@ -112,7 +114,7 @@ def test_units_and_what_is_no_resolution(tmp_path: Path) -> None:
     chunk += struct.pack(">I", zlib.crc32(chunk))
     path.with_suffix(".png").write_bytes(png[:start] + chunk + png[start + len(chunk) :])
     assert said(opened(path.with_suffix(".png"))).resolution is None
-    for unit, expected in [(3, (4, 8)), (2, (40 / 25.4, 80 / 25.4)), (1, None)]:
+    for unit, expected in [(3, (101.6, 203.2)), (2, (40, 80)), (1, None)]:
         tags = {"resolution": (40, 80), "resolutionunit": 1, "photometric": "rgb"}
         tifffile.imwrite(path.with_suffix(".tif"), pixels, **tags)
         with tifffile.TiffFile(path.with_suffix(".tif"), mode="r+") as tiff:
@@ -211,7 +213,7 @@ def test_an_image_of_pil_is_written_as_its_file_is(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.png") as image:
         from_memory = said(open_image(open_values(image)))
     assert from_memory.icc == said(opened(tmp_path / "a.png")).icc
-    assert from_memory.resolution == pytest.approx(DPI_300, rel=1e-5)
+    assert from_memory.resolution == pytest.approx((300, 300), rel=1e-5)
 
 
 def geo(path: Path, *tags: Any, **more: Any) -> Path:
@@ -273,9 +275,10 @@ def test_points_without_a_scale_move_with_their_pixels() -> None:
 
 
 def test_resolution_follows_levels_and_sizes() -> None:
-    given = Metadata(resolution=(12.0, 8.0))
-    assert given.at(((0, 24), (0, 32)), (3, 4)).resolution == (1.5, 1.0)
-    assert given.at(((4, 8), (4, 8)), (8, 16)).resolution == (48.0, 16.0)
+    given = Metadata(resolution=(300.0, 200.0))
+    assert given.at(((0, 24), (0, 32)), (3, 4)).resolution == (37.5, 25)
+    assert given.at(((0, 3), (0, 4)), (3, 4), level=3).resolution == (37.5, 25)
+    assert given.at(((4, 8), (4, 8)), (8, 16)).resolution == (1200, 400)
     assert given.at(((0, 1), (0, 1)), (10**6, 10**6)).resolution is None
 
 

@@ -21,7 +21,7 @@ from miner.support.files import json_sha256
 
 GEO = GeoTags((2.0, 3.0, 0.0), (0, 0, 0, 500, 900, 7), (), (1, 1, 0, 0), (0.5,), "WGS 84|")
 EXR = ExrHeader(("Y", "A"), (True, False), (0, 0, 29, 22), (-3, 2, 26, 24))
-SAID = Metadata((12.0, 8.0), "", "-9999", (2,), GEO, EXR)
+SAID = Metadata((300.0, 200.0), "", "-9999", (2,), GEO, EXR)
 
 
 def shown(metadata: Metadata, dtype: Any = "float32") -> Representation:
@@ -44,11 +44,9 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
         ("resolution", [1]),
         ("extra", [3]),
         ("icc", 5),
-        ("geo", {"scale": [1, 2]}),
+        ("geo", {"scale": ["1"]}),
         ("geo", {"keys": [70000]}),
-        ("geo", {"text": "é"}),
         ("exr", {"names": [""], "halves": [], "display": [0, 0, 1, 1], "data": [0, 0, 1, 1]}),
-        ("exr", {"names": [], "halves": [], "display": [0, 0, 1], "data": [0, 0, 1, 2**31]}),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, name: str, value: Any) -> None:
@@ -64,13 +62,13 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, name: str, value: Any) 
 @pytest.mark.parametrize(
     ("arguments", "scale", "tie", "dpi"),
     [
-        ({}, (2, 3), (500, 900), (304.8, 203.2)),
-        ({"region": ((3, 20), (11, 12))}, (2, 3), (522, 891), (304.8, 203.2)),
-        ({"level": 1}, (4, 6), (500, 900), (152.4, 101.6)),
-        ({"level": 1, "region": ((2, 5), (3, 4))}, (4, 6), (512, 888), (152.4, 101.6)),
-        ({"scale": 4}, (0.5, 0.75), (500, 900), (1219.2, 812.8)),
+        ({}, (2, 3), (500, 900), (300, 200)),
+        ({"region": ((3, 20), (11, 12))}, (2, 3), (522, 891), (300, 200)),
+        ({"level": 1}, (4, 6), (500, 900), (150, 100)),
+        ({"level": 1, "region": ((2, 5), (3, 4))}, (4, 6), (512, 888), (150, 100)),
+        ({"scale": 4}, (0.5, 0.75), (500, 900), (1200, 800)),
         ({"level": 1, "region": ((2, 5), (3, 4)), "size": (6, 4)},
-         (1, 3), (512, 888), (609.6, 203.2)),
+         (1, 3), (512, 888), (600, 200)),
     ],
 )  # fmt: skip
 def test_a_file_lies_where_its_pixels_do(
