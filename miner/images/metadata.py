@@ -208,9 +208,19 @@ def _resolution(values: Any, in_an_inch: Any = 1) -> Resolution | None:
 
 def _profile(data: bytes | None, space: bytes | None) -> str:
     """A colour profile in base64; empty if it is damaged, too large or of another colour space."""
+    import pyvips
+
     size = int.from_bytes((data := data or b"")[:4])
     is_sound = 132 <= size <= min(len(data), _MOST_ICC_BYTES) and data[36:40] == b"acsp"
-    return base64.b64encode(data[:size]).decode() if is_sound and data[16:20] == space else ""
+    if not is_sound or data[16:20] != space:
+        return ""
+    image = pyvips.Image.black(1, 1, bands=1 if space == _SPACES[1] else 3).copy()
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", data[:size])
+    try:
+        image.pngsave_buffer()  # which some damage ends
+    except pyvips.Error:
+        return ""
+    return base64.b64encode(data[:size]).decode()
 
 
 def _find_resolution(stream: IO[bytes]) -> bool:

@@ -145,6 +145,7 @@ def test_a_profile_is_kept(tmp_path: Path, source: str, suffix: str) -> None:
     "damage",
     [
         lambda icc: icc[:100],
+        lambda icc: struct.pack(">I", 285) + icc[4:285],  # which ends the writing of a PNG
         lambda icc: icc[:36] + b"xxxx" + icc[40:],
         lambda icc: icc[:16] + b"CMYK" + icc[20:],
         lambda icc: icc[:16] + b"GRAY" + icc[20:],
