@@ -13,6 +13,7 @@ import numpy as np
 
 from miner.images.arrays import open_array
 from miner.images.axes import check_rows_first, known_axes
+from miner.images.pillow import count_frames, open_heif
 from miner.images.pixel_format import (
     DAMAGED,
     OpenedFile,
@@ -29,7 +30,17 @@ from miner.support.errors import ImageError
 if TYPE_CHECKING:
     import pyvips
 
-_LOADERS = ("png", "jpeg", "tiff", "webp", "heif", "gif")  # libvips also draws SVG, text, ...
+# What libvips loads as well and nobody means as an image: drawings and documents, which have no
+# size in pixels; tables, and programs' variables; planes of volumes, set one under the other; raw
+# sensor data; its own format; and what ImageMagick runs other programs for.
+_EXCLUDED = (
+    *("svg", "pdf", "csv", "matrix", "raw", "mat", "analyze", "nifti", "dcraw", "vips", "magick"),
+)
+_NAMES = {  # of formats that only some builds of libvips read, by how their files begin
+    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
+    "JPEG 2000": (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "),
+}
+_ANIMATED_AVIF = b"ftypavis"  # which libvips reads, but does not recognise
 _COLOURS_KEPT = {"b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "multiband"}
 _DTYPES: dict[str, PixelType] = {"uchar": "uint8", "ushort": "uint16", "float": "float32"}
 # messages of libvips and libtiff
@@ -56,16 +67,23 @@ def open_vips_file(file: Path) -> OpenedFile:
     try:
         # a descriptor, as pyvips reads "name[option]" as options and wants names in UTF-8
         with file.open("rb") as stream:
+            magic = os.pread(stream.fileno(), 12, 0)
             source = pyvips.Source.new_from_descriptor(stream.fileno())
             # "truncated" lets a cut TIFF pass; "warning" refuses sound ones, say of unsorted tags
-            image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
-        if not image.get("vips-loader").startswith(_LOADERS):
+            options = {"access": "sequential", "fail_on": "error"}
+            if is_animated := magic.endswith(_ANIMATED_AVIF):
+                image = pyvips.Image.heifload_source(source, **options)
+            else:
+                image = pyvips.Image.new_from_source(source, "", **options)
+        loader = image.get("vips-loader") if image.get_typeof("vips-loader") else "vips"
+        if loader.startswith(_EXCLUDED):
             raise _explained(_UNKNOWN)
-        remarks = []
+        if loader.startswith("heif") and (codec := image.get("heif-compression")) != "av1":
+            return open_heif(file, codec)
+        remarks = _left_out(image, file, is_animated)
         orientation = image.get("orientation") if image.get_typeof("orientation") else 1
-        n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-        if n_pages > 1:
-            remarks.append(f"has {n_pages} {_PAGES}")
+        if image.coding == "rad":
+            image = image.rad2float()
         if image.interpretation not in _COLOURS_KEPT:
             remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
             image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
@@ -74,11 +92,23 @@ def open_vips_file(file: Path) -> OpenedFile:
         if image.format not in _DTYPES:
             image = image.cast("float")
     except pyvips.Error as error:
-        raise _explained(error.detail) from None
+        raise _explained(error.detail, magic) from None
     turn = Orientation.of_exif(orientation)
     sides, dtype = turn.upright_sides((image.height, image.width)), _DTYPES[image.format]
     load = partial(_load, image)
     return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, tuple(remarks))
+
+
+def _left_out(image: "pyvips.Image", file: Path, is_animated: bool) -> list[str]:
+    """Remarks on what a file holds besides the picture that is read."""
+    n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    n_pages = max(n_pages, count_frames(file, image.get("vips-loader")))
+    remarks = [f"has {n_pages} {_PAGES}"] if n_pages > 1 else []
+    if is_animated:
+        remarks.append("is an animation: only the first frame is read")
+    if image.get_typeof("gainmap-data"):
+        remarks.append("has a gain map for HDR: the base image is read, as most viewers show it")
+    return remarks
 
 
 def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> Read:
@@ -106,12 +136,18 @@ def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> Read:
     return array.__getitem__
 
 
-def _explained(detail: str) -> ImageError:
+def _explained(detail: str, magic: bytes = b"") -> ImageError:
     if _UNKNOWN in detail:
-        known = "PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, .npy, Zarr"
+        for name, starts in _NAMES.items():
+            if magic.startswith(starts):
+                lack = f"is {name}, which this build of libvips does not read"
+                return ImageError(f"{lack}: convert it to PNG or TIFF")
+        known = "PNG, JPEG, TIFF, WebP, AVIF, HEIC, GIF, OpenEXR, .npy, Zarr"
         return ImageError(f"is not an image of a known format ({known}): convert it to PNG or TIFF")
-    reason = next(filter(None, map(str.strip, detail.splitlines())), "unreadable header")
-    return ImageError(f"cannot be decoded ({reason}): {DAMAGED} as PNG or TIFF")
+    lines = (line.strip() for line in detail.splitlines() if "bad seek" not in line)
+    reason = next(filter(None, lines), "unreadable header")
+    remedy = "convert it to" if "upported" in reason else f"{DAMAGED} as"
+    return ImageError(f"cannot be decoded ({reason}): {remedy} PNG or TIFF")
 
 
 def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
