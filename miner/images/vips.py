@@ -30,17 +30,13 @@ from miner.support.errors import ImageError
 if TYPE_CHECKING:
     import pyvips
 
-# What libvips loads as well and nobody means as an image: drawings and documents, which have no
-# size in pixels; tables, and programs' variables; planes of volumes, set one under the other; raw
-# sensor data; its own format; and what ImageMagick runs other programs for.
-_EXCLUDED = (
-    *("svg", "pdf", "csv", "matrix", "raw", "mat", "analyze", "nifti", "dcraw", "vips", "magick"),
-)
+# Loaded by libvips, but no images to people: drawings and documents, which have no size in pixels;
+# tables; volumes, whose planes it joins; raw sensor data; its own format; what runs other programs.
+_EXCLUDED = ("svg", "pdf", "csv", "matrix", "raw", "mat", "analyze", "nifti", "dcraw", "magick")
 _NAMES = {  # of formats that only some builds of libvips read, by how their files begin
     "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
     "JPEG 2000": (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "),
 }
-_ANIMATED_AVIF = b"ftypavis"  # which libvips reads, but does not recognise
 _COLOURS_KEPT = {"b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "multiband"}
 _DTYPES: dict[str, PixelType] = {"uchar": "uint8", "ushort": "uint16", "float": "float32"}
 # messages of libvips and libtiff
@@ -71,16 +67,16 @@ def open_vips_file(file: Path) -> OpenedFile:
             source = pyvips.Source.new_from_descriptor(stream.fileno())
             # "truncated" lets a cut TIFF pass; "warning" refuses sound ones, say of unsorted tags
             options = {"access": "sequential", "fail_on": "error"}
-            if is_animated := magic.endswith(_ANIMATED_AVIF):
+            if magic.endswith(b"ftypavis"):  # animated AVIF, which libvips does not recognise
                 image = pyvips.Image.heifload_source(source, **options)
             else:
                 image = pyvips.Image.new_from_source(source, "", **options)
-        loader = image.get("vips-loader") if image.get_typeof("vips-loader") else "vips"
-        if loader.startswith(_EXCLUDED):
+        loader = image.get("vips-loader") if image.get_typeof("vips-loader") else ""
+        if not loader or loader.startswith(_EXCLUDED):  # libvips's own format has none
             raise _explained(_UNKNOWN)
         if loader.startswith("heif") and (codec := image.get("heif-compression")) != "av1":
             return open_heif(file, codec)
-        remarks = _left_out(image, file, is_animated)
+        remarks = _left_out(image, file, magic)
         orientation = image.get("orientation") if image.get_typeof("orientation") else 1
         if image.coding == "rad":
             image = image.rad2float()
@@ -99,16 +95,13 @@ def open_vips_file(file: Path) -> OpenedFile:
     return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, tuple(remarks))
 
 
-def _left_out(image: "pyvips.Image", file: Path, is_animated: bool) -> list[str]:
-    """Remarks on what a file holds besides the picture that is read."""
-    n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    n_pages = max(n_pages, count_frames(file, image.get("vips-loader")))
-    remarks = [f"has {n_pages} {_PAGES}"] if n_pages > 1 else []
-    if is_animated:
-        remarks.append("is an animation: only the first frame is read")
+def _left_out(image: "pyvips.Image", file: Path, magic: bytes) -> list[str]:
     if image.get_typeof("gainmap-data"):
-        remarks.append("has a gain map for HDR: the base image is read, as most viewers show it")
-    return remarks
+        return ["has a gain map for HDR: the base image is read, as most viewers show it"]
+    if magic.endswith(b"ftypavis"):
+        return ["is an animation: only the first frame is read"]
+    n_pages = image.get("n-pages") if image.get_typeof("n-pages") else count_frames(file)
+    return [f"has {n_pages} {_PAGES}"] if n_pages > 1 else []
 
 
 def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> Read:
@@ -140,8 +133,7 @@ def _explained(detail: str, magic: bytes = b"") -> ImageError:
     if _UNKNOWN in detail:
         for name, starts in _NAMES.items():
             if magic.startswith(starts):
-                lack = f"is {name}, which this build of libvips does not read"
-                return ImageError(f"{lack}: convert it to PNG or TIFF")
+                return ImageError(f"is {name}, which libvips lacks here: convert it to PNG or TIFF")
         known = "PNG, JPEG, TIFF, WebP, AVIF, HEIC, GIF, OpenEXR, .npy, Zarr"
         return ImageError(f"is not an image of a known format ({known}): convert it to PNG or TIFF")
     lines = (line.strip() for line in detail.splitlines() if "bad seek" not in line)
