@@ -1,10 +1,11 @@
 """Images in NumPy, Zarr and OpenEXR files."""
 
 import math
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +103,23 @@ def is_zarr(folder: Path) -> bool:
 def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
     """Open a Zarr array, version 2 or 3; refuses large chunks and encodings that are not safe.
 
-    The names of its axes are those of version 3, of xarray, or of OME-Zarr's group around it.
+    Of a group with the levels of an image, as OME-Zarr has them, the largest is opened. The names
+    of its axes are those of version 3, of xarray, or of the group.
     """
     import zarr
 
+    named: list[object] = []
     with decoding():
-        array = zarr.open(str(folder), mode="r")
-    if isinstance(array, zarr.Group):
-        raise ImageError("is a group of Zarr arrays: name one of the folders in it")
+        array: Any = zarr.open(str(folder), mode="r")
+        if isinstance(array, zarr.Group):
+            named, levels = _first_image(array)
+            if not levels:
+                example = folder / min(array, default="0")
+                raise ImageError(f"is a group of Zarr arrays: name one of them, as {example}")
+            array = max(map(array.get, levels), key=attrgetter("size"))
+        else:
+            with suppress(Exception):  # no group is around it
+                named, _ = _first_image(zarr.open_group(str(folder.parent), mode="r"))
     metadata = array.metadata.to_dict()
     if "pickle" in str([metadata.get(key) for key in ("compressor", "filters", "codecs")]):
         raise ImageError("is encoded by pickle, which may run any program: write plain numbers")
@@ -118,19 +128,18 @@ def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
         limit = f"at most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
         raise ImageError(f"has chunks of {array.chunks} values, {chunk_bytes} bytes each: {limit}")
     names: Any = metadata.get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
-    return open_array(folder.stem, array, axes, names or _names_in_group(folder.parent))
+    return open_array(folder.stem, array, axes, names or named)
 
 
-def _names_in_group(folder: Path) -> list[object]:
-    """The axes that a group's attributes give to its arrays, as OME-Zarr has them, if any."""
-    import zarr
-
-    try:
-        attributes: Any = zarr.open_group(str(folder), mode="r").attrs.asdict()
-        attributes = attributes.get("ome", attributes)
-        return [axis["name"] for axis in attributes["multiscales"][0]["axes"]]
-    except Exception:  # no group, or one of another kind
-        return []
+def _first_image(group: Any) -> tuple[list[object], list[str]]:
+    """The names of the axes, and the arrays, of the image that is a group of OME-Zarr, if it is."""
+    attributes = group.attrs.asdict()
+    images = attributes.get("ome", attributes).get("multiscales")
+    if not images:
+        return [], []
+    axes = images[0].get("axes", "tczyx")  # which old versions do not name
+    names = [axis["name"] if isinstance(axis, Mapping) else axis for axis in axes]
+    return names, [level["path"] for level in images[0].get("datasets", [])]
 
 
 def open_exr(file: Path) -> OpenedFile:
