@@ -64,11 +64,13 @@ def open_array(
     sides = tuple(lengths[axis] for axis in spatial(axes))
     is_wide = dtype == "float32" and array.dtype != "float32"
     remarks = (f"holds {array.dtype} values: read as float32",) if is_wide else ()
+    stored: Any = array.dtype.name if is_wide and array.dtype.kind in "iu" else None
 
     def load(box: Region, scratch: Scratch) -> Read:
         return partial(_read, array, axes, dtype, box)
 
-    return OpenedFile(name, sides, lengths.get("C", 1), dtype, load, remarks=remarks)
+    n_channels = lengths.get("C", 1)
+    return OpenedFile(name, sides, n_channels, dtype, load, remarks=remarks, stored=stored)
 
 
 def open_values(image: Any, axes: str | None = None) -> OpenedFile:

@@ -26,7 +26,14 @@ _INTERPRETATIONS: dict[str, tuple[Interpretation, Interpretation]] = {  # 1 or 2
     "uint16": ("grey16", "rgb16"),
     "float32": ("b-w", "scrgb"),
 }
-TYPE_RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "float32": (0.0, 1.0)}
+IntegerType = Literal["int8", "int16", "int32", "int64", "uint32", "uint64"]  # read as float32
+
+
+def type_range(dtype: str) -> tuple[float, float]:
+    """Least and greatest value of a type of integers; 0 and 1 of floats."""
+    if dtype == "float32":
+        return 0.0, 1.0
+    return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
 
 
 def pixel_type(dtype: np.dtype[Any]) -> PixelType | None:
@@ -48,6 +55,8 @@ class PixelFormat:
     scale: Positive  # the span of the data's range: 255 for uint8, else as `image.range` says
     offset: Annotated[float, rule("be finite", allow_inf_nan=False)]  # its least value
     metadata: Metadata = NO_METADATA
+    stored: IntegerType | None = None  # the file's own type, where it is read as `dtype`
+    is_clipped: bool = False  # values beyond the range are cut off
 
     @classmethod
     def of_values(
@@ -56,9 +65,9 @@ class PixelFormat:
         """Map a range of values to [0, 1], by default the type's; a single one has a span of 1."""
         grey, colour = _INTERPRETATIONS[dtype]
         interpretation = grey if channels <= 2 else colour if channels <= 4 else "multiband"
-        low, high = value_range or TYPE_RANGES[dtype]
+        low, high = value_range or type_range(dtype)
         scale = (high - low) or 1.0
-        offset = low if dtype == "float32" else min(low, TYPE_RANGES[dtype][1] - scale)
+        offset = low if dtype == "float32" else min(low, type_range(dtype)[1] - scale)
         return cls(dtype, channels, interpretation, scale, offset)
 
     @property
@@ -67,8 +76,8 @@ class PixelFormat:
         return self.offset, self.offset + self.scale
 
     def over_type(self, psnr_db: float | None) -> dict[str, float]:
-        """A PSNR over the type's range, of floats [0, 1], if the data's is a part of it."""
-        (low, high), (least, most) = self.data_range, TYPE_RANGES[self.dtype]
+        """A PSNR over the file's type's range, of floats [0, 1], if the data's is a part of it."""
+        (low, high), (least, most) = self.data_range, type_range(self.stored or self.dtype)
         if psnr_db is None or (low, high) == (least, most) or not least <= low <= high <= most:
             return {}
         return {"psnr_dtype_db": psnr_db + 20 * math.log10((most - least) / self.scale)}
@@ -76,7 +85,7 @@ class PixelFormat:
     def to_values(self, unit: Tensor, clip: bool = True) -> Tensor:
         """Values for people: those of floats as in the file, of integers over their type's most."""
         unit = unit.clamp(0, 1) if clip else unit
-        least, most = TYPE_RANGES[self.dtype]
+        least, most = type_range(self.dtype)
         if self.data_range == (least, most):
             return unit
         values = unit.double() * self.scale + (self.offset - least)  # spans may exceed float32
@@ -87,6 +96,8 @@ class PixelFormat:
         unit = np.array(pixels, dtype=self._working_type, order="C")
         unit -= self.offset
         unit /= self.scale
+        if self.is_clipped:
+            unit.clip(0, 1, out=unit)
         return unit.astype(np.float32, copy=False)
 
     def from_unit(self, unit: NDArray[Any]) -> NDArray[Any]:
@@ -107,7 +118,8 @@ class PixelFormat:
         size, (low, high) = "x".join(map(str, reversed(sides))), self.data_range
         channels = f"{self.channels} channel{'s' if self.channels > 1 else ''}"
         return (
-            f"{size}, {channels}, {self.dtype}, range {low:g}{'-' if low >= 0 else ' to '}{high:g}"
+            f"{size}, {channels}, {self.stored or self.dtype}, "
+            f"range {low:g}{'-' if low >= 0 else ' to '}{high:g}"
         )
 
     @property
@@ -167,6 +179,7 @@ class OpenedFile:
     orientation: Orientation = Orientation()
     remarks: tuple[str, ...] = ()  # what is converted or left out
     metadata: Metadata = NO_METADATA
+    stored: IntegerType | None = None  # the file's own type, where it is another
 
 
 @contextmanager

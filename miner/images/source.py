@@ -137,7 +137,6 @@ class SourceImage:
     sides: tuple[int, ...]  # height and width, upright and cropped; of a volume the depth first
     stored: Read  # gives (*S, C) in the file's type, before they are turned upright
     orientation: Orientation
-    is_clipped: bool = False  # values beyond the range are cut off
 
     @property
     def n_channels(self) -> int:
@@ -153,8 +152,7 @@ class SourceImage:
     def read(self, region: Region | None = None) -> NDArray[np.float32]:
         """Values in a region, or all, as a new (C, *S) in [0, 1]; threads may read at once."""
         region = whole(self.sides) if region is None else region
-        unit = self.format.to_unit(np.moveaxis(self.read_stored(region), -1, 0))
-        return unit.clip(0, 1, out=unit) if self.is_clipped else unit
+        return self.format.to_unit(np.moveaxis(self.read_stored(region), -1, 0))
 
     def parts(self) -> Iterator[tuple[Region, NDArray[Any]]]:
         """All regions of some size, with their stored values."""
@@ -209,10 +207,11 @@ def open_image(
     format, sides = PixelFormat.of_values(*kind), sides_of(box)
     source = SourceImage(path, opened.name, format, digest, sides, stored, turn)
     with errors_about(repr(path)):
-        found = find_range(opened.dtype, value_range, source.parts)
-    format = like if like and is_alike else PixelFormat.of_values(*kind, found)
-    format = replace(format, metadata=opened.metadata)
-    return replace(source, format=format, is_clipped=not isinstance(value_range, str))
+        found = find_range(opened.stored or opened.dtype, value_range, source.parts)
+    format = PixelFormat.of_values(*kind, found)
+    format = replace(format, stored=opened.stored, is_clipped=not isinstance(value_range, str))
+    format = replace(like if like and is_alike else format, metadata=opened.metadata)
+    return replace(source, format=format)
 
 
 def _open(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.pixel_format import TYPE_RANGES, PixelType
+from miner.images.pixel_format import type_range
 from miner.signals.regions import Region
 from miner.support.errors import ImageError
 
@@ -20,14 +20,14 @@ _GAP = 0.75  # of the greatest distance from the median
 _LOG = logging.getLogger("miner")
 
 
-def find_range(dtype: PixelType, given: str | Sequence[float], parts: Parts) -> tuple[float, float]:
-    """Least and greatest value that count; `given` is auto, dtype or both values.
+def find_range(dtype: str, given: str | Sequence[float], parts: Parts) -> tuple[float, float]:
+    """Least and greatest value that count of a file's type; `given` is auto, dtype or both values.
 
     `auto` is the range of the values, of uint8 that of the type; a few values far beyond the others
     are warned about. Those beyond a given range are warned about, too, and are to be cut off.
     Raises `ImageError` for values that are not finite, and for a range that the type lacks.
     """
-    of_type = TYPE_RANGES[dtype]
+    of_type = type_range(dtype)
     is_given = not isinstance(given, str)
     wanted = (float(given[0]), float(given[1])) if is_given else of_type
     if dtype != "float32":

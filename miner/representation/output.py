@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from miner.images.encode import PixelCanvas, check_writable_format
-from miner.images.pixel_format import TYPE_RANGES, PixelFormat, pixel_type
+from miner.images.pixel_format import PixelFormat, pixel_type, type_range
 from miner.images.source import open_image
 from miner.signals.regions import Region, slices, tiles
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
@@ -77,7 +77,7 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> Signal:
         found = f"values from {array.min()} to {array.max()}"
         raise ValueError(f"{found}: floats must lie in [0, 1], or give {format.dtype}")
     is_in_unit = is_rendered or array.dtype.kind == "b"
-    values = array * TYPE_RANGES[format.dtype][1] if is_in_unit else array
+    values = array * type_range(format.dtype)[1] if is_in_unit else array
     return ArraySignal(format.to_unit(values).reshape(shape))
 
 
