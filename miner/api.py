@@ -117,6 +117,7 @@ def compose_settings(*several: Mapping[str, Any]) -> DictConfig:
         ConfigError: no such group, option or setting, or one that is set twice.
     """
     settings = [item for one in several for item in one.items()]
+    given = dict(settings)
     objects: dict[str, Any] = {}
     overrides: list[str] = []
     for name, value in settings:
@@ -126,15 +127,11 @@ def compose_settings(*several: Mapping[str, Any]) -> DictConfig:
         else:
             overrides += _overrides(name, value)
     names = [override.partition("=")[0] for override in overrides]
-    for name in names:
-        if names.count(name) > 1:
-            rule = f"is set twice, by itself and in a mapping or as one of {', '.join(_SHORT)}"
-            raise ConfigError(f"{name}: {rule}; set it once")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"{twice[0]}: is set twice, as {' or '.join(_SHORT)} say; set it once")
     check_one_bound(names)
     parts = {key: objects.get("model", {}).get(key) for key in ("encoding", "activation")}
-    objects = {
-        key: part for key, part in parts.items() if part and key not in dict(settings)
-    } | objects
+    objects = {key: part for key, part in parts.items() if part and key not in given} | objects
     state = Singleton.get_state()  # of Hydra, which the calling program may use too
     GlobalHydra.instance().clear()
     try:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -110,18 +110,14 @@ def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
     """
     import zarr
 
-    named: list[object] = []
+    names, levels = _first_image(folder)
     with decoding():
         array: Any = zarr.open(str(folder), mode="r")
-        if isinstance(array, zarr.Group):
-            named, levels = _first_image(array)
-            if not levels:
-                example = folder / min(array, default="0")
-                raise ImageError(f"is a group of Zarr arrays: name one of them, as {example}")
+        if levels:
             array = max(map(array.get, levels), key=attrgetter("size"))
-        else:
-            with suppress(Exception):  # no group is around it
-                named, _ = _first_image(zarr.open_group(str(folder.parent), mode="r"))
+    if isinstance(array, zarr.Group):
+        example = folder / min(array, default="0")
+        raise ImageError(f"is a group of Zarr arrays: name one of them, as {example}")
     metadata = array.metadata.to_dict()
     if "pickle" in str([metadata.get(key) for key in ("compressor", "filters", "codecs")]):
         raise ImageError("is encoded by pickle, which may run any program: write plain numbers")
@@ -129,19 +125,22 @@ def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
     if chunk_bytes > _MAX_CHUNK_BYTES:
         limit = f"at most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
         raise ImageError(f"has chunks of {array.chunks} values, {chunk_bytes} bytes each: {limit}")
-    names: Any = metadata.get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
-    return open_array(folder.stem, array, axes, names or named)
+    own: Any = metadata.get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
+    return open_array(folder.stem, array, axes, own or names or _first_image(folder.parent)[0])
 
 
-def _first_image(group: Any) -> tuple[list[object], list[str]]:
-    """The names of the axes, and the arrays, of the image that is a group of OME-Zarr, if it is."""
-    attributes = group.attrs.asdict()
-    images = attributes.get("ome", attributes).get("multiscales")
-    if not images:
+def _first_image(folder: Path) -> tuple[list[object], list[str]]:
+    """The names of the axes, and the arrays, of an image of OME-Zarr; empty for another folder."""
+    import zarr
+
+    try:
+        attributes: Any = zarr.open_group(str(folder), mode="r").attrs.asdict()
+        image = attributes.get("ome", attributes)["multiscales"][0]
+        axes = image.get("axes", "tczyx")  # which old versions do not name
+        names = [axis["name"] if isinstance(axis, Mapping) else axis for axis in axes]
+        return names, [level["path"] for level in image.get("datasets", [])]
+    except Exception:  # no group, or one of another kind
         return [], []
-    axes = images[0].get("axes", "tczyx")  # which old versions do not name
-    names = [axis["name"] if isinstance(axis, Mapping) else axis for axis in axes]
-    return names, [level["path"] for level in images[0].get("datasets", [])]
 
 
 def open_exr(file: Path) -> OpenedFile:

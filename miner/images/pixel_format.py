@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -27,13 +27,11 @@ _INTERPRETATIONS: dict[str, tuple[Interpretation, Interpretation]] = {  # 1 or 2
     "float32": ("b-w", "scrgb"),
 }
 IntegerType = Literal["int8", "int16", "int32", "int64", "uint32", "uint64"]  # read as float32
-
-
-def type_range(dtype: str) -> tuple[float, float]:
-    """Least and greatest value of a type of integers; 0 and 1 of floats."""
-    if dtype == "float32":
-        return 0.0, 1.0
-    return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+TYPE_RANGES: dict[str, tuple[float, float]] = {
+    "uint8": (0.0, 255.0),
+    "uint16": (0.0, 65535.0),
+    "float32": (0.0, 1.0),
+} | {name: (float(np.iinfo(name).min), float(np.iinfo(name).max)) for name in get_args(IntegerType)}
 
 
 def pixel_type(dtype: np.dtype[Any]) -> PixelType | None:
@@ -65,9 +63,9 @@ class PixelFormat:
         """Map a range of values to [0, 1], by default the type's; a single one has a span of 1."""
         grey, colour = _INTERPRETATIONS[dtype]
         interpretation = grey if channels <= 2 else colour if channels <= 4 else "multiband"
-        low, high = value_range or type_range(dtype)
+        low, high = value_range or TYPE_RANGES[dtype]
         scale = (high - low) or 1.0
-        offset = low if dtype == "float32" else min(low, type_range(dtype)[1] - scale)
+        offset = low if dtype == "float32" else min(low, TYPE_RANGES[dtype][1] - scale)
         return cls(dtype, channels, interpretation, scale, offset)
 
     @property
@@ -77,7 +75,7 @@ class PixelFormat:
 
     def over_type(self, psnr_db: float | None) -> dict[str, float]:
         """A PSNR over the file's type's range, of floats [0, 1], if the data's is a part of it."""
-        (low, high), (least, most) = self.data_range, type_range(self.stored or self.dtype)
+        (low, high), (least, most) = self.data_range, TYPE_RANGES[self.stored or self.dtype]
         if psnr_db is None or (low, high) == (least, most) or not least <= low <= high <= most:
             return {}
         return {"psnr_dtype_db": psnr_db + 20 * math.log10((most - least) / self.scale)}
@@ -85,7 +83,7 @@ class PixelFormat:
     def to_values(self, unit: Tensor, clip: bool = True) -> Tensor:
         """Values for people: those of floats as in the file, of integers over their type's most."""
         unit = unit.clamp(0, 1) if clip else unit
-        least, most = type_range(self.dtype)
+        least, most = TYPE_RANGES[self.dtype]
         if self.data_range == (least, most):
             return unit
         values = unit.double() * self.scale + (self.offset - least)  # spans may exceed float32

@@ -133,9 +133,8 @@ def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> Read:
 
 def _explained(detail: str, magic: bytes = b"") -> ImageError:
     if _UNKNOWN in detail:
-        for name, starts in _NAMES.items():
-            if magic.startswith(starts):
-                return ImageError(f"is {name}, which libvips lacks here: convert it to PNG or TIFF")
+        if name := next((name for name, begins in _NAMES.items() if magic.startswith(begins)), ""):
+            return ImageError(f"is {name}, which libvips lacks here: convert it to PNG or TIFF")
         known = "PNG, JPEG, TIFF, WebP, AVIF, HEIC, GIF, OpenEXR, .npy, Zarr"
         return ImageError(f"is not an image of a known format ({known}): convert it to PNG or TIFF")
     lines = (line.strip() for line in detail.splitlines() if "bad seek" not in line)

@@ -30,8 +30,7 @@ def box_of(spec: Spec, level: int, region: Region | None) -> Region:
     with suppress(TypeError, ValueError):  # of what are no pairs of whole numbers
         pairs = whole(sides) if region is None else region
         box = tuple((index(low), index(high)) for low, high in pairs)
-        limits = zip(box, sides, strict=True)
-        if all(0 <= low < high <= side for (low, high), side in limits):
+        if all(0 <= low < high <= n for (low, high), n in zip(box, sides, strict=True)):
             return box
     raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
 
@@ -42,8 +41,7 @@ def device_of(name: str | torch.device) -> torch.device:
         torch.empty(0, device=name)
         return torch.device(name)
     except (AssertionError, RuntimeError, TypeError):
-        rule = "must be cpu, or a GPU that PyTorch finds, as cuda or cuda:1"
-        raise ValueError(f"device={name}: {rule}") from None
+        raise ValueError(f"device={name}: must be cpu, or cuda or cuda:1 where it is") from None
 
 
 class ShardIndex:

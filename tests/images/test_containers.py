@@ -163,6 +163,28 @@ def test_previews_of_a_jpeg_are_not_counted(
     assert caplog.text == ""
 
 
+def test_radiance_files_are_decoded_where_libvips_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = integers(24, 40, 3, top=4).astype(np.float32)
+    packed = pyvips.Image.new_from_array(values).float2rad().copy()
+    packed.set_type(pyvips.GValue.gstr_type, "vips-loader", "radload_source")
+    monkeypatch.setattr(pyvips.Image, "new_from_source", lambda *_, **__: packed)
+    Image.fromarray(integers(24, 40, 3)).save(tmp_path / "a.hdr", format="BMP")
+    np.testing.assert_allclose(
+        stored(open_image(str(tmp_path / "a.hdr"), LIMIT)), values, rtol=0.01, atol=0.02
+    )
+
+
+def test_a_thumbnail_in_heic_is_not_taken_for_the_picture(tmp_path: Path) -> None:
+    values = integers(96, 160, 3)
+    file = pillow_heif.from_pillow(Image.fromarray(values))
+    file.info["thumbnails"] = [64]
+    file.save(tmp_path / "a.heic", **LOSSLESS)
+    assert pillow_heif.open_heif(tmp_path / "a.heic").info["thumbnails"] == [64]
+    check(tmp_path / "a.heic", values)
+
+
 def test_other_formats_are_refused_by_name(tmp_path: Path) -> None:
     values, path = integers(24, 40, 3), tmp_path / "a.jxl"
     for name, content in [

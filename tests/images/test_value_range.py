@@ -120,6 +120,33 @@ def test_integers_are_warned_about_too(tmp_path: Path, caplog: pytest.LogCapture
     assert "image.range=[0,4000]" in caplog.text
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("alpha", ["constant", "soft"])
+def test_alpha_that_swallows_the_range_of_the_colours_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, channels: int, alpha: str
+) -> None:
+    values = integers(60, 80, channels, dtype="uint16", top=4095)
+    values[..., -1] = 65535 if alpha == "constant" else integers(60, 80, dtype="uint16")
+    image = opened(tmp_path, values)
+    assert image.format.data_range == (0, 65535)
+    assert "from 0 to 65535, mostly for alpha, its last channel" in caplog.text
+    assert "set fitting.target_psnr 24 dB higher" in caplog.text  # 65535 / 4095
+    assert "cuts them off" not in caplog.text
+    caplog.clear()
+    values[..., :-1] *= 16
+    opened(tmp_path, values)
+    assert caplog.text == ""
+
+
+def test_of_colours_with_alpha_few_far_values_are_warned_about_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = np.concatenate([noise(60, 80, 3), np.ones((60, 80, 1), np.float32)], axis=-1)
+    values[40, 7, 1] = -9999
+    opened(tmp_path, values)
+    assert "1, the first -9999 at (40, 7), are far beyond all others" in caplog.text
+
+
 def test_values_beyond_on_both_sides_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
