@@ -128,7 +128,7 @@ def compose_settings(*several: Mapping[str, Any]) -> DictConfig:
             overrides += _overrides(name, value)
     names = [override.partition("=")[0] for override in overrides]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise ConfigError(f"{twice[0]}: is set twice, as {' or '.join(_SHORT)} say; set it once")
+        raise ConfigError(f"{twice[0]}: is set twice (as one of {', '.join(_SHORT)}?); set it once")
     check_one_bound(names)
     parts = {key: objects.get("model", {}).get(key) for key in ("encoding", "activation")}
     objects = {key: part for key, part in parts.items() if part and key not in given} | objects

@@ -39,7 +39,6 @@ _NAMES = {  # of formats that only some builds of libvips read, by how their fil
 }
 _COLOURS_KEPT = {"b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "multiband"}
 _DTYPES: dict[str, PixelType] = {"uchar": "uint8", "ushort": "uint16", "float": "float32"}
-_INTEGERS: Any = {"char": "int8", "short": "int16", "int": "int32", "uint": "uint32"}
 # messages of libvips and libtiff
 _UNKNOWN = "not in a known format"
 _MISSING_TILE = "Invalid tile byte count"  # a tile that is not in the file, as is allowed
@@ -86,15 +85,14 @@ def open_vips_file(file: Path) -> OpenedFile:
             image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
         elif image.format not in _DTYPES:
             remarks.append(f"holds {image.format} values: read as float32")
-        stored = _INTEGERS.get(image.format)
         if image.format not in _DTYPES:
             image = image.cast("float")
     except pyvips.Error as error:
         raise _explained(error.detail, magic) from None
     turn = Orientation.of_exif(orientation)
     sides, dtype = turn.upright_sides((image.height, image.width)), _DTYPES[image.format]
-    opened = OpenedFile(file.stem, sides, image.bands, dtype, partial(_load, image), turn)
-    return replace(opened, remarks=tuple(remarks), stored=stored)
+    load = partial(_load, image)
+    return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, tuple(remarks))
 
 
 def _left_out(image: "pyvips.Image", file: Path, magic: bytes) -> list[str]:

@@ -55,8 +55,11 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> Signal:
     shape, format = shown.shape, shown.spec.pixel_format
     if isinstance(image, str | Path):
         settings = shown.fit.get("settings", {}).get("image", {})
-        options = {name: settings.get(name) for name in ("crop_px", "axes")}
-        source = open_image(str(image), like=format, **options)
+        crop_px, axes = settings.get("crop_px"), settings.get("axes")
+        value_range = settings.get("range", "auto")
+        source = open_image(
+            str(image), crop_px=crop_px, axes=axes, value_range=value_range, like=format
+        )
         if (source.n_channels, *source.sides) != shape:
             raise ValueError(
                 f"{image}: has {source.n_channels} channels of {source.sides} pixels, and what was "
@@ -76,7 +79,8 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> Signal:
     if is_rendered and not ((array >= 0) & (array <= 1)).all():
         found = f"values from {array.min()} to {array.max()}"
         raise ValueError(f"{found}: floats must lie in [0, 1], or give {format.dtype}")
-    values = array * TYPE_RANGES[format.dtype][1] if is_rendered else array
+    is_in_unit = is_rendered or array.dtype.kind == "b"
+    values = array * TYPE_RANGES[format.dtype][1] if is_in_unit else array
     return ArraySignal(format.to_unit(values).reshape(shape))
 
 

@@ -29,7 +29,7 @@ def smooth(*shape: int, seed: int = 0) -> np.ndarray:
 
 def by_pillow(path: Path, mode: str | None = None) -> np.ndarray:
     with Image.open(path) as file:
-        return np.asarray(file.convert(mode or file.mode))
+        return np.asarray(ImageOps.exif_transpose(file).convert(mode or file.mode))
 
 
 def check(path: Path, expected: np.ndarray, tolerance: int = 0) -> None:
@@ -45,14 +45,19 @@ def check(path: Path, expected: np.ndarray, tolerance: int = 0) -> None:
     assert (*info.sides, info.n_channels, info.dtype) == (*expected.shape, expected.dtype)
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
 def test_of_ultra_hdr_the_base_image_is_read(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, orientation: int
 ) -> None:
     bright = pyvips.Image.new_from_array(smooth(40, 56, 3)).copy(interpretation="srgb")
     bright = bright.colourspace("scrgb") * 4
-    bright.copy(interpretation="scrgb").uhdrsave(str(tmp_path / "a.jpg"))
+    bright = bright.copy(interpretation="scrgb")
+    bright.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    bright.uhdrsave(str(tmp_path / "a.jpg"))
     assert b"MPF\0" in (tmp_path / "a.jpg").read_bytes()
-    check(tmp_path / "a.jpg", by_pillow(tmp_path / "a.jpg"), tolerance=1)
+    expected = by_pillow(tmp_path / "a.jpg")
+    assert expected.shape == ((40, 56, 3) if orientation == 1 else (56, 40, 3))
+    check(tmp_path / "a.jpg", expected, tolerance=1)
     assert "gain map for HDR: the base image is read" in caplog.text
     assert "only the first" not in caplog.text
 

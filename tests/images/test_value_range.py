@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 import torch
+import zarr
 from image_files import LIMIT, integers, noise, stored
 
 from miner.images.pixel_format import PixelFormat
@@ -64,13 +64,13 @@ def test_range_of_the_type_is_that_of_its_integers_and_0_to_1_of_floats(tmp_path
         opened(tmp_path, noise(20, 24) * 2, "dtype")
 
 
-@pytest.mark.parametrize("suffix", ["npy", "tif"])
+@pytest.mark.parametrize("suffix", ["npy", "zarr"])
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint32", "int64", "uint64"])
 def test_range_of_other_integers_is_that_of_their_type(
     tmp_path: Path, dtype: str, suffix: str
 ) -> None:
     values, path = integers(20, 24, top=99).astype(dtype), tmp_path / f"a.{suffix}"
-    tifffile.imwrite(path, values) if suffix == "tif" else np.save(path, values)
+    zarr.create_array(path, data=values) if suffix == "zarr" else np.save(path, values)
     image, info = open_image(str(path), LIMIT, value_range="dtype"), np.iinfo(dtype)
     assert image.format.data_range == pytest.approx((info.min, info.max))
     span = float(info.max) - float(info.min)
