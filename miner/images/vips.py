@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Loaded by libvips, but no images to people: drawings and documents, which have no size in pixels;
 # tables; volumes, whose planes it joins; raw sensor data; its own format; what runs other programs.
-_EXCLUDED = ("svg", "pdf", "csv", "matrix", "raw", "mat", "analyze", "nifti", "dcraw", "magick")
+_EXCLUDED = ("svg", "pdf", "csv", "raw", "mat", "analyze", "nifti", "dcraw", "magick")
 _NAMES = {  # of formats that only some builds of libvips read, by how their files begin
     "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
     "JPEG 2000": (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "),

@@ -37,11 +37,9 @@ def box_of(spec: Spec, level: int, region: Region | None) -> Region:
 
 def device_of(name: str | torch.device) -> torch.device:
     """A device by its name; `ValueError` for one that is not there."""
-    try:
-        torch.empty(0, device=name)
-        return torch.device(name)
-    except (AssertionError, RuntimeError, TypeError):
-        raise ValueError(f"device={name}: must be cpu, or cuda or cuda:1 where it is") from None
+    with suppress(AssertionError, RuntimeError, TypeError):
+        return torch.empty(0, device=name).device
+    raise ValueError(f"device={name}: must be cpu, or cuda or cuda:1 where it is")
 
 
 class ShardIndex:
