@@ -138,7 +138,7 @@ def tiff_metadata(page: Any) -> Metadata:
     """What a page of tifffile says, as stored; who reads it must divide by associated alpha."""
     n_samples, kind = int(page.samplesperpixel), int(page.photometric)
     n_extra = max(0, n_samples - _COLOURS.get(kind, 1))
-    said = (*page.extrasamples, *[0] * n_extra)[:n_extra]
+    said = (*[0] * n_extra, *page.extrasamples)[len(page.extrasamples) :]  # of the last samples
     extra = tuple(_ALPHA.get(one, 0) for one in said)
     sides, unit = [_tag(page, code) for code in _RESOLUTIONS], _tag(page, _UNIT)
     unit = 2 if unit is None else int(unit)  # that of NONE is false

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image, ImageCms
 
 from miner.images.arrays import open_values
 from miner.images.encode import check_writable_format
-from miner.images.metadata import GeoTags, Metadata
+from miner.images.metadata import GeoTags, Metadata, tiff_metadata
 from miner.images.pixel_format import PixelFormat
 from miner.images.source import SourceImage, open_image
 from miner.signals.scratch import Scratch
@@ -200,6 +201,12 @@ def test_channels_are_what_they_were(
     if not is_alpha:
         with pytest.raises(ImageError, match=r"channels.*name a \.tif"):
             check_writable_format(tmp_path / "b.png", image.format, 20, 30)
+
+
+def test_extra_samples_are_the_last_ones() -> None:
+    for n_samples, said, expected in [(5, (2,), (0, 2)), (4, (), (0,)), (3, (2, 2), ())]:
+        page = SimpleNamespace(samplesperpixel=n_samples, photometric=2, extrasamples=said, tags={})
+        assert tiff_metadata(page).extra == expected
 
 
 def test_only_images_of_pil_say_that_a_channel_is_alpha() -> None:
