@@ -136,7 +136,8 @@ def _save_exr(path: Path, array: WritableArray, format: PixelFormat) -> None:
 
     (height, width, channels), metadata = array.shape, format.metadata
     header = OpenEXR.Header(width, height)
-    names = [*("RGB" if channels in (3, 4) else "Y"), *("A" if format.alpha else "")]
+    is_rgb = channels - len(format.extra) == 3
+    names = [*("RGB" if is_rgb else "Y"), *("A" if format.alpha else "")]
     names += [f"C{n:04d}" for n in range(len(names), channels)]  # are read back in this order
     halves: Sequence[bool] = [False] * channels
     if (exr := metadata.exr) and len(exr.names) == channels:
