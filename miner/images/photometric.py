@@ -15,7 +15,7 @@ from miner.support.errors import ImageError
 
 Samples = NDArray[Any]
 _OLD_JPEG, _ICC_PROFILE, _COLOUR_MAP, _INK_SET, _PHOTOMETRIC = 6, 34675, 320, 332, 262
-_MAKE_RGB = (_OLD_JPEG, 7, 33007, 34892, 34927, 50001)  # JPEG and WebP decode to RGB
+_JPEGS = (_OLD_JPEG, 7, 33007, 34892)  # which decode YCbCr to RGB
 _ASSOCIATED = 1  # of ExtraSamples: the colours were multiplied by this one
 _RAW = ("CFA", "LINEAR_RAW")
 _AS_RGB = "save it as an RGB TIFF"
@@ -136,10 +136,12 @@ def _look_up(page: Any) -> Callable[[Samples], Samples]:
 
 
 def _from_cmyk(page: Any) -> Callable[[Samples], Samples]:
-    if page.dtype not in (np.uint8, np.uint16) or page.tags.valueof(_INK_SET, 1) != 1:
-        inks = "other inks than CMYK" if page.dtype.itemsize < 3 else f"CMYK of {page.dtype}"
-        raise ImageError(f"holds {inks}, which is not read: {_AS_RGB}")
-    profile, target = page.tags.valueof(_ICC_PROFILE), "srgb" if page.dtype == np.uint8 else "rgb16"
+    if page.tags.valueof(_INK_SET, 1) != 1:
+        raise ImageError(f"holds other inks than CMYK, which are not read: {_AS_RGB}")
+    if page.dtype.kind not in "ub" or page.bitspersample not in (1, 2, 4, 8, 16):
+        bits = page.bitspersample
+        raise ImageError(f"is in CMYK of {page.dtype} of {bits} bits, which is not read: {_AS_RGB}")
+    profile, target = page.tags.valueof(_ICC_PROFILE), "rgb16" if page.bitspersample == 16 else "srgb"
     return lambda values: _by_vips(values, "cmyk", target, profile)
 
 
@@ -159,7 +161,7 @@ def _from_lab(page: Any) -> Callable[[Samples], Samples]:
 
 
 def _from_ycbcr(page: Any) -> None:
-    if int(page.compression) not in _MAKE_RGB or page.samplesperpixel > 3 or page.shaped[0] > 1:
+    if int(page.compression) not in _JPEGS or page.samplesperpixel > 3 or page.shaped[0] > 1:
         raise ImageError(f"is in YCbCr that is not compressed by JPEG: {_AS_RGB}")
 
 
