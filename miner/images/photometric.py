@@ -141,7 +141,10 @@ def _from_cmyk(page: Any) -> Callable[[Samples], Samples]:
     if page.dtype.kind not in "ub" or page.bitspersample not in (1, 2, 4, 8, 16):
         bits = page.bitspersample
         raise ImageError(f"is in CMYK of {page.dtype} of {bits} bits, which is not read: {_AS_RGB}")
-    profile, target = page.tags.valueof(_ICC_PROFILE), "rgb16" if page.bitspersample == 16 else "srgb"
+    profile, target = (
+        page.tags.valueof(_ICC_PROFILE),
+        "rgb16" if page.bitspersample == 16 else "srgb",
+    )
     return lambda values: _by_vips(values, "cmyk", target, profile)
 
 

@@ -159,8 +159,11 @@ class _Stack:
             file.open()
             file.seek(page.dataoffsets[n])
             data = file.read(page.databytecounts[n])
-        tables = {"jpegtables": page.jpegtables, "jpegheader": self._key.jpegheader}
-        decoded: NDArray[Any] = self._key.decode(data, n, **tables)[0][0]
+        if int(self._key.compression) == _LERC:
+            decoded = _decode_lerc(data, self._key.shaped[-1])
+        else:
+            tables = {"jpegtables": page.jpegtables, "jpegheader": self._key.jpegheader}
+            decoded = self._key.decode(data, n, **tables)[0][0]
         if decoded.dtype != self._key.dtype:
             problem = f"holds {decoded.dtype} values, and says {self._key.dtype}"
             raise ImageError(f"{problem}: {_REMEDY}")
@@ -170,6 +173,21 @@ class _Stack:
         """Close the files that reading opened."""
         for page in filter(None, self._pages):
             page.parent.filehandle.close()
+
+
+def _decode_lerc(data: bytes, n_samples: int) -> NDArray[Any]:
+    """With NaN where a mask leaves floats out, and channels last, both of which tifffile ignores."""
+    import imagecodecs
+
+    values, valid = imagecodecs.lerc_decode(data, masks=True)
+    if values.ndim == 3 and values.shape[-1] != n_samples:
+        values, valid = (one if one is None else np.moveaxis(one, 0, -1) for one in (values, valid))
+    values = values.reshape(*values.shape[:2], n_samples)
+    if valid is None or valid.all():
+        return values
+    if values.dtype.kind != "f":
+        raise ImageError(f"is compressed by LERC with a mask for {values.dtype}: {_REMEDY}")
+    return np.where(valid.reshape(*values.shape[:2], -1), values, values.dtype.type(np.nan))
 
 
 def _segment(key: Any) -> tuple[int, int]:
@@ -190,7 +208,8 @@ def _refuse_codec(key: Any) -> None:
 
     code, name = int(key.compression), getattr(key.compression, "name", key.compression)
     decode = tifffile.TIFF.DECOMPRESSORS.get(code)
-    if code in _OTHERWISE or decode is None or decode.__name__ == "stub_decode":
+    is_odd = code == _LERC and key.parent.byteorder == ">" and key.bitspersample > 8
+    if is_odd or code in _OTHERWISE or decode is None or decode.__name__ == "stub_decode":
         raise ImageError(f"is compressed by {name}, which is not read: {_REMEDY}")
     predictor, bits = int(key.predictor), int(key.bitspersample)
     is_odd = predictor not in (2, 3) or bits not in (8, 16, 32, 64)

@@ -55,7 +55,8 @@ def _all() -> Iterator[Cell]:
 
 def covering(all_cells: list[Cell]) -> list[Cell]:
     """Some that have every pair of values of two axes that occurs in a cell."""
-    chosen, seen = [], set()
+    chosen: list[Cell] = []
+    seen: set[object] = set()
     for cell in all_cells:
         values = [(name, getattr(cell, name)) for name in cell.__dataclass_fields__]
         pairs = set(itertools.combinations(values, 2))
@@ -69,7 +70,8 @@ REASONS = {  # what a refusal says: whom it is for
     "raw sensor data": lambda cell: cell.kind in ("CFA", "LINEAR_RAW"),
     "of the photometric kind": lambda cell: cell.kind in ("MASK", "ICCLAB", "LOGL"),
     "complex": lambda cell: cell.type == "complex64",
-    "compressed by": lambda cell: cell.codec in UNKNOWN,
+    "compressed by": lambda cell: cell.codec in UNKNOWN
+    or (cell.codec == "LERC" and cell.order == ">" and cell.bits > 8),
     "has predictor": lambda cell: cell.predictor > 1 and not _predicts(cell),
     "MinIsWhite": lambda cell: cell.kind == "MINISWHITE" and cell.type in FLOATS,
     "associated alpha": lambda cell: 1 in cell.extra and not _divides(cell),
@@ -150,13 +152,17 @@ def lab(cell: Cell, samples: np.ndarray) -> np.ndarray:
     if cell.type == "float32":
         return samples.astype(np.float64)
     both = samples[..., 1:].astype(np.int64)
-    both = np.where(both >= 2 ** (cell.bits - 1), both - 2**cell.bits, both) / 256 ** (cell.bits / 8 - 1)
+    both = np.where(both >= 2 ** (cell.bits - 1), both - 2**cell.bits, both) / 256 ** (
+        cell.bits / 8 - 1
+    )
     return np.concatenate([samples[..., :1] * (100.0 / (2**cell.bits - 1)), both], axis=-1)
 
 
 def srgb(values: np.ndarray) -> np.ndarray:
     """CIELab of the white of D65 as sRGB of 8 bits."""
-    f = (values[..., :1] + 16) / 116 + values @ np.array([[0, 0, 0], [1 / 500, 0, 0], [0, 0, -1 / 200]])
+    f = (values[..., :1] + 16) / 116 + values @ np.array(
+        [[0, 0, 0], [1 / 500, 0, 0], [0, 0, -1 / 200]]
+    )
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * [0.95047, 1, 1.08883]
     linear = xyz @ np.linalg.inv(
         [[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]]
@@ -164,3 +170,16 @@ def srgb(values: np.ndarray) -> np.ndarray:
     linear = linear.clip(0, 1)
     curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.rint(255 * curved).astype(np.uint8)
+
+
+def is_read_by_libvips(cell: Cell) -> bool:
+    """What libvips, which the product does not read TIFF by, is known to read rightly."""
+    is_plain = not cell.planar or (cell.kind == "RGB" and not cell.tiled)
+    is_kind = cell.kind in ("MINISBLACK", "RGB", "YCBCR") or (
+        cell.kind == "MINISWHITE" and cell.type in UNSIGNED
+    )
+    is_kind |= cell.kind == "PALETTE" and not cell.extra and cell.bits <= 8
+    codecs = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "JPEG")
+    is_type = cell.bits in (8, 16, 32) and cell.type != "float16"
+    is_type |= cell.bits < 8 and cell.n_samples == 1
+    return is_plain and is_kind and is_type and 1 not in cell.extra and cell.codec in codecs
