@@ -164,6 +164,8 @@ class _Stack:
         else:
             tables = {"jpegtables": page.jpegtables, "jpegheader": self._key.jpegheader}
             decoded = self._key.decode(data, n, **tables)[0][0]
+        if self._key.dtype.kind == "b":  # of fax, uint8
+            decoded = decoded != 0
         if decoded.dtype != self._key.dtype:
             problem = f"holds {decoded.dtype} values, and says {self._key.dtype}"
             raise ImageError(f"{problem}: {_REMEDY}")
@@ -176,7 +178,7 @@ class _Stack:
 
 
 def _decode_lerc(data: bytes, n_samples: int) -> NDArray[Any]:
-    """With NaN where a mask leaves floats out, and channels last, both of which tifffile ignores."""
+    """With NaN where a mask leaves floats out, and channels last, which tifffile ignores."""
     import imagecodecs
 
     values, valid = imagecodecs.lerc_decode(data, masks=True)

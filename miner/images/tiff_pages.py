@@ -89,7 +89,7 @@ def _pictures(tiff: Any) -> tuple[list[Any], list[str]]:
     if not reduced:
         raise ImageError("holds no image but transparency masks: export it again")
     return [max(reduced, key=_n_pixels)], [
-        "is a reduced copy, says the file, of an image not in it"
+        "is a reduced copy of an image that is not in the file"
     ]
 
 

@@ -21,6 +21,7 @@ from corpus import (
 )
 
 _LOSSLESS = ("NONE", "ADOBE_DEFLATE", "LZW", "ZSTD", "PACKBITS")
+_MIXED = ((0, 1), (1, 1))
 _ORDERS, _SOME = ("<", ">"), ("uint8", "uint16", "float32")
 _READ = ("MINISWHITE", "MINISBLACK", "RGB", "PALETTE", "SEPARATED", "CIELAB")
 
@@ -34,14 +35,16 @@ def _all() -> Iterator[Cell]:
     turns = itertools.cycle(itertools.product(_ORDERS, _LOSSLESS))  # 10, which no axis divides
     for kind, extra, type, (planar, tiled) in itertools.product(KINDS, EXTRAS, TYPES, LAYOUTS):
         order, codec = next(turns)
-        is_read = kind in _READ and (type != "complex64" or kind == "MINISBLACK")
+        is_light = kind in ("MINISBLACK", "RGB")
+        is_read = kind in _READ and (is_light or (type != "complex64" and extra not in _MIXED))
         if is_read or (extra, type) == ((), "uint16"):
             yield Cell(type, kind, extra, planar, tiled, codec, 1, order)
     for type, codec, predictor, (planar, tiled), order in itertools.product(
         TYPES, BYTES, (1, 2, 3), LAYOUTS, _ORDERS
     ):
-        if type != "complex64":
-            yield Cell(type, "RGB", (), planar, tiled, codec, predictor, order)
+        cell = Cell(type, "RGB", (), planar, tiled, codec, predictor, order)
+        if type in _SOME or (type != "complex64" and (predictor == 1 or _predicts(cell))):
+            yield cell
     for type, codec, (planar, tiled) in itertools.product(_SOME, UNKNOWN, LAYOUTS):
         yield Cell(type, "RGB", (), planar, tiled, codec)
     for (codec, (_, _, types, counts)), kind, extra, (planar, tiled), order in itertools.product(
@@ -49,7 +52,9 @@ def _all() -> Iterator[Cell]:
     ):
         for type in types:
             cell = Cell(type, kind, extra, planar, tiled, codec, 1, order)
-            if (1 if planar else cell.n_samples) in counts and (kind != "YCBCR" or not extra):
+            is_odd = kind == "YCBCR" and (extra, codec) != ((), "JPEG")
+            is_odd |= codec == "LERC" and order == ">" and type not in _SOME
+            if (1 if planar else cell.n_samples) in counts and not is_odd:
                 yield cell
 
 
@@ -152,17 +157,17 @@ def lab(cell: Cell, samples: np.ndarray) -> np.ndarray:
     if cell.type == "float32":
         return samples.astype(np.float64)
     both = samples[..., 1:].astype(np.int64)
-    both = np.where(both >= 2 ** (cell.bits - 1), both - 2**cell.bits, both) / 256 ** (
-        cell.bits / 8 - 1
-    )
+    both -= np.where(both >= 2 ** (cell.bits - 1), 2**cell.bits, 0)
+    both = both / 256 ** (cell.bits / 8 - 1)
     return np.concatenate([samples[..., :1] * (100.0 / (2**cell.bits - 1)), both], axis=-1)
+
+
+_AB_TO_XZ = np.array([[0, 0, 0], [1, 0, 0], [0, 0, 1]])
 
 
 def srgb(values: np.ndarray) -> np.ndarray:
     """CIELab of the white of D65 as sRGB of 8 bits."""
-    f = (values[..., :1] + 16) / 116 + values @ np.array(
-        [[0, 0, 0], [1 / 500, 0, 0], [0, 0, -1 / 200]]
-    )
+    f = (values[..., :1] + 16) / 116 + (values * [0, 1 / 500, -1 / 200]) @ _AB_TO_XZ
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * [0.95047, 1, 1.08883]
     linear = xyz @ np.linalg.inv(
         [[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]]
