@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from miner.images.arrays import open_array
 from miner.images.axes import check_rows_first, find_axes, spatial
 from miner.images.metadata import tiff_metadata
-from miner.images.photometric import Conversion, find_conversion
+from miner.images.photometric import find_conversion
 from miner.images.pixel_format import OpenedFile, Orientation, Read, decoding, new_array
 from miner.images.tiff_pages import Found, find_pages
 from miner.signals.regions import Region, sides_of, slices, tiles
@@ -24,13 +24,11 @@ from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ORIENTATION, _NOT_COMPRESSED, _PACKBITS, _LERC = 274, 1, 32773, 34887
-_PREDICTED = (5, 8, 32946, 34925, 34926, 50000, 50013)  # LZW, deflate, LZMA, ZSTD
-_OTHERWISE = (33003, 65000, 65001, 65002)  # JPEG 2000 in YCbCr; codes of several cameras
+_ORIENTATION, _NOT_COMPRESSED, _LERC = 274, 1, 34887
 _MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
 _PART_VALUES = 2**22  # that a thread reads at once, unless segments are larger
 _PARTS_BYTES, _MOST_THREADS = 2**28, 16
-_REMEDY = "save it as an uncompressed TIFF of 8, 16 or 32 bits a sample"
+_REMEDY = "save it as an uncompressed TIFF, in tiles"
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our errors report what matters
 
@@ -44,36 +42,32 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
 
     with decoding(), tifffile.TiffFile(file) as tiff:
         found = find_pages(tiff, axes)
-        key = found.key
-        conversion = find_conversion(key)
-        _refuse_codec(key)
-        remarks = [*found.remarks, *conversion.remarks, *_check_segments(found)]
-        turn = Orientation.of_exif(int(key.tags.valueof(_ORIENTATION, 1)))
-        metadata = tiff_metadata(key)
+        stack = _Stack(found)
+        turn = Orientation.of_exif(int(found.key.tags.valueof(_ORIENTATION, 1)))
+        metadata = tiff_metadata(found.key)
     if not found.lead:
         check_rows_first(axes)
         axes = None
     elif turn != Orientation():
-        remarks.append("has several pages, which are not turned upright")
+        stack.remarks.append("has several pages, which are not turned upright")
         turn = Orientation()
-    stack = _Stack(found, conversion)
-    names = (*found.names, *"YXS"[: 2 + (conversion.n_channels > 1)])
+    names = (*found.names, *"YXS"[: len(stack.shape) - len(found.lead)])
     opened = open_array(file.stem, stack, axes, names)
     return replace(
         opened,
         sides=turn.upright_sides(opened.sides),
         load=partial(_load, stack, opened, find_axes(stack.shape, axes, names)),
         orientation=turn,
-        remarks=(*opened.remarks, *remarks),
+        remarks=(*opened.remarks, *stack.remarks),
         metadata=metadata,
     )
 
 
 def _load(stack: "_Stack", opened: OpenedFile, axes: str, box: Region, scratch: Scratch) -> Read:
     """Decode a box of pixels, in parts that begin where segments do."""
-    sides = sides_of(box)
-    array = new_array(scratch, "image", (*sides, opened.n_channels), opened.dtype)
-    lengths = dict(zip(axes, stack.part_sides(opened.n_channels), strict=False))
+    sides, n_channels = sides_of(box), opened.n_channels
+    array = new_array(scratch, "image", (*sides, n_channels), opened.dtype)
+    lengths = dict(zip(axes, stack.part_sides(n_channels), strict=False))
     steps = [lengths[axis] for axis in spatial(axes)]
     before = [first % step for (first, _), step in zip(box, steps, strict=True)]
     read = opened.load(box, scratch)
@@ -83,9 +77,9 @@ def _load(stack: "_Stack", opened: OpenedFile, axes: str, box: Region, scratch: 
         inside = slices(tuple((max(0, first - n), end - n) for (first, end), n in pairs))
         array[inside] = read(inside)
 
-    n_threads = _PARTS_BYTES // (math.prod(steps) * opened.n_channels * 8)
+    n_threads = min(_MOST_THREADS, _PARTS_BYTES // (math.prod(steps) * n_channels * 8))
     try:
-        with ThreadPoolExecutor(max(1, min(_MOST_THREADS, n_threads))) as pool:
+        with ThreadPoolExecutor(max(1, n_threads)) as pool:
             parts = tiles([n + side for n, side in zip(before, sides, strict=True)], steps)
             list(pool.map(copy, parts))
     finally:
@@ -96,15 +90,42 @@ def _load(stack: "_Stack", opened: OpenedFile, axes: str, box: Region, scratch: 
 class _Stack:
     """Pages as an array (*L, H, W, C), or (*L, H, W) of one channel, decoded where indexed."""
 
-    def __init__(self, found: Found, conversion: Conversion) -> None:
+    def __init__(self, found: Found) -> None:
         self._key, self._pages, self._lead = found.key, found.pages, found.lead
-        self._convert, n_channels = conversion.convert, conversion.n_channels
         self._sides = (found.key.imagelength, found.key.imagewidth)
+        self._convert, remarks = find_conversion(found.key)
+        self.remarks = [*found.remarks, *remarks]
         self._is_mapped = found.key.is_final and all(map(_is_contiguous, filter(None, found.pages)))
+        self._check_segments()
+        # rows of one piece need not be decoded together
         self._segment = (1, self._sides[1]) if self._is_mapped else _segment(found.key)
         self._lock = Lock()
-        self.dtype = conversion.dtype
-        self.shape = (*found.lead, *self._sides, *([n_channels] if n_channels > 1 else []))
+        pixel = self._convert(np.zeros((1, 1, found.key.samplesperpixel), found.key.dtype))
+        self.dtype = found.key.dtype if pixel.dtype.kind == "f" else pixel.dtype
+        self.shape = (*found.lead, *self._sides, *(pixel.shape[2:] if pixel.size > 1 else ()))
+
+    def _check_segments(self) -> None:
+        """Refuse large, missing and cut strips and tiles; remark on those left out."""
+        key, (rows, columns) = self._key, _segment(self._key)
+        size = rows * -(-columns * key.shaped[-1] * int(key.bitspersample) // 8)
+        if size > _MAX_SEGMENT_BYTES and not self._is_mapped:
+            raise ImageError(f"has strips or tiles of {size} bytes each: {_REMEDY}")
+        n = key.shaped[0] * -(-self._sides[0] // rows) * -(-self._sides[1] // columns)
+        most = size if int(key.compression) == _NOT_COMPRESSED else math.inf  # more is harmless
+        n_missing = n * sum(page is None for page in self._pages)
+        for page in filter(None, self._pages):
+            counts = page.databytecounts[:n]
+            segments = list(zip(page.dataoffsets, counts, strict=False))
+            if len(segments) < n:
+                raise ImageError(f"has {len(segments)} of its {n} strips or tiles: {_REMEDY}")
+            n_missing += counts.count(0)
+            end = max((o + min(count, most) for o, count in segments if count), default=0)
+            if end > (n_bytes := page.parent.filehandle.size):
+                sizes = f"it has {n_bytes} bytes and its pixels end at byte {end}"
+                raise ImageError(f"is cut short: {sizes}; copy or export it again")
+        if n_missing:
+            of = "tiles" if key.is_tiled else "strips"
+            self.remarks.append(f"lacks {n_missing} of its {of}: they are read as zeros")
 
     def part_sides(self, n_channels: int) -> tuple[int, ...]:
         """Lengths of what is best read at once, along the pages, rows and columns."""
@@ -120,76 +141,62 @@ class _Stack:
         numbers = np.arange(len(self._pages)).reshape(self._lead)[index[:n]]
         pages = [self._convert(self._samples(self._pages[n], box)) for n in np.ravel(numbers)]
         values = np.stack(pages) if len(pages) > 1 else pages[0]
-        values = values.reshape(*np.shape(numbers), *pages[0].shape)
-        return values if len(self.shape) > n + 2 else values[..., 0]
+        return values.reshape(*np.shape(numbers), *sides_of(box), *self.shape[n + 2 :])
 
     def _samples(self, page: Any, box: Region) -> NDArray[Any]:
         """The samples (H, W, S) of a box of a page, with zeros or no-data for what is left out."""
-        key, (rows, columns), n_planes = self._key, self._segment, self._key.shaped[0]
-        (top, bottom), (left, right) = box
+        key, (top, bottom), (left, right) = self._key, *box
+        is_planar = key.shaped[0] > 1
         if page is not None and self._is_mapped:
             name, offset = page.parent.filehandle.path, page.dataoffsets[0]
             dtype = key.dtype.newbyteorder(key.parent.byteorder)
             mapped = np.memmap(name, dtype, "r", offset, key.shaped)[:, 0, top:bottom, left:right]
-            return (mapped[0] if n_planes == 1 else np.moveaxis(mapped[..., 0], 0, -1)).astype(
-                key.dtype
-            )
+            return np.moveaxis(mapped, 0, -1)[..., 0, :] if is_planar else mapped[0]
         fill = 0 if key.dtype.kind == "b" else key.nodata
         samples = np.full((bottom - top, right - left, key.samplesperpixel), fill, key.dtype)
-        down, across = (-(-n // step) for n, step in zip(self._sides, self._segment, strict=True))
+        rows, columns = self._segment
         for plane, row, column in itertools.product(
-            range(n_planes if page is not None else 0),
+            range(key.shaped[0] if page else 0),
             range(top // rows, -(-bottom // rows)),
             range(left // columns, -(-right // columns)),
         ):
+            down, across = -(-self._sides[0] // rows), -(-self._sides[1] // columns)
             decoded = self._decode(page, (plane * down + row) * across + column)
             if decoded is not None:
                 y, x = row * rows - top, column * columns - left
                 place = samples[max(y, 0) : y + rows, max(x, 0) : x + columns]
-                place = place[..., plane : plane + 1] if n_planes > 1 else place
+                place = place[..., plane : plane + 1] if is_planar else place
                 place[:] = decoded[max(-y, 0) :, max(-x, 0) :][: len(place), : place.shape[1]]
         return samples
 
     def _decode(self, page: Any, n: int) -> NDArray[Any] | None:
         """A strip or tile, or None if it is left out."""
+        import imagecodecs
+
         if not page.databytecounts[n]:
             return None
-        file = page.parent.filehandle
+        key, file = self._key, page.parent.filehandle
         with self._lock:
             file.open()
             file.seek(page.dataoffsets[n])
             data = file.read(page.databytecounts[n])
-        if int(self._key.compression) == _LERC:
-            decoded = _decode_lerc(data, self._key.shaped[-1])
+        if int(key.compression) == _LERC:  # of which tifffile ignores the mask and the order
+            decoded, mask = imagecodecs.lerc_decode(data, masks=True)
+            decoded = np.atleast_3d(decoded)
+            if mask is not None or decoded.shape[2] != key.shaped[-1]:
+                raise ImageError(f"is compressed by LERC with a mask or in bands: {_REMEDY}")
         else:
-            tables = {"jpegtables": page.jpegtables, "jpegheader": self._key.jpegheader}
-            decoded = self._key.decode(data, n, **tables)[0][0]
-        if self._key.dtype.kind == "b":  # of fax, uint8
-            decoded = decoded != 0
-        if decoded.dtype != self._key.dtype:
-            problem = f"holds {decoded.dtype} values, and says {self._key.dtype}"
-            raise ImageError(f"{problem}: {_REMEDY}")
-        return decoded
+            tables = {"jpegtables": page.jpegtables, "jpegheader": key.jpegheader}
+            decoded = key.decode(data, n, **tables)[0][0]
+        decoded = decoded != 0 if key.dtype.kind == "b" else decoded  # fax gives uint8
+        if decoded.dtype != key.dtype:
+            raise ImageError(f"holds {decoded.dtype} values, and says {key.dtype}: {_REMEDY}")
+        return np.asarray(decoded)
 
     def close(self) -> None:
         """Close the files that reading opened."""
         for page in filter(None, self._pages):
             page.parent.filehandle.close()
-
-
-def _decode_lerc(data: bytes, n_samples: int) -> NDArray[Any]:
-    """With NaN where a mask leaves floats out, and channels last, which tifffile ignores."""
-    import imagecodecs
-
-    values, valid = imagecodecs.lerc_decode(data, masks=True)
-    if values.ndim == 3 and values.shape[-1] != n_samples:
-        values, valid = (one if one is None else np.moveaxis(one, 0, -1) for one in (values, valid))
-    values = values.reshape(*values.shape[:2], n_samples)
-    if valid is None or valid.all():
-        return values
-    if values.dtype.kind != "f":
-        raise ImageError(f"is compressed by LERC with a mask for {values.dtype}: {_REMEDY}")
-    return np.where(valid.reshape(*values.shape[:2], -1), values, values.dtype.type(np.nan))
 
 
 def _segment(key: Any) -> tuple[int, int]:
@@ -202,46 +209,3 @@ def _segment(key: Any) -> tuple[int, int]:
 def _is_contiguous(page: Any) -> bool:
     starts, sizes = page.dataoffsets, page.databytecounts
     return all(a + n == b for a, n, b in zip(starts, sizes, starts[1:], strict=False))
-
-
-def _refuse_codec(key: Any) -> None:
-    """Refuse, by its name, what cannot be decoded or what readers decode otherwise."""
-    import tifffile
-
-    code, name = int(key.compression), getattr(key.compression, "name", key.compression)
-    decode = tifffile.TIFF.DECOMPRESSORS.get(code)
-    is_odd = code == _LERC and key.parent.byteorder == ">" and key.bitspersample > 8
-    if is_odd or code in _OTHERWISE or decode is None or decode.__name__ == "stub_decode":
-        raise ImageError(f"is compressed by {name}, which is not read: {_REMEDY}")
-    predictor, bits = int(key.predictor), int(key.bitspersample)
-    is_odd = predictor not in (2, 3) or bits not in (8, 16, 32, 64)
-    is_odd |= predictor == 3 and key.dtype.kind != "f"
-    if predictor != 1 and (code in (_NOT_COMPRESSED, _PACKBITS) or (code in _PREDICTED and is_odd)):
-        what = f"{key.dtype} of {bits} bits compressed by {name}"
-        raise ImageError(
-            f"has predictor {predictor} for {what}, which readers differ about: {_REMEDY}"
-        )
-    if key.imagedepth > 1:
-        raise ImageError(f"has {key.imagedepth} slices in a page: save a page for each")
-
-
-def _check_segments(found: Found) -> list[str]:
-    """Refuse large, missing and cut strips and tiles; gives a remark about those left out."""
-    key, (rows, columns) = found.key, _segment(found.key)
-    size = rows * -(-columns * key.shaped[-1] * int(key.bitspersample) // 8)
-    if size > _MAX_SEGMENT_BYTES and not (key.is_final and _is_contiguous(key)):
-        raise ImageError(f"has strips or tiles of {size} bytes each: save it in smaller tiles")
-    n = key.shaped[0] * -(-key.imagelength // rows) * -(-key.imagewidth // columns)
-    most = size if int(key.compression) == _NOT_COMPRESSED else math.inf  # more is harmless
-    n_missing = 0
-    for page in found.pages:
-        segments = list(zip(page.dataoffsets, page.databytecounts, strict=False)) if page else []
-        if page and len(segments) < n:
-            raise ImageError(f"has {len(segments)} of its {n} strips or tiles: export it again")
-        n_missing += sum(not count for _, count in segments) if page else n
-        end = max((offset + min(count, most) for offset, count in segments if count), default=0)
-        if page and end > (n_bytes := page.parent.filehandle.size):
-            sizes = f"it has {n_bytes} bytes and its pixels end at byte {end}"
-            raise ImageError(f"is cut short: {sizes}; copy or export it again")
-    of = "tiles" if key.is_tiled else "strips"
-    return [f"lacks {n_missing} of its {of}: they are read as zeros"] if n_missing else []

@@ -68,9 +68,12 @@ def test_another_reader_finds_the_same(tmp_path: Path, chosen: list[Cell]) -> No
         if reasons(cell) or not is_read_by_libvips(cell):
             continue
         write(path := tmp_path / f"{n}.tif", cell, draw(cell))
-        image = pyvips.Image.new_from_file(str(path), fail_on="error")
+        try:
+            other = pyvips.Image.new_from_file(str(path), fail_on="error").numpy()
+        except pyvips.Error:  # four channels in JPEG that are not CMYK
+            continue
         found = read(path)
-        problem = difference(cell, found, np.atleast_3d(image.numpy()).astype(found.dtype))
+        problem = difference(cell, found, np.atleast_3d(other).astype(found.dtype))
         wrong += [f"{cell}: {problem}"] if problem else []
         same += not problem
         path.unlink()
