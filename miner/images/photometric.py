@@ -15,21 +15,24 @@ _NOT_COMPRESSED, _OLD_JPEG, _PACKBITS, _LERC = 1, 6, 32773, 34887
 _JPEGS = (_OLD_JPEG, 7, 33007, 34892)  # which make RGB of YCbCr
 _PREDICTED = (5, 8, 32946, 34925, 34926, 50000, 50013)  # LZW, deflate, LZMA, ZSTD
 _OTHERWISE = (33003, 65000, 65001, 65002)  # JPEG 2000 in YCbCr; codes of several cameras
-_SPACES = {"SEPARATED": "CMYK", "CIELAB": "CIELab"}
-_REMEDY = "save it as an RGB or MinIsBlack TIFF of 8, 16 or 32 bits a sample"
+_N_COLOURS = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "SEPARATED": 4}
+_N_COLOURS |= dict.fromkeys(("RGB", "YCBCR", "CIELAB"), 3)
+_REMEDY = "save it as an uncompressed RGB or MinIsBlack TIFF of 8, 16 or 32 bits a sample"
 
 
-def find_conversion(page: Any) -> tuple[Callable[[Samples], Samples], tuple[str, ...]]:
+def find_conversion(page: Any) -> tuple[Callable[[Samples], Samples], list[str]]:
     """What makes pixels (H, W, C) of a page's samples (H, W, S), and remarks on what it changes.
 
     Unsigned samples of 1, 2 and 4 bits are spread over 0..255, those of 9 to 16 bits are kept.
-    Raises `ImageError` for samples of no agreed meaning.
+    Raises `ImageError` for a page that is not read.
     """
     kind = str(getattr(page.photometric, "name", page.photometric))
     if problem := next(_problems(page, kind), ""):
         raise ImageError(f"{problem}, which is not read: {_REMEDY}")
-    (n, paint), extra = _KINDS[kind], page.extrasamples
-    step = max(1, 255 // (2**page.bitspersample - 1))
+    n, extra, bits = _N_COLOURS[kind], page.extrasamples, int(page.bitspersample)
+    most: Any = {"f": 1, "i": -1}.get(page.dtype.kind, max(2**bits - 1, 255))  # white, opaque
+    step = max(1, 255 // (2**bits - 1))
+    paint = _PAINTS.get(kind)
 
     def convert(samples: Samples) -> Samples:
         colours, others = samples[..., :n], samples[..., n:]
@@ -37,14 +40,13 @@ def find_conversion(page: Any) -> tuple[Callable[[Samples], Samples], tuple[str,
             others = others.astype(np.uint8) * np.uint8(step)
             colours = colours if kind == "PALETTE" else colours.astype(np.uint8) * np.uint8(step)
         if 1 in extra:
-            alpha = samples[..., extra.index(1) - len(extra), None].astype(np.float64) * step
-            colours = _divided(colours, alpha, _most(page))
-        colours = paint(page, colours)
+            colours = _divided(colours, others[..., extra.index(1) - len(extra), None], most)
+        colours = paint(page, colours, most) if paint else colours
         return np.concatenate([colours, others], axis=-1) if others.size else colours
 
     remarks = ["has associated alpha: the colours are divided by it"] if 1 in extra else []
-    remarks += [f"is in {_SPACES[kind]}: converted to sRGB"] if kind in _SPACES else []
-    return convert, tuple(remarks)
+    space = {"SEPARATED": "CMYK", "CIELAB": "CIELab"}.get(kind)
+    return convert, [*remarks, *([f"is in {space}: converted to sRGB"] if space else [])]
 
 
 def _problems(page: Any, kind: str) -> Iterator[str]:
@@ -55,14 +57,16 @@ def _problems(page: Any, kind: str) -> Iterator[str]:
     code, codec = int(page.compression), getattr(page.compression, "name", page.compression)
     if kind in ("CFA", "LINEAR_RAW"):
         yield f"holds raw sensor data ({kind})"
-    if kind not in _KINDS or (_PHOTOMETRIC not in page.tags and code != _OLD_JPEG):
-        yield f"is of the photometric kind {kind if _PHOTOMETRIC in page.tags else 'nothing'}"
+    if _PHOTOMETRIC not in page.tags and code != _OLD_JPEG:
+        yield f"lacks the tag {_PHOTOMETRIC}, PhotometricInterpretation"
+    if kind not in _N_COLOURS:
+        yield f"is of the photometric kind {kind}"
     if isinstance(bits, tuple) or dtype is None or bits in (3, 5, 6, 7):
-        yield f"has samples of {bits} bits, format {int(page.sampleformat)}"
+        yield f"has samples of {bits} bits, format {page.sampleformat}"
     if pixel_type(dtype) is None:
         yield f"holds {dtype} values"
     decode = tifffile.TIFF.DECOMPRESSORS.get(code)
-    is_odd = code == _LERC and page.parent.byteorder == ">" and bits > 8
+    is_odd = code == _LERC and page.parent.byteorder == ">" and bits > 8  # readers differ
     if is_odd or code in _OTHERWISE or decode is None or decode.__name__ == "stub_decode":
         yield f"is compressed by {codec}"
     is_odd = dtype.kind not in {2: "uif", 3: "f"}.get(int(page.predictor), "")
@@ -71,12 +75,11 @@ def _problems(page: Any, kind: str) -> Iterator[str]:
         yield f"has predictor {int(page.predictor)} for {dtype} of {bits} bits, {codec}"
     if page.imagedepth > 1:
         yield f"has {page.imagedepth} slices in a page"
-    n_more, is_unsigned = page.samplesperpixel - _KINDS[kind][0], dtype.kind in "ub"
+    n_more, is_unsigned = page.samplesperpixel - _N_COLOURS[kind], dtype.kind in "ub"
     if n_more < len(extra):
         yield f"has {page.samplesperpixel} samples a pixel, {len(extra)} of them extra, in {kind}"
-    if 1 in extra and (
-        kind not in ("MINISBLACK", "RGB") or dtype.kind == "i" or extra.count(1) > 1
-    ):
+    is_light = kind in ("MINISBLACK", "RGB") and dtype.kind != "i"
+    if 1 in extra and (not is_light or extra.count(1) > 1):
         yield f"has associated alpha in {kind} of {dtype}"
     if kind == "MINISWHITE" and dtype.kind == "f":
         yield "has floats of which 0 is white (MinIsWhite)"
@@ -93,13 +96,6 @@ def _problems(page: Any, kind: str) -> Iterator[str]:
         yield f"has a palette of {n_map} colours for {bits} bits, {n_more} samples more"
 
 
-def _most(page: Any) -> Any:
-    """What stands for white and for opaque; -1, all bits, of signed samples."""
-    if page.dtype.kind in "fi":
-        return 1 if page.dtype.kind == "f" else -1
-    return max(2**page.bitspersample - 1, 255)
-
-
 def _divided(colours: Samples, alpha: Samples, most: Any) -> Samples:
     """Colours by alpha, 0 where that is 0; whole numbers up to 16 bits are rounded and bounded."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -109,35 +105,28 @@ def _divided(colours: Samples, alpha: Samples, most: Any) -> Samples:
     return values
 
 
-def _keep(page: Any, colours: Samples) -> Samples:
-    return colours
-
-
-def _invert(page: Any, colours: Samples) -> Samples:
+def _invert(page: Any, colours: Samples, most: Any) -> Samples:
     """The greatest value less each; of signed ones -1 less each."""
-    return np.bitwise_xor(colours, colours.dtype.type(_most(page)))
+    return np.asarray(colours ^ colours.dtype.type(most))
 
 
-def _look_up(page: Any, colours: Samples) -> Samples:
+def _look_up(page: Any, colours: Samples, most: Any) -> Samples:
     """A palette's colours of 16 bits, as 8; one of greys gives one channel."""
     table = np.array(page.tags.valueof(_COLOUR_MAP), np.uint16).reshape(3, -1).T
     table = (table >> 8 if table.max() > 255 else table).astype(np.uint8)  # some write 8 bits
     table = table[:, :1] if (table == table[:, :1]).all() else table
-    looked_up: Samples = np.take(table, colours[..., 0].astype(np.intp), axis=0)
-    return looked_up
+    return np.asarray(table[colours[..., 0].astype(np.intp)])
 
 
-def _from_cmyk(page: Any, colours: Samples) -> Samples:
+def _from_cmyk(page: Any, colours: Samples, most: Any) -> Samples:
     target = "srgb" if colours.dtype == np.uint8 else "rgb16"
     return _by_vips(colours, "cmyk", target, page.tags.valueof(_ICC_PROFILE))
 
 
-def _from_lab(page: Any, colours: Samples) -> Samples:
-    if (
-        colours.dtype != np.float32
-    ):  # L over the range, a and b signed, with 0 or 8 bits of fraction
+def _from_lab(page: Any, colours: Samples, most: Any) -> Samples:
+    if colours.dtype != np.float32:  # L over the range; a and b signed, of 8 bits and a fraction
         signed = colours[..., 1:].astype(f"i{colours.itemsize}") / 256.0 ** (colours.itemsize - 1)
-        lightness = colours[..., :1] * np.float64(100 / _most(page))
+        lightness = colours[..., :1] * np.float64(100 / most)
         colours = np.concatenate([lightness, signed], axis=-1, dtype=np.float32)
     return _by_vips(colours, "lab", "srgb")
 
@@ -151,12 +140,9 @@ def _by_vips(values: Samples, space: str, target: str, profile: bytes | None = N
     return np.asarray(image.colourspace(target).numpy())
 
 
-_KINDS: dict[str, tuple[int, Callable[[Any, Samples], Samples]]] = {  # samples of a colour
-    "MINISWHITE": (1, _invert),
-    "MINISBLACK": (1, _keep),
-    "RGB": (3, _keep),
-    "PALETTE": (1, _look_up),
-    "SEPARATED": (4, _from_cmyk),
-    "YCBCR": (3, _keep),
-    "CIELAB": (3, _from_lab),
+_PAINTS = {  # what makes colours of samples, where they are not kept
+    "MINISWHITE": _invert,
+    "PALETTE": _look_up,
+    "SEPARATED": _from_cmyk,
+    "CIELAB": _from_lab,
 }
