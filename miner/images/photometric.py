@@ -61,7 +61,7 @@ def _problems(page: Any, kind: str) -> Iterator[str]:
         yield f"lacks the tag {_PHOTOMETRIC}, PhotometricInterpretation"
     if kind not in _N_COLOURS:
         yield f"is of the photometric kind {kind}"
-    if isinstance(bits, tuple) or dtype is None or bits in (3, 5, 6, 7):
+    if bits not in (1, 2, 4, *range(8, 17), 32, 64, 128) or dtype is None:
         yield f"has samples of {bits} bits, format {page.sampleformat}"
     if pixel_type(dtype) is None:
         yield f"holds {dtype} values"

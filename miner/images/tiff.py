@@ -151,7 +151,8 @@ class _Stack:
             name, offset = page.parent.filehandle.path, page.dataoffsets[0]
             dtype = key.dtype.newbyteorder(key.parent.byteorder)
             mapped = np.memmap(name, dtype, "r", offset, key.shaped)[:, 0, top:bottom, left:right]
-            return np.moveaxis(mapped, 0, -1)[..., 0, :] if is_planar else mapped[0]
+            samples = np.moveaxis(mapped, 0, -1)[..., 0, :] if is_planar else mapped[0]
+            return samples.astype(key.dtype, copy=False)
         fill = 0 if key.dtype.kind == "b" else key.nodata
         samples = np.full((bottom - top, right - left, key.samplesperpixel), fill, key.dtype)
         rows, columns = self._segment

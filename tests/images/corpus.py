@@ -18,7 +18,8 @@ HEIGHT, WIDTH, ROWS, TILE = 19, 37, 7, 16
 UNSIGNED = tuple(f"uint{n}" for n in (1, 2, 4, 8, 10, 12, 14, 16, 32, 64))
 SIGNED = ("int8", "int16", "int32", "int64")
 FLOATS = ("float16", "float32", "float64")
-TYPES = (*UNSIGNED, *SIGNED, *FLOATS, "complex64")
+ODD = ("uint5", "uint24", "complex64")
+TYPES = (*UNSIGNED, *SIGNED, *FLOATS, *ODD)
 KINDS = {  # photometric interpretation: number in the file and samples of a colour
     **{"MINISWHITE": (0, 1), "MINISBLACK": (1, 1), "RGB": (2, 3), "PALETTE": (3, 1)},
     **{"MASK": (4, 1), "SEPARATED": (5, 4), "YCBCR": (6, 3), "CIELAB": (8, 3), "ICCLAB": (9, 3)},
@@ -73,6 +74,7 @@ IMAGES: dict[str, tuple[int, Encode, tuple[str, ...], tuple[int, ...]]] = {  # o
         _SHORT,
         (1, 3, 4),
     ),
+    "JPEGXR": (34934, _image(imagecodecs.jpegxr_encode), _SHORT, (1, 3)),
     "PNG": (34933, _image(imagecodecs.png_encode), _SHORT, (1, 2, 3, 4)),
     "WEBP": (50001, _image(imagecodecs.webp_encode, lossless=True), ("uint8",), (3, 4)),
     "JPEGXL": (50002, _image(imagecodecs.jpegxl_encode, lossless=True), _SHORT, (1, 3)),
@@ -108,8 +110,12 @@ class Cell:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a sample in memory."""
-        is_packed = self.type in UNSIGNED and self.bits not in (8, 16, 32, 64)
-        return np.dtype(f"uint{8 if self.bits <= 8 else 16}" if is_packed else self.type)
+        is_packed = self.type.startswith("u") and self.bits not in (8, 16, 32, 64)
+        return np.dtype(
+            f"uint{8 if self.bits <= 8 else 16 if self.bits <= 16 else 32}"
+            if is_packed
+            else self.type
+        )
 
     def __str__(self) -> str:
         return "-".join(str(getattr(self, one.name)) for one in fields(self))
@@ -197,7 +203,7 @@ def segments(cell: Cell, samples: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def write(path: Path, cell: Cell, samples: np.ndarray, **more: Any) -> None:
-    """Write a cell's file; `more` are tags, as in tag_270=("s", b"text")."""
+    """Write a cell's file; `more` are tags, as in tag_270=("s", b"text"), or None."""
     n = cell.n_samples
     formats = {"f": 3, "i": 2, "u": 1, "c": 6}
     data = [encode(cell, segment) for segment in segments(cell, samples)]
@@ -215,6 +221,7 @@ def write(path: Path, cell: Cell, samples: np.ndarray, **more: Any) -> None:
     if cell.kind == "PALETTE" and cell.type in UNSIGNED and cell.bits <= 16:
         tags[320] = ("H", draw_palette(cell).ravel().tolist())
     tags |= {int(name.removeprefix("tag_")): tag for name, tag in more.items()}
+    tags = {number: tag for number, tag in tags.items() if tag}
     path.write_bytes(join(cell.order, b"".join(data), tags))
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyvips
@@ -12,6 +13,7 @@ from corpus import (
     IMAGES,
     KINDS,
     LAYOUTS,
+    ODD,
     SIGNED,
     TYPES,
     UNKNOWN,
@@ -36,14 +38,15 @@ def _all() -> Iterator[Cell]:
     for kind, extra, type, (planar, tiled) in itertools.product(KINDS, EXTRAS, TYPES, LAYOUTS):
         order, codec = next(turns)
         is_light = kind in ("MINISBLACK", "RGB")
-        is_read = kind in _READ and (is_light or (type != "complex64" and extra not in _MIXED))
+        is_read = kind in _READ and (is_light or (type not in ODD and extra not in _MIXED))
+        is_read &= type not in ODD or (extra, kind) == ((), "MINISBLACK")
         if is_read or (extra, type) == ((), "uint16"):
             yield Cell(type, kind, extra, planar, tiled, codec, 1, order)
     for type, codec, predictor, (planar, tiled), order in itertools.product(
         TYPES, BYTES, (1, 2, 3), LAYOUTS, _ORDERS
     ):
         cell = Cell(type, "RGB", (), planar, tiled, codec, predictor, order)
-        if type in _SOME or (type != "complex64" and (predictor == 1 or _predicts(cell))):
+        if type in _SOME or (type not in ODD and (predictor == 1 or _predicts(cell))):
             yield cell
     for type, codec, (planar, tiled) in itertools.product(_SOME, UNKNOWN, LAYOUTS):
         yield Cell(type, "RGB", (), planar, tiled, codec)
@@ -74,6 +77,7 @@ def covering(all_cells: list[Cell]) -> list[Cell]:
 REASONS = {  # what a refusal says: whom it is for
     "raw sensor data": lambda cell: cell.kind in ("CFA", "LINEAR_RAW"),
     "of the photometric kind": lambda cell: cell.kind in ("MASK", "ICCLAB", "LOGL"),
+    "samples of": lambda cell: cell.type in ("uint5", "uint24"),
     "complex": lambda cell: cell.type == "complex64",
     "compressed by": lambda cell: cell.codec in UNKNOWN
     or (cell.codec == "LERC" and cell.order == ">" and cell.bits > 8),
@@ -90,6 +94,16 @@ REASONS = {  # what a refusal says: whom it is for
         cell.type not in UNSIGNED or cell.bits > 16 or (cell.bits > 8 and cell.extra != ())
     ),
 }  # fmt: skip
+
+
+MORE_REASONS: dict[str, tuple[Cell, dict[str, Any]]] = {  # with tags that no cell has
+    "bits, format": (Cell("uint8", "RGB"), {"tag_258": ("H", [5, 6, 5])}),
+    "lacks the tag 262": (Cell(), {"tag_262": None}),
+    "other inks": (Cell(kind="SEPARATED"), {"tag_332": ("H", [2])}),
+    "slices in a page": (Cell(), {"tag_32997": ("I", [2])}),
+    "of them extra": (Cell(), {"tag_338": ("H", [0, 0])}),
+    "strips or tiles": (Cell(), {"tag_279": ("I", [259]), "tag_273": ("I", [8])}),
+}
 
 
 def reasons(cell: Cell) -> list[str]:
