@@ -11,10 +11,10 @@ from miner.support.errors import ImageError
 
 Samples = NDArray[Any]
 _COLOUR_MAP, _INK_SET, _ICC_PROFILE, _PHOTOMETRIC = 320, 332, 34675, 262  # tags
-_NOT_COMPRESSED, _OLD_JPEG, _PACKBITS, _LERC = 1, 6, 32773, 34887
-_JPEGS = (_OLD_JPEG, 7, 33007, 34892)  # which make RGB of YCbCr
+_NOT_COMPRESSED, _PACKBITS, _LERC = 1, 32773, 34887
+_JPEGS = (7, 33007, 34892)  # which make RGB of YCbCr
 _PREDICTED = (5, 8, 32946, 34925, 34926, 50000, 50013)  # LZW, deflate, LZMA, ZSTD
-_OTHERWISE = (33003, 65000, 65001, 65002)  # JPEG 2000 in YCbCr; codes of several cameras
+_OTHERWISE = (6, 33003, 65000, 65001, 65002)  # old JPEG, JPEG 2000 in YCbCr; of several cameras
 _N_COLOURS = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "SEPARATED": 4}
 _N_COLOURS |= dict.fromkeys(("RGB", "YCBCR", "CIELAB"), 3)
 _REMEDY = "save it as an uncompressed RGB or MinIsBlack TIFF of 8, 16 or 32 bits a sample"
@@ -57,7 +57,7 @@ def _problems(page: Any, kind: str) -> Iterator[str]:
     code, codec = int(page.compression), getattr(page.compression, "name", page.compression)
     if kind in ("CFA", "LINEAR_RAW"):
         yield f"holds raw sensor data ({kind})"
-    if _PHOTOMETRIC not in page.tags and code != _OLD_JPEG:
+    if _PHOTOMETRIC not in page.tags:
         yield f"lacks the tag {_PHOTOMETRIC}, PhotometricInterpretation"
     if kind not in _N_COLOURS:
         yield f"is of the photometric kind {kind}"

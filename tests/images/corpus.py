@@ -81,7 +81,13 @@ IMAGES: dict[str, tuple[int, Encode, tuple[str, ...], tuple[int, ...]]] = {  # o
 }
 UNKNOWN = {
     **{"PIXARLOG": 32909, "NEXT": 32766, "THUNDERSCAN": 32809, "JBIG": 34661, "SGILOG": 34676},
-    **{"JETRAW": 48124, "APERIO_JP2000_YCBC": 33003, "EER_V0": 65000, "NIKON_NEF": 34713},
+    **{
+        "JETRAW": 48124,
+        "APERIO_JP2000_YCBC": 33003,
+        "EER_V0": 65000,
+        "OJPEG": 6,
+        "NIKON_NEF": 34713,
+    },
 }
 CODES = {name: code[0] for name, code in {**BYTES, **IMAGES}.items()} | UNKNOWN
 
