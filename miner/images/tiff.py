@@ -24,7 +24,8 @@ from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ORIENTATION, _NOT_COMPRESSED, _LERC = 274, 1, 34887
+_ORIENTATION, _NOT_COMPRESSED, _JPEG, _LERC = 274, 1, 7, 34887
+_COLOURS_OF_JPEG = (2, 5, 6)  # photometric RGB, CMYK, YCbCr
 _MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
 _PART_VALUES = 2**22  # that a thread reads at once, unless segments are larger
 _PARTS_BYTES, _MOST_THREADS = 2**28, 16
@@ -96,6 +97,7 @@ class _Stack:
         self._convert, remarks = find_conversion(found.key)
         self.remarks = [*found.remarks, *remarks]
         self._is_mapped = found.key.is_final and all(map(_is_contiguous, filter(None, found.pages)))
+        self._fill = 0 if found.key.dtype.kind == "b" else found.key.nodata
         self._check_segments()
         # rows of one piece need not be decoded together
         self._segment = (1, self._sides[1]) if self._is_mapped else _segment(found.key)
@@ -125,7 +127,8 @@ class _Stack:
                 raise ImageError(f"is cut short: {sizes}; copy or export it again")
         if n_missing:
             of = "tiles" if key.is_tiled else "strips"
-            self.remarks.append(f"lacks {n_missing} of its {of}: they are read as zeros")
+            lacks = f"lacks {n_missing} of its {of}"
+            self.remarks.append(f"{lacks}: they are read as {self._fill or 'zeros'}")
 
     def part_sides(self, n_channels: int) -> tuple[int, ...]:
         """Lengths of what is best read at once, along the pages, rows and columns."""
@@ -153,8 +156,8 @@ class _Stack:
             mapped = np.memmap(name, dtype, "r", offset, key.shaped)[:, 0, top:bottom, left:right]
             samples = np.moveaxis(mapped, 0, -1)[..., 0, :] if is_planar else mapped[0]
             return samples.astype(key.dtype, copy=False)
-        fill = 0 if key.dtype.kind == "b" else key.nodata
-        samples = np.full((bottom - top, right - left, key.samplesperpixel), fill, key.dtype)
+        shape = (bottom - top, right - left, key.samplesperpixel)
+        samples = np.full(shape, self._fill, key.dtype)
         rows, columns = self._segment
         for plane, row, column in itertools.product(
             range(key.shaped[0] if page else 0),
@@ -186,6 +189,13 @@ class _Stack:
             decoded = np.atleast_3d(decoded)
             if mask is not None or decoded.shape[2] != key.shaped[-1]:
                 raise ImageError(f"is compressed by LERC with a mask or in bands: {_REMEDY}")
+        elif key.compression == _JPEG and (
+            key.shaped[-1] == 1 or key.photometric not in _COLOURS_OF_JPEG
+        ):
+            space = {1: 1, 3: 2}.get(key.shaped[-1])  # as stored, where tifffile would guess
+            tables = {"tables": page.jpegtables, "bitspersample": key.bitspersample}
+            decoded = imagecodecs.jpeg_decode(data, colorspace=space, outcolorspace=space, **tables)
+            decoded = np.atleast_3d(decoded)
         else:
             tables = {"jpegtables": page.jpegtables, "jpegheader": key.jpegheader}
             decoded = key.decode(data, n, **tables)[0][0]
@@ -209,4 +219,5 @@ def _segment(key: Any) -> tuple[int, int]:
 
 def _is_contiguous(page: Any) -> bool:
     starts, sizes = page.dataoffsets, page.databytecounts
-    return all(a + n == b for a, n, b in zip(starts, sizes, starts[1:], strict=False))
+    are_next = (a + n == b for a, n, b in zip(starts, sizes, starts[1:], strict=False))
+    return min(sizes) > 0 and all(are_next)

@@ -50,7 +50,19 @@ def _jpeg(values: np.ndarray, space: str | None = None) -> bytes:
     values, n = values.squeeze(axis=-1) if values.shape[-1] == 1 else values, values.shape[-1]
     plain = {1: "grayscale", 3: "rgb", 4: "cmyk"}[n]
     options = {"level": 100, "subsampling": "444", "colorspace": plain}
-    return bytes(imagecodecs.jpeg8_encode(values, outcolorspace=space or plain, **options))
+    return _bare(imagecodecs.jpeg8_encode(values, outcolorspace=space or plain, **options))
+
+
+def _bare(stream: bytes) -> bytes:
+    """Without the markers and component names that tell a JPEG's colours: the tags of TIFF do."""
+    content = bytearray(stream)
+    for marker in (b"\xff\xe0", b"\xff\xee"):  # of JFIF and Adobe
+        if (at := content.find(marker, 0, content.index(b"\xff\xda"))) > 0:
+            del content[at : at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")]
+    frame, scan = content.index(b"\xff\xc0"), content.index(b"\xff\xda")
+    for n in range(content[frame + 9]):
+        content[frame + 10 + 3 * n] = content[scan + 5 + 2 * n] = n + 1
+    return bytes(content)
 
 
 BYTES: dict[str, tuple[int, Encode]] = {  # codecs of packed bytes (rows, bytes)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from corpus import join
 from image_files import LIMIT, complaint, integers
 from PIL import Image
 
@@ -108,10 +109,9 @@ def test_axes_that_the_file_names_are_used(tmp_path: Path, kind: str, compressio
 
 def test_planes_behind_one_header_are_read(tmp_path: Path) -> None:
     values, path = integers(5, 9, 7, dtype="uint16"), tmp_path / "a.tif"
-    description = b"ImageJ=1.53\nimages=5\nslices=5\n"
-    tags = [(270, "s", 0, description, True)]
-    tifffile.imwrite(path, values[0], metadata=None, description=description.decode())
-    assert tags
+    tifffile.imwrite(
+        path, values[0], metadata=None, description="ImageJ=1.53\nimages=5\nslices=5\n"
+    )
     path.write_bytes(path.read_bytes() + values[1:].tobytes())
     np.testing.assert_array_equal(read(path)[..., 0], values)
 
@@ -124,20 +124,14 @@ def test_pages_that_can_be_read_in_several_ways_are_refused(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("axes", ["DHWC", "CDHW", "DCHW"])
-@pytest.mark.parametrize("pages", ["together", "one by one"])
-def test_given_axes_of_four_hold_for_pages(tmp_path: Path, axes: str, pages: str) -> None:
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_given_axes_of_four_hold_for_pages(tmp_path: Path, axes: str, one_by_one: bool) -> None:
     shape = {"D": 5, "C": 3, "H": 9, "W": 7}
     values, path = integers(*(shape[axis] for axis in axes)), tmp_path / "a.tif"
+    options: Any = {"photometric": "rgb" if axes == "DHWC" else "minisblack"}
     with tifffile.TiffWriter(path) as file:
-        options: Any = {"photometric": "rgb" if axes == "DHWC" else "minisblack"}
-        if axes == "DCHW" and pages == "one by one":
-            options = {"photometric": "rgb", "planarconfig": "separate"}
-            axes, values = "DHWC", values.transpose(0, 2, 3, 1)
-        if pages == "together" or axes == "CDHW":
-            file.write(values, **options)
-        else:
-            for page in values if "planarconfig" not in options else values.transpose(0, 3, 1, 2):
-                file.write(page, contiguous=False, **options)
+        for page in values if one_by_one and axes == "DHWC" else [values]:
+            file.write(page, contiguous=False, **options)
     expected = values.transpose([axes.index(axis) for axis in "DHWC"])
     np.testing.assert_array_equal(read(path, axes), expected)
     image = open_image(str(path), LIMIT, 4, axes=axes)
@@ -190,3 +184,37 @@ def test_lerc_within_another_compression_is_read(tmp_path: Path, compression: An
     options = {"compression": compression} if compression else {}
     tifffile.imwrite(path, values, photometric="rgb", compression="lerc", compressionargs=options)
     np.testing.assert_array_equal(read(path), values)
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_lerc_with_a_mask_or_in_bands_is_refused(tmp_path: Path, planar: bool) -> None:
+    values, path = integers(4, 20, 30) / np.float32(7), tmp_path / "a.tif"
+    if not planar:
+        values = np.ascontiguousarray(values.transpose(1, 2, 0))
+    mask = np.arange(20 * 30).reshape(20, 30) != 7
+    data = imagecodecs.lerc_encode(values, planar=planar, masks=None if planar else mask)
+    tags = {256: 30, 257: 20, 259: 34887, 262: 1, 273: 8, 277: 4, 278: 20, 279: len(data)}
+    many = {258: ("H", [32] * 4), 338: ("H", [0] * 3), 339: ("H", [3] * 4)}
+    path.write_bytes(join("<", data, {n: ("I", [value]) for n, value in tags.items()} | many))
+    assert "compressed by LERC with a mask or in bands" in complaint(path)
+
+
+def test_tiles_left_out_hold_no_data(tmp_path: Path) -> None:
+    path, values = tmp_path / "a.tif", integers(40, 60, top=99).astype(np.int16)
+    tags = [(42113, "s", 0, "-9999", True)]
+    tifffile.imwrite(path, values, tile=(32, 32), compression="zlib", extratags=tags)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for code in (324, 325):
+            tag: Any = tiff.pages.first.tags[code]
+            tag.overwrite([0, *tag.value[1:]])
+    values[:32, :32] = -9999
+    np.testing.assert_array_equal(read(path)[..., 0], values)
+    assert "lacks 1 of its tiles: they are read as -9999" in remarks(path)
+
+
+def test_names_of_a_stack_hold_for_palettes(tmp_path: Path) -> None:
+    path, values = tmp_path / "a.tif", integers(5, 9, 7)
+    table = integers(3, 256, dtype="uint16")
+    options: Any = {"photometric": "palette", "colormap": table, "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(path, values, **options)
+    np.testing.assert_array_equal(read(path), (table >> 8).T[values])
