@@ -118,31 +118,28 @@ def _look_up(page: Any, colours: Samples, most: Any) -> Samples:
     return np.asarray(table[colours[..., 0].astype(np.intp)])
 
 
-def _from_cmyk(page: Any, colours: Samples, most: Any) -> Samples:
-    target = "srgb" if colours.dtype == np.uint8 else "rgb16"
-    return _by_vips(colours, "cmyk", target, page.tags.valueof(_ICC_PROFILE))
-
-
 def _from_lab(page: Any, colours: Samples, most: Any) -> Samples:
     if colours.dtype != np.float32:  # L over the range; a and b signed, of 8 bits and a fraction
         signed = colours[..., 1:].astype(f"i{colours.itemsize}") / 256.0 ** (colours.itemsize - 1)
         lightness = colours[..., :1] * np.float64(100 / most)
         colours = np.concatenate([lightness, signed], axis=-1, dtype=np.float32)
-    return _by_vips(colours, "lab", "srgb")
+    return _by_vips(page, colours, "lab")
 
 
-def _by_vips(values: Samples, space: str, target: str, profile: bytes | None = None) -> Samples:
+def _by_vips(page: Any, values: Samples, space: Any) -> Samples:
+    """As sRGB of 8 bits, or of 16 as the values are; of CMYK by the profile, if there is one."""
     import pyvips
 
-    image = pyvips.Image.new_from_array(np.ascontiguousarray(values)).copy(interpretation=space)
-    if profile:
+    name = space if space == "lab" else "cmyk"
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(values)).copy(interpretation=name)
+    if profile := page.tags.valueof(_ICC_PROFILE):
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-    return np.asarray(image.colourspace(target).numpy())
+    return np.asarray(image.colourspace("rgb16" if values.dtype == np.uint16 else "srgb").numpy())
 
 
 _PAINTS = {  # what makes colours of samples, where they are not kept
     "MINISWHITE": _invert,
     "PALETTE": _look_up,
-    "SEPARATED": _from_cmyk,
+    "SEPARATED": _by_vips,
     "CIELAB": _from_lab,
 }

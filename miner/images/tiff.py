@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -79,12 +78,9 @@ def _load(stack: "_Stack", opened: OpenedFile, axes: str, box: Region, scratch: 
         array[inside] = read(inside)
 
     n_threads = min(_MOST_THREADS, _PARTS_BYTES // (math.prod(steps) * n_channels * 8))
-    try:
-        with ThreadPoolExecutor(max(1, n_threads)) as pool:
-            parts = tiles([n + side for n, side in zip(before, sides, strict=True)], steps)
-            list(pool.map(copy, parts))
-    finally:
-        stack.close()
+    with ThreadPoolExecutor(max(1, n_threads)) as pool:
+        parts = tiles([n + side for n, side in zip(before, sides, strict=True)], steps)
+        list(pool.map(copy, parts))
     return array.__getitem__
 
 
@@ -95,20 +91,22 @@ class _Stack:
         self._key, self._pages, self._lead = found.key, found.pages, found.lead
         self._sides = (found.key.imagelength, found.key.imagewidth)
         self._convert, remarks = find_conversion(found.key)
+        self._decoder = found.key.decode  # which may look into the file
         self.remarks = [*found.remarks, *remarks]
         self._is_mapped = found.key.is_final and all(map(_is_contiguous, filter(None, found.pages)))
         self._fill = 0 if found.key.dtype.kind == "b" else found.key.nodata
+        is_tiled, strip = found.key.is_tiled, (found.key.rowsperstrip, found.key.imagewidth)
+        self._segment = (found.key.tilelength, found.key.tilewidth) if is_tiled else strip
         self._check_segments()
-        # rows of one piece need not be decoded together
-        self._segment = (1, self._sides[1]) if self._is_mapped else _segment(found.key)
-        self._lock = Lock()
+        if self._is_mapped:  # any rows can be read
+            self._segment = (1, found.key.imagewidth)
         pixel = self._convert(np.zeros((1, 1, found.key.samplesperpixel), found.key.dtype))
         self.dtype = found.key.dtype if pixel.dtype.kind == "f" else pixel.dtype
         self.shape = (*found.lead, *self._sides, *(pixel.shape[2:] if pixel.size > 1 else ()))
 
     def _check_segments(self) -> None:
         """Refuse large, missing and cut strips and tiles; remark on those left out."""
-        key, (rows, columns) = self._key, _segment(self._key)
+        key, (rows, columns) = self._key, self._segment
         size = rows * -(-columns * key.shaped[-1] * int(key.bitspersample) // 8)
         if size > _MAX_SEGMENT_BYTES and not self._is_mapped:
             raise ImageError(f"has strips or tiles of {size} bytes each: {_REMEDY}")
@@ -179,11 +177,8 @@ class _Stack:
 
         if not page.databytecounts[n]:
             return None
-        key, file = self._key, page.parent.filehandle
-        with self._lock:
-            file.open()
-            file.seek(page.dataoffsets[n])
-            data = file.read(page.databytecounts[n])
+        key, place = self._key, {"count": page.databytecounts[n], "offset": page.dataoffsets[n]}
+        data = np.fromfile(page.parent.filehandle.path, np.uint8, **place).tobytes()
         if int(key.compression) == _LERC:  # of which tifffile ignores the mask and the order
             decoded, mask = imagecodecs.lerc_decode(data, masks=True)
             decoded = np.atleast_3d(decoded)
@@ -198,23 +193,11 @@ class _Stack:
             decoded = np.atleast_3d(decoded)
         else:
             tables = {"jpegtables": page.jpegtables, "jpegheader": key.jpegheader}
-            decoded = key.decode(data, n, **tables)[0][0]
+            decoded = self._decoder(data, n, **tables)[0][0]
         decoded = decoded != 0 if key.dtype.kind == "b" else decoded  # fax gives uint8
         if decoded.dtype != key.dtype:
             raise ImageError(f"holds {decoded.dtype} values, and says {key.dtype}: {_REMEDY}")
         return np.asarray(decoded)
-
-    def close(self) -> None:
-        """Close the files that reading opened."""
-        for page in filter(None, self._pages):
-            page.parent.filehandle.close()
-
-
-def _segment(key: Any) -> tuple[int, int]:
-    """Rows and columns of a strip or tile."""
-    if key.is_tiled:
-        return key.tilelength, key.tilewidth
-    return key.rowsperstrip, key.imagewidth
 
 
 def _is_contiguous(page: Any) -> bool:

@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from miner.images.axes import known_axes
 from miner.support.errors import ImageError
 
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_SIZE = attrgetter("nbytes")
 _NAMED = ("ome", "imagej", "shaped")  # kinds of files that say what their pages are together
 _FIRST = "only the first is read; image.axes=DHW or CHW takes all that are alike"
 
@@ -37,10 +39,10 @@ def find_pages(tiff: Any, axes: str | None) -> Found:
     trees = [[page, *(page.pages or ())] for page in tiff.pages]
     images = [[page for page in tree if not page.subfiletype & _MASK] for tree in trees]
     whole = [[page for page in tree if not page.subfiletype & _REDUCED] for tree in images]
-    pages = [max(tree, key=_n_pixels) for tree in whole if tree]
+    pages = [max(tree, key=_SIZE) for tree in whole if tree]
     remarks = ["has a transparency mask: left out"] if images != trees else []
     if not pages:
-        pages = [max((page for tree in trees for page in tree), key=_n_pixels)]
+        pages = [max((page for tree in trees for page in tree), key=_SIZE)]
         remarks.append("is a reduced copy or a mask of an image that is not in the file")
     alike = [page for page in pages if page.hash == pages[0].hash]
     if len(alike) > 1 and axes and axes.upper() not in ("HW", "HWC"):
@@ -48,9 +50,9 @@ def find_pages(tiff: Any, axes: str | None) -> Found:
         remarks += [f"has {left} pages of another size or kind: left out"] if left else []
         return Found(pages[0], alike, tuple(remarks), (len(alike),), "?")
     if len(pages) > 1:
-        largest = max(pages, key=_n_pixels)
+        largest = max(pages, key=_SIZE)
         size = f"; the largest has {largest.imagewidth}x{largest.imagelength} pixels"
-        more = size if _n_pixels(largest) > _n_pixels(pages[0]) else ""
+        more = size if largest.nbytes > pages[0].nbytes else ""
         remarks.append(f"has {len(pages)} pages or frames: {_FIRST}{more}")
     return Found(pages[0], pages[:1], tuple(remarks))
 
@@ -63,15 +65,7 @@ def _stack(series: Any, n: int, remarks: tuple[str, ...]) -> Found:
         for i, page in enumerate(pages):
             page.dataoffsets = tuple(start + i * key.nbytes for start in key.dataoffsets)
     n_lead = next((i for i in range(1, len(shape)) if math.prod(shape[:i]) == n), 0)
-    if len(pages) != n or not n_lead or _long(shape[n_lead:]) != _long(key.shape):
+    if len(pages) != n or not n_lead:
         problem = f"has axes of {tuple(shape)} in {len(pages)} pages of {tuple(key.shape)}"
         raise ImageError(f"{problem}: save each plane as a page")
     return Found(key, pages, remarks, shape[:n_lead], series.axes[:n_lead])
-
-
-def _long(shape: Sequence[int]) -> list[int]:
-    return [side for side in shape if side > 1]
-
-
-def _n_pixels(page: Any) -> int:
-    return int(page.imagewidth * page.imagelength)
