@@ -43,14 +43,12 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
     with decoding(), tifffile.TiffFile(file) as tiff:
         found = find_pages(tiff, axes)
         stack = _Stack(found)
-        turn = Orientation.of_exif(int(found.key.tags.valueof(_ORIENTATION, 1)))
+        number = 1 if found.lead else int(found.key.tags.valueof(_ORIENTATION, 1))
+        turn = Orientation.of_exif(number)
         metadata = tiff_metadata(found.key)
     if not found.lead:
         check_rows_first(axes)
         axes = None
-    elif turn != Orientation():
-        stack.remarks.append("has several pages, which are not turned upright")
-        turn = Orientation()
     names = (*found.names, *"YXS"[: len(stack.shape) - len(found.lead)])
     opened = open_array(file.stem, stack, axes, names)
     return replace(
@@ -88,20 +86,20 @@ class _Stack:
     """Pages as an array (*L, H, W, C), or (*L, H, W) of one channel, decoded where indexed."""
 
     def __init__(self, found: Found) -> None:
-        self._key, self._pages, self._lead = found.key, found.pages, found.lead
-        self._sides = (found.key.imagelength, found.key.imagewidth)
-        self._convert, remarks = find_conversion(found.key)
-        self._decoder = found.key.decode  # which may look into the file
+        key, self._pages, self._lead = found.key, found.pages, found.lead
+        self._key, self._sides = key, (key.imagelength, key.imagewidth)
+        self._convert, remarks = find_conversion(key)
+        self._decoder = key.decode  # which may look into the file
+        self._fill = 0 if key.dtype.kind == "b" else key.nodata
         self.remarks = [*found.remarks, *remarks]
-        self._is_mapped = found.key.is_final and all(map(_is_contiguous, filter(None, found.pages)))
-        self._fill = 0 if found.key.dtype.kind == "b" else found.key.nodata
-        is_tiled, strip = found.key.is_tiled, (found.key.rowsperstrip, found.key.imagewidth)
-        self._segment = (found.key.tilelength, found.key.tilewidth) if is_tiled else strip
+        self._is_mapped = key.is_final and all(map(_is_contiguous, filter(None, found.pages)))
+        n_rows, n_columns = (key.tilelength, key.tilewidth) if key.is_tiled else (0, 0)
+        self._segment = (n_rows or key.rowsperstrip, n_columns or key.imagewidth)
         self._check_segments()
         if self._is_mapped:  # any rows can be read
-            self._segment = (1, found.key.imagewidth)
-        pixel = self._convert(np.zeros((1, 1, found.key.samplesperpixel), found.key.dtype))
-        self.dtype = found.key.dtype if pixel.dtype.kind == "f" else pixel.dtype
+            self._segment = (1, key.imagewidth)
+        pixel = self._convert(np.zeros((1, 1, key.samplesperpixel), key.dtype))
+        self.dtype = key.dtype if pixel.dtype.kind == "f" else pixel.dtype
         self.shape = (*found.lead, *self._sides, *(pixel.shape[2:] if pixel.size > 1 else ()))
 
     def _check_segments(self) -> None:
