@@ -198,6 +198,9 @@ def is_read_by_libvips(cell: Cell) -> bool:
         cell.kind == "MINISWHITE" and cell.type in UNSIGNED
     )
     is_kind |= cell.kind == "PALETTE" and not cell.extra and cell.bits <= 8
+    if not cell.extra:  # else it converts them, too
+        is_kind |= cell.kind == "SEPARATED" and cell.bits in (8, 16)
+        is_kind |= cell.kind == "CIELAB" and cell.type in ("uint16", "float32")
     codecs = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "JPEG")
     is_type = cell.bits in (8, 16, 32) and cell.type != "float16"
     is_type |= cell.bits < 8 and cell.n_samples == 1
