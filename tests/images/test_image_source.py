@@ -165,7 +165,7 @@ def test_strips_of_too_much_memory_are_refused(tmp_path: Path) -> None:
     values = np.zeros((16000, 17000), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", values, rowsperstrip=16000, compression="zlib")
     message = complaint(tmp_path / "a.tif", max_pixels=2**30)
-    assert "has strips or tiles of 272000000 bytes each: save it as an uncompressed TIFF, in tiles" in message
+    assert "has strips or tiles of 272000000 bytes each: save it as an uncompressed" in message
 
 
 @pytest.mark.parametrize(("dtype", "huge"), [("float32", np.inf), ("float64", 1e300)])
