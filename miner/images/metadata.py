@@ -164,18 +164,18 @@ def _tag(page: Any, code: int, most: int = _MOST_VALUES) -> Any:
 
 
 def vips_metadata(image: "pyvips.Image", file: Path) -> Metadata:
-    """What a file says that libvips has opened; of a TIFF's channels it does not say enough."""
+    """What a file says that libvips has opened; 2 and 4 channels have alpha."""
     names = "resolution-unit", "exif-ifd0-XResolution", "exif-ifd0-YResolution", "icc-profile-data"
     unit, *exif, icc = (image.get(name) if image.get_typeof(name) else None for name in names)
-    unit, loader = _UNITS.get(unit), image.get("vips-loader")  # without a unit, xres is a default
+    unit = _UNITS.get(unit)  # without one, xres is a default
     resolution = _resolution([one.partition(" ")[0] for one in exif if one], unit)
     if unit and not resolution:
         resolution = _resolution((image.xres, image.yres), Fraction("25.4"))
-    if loader.startswith("png"):
+    if image.get("vips-loader").startswith("png"):
         with file.open("rb") as stream:
             if _find_resolution(stream) and (found := struct.unpack(">IIB", stream.read(9)))[2]:
                 resolution = _resolution(found[:2], Fraction("0.0254"))
-    extra: Any = (2,) if image.bands in (2, 4) and not loader.startswith("tiff") else ()
+    extra: Any = (2,) if image.bands in (2, 4) else ()
     return Metadata(resolution, _profile(icc, _SPACES[1 if image.bands < 3 else 2]), extra=extra)
 
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from miner.images import arrays
 from miner.images.axes import check_rows_first
 from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, Read, errors_about
+from miner.images.tiff import TIFF_MAGICS, open_tiff
 from miner.images.value_range import find_range
-from miner.images.vips import TIFF_MAGICS, open_tiff, open_vips_file
+from miner.images.vips import open_vips_file
 from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
