@@ -182,7 +182,7 @@ def open_image(
     """Open a file (`~` is expanded), a Zarr array's folder, `sample:NAME`, or an opened array.
 
     The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, HEIC, GIF, EXR, `.npy`, Zarr.
-    Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
+    Values are kept as stored, and alpha is one more channel. Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
     read as float32; CMYK and Lab are converted to sRGB; colours are divided by associated alpha. Of
     several pages or parts the first is read, upright. With `crop_px` only the middle of the image
@@ -208,11 +208,14 @@ def open_image(
     format, sides = PixelFormat.of_values(*kind), sides_of(box)
     source = SourceImage(path, opened.name, format, digest, sides, stored, turn)
     with errors_about(repr(path)):
-        own, has_alpha = opened.stored or opened.dtype, opened.n_channels in (2, 4)
+        own, has_alpha = opened.stored or opened.dtype, any(opened.metadata.extra[-1:])
         found = find_range(own, value_range, source.parts, has_alpha)
+    metadata = opened.metadata if turn == Orientation() else opened.metadata.turned(turn.swaps)
+    if metadata.geo != opened.metadata.geo:
+        logger.warning("%r is turned upright, and its GeoTIFF tags are left out", path)
     format = PixelFormat.of_values(*kind, found)
     format = replace(format, stored=opened.stored, is_clipped=not isinstance(value_range, str))
-    format = replace(like if like and is_alike else format, metadata=opened.metadata)
+    format = replace(like if like and is_alike else format, metadata=metadata.at(box, sides))
     return replace(source, format=format)
 
 

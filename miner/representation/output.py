@@ -142,7 +142,8 @@ def picture(shown: "Representation") -> bytes | None:
     sides, level = shown.spec.level_sides, 0
     while max(sides[level]) > 2 * _SHOWN_SIDE and level < len(sides) - 1:
         level += 1
-    small = reduce_to_side(to_display(shown.reconstruct(level).clamp_(0, 1).numpy()), _SHOWN_SIDE)
+    values = shown.reconstruct(level)[: shown.spec.pixel_format.n_shown].clamp_(0, 1).numpy()
+    small = reduce_to_side(to_display(values), _SHOWN_SIDE)
     return encoded(enlarge_to_screen(small), ".png")
 
 

@@ -119,13 +119,15 @@ class Representation:
         is an array to fill, or the name of a file to write, in the format of the source; both are
         filled tile by tile, and given back. Raises `ValueError` for what is not possible.
         """
-        sides = output.size_of(sides_of(box_of(self.spec, level, region)), scale, size)
+        box = box_of(self.spec, level, region)
+        sides = output.size_of(sides_of(box), scale, size)
         image = self.image(level, region, device, sides)
+        format = self.spec.pixel_format
         if isinstance(out, str | Path):
-            return output.write_image(Path(out), image, self.spec.pixel_format, track)
+            return output.write_image(Path(out), image, format.at(box, sides, level), track)
         if out is None and scale is None and size is None:
-            return self.spec.pixel_format.to_values(image.read(whole(sides))).cpu().numpy()
-        return output.fill(out, image, self.spec.pixel_format, track)
+            return format.to_values(image.read(whole(sides))).cpu().numpy()
+        return output.fill(out, image, format, track)
 
     def image(
         self,
