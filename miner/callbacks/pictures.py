@@ -54,7 +54,7 @@ class Reconstruction(Callback):
         self._preview: Preview | None = None
         self._suffix = self._format.suffix if len(sides) == 2 else ".npy"
         if math.prod(sides) > self._max_pixels and len(sides) == 2:
-            self._preview = Preview(sides, data.spec.n_channels)
+            self._preview = Preview(sides, self._format.n_shown)
             return
         if trainer.world_size > 1:
             self._shared = data.levels.new_signal("rendered", 0)
@@ -107,9 +107,10 @@ class Pictures(Callback):
         self._is_drawn = len(spec.sides) == 2
         if not self._is_drawn:
             return
-        self._source, self._error = Preview(spec.sides, spec.n_channels), Preview(spec.sides, 1)
+        n_shown = spec.pixel_format.n_shown
+        self._source, self._error = Preview(spec.sides, n_shown), Preview(spec.sides, 1)
         self._levels = [
-            Preview(sides, spec.n_channels, _LEVEL_SIDE if level else display.PREVIEW_SIDE)
+            Preview(sides, n_shown, _LEVEL_SIDE if level else display.PREVIEW_SIDE)
             for level, sides in enumerate(spec.level_sides)
         ]
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from miner.images import arrays
 from miner.images.axes import check_rows_first
 from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, Read, errors_about
+from miner.images.tiff import TIFF_MAGICS, open_tiff
 from miner.images.value_range import find_range
-from miner.images.vips import TIFF_MAGICS, open_tiff, open_vips_file
+from miner.images.vips import open_vips_file
 from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
@@ -137,7 +138,6 @@ class SourceImage:
     sides: tuple[int, ...]  # height and width, upright and cropped; of a volume the depth first
     stored: Read  # gives (*S, C) in the file's type, before they are turned upright
     orientation: Orientation
-    is_clipped: bool = False  # values beyond the range are cut off
 
     @property
     def n_channels(self) -> int:
@@ -153,8 +153,7 @@ class SourceImage:
     def read(self, region: Region | None = None) -> NDArray[np.float32]:
         """Values in a region, or all, as a new (C, *S) in [0, 1]; threads may read at once."""
         region = whole(self.sides) if region is None else region
-        unit = self.format.to_unit(np.moveaxis(self.read_stored(region), -1, 0))
-        return unit.clip(0, 1, out=unit) if self.is_clipped else unit
+        return self.format.to_unit(np.moveaxis(self.read_stored(region), -1, 0))
 
     def parts(self) -> Iterator[tuple[Region, NDArray[Any]]]:
         """All regions of some size, with their stored values."""
@@ -182,8 +181,8 @@ def open_image(
 ) -> SourceImage:
     """Open a file (`~` is expanded), a Zarr array's folder, `sample:NAME`, or an opened array.
 
-    The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
-    Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
+    The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, HEIC, GIF, EXR, `.npy`, Zarr.
+    Values are kept as stored, and alpha is one more channel. Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
     read as float32; CMYK and Lab are converted to sRGB; colours are divided by associated alpha. Of
     several pages or parts the first is read, upright. With `crop_px` only the middle of the image
@@ -192,7 +191,7 @@ def open_image(
     is, if the file has its type and channels, else that of the file's type.
 
     With a scratch folder, memory does not grow with the image (but interlaced PNG, progressive
-    JPEG, WebP, AVIF and GIF are decoded whole).
+    JPEG, WebP, AVIF, HEIC and GIF are decoded whole).
 
     Raises `ImageError` if the path names no readable local file, the content is damaged, unknown,
     of more than `max_pixels` pixels or not finite, or there is no space for its pixels.
@@ -209,10 +208,15 @@ def open_image(
     format, sides = PixelFormat.of_values(*kind), sides_of(box)
     source = SourceImage(path, opened.name, format, digest, sides, stored, turn)
     with errors_about(repr(path)):
-        found = find_range(opened.dtype, value_range, source.parts)
-    format = like if like and is_alike else PixelFormat.of_values(*kind, found)
-    format = replace(format, metadata=opened.metadata)
-    return replace(source, format=format, is_clipped=not isinstance(value_range, str))
+        own, has_alpha = opened.stored or opened.dtype, any(opened.metadata.extra[-1:])
+        found = find_range(own, value_range, source.parts, has_alpha)
+    metadata = opened.metadata if turn == Orientation() else opened.metadata.turned(turn.swaps)
+    if metadata.geo != opened.metadata.geo:
+        logger.warning("%r is turned upright, and its GeoTIFF tags are left out", path)
+    format = PixelFormat.of_values(*kind, found)
+    format = replace(format, stored=opened.stored, is_clipped=not isinstance(value_range, str))
+    format = replace(like if like and is_alike else format, metadata=metadata.at(box, sides))
+    return replace(source, format=format)
 
 
 def _open(

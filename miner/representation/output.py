@@ -39,7 +39,10 @@ def size_of(
         if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale}: must be above 0, as 2.5")
         size = [max(1, round(scale * side)) for side in sides]
-    found = sides if size is None else tuple(map(operator.index, size))
+    try:
+        found = sides if size is None else tuple(map(operator.index, size))
+    except TypeError:
+        found = ()
     if len(found) != len(sides) or not 1 <= min(found) <= max(found) < 2**31:
         rule = f"must be {len(sides)} sides of 1 to 2^31 - 1 pixels, rows first"
         raise ValueError(f"size={size!s:.80}: {rule}")
@@ -90,8 +93,9 @@ def fill(
     """Copy an image `(C, *S)`, in values for people, into an array; `ValueError` if it is unfit."""
     shape = (image.n_channels, *image.sides)
     out = np.empty(shape, np.float32) if out is None else out
-    if out.shape != shape or out.dtype.kind != "f":
-        raise ValueError(f"out of {out.dtype} {out.shape}: must be of floats, {shape}")
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype.kind != "f":
+        kind = f"{getattr(out, 'dtype', type(out).__name__)} {tuple(getattr(out, 'shape', ()))}"
+        raise ValueError(f"out of {kind}: must be an array of NumPy of floats, {shape}, or a path")
     for box in track(list(tiles(image.sides))):
         out[(slice(None), *slices(box))] = format.to_values(image.read(box)).cpu().numpy()
     return out
@@ -154,7 +158,8 @@ def picture(shown: "Representation") -> bytes | None:
     sides, level = shown.spec.level_sides, 0
     while max(sides[level]) > 2 * _SHOWN_SIDE and level < len(sides) - 1:
         level += 1
-    small = reduce_to_side(to_display(shown.reconstruct(level).clamp_(0, 1).numpy()), _SHOWN_SIDE)
+    values = shown.reconstruct(level)[: shown.spec.pixel_format.n_shown].clamp_(0, 1).numpy()
+    small = reduce_to_side(to_display(values), _SHOWN_SIDE)
     return encoded(enlarge_to_screen(small), ".png")
 
 

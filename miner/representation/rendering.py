@@ -1,6 +1,8 @@
 """Levels of a representation, rendered in boxes of whole patches."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from operator import index
 from typing import NamedTuple
 
 import torch
@@ -25,12 +27,19 @@ def box_of(spec: Spec, level: int, region: Region | None) -> Region:
     if not 0 <= level < spec.n_levels:
         raise ValueError(f"level={level}: must be 0 (full size) to {spec.n_levels - 1}")
     sides = spec.level_sides[level]
-    region = whole(sides) if region is None else region
-    if len(region) != len(sides) or not all(
-        0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
-    ):
-        raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
-    return region
+    with suppress(TypeError, ValueError):  # of what are no pairs of whole numbers
+        pairs = whole(sides) if region is None else region
+        box = tuple((index(low), index(high)) for low, high in pairs)
+        if all(0 <= low < high <= n for (low, high), n in zip(box, sides, strict=True)):
+            return box
+    raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
+
+
+def device_of(name: str | torch.device) -> torch.device:
+    """A device by its name; `ValueError` for one that is not there."""
+    with suppress(AssertionError, RuntimeError, TypeError):
+        return torch.empty(0, device=name).device
+    raise ValueError(f"device={name}: must be cpu, or cuda or cuda:1 where it is")
 
 
 class ShardIndex:
@@ -47,6 +56,13 @@ class ShardIndex:
         begins_before = (self._first < torch.as_tensor(end)).all(-1)
         ends_after = (self._last >= torch.as_tensor(first)).all(-1)
         return [self._shards[n] for n in torch.nonzero(begins_before & ends_after).flatten()]
+
+    def fill(self, grid: PatchGrid, box: Region) -> bool:
+        """Whether all blocks in a box of patch coordinates are there."""
+        first, end = torch.tensor(box).T
+        positions = (grid.positions(shard.blocks) for shard in self.near(first, end))
+        n_blocks = sum(int(((at >= first) & (at < end)).all(-1).sum()) for at in positions)
+        return n_blocks == int((end - first).prod())
 
 
 def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
@@ -113,8 +129,11 @@ def render_level(
     patch, step = (spec.patch_size,) * len(spec.sides), spec.pyramid.step
     samples = tuple(-(-side // step) for side in patch)
     corner = torch.tensor([low for low, _ in region]) // spec.patch_size
-    tiled = grid.tiled(prediction.read(region))
     box = tuple((low, low + n) for low, n in zip(corner.tolist(), grid.counts, strict=True))
+    if spec.pyramid.merges_prediction or not shards.fill(spec.grid(level), box):
+        tiled = grid.tiled(prediction.read(region))
+    else:
+        tiled = grid.tiled(torch.zeros((), device=device).expand(spec.n_channels, *grid.sides))
     for active in active_blocks(spec, level, shards, box, device):
         points = coordinates(spec.patch_size, patch, active.frame, step)
         encoded = active.network.model.encode(points).to(device)

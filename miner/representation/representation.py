@@ -14,7 +14,7 @@ from torch import Tensor
 from miner.pyramids.resample import predicted_signal
 from miner.representation import output
 from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
-from miner.representation.rendering import ShardIndex, box_of, render_level
+from miner.representation.rendering import ShardIndex, box_of, device_of, render_level
 from miner.representation.shard import Shard, shards_before, write_shard
 from miner.representation.spec import Manifest, Spec, write_manifest
 from miner.signals.regions import Region, shifted, sides_of, slices, whole
@@ -112,21 +112,21 @@ class Representation:
         """The image at a level: `(C, *S)` float32, clipped to the range of the data.
 
         8- and 16-bit integers are divided by 255 and 65535; all others have the source's values.
-
         `region` is ((first, end), ...) in that level's pixels, rows first; None is the whole level.
         A `scale` above 0, or a `size` such as (height, width), evaluates the networks at the
         centres of other pixels. Nothing is averaged: to shrink, choose a coarser level first. `out`
         is an array to fill tile by tile, or a file to write in the format of the source, replaced
         unless it is the fitted image or a run's own. Raises `ValueError` for what is not possible.
         """
-        sides = output.size_of(sides_of(box_of(self.spec, level, region)), scale, size)
+        format, box = self.spec.pixel_format, box_of(self.spec, level, region)
+        sides = output.size_of(sides_of(box), scale, size)
         image = self.image(level, region, device, sides)
         if isinstance(out, str | Path):
             output.check_out(Path(out), self)
-            return output.write_image(Path(out), image, self.spec.pixel_format, track)
+            return output.write_image(Path(out), image, format.at(box, sides, level), track)
         if out is None and scale is None and size is None:
-            return self.spec.pixel_format.to_values(image.read(whole(sides))).cpu().numpy()
-        return output.fill(out, image, self.spec.pixel_format, track)
+            return format.to_values(image.read(whole(sides))).cpu().numpy()
+        return output.fill(out, image, format, track)
 
     def image(
         self,
@@ -136,7 +136,7 @@ class Representation:
         sides: tuple[int, ...] | None = None,
     ) -> Signal:
         """What `render` gives at a size, unclipped, and rendered where it is read."""
-        device, box = torch.device(device), box_of(self.spec, level, region)
+        device, box = device_of(device), box_of(self.spec, level, region)
         sides = sides or sides_of(box)
 
         def read(part: Region) -> Tensor:
@@ -185,7 +185,7 @@ class Representation:
 
         Raises `ValueError` for no such level, a region outside it, or one too large for an array.
         """
-        spec, device, region = self.spec, torch.device(device), box_of(self.spec, level, region)
+        spec, device, region = self.spec, device_of(device), box_of(self.spec, level, region)
         n_values = spec.n_channels * math.prod(sides_of(region))
         if n_values > _MAX_VALUES:
             raise ValueError(
