@@ -18,6 +18,7 @@ from miner.engine.module import MinerModule
 from miner.images.encode import PixelCanvas
 from miner.representation import Representation
 from miner.signals.regions import tiles
+from miner.support.run_files import claim
 from miner.visual import display, pictures
 from miner.visual.display import Preview, RGBImage, reduce_to_side, to_display
 
@@ -40,6 +41,8 @@ class Reconstruction(Callback):
     Of an image of more than `max_pixels` a preview is written, at most 2048 pixels a side, in RGB;
     `python -m miner.render` writes all. A volume is written as `.npy`, (D, H, W, C).
     """
+
+    files = ("reconstruction.*",)
 
     def __init__(self, dirpath: str | Path, max_pixels: int = 2**28) -> None:
         self._folder, self._max_pixels = Path(dirpath), max_pixels
@@ -75,14 +78,16 @@ class Reconstruction(Callback):
             join(trainer, module, [self._preview])
         if not trainer.is_global_zero:
             return
+        suffix = self._suffix if self._preview is None else ".png"
+        path = self._folder / f"reconstruction{suffix}"
+        claim(self._folder, path.name)
         if self._preview is not None:
-            path = self._folder / "reconstruction.png"
             display.write_picture(path, to_display(self._preview.pixels))
             _LOG.warning("%s is a preview at 1/%d of the size", path, self._preview.factor)
             return
         for region in tiles(self._shared.sides) if trainer.world_size > 1 else ():
             self._canvas.fill(region, self._shared.read(region).cpu().numpy())
-        self._canvas.save(self._folder / f"reconstruction{self._suffix}")
+        self._canvas.save(path)
 
 
 class Pictures(Callback):
@@ -90,6 +95,8 @@ class Pictures(Callback):
 
     Of a volume nothing is drawn.
     """
+
+    files = ("blocks.png", "error.png", "curves.png", "thumbnails")
 
     def __init__(self, dirpath: str | Path) -> None:
         self._folder = Path(dirpath)
@@ -128,6 +135,7 @@ class Pictures(Callback):
     def _write(self, module: MinerModule) -> None:
         folder, error, source = self._folder, self._error.pixels[0], self._source.pixels
         representation, spec = module.representation, module.data.spec
+        claim(folder, *self.files)
         boxes = {level: _boxes(representation, level) for level in range(spec.n_levels)}
         pictures.draw_blocks(source, boxes, folder / "blocks.png", spec.sides)
         pictures.draw_error(error, folder / "error.png", module.scores["psnr_db"])

@@ -87,7 +87,7 @@ class _WandB(Group):
     project: _Name
     entity: str | None = rule("be a name or null")
     name: str | None = rule("be a text or null")
-    offline: _Flag
+    offline: bool | None = rule("be true, false or null")
     group: str | None = rule("be a name or null")
     job_type: _Name
     log_representation: _Flag

@@ -35,6 +35,7 @@ _NAMES = {  # of formats that only some builds of libvips read, by how their fil
 _COLOURS_KEPT = {"b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "multiband"}
 _DTYPES: dict[str, PixelType] = {"uchar": "uint8", "ushort": "uint16", "float": "float32"}
 _UNKNOWN = "not in a known format"
+NO_IMAGE = "is not an image of a known format"
 _PAGES = "pages or frames: only the first is read"
 
 logging.getLogger("pyvips").setLevel(logging.CRITICAL)  # our errors report what matters
@@ -115,7 +116,7 @@ def _explained(detail: str, magic: bytes = b"") -> ImageError:
         if name := next((name for name, begins in _NAMES.items() if magic.startswith(begins)), ""):
             return ImageError(f"is {name}, which libvips lacks here: convert it to PNG or TIFF")
         known = "PNG, JPEG, TIFF, WebP, AVIF, HEIC, GIF, OpenEXR, .npy, Zarr"
-        return ImageError(f"is not an image of a known format ({known}): convert it to PNG or TIFF")
+        return ImageError(f"{NO_IMAGE} ({known}): convert it to PNG or TIFF")
     lines = (line.strip() for line in detail.splitlines() if "bad seek" not in line)
     reason = next(filter(None, lines), "unreadable header")
     remedy = "convert it to" if "upported" in reason else f"{DAMAGED} as"

@@ -3,6 +3,7 @@
 import base64
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -14,10 +15,11 @@ from torch import Tensor
 
 from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.pixel_format import TYPE_RANGES, PixelFormat, pixel_type
-from miner.images.source import open_image
+from miner.images.source import file_digest, open_image
 from miner.signals.regions import Region, slices, tiles
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
+from miner.support.run_files import is_own
 
 if TYPE_CHECKING:
     from miner.representation.representation import Representation
@@ -36,13 +38,14 @@ def size_of(
     if scale is not None:
         if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale}: must be above 0, as 2.5")
-        return tuple(max(1, round(scale * side)) for side in sides)
+        size = [max(1, round(scale * side)) for side in sides]
     try:
         found = sides if size is None else tuple(map(operator.index, size))
     except TypeError:
         found = ()
-    if len(found) != len(sides) or min(found) < 1:
-        raise ValueError(f"size={size}: must be {len(sides)} sides of 1 pixel and more, rows first")
+    if len(found) != len(sides) or not 1 <= min(found) <= max(found) < 2**31:
+        rule = f"must be {len(sides)} sides of 1 to 2^31 - 1 pixels, rows first"
+        raise ValueError(f"size={size!s:.80}: {rule}")
     return found
 
 
@@ -98,6 +101,17 @@ def fill(
     return out
 
 
+def check_out(path: Path, shown: "Representation") -> None:
+    """Refuse, by a `ValueError`, to overwrite the fitted image, or a file that a run has made."""
+    fitted, place = shown.fit.get("image", {}), path.parent.resolve() / path.name
+    is_fitted = path.exists() and path.resolve() == Path(fitted.get("path", "")).resolve()
+    if path.is_file() and not is_fitted:  # else it may be a copy, or have another name
+        known = fitted.get("sha256"), (shown.report or {}).get("image_sha256")
+        is_fitted = file_digest(path) in known
+    if is_fitted or any(is_own(place.relative_to(up).parts[0], up) for up in place.parents):
+        raise ValueError(f"{path}: is the image that was fitted, or a run's; name another file")
+
+
 def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = iter) -> Path:
     """Write an image as the suffix of a file demands, in the format's bit depth and range.
 
@@ -109,7 +123,9 @@ def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = i
         raise ValueError(f"a volume of {len(image.sides)} axes: only images are rendered to files")
     check_writable_format(path, format, *image.sides)
     size = n_bytes((*image.sides, image.n_channels), format.dtype)
-    folder = None if size <= IN_MEMORY_BYTES else path.with_name(f".{path.name}.scratch")
+    folder = (
+        None if size <= IN_MEMORY_BYTES else path.with_name(f".{path.name}.{os.getpid()}.scratch")
+    )
     with Scratch(folder) as scratch:
         canvas = PixelCanvas(format, image.sides, scratch)
         for box in track(list(tiles(image.sides))):

@@ -15,8 +15,8 @@ from miner.pyramids.resample import predicted_signal
 from miner.representation import output
 from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, box_of, device_of, render_level
-from miner.representation.shard import SUFFIX, Shard, write_shard
-from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
+from miner.representation.shard import Shard, shards_before, write_shard
+from miner.representation.spec import Manifest, Spec, write_manifest
 from miner.signals.regions import Region, shifted, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
 
@@ -112,18 +112,17 @@ class Representation:
         """The image at a level: `(C, *S)` float32, clipped to the range of the data.
 
         8- and 16-bit integers are divided by 255 and 65535; all others have the source's values.
-
         `region` is ((first, end), ...) in that level's pixels, rows first; None is the whole level.
         A `scale` above 0, or a `size` such as (height, width), evaluates the networks at the
         centres of other pixels. Nothing is averaged: to shrink, choose a coarser level first. `out`
-        is an array to fill, or the name of a file to write, in the format of the source; both are
-        filled tile by tile, and given back. Raises `ValueError` for what is not possible.
+        is an array to fill tile by tile, or a file to write in the format of the source, replaced
+        unless it is the fitted image or a run's own. Raises `ValueError` for what is not possible.
         """
-        box = box_of(self.spec, level, region)
+        format, box = self.spec.pixel_format, box_of(self.spec, level, region)
         sides = output.size_of(sides_of(box), scale, size)
         image = self.image(level, region, device, sides)
-        format = self.spec.pixel_format
         if isinstance(out, str | Path):
+            output.check_out(Path(out), self)
             return output.write_image(Path(out), image, format.at(box, sides, level), track)
         if out is None and scale is None and size is None:
             return format.to_values(image.read(whole(sides))).cpu().numpy()
@@ -236,17 +235,16 @@ class Representation:
         """Write all shards and the manifest, which has the report, into a folder.
 
         Those of a representation that was there before are removed. Raises `RepresentationError`
-        if there is a manifest that this program cannot read; name another folder then.
+        if there is a manifest that this program cannot read, or another file of a shard's name.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        before = read_manifest(folder).levels if (folder / MANIFEST).exists() else {}
+        before = shards_before(folder, self.shards)
         checksums = {
             level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
             for level, found in self.shards.items()
         }
         write_manifest(folder, Manifest(self.spec, checksums, {"report": self.report}))
-        for name in set().union(*before.values()) - set().union(*checksums.values()):
-            if Path(name).suffix == SUFFIX and Path(name).name == name:
-                (folder / name).unlink(missing_ok=True)
+        for name in before.difference(*checksums.values()):
+            (folder / name).unlink(missing_ok=True)
         return folder

@@ -40,7 +40,7 @@ def report(logged_run: Path) -> dict[str, Any]:
 
 def test_run_folder_holds_what_the_contract_names(logged_run: Path) -> None:
     expected = {*PICTURES, "report.json", "representation", "thumbnails", "run.log"}
-    expected |= {"wandb", "csv", "tensorboard", ".hydra", ".lock"}
+    expected |= {"wandb", "csv", "tensorboard", ".hydra", ".lock", ".miner.json"}
     assert {path.name for path in logged_run.iterdir()} == expected
     paths = sorted((logged_run / "representation").iterdir())
     shards = [f"level{level:02d}-chunk00000.safetensors" for level in (0, 1)]
