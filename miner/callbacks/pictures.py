@@ -17,7 +17,8 @@ from miner.engine.data import RenderedTile
 from miner.engine.module import MinerModule
 from miner.images.encode import PixelCanvas
 from miner.representation import Representation
-from miner.signals.regions import tiles
+from miner.signals.mask import Valid
+from miner.signals.regions import Region, tiles
 from miner.visual import display, pictures
 from miner.visual.display import Preview, RGBImage, reduce_to_side, to_display
 
@@ -51,7 +52,7 @@ class Reconstruction(Callback):
         self._preview: Preview | None = None
         self._suffix = self._format.suffix if len(sides) == 2 else ".npy"
         if math.prod(sides) > self._max_pixels and len(sides) == 2:
-            self._preview = Preview(sides, data.spec.n_channels)
+            self._preview = Preview(sides, data.spec.n_channels, mask=data.spec.mask)
             return
         if trainer.world_size > 1:
             self._shared = data.levels.new_signal("rendered", 0)
@@ -67,7 +68,7 @@ class Reconstruction(Callback):
         elif trainer.world_size > 1:
             self._shared.write(tile.region, tile.preds)
         else:
-            self._canvas.fill(tile.region, tile.preds.numpy())
+            self._canvas.fill(tile.region, tile.preds.numpy(), _valid(module, tile.region))
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Write the file."""
@@ -81,7 +82,8 @@ class Reconstruction(Callback):
             _LOG.warning("%s is a preview at 1/%d of the size", path, self._preview.factor)
             return
         for region in tiles(self._shared.sides) if trainer.world_size > 1 else ():
-            self._canvas.fill(region, self._shared.read(region).cpu().numpy())
+            shared = self._shared.read(region).cpu().numpy()
+            self._canvas.fill(region, shared, _valid(module, region))
         self._canvas.save(self._folder / f"reconstruction{self._suffix}")
 
 
@@ -100,10 +102,12 @@ class Pictures(Callback):
         self._is_drawn = len(spec.sides) == 2
         if not self._is_drawn:
             return
-        self._source, self._error = Preview(spec.sides, spec.n_channels), Preview(spec.sides, 1)
+        self._source, self._error = (
+            Preview(spec.sides, n, mask=spec.mask) for n in (spec.n_channels, 1)
+        )
         self._levels = [
-            Preview(sides, spec.n_channels, _LEVEL_SIDE if level else display.PREVIEW_SIDE)
-            for level, sides in enumerate(spec.level_sides)
+            Preview(sides, spec.n_channels, _LEVEL_SIDE if level else display.PREVIEW_SIDE, mask)
+            for level, (sides, mask) in enumerate(zip(spec.level_sides, spec.masks, strict=True))
         ]
 
     def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
@@ -114,7 +118,7 @@ class Pictures(Callback):
         if tile.level == 0:
             self._source.add(tile.region, tile.target)
             error = (tile.target - tile.preds).square_().mean(0, keepdim=True)
-            self._error.add(tile.region, error)
+            self._error.add(tile.region, error.nan_to_num_(nan=1))
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Draw and write."""
@@ -155,6 +159,12 @@ class Pictures(Callback):
             picture = cv2.imread(str(self._folder / f"{name}.png"), cv2.IMREAD_COLOR_RGB)
             found[name] = np.asarray(picture, dtype=np.uint8)
         return found
+
+
+def _valid(module: MinerModule, region: Region) -> Valid | None:
+    """Which pixels of the finest level are data; None if all of the image are."""
+    mask = module.data.spec.mask
+    return None if mask is None else mask.valid(region)
 
 
 def _boxes(representation: Representation, level: int) -> NDArray[np.integer]:

@@ -98,7 +98,7 @@ def as_launched(arguments: Sequence[str]) -> list[str]:
 
 
 def write_images(arguments: Sequence[str]) -> list[str]:
-    """Write each `image.path=` so that Hydra reads the names of files, whatever they hold.
+    """Write `image.path=` and `image.mask=` so that Hydra reads the names of files, whatever they hold.
 
     Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
     pattern stands for all images found there, without subfolders. Files that are no images are left
@@ -106,17 +106,19 @@ def write_images(arguments: Sequence[str]) -> list[str]:
     `ImageError`.
     """
     axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
-    write = partial(_all_images, axes=axes) if is_sweep(arguments) else _one_image
-    return [write(one) if one.startswith(_IMAGE) else one for one in arguments]
+    write = partial(_all_images, axes=axes) if is_sweep(arguments) else _one_file
+    masked = [_one_file(one) if one.startswith("image.mask=") else one for one in arguments]
+    return [write(one) if one.startswith(_IMAGE) else one for one in masked]
 
 
-def _one_image(argument: str) -> str:
-    path = expand_home(argument.removeprefix(_IMAGE))
+def _one_file(argument: str) -> str:
+    setting, _, path = argument.partition("=")
+    path = expand_home(path)
     if not _exists(path):
         with suppress(HydraException):  # what it can read, such as several files, stays as it is
             OverridesParser.create().parse_override(argument)
             return argument
-    return _IMAGE + quote(path)
+    return f"{setting}={quote(path)}"
 
 
 def _all_images(argument: str, axes: str | None) -> str:
@@ -128,7 +130,7 @@ def _all_images(argument: str, axes: str | None) -> str:
     else:
         found = []
     if not found:
-        return _one_image(argument)
+        return _one_file(argument)
     files = [file for file in found if file.is_file() or is_zarr(file)]
     images = sorted(
         file for file in files if not file.name.startswith(".") and _is_image(file, axes)

@@ -111,7 +111,7 @@ class MinerModule(pl.LightningModule):
             self.store = FolderStore(self.folder, data.spec, fit, digest, ranks)
             self.store.begin()
         among = f", {ranks.world_size} ranks" if ranks.world_size > 1 else ""
-        understood = data.source.pixel_format.describe(data.spec.sides)
+        understood = data.source.pixel_format.describe(data.spec.sides, data.spec.mask)
         _LOG.info("%s: %s on %s%s", data.source.name, understood, device, among)
 
     def configure_optimizers(self) -> None:
@@ -204,7 +204,7 @@ class MinerModule(pl.LightningModule):
 
     def _start_scores(self) -> None:
         spec = self.data.spec
-        self._evaluation = Evaluation(spec.grid(0), spec.n_channels, self._metrics)
+        self._evaluation = Evaluation(spec.grid(0), spec.n_channels, self._metrics, spec.mask)
         self._errors = list[tuple[float, int]]()  # of tiles: squared, and blocks above the bound
 
     def _score(self, tile: Tile, preds: Tensor, fit: LevelFit | None = None) -> None:
@@ -213,7 +213,9 @@ class MinerModule(pl.LightningModule):
         level = 0 if fit is None else fit.level
         if fit is not None:
             errors = squared_error(target[inside], preds[inside])
-            n_missed = count_missed(fit, tile.region, errors)
+            valid = fit.valid(tile.region)
+            errors = errors if valid is None else errors * valid
+            n_missed = count_missed(fit, tile.region, errors, valid)
             self._errors.append((float(errors.sum()), n_missed))
         if level == 0:
             self._evaluation.add(tile.region, target, preds)

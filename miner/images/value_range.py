@@ -60,7 +60,8 @@ def _measure(parts: Parts) -> tuple[float, float, NDArray[np.float64]]:
         samples += [flat[:: 1 + flat.size // _SAMPLED], np.array([least, most])]
     if n_bad:
         problem = f"holds {n_bad} values that are NaN or infinite in float32"
-        raise ImageError(f"{problem}: every value must be finite; replace them, say with 0")
+        rule = "every value must be finite, but of pixels whose channels all are NaN"
+        raise ImageError(f"{problem}: {rule}; replace them, say with 0")
     return low, high, np.concatenate(samples, dtype=np.float64)
 
 

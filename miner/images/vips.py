@@ -13,6 +13,7 @@ import numpy as np
 
 from miner.images.arrays import open_array
 from miner.images.axes import check_rows_first, known_axes
+from miner.images.metadata import Metadata
 from miner.images.pixel_format import (
     DAMAGED,
     OpenedFile,
@@ -38,7 +39,7 @@ _MISSING_TILE = "Invalid tile byte count"  # a tile that is not in the file, as 
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GREY, _RGB, _YCBCR, _CIELAB = 1, 2, 6, 8  # photometric interpretations
 _NOT_COMPRESSED, _JPEGS = 1, (6, 7)
-_PLANAR, _ASSOCIATED, _ORIENTATION_TAG = 2, 1, 274
+_PLANAR, _ASSOCIATED, _ORIENTATION_TAG, _NODATA_TAG = 2, 1, 274, 42113
 _MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
 _CHUNKS = 16  # tiles that are decoded at once
 _PAGES = "pages or frames: only the first is read; of a TIFF, image.axes=DHW or CHW takes all"
@@ -121,10 +122,11 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
     """
     import tifffile
 
-    opened, is_divided, n_missing = None, False, 0
+    opened, is_divided, n_missing, nodata = None, False, 0, ""
     try:
         with tifffile.TiffFile(file) as tiff:
             page: Any = tiff.pages.first
+            nodata = str(page.tags.valueof(_NODATA_TAG, "")).strip("\0 ")
             if len(tiff.pages) > 1 and (stack := _open_stack(file, axes)):
                 return stack
             is_planar = int(page.planarconfig) == _PLANAR and page.samplesperpixel > 1
@@ -146,7 +148,7 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
         remarks.append("has associated alpha: the colours are divided by it")
     if n_missing:
         remarks.append(f"lacks {n_missing} of its tiles: they are read as zeros")
-    return replace(opened, remarks=tuple(remarks))
+    return replace(opened, remarks=tuple(remarks), metadata=Metadata(nodata=nodata))
 
 
 def _open_stack(file: Path, axes: str | None) -> OpenedFile | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miner.signals.regions import Region
+from miner.signals.mask import Mask
+from miner.signals.regions import Region, tiles
 from miner.support.files import atomic_write
 
 RGBImage = NDArray[np.uint8]  # `(H, W, 3)`
@@ -34,7 +36,7 @@ def describe_level(level: int) -> str:
 
 
 def to_display(image: NDArray[np.float32]) -> RGBImage:
-    """Turn a `(C, H, W)` image into RGB of the same size, clipped to the unit range, NaN to 0.
+    """Turn a `(C, H, W)` image into RGB of the same size, clipped to the unit range, NaN to white.
 
     One channel is grey, three or more are RGB. With two (grey, alpha) or four (RGB, alpha, not
     premultiplied) transparency shows a light checker.
@@ -45,9 +47,9 @@ def to_display(image: NDArray[np.float32]) -> RGBImage:
     checker = np.where((rows + columns) % 2 == 1, np.float32(0.8), np.float32(1.0))
     picture = np.empty((height, width, 3), dtype=np.uint8)
     for index in range(3):  # channel by channel: temporaries stay at a third of the image
-        plane = np.nan_to_num(image[index if n_channels > 2 else 0]).clip(0, 1)
+        plane = np.nan_to_num(image[index if n_channels > 2 else 0], nan=1).clip(0, 1)
         if n_channels in (2, 4):
-            alpha = np.nan_to_num(image[-1]).clip(0, 1)
+            alpha = np.nan_to_num(image[-1], nan=1).clip(0, 1)
             plane = plane * alpha + checker * (1 - alpha)
         picture[..., index] = np.rint(plane * 255).astype(np.uint8)
     return picture
@@ -60,12 +62,20 @@ def enlarge_to_screen(picture: Picture) -> Picture:
 
 
 def reduce_to_side(picture: Picture, side: int) -> Picture:
-    """Reduce `(H, W)` or `(H, W, 3)` by area means to at most `side` pixels; never enlarge."""
+    """Reduce `(H, W)` or `(H, W, 3)` by area means to at most `side` pixels; never enlarge.
+
+    NaN does not count, and is where there is nothing else.
+    """
     longer = max(picture.shape[:2])
     if longer <= side:
         return picture
     height, width = (max(1, round(n * side / longer)) for n in picture.shape[:2])
-    return cast(Picture, cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
+    reduce = partial(cv2.resize, dsize=(width, height), interpolation=cv2.INTER_AREA)
+    if not (is_missing := np.isnan(picture)).any():
+        return cast(Picture, reduce(picture))
+    with np.errstate(invalid="ignore"):  # of 0 / 0
+        means = reduce(np.where(is_missing, 0, picture)) / reduce(1 - is_missing.astype(np.float32))
+    return cast(Picture, means)
 
 
 def with_legend(picture: RGBImage, rows: Sequence[tuple[RGBImage, str]]) -> RGBImage:
@@ -104,30 +114,47 @@ class Preview:
     """A picture `(C, h, w)` of area means, reduced by the least power of two that fits `side`.
 
     Of more than four channels the first three are kept. Those of several processes, each with some
-    of the tiles, are joined by adding their `sums`.
+    of the tiles, are joined by adding their `sums`. Pixels that are no data by `mask` do not count.
     """
 
-    def __init__(self, sides: tuple[int, ...], n_channels: int, side: int = PREVIEW_SIDE) -> None:
+    def __init__(
+        self,
+        sides: tuple[int, ...],
+        n_channels: int,
+        side: int = PREVIEW_SIDE,
+        mask: Mask | None = None,
+    ) -> None:
         self.factor = 1
         while math.ceil(max(sides) / self.factor) > side:
             self.factor *= 2
         n_shown = n_channels if n_channels <= 4 else 3
-        self._sides, shape = sides, tuple(math.ceil(length / self.factor) for length in sides)
+        shape = tuple(math.ceil(length / self.factor) for length in sides)
+        self._sides, self._mask = sides, mask
         self.sums: NDArray[np.float32] = np.zeros((n_shown, *shape), dtype=np.float32)
 
     def add(self, tile: Region, values: Tensor) -> None:
         """Add a tile `(C, H, W)` of the image."""
+        valid = None if self._mask is None else self._mask.valid(tile)
+        for sums, channel in zip(self.sums, values.numpy(), strict=False):
+            self._add(sums, tile, channel if valid is None else np.where(valid, channel, 0))
+
+    def _add(self, sums: NDArray[np.float32], tile: Region, plane: NDArray[np.float32]) -> None:
         factor = self.factor
         cells = tuple(slice(first // factor, -(-end // factor)) for first, end in tile)
         pads = [(first % factor, -end % factor) for first, end in tile]
-        for sums, channel in zip(self.sums, values.numpy(), strict=False):
-            padded = np.pad(channel, pads) if np.any(pads) else np.ascontiguousarray(channel)
-            size = (padded.shape[1] // factor, padded.shape[0] // factor)
-            sums[cells] += cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
+        padded = np.pad(plane, pads) if np.any(pads) else np.ascontiguousarray(plane)
+        size = (padded.shape[1] // factor, padded.shape[0] // factor)
+        sums[cells] += cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
 
     @property
     def pixels(self) -> NDArray[np.float32]:
-        """The means; of cells at the far edges, over the pixels that they have."""
+        """The means over the pixels that a cell has, fewer at the far edges; NaN without any."""
+        if self._mask is not None:
+            shares = np.zeros_like(self.sums[0])
+            for tile in tiles(self._sides):
+                self._add(shares, tile, self._mask.valid(tile).astype(np.float32))
+            with np.errstate(invalid="ignore"):  # of 0 / 0
+                return np.asarray(self.sums / shares)
         (height, width), (rows, columns) = self._sides, self.sums.shape[1:]
         down = np.minimum(1, height / self.factor - np.arange(rows))
         across = np.minimum(1, width / self.factor - np.arange(columns))

@@ -9,7 +9,8 @@ import torch
 from image_files import LIMIT, integers, noise, stored
 
 from miner.images.pixel_format import PixelFormat
-from miner.images.source import SourceImage, open_image
+from miner.images.source import open_image
+from miner.images.source_image import SourceImage
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
@@ -47,7 +48,7 @@ def test_range_is_that_of_the_data_but_for_8_bits(
 
 
 def test_range_is_found_out_of_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miner.images.source._TILE_VALUES", 50)
+    monkeypatch.setattr("miner.images.source_image._TILE_VALUES", 50)
     values = integers(20, 24, dtype="uint16", top=4000) + np.uint16(40)
     with Scratch(tmp_path / "scratch") as scratch:
         np.save(tmp_path / "a.npy", values)
