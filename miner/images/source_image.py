@@ -76,4 +76,5 @@ def masked(
     if mask is None:
         return image
     filled = fill(image.read_stored, image.format, mask, scratch)
+    scratch.remove("image")  # whose space was counted once
     return replace(image, mask=mask, stored=filled.__getitem__, orientation=Orientation())

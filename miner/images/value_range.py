@@ -88,6 +88,6 @@ def _warn_of_few(sample: NDArray[np.float64], parts: Parts, found: str) -> None:
             first = f"{values[tuple(inside)]:g} at {tuple(place)}"
     if nearest - max(middle - low, high - middle) <= _GAP * distances[-1]:  # not in the sample
         return
-    remedy = f"image.range=[{low:.7g},{high:.7g}] cuts them off, or replace them"
+    remedy = f"image.nodata masks a value, image.range=[{low:.7g},{high:.7g}] cuts them off"
     far = f"{n_far}, the first {first}, are far beyond all others and take most of the range"
     _LOG.warning("the image %s, of which %s: %s", found, far, remedy)

@@ -74,16 +74,14 @@ class Evaluation:
         """
         if target.shape != preds.shape:
             raise ValueError(f"{tuple(target.shape)} and {tuple(preds.shape)}: must be one shape")
-        valid = self._valid(region, target.shape[1:])
-        if valid is not None:
-            preds = torch.where(valid, preds, target)
         box, around = with_margin(region), with_margin(region, SSIM_REACH)
         per_pixel = squared_error(target[box], preds[box])
-        inner = self._of_inner(region, per_pixel)
-        counts = per_pixel.numel(), inner.numel()
-        if valid is not None:
-            inside = valid[box[1:]]
+        counts = per_pixel.numel(), self._of_inner(region, per_pixel).numel()
+        if (valid := self._valid(region, target.shape[1:])) is not None:
+            preds, inside = torch.where(valid, preds, target), valid[box[1:]]
+            per_pixel = per_pixel.where(inside, 0)
             counts = int(inside.sum()), int(self._of_inner(region, inside).sum())
+        inner = self._of_inner(region, per_pixel)
         planes = target[around].numpy(), preds[around].numpy()
         within = None if valid is None else valid[around[1:]].numpy()
         if len(self._found) >= _MOST_WAITING:

@@ -79,7 +79,7 @@ def test_what_is_beyond_a_given_range_is_cut_off(
     with pytest.raises(ImageError, match=r"holds uint8, and image.range=\[0, 256\]: name a part"):
         opened(tmp_path, integers(20, 24), [0, 256])
     with pytest.raises(ImageError, match="holds 1 values that are NaN"):
-        opened(tmp_path, np.array([[0, 1, np.nan]], np.float32), [0, 1])
+        opened(tmp_path, np.array([[0, 1, np.inf]], np.float32), [0, 1])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
