@@ -17,8 +17,7 @@ from miner.engine.data import RenderedTile
 from miner.engine.module import MinerModule
 from miner.images.encode import PixelCanvas
 from miner.representation import Representation
-from miner.signals.mask import Valid
-from miner.signals.regions import Region, tiles
+from miner.signals.regions import tiles
 from miner.visual import display, pictures
 from miner.visual.display import Preview, RGBImage, reduce_to_side, to_display
 
@@ -68,7 +67,7 @@ class Reconstruction(Callback):
         elif trainer.world_size > 1:
             self._shared.write(tile.region, tile.preds)
         else:
-            self._canvas.fill(tile.region, tile.preds.numpy(), _valid(module, tile.region))
+            self._canvas.fill(tile.region, tile.preds.numpy(), module.data.spec.valid(tile.region))
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Write the file."""
@@ -83,7 +82,7 @@ class Reconstruction(Callback):
             return
         for region in tiles(self._shared.sides) if trainer.world_size > 1 else ():
             shared = self._shared.read(region).cpu().numpy()
-            self._canvas.fill(region, shared, _valid(module, region))
+            self._canvas.fill(region, shared, module.data.spec.valid(region))
         self._canvas.save(self._folder / f"reconstruction{self._suffix}")
 
 
@@ -159,12 +158,6 @@ class Pictures(Callback):
             picture = cv2.imread(str(self._folder / f"{name}.png"), cv2.IMREAD_COLOR_RGB)
             found[name] = np.asarray(picture, dtype=np.uint8)
         return found
-
-
-def _valid(module: MinerModule, region: Region) -> Valid | None:
-    """Which pixels of the finest level are data; None if all of the image are."""
-    mask = module.data.spec.mask
-    return None if mask is None else mask.valid(region)
 
 
 def _boxes(representation: Representation, level: int) -> NDArray[np.integer]:

@@ -98,7 +98,7 @@ def as_launched(arguments: Sequence[str]) -> list[str]:
 
 
 def write_images(arguments: Sequence[str]) -> list[str]:
-    """Write `image.path=` and `image.mask=` so that Hydra reads the names of files, whatever they hold.
+    """Write `image.path=` and `image.mask=` so that Hydra reads whatever names of files hold.
 
     Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
     pattern stands for all images found there, without subfolders. Files that are no images are left

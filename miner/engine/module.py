@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Timer
 from torch import Tensor
 
@@ -211,11 +212,11 @@ class MinerModule(pl.LightningModule):
         """Score a tile of a fit's level, or without one of level 0, and let callbacks have it."""
         target, inside = tile.values.cpu(), with_margin(tile.region)
         level = 0 if fit is None else fit.level
+        if (valid := self.data.spec.valid(tile.box, level)) is not None:
+            preds = torch.where(torch.from_numpy(valid), preds, target)
         if fit is not None:
             errors = squared_error(target[inside], preds[inside])
-            valid = fit.valid(tile.region)
-            errors = errors if valid is None else errors * valid
-            n_missed = count_missed(fit, tile.region, errors, valid)
+            n_missed = count_missed(fit, tile.region, errors)
             self._errors.append((float(errors.sum()), n_missed))
         if level == 0:
             self._evaluation.add(tile.region, target, preds)

@@ -60,16 +60,15 @@ class LevelRecord(NamedTuple):
             )
 
 
-def count_missed(
-    fit: LevelFit, region: Region, squared_error: Tensor, valid: Tensor | None = None
-) -> int:
-    """How many of a level's blocks in a box of whole ones miss the bound, in `valid` pixels `(*S)`.
+def count_missed(fit: LevelFit, region: Region, squared_error: Tensor) -> int:
+    """How many of a level's blocks in a box of whole ones miss the bound.
 
-    `squared_error` `(*S)` is that of what is stored, summed over channels, and 0 at others.
+    `squared_error` `(*S)` is that of what is stored, summed over channels, 0 without data.
     """
     grid, spec = PatchGrid(sides_of(region), fit.spec.patch_size), fit.spec
     bound = fit.settings.max_mse_at(fit.level) * 10 ** (TOLERANCE_DB / 10)
-    share = 1 if valid is None else grid.block_means(valid[None])  # of the pixels of each block
+    valid = spec.valid(region, fit.level)
+    share = 1 if valid is None else grid.block_means(torch.from_numpy(valid)[None])  # of the pixels
     return int((grid.block_means(squared_error[None]) > bound * spec.n_channels * share).sum())
 
 

@@ -16,7 +16,7 @@ from miner.fitting.settings import LevelContext, at_level
 from miner.models.network import Parameters, concatenate, select
 from miner.representation.shard import ChunkStats, Shard
 from miner.signals.grid import PatchGrid
-from miner.signals.regions import Region, sides_of, whole
+from miner.signals.regions import sides_of, whole
 from miner.signals.signal import Signal, prefetch
 from miner.support.communication import Communicator, gather_items, items_of_rank
 
@@ -89,12 +89,11 @@ class LevelFit:
         self.signal, self.prediction = signal, prediction
         self.spec, self.settings, self.level = context[:3]
         self.grid = self.spec.grid(self.level)
-        self._mask = self.spec.masks[self.level]
-        self._has_data, n_pixels = torch.tensor(True), math.prod(self.grid.sides)
-        if self._mask:
-            blocks = self._mask.reduced(self.grid.patch_size)
+        self._has_data, n_pixels = torch.ones(self.grid.n_blocks).bool(), math.prod(self.grid.sides)
+        if mask := self.spec.masks[self.level]:
+            blocks = mask.reduced(self.grid.patch_size)
             self._has_data = torch.from_numpy(blocks.valid(whole(blocks.sides)).flatten())
-            n_pixels = self._mask.n_valid
+            n_pixels = mask.n_valid
         self.n_values = self.spec.n_channels * n_pixels
         self.tiles = list(self.grid.tiles(tile_side))
         self.n_steps = self.settings.steps_at(self.level).n_steps
@@ -114,10 +113,6 @@ class LevelFit:
     def _n_values(self, blocks: Tensor) -> Tensor:
         return self.grid.valid_sizes(blocks).prod(-1) * self.spec.n_channels
 
-    def valid(self, region: Region) -> Tensor | None:
-        """Which pixels of a region are data, `(*S)`; None if all of the level are."""
-        return None if self._mask is None else torch.from_numpy(self._mask.valid(region))
-
     def _score_prediction(self, ranks: Communicator) -> None:
         """Find the prediction's errors; those of a rank's tiles leave the device all at once."""
         tiles = items_of_rank(ranks, self.tiles)
@@ -132,14 +127,14 @@ class LevelFit:
         for region, grid, signal, of_blocks, of_tile in parts:
             prediction = self.prediction.read(region)
             of_blocks.copy_(grid.block_means((signal - prediction).square()))
-            if (valid := self.valid(region)) is not None:
-                prediction = torch.where(valid.to(device), prediction, signal)
+            if (valid := self.spec.valid(region, self.level)) is not None:
+                prediction = prediction.where(torch.from_numpy(valid).to(device), signal)
             of_tile.copy_((signal - prediction.clamp_(0, 1)).double().square().sum())
         self.clipped_sse = sum(gather_items(ranks, clipped.tolist()))
         by_tile = gather_items(ranks, [part.clone() for part in errors.cpu().split(counts)])
         for region, errors in zip(self.tiles, by_tile, strict=True):
             blocks = self.grid.blocks_in(region)
-            errors.masked_fill_(~self._has_data.expand(self.grid.n_blocks)[blocks], 0)
+            errors.masked_fill_(~self._has_data[blocks], 0)
             self.predicted_mse[blocks] = errors
             self.predicted_sse += self._sse(blocks, errors)
 

@@ -44,8 +44,8 @@ def mask_of_array(array: ArrayLike, sides: tuple[int, ...]) -> Mask:
 
 def mask_of_image(read: ReadStored, sides: tuple[int, ...], n_channels: int) -> Mask:
     """The mask of an image in which a pixel is data that is not 0 in some channel."""
-    boxes = tiles(sides, _box_side(sides, n_channels))
-    return Mask.of_parts(sides, ((box, (read(box) != 0).any(-1)) for box in boxes))
+    parts = ((box, (read(box) != 0).any(-1)) for box in _boxes(sides, n_channels))
+    return Mask.of_parts(sides, parts)
 
 
 def find_mask(
@@ -67,7 +67,7 @@ def find_mask(
 
     def parts() -> Iterator[tuple[Region, Valid]]:
         nonlocal n_some
-        for box in tiles(sides, _box_side(sides, format.channels)):
+        for box in _boxes(sides, format.channels):
             missing = _is_missing(read(box), value)
             valid = True if given is None else given.valid(box)
             if value is not None:
@@ -91,25 +91,17 @@ def find_mask(
 
 def fill(read: ReadStored, format: PixelFormat, mask: Mask, scratch: Scratch) -> WritableArray:
     """A copy of an image, masked pixels filled smoothly within the range of what is around."""
-    shape = (*mask.sides, format.channels)
-    filled = new_array(scratch, "filled", shape, format.dtype)
-    step, empty = _box_side(mask.sides, format.channels), []
-    means = np.zeros((*(-(-side // step) for side in mask.sides), format.channels))
-    known = np.zeros(means.shape[:-1], bool)
-    for box in tiles(mask.sides, step):
-        values, valid, at = read(box), mask.valid(box), tuple(first // step for first, _ in box)
+    shape, empty = (*mask.sides, format.channels), []
+    filled, total = new_array(scratch, "filled", shape, format.dtype), np.zeros(format.channels)
+    for box in _boxes(mask.sides, format.channels):
+        values, valid = read(box), mask.valid(box)
         if not valid.any():
-            empty.append((box, at))
+            empty.append(box)
             continue
-        if not valid.all():
-            values = _filled(values, valid)
-        filled[slices(box)] = values
-        with np.errstate(invalid="ignore"):  # infinities are refused later
-            mean = values.mean(tuple(range(len(box))), float)
-        means[at], known[at] = np.nan_to_num(mean), True
-    means = _smooth(means, known)
-    for box, at in empty:
-        filled[slices(box)] = _as_type(means[at], format.dtype)
+        filled[slices(box)] = values if valid.all() else _filled(values, valid)
+        total += values[valid].sum(0, dtype=float)
+    for box in empty:  # far from all others
+        filled[slices(box)] = _as_type(np.nan_to_num(total / mask.n_valid), format.dtype)
     return filled
 
 
@@ -133,9 +125,9 @@ def with_nodata(pixels: NDArray[Any], format: PixelFormat, valid: Valid | None) 
     return pixels
 
 
-def _box_side(sides: tuple[int, ...], n_channels: int) -> int:
-    """The side of a box that is worked on at once; a power of two cuts no patch of such a side."""
-    return 1 << max(3, int(math.log2(_BOX_VALUES / n_channels) / len(sides)))
+def _boxes(sides: tuple[int, ...], n_channels: int) -> Iterator[Region]:
+    """Boxes whose sides are powers of two, so that none cuts a patch of such a side."""
+    return tiles(sides, 1 << max(3, int(math.log2(_BOX_VALUES / n_channels) / len(sides))))
 
 
 def _is_missing(values: NDArray[Any], value: Any) -> Valid:
@@ -153,8 +145,8 @@ def _filled(values: NDArray[Any], valid: Valid) -> NDArray[Any]:
     known = valid[..., None] & np.isfinite(values)
     data = np.where(known, values, 0).astype(float)
     axes = tuple(range(valid.ndim))
-    low, high = data.min(axes, where=known, initial=np.inf), -np.inf
-    high = data.max(axes, where=known, initial=high)
+    low = data.min(axes, where=known, initial=np.inf)
+    high = data.max(axes, where=known, initial=-np.inf)
     smooth = _smooth(data, valid).clip(low, high)
     return np.where(valid[..., None], values, _as_type(smooth, values.dtype.type))
 

@@ -76,33 +76,28 @@ class Evaluation:
             raise ValueError(f"{tuple(target.shape)} and {tuple(preds.shape)}: must be one shape")
         box, around = with_margin(region), with_margin(region, SSIM_REACH)
         per_pixel = squared_error(target[box], preds[box])
-        counts = per_pixel.numel(), self._of_inner(region, per_pixel).numel()
-        if (valid := self._valid(region, target.shape[1:])) is not None:
-            preds, inside = torch.where(valid, preds, target), valid[box[1:]]
-            per_pixel = per_pixel.where(inside, 0)
-            counts = int(inside.sum()), int(self._of_inner(region, inside).sum())
-        inner = self._of_inner(region, per_pixel)
-        planes = target[around].numpy(), preds[around].numpy()
-        within = None if valid is None else valid[around[1:]].numpy()
+        valid, n_pixels, n_inner = None, per_pixel.numel(), self._inside(region, per_pixel).numel()
+        if self._mask is not None:
+            whole = ((low, low + n) for (low, _), n in zip(region, target.shape[1:], strict=True))
+            valid = torch.from_numpy(self._mask.valid(tuple(whole)))
+            preds, counted = torch.where(valid, preds, target), valid[box[1:]]
+            per_pixel = per_pixel.where(counted, 0)
+            n_pixels, n_inner = int(counted.sum()), int(self._inside(region, counted).sum())
+        pair = target[around].numpy(), preds[around].numpy()
         if len(self._found) >= _MOST_WAITING:
             self._found[-_MOST_WAITING][-1].result()
-        similarity = self._threads.submit(ssim_sum, *planes, within)
-        sse = float(per_pixel.sum())
-        self._found.append((sse, float(inner.sum()), *counts, similarity))
+        inner, sse = float(self._inside(region, per_pixel).sum()), float(per_pixel.sum())
+        windows = self._threads.submit(
+            ssim_sum, *pair, None if valid is None else valid[around[1:]]
+        )
+        self._found.append((sse, inner, n_pixels, n_inner, windows))
         for name, metric in self._metrics.items():
             near = with_margin(region, metric.halo)
             own = preds[near].clone(), target[near].clone()  # which it may change
             self._attempt(name, metric.update, *own, region, self._sides)
         return sse
 
-    def _valid(self, region: Region, sides: Sequence[int]) -> Tensor | None:
-        """Which pixels of a tile and of those after it are data; None without a mask."""
-        if self._mask is None:
-            return None
-        box = tuple((first, first + n) for (first, _), n in zip(region, sides, strict=True))
-        return torch.from_numpy(self._mask.valid(box))
-
-    def _of_inner(self, region: Region, values: Tensor) -> Tensor:
+    def _inside(self, region: Region, values: Tensor) -> Tensor:
         """The values `(*S)` of a tile at pixels that are not beside a border between patches."""
         for axis, ((first, end), pixels) in enumerate(zip(region, self._inner, strict=True)):
             inside = pixels[(pixels >= first) & (pixels < end)]
@@ -174,7 +169,7 @@ def inner_pixels(side: int, patch_size: int) -> Tensor:
 
 
 def ssim_sum(
-    source: NDArray[np.float32], reconstruction: NDArray[np.float32], valid: Valid | None = None
+    source: NDArray[np.float32], reconstruction: NDArray[np.float32], valid: Tensor | None = None
 ) -> tuple[float, int]:
     """Sum of the SSIM over channels and full windows of two `(C, H, W)` images, and windows.
 
@@ -220,11 +215,10 @@ def _band_sum(
     return float((similarity if counted is None else similarity[counted]).sum(dtype=np.float64))
 
 
-def _whole_windows(valid: Valid) -> Valid:
+def _whole_windows(valid: Tensor) -> Valid:
     """Which windows have no pixel that is not valid."""
-    kernel = np.ones((SSIM_REACH + 1, SSIM_REACH + 1), np.uint8)
-    edge = SSIM_REACH // 2
-    return cv2.erode(valid.view(np.uint8), kernel)[edge:-edge, edge:-edge] > 0
+    kernel, edge = np.ones((SSIM_REACH + 1,) * 2, np.uint8), SSIM_REACH // 2
+    return cv2.erode(valid.byte().numpy(), kernel)[edge:-edge, edge:-edge] > 0
 
 
 def _window_means(plane: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -64,15 +64,8 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> tuple[S
                 f"{image}: has {other.n_channels} channels of {other.sides} pixels, and what was "
                 f"fitted {shape[0]} of {shape[1:]}; name the image that was fitted"
             )
-        source = open_image(
-            str(image),
-            crop_px=crop_px,
-            axes=axes,
-            value_range=settings.get("range", "auto"),
-            like=format,
-            nodata=settings.get("nodata", "auto"),
-            mask=mask,
-        )
+        read = settings.get("range", "auto"), format, settings.get("nodata", "auto"), mask
+        source = open_image(str(image), sys.maxsize, crop_px, Scratch(None), axes, *read)
         return SourceSignal(source.read, source.n_channels, source.sides), source.mask
     array = to_numpy(image)
     if array.shape != shape and array.shape == (*shape[1:], shape[0]):

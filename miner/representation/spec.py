@@ -13,7 +13,8 @@ from miner.models.network import BlockModel, BlockNetwork
 from miner.pyramids.pyramid import Pyramid
 from miner.representation.storage import Storage
 from miner.signals.grid import PatchGrid
-from miner.signals.mask import Mask
+from miner.signals.mask import Mask, Valid
+from miner.signals.regions import Region
 from miner.support.components import COMPONENT, Apart, parse, plain, shorten
 from miner.support.errors import RepresentationError
 from miner.support.files import atomic_write, json_sha256, read_regular_file
@@ -82,6 +83,11 @@ class Spec:
         while len(masks) < self.n_levels:
             masks.append(masks[-1] and masks[-1].reduced(2))
         return tuple(masks)
+
+    def valid(self, region: Region, level: int = 0) -> Valid | None:
+        """Which pixels of a region are data, `(*S)`; None if all of the level are."""
+        mask = self.masks[level]
+        return None if mask is None else mask.valid(region)
 
     def grid(self, level: int) -> PatchGrid:
         """The patches of a level."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miner.signals.mask import Mask
-from miner.signals.regions import Region, tiles
+from miner.signals.regions import Region, whole
 from miner.support.files import atomic_write
 
 RGBImage = NDArray[np.uint8]  # `(H, W, 3)`
@@ -62,20 +61,12 @@ def enlarge_to_screen(picture: Picture) -> Picture:
 
 
 def reduce_to_side(picture: Picture, side: int) -> Picture:
-    """Reduce `(H, W)` or `(H, W, 3)` by area means to at most `side` pixels; never enlarge.
-
-    NaN does not count, and is where there is nothing else.
-    """
+    """Reduce `(H, W)` or `(H, W, 3)` by area means to at most `side` pixels; never enlarge."""
     longer = max(picture.shape[:2])
     if longer <= side:
         return picture
     height, width = (max(1, round(n * side / longer)) for n in picture.shape[:2])
-    reduce = partial(cv2.resize, dsize=(width, height), interpolation=cv2.INTER_AREA)
-    if not (is_missing := np.isnan(picture)).any():
-        return cast(Picture, reduce(picture))
-    with np.errstate(invalid="ignore"):  # of 0 / 0
-        means = reduce(np.where(is_missing, 0, picture)) / reduce(1 - is_missing.astype(np.float32))
-    return cast(Picture, means)
+    return cast(Picture, cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def with_legend(picture: RGBImage, rows: Sequence[tuple[RGBImage, str]]) -> RGBImage:
@@ -114,7 +105,7 @@ class Preview:
     """A picture `(C, h, w)` of area means, reduced by the least power of two that fits `side`.
 
     Of more than four channels the first three are kept. Those of several processes, each with some
-    of the tiles, are joined by adding their `sums`. Pixels that are no data by `mask` do not count.
+    of the tiles, are joined by adding their `sums`. `mask` is that of the image's pixels.
     """
 
     def __init__(
@@ -128,34 +119,27 @@ class Preview:
         while math.ceil(max(sides) / self.factor) > side:
             self.factor *= 2
         n_shown = n_channels if n_channels <= 4 else 3
-        shape = tuple(math.ceil(length / self.factor) for length in sides)
         self._sides, self._mask = sides, mask
+        shape = tuple(math.ceil(length / self.factor) for length in sides)
         self.sums: NDArray[np.float32] = np.zeros((n_shown, *shape), dtype=np.float32)
 
     def add(self, tile: Region, values: Tensor) -> None:
         """Add a tile `(C, H, W)` of the image."""
-        valid = None if self._mask is None else self._mask.valid(tile)
-        for sums, channel in zip(self.sums, values.numpy(), strict=False):
-            self._add(sums, tile, channel if valid is None else np.where(valid, channel, 0))
-
-    def _add(self, sums: NDArray[np.float32], tile: Region, plane: NDArray[np.float32]) -> None:
         factor = self.factor
         cells = tuple(slice(first // factor, -(-end // factor)) for first, end in tile)
         pads = [(first % factor, -end % factor) for first, end in tile]
-        padded = np.pad(plane, pads) if np.any(pads) else np.ascontiguousarray(plane)
-        size = (padded.shape[1] // factor, padded.shape[0] // factor)
-        sums[cells] += cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
+        for sums, channel in zip(self.sums, values.numpy(), strict=False):
+            padded = np.pad(channel, pads) if np.any(pads) else np.ascontiguousarray(channel)
+            size = (padded.shape[1] // factor, padded.shape[0] // factor)
+            sums[cells] += cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
 
     @property
     def pixels(self) -> NDArray[np.float32]:
-        """The means over the pixels that a cell has, fewer at the far edges; NaN without any."""
-        if self._mask is not None:
-            shares = np.zeros_like(self.sums[0])
-            for tile in tiles(self._sides):
-                self._add(shares, tile, self._mask.valid(tile).astype(np.float32))
-            with np.errstate(invalid="ignore"):  # of 0 / 0
-                return np.asarray(self.sums / shares)
+        """The means; at the far edges over the pixels that a cell has, NaN where none is data."""
         (height, width), (rows, columns) = self._sides, self.sums.shape[1:]
         down = np.minimum(1, height / self.factor - np.arange(rows))
         across = np.minimum(1, width / self.factor - np.arange(columns))
-        return (self.sums / np.outer(down, across)).astype(np.float32)
+        means = (self.sums / np.outer(down, across)).astype(np.float32)
+        if self._mask is not None:
+            means[:, ~self._mask.reduced(self.factor).valid(whole((rows, columns)))] = np.nan
+        return means

@@ -111,7 +111,8 @@ def error_picture(squared_error: NDArray[np.float32], side: int) -> RGBImage:
     Colours are comparable between images: logarithmic from 0.25/255 (black) to 32/255. NaN is
     white.
     """
-    error = _root(display.reduce_to_side(squared_error, side))
+    error = _root(display.reduce_to_side(np.nan_to_num(squared_error), side))
+    error[display.reduce_to_side(np.isnan(squared_error).astype(np.float32), side) == 1] = np.nan
     low, high = np.log(_COMMON_RANGE)
     return _inferno((np.log(np.maximum(error, _COMMON_RANGE[0])) - low) / (high - low))
 
