@@ -84,13 +84,13 @@ class Mask:
 
     def reduced(self, step: int) -> "Mask":
         """Which boxes of `step` pixels a side, smaller at the far edges, hold any data."""
-        return Mask.of_parts([-(-side // step) for side in self.sides], self._reduced(step))
-
-    def _reduced(self, step: int) -> Iterable[tuple[Region, Valid]]:
-        n_rows = max(1, _BAND_PIXELS // (math.prod(self.sides[1:]) * step)) * step
-        for region in tiles(self.sides, (n_rows, *self.sides[1:])):
-            valid = self.valid(region)
-            for axis, side in enumerate(sides_of(region)):
+        sides = tuple(-(-side // step) for side in self.sides)
+        bits = np.zeros(packed_shape(sides), np.uint8)
+        n_rows = max(1, _BAND_PIXELS // (math.prod(self.sides[1:]) * step))
+        for (first, end), *_ in tiles(sides, (n_rows, *sides[1:])):
+            rows = first * step, min(end * step, self.sides[0])
+            valid = self.valid((rows, *whole(self.sides[1:])))
+            for axis, side in enumerate(valid.shape):
                 valid = np.logical_or.reduceat(valid, range(0, side, step), axis)
-            first = region[0][0] // step
-            yield ((first, first + len(valid)), *whole(valid.shape[1:])), valid
+            bits[first:end] = np.packbits(valid, axis=-1)
+        return Mask(sides, bits)
