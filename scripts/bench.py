@@ -6,6 +6,7 @@
     python scripts/bench.py memory IMAGE... --folder FOLDER  peak memory and scratch space
     python scripts/bench.py startup                          seconds until a command answers
     python scripts/bench.py comparison FOLDER                seconds of comparing a sweep's runs
+    python scripts/bench.py points RUN                       seconds of values of a stored run
     python scripts/bench.py wall IMAGES [--profile]          seconds of a command beside its fit's
 
 IMAGES is a folder with the images that docs/benchmarks.md names, FOLDER that of a sweep of some
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-from bench_times import WALL_JOBS, Options, Row, comparison, reduce_pluto, startup, wall
+from bench_times import WALL_JOBS, Options, Row, comparison, points, reduce_pluto, startup, wall
 from rows import ROOT, append_row, provenance, read_header
 
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
@@ -218,7 +219,8 @@ def main() -> None:
         description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    repeats = {quality: 1, scaling: 3, ranks: 3, memory: 1, startup: 5, comparison: 3, wall: 5}
+    repeats = {quality: 1, scaling: 3, ranks: 3, memory: 1, startup: 5, comparison: 3}
+    repeats |= {points: 5, wall: 5}
     for measure, default in repeats.items():
         command = commands.add_parser(measure.__name__, description=measure.__doc__)
         command.set_defaults(measure=measure)

@@ -1,7 +1,8 @@
-"""What bench.py measures besides fits: seconds of answering, comparing and whole commands."""
+"""What bench.py measures besides fits: seconds of answers, points, comparisons and commands."""
 
 import argparse
 import json
+import math
 import os
 import shutil
 import statistics
@@ -9,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import timeit
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,29 @@ def comparison(options: Options) -> Iterator[Row]:
             page_mb = (Path(out) / "comparison.html").stat().st_size / 1e6
         row: Row = {"n_runs": n_runs, "seconds": seconds, "page_mb": page_mb}
         yield row | provenance("python -m miner.compare FOLDER")
+
+
+def points(options: Options) -> Iterator[Row]:
+    """Seconds of a million random points, of a pixel and of all pixels of a stored run."""
+    import torch
+
+    import miner
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    shown = miner.load(options.images)
+    xy = 2 * torch.rand(10**6, len(shown.spec.sides), dtype=torch.float64) - 1
+    calls: dict[str, Callable[[], object]] = {
+        "rep(xy), 1e6 points": lambda: shown(xy),
+        "rep.at_pixels, 1 pixel": lambda: shown.at_pixels([[0] * xy.shape[1]]),
+        "rep.render()": shown.render,
+    }
+    for what, call in calls.items():
+        call()
+        seconds = [timeit.timeit(call, number=1) for _ in range(options.repeats)]
+        row: Row = {"image": (shown.report or {}).get("image"), "what": what}
+        row |= {"megapixels": math.prod(shown.spec.sides) / 1e6}
+        row |= {"median_s": statistics.median(seconds), "worst_s": max(seconds)}
+        yield row | {"repeats": options.repeats} | provenance("scripts/bench.py points RUN")
 
 
 def python_seconds(command: list[str], spy: Sequence[str] = (), **options: Any) -> float:

@@ -72,6 +72,8 @@ def check_pyramid(spec: Spec, device: torch.device) -> None:
         if merged.shape != signal.shape or not (merged - signal)[real].abs().max() <= 1e-4:
             rule = f"merge(p, target(s, p)) must be s, and is not in blocks of {size} pixels"
             raise ConfigError(f"pyramid={pyramid}: {rule}; its shape is {tuple(merged.shape)}")
+        if not (pyramid.merges_prediction or merged.equal(pyramid.merge(prediction + 1, output))):
+            raise ConfigError(f"pyramid={pyramid}: merge needs p, so set merges_prediction = True")
 
 
 def check_storage(storage: Storage, parameters: Parameters) -> None:

@@ -27,6 +27,7 @@ class Pyramid(ABC):
 
     reduce_reach: ClassVar[int] = 0  # finer pixels that `reduce` reads beside the 2^D of a pixel
     expand_reach: ClassVar[int] = 1  # coarser pixels that `expand` reads beside the one above
+    merges_prediction: ClassVar[bool] = True  # else `merge` gives its output alone
     step: ClassVar[int] = 1  # pixels a side that share a sample of `target`: 2 in a wavelet's
     n_levels: NLevels = "auto"  # the fewest whose coarsest longer side is at most 4 patches
 
@@ -122,6 +123,8 @@ class Pyramid(ABC):
 @dataclass(frozen=True)
 class GaussianPyramid(Pyramid):
     """Every active block fits the signal itself (Burt and Adelson 1983, "Gaussian pyramid")."""
+
+    merges_prediction: ClassVar[bool] = False
 
     def is_signed(self, is_coarsest: bool) -> bool:
         """Never."""

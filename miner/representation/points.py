@@ -83,11 +83,21 @@ def evaluate(
     ones = (1,) * places.shape[1]
     for members in grid.groups(places.detach()):
         group = _Group(grid, places.index_select(0, members).T.contiguous())
-        values = _predicted(spec, coarser, group.places).T.reshape(-1, spec.n_channels, *ones)
-        for active in active_blocks(spec, level, blocks, group.box, places.device):
-            for rows, output in group.outputs(active):
-                output = output.reshape(*output.shape, *ones)
-                values[rows] = spec.pyramid.merge(values[rows], output)
+        found = [
+            one
+            for active in active_blocks(spec, level, blocks, group.box, places.device)
+            for one in group.outputs(active)
+        ]
+        values = places.new_zeros(len(members), spec.n_channels, dtype=torch.float32)
+        due = torch.ones(len(members), dtype=torch.bool, device=places.device)
+        for rows, _ in () if spec.pyramid.merges_prediction else found:
+            due[rows] = False
+        if due.any():
+            values[due] = _predicted(spec, coarser, group.places[:, due]).T
+        values = values.reshape(*values.shape, *ones)  # pixels of one point each
+        for rows, output in found:
+            output = output.reshape(*output.shape, *ones)
+            values[rows] = spec.pyramid.merge(values[rows], output)
         order.append(members)
         parts.append(values.flatten(1))
     return result.index_copy(0, torch.cat(order), torch.cat(parts)) if order else result

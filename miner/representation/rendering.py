@@ -48,6 +48,13 @@ class ShardIndex:
         ends_after = (self._last >= torch.as_tensor(first)).all(-1)
         return [self._shards[n] for n in torch.nonzero(begins_before & ends_after).flatten()]
 
+    def fill(self, grid: PatchGrid, box: Region) -> bool:
+        """Whether all blocks in a box of patch coordinates are there."""
+        first, end = torch.tensor(box).T
+        positions = (grid.positions(shard.blocks) for shard in self.near(first, end))
+        n_blocks = sum(int(((at >= first) & (at < end)).all(-1).sum()) for at in positions)
+        return n_blocks == int((end - first).prod())
+
 
 def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
     """The distinct rows of `(B, N)`, ascending, and the numbers of the blocks that have each."""
@@ -113,8 +120,11 @@ def render_level(
     patch, step = (spec.patch_size,) * len(spec.sides), spec.pyramid.step
     samples = tuple(-(-side // step) for side in patch)
     corner = torch.tensor([low for low, _ in region]) // spec.patch_size
-    tiled = grid.tiled(prediction.read(region))
     box = tuple((low, low + n) for low, n in zip(corner.tolist(), grid.counts, strict=True))
+    if spec.pyramid.merges_prediction or not shards.fill(spec.grid(level), box):
+        tiled = grid.tiled(prediction.read(region))
+    else:
+        tiled = grid.tiled(torch.zeros((), device=device).expand(spec.n_channels, *grid.sides))
     for active in active_blocks(spec, level, shards, box, device):
         points = coordinates(spec.patch_size, patch, active.frame, step)
         encoded = active.network.model.encode(points).to(device)

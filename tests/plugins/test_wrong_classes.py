@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -101,6 +101,18 @@ def test_a_pyramid_that_does_not_merge_to_the_signal_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=rf"^pyramid={cls.__name__}\(.*: merge\(p, target\(s, p"):
         fit(*sides, **{"pyramid._target_": mine(cls)})
+
+
+@dataclass(frozen=True)
+class Unread(LaplacianPyramid):
+    """Claims that blocks do without the prediction, and adds it."""
+
+    merges_prediction: ClassVar[bool] = False
+
+
+def test_a_pyramid_that_hides_that_it_merges_the_prediction_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^pyramid=Unread\(.*set merges_prediction = True$"):
+        fit(16, 16, **{"pyramid._target_": mine(Unread)})
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 """Rendering against a loop over blocks, regions against the whole, a device against the CPU."""
 
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 import pytest
 import torch
 from fake_device import FAKE, FakeDevice, values
@@ -51,6 +54,41 @@ def test_rendering_is_a_loop_over_decoded_blocks(
     shown = random_representation(make_spec(sides, storage=storage, pyramid=pyramid))
     for level in range(3):
         torch.testing.assert_close(shown.reconstruct(level), block_by_block(shown, level))
+
+
+@dataclass(frozen=True)
+class WithPrediction(GaussianPyramid):
+    """Renders the coarser level although no active block needs it."""
+
+    merges_prediction: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize("sides", [(23, 30), (9, 13, 6)], ids=str)
+def test_a_coarser_level_that_is_not_needed_changes_no_bit(sides: tuple[int, ...]) -> None:
+    spec = make_spec(sides, pyramid=GaussianPyramid())
+    shown = random_representation(spec)
+    twin = Representation(replace(spec, pyramid=WithPrediction()), shown.shards)
+    blocks, grid = shown.active_blocks(0), spec.grid(0)
+    assert 0 < len(blocks) < grid.n_blocks
+    for position in grid.positions(torch.arange(grid.n_blocks)).tolist():
+        box = tuple((4 * k, min(4 * k + 4, side)) for k, side in zip(position, sides, strict=True))
+        assert torch.equal(shown.reconstruct(0, box), twin.reconstruct(0, box))
+    points = 2 * torch.rand(200, len(sides), generator=torch.manual_seed(0)) - 1
+    assert torch.equal(shown(points), twin(points))
+
+
+def test_a_coarser_level_that_is_not_needed_is_not_rendered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = random_representation(make_spec((23, 30), pyramid=GaussianPyramid()))
+    ((row, column),) = shown.spec.grid(0).positions(shown.active_blocks(0)[:1]).tolist()
+    box, point = ((4 * row, 4 * row + 4), (4 * column, 4 * column + 4)), (4 * row + 1, 4 * column)
+    monkeypatch.setattr(GaussianPyramid, "expand", None)
+    monkeypatch.setattr(GaussianPyramid, "interpolate", None)
+    shown.reconstruct(0, box)
+    shown.at_pixels([point])
+    with pytest.raises(TypeError):
+        shown.reconstruct(0)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import bench
 import bench_times
+import numpy as np
 import pytest
 from rows import ROOT, read_header, read_rows
+
+import miner
 
 
 def measure(arguments: str, results: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
@@ -46,6 +49,14 @@ def test_a_fit_that_fails_ends_the_benchmark(
     ):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_points_of_a_stored_run_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = miner.fit(np.eye(16), patch_size=8, fitting={"max_steps": 1})
+    run = shown.save(tmp_path / "run")
+    rows = measure(f"points {run} --repeats 1", tmp_path / "rows.tsv", monkeypatch)
+    assert [row["megapixels"] for row in rows] == ["0.000256"] * 3
+    assert all(0 < float(row["median_s"]) <= float(row["worst_s"]) for row in rows)
 
 
 @pytest.mark.slow
