@@ -18,7 +18,7 @@ from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.cli.loader import compose_once
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda, check_lists
 from miner.config.schema import ImageSettings, RunConfig, check_config, no_such_setting
-from miner.images.arrays import open_values, to_numpy
+from miner.images.arrays import open_values
 from miner.images.source import open_image
 from miner.images.source_image import SourceImage
 from miner.representation import Representation
@@ -37,6 +37,7 @@ _WITHOUT_EFFECT = (
     *("resume", "tags", "task_name", "trainer"),
 )
 _SHORT = {"axes": "image.axes", "preset": "experiment", "target_psnr": "fitting.target_psnr"}
+_PATH = (str, PathLike)
 _KEYWORDS = (*_SHORT, "mask", "callbacks", "device", "progress")
 
 
@@ -108,16 +109,10 @@ def fit(
 
 
 def _open(image: Any, settings: ImageSettings, mask: Any) -> SourceImage:
-    opened = fspath(image) if _is_path(image) else open_values(image, settings.axes)
+    opened = fspath(image) if isinstance(image, _PATH) else open_values(image, settings.axes)
     given = settings.max_pixels, settings.crop_px, Scratch(None), settings.axes, settings.range
-    if mask is not None:
-        mask = fspath(mask) if _is_path(mask) else to_numpy(mask)
-    mask = settings.mask if mask is None else mask
+    mask = fspath(mask) if isinstance(mask, _PATH) else settings.mask if mask is None else mask
     return open_image(opened, *given, nodata=settings.nodata, mask=mask)
-
-
-def _is_path(given: Any) -> bool:
-    return isinstance(given, str | PathLike)
 
 
 def compose_settings(settings: Mapping[str, Any]) -> DictConfig:

@@ -16,7 +16,7 @@ _DECISIVE = (  # nothing else but patch_size and seed changes the result
     *("image", "pyramid", "activation", "encoding", "model", "capacity", "readout", "weights"),
     *("optimizer", "schedule", "loss", "pruning", "fitting", "storage", "backend"),
 )
-_UNMASKED = {"nodata": "auto", "mask": None}
+_UNMASKED = [("nodata", "auto"), ("mask", None)]  # left out, as of runs before there were masks
 
 
 def job_hash(config: DictConfig) -> str:
@@ -78,9 +78,7 @@ def _settings(config: DictConfig) -> dict[str, Any]:
         name: OmegaConf.to_container(config[name], resolve=True) for name in _DECISIVE
     }
     settings |= {name: config[name] for name in ("patch_size", "seed")}
-    for name, default in _UNMASKED.items():  # as before there were masks
-        if settings["image"].get(name, default) == default:
-            settings["image"].pop(name, None)
+    settings["image"] = dict(one for one in settings["image"].items() if one not in _UNMASKED)
     if mask := settings["image"].get("mask"):
         with suppress(OSError, ImageError):  # it was removed after it was checked
             settings["image"]["mask"] = image_digest(mask)

@@ -106,7 +106,7 @@ def _mask_of(missing: NDArray[np.bool_], axes: str | None) -> Mask:
     opened = open_array("array", missing, axes)
     box = whole(opened.sides)
     values = opened.load(box, Scratch(None))(slices(box)) > 0
-    masked = values.all(-1)
+    masked = np.asarray(values.all(-1))
     if n_some := int((values.any(-1) ^ masked).sum()):
         raise ImageError(f"masks some channels of {n_some} pixels: mask all of a pixel, or none")
     return mask_of_array(~masked, opened.sides)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from miner.images.pixel_format import PixelFormat, PixelType, new_array
 from miner.signals.mask import Mask, Valid
@@ -33,9 +33,8 @@ def nodata_value(text: str, dtype: PixelType) -> Any:
     return cast if dtype == "float32" or cast == value else None
 
 
-def mask_of_array(array: ArrayLike, sides: tuple[int, ...]) -> Mask:
+def mask_of_array(values: NDArray[Any], sides: tuple[int, ...]) -> Mask:
     """The mask of an array `(*S)` in which non-zero is data; `ImageError` for another shape."""
-    values = np.asarray(array)
     if values.shape != sides:
         rule = f"the image has {sides}; give one number a pixel, not 0 where there is data"
         raise ImageError(f"mask of shape {values.shape}: {rule}")

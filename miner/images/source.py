@@ -199,16 +199,18 @@ def _given_mask(mask: Any, opened: OpenedFile, box: Region, scratch: Scratch) ->
             read = loaded(file, box, mask, "", scratch).read_stored
             mask = mask_of_image(read, sides_of(box), file.n_channels)
     elif mask is not None and not isinstance(mask, Mask):
-        mask = mask_of_array(mask, opened.sides).cropped(box)
+        mask = mask_of_array(arrays.to_numpy(mask), opened.sides).cropped(box)
     return own & mask if own and mask else own or mask
 
 
 def _open_mask(mask: str, image: OpenedFile) -> OpenedFile:
     opened = open_file(mask)
+    if opened.n_channels not in (1, 3):
+        found = f"{mask!r} has {opened.n_channels} channels, as with alpha"
+        raise ImageError(f"{found}: save a mask as grey, 0 where pixels are masked")
     if opened.sides != image.sides:
-        sides = (" x ".join(map(str, reversed(one.sides))) for one in (opened, image))
-        found = "image.mask={!r}: has {} pixels, and the image {}".format(mask, *sides)
-        raise ImageError(f"{found}; name a mask of the same size")
+        own, wanted = (" x ".join(map(str, reversed(one.sides))) for one in (opened, image))
+        raise ImageError(f"{mask!r} has {own} pixels, and the image {wanted}: a mask has its size")
     return opened
 
 

@@ -124,10 +124,8 @@ class Representation:
         """
         box = box_of(self.spec, level, region)
         sides = output.size_of(sides_of(box), scale, size)
-        image, valid = (
-            self.image(level, box, device, sides),
-            valid_pixels(self.spec, level, box, sides),
-        )
+        valid = valid_pixels(self.spec, level, box, sides)
+        image = self.image(level, box, device, sides)
         if isinstance(out, str | Path):
             return output.write_image(Path(out), image, self.spec.pixel_format, track, valid)
         image = masked_image(image, valid)
