@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import torch
 from damaged_bytes import damaged
+from fake_device import FAKE, FakeDevice
 from hypothesis import given, settings
 from samples import make_spec, random_representation, refused
 
@@ -95,6 +96,11 @@ def test_a_module_is_nan_where_there_is_no_data_and_trains() -> None:
     rendered[~rendered.isnan()].sum().backward()
     assert all(one.grad is None or bool(one.grad.isfinite().all()) for one in module.parameters())
     assert module.representation().spec.mask is MASK
+
+
+def test_another_device_masks_the_same_pixels() -> None:
+    with FakeDevice():
+        check_masked(SHOWN.render(device=FAKE), FULL.render(), VALID)
 
 
 def test_files_have_the_no_data_value_of_the_source(tmp_path: Path) -> None:
