@@ -21,13 +21,11 @@ _UNREADABLE = (
 )
 
 
-def write_mask(folder: Path, mask: Mask | None) -> str:
-    """Write the mask, if there is one, whole or not at all; gives its SHA-256, else nothing."""
-    if mask is None:
-        return ""
-    with atomic_write(folder / MASK) as scratch, scratch.open("wb") as stream:
-        np.savez_compressed(stream, valid=mask.bits)
-    return mask.sha256
+def write_mask(folder: Path, mask: Mask | None) -> None:
+    """Write the mask, if there is one, whole or not at all."""
+    if mask is not None:
+        with atomic_write(folder / MASK) as scratch, scratch.open("wb") as stream:
+            np.savez_compressed(stream, valid=mask.bits)
 
 
 def read_mask(folder: Path, manifest: Manifest) -> Mask | None:

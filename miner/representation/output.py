@@ -17,7 +17,10 @@ from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.nodata import mask_of_array
 from miner.images.pixel_format import TYPE_RANGES, PixelFormat, pixel_type
 from miner.images.source import inspect_image, open_image
+from miner.representation.mask_file import MASK, write_mask
 from miner.representation.masking import ValidIn, masked_image, valid_pixels
+from miner.representation.shard import SUFFIX, write_shard
+from miner.representation.spec import MANIFEST, Manifest, read_manifest, write_manifest
 from miner.signals.mask import Mask
 from miner.signals.regions import Region, slices, tiles, whole
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
@@ -125,6 +128,24 @@ def write_image(
         for box in track(list(tiles(image.sides))):
             canvas.fill(box, image.read(box).clamp(0, 1).cpu().numpy(), valid and valid(box))
         return canvas.save(path)
+
+
+def save(shown: "Representation", folder: Path) -> Path:
+    """Write all shards, the mask and the manifest; see `Representation.save`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before = read_manifest(folder) if (folder / MANIFEST).exists() else Manifest(shown.spec, {})
+    checksums = {
+        level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
+        for level, found in shown.shards.items()
+    }
+    write_mask(folder, shown.spec.mask)
+    write_manifest(folder, Manifest(shown.spec, checksums, {"report": shown.report}))
+    for name in set().union(*before.levels.values()) - set().union(*checksums.values()):
+        if Path(name).suffix == SUFFIX and Path(name).name == name:
+            (folder / name).unlink(missing_ok=True)
+    if before.mask and shown.spec.mask is None:
+        (folder / MASK).unlink(missing_ok=True)
+    return folder
 
 
 def describe(shown: "Representation") -> str:

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from miner.pyramids.resample import predicted_signal
 from miner.representation import output
-from miner.representation.mask_file import MASK, write_mask
 from miner.representation.masking import masked_image, masked_points, valid_pixels
 from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, box_of, render_level
-from miner.representation.shard import SUFFIX, Shard, write_shard
-from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
+from miner.representation.shard import Shard
+from miner.representation.spec import Spec
 from miner.signals.regions import Region, shifted, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
 
@@ -243,18 +242,4 @@ class Representation:
         Those of a representation that was there before are removed. Raises `RepresentationError`
         if there is a manifest that this program cannot read; name another folder then.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        before = read_manifest(folder) if (folder / MANIFEST).exists() else Manifest(self.spec, {})
-        checksums = {
-            level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
-            for level, found in self.shards.items()
-        }
-        mask = write_mask(folder, self.spec.mask)
-        write_manifest(folder, Manifest(self.spec, checksums, {"report": self.report}, mask))
-        for name in set().union(*before.levels.values()) - set().union(*checksums.values()):
-            if Path(name).suffix == SUFFIX and Path(name).name == name:
-                (folder / name).unlink(missing_ok=True)
-        if before.mask and not mask:
-            (folder / MASK).unlink(missing_ok=True)
-        return folder
+        return output.save(self, Path(folder))

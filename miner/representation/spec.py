@@ -110,7 +110,7 @@ class Manifest:
     """A spec, for each finished level its shards' files with their checksums, and the fit.
 
     `fit` is what the fit depended on, in plain data; rendering does not need it. `mask` is the
-    checksum of the spec's mask, empty without one.
+    checksum of the spec's mask in a manifest that was read, empty without one.
     """
 
     spec: Spec
@@ -122,6 +122,8 @@ class Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest whole or not at all; raises `OSError` if the folder takes no file."""
     content = {"format": _FORMAT, "version": _VERSION, **plain(manifest)}
+    if mask := manifest.spec.mask:
+        content["mask"] = mask.sha256
     content["sha256"] = json_sha256(content)
     with atomic_write(folder / MANIFEST) as scratch:
         scratch.write_text(json.dumps(content, indent=1))

@@ -182,7 +182,7 @@ class FolderStore:
                         "on, with other bits; go on where it was begun, or name another folder"
                     )
                 self._earlier = manifest.levels
-        self._mask = write_mask(self.folder, self.spec.mask)
+        write_mask(self.folder, self.spec.mask)
         self._write_manifest()
 
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
@@ -233,14 +233,13 @@ class FolderStore:
     @property
     def n_bytes(self) -> int:
         """Size of the manifest, the mask and the shards that it names."""
-        names = [MANIFEST, *(name for level in self._finished.values() for name in level)]
-        names += [MASK] if self.spec.mask else []
+        masks = [MASK] if self.spec.mask else []
+        names = [MANIFEST, *masks, *itertools.chain(*self._finished.values())]
         return sum((self.folder / name).stat().st_size for name in names)
 
     def _write_manifest(self) -> None:
         finer = {level: found for level, found in self._earlier.items() if level < self._level}
-        levels = finer | self._finished
-        write_manifest(self.folder, Manifest(self.spec, levels, self.fit, self._mask))
+        write_manifest(self.folder, Manifest(self.spec, finer | self._finished, self.fit))
 
     def _resumed(self, chunk: int, blocks: Tensor) -> Shard | None:
         name = shard_name(self._level, chunk)
