@@ -75,8 +75,8 @@ def fit(
     """
     prepare()
     named = {"axes": axes, "preset": preset, "target_psnr": target_psnr}
-    settings |= {_SHORT[name]: value for name, value in named.items() if value is not None}
-    config = compose_settings(settings)
+    short = {_SHORT[name]: value for name, value in named.items() if value is not None}
+    config = compose_settings(settings, short)
     built, of_image = build_settings(config), check_config(config).image
     config.trainer.update(_device(device) | {"enable_progress_bar": progress})
     source = _open(image, of_image, mask)
@@ -115,23 +115,28 @@ def _open(image: Any, settings: ImageSettings, mask: Any) -> SourceImage:
     return open_image(opened, *given, nodata=settings.nodata, mask=mask)
 
 
-def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
+def compose_settings(*several: Mapping[str, Any]) -> DictConfig:
     """The configuration of a run with some settings changed; components may be objects.
 
     Raises:
-        ConfigError: no such group, option or setting.
+        ConfigError: no such group, option or setting, or one that is set twice.
     """
+    settings = [item for one in several for item in one.items()]
+    given = dict(settings)
     objects: dict[str, Any] = {}
     overrides: list[str] = []
-    for name, value in settings.items():
+    for name, value in settings:
         if described := _described(value):
             _check_group(name)
             objects[name] = described
         else:
             overrides += _overrides(name, value)
-    check_one_bound([override.partition("=")[0] for override in overrides])
+    names = [override.partition("=")[0] for override in overrides]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"{twice[0]}: is set twice (as one of {', '.join(_SHORT)}?); set it once")
+    check_one_bound(names)
     parts = {key: objects.get("model", {}).get(key) for key in ("encoding", "activation")}
-    objects = {key: part for key, part in parts.items() if part and key not in settings} | objects
+    objects = {key: part for key, part in parts.items() if part and key not in given} | objects
     state = Singleton.get_state()  # of Hydra, which the calling program may use too
     GlobalHydra.instance().clear()
     try:

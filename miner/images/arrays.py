@@ -1,10 +1,11 @@
 """Images in NumPy, Zarr and OpenEXR files."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,13 @@ def open_array(
     sides = tuple(lengths[axis] for axis in spatial(axes))
     is_wide = dtype == "float32" and array.dtype != "float32"
     remarks = (f"holds {array.dtype} values: read as float32",) if is_wide else ()
+    stored: Any = array.dtype.name if is_wide and array.dtype.kind in "iu" else None
 
     def load(box: Region, scratch: Scratch) -> Read:
         return partial(_read, array, axes, dtype, box)
 
-    return OpenedFile(name, sides, lengths.get("C", 1), dtype, load, remarks=remarks)
+    n_channels = lengths.get("C", 1)
+    return OpenedFile(name, sides, n_channels, dtype, load, remarks=remarks, stored=stored)
 
 
 def open_values(image: Any, axes: str | None = None) -> OpenedFile:
@@ -127,14 +130,19 @@ def is_zarr(folder: Path) -> bool:
 def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
     """Open a Zarr array, version 2 or 3; refuses large chunks and encodings that are not safe.
 
-    The names of its axes are those of version 3, of xarray, or of OME-Zarr's group around it.
+    Of a group with the levels of an image, as OME-Zarr has them, the largest is opened. The names
+    of its axes are those of version 3, of xarray, or of the group.
     """
     import zarr
 
+    names, levels = _first_image(folder)
     with decoding():
-        array = zarr.open(str(folder), mode="r")
+        array: Any = zarr.open(str(folder), mode="r")
+        if levels:
+            array = max(map(array.get, levels), key=attrgetter("size"))
     if isinstance(array, zarr.Group):
-        raise ImageError("is a group of Zarr arrays: name one of the folders in it")
+        example = folder / min(array, default="0")
+        raise ImageError(f"is a group of Zarr arrays: name one of them, as {example}")
     metadata = array.metadata.to_dict()
     if "pickle" in str([metadata.get(key) for key in ("compressor", "filters", "codecs")]):
         raise ImageError("is encoded by pickle, which may run any program: write plain numbers")
@@ -142,22 +150,24 @@ def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
     if chunk_bytes > _MAX_CHUNK_BYTES:
         limit = f"at most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
         raise ImageError(f"has chunks of {array.chunks} values, {chunk_bytes} bytes each: {limit}")
-    names: Any = metadata.get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
-    opened = open_array(folder.stem, array, axes, names or _names_in_group(folder.parent))
+    own: Any = metadata.get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
+    opened = open_array(folder.stem, array, axes, own or names or _first_image(folder.parent)[0])
     nodata = array.attrs.get("_FillValue", array.attrs.get("missing_value", ""))
     return replace(opened, metadata=replace(opened.metadata, nodata=str(nodata)))
 
 
-def _names_in_group(folder: Path) -> list[object]:
-    """The axes that a group's attributes give to its arrays, as OME-Zarr has them, if any."""
+def _first_image(folder: Path) -> tuple[list[object], list[str]]:
+    """The names of the axes, and the arrays, of an image of OME-Zarr; empty for another folder."""
     import zarr
 
     try:
         attributes: Any = zarr.open_group(str(folder), mode="r").attrs.asdict()
-        attributes = attributes.get("ome", attributes)
-        return [axis["name"] for axis in attributes["multiscales"][0]["axes"]]
+        image = attributes.get("ome", attributes)["multiscales"][0]
+        axes = image.get("axes", "tczyx")  # which old versions do not name
+        names = [axis["name"] if isinstance(axis, Mapping) else axis for axis in axes]
+        return names, [level["path"] for level in image.get("datasets", [])]
     except Exception:  # no group, or one of another kind
-        return []
+        return [], []
 
 
 def open_exr(file: Path) -> OpenedFile:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -27,7 +27,12 @@ _INTERPRETATIONS: dict[str, tuple[Interpretation, Interpretation]] = {  # 1 or 2
     "uint16": ("grey16", "rgb16"),
     "float32": ("b-w", "scrgb"),
 }
-TYPE_RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "float32": (0.0, 1.0)}
+IntegerType = Literal["int8", "int16", "int32", "int64", "uint32", "uint64"]  # read as float32
+TYPE_RANGES: dict[str, tuple[float, float]] = {
+    "uint8": (0.0, 255.0),
+    "uint16": (0.0, 65535.0),
+    "float32": (0.0, 1.0),
+} | {name: (float(np.iinfo(name).min), float(np.iinfo(name).max)) for name in get_args(IntegerType)}
 
 
 def pixel_type(dtype: np.dtype[Any]) -> PixelType | None:
@@ -49,6 +54,8 @@ class PixelFormat:
     scale: Positive  # the span of the data's range: 255 for uint8, else as `image.range` says
     offset: Annotated[float, rule("be finite", allow_inf_nan=False)]  # its least value
     metadata: Metadata = NO_METADATA
+    stored: IntegerType | None = None  # the file's own type, where it is read as `dtype`
+    is_clipped: bool = False  # values beyond the range are cut off
 
     @classmethod
     def of_values(
@@ -68,8 +75,8 @@ class PixelFormat:
         return self.offset, self.offset + self.scale
 
     def over_type(self, psnr_db: float | None) -> dict[str, float]:
-        """A PSNR over the type's range, of floats [0, 1], if the data's is a part of it."""
-        (low, high), (least, most) = self.data_range, TYPE_RANGES[self.dtype]
+        """A PSNR over the file's type's range, of floats [0, 1], if the data's is a part of it."""
+        (low, high), (least, most) = self.data_range, TYPE_RANGES[self.stored or self.dtype]
         if psnr_db is None or (low, high) == (least, most) or not least <= low <= high <= most:
             return {}
         return {"psnr_dtype_db": psnr_db + 20 * math.log10((most - least) / self.scale)}
@@ -88,6 +95,8 @@ class PixelFormat:
         unit = np.array(pixels, dtype=self._working_type, order="C")
         unit -= self.offset
         unit /= self.scale
+        if self.is_clipped:
+            unit.clip(0, 1, out=unit)
         return unit.astype(np.float32, copy=False)
 
     def from_unit(self, unit: NDArray[Any]) -> NDArray[Any]:
@@ -110,7 +119,8 @@ class PixelFormat:
         nodata = f" (no-data {self.metadata.nodata})" if self.metadata.nodata else ""
         masked = mask and f", {mask.n_masked} of {math.prod(sides)} pixels are masked{nodata}"
         return (
-            f"{size}, {channels}, {self.dtype}, range {low:g}{'-' if low >= 0 else ' to '}{high:g}"
+            f"{size}, {channels}, {self.stored or self.dtype}, "
+            f"range {low:g}{'-' if low >= 0 else ' to '}{high:g}"
             f"{masked or ''}"
         )
 
@@ -171,6 +181,7 @@ class OpenedFile:
     orientation: Orientation = Orientation()
     remarks: tuple[str, ...] = ()  # what is converted or left out
     metadata: Metadata = NO_METADATA
+    stored: IntegerType | None = None  # the file's own type, where it is another
     mask: Mask | None = None  # of all sides
 
 

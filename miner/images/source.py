@@ -155,7 +155,7 @@ def open_image(
 ) -> SourceImage:
     """Open a file (`~` is expanded), a Zarr array's folder, `sample:NAME`, or an opened array.
 
-    The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
+    The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, HEIC, GIF, EXR, `.npy`, Zarr.
     Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
     read as float32; CMYK and Lab are converted to sRGB; colours are divided by associated alpha. Of
@@ -169,7 +169,7 @@ def open_image(
     array of all sides, or a `Mask` of what is read. They are filled from around; see `fill`.
 
     With a scratch folder, memory does not grow with the image (but interlaced PNG, progressive
-    JPEG, WebP, AVIF and GIF are decoded whole).
+    JPEG, WebP, AVIF, HEIC and GIF are decoded whole).
 
     Raises `ImageError` if the path names no readable local file, the content is damaged, unknown,
     of more than `max_pixels` pixels or not finite, or there is no space for its pixels.
@@ -184,10 +184,12 @@ def open_image(
     with errors_about(repr(path)):
         digest = image_digest(path) if isinstance(image, str) else ""
         source = masked(loaded(opened, box, path, digest, scratch), nodata, given, scratch)
-        found = find_range(opened.dtype, value_range, source.parts)
-    format = like if like and is_alike else PixelFormat.of_values(*kind, found)
-    format = replace(format, metadata=source.format.metadata)
-    return replace(source, format=format, is_clipped=not isinstance(value_range, str))
+        own, has_alpha = opened.stored or opened.dtype, opened.n_channels in (2, 4)
+        found = find_range(own, value_range, source.parts, has_alpha)
+    format = PixelFormat.of_values(*kind, found)
+    format = replace(format, stored=opened.stored, is_clipped=not isinstance(value_range, str))
+    metadata = source.format.metadata
+    return replace(source, format=replace(like if like and is_alike else format, metadata=metadata))
 
 
 def _given_mask(mask: Any, opened: OpenedFile, box: Region, scratch: Scratch) -> Mask | None:

@@ -27,7 +27,6 @@ class SourceImage:
     sides: tuple[int, ...]  # height and width, upright and cropped; of a volume the depth first
     stored: Read  # gives (*S, C) in the file's type, before they are turned upright
     orientation: Orientation
-    is_clipped: bool = False  # values beyond the range are cut off
     mask: Mask | None = None  # of the pixels that are data, if not all are
 
     @property
@@ -44,8 +43,7 @@ class SourceImage:
     def read(self, region: Region | None = None) -> NDArray[np.float32]:
         """Values in a region, or all, as a new (C, *S) in [0, 1]; threads may read at once."""
         region = whole(self.sides) if region is None else region
-        unit = self.format.to_unit(np.moveaxis(self.read_stored(region), -1, 0))
-        return unit.clip(0, 1, out=unit) if self.is_clipped else unit
+        return self.format.to_unit(np.moveaxis(self.read_stored(region), -1, 0))
 
     def parts(self) -> Iterator[tuple[Region, NDArray[Any]]]:
         """All regions of some size, with their stored values."""

@@ -14,6 +14,7 @@ import numpy as np
 from miner.images.arrays import open_array
 from miner.images.axes import check_rows_first, known_axes
 from miner.images.metadata import Metadata
+from miner.images.pillow import count_frames, open_heif
 from miner.images.pixel_format import (
     DAMAGED,
     OpenedFile,
@@ -30,7 +31,13 @@ from miner.support.errors import ImageError
 if TYPE_CHECKING:
     import pyvips
 
-_LOADERS = ("png", "jpeg", "tiff", "webp", "heif", "gif")  # libvips also draws SVG, text, ...
+# Loaded by libvips, but no images to people: drawings and documents, which have no size in pixels;
+# tables; volumes, whose planes it joins; raw sensor data; its own format; what runs other programs.
+_EXCLUDED = ("svg", "pdf", "csv", "raw", "mat", "analyze", "nifti", "dcraw", "magick")
+_NAMES = {  # of formats that only some builds of libvips read, by how their files begin
+    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
+    "JPEG 2000": (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "),
+}
 _COLOURS_KEPT = {"b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "multiband"}
 _DTYPES: dict[str, PixelType] = {"uchar": "uint8", "ushort": "uint16", "float": "float32"}
 # messages of libvips and libtiff
@@ -57,16 +64,23 @@ def open_vips_file(file: Path) -> OpenedFile:
     try:
         # a descriptor, as pyvips reads "name[option]" as options and wants names in UTF-8
         with file.open("rb") as stream:
+            magic = os.pread(stream.fileno(), 12, 0)
             source = pyvips.Source.new_from_descriptor(stream.fileno())
             # "truncated" lets a cut TIFF pass; "warning" refuses sound ones, say of unsorted tags
-            image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
-        if not image.get("vips-loader").startswith(_LOADERS):
+            options = {"access": "sequential", "fail_on": "error"}
+            if magic.endswith(b"ftypavis"):  # animated AVIF, which libvips does not recognise
+                image = pyvips.Image.heifload_source(source, **options)
+            else:
+                image = pyvips.Image.new_from_source(source, "", **options)
+        loader = image.get("vips-loader") if image.get_typeof("vips-loader") else ""
+        if not loader or loader.startswith(_EXCLUDED):  # libvips's own format has none
             raise _explained(_UNKNOWN)
-        remarks = []
+        if loader.startswith("heif") and (codec := image.get("heif-compression")) != "av1":
+            return open_heif(file, codec)
+        remarks = _left_out(image, file, magic)
         orientation = image.get("orientation") if image.get_typeof("orientation") else 1
-        n_pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-        if n_pages > 1:
-            remarks.append(f"has {n_pages} {_PAGES}")
+        if image.coding == "rad":
+            image = image.rad2float()
         if image.interpretation not in _COLOURS_KEPT:
             remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
             image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
@@ -75,11 +89,20 @@ def open_vips_file(file: Path) -> OpenedFile:
         if image.format not in _DTYPES:
             image = image.cast("float")
     except pyvips.Error as error:
-        raise _explained(error.detail) from None
+        raise _explained(error.detail, magic) from None
     turn = Orientation.of_exif(orientation)
     sides, dtype = turn.upright_sides((image.height, image.width)), _DTYPES[image.format]
     load = partial(_load, image)
     return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, tuple(remarks))
+
+
+def _left_out(image: "pyvips.Image", file: Path, magic: bytes) -> list[str]:
+    if image.get_typeof("gainmap-data"):
+        return ["has a gain map for HDR: the base image is read, as most viewers show it"]
+    if magic.endswith(b"ftypavis"):
+        return ["is an animation: only the first frame is read"]
+    n_pages = image.get("n-pages") if image.get_typeof("n-pages") else count_frames(file)
+    return [f"has {n_pages} {_PAGES}"] if n_pages > 1 else []
 
 
 def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> Read:
@@ -107,12 +130,16 @@ def _load(image: "pyvips.Image", box: Region, scratch: Scratch) -> Read:
     return array.__getitem__
 
 
-def _explained(detail: str) -> ImageError:
+def _explained(detail: str, magic: bytes = b"") -> ImageError:
     if _UNKNOWN in detail:
-        known = "PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, .npy, Zarr"
+        if name := next((name for name, begins in _NAMES.items() if magic.startswith(begins)), ""):
+            return ImageError(f"is {name}, which libvips lacks here: convert it to PNG or TIFF")
+        known = "PNG, JPEG, TIFF, WebP, AVIF, HEIC, GIF, OpenEXR, .npy, Zarr"
         return ImageError(f"is not an image of a known format ({known}): convert it to PNG or TIFF")
-    reason = next(filter(None, map(str.strip, detail.splitlines())), "unreadable header")
-    return ImageError(f"cannot be decoded ({reason}): {DAMAGED} as PNG or TIFF")
+    lines = (line.strip() for line in detail.splitlines() if "bad seek" not in line)
+    reason = next(filter(None, lines), "unreadable header")
+    remedy = "convert it to" if "upported" in reason else f"{DAMAGED} as"
+    return ImageError(f"cannot be decoded ({reason}): {remedy} PNG or TIFF")
 
 
 def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:

@@ -44,7 +44,10 @@ def size_of(
         if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale}: must be above 0, as 2.5")
         return tuple(max(1, round(scale * side)) for side in sides)
-    found = sides if size is None else tuple(map(operator.index, size))
+    try:
+        found = sides if size is None else tuple(map(operator.index, size))
+    except TypeError:
+        found = ()
     if len(found) != len(sides) or min(found) < 1:
         raise ValueError(f"size={size}: must be {len(sides)} sides of 1 pixel and more, rows first")
     return found
@@ -98,8 +101,9 @@ def fill(
     """Copy an image `(C, *S)`, in values for people, into an array; `ValueError` if it is unfit."""
     shape = (image.n_channels, *image.sides)
     out = np.empty(shape, np.float32) if out is None else out
-    if out.shape != shape or out.dtype.kind != "f":
-        raise ValueError(f"out of {out.dtype} {out.shape}: must be of floats, {shape}")
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype.kind != "f":
+        kind = f"{getattr(out, 'dtype', type(out).__name__)} {tuple(getattr(out, 'shape', ()))}"
+        raise ValueError(f"out of {kind}: must be an array of NumPy of floats, {shape}, or a path")
     for box in track(list(tiles(image.sides))):
         out[(slice(None), *slices(box))] = format.to_values(image.read(box)).cpu().numpy()
     return out

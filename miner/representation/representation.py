@@ -15,7 +15,7 @@ from miner.pyramids.resample import predicted_signal
 from miner.representation import output
 from miner.representation.masking import masked_image, masked_points, valid_pixels
 from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
-from miner.representation.rendering import ShardIndex, box_of, render_level
+from miner.representation.rendering import ShardIndex, box_of, device_of, render_level
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
 from miner.signals.regions import Region, shifted, sides_of, slices, whole
@@ -140,7 +140,7 @@ class Representation:
         sides: tuple[int, ...] | None = None,
     ) -> Signal:
         """What `render` gives at a size, unclipped and not masked, rendered where it is read."""
-        device, box = torch.device(device), box_of(self.spec, level, region)
+        device, box = device_of(device), box_of(self.spec, level, region)
         sides = sides or sides_of(box)
 
         def read(part: Region) -> Tensor:
@@ -190,7 +190,7 @@ class Representation:
 
         Raises `ValueError` for no such level, a region outside it, or one too large for an array.
         """
-        spec, device, region = self.spec, torch.device(device), box_of(self.spec, level, region)
+        spec, device, region = self.spec, device_of(device), box_of(self.spec, level, region)
         n_values = spec.n_channels * math.prod(sides_of(region))
         if n_values > _MAX_VALUES:
             raise ValueError(
