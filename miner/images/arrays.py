@@ -152,8 +152,9 @@ def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
         raise ImageError(f"has chunks of {array.chunks} values, {chunk_bytes} bytes each: {limit}")
     own: Any = metadata.get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
     opened = open_array(folder.stem, array, axes, own or names or _first_image(folder.parent)[0])
-    nodata = array.attrs.get("_FillValue", array.attrs.get("missing_value", ""))
-    return replace(opened, metadata=replace(opened.metadata, nodata=str(nodata)))
+    value = array.attrs.get("_FillValue", array.attrs.get("missing_value"))
+    nodata = str(value) if isinstance(value, int | float) else ""  # xarray has others in Base64
+    return replace(opened, metadata=replace(opened.metadata, nodata=nodata))
 
 
 def _first_image(folder: Path) -> tuple[list[object], list[str]]:

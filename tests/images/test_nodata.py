@@ -132,6 +132,9 @@ def test_attributes_of_zarr_name_the_value(tmp_path: Path, name: str) -> None:
     array = zarr.create_array(str(tmp_path / "a"), data=values)
     array.attrs[name] = -5.0
     check_filled(open_image(str(tmp_path / "a"), LIMIT), values[..., None], values == -5)
+    array.attrs[name] = "AAAAAAAAFMA="  # as xarray writes it
+    image = open_image(str(tmp_path / "a"), LIMIT)
+    assert image.mask is None and image.format.metadata.nodata == ""
 
 
 @pytest.mark.parametrize("sides", [(20, 40), (6, 20, 10)])
