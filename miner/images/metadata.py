@@ -1,6 +1,9 @@
 """What a file says of its pixels besides the values: kept, and written with what is rendered."""
 
 from dataclasses import dataclass
+from typing import Any
+
+_GDAL_NODATA = 42113  # a tag of TIFF
 
 
 @dataclass(frozen=True)
@@ -13,3 +16,9 @@ class Metadata:
 
 
 NO_METADATA = Metadata()
+
+
+def tiff_metadata(page: Any) -> Metadata:
+    """What the tags of tifffile's page say."""
+    nodata = page.tags.valueof(_GDAL_NODATA, "")
+    return Metadata(nodata=nodata.strip("\0 \n") if isinstance(nodata, str) else "")

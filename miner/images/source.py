@@ -20,8 +20,9 @@ from miner.images.axes import check_rows_first
 from miner.images.nodata import mask_of_array, mask_of_image
 from miner.images.pixel_format import OpenedFile, PixelFormat, errors_about
 from miner.images.source_image import SourceImage, loaded, masked
+from miner.images.tiff import TIFF_MAGICS, open_tiff
 from miner.images.value_range import find_range
-from miner.images.vips import TIFF_MAGICS, open_tiff, open_vips_file
+from miner.images.vips import open_vips_file
 from miner.signals.mask import Mask
 from miner.signals.regions import Region, sides_of, whole
 from miner.signals.scratch import Scratch
