@@ -78,6 +78,29 @@ def test_tagged_elevations_keep_their_range(tmp_path: Path, dtype: str, tag: str
     assert image.format.data_range == (values[~masked].min(), values[~masked].max())
 
 
+@pytest.mark.parametrize(("dtype", "expected"), [("uint8", "248"), ("int16", "-8")])
+def test_a_value_of_samples_in_which_0_is_white_is_that_of_pixels(
+    tmp_path: Path, dtype: str, expected: str
+) -> None:
+    samples, kind = integers(20, 40, dtype="uint8", top=200).astype(dtype), "miniswhite"
+    samples[samples == 7] = 8
+    samples[HOLE] = 7
+    tag = (42113, "s", 0, "7", True)
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric=kind, extratags=[tag])
+    image = open_image(str(tmp_path / "a.tif"), LIMIT)
+    np.testing.assert_array_equal(valid_of(image), samples != 7)
+    assert image.format.metadata.nodata == expected
+
+
+def test_a_colour_of_a_palette_is_no_single_value(tmp_path: Path) -> None:
+    samples, palette = integers(20, 40), integers(3, 256, dtype="uint16")
+    tag = (42113, "s", 0, "7", True)
+    tifffile.imwrite(
+        tmp_path / "a.tif", samples, photometric="palette", colormap=palette, extratags=[tag]
+    )
+    assert open_image(str(tmp_path / "a.tif"), LIMIT).mask is None
+
+
 @pytest.mark.parametrize("tag", ["-9999", "255.5", "nan", "none"])
 def test_a_value_that_the_type_lacks_masks_nothing(tmp_path: Path, tag: str) -> None:
     values = integers(20, 40)
