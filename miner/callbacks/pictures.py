@@ -51,7 +51,7 @@ class Reconstruction(Callback):
         self._preview: Preview | None = None
         self._suffix = self._format.suffix if len(sides) == 2 else ".npy"
         if math.prod(sides) > self._max_pixels and len(sides) == 2:
-            self._preview = Preview(sides, data.spec.n_channels, mask=data.spec.mask)
+            self._preview = Preview(sides, self._format.n_shown, mask=data.spec.mask)
             return
         if trainer.world_size > 1:
             self._shared = data.levels.new_signal("rendered", 0)
@@ -101,11 +101,10 @@ class Pictures(Callback):
         self._is_drawn = len(spec.sides) == 2
         if not self._is_drawn:
             return
-        self._source, self._error = (
-            Preview(spec.sides, n, mask=spec.mask) for n in (spec.n_channels, 1)
-        )
+        n_shown = spec.pixel_format.n_shown
+        self._source, self._error = (Preview(spec.sides, n, mask=spec.mask) for n in (n_shown, 1))
         self._levels = [
-            Preview(sides, spec.n_channels, _LEVEL_SIDE if level else display.PREVIEW_SIDE, mask)
+            Preview(sides, n_shown, _LEVEL_SIDE if level else display.PREVIEW_SIDE, mask)
             for level, (sides, mask) in enumerate(zip(spec.level_sides, spec.masks, strict=True))
         ]
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miner.images.axes import find_axes, spatial
+from miner.images.metadata import NO_METADATA, exr_metadata, pillow_metadata
 from miner.images.nodata import mask_of_array
 from miner.images.pixel_format import (
     OpenedFile,
@@ -82,17 +83,19 @@ def open_values(image: Any, axes: str | None = None) -> OpenedFile:
 
     A masked array of NumPy masks pixels; `ImageError` where it masks only some of their channels.
     """
-    names, turn = "", Orientation()
+    names, turn, metadata = "", Orientation(), NO_METADATA
     if hasattr(image, "getbands"):  # of PIL, which need not be there
         turn = Orientation.of_exif(image.getexif().get(274, 1))
         if image.mode not in _PIL_MODES and not image.mode.startswith("I;16"):
             image = image.convert("RGBA" if "transparency" in image.info else "RGB")
         names = "YX" if len(image.getbands()) == 1 else "YXC"
+        metadata = pillow_metadata(image.info, "".join(image.getbands()))
     with errors_about("the array"):
         opened = open_array("array", to_numpy(image), axes, names)
         mask = _mask_of(np.ma.getmaskarray(image), axes) if np.ma.isMaskedArray(image) else None
     sides = turn.upright_sides(opened.sides) if names else opened.sides
-    return replace(opened, sides=sides, orientation=turn, remarks=(), mask=mask)
+    opened = replace(opened, sides=sides, orientation=turn, remarks=(), metadata=metadata)
+    return replace(opened, mask=mask)
 
 
 def to_numpy(array: Any) -> NDArray[Any]:
@@ -190,15 +193,20 @@ def open_exr(file: Path) -> OpenedFile:
         OpenEXR.File(f"/dev/fd/{stream.fileno()}", header_only=True) as opened,
     ):
         header = opened.header()
-        (left, top), (right, bottom) = np.array(header["dataWindow"]).tolist()
         names = sorted((channel.name for channel in header["channels"]), key=_rank)
         samplings = {(channel.xSampling, channel.ySampling) for channel in header["channels"]}
+        stream.seek(0)
+        with closing(OpenEXR.InputFile(stream)) as legacy:  # knows the types of channels
+            types = legacy.header()["channels"]
+        metadata = exr_metadata(header, {name: str(types[name].type) for name in names})
+        left, top, right, bottom = np.ravel(header["dataWindow"]).tolist()
     if samplings - {(1, 1)}:
         raise ImageError("has channels of different sizes: export it again as full RGB")
     sides = (bottom - top + 1, right - left + 1)
     load = partial(_load_exr, file, names, top, sides[1])
     remarks = ("has several parts: only the first is read",) if flags & _MULTIPART else ()
-    return OpenedFile(file.stem, sides, len(names), "float32", load, remarks=remarks)
+    turn, n_channels = Orientation(), len(names)
+    return OpenedFile(file.stem, sides, n_channels, "float32", load, turn, remarks, metadata)
 
 
 def _rank(name: str) -> tuple[str, int, str]:

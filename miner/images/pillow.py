@@ -1,6 +1,5 @@
 """What Pillow reads and libvips does not: HEIC, and how many frames a PNG or JPEG has."""
 
-import base64
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from miner.images.arrays import open_array
-from miner.images.metadata import Metadata
+from miner.images.metadata import pillow_metadata
 from miner.images.pixel_format import OpenedFile, PixelType, Read, decoding
 from miner.signals.regions import Region
 from miner.signals.scratch import Scratch
@@ -43,7 +42,7 @@ def open_heif(file: Path, codec: str) -> OpenedFile:
     with decoding(), file.open("rb") as stream:
         image = pillow_heif.open_heif(stream, convert_hdr_to_8bit=False)
         mode, sides, n = image.mode.partition(";")[0], image.size[::-1], len(image)
-        icc = base64.b64encode(image.info.get("icc_profile") or b"").decode()
+        metadata = pillow_metadata(image.info, mode)
         dtype: PixelType = "uint16" if image.info["bit_depth"] > 8 else "uint8"
     if mode.endswith("a"):
         raise ImageError("has colours multiplied by alpha: export it again, without transparency")
@@ -54,5 +53,5 @@ def open_heif(file: Path, codec: str) -> OpenedFile:
         return open_array(file.stem, values, "HWC").load(box, scratch)
 
     remarks = (f"has {n} pictures: only the primary one is read",) if n > 1 else ()
-    channels, metadata = 1 if mode == "I" else len(mode), Metadata(icc=icc)
+    channels = 1 if mode == "I" else len(mode)
     return OpenedFile(file.stem, sides, channels, dtype, load, remarks=remarks, metadata=metadata)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from miner.images import arrays
 from miner.images.axes import check_rows_first
 from miner.images.nodata import mask_of_array, mask_of_image
-from miner.images.pixel_format import OpenedFile, PixelFormat, errors_about
+from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, errors_about
 from miner.images.source_image import SourceImage, loaded, masked
 from miner.images.tiff import TIFF_MAGICS, open_tiff
 from miner.images.value_range import find_range
@@ -157,7 +157,7 @@ def open_image(
     """Open a file (`~` is expanded), a Zarr array's folder, `sample:NAME`, or an opened array.
 
     The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, HEIC, GIF, EXR, `.npy`, Zarr.
-    Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
+    Values are kept as stored, and alpha is one more channel. Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
     read as float32; CMYK and Lab are converted to sRGB; colours are divided by associated alpha. Of
     several pages or parts the first is read, upright. With `crop_px` only the middle of the image
@@ -185,12 +185,16 @@ def open_image(
     with errors_about(repr(path)):
         digest = image_digest(path) if isinstance(image, str) else ""
         source = masked(loaded(opened, box, path, digest, scratch), nodata, given, scratch)
-        own, has_alpha = opened.stored or opened.dtype, opened.n_channels in (2, 4)
+        own, has_alpha = opened.stored or opened.dtype, any(opened.metadata.extra[-1:])
         found = find_range(own, value_range, source.parts, has_alpha)
+    metadata, turn = source.format.metadata, opened.orientation
+    metadata = metadata if turn == Orientation() else metadata.turned(turn.swaps)
+    if metadata.geo != opened.metadata.geo:
+        logger.warning("%r is turned upright, and its GeoTIFF tags are left out", path)
     format = PixelFormat.of_values(*kind, found)
     format = replace(format, stored=opened.stored, is_clipped=not isinstance(value_range, str))
-    metadata = source.format.metadata
-    return replace(source, format=replace(like if like and is_alike else format, metadata=metadata))
+    format = replace(like if like and is_alike else format, metadata=metadata.at(box, source.sides))
+    return replace(source, format=format)
 
 
 def _given_mask(mask: Any, opened: OpenedFile, box: Region, scratch: Scratch) -> Mask | None:

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -45,7 +46,8 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
         stack = _Stack(found)
         number = 1 if found.lead else int(found.key.tags.valueof(_ORIENTATION, 1))
         turn = Orientation.of_exif(number)
-        metadata = tiff_metadata(found.key, stack.convert)
+        metadata = tiff_metadata(found.key)
+        nodata = _of_pixels(metadata.nodata.strip("\0 \n"), found.key, stack.convert)
     if not found.lead:
         check_rows_first(axes)
         axes = None
@@ -57,8 +59,25 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
         load=partial(_load, stack, opened, find_axes(stack.shape, axes, names)),
         orientation=turn,
         remarks=(*opened.remarks, *stack.remarks),
-        metadata=metadata,
+        metadata=replace(metadata, nodata=nodata),
     )
+
+
+def _of_pixels(text: str, page: Any, convert: Callable[[NDArray[Any]], NDArray[Any]]) -> str:
+    """The no-data value of samples as that of pixels; empty where these have different values."""
+    try:
+        value = float(text)
+    except ValueError:
+        return ""
+    if page.dtype.kind not in "iu" or value % 1:
+        return text
+    n_signs = int(page.dtype.kind == "i")
+    most = 2 ** (int(page.bitspersample) - n_signs) - 1
+    if not -n_signs * (most + 1) <= value <= most:  # as no sample has
+        return text
+    sample = np.full((1, 1, page.samplesperpixel), value, page.dtype)
+    first, *others = np.unique(convert(sample)).tolist()
+    return "" if others else text if first == value else str(first)
 
 
 def _load(stack: "_Stack", opened: OpenedFile, axes: str, box: Region, scratch: Scratch) -> Read:

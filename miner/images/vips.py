@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from miner.images.metadata import vips_metadata
 from miner.images.pillow import count_frames, open_heif
 from miner.images.pixel_format import (
     DAMAGED,
@@ -64,17 +65,19 @@ def open_vips_file(file: Path) -> OpenedFile:
             image = image.rad2float()
         if image.interpretation not in _COLOURS_KEPT:
             remarks.append(f"is in {image.interpretation.upper()}: converted to sRGB")
-            image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
+            image = image.colourspace("rgb16" if image.format == "ushort" else "srgb").copy()
+            image.remove("icc-profile-data")  # of other values
         elif image.format not in _DTYPES:
             remarks.append(f"holds {image.format} values: read as float32")
         if image.format not in _DTYPES:
             image = image.cast("float")
+        metadata = vips_metadata(image, file)
     except pyvips.Error as error:
         raise _explained(error.detail, magic) from None
     turn = Orientation.of_exif(orientation)
     sides, dtype = turn.upright_sides((image.height, image.width)), _DTYPES[image.format]
-    load = partial(_load, image)
-    return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, tuple(remarks))
+    load, found = partial(_load, image), tuple(remarks)
+    return OpenedFile(file.stem, sides, image.bands, dtype, load, turn, found, metadata)
 
 
 def _left_out(image: "pyvips.Image", file: Path, magic: bytes) -> list[str]:

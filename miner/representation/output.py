@@ -179,8 +179,8 @@ def picture(shown: "Representation") -> bytes | None:
         level += 1
     box = whole(sides[level])
     valid = valid_pixels(shown.spec, level, box, sides[level])
-    rendered = masked_image(shown.image(level), valid).read(box).clamp_(0, 1).numpy()
-    small = reduce_to_side(to_display(rendered), _SHOWN_SIDE)
+    rendered = masked_image(shown.image(level), valid).read(box)[: shown.spec.pixel_format.n_shown]
+    small = reduce_to_side(to_display(rendered.clamp_(0, 1).numpy()), _SHOWN_SIDE)
     return encoded(enlarge_to_screen(small), ".png")
 
 

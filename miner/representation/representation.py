@@ -123,14 +123,15 @@ class Representation:
         """
         box = box_of(self.spec, level, region)
         sides = output.size_of(sides_of(box), scale, size)
-        valid = valid_pixels(self.spec, level, box, sides)
+        valid, format = valid_pixels(self.spec, level, box, sides), self.spec.pixel_format
         image = self.image(level, box, device, sides)
         if isinstance(out, str | Path):
-            return output.write_image(Path(out), image, self.spec.pixel_format, track, valid)
+            own = format.at(box, sides, level)
+            return output.write_image(Path(out), image, own, track, valid)
         image = masked_image(image, valid)
         if out is None and scale is None and size is None:
-            return self.spec.pixel_format.to_values(image.read(whole(sides))).cpu().numpy()
-        return output.fill(out, image, self.spec.pixel_format, track)
+            return format.to_values(image.read(whole(sides))).cpu().numpy()
+        return output.fill(out, image, format, track)
 
     def image(
         self,
