@@ -54,7 +54,7 @@ class Reconstruction(Callback):
         self._preview: Preview | None = None
         self._suffix = self._format.suffix if len(sides) == 2 else ".npy"
         if math.prod(sides) > self._max_pixels and len(sides) == 2:
-            self._preview = Preview(sides, self._format.n_shown)
+            self._preview = Preview(sides, self._format.n_shown, mask=data.spec.mask)
             return
         if trainer.world_size > 1:
             self._shared = data.levels.new_signal("rendered", 0)
@@ -70,7 +70,7 @@ class Reconstruction(Callback):
         elif trainer.world_size > 1:
             self._shared.write(tile.region, tile.preds)
         else:
-            self._canvas.fill(tile.region, tile.preds.numpy())
+            self._canvas.fill(tile.region, tile.preds.numpy(), module.data.spec.valid(tile.region))
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Write the file."""
@@ -86,7 +86,8 @@ class Reconstruction(Callback):
             _LOG.warning("%s is a preview at 1/%d of the size", path, self._preview.factor)
             return
         for region in tiles(self._shared.sides) if trainer.world_size > 1 else ():
-            self._canvas.fill(region, self._shared.read(region).cpu().numpy())
+            shared = self._shared.read(region).cpu().numpy()
+            self._canvas.fill(region, shared, module.data.spec.valid(region))
         self._canvas.save(path)
 
 
@@ -108,10 +109,10 @@ class Pictures(Callback):
         if not self._is_drawn:
             return
         n_shown = spec.pixel_format.n_shown
-        self._source, self._error = Preview(spec.sides, n_shown), Preview(spec.sides, 1)
+        self._source, self._error = (Preview(spec.sides, n, mask=spec.mask) for n in (n_shown, 1))
         self._levels = [
-            Preview(sides, n_shown, _LEVEL_SIDE if level else display.PREVIEW_SIDE)
-            for level, sides in enumerate(spec.level_sides)
+            Preview(sides, n_shown, _LEVEL_SIDE if level else display.PREVIEW_SIDE, mask)
+            for level, (sides, mask) in enumerate(zip(spec.level_sides, spec.masks, strict=True))
         ]
 
     def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
@@ -122,7 +123,7 @@ class Pictures(Callback):
         if tile.level == 0:
             self._source.add(tile.region, tile.target)
             error = (tile.target - tile.preds).square_().mean(0, keepdim=True)
-            self._error.add(tile.region, error)
+            self._error.add(tile.region, error.nan_to_num_(nan=1))
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Draw and write."""

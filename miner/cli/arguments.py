@@ -102,7 +102,7 @@ def as_launched(arguments: Sequence[str]) -> list[str]:
 
 
 def write_images(arguments: Sequence[str]) -> list[str]:
-    """Write each `image.path=` so that Hydra reads the names of files, whatever they hold.
+    """Write `image.path=` and `image.mask=` so that Hydra reads whatever names of files hold.
 
     Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
     pattern stands for all images found there, without subfolders. Others are left out with a
@@ -110,18 +110,22 @@ def write_images(arguments: Sequence[str]) -> list[str]:
     content or suffix. Without any image that can be read this raises an `ImageError`.
     """
     axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
-    write = partial(_all_images, axes=axes) if is_sweep(arguments) else _one_image
-    images = (write(one) if one.startswith(_IMAGE) else [one] for one in arguments)
-    return [written for one in images for written in one]
+    write = partial(_all_images, axes=axes) if is_sweep(arguments) else _one_file
+    written = list[str]()
+    for one in arguments:
+        is_mask = one.startswith("image.mask=")
+        written += _one_file(one) if is_mask else write(one) if one.startswith(_IMAGE) else [one]
+    return written
 
 
-def _one_image(argument: str) -> list[str]:
-    path = expand_home(argument.removeprefix(_IMAGE))
+def _one_file(argument: str) -> list[str]:
+    setting, _, path = argument.partition("=")
+    path = expand_home(path)
     if not _exists(path):
         with suppress(HydraException):  # what it can read, such as several files, stays as it is
             OverridesParser.create().parse_override(argument)
             return [argument]
-    return [_IMAGE + quote(path)]
+    return [f"{setting}={quote(path)}"]
 
 
 def _all_images(argument: str, axes: str | None) -> list[str]:
@@ -133,7 +137,7 @@ def _all_images(argument: str, axes: str | None) -> list[str]:
     else:
         found = []
     if not found:
-        return _one_image(argument)
+        return _one_file(argument)
     files = [file for file in found if file.is_file() or is_zarr(file)]
     images, unreadable = list[str](), list[str]()
     for file in sorted(file for file in files if not file.name.startswith(".")):

@@ -70,7 +70,7 @@ def check_settings(config: DictConfig) -> None:
     """
     checked = check_config(config)
     image = checked.image
-    info = inspect_image(image.path, image.max_pixels, image.crop_px, image.axes)
+    info = inspect_image(image.path, image.max_pixels, image.crop_px, image.axes, image.mask)
     build_objective(config)
     accelerator = checked.trainer.accelerator
     if accelerator in ("cuda", "gpu"):

@@ -133,7 +133,7 @@ def _build(
 
     def open_source() -> Source:
         given = image.path, image.max_pixels, image.crop_px, scratch, image.axes, image.range
-        return Source.of_image(open_image(*given))
+        return Source.of_image(open_image(*given, nodata=image.nodata, mask=image.mask))
 
     data = SignalData(open_source, build_settings(config), scratch, job.folder, shared)
     module = MinerModule(

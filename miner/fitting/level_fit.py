@@ -16,7 +16,7 @@ from miner.fitting.settings import LevelContext, at_level
 from miner.models.network import Parameters, concatenate, select
 from miner.representation.shard import ChunkStats, Shard
 from miner.signals.grid import PatchGrid
-from miner.signals.regions import sides_of
+from miner.signals.regions import sides_of, whole
 from miner.signals.signal import Signal, prefetch
 from miner.support.communication import Communicator, gather_items, items_of_rank
 
@@ -70,9 +70,9 @@ class LevelFit:
     """One level's active blocks, in chunks, and all that fitting them needs.
 
     Blocks whose prediction has an error above the level's bound are active; at the coarsest level
-    all are. Chunks follow a curve through the level, so that each reads a small part of it.
-    `n_refit_steps` counts the block steps of refits so far, and `block_mse` is the mean error of
-    the blocks that are fitted of the present chunk.
+    all are. Those without data never are. Chunks follow a curve through the level, so that each
+    reads a small part of it. `n_refit_steps` counts the block steps of refits so far, and
+    `block_mse` is the mean error of the blocks that are fitted of the present chunk.
     """
 
     n_refit_steps, block_mse = 0, math.nan
@@ -89,14 +89,20 @@ class LevelFit:
         self.signal, self.prediction = signal, prediction
         self.spec, self.settings, self.level = context[:3]
         self.grid = self.spec.grid(self.level)
-        self.n_values = self.spec.n_channels * math.prod(self.grid.sides)
+        self._has_data, n_pixels = torch.ones(self.grid.n_blocks).bool(), math.prod(self.grid.sides)
+        if mask := self.spec.masks[self.level]:
+            blocks = mask.reduced(self.grid.patch_size)
+            self._has_data = torch.from_numpy(blocks.valid(whole(blocks.sides)).flatten())
+            n_pixels = mask.n_valid
+        self.n_values = self.spec.n_channels * n_pixels
         self.tiles = list(self.grid.tiles(tile_side))
         self.n_steps = self.settings.steps_at(self.level).n_steps
         self.predicted_mse = torch.empty(self.grid.n_blocks, dtype=torch.float64)
         self.predicted_sse = self.clipped_sse = 0.0
         self._score_prediction(ranks)
         is_active = self.predicted_mse > self.settings.max_mse_at(self.level)
-        self.active = torch.nonzero(is_active | self.spec.is_coarsest(self.level)).flatten()
+        is_active |= self._has_data & self.spec.is_coarsest(self.level)
+        self.active = torch.nonzero(is_active).flatten()
         ordered = self.grid.morton_order(self.active).split(self.settings.blocks_per_shard)
         self.chunks = [chunk.sort().values for chunk in ordered if len(chunk)]
         self.active_sse = sum(self._sse(chunk, self.predicted_mse[chunk]) for chunk in self.chunks)
@@ -121,11 +127,14 @@ class LevelFit:
         for region, grid, signal, of_blocks, of_tile in parts:
             prediction = self.prediction.read(region)
             of_blocks.copy_(grid.block_means((signal - prediction).square()))
+            if (valid := self.spec.valid(region, self.level)) is not None:
+                prediction = prediction.where(torch.from_numpy(valid).to(device), signal)
             of_tile.copy_((signal - prediction.clamp_(0, 1)).double().square().sum())
         self.clipped_sse = sum(gather_items(ranks, clipped.tolist()))
         by_tile = gather_items(ranks, [part.clone() for part in errors.cpu().split(counts)])
         for region, errors in zip(self.tiles, by_tile, strict=True):
             blocks = self.grid.blocks_in(region)
+            errors.masked_fill_(~self._has_data[blocks], 0)
             self.predicted_mse[blocks] = errors
             self.predicted_sse += self._sse(blocks, errors)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from miner.images.axes import find_axes, spatial
 from miner.images.metadata import NO_METADATA, exr_metadata, pillow_metadata
+from miner.images.nodata import mask_of_array
 from miner.images.pixel_format import (
     OpenedFile,
     Orientation,
@@ -23,7 +24,8 @@ from miner.images.pixel_format import (
     new_array,
     pixel_type,
 )
-from miner.signals.regions import Region, sides_of
+from miner.signals.mask import Mask
+from miner.signals.regions import Region, sides_of, slices, whole
 from miner.signals.scratch import Index, Scratch, open_npy
 from miner.support.errors import ImageError
 
@@ -59,7 +61,9 @@ def open_array(
     """Open an array of real numbers; `axes` and `names` are those of `find_axes`."""
     shape, dtype = tuple(array.shape), pixel_type(array.dtype)
     if dtype is None:
-        raise ImageError(f"holds values of type {array.dtype}: give real numbers, say float32")
+        is_complex = array.dtype.kind == "c"
+        remedy = "np.abs of it, or two channels" if is_complex else "real numbers, say float32"
+        raise ImageError(f"holds values of type {array.dtype}: give {remedy}")
     axes = find_axes(shape, axes, names)
     lengths = dict(zip(axes, shape, strict=True))
     sides = tuple(lengths[axis] for axis in spatial(axes))
@@ -75,7 +79,10 @@ def open_array(
 
 
 def open_values(image: Any, axes: str | None = None) -> OpenedFile:
-    """Open what a program holds: an array, a tensor on any device, or an image of PIL."""
+    """Open what a program holds: an array, a tensor on any device, or an image of PIL.
+
+    A masked array of NumPy masks pixels; `ImageError` where it masks only some of their channels.
+    """
     names, turn, metadata = "", Orientation(), NO_METADATA
     if hasattr(image, "getbands"):  # of PIL, which need not be there
         turn = Orientation.of_exif(image.getexif().get(274, 1))
@@ -83,13 +90,32 @@ def open_values(image: Any, axes: str | None = None) -> OpenedFile:
             image = image.convert("RGBA" if "transparency" in image.info else "RGB")
         names = "YX" if len(image.getbands()) == 1 else "YXC"
         metadata = pillow_metadata(image.info, "".join(image.getbands()))
-    if hasattr(image, "detach"):  # of torch; NumPy has no bfloat16
-        image = image.detach().cpu()
-        image = image.float() if image.is_floating_point() else image
     with errors_about("the array"):
-        opened = open_array("array", np.asarray(image), axes, names)
+        opened = open_array("array", to_numpy(image), axes, names)
+        mask = _mask_of(np.ma.getmaskarray(image), axes) if np.ma.isMaskedArray(image) else None
     sides = turn.upright_sides(opened.sides) if names else opened.sides
-    return replace(opened, sides=sides, orientation=turn, remarks=(), metadata=metadata)
+    opened = replace(opened, sides=sides, orientation=turn, remarks=(), metadata=metadata)
+    return replace(opened, mask=mask)
+
+
+def to_numpy(array: Any) -> NDArray[Any]:
+    """An array of NumPy of a tensor of torch on any device, a list of them, or another array."""
+    if isinstance(array, list | tuple) and any(hasattr(one, "detach") for one in array):
+        return np.stack([to_numpy(one) for one in array])
+    if hasattr(array, "detach"):  # NumPy has no bfloat16
+        array = array.detach().cpu()
+        array = array.float() if array.is_floating_point() else array
+    return np.asarray(array)
+
+
+def _mask_of(missing: NDArray[np.bool_], axes: str | None) -> Mask:
+    opened = open_array("array", missing, axes)
+    box = whole(opened.sides)
+    values = opened.load(box, Scratch(None))(slices(box)) > 0
+    masked = np.asarray(values.all(-1))
+    if n_some := int((values.any(-1) ^ masked).sum()):
+        raise ImageError(f"masks some channels of {n_some} pixels: mask all of a pixel, or none")
+    return mask_of_array(~masked, opened.sides)
 
 
 def open_npy_image(file: Path, axes: str | None = None) -> OpenedFile:
@@ -128,7 +154,10 @@ def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
         limit = f"at most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
         raise ImageError(f"has chunks of {array.chunks} values, {chunk_bytes} bytes each: {limit}")
     own: Any = metadata.get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
-    return open_array(folder.stem, array, axes, own or names or _first_image(folder.parent)[0])
+    opened = open_array(folder.stem, array, axes, own or names or _first_image(folder.parent)[0])
+    value = array.attrs.get("_FillValue", array.attrs.get("missing_value"))
+    nodata = str(value) if isinstance(value, int | float) else ""  # xarray has others in Base64
+    return replace(opened, metadata=replace(opened.metadata, nodata=nodata))
 
 
 def _first_image(folder: Path) -> tuple[list[object], list[str]]:

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from miner.images.metadata import set_png_resolution
+from miner.images.nodata import with_nodata
 from miner.images.pixel_format import PixelFormat, PixelType, errors_about, mebibytes, new_array
+from miner.signals.mask import Valid
 from miner.signals.regions import Region, slices, tiles
 from miner.signals.scratch import ArrayFile, Scratch, WritableArray, create_npy, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
@@ -79,9 +81,13 @@ class PixelCanvas:
         with errors_about("the image to be written"):
             self._array = new_array(scratch, "rendered", shape, format.dtype, create)
 
-    def fill(self, region: Region, unit: NDArray[np.float32]) -> None:
-        """Set a region to (C, *S), clipped to [0, 1], in any order; `ImageError` for NaN."""
-        self._array[slices(region)] = self._format.from_unit(np.moveaxis(unit, 0, -1))
+    def fill(self, region: Region, unit: NDArray[np.float32], valid: Valid | None = None) -> None:
+        """Set a region to (C, *S), clipped to [0, 1], in any order; `ImageError` for NaN.
+
+        Pixels that are not `valid` `(*S)` get the no-data value; see `with_nodata`.
+        """
+        pixels = self._format.from_unit(np.moveaxis(unit, 0, -1))
+        self._array[slices(region)] = with_nodata(pixels, self._format, valid)
 
     def save(self, path: Path) -> Path:
         """Write the image as its suffix demands, whole or not at all; makes the folder.

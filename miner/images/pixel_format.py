@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from miner.images.metadata import NO_METADATA, Metadata
+from miner.signals.mask import Mask
 from miner.signals.regions import Region
 from miner.signals.scratch import Create, Index, Scratch, WritableArray, create_npy, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
@@ -106,13 +107,16 @@ class PixelFormat:
             np.rint(values, out=values)
         return values.astype(self.dtype)
 
-    def describe(self, sides: Sequence[int]) -> str:
+    def describe(self, sides: Sequence[int], mask: Mask | None = None) -> str:
         """What an image of this size is, as `512x512, 3 channels, uint8, range 0-255`."""
         size, (low, high) = "x".join(map(str, reversed(sides))), self.data_range
         channels = f"{self.channels} channel{'s' if self.channels > 1 else ''}"
+        nodata = f" (no-data {self.metadata.nodata})" if self.metadata.nodata else ""
+        masked = mask and f", {mask.n_masked} of {math.prod(sides)} pixels are masked{nodata}"
         return (
             f"{size}, {channels}, {self.stored or self.dtype}, "
             f"range {low:g}{'-' if low >= 0 else ' to '}{high:g}"
+            f"{masked or ''}"
         )
 
     @property
@@ -192,6 +196,7 @@ class OpenedFile:
     remarks: tuple[str, ...] = ()  # what is converted or left out
     metadata: Metadata = NO_METADATA
     stored: IntegerType | None = None  # the file's own type, where it is another
+    mask: Mask | None = None  # of all sides
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -46,6 +47,7 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
         number = 1 if found.lead else int(found.key.tags.valueof(_ORIENTATION, 1))
         turn = Orientation.of_exif(number)
         metadata = tiff_metadata(found.key)
+        nodata = _of_pixels(metadata.nodata.strip("\0 \n"), found.key, stack.convert)
     if not found.lead:
         check_rows_first(axes)
         axes = None
@@ -57,8 +59,25 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
         load=partial(_load, stack, opened, find_axes(stack.shape, axes, names)),
         orientation=turn,
         remarks=(*opened.remarks, *stack.remarks),
-        metadata=metadata,
+        metadata=replace(metadata, nodata=nodata),
     )
+
+
+def _of_pixels(text: str, page: Any, convert: Callable[[NDArray[Any]], NDArray[Any]]) -> str:
+    """The no-data value of samples as that of pixels; empty where these have different values."""
+    try:
+        value = float(text)
+    except ValueError:
+        return ""
+    if page.dtype.kind not in "iu" or value % 1:
+        return text
+    n_signs = int(page.dtype.kind == "i")
+    most = 2 ** (int(page.bitspersample) - n_signs) - 1
+    if not -n_signs * (most + 1) <= value <= most:  # as no sample has
+        return text
+    sample = np.full((1, 1, page.samplesperpixel), value, page.dtype)
+    first, *others = np.unique(convert(sample)).tolist()
+    return "" if others else text if first == value else str(first)
 
 
 def _load(stack: "_Stack", opened: OpenedFile, axes: str, box: Region, scratch: Scratch) -> Read:
@@ -88,7 +107,7 @@ class _Stack:
     def __init__(self, found: Found) -> None:
         key, self._pages, self._lead = found.key, found.pages, found.lead
         self._key, self._sides = key, (key.imagelength, key.imagewidth)
-        self._convert, remarks = find_conversion(key)
+        self.convert, remarks = find_conversion(key)
         self._decoder = key.decode  # which may look into the file
         self._fill = 0 if key.dtype.kind == "b" else key.nodata
         self.remarks = [*found.remarks, *remarks]
@@ -98,7 +117,7 @@ class _Stack:
         self._check_segments()
         if self._is_mapped:  # any rows can be read
             self._segment = (1, key.imagewidth)
-        pixel = self._convert(np.zeros((1, 1, key.samplesperpixel), key.dtype))
+        pixel = self.convert(np.zeros((1, 1, key.samplesperpixel), key.dtype))
         self.dtype = key.dtype if pixel.dtype.kind == "f" else pixel.dtype
         self.shape = (*found.lead, *self._sides, *(pixel.shape[2:] if pixel.size > 1 else ()))
 
@@ -138,7 +157,7 @@ class _Stack:
         ranges = [one.indices(side) for one, side in zip(index[n:], self._sides, strict=False)]
         box = tuple((first, end) for first, end, _ in ranges)
         numbers = np.arange(len(self._pages)).reshape(self._lead)[index[:n]]
-        pages = [self._convert(self._samples(self._pages[n], box)) for n in np.ravel(numbers)]
+        pages = [self.convert(self._samples(self._pages[n], box)) for n in np.ravel(numbers)]
         values = np.stack(pages) if len(pages) > 1 else pages[0]
         return values.reshape(*np.shape(numbers), *sides_of(box), *self.shape[n + 2 :])
 

@@ -74,7 +74,8 @@ def _measure(parts: Parts) -> tuple[float, float, NDArray[np.float64]]:
         samples += [flat[:: 1 + flat.size // _SAMPLED], np.array([least, most])]
     if n_bad:
         problem = f"holds {n_bad} values that are NaN or infinite in float32"
-        raise ImageError(f"{problem}: every value must be finite; replace them, say with 0")
+        rule = "every value must be finite, but of pixels whose channels all are NaN"
+        raise ImageError(f"{problem}: {rule}; replace them, say with 0")
     return low, high, np.concatenate(samples, dtype=np.float64)
 
 
@@ -101,6 +102,6 @@ def _warn_of_few(sample: NDArray[np.float64], parts: Parts, found: str) -> None:
             first = f"{values[tuple(inside)]:g} at {tuple(place)}"
     if nearest - max(middle - low, high - middle) <= _GAP * distances[-1]:  # not in the sample
         return
-    remedy = f"image.range=[{low:.7g},{high:.7g}] cuts them off, or replace them"
+    remedy = f"image.nodata masks a value, image.range=[{low:.7g},{high:.7g}] cuts them off"
     far = f"{n_far}, the first {first}, are far beyond all others and take most of the range"
     _LOG.warning("the image %s, of which %s: %s", found, far, remedy)

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from miner.pyramids.resample import predicted_signal
 from miner.representation import output
+from miner.representation.masking import masked_image, masked_points, valid_pixels
 from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, box_of, device_of, render_level
-from miner.representation.shard import Shard, shards_before, write_shard
-from miner.representation.spec import Manifest, Spec, write_manifest
+from miner.representation.shard import Shard
+from miner.representation.spec import Spec
 from miner.signals.regions import Region, shifted, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
 
@@ -63,8 +64,8 @@ class Representation:
 
     @property
     def bits_per_pixel(self) -> float:
-        """Bits of the stored numbers of all block networks over pixels; files have headers, too."""
-        n_bytes = 0
+        """Bits of all networks' numbers and the mask over pixels; files have headers, too."""
+        n_bytes = self.spec.mask.n_bytes if self.spec.mask else 0
         for kind, n_blocks in self._n_blocks.items():
             layout = self.spec.storage.layout(self.spec.model(*kind).shapes()).values()
             n_bytes += n_blocks * sum(dtype.itemsize * math.prod(shape) for dtype, shape in layout)
@@ -116,14 +117,18 @@ class Representation:
         A `scale` above 0, or a `size` such as (height, width), evaluates the networks at the
         centres of other pixels. Nothing is averaged: to shrink, choose a coarser level first. `out`
         is an array to fill tile by tile, or a file to write in the format of the source, replaced
-        unless it is the fitted image or a run's own. Raises `ValueError` for what is not possible.
+        unless it is the fitted image or a run's own. Pixels that were masked are NaN, and in files
+        have the source's no-data value. Raises `ValueError` for what is not possible.
         """
         format, box = self.spec.pixel_format, box_of(self.spec, level, region)
         sides = output.size_of(sides_of(box), scale, size)
-        image = self.image(level, region, device, sides)
+        valid = valid_pixels(self.spec, level, box, sides)
+        image = self.image(level, box, device, sides)
         if isinstance(out, str | Path):
             output.check_out(Path(out), self)
-            return output.write_image(Path(out), image, format.at(box, sides, level), track)
+            own = format.at(box, sides, level)
+            return output.write_image(Path(out), image, own, track, valid)
+        image = masked_image(image, valid)
         if out is None and scale is None and size is None:
             return format.to_values(image.read(whole(sides))).cpu().numpy()
         return output.fill(out, image, format, track)
@@ -135,7 +140,7 @@ class Representation:
         device: str | torch.device = CPU,
         sides: tuple[int, ...] | None = None,
     ) -> Signal:
-        """What `render` gives at a size, unclipped, and rendered where it is read."""
+        """What `render` gives at a size, unclipped and not masked, rendered where it is read."""
         device, box = device_of(device), box_of(self.spec, level, region)
         sides = sides or sides_of(box)
 
@@ -161,7 +166,7 @@ class Representation:
         """
         xy = torch.as_tensor(xy)
         places = places_of(xy, self.spec.sides)
-        values = self._values(0, places)
+        values = masked_points(self.spec, self._values(0, places), places)
         return self.spec.pixel_format.to_values(values, clip).reshape(
             *xy.shape[:-1], self.spec.n_channels
         )
@@ -175,7 +180,8 @@ class Representation:
         index = torch.as_tensor(index)
         pixels = pixels_of(index, self.spec.sides)
         image = self.image(0, device=index.device)
-        values = self.spec.pixel_format.to_values(gather(self.spec.grid(0), image, pixels))
+        found = masked_points(self.spec, gather(self.spec.grid(0), image, pixels), pixels)
+        values = self.spec.pixel_format.to_values(found)
         return values.reshape(*index.shape[:-1], self.spec.n_channels)
 
     def reconstruct(
@@ -221,8 +227,8 @@ class Representation:
         """
         from miner.metrics.scores import score
 
-        target = output.signal_of(self, image)
-        scores = score(self.spec.grid(0), target, self.image(), track)
+        target, mask = output.signal_of(self, image)
+        scores = score(self.spec.grid(0), target, self.image(), track, mask)
         return scores | self.spec.pixel_format.over_type(scores["psnr_db"])
 
     def to_module(self) -> "RepresentationModule":
@@ -232,19 +238,9 @@ class Representation:
         return RepresentationModule(self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write all shards and the manifest, which has the report, into a folder.
+        """Write all shards, the mask and the manifest, which has the report, into a folder.
 
         Those of a representation that was there before are removed. Raises `RepresentationError`
         if there is a manifest that this program cannot read, or another file of a shard's name.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        before = shards_before(folder, self.shards)
-        checksums = {
-            level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
-            for level, found in self.shards.items()
-        }
-        write_manifest(folder, Manifest(self.spec, checksums, {"report": self.report}))
-        for name in before.difference(*checksums.values()):
-            (folder / name).unlink(missing_ok=True)
-        return folder
+        return output.save(self, Path(folder))

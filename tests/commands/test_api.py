@@ -205,7 +205,7 @@ def test_wrong_setting_is_refused(settings: dict[str, Any], words: list[str]) ->
         (noise(3, 0, 24), ["24 x 0", "empty"]),
         (np.zeros((20, 24), complex), ["complex"]),
         (np.full((20, 24), "a"), ["<U1", "real numbers"]),
-        (np.full((20, 24), np.nan), ["480 values that are NaN"]),
+        (np.full((20, 24), np.nan), ["holds no data: all pixels are NaN"]),
         ("nothing.png", ["'nothing.png' does not exist"]),
     ],
 )

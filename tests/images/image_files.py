@@ -10,7 +10,8 @@ import pytest
 
 from miner.images.encode import PixelCanvas
 from miner.images.pixel_format import PixelFormat
-from miner.images.source import SourceImage, open_image
+from miner.images.source import open_image
+from miner.images.source_image import SourceImage
 from miner.signals.regions import slices, tiles
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError

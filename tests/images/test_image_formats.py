@@ -11,7 +11,8 @@ import tifffile
 from image_files import LIMIT, integers, noise, stored
 from PIL import Image, ImageOps
 
-from miner.images.source import SourceImage, inspect_image, open_image
+from miner.images.source import inspect_image, open_image
+from miner.images.source_image import SourceImage
 from miner.signals.scratch import Scratch
 
 

@@ -10,7 +10,8 @@ import zarr
 from image_files import LIMIT, integers, noise, stored
 
 from miner.images.pixel_format import PixelFormat
-from miner.images.source import SourceImage, open_image
+from miner.images.source import open_image
+from miner.images.source_image import SourceImage
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
@@ -48,7 +49,7 @@ def test_range_is_that_of_the_data_but_for_8_bits(
 
 
 def test_range_is_found_out_of_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miner.images.source._TILE_VALUES", 50)
+    monkeypatch.setattr("miner.images.source_image._TILE_VALUES", 50)
     values = integers(20, 24, dtype="uint16", top=4000) + np.uint16(40)
     with Scratch(tmp_path / "scratch") as scratch:
         np.save(tmp_path / "a.npy", values)
@@ -96,7 +97,7 @@ def test_what_is_beyond_a_given_range_is_cut_off(
     with pytest.raises(ImageError, match=r"holds uint8, and image.range=\[0, 256\]: name a part"):
         opened(tmp_path, integers(20, 24), [0, 256])
     with pytest.raises(ImageError, match="holds 1 values that are NaN"):
-        opened(tmp_path, np.array([[0, 1, np.nan]], np.float32), [0, 1])
+        opened(tmp_path, np.array([[0, 1, np.inf]], np.float32), [0, 1])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
