@@ -19,7 +19,8 @@ from miner.cli.loader import compose_once
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda, check_lists
 from miner.config.schema import ImageSettings, RunConfig, check_config, no_such_setting
 from miner.images.arrays import open_values
-from miner.images.source import SourceImage, open_image
+from miner.images.source import open_image
+from miner.images.source_image import SourceImage
 from miner.representation import Representation
 from miner.signals.scratch import Scratch
 from miner.support.components import describe
@@ -36,7 +37,8 @@ _WITHOUT_EFFECT = (
     *("resume", "tags", "task_name", "trainer"),
 )
 _SHORT = {"axes": "image.axes", "preset": "experiment", "target_psnr": "fitting.target_psnr"}
-_KEYWORDS = (*_SHORT, "callbacks", "device", "progress")
+_PATH = (str, PathLike)
+_KEYWORDS = (*_SHORT, "mask", "callbacks", "device", "progress")
 
 
 def fit(
@@ -44,6 +46,7 @@ def fit(
     /,
     *,
     axes: str | None = None,
+    mask: Any = None,
     preset: str | None = None,
     target_psnr: float | None = None,
     device: "str | torch.device | None" = None,
@@ -55,10 +58,12 @@ def fit(
 
     `image` is the path of a file, `sample:NAME`, an image of PIL, a tensor or an array of any real
     type; `axes` has a letter for each axis, as `HWC` or `CDHW`, where they can be read in several
-    ways. `preset` is an option of `experiment`, `target_psnr` the PSNR in dB that each block is
-    fitted to, `device` cpu, cuda or cuda:N, and `callbacks` are Lightning's. `progress` shows a bar
-    in a terminal or a notebook. Settings have the names of `conf/`: a group's option as a text or
-    an object, fields as a mapping or by their whole name.
+    ways. `mask` is an array with a number for each pixel, or an image file's name: 0 where there is
+    no data, as there is none where values are NaN or a masked array masks them. `preset` is an
+    option of `experiment`, `target_psnr` the PSNR in dB that each block is fitted to, `device` cpu,
+    cuda or cuda:N, and `callbacks` are Lightning's. `progress` shows a bar in a terminal or a
+    notebook. Settings have the names of `conf/`: a group's option as a text or an object, fields as
+    a mapping or by their whole name.
 
         miner.fit("photo.jpg", preset="fast", target_psnr=40)
         miner.fit(array, activation=Sine(0.3), fitting={"max_steps": 100}, patch_size=16)
@@ -70,15 +75,15 @@ def fit(
     """
     prepare()
     named = {"axes": axes, "preset": preset, "target_psnr": target_psnr}
-    settings |= {_SHORT[name]: value for name, value in named.items() if value is not None}
-    config = compose_settings(settings)
+    short = {_SHORT[name]: value for name, value in named.items() if value is not None}
+    config = compose_settings(settings, short)
     built, of_image = build_settings(config), check_config(config).image
     config.trainer.update(_device(device) | {"enable_progress_bar": progress})
-    source = _open(image, of_image)
+    source = _open(image, of_image, mask)
     check_lists(built, source.sides)
     is_said = progress and (get_console().is_terminal or get_console().is_jupyter)
     if is_said:
-        say(f"{source.name}: {source.format.describe(source.sides)}")
+        say(f"{source.name}: {source.format.describe(source.sides, source.mask)}")
     import_lightning()
     from pytorch_lightning.callbacks import ProgressBar
 
@@ -103,30 +108,35 @@ def fit(
     return Representation(module.data.spec, module.representation.shards, report)
 
 
-def _open(image: Any, settings: ImageSettings) -> SourceImage:
-    is_path = isinstance(image, str | PathLike)
-    opened = fspath(image) if is_path else open_values(image, settings.axes)
+def _open(image: Any, settings: ImageSettings, mask: Any) -> SourceImage:
+    opened = fspath(image) if isinstance(image, _PATH) else open_values(image, settings.axes)
     given = settings.max_pixels, settings.crop_px, Scratch(None), settings.axes, settings.range
-    return open_image(opened, *given)
+    mask = fspath(mask) if isinstance(mask, _PATH) else settings.mask if mask is None else mask
+    return open_image(opened, *given, nodata=settings.nodata, mask=mask)
 
 
-def compose_settings(settings: Mapping[str, Any]) -> DictConfig:
+def compose_settings(*several: Mapping[str, Any]) -> DictConfig:
     """The configuration of a run with some settings changed; components may be objects.
 
     Raises:
-        ConfigError: no such group, option or setting.
+        ConfigError: no such group, option or setting, or one that is set twice.
     """
+    settings = [item for one in several for item in one.items()]
+    given = dict(settings)
     objects: dict[str, Any] = {}
     overrides: list[str] = []
-    for name, value in settings.items():
+    for name, value in settings:
         if described := _described(value):
             _check_group(name)
             objects[name] = described
         else:
             overrides += _overrides(name, value)
-    check_one_bound([override.partition("=")[0] for override in overrides])
+    names = [override.partition("=")[0] for override in overrides]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"{twice[0]}: is set twice (as one of {', '.join(_SHORT)}?); set it once")
+    check_one_bound(names)
     parts = {key: objects.get("model", {}).get(key) for key in ("encoding", "activation")}
-    objects = {key: part for key, part in parts.items() if part and key not in settings} | objects
+    objects = {key: part for key, part in parts.items() if part and key not in given} | objects
     state = Singleton.get_state()  # of Hydra, which the calling program may use too
     GlobalHydra.instance().clear()
     try:

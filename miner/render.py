@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--level", type=int, default=0, help="0 is full size, each further level half of it")
     pixels = "a region, in that level's pixels, ends exclusive: --region 0:512 256:1024"
     add("--region", type=_span, nargs=2, metavar=("ROWS", "COLUMNS"), help=pixels)
+    add("--scale", type=float, help="so many times the size: the networks, between pixels")
+    add("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="the same, by its sides")
     add("--overwrite", action="store_true", help="replace OUT if it exists")
     own = "a module with classes of your own that RUN needs; can be repeated"
     add("--import", action="append", type=imported, metavar="MODULE", help=own)
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _render(options: argparse.Namespace) -> None:
     from miner.representation import load  # here: wrong arguments are answered at once
+    from miner.representation.output import size_of
     from miner.representation.rendering import box_of
 
     level, path = options.level, options.out
@@ -51,8 +54,9 @@ def _render(options: argparse.Namespace) -> None:
         say(f"level {level} is not fitted yet: this is level {finest}, enlarged")
     is_quiet = not get_console().is_terminal
     show = partial(track, description=f"level {level}", transient=True, disable=is_quiet)
-    representation.render(level, region, out=path, track=show)
-    height_px, width_px = sides_of(region)
+    scale, size = options.scale, options.size and options.size[::-1]
+    representation.render(level, region, scale=scale, size=size, out=path, track=show)
+    height_px, width_px = size_of(sides_of(region), scale, size)
     say(f"wrote {path}: {width_px} x {height_px} pixels of level {level}")
 
 

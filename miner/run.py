@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from miner.cli.arguments import as_launched, expand_arguments, write_images
@@ -31,13 +32,14 @@ def _task(config: DictConfig) -> float | None:
     from miner.engine.train import run_alone, run_in_sweep
     from miner.support.errors import UserError
 
+    if HydraConfig.get().job.chdir:  # relative names are those of where the command was given
+        os.chdir(HydraConfig.get().runtime.cwd)
     job = current_job(config)
     config.paths.output_dir = str(job.folder)
     if config.extras.get("print_config") and job.sweep is None and job.rank.is_first:
         say(OmegaConf.to_yaml(config, resolve=True))
     if job.sweep is not None:
         return run_in_sweep(config, job)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's Ctrl-C
     try:
         run_alone(config, job)
     except UserError as error:
@@ -51,9 +53,26 @@ def _task(config: DictConfig) -> float | None:
     return None
 
 
+def _stop_at_signals() -> None:
+    """Let the signals of a batch system and of a lost terminal stop a run once, as Ctrl-C does."""
+    pending, terminals = [KeyboardInterrupt], [fd for fd in (1, 2) if os.isatty(fd)]
+
+    def stop(number: int, frame: object) -> None:
+        for fd in terminals:
+            if not os.isatty(fd):  # it is lost: to write there is an error
+                os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
+        if pending:  # further ones come while the run ends
+            raise pending.pop()
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, stop)
+
+
 def main() -> None:
     """Run the command with the arguments of this process."""
     prepare()
+    _stop_at_signals()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it refuses, and prints nothing itself
     logging.raiseExceptions = False  # a log file on a full disk is no reason to say so many times
     flags = {one for one in sys.argv[1:] if one.startswith("-")}

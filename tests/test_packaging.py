@@ -32,7 +32,10 @@ NOT_IMPORTED = {  # declared, and why no module imports it
     "tensorboard": "Lightning's logger imports it",
     "ziglang": "a C compiler, started as a process",
 }
-NOT_DECLARED = {"triton": "torch installs it where it is of use"}
+NOT_DECLARED = {
+    "pillow-heif": "of the extra heif; without it HEIC is refused",
+    "triton": "torch installs it where it is of use",
+}
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,13 @@ from miner.engine.data import RenderedTile
 from miner.engine.module import LevelResult, MinerModule
 from miner.fitting.level_fit import LevelFit
 from miner.representation import REPRESENTATION_FOLDER, Shard
+from miner.support.run_files import claim
 
 
 class Callback(pl.Callback):
     """A callback of a run; any Lightning callback with such a method gets the calls, too.
+
+    What it has in `files` are names in the run's folder, its `dirpath`, that only a run may make.
 
     `on_level_start` follows Lightning's `on_train_epoch_start`, chunks are within its batch, and
     `on_level_end` is in its `on_validation_epoch_end`; each rank gets calls for its own chunks.
@@ -50,9 +53,13 @@ class RepresentationCheckpoint(Callback):
     memory, and several ranks, need it.
     """
 
+    files = (REPRESENTATION_FOLDER,)
+
     def __init__(self, dirpath: str | Path) -> None:
         self.folder = Path(dirpath) / REPRESENTATION_FOLDER
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the module the folder."""
+        if trainer.is_global_zero:
+            claim(self.folder.parent, *self.files)
         cast(MinerModule, pl_module).folder = self.folder

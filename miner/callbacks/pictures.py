@@ -18,6 +18,7 @@ from miner.engine.module import MinerModule
 from miner.images.encode import PixelCanvas
 from miner.representation import Representation
 from miner.signals.regions import tiles
+from miner.support.run_files import claim
 from miner.visual import display, pictures
 from miner.visual.display import Preview, RGBImage, reduce_to_side, to_display
 
@@ -41,6 +42,8 @@ class Reconstruction(Callback):
     `python -m miner.render` writes all. A volume is written as `.npy`, (D, H, W, C).
     """
 
+    files = ("reconstruction.*",)
+
     def __init__(self, dirpath: str | Path, max_pixels: int = 2**28) -> None:
         self._folder, self._max_pixels = Path(dirpath), max_pixels
 
@@ -51,7 +54,7 @@ class Reconstruction(Callback):
         self._preview: Preview | None = None
         self._suffix = self._format.suffix if len(sides) == 2 else ".npy"
         if math.prod(sides) > self._max_pixels and len(sides) == 2:
-            self._preview = Preview(sides, data.spec.n_channels)
+            self._preview = Preview(sides, self._format.n_shown, mask=data.spec.mask)
             return
         if trainer.world_size > 1:
             self._shared = data.levels.new_signal("rendered", 0)
@@ -67,7 +70,7 @@ class Reconstruction(Callback):
         elif trainer.world_size > 1:
             self._shared.write(tile.region, tile.preds)
         else:
-            self._canvas.fill(tile.region, tile.preds.numpy())
+            self._canvas.fill(tile.region, tile.preds.numpy(), module.data.spec.valid(tile.region))
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Write the file."""
@@ -75,14 +78,17 @@ class Reconstruction(Callback):
             join(trainer, module, [self._preview])
         if not trainer.is_global_zero:
             return
+        suffix = self._suffix if self._preview is None else ".png"
+        path = self._folder / f"reconstruction{suffix}"
+        claim(self._folder, path.name)
         if self._preview is not None:
-            path = self._folder / "reconstruction.png"
             display.write_picture(path, to_display(self._preview.pixels))
             _LOG.warning("%s is a preview at 1/%d of the size", path, self._preview.factor)
             return
         for region in tiles(self._shared.sides) if trainer.world_size > 1 else ():
-            self._canvas.fill(region, self._shared.read(region).cpu().numpy())
-        self._canvas.save(self._folder / f"reconstruction{self._suffix}")
+            shared = self._shared.read(region).cpu().numpy()
+            self._canvas.fill(region, shared, module.data.spec.valid(region))
+        self._canvas.save(path)
 
 
 class Pictures(Callback):
@@ -90,6 +96,8 @@ class Pictures(Callback):
 
     Of a volume nothing is drawn.
     """
+
+    files = ("blocks.png", "error.png", "curves.png", "thumbnails")
 
     def __init__(self, dirpath: str | Path) -> None:
         self._folder = Path(dirpath)
@@ -100,10 +108,11 @@ class Pictures(Callback):
         self._is_drawn = len(spec.sides) == 2
         if not self._is_drawn:
             return
-        self._source, self._error = Preview(spec.sides, spec.n_channels), Preview(spec.sides, 1)
+        n_shown = spec.pixel_format.n_shown
+        self._source, self._error = (Preview(spec.sides, n, mask=spec.mask) for n in (n_shown, 1))
         self._levels = [
-            Preview(sides, spec.n_channels, _LEVEL_SIDE if level else display.PREVIEW_SIDE)
-            for level, sides in enumerate(spec.level_sides)
+            Preview(sides, n_shown, _LEVEL_SIDE if level else display.PREVIEW_SIDE, mask)
+            for level, (sides, mask) in enumerate(zip(spec.level_sides, spec.masks, strict=True))
         ]
 
     def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
@@ -114,7 +123,7 @@ class Pictures(Callback):
         if tile.level == 0:
             self._source.add(tile.region, tile.target)
             error = (tile.target - tile.preds).square_().mean(0, keepdim=True)
-            self._error.add(tile.region, error)
+            self._error.add(tile.region, error.nan_to_num_(nan=1))
 
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Draw and write."""
@@ -127,6 +136,7 @@ class Pictures(Callback):
     def _write(self, module: MinerModule) -> None:
         folder, error, source = self._folder, self._error.pixels[0], self._source.pixels
         representation, spec = module.representation, module.data.spec
+        claim(folder, *self.files)
         boxes = {level: _boxes(representation, level) for level in range(spec.n_levels)}
         pictures.draw_blocks(source, boxes, folder / "blocks.png", spec.sides)
         pictures.draw_error(error, folder / "error.png", module.scores["psnr_db"])

@@ -112,7 +112,7 @@ class LoggerMedia(Callback):
 class Report(Callback):
     """Writes `report.json`, after all other callbacks, and prints the scores."""
 
-    runs_last = True
+    files, runs_last = (REPORT,), True
 
     def __init__(self, dirpath: str | Path) -> None:
         self._folder = Path(dirpath)

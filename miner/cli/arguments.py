@@ -2,10 +2,12 @@
 
 import glob
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from mimetypes import guess_type
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,6 +16,7 @@ from hydra.errors import HydraException
 from miner.cli.help import default_options, option_files
 from miner.images.arrays import is_zarr
 from miner.images.source import inspect_image
+from miner.images.vips import NO_IMAGE
 from miner.support.errors import ConfigError, ImageError
 from miner.support.files import expand_home
 
@@ -23,6 +26,7 @@ _FLAGS_WITH_VALUE = (
     *("-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
 )
 _IMAGE, _FOLDER = "image.path=", "hydra.run.dir="
+_LEFT_OUT = "++hydra.callbacks.miner.left_out="  # of `MinerCallback`
 _ANY_SIZE = 2**63  # the checks refuse images that are too large
 _NO_NAME = re.compile(r"true|false|-?[\d.]+", re.IGNORECASE)
 _LOG = logging.getLogger(__name__)
@@ -98,28 +102,33 @@ def as_launched(arguments: Sequence[str]) -> list[str]:
 
 
 def write_images(arguments: Sequence[str]) -> list[str]:
-    """Write each `image.path=` so that Hydra reads the names of files, whatever they hold.
+    """Write `image.path=` and `image.mask=` so that Hydra reads whatever names of files hold.
 
     Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
-    pattern stands for all images found there, without subfolders. Files that are no images are left
-    out with a warning that names them, hidden files silently; without any image this raises an
-    `ImageError`.
+    pattern stands for all images found there, without subfolders. Others are left out with a
+    warning that names them, hidden files silently; a sweep ends with the images among them, by
+    content or suffix. Without any image that can be read this raises an `ImageError`.
     """
     axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
-    write = partial(_all_images, axes=axes) if is_sweep(arguments) else _one_image
-    return [write(one) if one.startswith(_IMAGE) else one for one in arguments]
+    write = partial(_all_images, axes=axes) if is_sweep(arguments) else _one_file
+    written = list[str]()
+    for one in arguments:
+        is_mask = one.startswith("image.mask=")
+        written += _one_file(one) if is_mask else write(one) if one.startswith(_IMAGE) else [one]
+    return written
 
 
-def _one_image(argument: str) -> str:
-    path = expand_home(argument.removeprefix(_IMAGE))
+def _one_file(argument: str) -> list[str]:
+    setting, _, path = argument.partition("=")
+    path = expand_home(path)
     if not _exists(path):
         with suppress(HydraException):  # what it can read, such as several files, stays as it is
             OverridesParser.create().parse_override(argument)
-            return argument
-    return _IMAGE + quote(path)
+            return [argument]
+    return [f"{setting}={quote(path)}"]
 
 
-def _all_images(argument: str, axes: str | None) -> str:
+def _all_images(argument: str, axes: str | None) -> list[str]:
     path = expand_home(argument.removeprefix(_IMAGE))
     if not _exists(path):
         found = [Path(name) for name in glob.glob(path)]  # noqa: PTH207, absolute too
@@ -128,25 +137,25 @@ def _all_images(argument: str, axes: str | None) -> str:
     else:
         found = []
     if not found:
-        return _one_image(argument)
+        return _one_file(argument)
     files = [file for file in found if file.is_file() or is_zarr(file)]
-    images = sorted(
-        file for file in files if not file.name.startswith(".") and _is_image(file, axes)
-    )
+    images, unreadable = list[str](), list[str]()
+    for file in sorted(file for file in files if not file.name.startswith(".")):
+        try:
+            inspect_image(str(file), _ANY_SIZE, None, axes)
+            if not _is_utf8(str(file)):
+                raise ImageError(f"{str(file)!r} has a name that is not UTF-8; rename it")
+            images.append(quote(str(file)))
+        except ImageError as error:
+            _LOG.warning("left out: %s", error)
+            kind = guess_type(file.name)[0] or ""
+            if NO_IMAGE not in str(error) or kind.startswith("image/"):
+                shown = os.fsencode(file).decode(errors="replace").replace("${", "$ {")
+                unreadable.append(quote(shown))
     if not images:
         raise ImageError(f"{path!r} holds no image: name a folder or a pattern with images")
-    return _IMAGE + ",".join(quote(str(image)) for image in images)
-
-
-def _is_image(file: Path, axes: str | None) -> bool:
-    try:
-        if not _is_utf8(str(file)):
-            raise ImageError(f"{str(file)!r} has a name that is not UTF-8; rename it")
-        inspect_image(str(file), _ANY_SIZE, None, axes)
-    except ImageError as error:
-        _LOG.warning("left out: %s", error)
-        return False
-    return True
+    left_out = [f"{_LEFT_OUT}[{','.join(unreadable)}]"] if unreadable else []
+    return [_IMAGE + ",".join(images), *left_out]
 
 
 def quote(path: str) -> str:

@@ -22,6 +22,7 @@ from miner.config.build import (
     check_cuda,
     check_lists,
     device_type,
+    files_of,
 )
 from miner.config.job import RankInfo, detect_rank, rank_of
 from miner.config.schema import RunConfig, check_config
@@ -29,6 +30,7 @@ from miner.engine.disk_space import scratch_for
 from miner.images.source import inspect_image
 from miner.support.errors import ConfigError, ImageError
 from miner.support.process import end_imports
+from miner.support.run_files import LOGS, check_own
 
 _CONFIGURING = ("hydra", "hydra_plugins", "omegaconf", "yaml", "codecs", "optuna")
 _NODE_VARIABLES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -52,6 +54,8 @@ def check_run(config: DictConfig) -> None:
         check_writable("fitting.scratch_dir", Path(checked.fitting.scratch_dir).expanduser())
     scratch_for(checked, folder, rank_of(settings))
     check_unchanged(folder, settings, device_type(checked.trainer.accelerator))
+    if rank_of(settings).is_first:
+        check_own(folder, [*files_of(settings), *LOGS])
     if not checked.callbacks.get("checkpoint") and (folder / "representation").exists():
         raise ConfigError(
             f"callbacks.checkpoint=null: {folder} holds a representation, which would stay as it "
@@ -66,7 +70,7 @@ def check_settings(config: DictConfig) -> None:
     """
     checked = check_config(config)
     image = checked.image
-    info = inspect_image(image.path, image.max_pixels, image.crop_px, image.axes)
+    info = inspect_image(image.path, image.max_pixels, image.crop_px, image.axes, image.mask)
     build_objective(config)
     accelerator = checked.trainer.accelerator
     if accelerator in ("cuda", "gpu"):

@@ -4,7 +4,7 @@ import atexit
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -23,7 +23,16 @@ from miner.cli.loader import compose_once
 from miner.cli.sweep import announcement, check_sweep
 from miner.config.job import RankInfo, finished_report, rank_of
 from miner.support.process import ConsoleHandler, lock_folder, say
-from miner.support.run_files import PLAN, REPORT, read_report, write_plan
+from miner.support.run_files import (
+    LOGS,
+    PLAN,
+    REPORT,
+    SCRATCH,
+    SWEEP,
+    claim,
+    read_report,
+    write_plan,
+)
 
 _INTERVAL_S, _LINE_INTERVAL_S = 0.5, 30.0  # with a terminal, and between lines without one
 
@@ -37,9 +46,9 @@ class MinerCallback(Callback):
 
     _monitor: "SweepMonitor"
 
-    def __init__(self) -> None:
-        """Start without a lock."""
-        self._lock = ExitStack()
+    def __init__(self, left_out: Sequence[str] = ()) -> None:
+        """Start without a lock; `left_out` are images that the sweep cannot read."""
+        self._lock, self._left_out = ExitStack(), left_out
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave monitor and lock out for the processes of other launchers."""
@@ -53,6 +62,8 @@ class MinerCallback(Callback):
             if rank.is_first:
                 self._lock.enter_context(lock_folder(folder))
             report = finished_report(folder) if (folder / "representation").exists() else None
+            if rank.is_first and report is None:
+                claim(folder, SCRATCH, *LOGS)
         if report is not None:
             if rank.is_first:
                 say(f"{folder}: is finished; nothing to do")
@@ -71,6 +82,7 @@ class MinerCallback(Callback):
             compose_once()
             plan = check_sweep(config)
             self._lock.enter_context(lock_folder(folder))
+            claim(folder, *SWEEP)
         (folder / PLAN).unlink(missing_ok=True)  # of an earlier start
         hashes, n_jobs = None, OmegaConf.select(config, "hydra.sweeper.n_trials")
         if plan is not None:
@@ -92,7 +104,7 @@ class MinerCallback(Callback):
         logging.captureWarnings(False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Compare the jobs; leave with status 1 if one of them failed."""
+        """Compare the jobs; leave with status 1 if one of them failed or was left out."""
         from miner.loggers.sweep import close_sweep
 
         atexit.unregister(self._interrupted)
@@ -100,7 +112,10 @@ class MinerCallback(Callback):
         with exit_on_error():
             is_done = close_sweep(Path(config.hydra.sweep.dir), config)
         self._lock.close()
-        if not is_done:
+        if self._left_out:
+            n_images = f"{len(self._left_out)} image{'' if len(self._left_out) == 1 else 's'}"
+            say(f"left out {n_images} that cannot be read: {', '.join(self._left_out)}")
+        if self._left_out or not is_done:
             raise SystemExit(1)
 
     def _interrupted(self, folder: Path) -> None:

@@ -86,16 +86,20 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
         settings = [str(override) for override in stored["overrides"]["task"]]
         started_in, sources = stored["runtime"]["cwd"], stored["runtime"]["config_sources"]
         added_sources = [one["path"] for one in sources if "command-line" in one["provider"]]
-        path = str(OmegaConf.load(folder / ".hydra" / "config.yaml").image.path)
+        image = OmegaConf.load(folder / ".hydra" / "config.yaml").image
+        files = {"image.path": str(image.path)}
+        if mask := image.get("mask"):
+            files["image.mask"] = str(mask)
     except (*_UNREADABLE, OmegaConfBaseException):
         remedy = "name the folder of a run, as outputs/2026-01-31/10-00-00-000000"
         raise ConfigError(f"{run}: no run was begun there; {remedy}") from None
     if added_sources and not any(one.startswith(_SOURCES) for one in given):
         given_dir = f"--config-dir={added_sources[0]}"
         raise ConfigError(f"{run}: was started with {given_dir}; give that again, before {run}")
-    if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
-        settings = [setting for setting in settings if _key(setting) != "image.path"]
-        settings.append(f"image.path={quote(str(Path(started_in, path)))}")
+    for name, path in files.items():
+        if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
+            settings = [setting for setting in settings if _key(setting) != name]
+            settings.append(f"{name}={quote(str(Path(started_in, path)))}")
     classes = [found[1] for found in map(_ADDED_CLASS.match, settings) if found]
     kept = [one for one in settings if not _key(one).startswith((*_NOT_RESUMED, *classes))]
     if classes:

@@ -17,12 +17,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from miner.cli.checks import check_settings, check_writable
 from miner.cli.help import explain
-from miner.config.fingerprint import job_hash
+from miner.comparison.writing import COMPARISON
+from miner.config.build import files_of
+from miner.config.fingerprint import job_folder, job_hash
 from miner.config.job import LOCAL_LAUNCHER
 from miner.config.schema import check_config
 from miner.config.trainer import DDP
 from miner.support.errors import ConfigError
-from miner.support.run_files import REPORT, PlannedJob, differing_keys
+from miner.support.run_files import REPORT, SWEEP, PlannedJob, check_own, differing_keys
 
 _GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
@@ -89,6 +91,7 @@ def check_sweep(config: DictConfig) -> list[PlannedJob] | None:
     folder = Path(config.hydra.sweep.dir)
     if (folder / REPORT).exists() or (folder / "representation").exists():
         raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")
+    check_own(folder, (*SWEEP, *COMPARISON))
     check_writable("hydra.sweep.dir", folder)
     sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     if "${job_folder:" not in sweep["subdir"]:
@@ -124,7 +127,7 @@ def _check_jobs(config: DictConfig) -> list[PlannedJob] | None:
         seen.add(tuple(overrides))
     if not is_grid:
         return None
-    plan = _plan(grid, seen)
+    plan = _plan(grid, seen, Path(config.hydra.sweep.dir))
     launcher = config.hydra.launcher._target_
     if launcher == _SLURM_LAUNCHER and shutil.which("srun") is None:
         raise ConfigError(
@@ -150,11 +153,13 @@ def _check_job(config: DictConfig) -> None:
     check_settings(config)
 
 
-def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]]) -> list[PlannedJob]:
+def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]], folder: Path) -> list[PlannedJob]:
     jobs: dict[str, PlannedJob] = {}
     for number, (overrides, config) in enumerate(grid.jobs()):
         if tuple(overrides) not in seen:
             _check_job(config)
+        own = folder / job_folder(str(folder), number, _root_=config)
+        check_own(own, files_of(config))
         job = PlannedJob(number, job_hash(config), overrides)
         twin = jobs.setdefault(job.hash, job)
         if twin is not job:

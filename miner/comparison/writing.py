@@ -11,16 +11,21 @@ from miner.comparison.comparison import MAIN, Comparison, title
 from miner.comparison.differences import means, paired_differences
 from miner.comparison.runs import Result
 from miner.support.files import atomic_write
+from miner.support.run_files import claim
 
+COMPARISON = ("comparison.tsv", "comparison.html")
 THUMBNAILS = ("reconstruction", "blocks", "error")  # of one size, each shows the whole image
 Cell = str | float | None
 
 
 def write_comparison(results: Sequence[Result], folder: Path) -> list[Path]:
-    """Write `comparison.tsv` and `.html`, each whole or not at all; may raise `OSError`."""
+    """Write `comparison.tsv` and `.html`, each whole or not at all; may raise `OSError`.
+
+    Others of these names are refused by a `ConfigError`.
+    """
+    claim(folder, *COMPARISON)
     comparison = Comparison(results)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"comparison.{suffix}" for suffix in ("tsv", "html")]
+    paths = [folder / name for name in COMPARISON]
     columns, rows = table(comparison)
     tab_separated = StringIO()  # None is written as nothing
     csv.writer(tab_separated, delimiter="\t", lineterminator="\n").writerows([columns, *rows])

@@ -16,6 +16,7 @@ from miner.models.network import BlockModel
 from miner.support.components import find_class
 from miner.support.errors import ConfigError
 from miner.support.lightning import import_lightning
+from miner.support.run_files import REPORT, SCRATCH
 
 if TYPE_CHECKING:
     from miner.fitting.settings import FitSettings
@@ -137,6 +138,17 @@ def callback_names(config: DictConfig) -> list[str]:
     """The dotted names of a run's callbacks, in their order."""
     names = [f"callbacks.{name}" for name, settings in config.callbacks.items() if settings]
     return names + [f"trainer.callbacks[{n}]" for n in range(len(config.trainer.callbacks or ()))]
+
+
+def files_of(config: DictConfig) -> list[str]:
+    """What a run makes, beside its logs: names and patterns in its folder, else absolute ones."""
+    names, own = [REPORT, SCRATCH], Path(config.paths.output_dir)
+    for settings in (OmegaConf.select(config, name) for name in callback_names(config)):
+        for file in getattr(find_class(settings), "files", ()):
+            path = Path(settings.dirpath, file)
+            is_in_folder = path.is_relative_to(own)
+            names.append(str(path.relative_to(own) if is_in_folder else path.absolute()))
+    return names
 
 
 def check_classes(config: DictConfig) -> None:

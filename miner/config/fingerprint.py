@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from miner.images.source import SAMPLE_PREFIX, file_digest
+from miner.images.source import SAMPLE_PREFIX, file_digest, image_digest
+from miner.support.errors import ImageError
 from miner.support.files import expand_home, flatten, json_sha256
 
 HASH_LENGTH = 8
@@ -24,6 +25,7 @@ _DECISIVE = (  # nothing else but patch_size and seed changes the result
         "backend",
     ),
 )
+_UNMASKED = [("nodata", "auto"), ("mask", None)]  # left out, as of runs before there were masks
 
 
 def job_hash(config: DictConfig) -> str:
@@ -85,6 +87,10 @@ def _settings(config: DictConfig) -> dict[str, Any]:
         name: OmegaConf.to_container(config[name], resolve=True) for name in _DECISIVE
     }
     settings |= {name: config[name] for name in ("patch_size", "seed")}
+    settings["image"] = dict(one for one in settings["image"].items() if one not in _UNMASKED)
+    if mask := settings["image"].get("mask"):
+        with suppress(OSError, ImageError):  # it was removed after it was checked
+            settings["image"]["mask"] = image_digest(mask)
     for name in ("in_memory_mib", "scratch_dir"):
         settings["fitting"].pop(name, None)
     n_chunks = int(OmegaConf.select(config, "trainer.fast_dev_run") or 0)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -102,6 +103,8 @@ def current_job(config: DictConfig) -> Job:
     is_local = not is_alone and running.launcher._target_ == LOCAL_LAUNCHER
     chosen, sources = running.runtime.choices.items(), running.runtime.config_sources
     flags = [f"--config-dir={one.path}" for one in sources if one.provider == "command-line"]
+    # without Hydra's quotes, as people type it
+    typed = [re.sub(r"^(image\.path=)'([^'\\]*)'$", r"\1\2", one) for one in overrides]
     return Job(
         folder=Path(running.runtime.output_dir),
         overrides=overrides,
@@ -114,7 +117,7 @@ def current_job(config: DictConfig) -> Job:
         # Submitit's local jobs share all cores; Joblib, Ray and Slurm give each job some of them.
         n_parallel_jobs=running.sweeper.max_batch_size or 1 if is_local else 1,
         rank=rank_of(config),
-        command=shlex.join(["python", "-m", "miner.run", *flags, *overrides]),
+        command=shlex.join(["python", "-m", "miner.run", *flags, *typed]),
     )
 
 

@@ -55,6 +55,10 @@ class ImageSettings(Group):
     range: Literal["auto", "dtype"] | Annotated[_Several[float], AfterValidator(_ascending)] = rule(
         "be auto, dtype, or [low,high] with low below high", default="auto"
     )
+    nodata: Literal["auto", "none"] | float = rule(
+        "be auto, none, or a number; NaN always is no data", default="auto"
+    )
+    mask: str | None = rule("name an image file, or be null", default=None, min_length=1)
 
 
 class _Model(Ranges):
@@ -86,7 +90,7 @@ class _WandB(Group):
     project: _Name
     entity: str | None = rule("be a name or null")
     name: str | None = rule("be a text or null")
-    offline: _Flag
+    offline: bool | None = rule("be true, false or null")
     group: str | None = rule("be a name or null")
     job_type: _Name
     log_representation: _Flag

@@ -5,7 +5,7 @@ ranks with different numbers of batches would wait for each other for ever.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,7 +16,8 @@ from miner.engine.ranks import Ranks
 from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.settings import FitSettings
 from miner.images.pixel_format import PixelFormat
-from miner.images.source import SourceImage
+from miner.images.source_image import SourceImage
+from miner.signals.mask import Mask
 from miner.signals.regions import Region
 from miner.signals.scratch import Scratch
 from miner.signals.signal import Signal, SourceSignal
@@ -25,18 +26,19 @@ from miner.support.communication import SINGLE_PROCESS, Communicator
 
 
 class Source(NamedTuple):
-    """What is fitted: `(C, *S)` in [0, 1], the file's kind of values, its name and SHA-256."""
+    """What is fitted: `(C, *S)` in [0, 1], its kind of values, name, SHA-256 and mask."""
 
     signal: Signal
     pixel_format: PixelFormat
     name: str = ""
     sha256: str = ""
+    mask: Mask | None = None
 
     @classmethod
     def of_image(cls, image: SourceImage) -> Self:
         """An image, whose values are converted as they are read."""
         signal = SourceSignal(image.read, image.n_channels, image.sides)
-        return cls(signal, image.format, image.name, image.sha256)
+        return cls(signal, image.format, image.name, image.sha256, image.mask)
 
 
 class Share(NamedTuple):
@@ -112,7 +114,8 @@ class SignalData(pl.LightningDataModule):
             self.ranks = Ranks(self._folder, self.trainer)
         self.source = self._open()
         sides = tuple(self.source.signal.sides)
-        self.spec = make_spec(sides, self.source.pixel_format, self.settings)
+        spec = make_spec(sides, self.source.pixel_format, self.settings)
+        self.spec = replace(spec, mask=self.source.mask)
         self._device = self.trainer.strategy.root_device
         self.settings = prepare_backend(self.settings, self.spec, self._device)
         self.trainer.fit_loop.max_epochs = self.spec.n_levels

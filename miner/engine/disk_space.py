@@ -12,8 +12,7 @@ from miner.images.pixel_format import OpenedFile
 from miner.images.source import inspect_image
 from miner.signals.scratch import Scratch, n_bytes, scratch_files
 from miner.support.errors import ConfigError
-
-_SCRATCH = ".miner-scratch"
+from miner.support.run_files import SCRATCH
 
 
 def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS) -> Scratch:
@@ -61,7 +60,7 @@ def shared_folder(checked: RunConfig, folder: Path) -> Path:
 def _scratch_folder(scratch_dir: str | None, folder: Path) -> Path:
     """A folder that no other run uses, and the same one when this run is resumed."""
     if scratch_dir is None:
-        return folder / _SCRATCH
+        return folder / SCRATCH
     name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
     return Path(scratch_dir).expanduser() / f"miner-{name}"
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Timer
 from torch import Tensor
 
@@ -111,7 +112,7 @@ class MinerModule(pl.LightningModule):
             self.store = FolderStore(self.folder, data.spec, fit, digest, ranks)
             self.store.begin()
         among = f", {ranks.world_size} ranks" if ranks.world_size > 1 else ""
-        understood = data.source.pixel_format.describe(data.spec.sides)
+        understood = data.source.pixel_format.describe(data.spec.sides, data.spec.mask)
         _LOG.info("%s: %s on %s%s", data.source.name, understood, device, among)
 
     def configure_optimizers(self) -> None:
@@ -204,13 +205,15 @@ class MinerModule(pl.LightningModule):
 
     def _start_scores(self) -> None:
         spec = self.data.spec
-        self._evaluation = Evaluation(spec.grid(0), spec.n_channels, self._metrics)
+        self._evaluation = Evaluation(spec.grid(0), spec.n_channels, self._metrics, spec.mask)
         self._errors = list[tuple[float, int]]()  # of tiles: squared, and blocks above the bound
 
     def _score(self, tile: Tile, preds: Tensor, fit: LevelFit | None = None) -> None:
         """Score a tile of a fit's level, or without one of level 0, and let callbacks have it."""
         target, inside = tile.values.cpu(), with_margin(tile.region)
         level = 0 if fit is None else fit.level
+        if (valid := self.data.spec.valid(tile.box, level)) is not None:
+            preds = torch.where(torch.from_numpy(valid), preds, target)
         if fit is not None:
             errors = squared_error(target[inside], preds[inside])
             errors *= fit.represented_in(tile.region)

@@ -66,11 +66,13 @@ class LevelRecord(NamedTuple):
 def count_missed(fit: LevelFit, region: Region, squared_error: Tensor) -> int:
     """How many of a level's blocks in a box of whole ones miss the bound.
 
-    `squared_error` `(*S)` is that of what is stored, summed over channels.
+    `squared_error` `(*S)` is that of what is stored, summed over channels, 0 without data.
     """
     grid, spec = PatchGrid(sides_of(region), fit.spec.patch_size), fit.spec
-    bounds = fit.bounds[fit.grid.blocks_in(region)] * TOLERANCE
-    return int((grid.block_means(squared_error[None]) > bounds * spec.n_channels).sum())
+    bounds = fit.bounds[fit.grid.blocks_in(region)] * TOLERANCE * spec.n_channels
+    valid = spec.valid(region, fit.level)
+    share = 1 if valid is None else grid.block_means(torch.from_numpy(valid)[None])  # of the pixels
+    return int((grid.block_means(squared_error[None]) > bounds * share).sum())
 
 
 def record_level(
@@ -109,6 +111,7 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
         "width_px": width,
         "height_px": height,
         "channels": data.spec.n_channels,
+        "masked_pixels": data.spec.mask.n_masked if data.spec.mask else 0,
         "data_range": list(data.spec.pixel_format.data_range),
         **module.scores,
         "n_parameters": representation.n_parameters,

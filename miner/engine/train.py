@@ -11,7 +11,13 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from miner.config.build import build_component, build_metrics, build_objective, build_settings
+from miner.config.build import (
+    build_component,
+    build_metrics,
+    build_objective,
+    build_settings,
+    files_of,
+)
 from miner.config.fingerprint import fit_identity, job_hash
 from miner.config.job import Job, finished_report
 from miner.config.schema import RunConfig, check_config
@@ -25,7 +31,7 @@ from miner.signals.scratch import Scratch
 from miner.support.components import find_class
 from miner.support.errors import UserError, error_summary, to_user_error
 from miner.support.process import lock_folder, use_available_cores
-from miner.support.run_files import REPORT, write_report
+from miner.support.run_files import REPORT, SCRATCH, check_own, claim, write_report
 
 _LOG = logging.getLogger("miner")
 
@@ -40,6 +46,8 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
         with lock_folder(job.folder):
             report = finished_report(job.folder)
             if report is None:
+                check_own(job.folder, files_of(config))
+                claim(job.folder, SCRATCH)
                 (job.folder / REPORT).unlink(missing_ok=True)  # the rest is resumed or replaced
                 report = run_alone(config, job)
                 if not (job.folder / REPORT).exists():  # by which a sweep knows its jobs
@@ -72,7 +80,7 @@ def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
             **_identity(config, job),
         }
         if job.rank.is_first:
-            with suppress(OSError):  # the disk may be full
+            with suppress(OSError, UserError):  # the disk may be full
                 write_report(job.folder, report)
         shown = to_user_error(error, job.folder)
         if shown is error:
@@ -125,7 +133,7 @@ def _build(
 
     def open_source() -> Source:
         given = image.path, image.max_pixels, image.crop_px, scratch, image.axes, image.range
-        return Source.of_image(open_image(*given))
+        return Source.of_image(open_image(*given, nodata=image.nodata, mask=image.mask))
 
     data = SignalData(open_source, build_settings(config), scratch, job.folder, shared)
     module = MinerModule(

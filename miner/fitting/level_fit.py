@@ -18,7 +18,7 @@ from miner.fitting.settings import LevelContext, at_level
 from miner.models.network import Parameters, concatenate, select
 from miner.representation.shard import ChunkStats, Shard
 from miner.signals.grid import PatchGrid
-from miner.signals.regions import Region, sides_of
+from miner.signals.regions import Region, sides_of, whole
 from miner.signals.signal import Signal, prefetch
 from miner.support.communication import Communicator, gather_items, items_of_rank
 
@@ -71,11 +71,11 @@ def curve_of_rounds(
 class LevelFit:
     """One level's active blocks, in chunks, and all that fitting them needs.
 
-    `level_selection` chooses the active blocks; of those that a `partition` gives to finer levels
-    nothing is `represented` here. Chunks follow a curve through the level, so that each reads a
-    small part of it. `n_refit_steps` counts the block steps of refits so far, `block_mse` is the
-    mean error of the blocks that are fitted of the present chunk, and `n_replaced` counts blocks
-    that finer ones replace, as they miss the bound at the finest level.
+    `level_selection` chooses the active blocks among those with data; of those that a `partition`
+    gives to finer levels nothing is `represented` here. Chunks follow a curve through the level, so
+    that each reads a small part of it. `n_refit_steps` counts the block steps of refits so far,
+    `block_mse` is the mean error of the blocks that are fitted of the present chunk, and
+    `n_replaced` counts blocks that finer ones replace, as they miss the bound at the finest level.
     """
 
     n_refit_steps, block_mse, n_replaced = 0, math.nan, 0
@@ -93,7 +93,12 @@ class LevelFit:
         self.signal, self.prediction = signal, prediction
         self.spec, self.settings, self.level = context[:3]
         self.grid = self.spec.grid(self.level)
-        self.n_values = self.spec.n_channels * math.prod(self.grid.sides)
+        self._has_data, n_pixels = torch.ones(self.grid.n_blocks).bool(), math.prod(self.grid.sides)
+        if mask := self.spec.masks[self.level]:
+            blocks = mask.reduced(self.grid.patch_size)
+            self._has_data = torch.from_numpy(blocks.valid(whole(blocks.sides)).flatten())
+            n_pixels = mask.n_valid
+        self.n_values = self.spec.n_channels * n_pixels
         self.tiles = list(self.grid.tiles(tile_side))
         self.n_steps = self.settings.steps_at(self.level).n_steps
         self.predicted_mse = torch.empty(self.grid.n_blocks, dtype=torch.float64)
@@ -115,10 +120,15 @@ class LevelFit:
         is_coarsest, selection = self.spec.is_coarsest(self.level), self.settings.level_selection
         errors = self.settings.max_mse, self.predicted_mse
         blocks = Candidates(self.level, is_coarsest, *errors, due, lost_mse)
-        self.bounds, is_active = selection.bounds(blocks), selection.active(blocks)
+        self.bounds, is_active = selection.bounds(blocks), selection.active(blocks) & self._has_data
         self.active = torch.nonzero(is_active).flatten()
         self.represented = torch.ones_like(due) if partition is None else is_active | ~due
-        self.n_represented = int(self._n_values(torch.nonzero(self.represented).flatten()).sum())
+        self.n_represented = self.n_values
+        if not self.represented.all():
+            counts = self._n_values(torch.arange(self.grid.n_blocks)).double()
+            if (valid := self.spec.valid(whole(self.grid.sides), self.level)) is not None:
+                counts *= self.grid.block_means(torch.from_numpy(valid)[None])
+            self.n_represented = round(float(counts[self.represented].sum()))
 
     def _sse(self, blocks: Tensor, mse: Tensor) -> float:
         return float((mse * self._n_values(blocks)).sum())
@@ -140,11 +150,14 @@ class LevelFit:
         for region, grid, signal, of_blocks, of_tile in parts:
             prediction = self.prediction.read(region)
             of_blocks.copy_(grid.block_means((signal - prediction).square()))
+            if (valid := self.spec.valid(region, self.level)) is not None:
+                prediction = prediction.where(torch.from_numpy(valid).to(device), signal)
             of_tile.copy_((signal - prediction.clamp_(0, 1)).double().square().sum())
         self.clipped_sse = sum(gather_items(ranks, clipped.tolist()))
         by_tile = gather_items(ranks, [part.clone() for part in errors.cpu().split(counts)])
         for region, errors in zip(self.tiles, by_tile, strict=True):
             blocks = self.grid.blocks_in(region)
+            errors.masked_fill_(~self._has_data[blocks], 0)
             self.predicted_mse[blocks] = errors
             self.predicted_sse += self._sse(blocks, errors)
 
@@ -186,7 +199,7 @@ class LevelFit:
 
     def represented_in(self, region: Region) -> Tensor:
         """Which pixels of a box of whole blocks this level represents, `(*S)`; 1 if it is all."""
-        if self.n_represented == self.n_values:
+        if self.represented.all():
             return torch.ones(())
         grid = PatchGrid(sides_of(region), self.spec.patch_size)
         tiled = grid.tiled(torch.empty(()).expand(1, *grid.sides))

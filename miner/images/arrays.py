@@ -1,10 +1,11 @@
 """Images in NumPy, Zarr and OpenEXR files."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miner.images.axes import find_axes, spatial
+from miner.images.metadata import NO_METADATA, exr_metadata, pillow_metadata
+from miner.images.nodata import mask_of_array
 from miner.images.pixel_format import (
     OpenedFile,
     Orientation,
@@ -21,7 +24,8 @@ from miner.images.pixel_format import (
     new_array,
     pixel_type,
 )
-from miner.signals.regions import Region, sides_of
+from miner.signals.mask import Mask
+from miner.signals.regions import Region, sides_of, slices, whole
 from miner.signals.scratch import Index, Scratch, open_npy
 from miner.support.errors import ImageError
 
@@ -57,34 +61,61 @@ def open_array(
     """Open an array of real numbers; `axes` and `names` are those of `find_axes`."""
     shape, dtype = tuple(array.shape), pixel_type(array.dtype)
     if dtype is None:
-        raise ImageError(f"holds values of type {array.dtype}: give real numbers, say float32")
+        is_complex = array.dtype.kind == "c"
+        remedy = "np.abs of it, or two channels" if is_complex else "real numbers, say float32"
+        raise ImageError(f"holds values of type {array.dtype}: give {remedy}")
     axes = find_axes(shape, axes, names)
     lengths = dict(zip(axes, shape, strict=True))
     sides = tuple(lengths[axis] for axis in spatial(axes))
     is_wide = dtype == "float32" and array.dtype != "float32"
     remarks = (f"holds {array.dtype} values: read as float32",) if is_wide else ()
+    stored: Any = array.dtype.name if is_wide and array.dtype.kind in "iu" else None
 
     def load(box: Region, scratch: Scratch) -> Read:
         return partial(_read, array, axes, dtype, box)
 
-    return OpenedFile(name, sides, lengths.get("C", 1), dtype, load, remarks=remarks)
+    n_channels = lengths.get("C", 1)
+    return OpenedFile(name, sides, n_channels, dtype, load, remarks=remarks, stored=stored)
 
 
 def open_values(image: Any, axes: str | None = None) -> OpenedFile:
-    """Open what a program holds: an array, a tensor on any device, or an image of PIL."""
-    names, turn = "", Orientation()
+    """Open what a program holds: an array, a tensor on any device, or an image of PIL.
+
+    A masked array of NumPy masks pixels; `ImageError` where it masks only some of their channels.
+    """
+    names, turn, metadata = "", Orientation(), NO_METADATA
     if hasattr(image, "getbands"):  # of PIL, which need not be there
         turn = Orientation.of_exif(image.getexif().get(274, 1))
         if image.mode not in _PIL_MODES and not image.mode.startswith("I;16"):
             image = image.convert("RGBA" if "transparency" in image.info else "RGB")
         names = "YX" if len(image.getbands()) == 1 else "YXC"
-    if hasattr(image, "detach"):  # of torch; NumPy has no bfloat16
-        image = image.detach().cpu()
-        image = image.float() if image.is_floating_point() else image
+        metadata = pillow_metadata(image.info, "".join(image.getbands()))
     with errors_about("the array"):
-        opened = open_array("array", np.asarray(image), axes, names)
+        opened = open_array("array", to_numpy(image), axes, names)
+        mask = _mask_of(np.ma.getmaskarray(image), axes) if np.ma.isMaskedArray(image) else None
     sides = turn.upright_sides(opened.sides) if names else opened.sides
-    return replace(opened, sides=sides, orientation=turn, remarks=())
+    opened = replace(opened, sides=sides, orientation=turn, remarks=(), metadata=metadata)
+    return replace(opened, mask=mask)
+
+
+def to_numpy(array: Any) -> NDArray[Any]:
+    """An array of NumPy of a tensor of torch on any device, a list of them, or another array."""
+    if isinstance(array, list | tuple) and any(hasattr(one, "detach") for one in array):
+        return np.stack([to_numpy(one) for one in array])
+    if hasattr(array, "detach"):  # NumPy has no bfloat16
+        array = array.detach().cpu()
+        array = array.float() if array.is_floating_point() else array
+    return np.asarray(array)
+
+
+def _mask_of(missing: NDArray[np.bool_], axes: str | None) -> Mask:
+    opened = open_array("array", missing, axes)
+    box = whole(opened.sides)
+    values = opened.load(box, Scratch(None))(slices(box)) > 0
+    masked = np.asarray(values.all(-1))
+    if n_some := int((values.any(-1) ^ masked).sum()):
+        raise ImageError(f"masks some channels of {n_some} pixels: mask all of a pixel, or none")
+    return mask_of_array(~masked, opened.sides)
 
 
 def open_npy_image(file: Path, axes: str | None = None) -> OpenedFile:
@@ -102,14 +133,19 @@ def is_zarr(folder: Path) -> bool:
 def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
     """Open a Zarr array, version 2 or 3; refuses large chunks and encodings that are not safe.
 
-    The names of its axes are those of version 3, of xarray, or of OME-Zarr's group around it.
+    Of a group with the levels of an image, as OME-Zarr has them, the largest is opened. The names
+    of its axes are those of version 3, of xarray, or of the group.
     """
     import zarr
 
+    names, levels = _first_image(folder)
     with decoding():
-        array = zarr.open(str(folder), mode="r")
+        array: Any = zarr.open(str(folder), mode="r")
+        if levels:
+            array = max(map(array.get, levels), key=attrgetter("size"))
     if isinstance(array, zarr.Group):
-        raise ImageError("is a group of Zarr arrays: name one of the folders in it")
+        example = folder / min(array, default="0")
+        raise ImageError(f"is a group of Zarr arrays: name one of them, as {example}")
     metadata = array.metadata.to_dict()
     if "pickle" in str([metadata.get(key) for key in ("compressor", "filters", "codecs")]):
         raise ImageError("is encoded by pickle, which may run any program: write plain numbers")
@@ -117,20 +153,25 @@ def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
     if chunk_bytes > _MAX_CHUNK_BYTES:
         limit = f"at most {_MAX_CHUNK_BYTES} can be decoded at once; write it in smaller chunks"
         raise ImageError(f"has chunks of {array.chunks} values, {chunk_bytes} bytes each: {limit}")
-    names: Any = metadata.get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
-    return open_array(folder.stem, array, axes, names or _names_in_group(folder.parent))
+    own: Any = metadata.get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
+    opened = open_array(folder.stem, array, axes, own or names or _first_image(folder.parent)[0])
+    value = array.attrs.get("_FillValue", array.attrs.get("missing_value"))
+    nodata = str(value) if isinstance(value, int | float) else ""  # xarray has others in Base64
+    return replace(opened, metadata=replace(opened.metadata, nodata=nodata))
 
 
-def _names_in_group(folder: Path) -> list[object]:
-    """The axes that a group's attributes give to its arrays, as OME-Zarr has them, if any."""
+def _first_image(folder: Path) -> tuple[list[object], list[str]]:
+    """The names of the axes, and the arrays, of an image of OME-Zarr; empty for another folder."""
     import zarr
 
     try:
         attributes: Any = zarr.open_group(str(folder), mode="r").attrs.asdict()
-        attributes = attributes.get("ome", attributes)
-        return [axis["name"] for axis in attributes["multiscales"][0]["axes"]]
+        image = attributes.get("ome", attributes)["multiscales"][0]
+        axes = image.get("axes", "tczyx")  # which old versions do not name
+        names = [axis["name"] if isinstance(axis, Mapping) else axis for axis in axes]
+        return names, [level["path"] for level in image.get("datasets", [])]
     except Exception:  # no group, or one of another kind
-        return []
+        return [], []
 
 
 def open_exr(file: Path) -> OpenedFile:
@@ -152,15 +193,20 @@ def open_exr(file: Path) -> OpenedFile:
         OpenEXR.File(f"/dev/fd/{stream.fileno()}", header_only=True) as opened,
     ):
         header = opened.header()
-        (left, top), (right, bottom) = np.array(header["dataWindow"]).tolist()
         names = sorted((channel.name for channel in header["channels"]), key=_rank)
         samplings = {(channel.xSampling, channel.ySampling) for channel in header["channels"]}
+        stream.seek(0)
+        with closing(OpenEXR.InputFile(stream)) as legacy:  # knows the types of channels
+            types = legacy.header()["channels"]
+        metadata = exr_metadata(header, {name: str(types[name].type) for name in names})
+        left, top, right, bottom = np.ravel(header["dataWindow"]).tolist()
     if samplings - {(1, 1)}:
         raise ImageError("has channels of different sizes: export it again as full RGB")
     sides = (bottom - top + 1, right - left + 1)
     load = partial(_load_exr, file, names, top, sides[1])
     remarks = ("has several parts: only the first is read",) if flags & _MULTIPART else ()
-    return OpenedFile(file.stem, sides, len(names), "float32", load, remarks=remarks)
+    turn, n_channels = Orientation(), len(names)
+    return OpenedFile(file.stem, sides, n_channels, "float32", load, turn, remarks, metadata)
 
 
 def _rank(name: str) -> tuple[str, int, str]:

@@ -4,13 +4,14 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from miner.images.metadata import NO_METADATA, Metadata
+from miner.signals.mask import Mask
 from miner.signals.regions import Region
 from miner.signals.scratch import Create, Index, Scratch, WritableArray, create_npy, n_bytes
 from miner.support.errors import ImageError, NoSpaceError
@@ -20,13 +21,12 @@ from miner.support.tensors import Tensor
 PixelType = Literal["uint8", "uint16", "float32"]
 Read = Callable[[Index], NDArray[Any]]
 DAMAGED = "it is damaged, cut short or of an unusual kind; export it again"
-Interpretation = Literal["b-w", "grey16", "srgb", "rgb16", "scrgb", "multiband"]
-_INTERPRETATIONS: dict[str, tuple[Interpretation, Interpretation]] = {  # 1 or 2 channels, 3 or 4
-    "uint8": ("b-w", "srgb"),
-    "uint16": ("grey16", "rgb16"),
-    "float32": ("b-w", "scrgb"),
-}
-TYPE_RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "float32": (0.0, 1.0)}
+IntegerType = Literal["int8", "int16", "int32", "int64", "uint32", "uint64"]  # read as float32
+TYPE_RANGES: dict[str, tuple[float, float]] = {
+    "uint8": (0.0, 255.0),
+    "uint16": (0.0, 65535.0),
+    "float32": (0.0, 1.0),
+} | {name: (float(np.iinfo(name).min), float(np.iinfo(name).max)) for name in get_args(IntegerType)}
 
 
 def pixel_type(dtype: np.dtype[Any]) -> PixelType | None:
@@ -43,23 +43,26 @@ class PixelFormat:
     """A file's storage, in plain values: `value = offset + scale * unit`, with `unit` in [0, 1]."""
 
     dtype: PixelType
-    channels: Count  # 2 and 4 carry alpha last when the file says so
-    interpretation: Interpretation  # the pyvips colour space to write
+    channels: Count  # 1 or 3, and those that `extra` describes
     scale: Positive  # the span of the data's range: 255 for uint8, else as `image.range` says
     offset: Annotated[float, rule("be finite", allow_inf_nan=False)]  # its least value
     metadata: Metadata = NO_METADATA
+    stored: IntegerType | None = None  # the file's own type, where it is read as `dtype`
+    is_clipped: bool = False  # values beyond the range are cut off
 
     @classmethod
     def of_values(
         cls, dtype: PixelType, channels: int, value_range: tuple[float, float] | None = None
     ) -> Self:
         """Map a range of values to [0, 1], by default the type's; a single one has a span of 1."""
-        grey, colour = _INTERPRETATIONS[dtype]
-        interpretation = grey if channels <= 2 else colour if channels <= 4 else "multiband"
         low, high = value_range or TYPE_RANGES[dtype]
         scale = (high - low) or 1.0
         offset = low if dtype == "float32" else min(low, TYPE_RANGES[dtype][1] - scale)
-        return cls(dtype, channels, interpretation, scale, offset)
+        return cls(dtype, channels, scale, offset)
+
+    def at(self, box: Region, sides: Sequence[int], level: int) -> Self:
+        """Of a file of a part of the image; see `Metadata.at`."""
+        return replace(self, metadata=self.metadata.at(box, sides, level))
 
     @property
     def data_range(self) -> tuple[float, float]:
@@ -67,8 +70,8 @@ class PixelFormat:
         return self.offset, self.offset + self.scale
 
     def over_type(self, psnr_db: float | None) -> dict[str, float]:
-        """A PSNR over the type's range, of floats [0, 1], if the data's is a part of it."""
-        (low, high), (least, most) = self.data_range, TYPE_RANGES[self.dtype]
+        """A PSNR over the file's type's range, of floats [0, 1], if the data's is a part of it."""
+        (low, high), (least, most) = self.data_range, TYPE_RANGES[self.stored or self.dtype]
         if psnr_db is None or (low, high) == (least, most) or not least <= low <= high <= most:
             return {}
         return {"psnr_dtype_db": psnr_db + 20 * math.log10((most - least) / self.scale)}
@@ -87,6 +90,8 @@ class PixelFormat:
         unit = np.array(pixels, dtype=self._working_type, order="C")
         unit -= self.offset
         unit /= self.scale
+        if self.is_clipped:
+            unit.clip(0, 1, out=unit)
         return unit.astype(np.float32, copy=False)
 
     def from_unit(self, unit: NDArray[Any]) -> NDArray[Any]:
@@ -102,18 +107,41 @@ class PixelFormat:
             np.rint(values, out=values)
         return values.astype(self.dtype)
 
-    def describe(self, sides: Sequence[int]) -> str:
+    def describe(self, sides: Sequence[int], mask: Mask | None = None) -> str:
         """What an image of this size is, as `512x512, 3 channels, uint8, range 0-255`."""
         size, (low, high) = "x".join(map(str, reversed(sides))), self.data_range
         channels = f"{self.channels} channel{'s' if self.channels > 1 else ''}"
+        nodata = f" (no-data {self.metadata.nodata})" if self.metadata.nodata else ""
+        masked = mask and f", {mask.n_masked} of {math.prod(sides)} pixels are masked{nodata}"
         return (
-            f"{size}, {channels}, {self.dtype}, range {low:g}{'-' if low >= 0 else ' to '}{high:g}"
+            f"{size}, {channels}, {self.stored or self.dtype}, "
+            f"range {low:g}{'-' if low >= 0 else ' to '}{high:g}"
+            f"{masked or ''}"
         )
+
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """What channels after grey or RGB are, as `Metadata.extra`; those of arrays are unknown."""
+        said, n_colours = self.metadata.extra, 3 if self.channels in (3, 4) else 1
+        is_fit = said and self.channels - len(said) in (1, 3)
+        return said if is_fit else (0,) * (self.channels - n_colours)
+
+    @property
+    def alpha(self) -> int:
+        """What the last of 2 or 4 channels is: 1 associated alpha, 2 alpha, 0 something else."""
+        return self.extra[0] if len(self.extra) == 1 else 0
+
+    @property
+    def n_shown(self) -> int:
+        """How many channels are shown: no unknown ones, and no alpha that is in the colours."""
+        return self.channels if self.alpha == 2 else 3 if self.channels > 2 else 1
 
     @property
     def suffix(self) -> str:
         """Of the files that reports are written to: .png, or .tif for what PNG cannot hold."""
-        return ".png" if self.dtype != "float32" and self.channels <= 4 else ".tif"
+        is_plain = self.channels in (1, 3) or self.alpha == 2
+        has_tags = self.metadata.geo or self.metadata.nodata
+        return ".png" if self.dtype != "float32" and is_plain and not has_tags else ".tif"
 
     @property
     def _working_type(self) -> type[np.floating[Any]]:
@@ -167,6 +195,8 @@ class OpenedFile:
     orientation: Orientation = Orientation()
     remarks: tuple[str, ...] = ()  # what is converted or left out
     metadata: Metadata = NO_METADATA
+    stored: IntegerType | None = None  # the file's own type, where it is another
+    mask: Mask | None = None  # of all sides
 
 
 @contextmanager

@@ -5,8 +5,8 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -17,10 +17,14 @@ from numpy.typing import NDArray
 
 from miner.images import arrays
 from miner.images.axes import check_rows_first
-from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, Read, errors_about
+from miner.images.nodata import mask_of_array, mask_of_image
+from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, errors_about
+from miner.images.source_image import SourceImage, loaded, masked
+from miner.images.tiff import TIFF_MAGICS, open_tiff
 from miner.images.value_range import find_range
-from miner.images.vips import TIFF_MAGICS, open_tiff, open_vips_file
-from miner.signals.regions import Region, sides_of, slices, tiles, whole
+from miner.images.vips import open_vips_file
+from miner.signals.mask import Mask
+from miner.signals.regions import Region, sides_of, whole
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 from miner.support.files import expand_home
@@ -32,7 +36,6 @@ SAMPLES = (
 SAMPLE_PREFIX = "sample:"
 _IN_MEMORY = Scratch(None)
 _MAX_CHANNELS = 1024  # a header that claims more is damaged, or a trap
-_TILE_VALUES = 2**22
 
 logger = logging.getLogger(__name__)
 
@@ -126,48 +129,17 @@ def _cached_digest(file: Path, modified_ns: int, n_bytes: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
-class SourceImage:
-    """An image that is read region by region, with what is needed to write it as its file was."""
-
-    path: str  # as given to `open_image`, or an array's name
-    name: str  # the file's name without its suffix, or the sample's
-    format: PixelFormat
-    sha256: str  # of the file's bytes, of all of a Zarr folder's files, or of a sample's pixels
-    sides: tuple[int, ...]  # height and width, upright and cropped; of a volume the depth first
-    stored: Read  # gives (*S, C) in the file's type, before they are turned upright
-    orientation: Orientation
-    is_clipped: bool = False  # values beyond the range are cut off
-
-    @property
-    def n_channels(self) -> int:
-        """Channels C."""
-        return self.format.channels
-
-    def read_stored(self, region: Region) -> NDArray[Any]:
-        """Values in an upright region, (*S, C) in the file's type; may be a view."""
-        index = slices(self.orientation.stored(region, self.sides))
-        with errors_about(repr(self.path)):
-            return self.orientation.upright(self.stored(index))
-
-    def read(self, region: Region | None = None) -> NDArray[np.float32]:
-        """Values in a region, or all, as a new (C, *S) in [0, 1]; threads may read at once."""
-        region = whole(self.sides) if region is None else region
-        unit = self.format.to_unit(np.moveaxis(self.read_stored(region), -1, 0))
-        return unit.clip(0, 1, out=unit) if self.is_clipped else unit
-
-    def parts(self) -> Iterator[tuple[Region, NDArray[Any]]]:
-        """All regions of some size, with their stored values."""
-        side = int((_TILE_VALUES / self.n_channels) ** (1 / len(self.sides)))
-        for region in tiles(self.sides, max(1, side)):
-            yield region, self.read_stored(region)
-
-
 def inspect_image(
-    path: str, max_pixels: int, crop_px: int | None = None, axes: str | None = None
+    path: str,
+    max_pixels: int,
+    crop_px: int | None = None,
+    axes: str | None = None,
+    mask: str | None = None,
 ) -> OpenedFile:
     """What `open_image` gives, with its sides, and refuses, without decoding pixels."""
     opened, box, _ = _open(path, max_pixels, crop_px, axes)
+    if mask is not None:
+        _open_mask(mask, opened)
     return replace(opened, sides=sides_of(box))
 
 
@@ -179,11 +151,13 @@ def open_image(
     axes: str | None = None,
     value_range: str | Sequence[float] = "auto",
     like: PixelFormat | None = None,
+    nodata: str | float = "auto",
+    mask: Any = None,
 ) -> SourceImage:
     """Open a file (`~` is expanded), a Zarr array's folder, `sample:NAME`, or an opened array.
 
-    The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, GIF, OpenEXR, `.npy` or Zarr.
-    Values are kept as stored, without ICC profiles, and alpha is one more channel. Palettes and
+    The content determines the format: PNG, JPEG, TIFF, WebP, AVIF, HEIC, GIF, EXR, `.npy`, Zarr.
+    Values are kept as stored, and alpha is one more channel. Palettes and
     1-bit values are expanded to 8 bits; signed, 32- and 64-bit integers, float16 and float64 are
     read as float32; CMYK and Lab are converted to sRGB; colours are divided by associated alpha. Of
     several pages or parts the first is read, upright. With `crop_px` only the middle of the image
@@ -191,8 +165,12 @@ def open_image(
     pages; see `find_axes`. A range of values is mapped to [0, 1]; see `find_range`. That of `like`
     is, if the file has its type and channels, else that of the file's type.
 
+    Pixels whose channels all are NaN, or have the no-data value that the file names, or `nodata`
+    unless it is none or auto, are masked, and those where `mask` is 0: the name of an image or an
+    array of all sides, or a `Mask` of what is read. They are filled from around; see `fill`.
+
     With a scratch folder, memory does not grow with the image (but interlaced PNG, progressive
-    JPEG, WebP, AVIF and GIF are decoded whole).
+    JPEG, WebP, AVIF, HEIC and GIF are decoded whole).
 
     Raises `ImageError` if the path names no readable local file, the content is damaged, unknown,
     of more than `max_pixels` pixels or not finite, or there is no space for its pixels.
@@ -200,19 +178,47 @@ def open_image(
     opened, box, path = _open(image, max_pixels, crop_px, axes)
     for remark in opened.remarks:
         logger.warning("%r %s", path, remark)
-    kind, turn = (opened.dtype, opened.n_channels), opened.orientation
+    kind = opened.dtype, opened.n_channels
     is_alike = like is not None and kind == (like.dtype, like.channels)
     value_range = value_range if is_alike or like is None else "dtype"
+    given = _given_mask(mask, opened, box, scratch)  # before the image has the name of its scratch
     with errors_about(repr(path)):
         digest = image_digest(path) if isinstance(image, str) else ""
-        stored = opened.load(turn.stored(box, opened.sides), scratch)
-    format, sides = PixelFormat.of_values(*kind), sides_of(box)
-    source = SourceImage(path, opened.name, format, digest, sides, stored, turn)
-    with errors_about(repr(path)):
-        found = find_range(opened.dtype, value_range, source.parts)
-    format = like if like and is_alike else PixelFormat.of_values(*kind, found)
-    format = replace(format, metadata=opened.metadata)
-    return replace(source, format=format, is_clipped=not isinstance(value_range, str))
+        source = masked(loaded(opened, box, path, digest, scratch), nodata, given, scratch)
+        own, has_alpha = opened.stored or opened.dtype, any(opened.metadata.extra[-1:])
+        found = find_range(own, value_range, source.parts, has_alpha)
+    metadata, turn = source.format.metadata, opened.orientation
+    metadata = metadata if turn == Orientation() else metadata.turned(turn.swaps)
+    if metadata.geo != opened.metadata.geo:
+        logger.warning("%r is turned upright, and its GeoTIFF tags are left out", path)
+    format = PixelFormat.of_values(*kind, found)
+    format = replace(format, stored=opened.stored, is_clipped=not isinstance(value_range, str))
+    format = replace(like if like and is_alike else format, metadata=metadata.at(box, source.sides))
+    return replace(source, format=format)
+
+
+def _given_mask(mask: Any, opened: OpenedFile, box: Region, scratch: Scratch) -> Mask | None:
+    """The mask of a part of an image that the user, or what is opened, gives."""
+    own = opened.mask and opened.mask.cropped(box)
+    if isinstance(mask, str):
+        file = _open_mask(mask, opened)
+        with errors_about(repr(mask)):
+            read = loaded(file, box, mask, "", scratch).read_stored
+            mask = mask_of_image(read, sides_of(box), file.n_channels)
+    elif mask is not None and not isinstance(mask, Mask):
+        mask = mask_of_array(arrays.to_numpy(mask), opened.sides).cropped(box)
+    return own & mask if own and mask else own or mask
+
+
+def _open_mask(mask: str, image: OpenedFile) -> OpenedFile:
+    opened = open_file(mask)
+    if opened.n_channels not in (1, 3):
+        found = f"{mask!r} has {opened.n_channels} channels, as with alpha"
+        raise ImageError(f"{found}: save a mask as grey, 0 where pixels are masked")
+    if opened.sides != image.sides:
+        own, wanted = (" x ".join(map(str, reversed(one.sides))) for one in (opened, image))
+        raise ImageError(f"{mask!r} has {own} pixels, and the image {wanted}: a mask has its size")
+    return opened
 
 
 def _open(

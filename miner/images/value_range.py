@@ -3,12 +3,13 @@
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.pixel_format import TYPE_RANGES, PixelType
+from miner.images.pixel_format import TYPE_RANGES
 from miner.signals.regions import Region
 from miner.support.errors import ImageError
 
@@ -20,11 +21,14 @@ _GAP = 0.75  # of the greatest distance from the median
 _LOG = logging.getLogger("miner")
 
 
-def find_range(dtype: PixelType, given: str | Sequence[float], parts: Parts) -> tuple[float, float]:
-    """Least and greatest value that count; `given` is auto, dtype or both values.
+def find_range(
+    dtype: str, given: str | Sequence[float], parts: Parts, has_alpha: bool = False
+) -> tuple[float, float]:
+    """Least and greatest value that count of a file's type; `given` is auto, dtype or both values.
 
     `auto` is the range of the values, of uint8 that of the type; a few values far beyond the others
-    are warned about. Those beyond a given range are warned about, too, and are to be cut off.
+    are warned about, and alpha, the last channel, where it takes most of the range. Those beyond a
+    given range are warned about, too, and are to be cut off.
     Raises `ImageError` for values that are not finite, and for a range that the type lacks.
     """
     of_type = TYPE_RANGES[dtype]
@@ -38,13 +42,23 @@ def find_range(dtype: PixelType, given: str | Sequence[float], parts: Parts) -> 
     low, high, sample = _measure(parts)
     found = f"holds values from {low:g} to {high:g}"
     if given == "auto":
-        _warn_of_few(sample, parts, found)
+        colours = partial(_colours, parts) if has_alpha else parts
+        least, most, sample = _measure(colours) if has_alpha else (low, high, sample)
+        if 0 < most - least < (1 - _GAP) * (high - low):
+            gain = 20 * math.log10((high - low) / (most - least))
+            remedy = f"for as good colours set fitting.target_psnr {gain:.0f} dB higher"
+            _LOG.warning("the image %s, mostly for alpha, its last channel: %s", found, remedy)
+        _warn_of_few(sample, colours, found)
         return low, high
     if not is_given and not wanted[0] <= low <= high <= wanted[1]:
         raise ImageError(f"{found}, and image.range=dtype is 0 to 1 for floats: use auto")
     if not wanted[0] <= low <= high <= wanted[1]:
         _LOG.warning("the image %s: what is beyond image.range=%s is cut off", found, list(given))
     return wanted
+
+
+def _colours(parts: Parts) -> Iterator[tuple[Region, NDArray[Any]]]:
+    return ((region, values[..., :-1]) for region, values in parts())
 
 
 def _measure(parts: Parts) -> tuple[float, float, NDArray[np.float64]]:
@@ -60,7 +74,8 @@ def _measure(parts: Parts) -> tuple[float, float, NDArray[np.float64]]:
         samples += [flat[:: 1 + flat.size // _SAMPLED], np.array([least, most])]
     if n_bad:
         problem = f"holds {n_bad} values that are NaN or infinite in float32"
-        raise ImageError(f"{problem}: every value must be finite; replace them, say with 0")
+        rule = "every value must be finite, but of pixels whose channels all are NaN"
+        raise ImageError(f"{problem}: {rule}; replace them, say with 0")
     return low, high, np.concatenate(samples, dtype=np.float64)
 
 
@@ -87,6 +102,6 @@ def _warn_of_few(sample: NDArray[np.float64], parts: Parts, found: str) -> None:
             first = f"{values[tuple(inside)]:g} at {tuple(place)}"
     if nearest - max(middle - low, high - middle) <= _GAP * distances[-1]:  # not in the sample
         return
-    remedy = f"image.range=[{low:.7g},{high:.7g}] cuts them off, or replace them"
+    remedy = f"image.nodata masks a value, image.range=[{low:.7g},{high:.7g}] cuts them off"
     far = f"{n_far}, the first {first}, are far beyond all others and take most of the range"
     _LOG.warning("the image %s, of which %s: %s", found, far, remedy)

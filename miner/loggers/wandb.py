@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from miner.support.errors import ConfigError
 from miner.support.files import flatten
-from miner.support.run_files import SweepInfo
+from miner.support.run_files import SweepInfo, own_files
 from miner.visual.display import RGBImage
 
 _LOG = logging.getLogger("miner")
@@ -25,29 +25,33 @@ if TYPE_CHECKING:
 
 
 def start_run(
-    folder: Path, offline: bool = True, init_timeout_s: float = 5.0, **arguments: Any
+    folder: Path, offline: bool | None = None, init_timeout_s: float = 5.0, **arguments: Any
 ) -> "wandb.Run":
-    """Start a run and remove earlier ones of the folder that were not uploaded.
+    """Start a run and remove earlier ones, of a run's or sweep's folder, that were not uploaded.
 
-    Without account or network an online one goes on offline.
+    WANDB_DIR counts in place of such a folder, and WANDB_MODE where `offline` is None. Without
+    account or network an online run goes on offline.
     """
     import wandb
 
-    for run in folder.glob("wandb/offline-run-*"):
+    mode: Any = {None: os.environ.get("WANDB_MODE"), True: None, False: "online"}[offline]
+    own = own_files(folder)
+    for run in folder.glob("wandb/offline-run-*") if own and mode != "disabled" else ():
         if not any(run.glob("*.synced")):
             shutil.rmtree(run)
-    arguments["dir"] = str(folder)
+    arguments["dir"] = (own and os.environ.get("WANDB_DIR")) or str(folder)
     arguments["settings"] = wandb.Settings(silent=True, init_timeout=init_timeout_s)
     # Without credentials wandb.init would ask for them at the terminal.
-    if not offline and not wandb.login(prompt=False, verify=False):
-        _LOG.warning("logger.wandb.offline=false: no W&B account is set up (wandb login); offline")
-    elif not offline:
+    is_online = mode in ("online", "shared", "run")
+    if is_online and not wandb.login(prompt=False, verify=False):
+        _LOG.warning("no W&B account is set up (wandb login): the run stays offline")
+    elif is_online:
         try:
-            return wandb.init(mode="online", **arguments)
+            return wandb.init(mode=mode, **arguments)
         except (wandb.errors.Error, TimeoutError, OSError) as error:
             reason = str(error).splitlines()[0]
-            _LOG.warning("logger.wandb.offline=false: W&B cannot be reached (%s); offline", reason)
-    return wandb.init(mode="offline", **arguments)
+            _LOG.warning("W&B cannot be reached (%s): the run stays offline", reason)
+    return wandb.init(mode="offline" if is_online or not mode else mode, **arguments)
 
 
 def shortened(text: str, limit: int) -> str:
@@ -87,7 +91,7 @@ class WandbRun(WandbLogger):
         project: str = "miner",
         entity: str | None = None,
         name: str | None = None,
-        offline: bool = True,
+        offline: bool | None = None,
         group: str | None = None,
         job_type: str = "fit",
         tags: Sequence[str] = (),
@@ -99,8 +103,9 @@ class WandbRun(WandbLogger):
     ) -> None:
         (save_dir := Path(save_dir)).mkdir(parents=True, exist_ok=True)
         differing = list(sweep.differing) if sweep else []
-        if sweep is None and {"WANDB_NAME", "WANDB_SWEEP_ID"}.isdisjoint(os.environ):
+        if sweep is None and "WANDB_SWEEP_ID" not in os.environ:
             name = name or label
+        tags = tags or [*filter(None, os.environ.get("WANDB_TAGS", "").split(","))]
         title = " ".join([*filter(None, [name]), *differing])
         arguments = {
             "job_type": job_type,
@@ -110,7 +115,7 @@ class WandbRun(WandbLogger):
             "notes": notes or " ".join(differing) or None,
             "tags": list(dict.fromkeys(shortened(tag, _TAG_LIMIT) for tag in [*tags, *differing])),
         }
-        super().__init__(save_dir=str(save_dir), offline=offline, project=project)
+        super().__init__(save_dir=str(save_dir), offline=offline is not False, project=project)
         self._representation = save_dir / "representation" if log_representation else None
         self._thread = ThreadPoolExecutor(1, "wandb")
         self._run = self._last = self._thread.submit(

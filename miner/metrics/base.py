@@ -12,7 +12,8 @@ class TileMetric(Metric):
     """A score of what is stored, from tiles of the finest level that cover it once, in any order.
 
     torchmetrics gathers the state of several ranks. `halo` counts the pixels after a tile that
-    `update` needs. Unless `higher_is_better` is False, the fronts of a comparison lead upwards.
+    `update` needs. At masked pixels `preds` has the values of `target`. Unless `higher_is_better`
+    is False, the fronts of a comparison lead upwards.
     """
 
     halo: int = 0

@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miner.signals.grid import PatchGrid
+from miner.signals.mask import Mask, Valid
 from miner.signals.regions import TILE_SIDE, Region, extended, sides_of, tiles
 from miner.signals.signal import Signal
 from miner.support.communication import SINGLE_PROCESS, Communicator, gather_items
@@ -49,16 +49,21 @@ class Evaluation:
     """Scores the tiles of level 0; threads compute SSIM while the next tile is rendered.
 
     `reach` counts the pixels after a tile that are needed. A metric that fails gets no other tile.
+    Pixels that are no data by `mask` do not count, nor do windows of SSIM that hold one.
     """
 
     def __init__(
-        self, grid: PatchGrid, n_channels: int, metrics: Mapping[str, "TileMetric"] | None = None
+        self,
+        grid: PatchGrid,
+        n_channels: int,
+        metrics: Mapping[str, "TileMetric"] | None = None,
+        mask: Mask | None = None,
     ) -> None:
-        self._sides, self._n_channels = grid.sides, n_channels
+        self._sides, self._n_channels, self._mask = grid.sides, n_channels, mask
         self._metrics, self._failed = dict(metrics or {}), set[str]()
         self.reach = max([SSIM_REACH, *(metric.halo for metric in self._metrics.values())])
         self._inner = [inner_pixels(side, grid.patch_size) for side in grid.sides]
-        self._found: list[tuple[float, float, Future[float]]] = []  # errors, all and inner; SSIM
+        self._found: list[tuple[float, float, int, int, Future[tuple[float, int]]]] = []
         self._threads = ThreadPoolExecutor(torch.get_num_threads())
 
     def add(self, region: Region, target: Tensor, preds: Tensor) -> float:
@@ -70,21 +75,34 @@ class Evaluation:
         if target.shape != preds.shape:
             raise ValueError(f"{tuple(target.shape)} and {tuple(preds.shape)}: must be one shape")
         box, around = with_margin(region), with_margin(region, SSIM_REACH)
-        per_pixel = inner = squared_error(target[box], preds[box])
-        for axis, ((first, end), pixels) in enumerate(zip(region, self._inner, strict=True)):
-            inside = pixels[(pixels >= first) & (pixels < end)]
-            inner = inner.index_select(axis, inside - first)
+        per_pixel = squared_error(target[box], preds[box])
+        valid, n_pixels, n_inner = None, per_pixel.numel(), self._inside(region, per_pixel).numel()
+        if self._mask is not None:
+            whole = ((low, low + n) for (low, _), n in zip(region, target.shape[1:], strict=True))
+            valid = torch.from_numpy(self._mask.valid(tuple(whole)))
+            preds, counted = torch.where(valid, preds, target), valid[box[1:]]
+            per_pixel = per_pixel.where(counted, 0)
+            n_pixels, n_inner = int(counted.sum()), int(self._inside(region, counted).sum())
         pair = target[around].numpy(), preds[around].numpy()
-        similarity = partial(ssim_sum, *pair) if len(region) == 2 else float
         if len(self._found) >= _MOST_WAITING:
             self._found[-_MOST_WAITING][-1].result()
-        sse = float(per_pixel.sum())
-        self._found.append((sse, float(inner.sum()), self._threads.submit(similarity)))
+        inner, sse = float(self._inside(region, per_pixel).sum()), float(per_pixel.sum())
+        windows = self._threads.submit(
+            ssim_sum, *pair, None if valid is None else valid[around[1:]]
+        )
+        self._found.append((sse, inner, n_pixels, n_inner, windows))
         for name, metric in self._metrics.items():
             near = with_margin(region, metric.halo)
             own = preds[near].clone(), target[near].clone()  # which it may change
             self._attempt(name, metric.update, *own, region, self._sides)
         return sse
+
+    def _inside(self, region: Region, values: Tensor) -> Tensor:
+        """The values `(*S)` of a tile at pixels that are not beside a border between patches."""
+        for axis, ((first, end), pixels) in enumerate(zip(region, self._inner, strict=True)):
+            inside = pixels[(pixels >= first) & (pixels < end)]
+            values = values.index_select(axis, inside - first)
+        return values
 
     def scores(self, ranks: Communicator = SINGLE_PROCESS) -> dict[str, float | None]:
         """Scores of the tiles of all ranks, by their names in the report.
@@ -96,18 +114,15 @@ class Evaluation:
         other pixels or error. A metric that is undefined or has failed is None.
         """
         with self._threads:
-            own = [(sse, inner, found.result()) for sse, inner, found in self._found]
-        sse, inner_sse, similarity = map(math.fsum, zip(*gather_items(ranks, own), strict=True))
+            own = [(*found, *similarity.result()) for *found, similarity in self._found]
+        columns = list(zip(*gather_items(ranks, own), strict=True))
+        sse, inner_sse, n_pixels, n_inner, similarity, n_windows = map(math.fsum, columns)
         self._failed.update(*ranks.gather(set(self._failed)))  # nobody waits for their state
-        sides, n_channels = self._sides, self._n_channels
-        n_pixels, n_inner = math.prod(sides), math.prod(map(len, self._inner))
-        n_windows = math.prod(max(0, side - SSIM_REACH) for side in sides)
-        has_ssim = len(sides) == 2 and n_windows > 0
         has_ratio = n_inner not in (0, n_pixels) and inner_sse != 0
         seam_mse = (sse - inner_sse) / max(1, n_pixels - n_inner)
         return {
-            "psnr_db": psnr_of_sse(sse, n_channels * n_pixels),
-            "ssim": similarity / (n_channels * n_windows) if has_ssim else None,
+            "psnr_db": psnr_of_sse(sse, self._n_channels * int(n_pixels)),
+            "ssim": similarity / (self._n_channels * n_windows) if n_windows else None,
             "seam_ratio": seam_mse / (inner_sse / n_inner) if has_ratio else None,
             **{name: self._attempt(name, one.compute) for name, one in self._metrics.items()},
         }
@@ -127,9 +142,10 @@ def score(
     target: Signal,
     rendered: Signal,
     track: Callable[[Sequence[Region]], Iterable[Region]] = iter,
+    mask: Mask | None = None,
 ) -> dict[str, float | None]:
     """Scores of what is rendered, which is clipped, tile by tile, with the seconds it takes."""
-    evaluation, seconds = Evaluation(grid, target.n_channels), 0.0
+    evaluation, seconds = Evaluation(grid, target.n_channels, mask=mask), 0.0
     for region in track(list(tiles(grid.sides, TILE_SIDE))):
         box = extended(region, grid.sides, evaluation.reach)
         began = time.perf_counter()
@@ -152,24 +168,34 @@ def inner_pixels(side: int, patch_size: int) -> Tensor:
     return position[~(first | last)]
 
 
-def ssim_sum(source: NDArray[np.float32], reconstruction: NDArray[np.float32]) -> float:
-    """Sum of the SSIM over the channels and full windows of two `(C, H, W)` images; 0 if none.
+def ssim_sum(
+    source: NDArray[np.float32], reconstruction: NDArray[np.float32], valid: Tensor | None = None
+) -> tuple[float, int]:
+    """Sum of the SSIM over channels and full windows of two `(C, H, W)` images, and windows.
 
-    Wang et al. 2004 (doi:10.1109/TIP.2003.819861): both in the unit range, Gaussian windows of
-    11 x 11 pixels, sigma 1.5.
+    Of windows with a pixel that is not `valid` none is counted. Wang et al. 2004
+    (doi:10.1109/TIP.2003.819861): both in the unit range, Gaussian windows of 11 x 11 pixels, sigma
+    1.5. None is in a volume.
     """
-    height, width = source.shape[1:]
-    if min(height, width) <= SSIM_REACH:
-        return 0.0
+    if source.ndim > 3 or min(source.shape[1:]) <= SSIM_REACH:
+        return 0.0, 0
+    height = source.shape[1]
     bands = [slice(top, top + _BAND + SSIM_REACH) for top in range(0, height - SSIM_REACH, _BAND)]
-    return sum(
-        _band_sum(one[band], other[band])
+    counted = [None if valid is None else _whole_windows(valid[band]) for band in bands]
+    n_windows = sum(int(windows.sum()) for windows in counted if windows is not None)
+    if valid is None:
+        n_windows = math.prod(side - SSIM_REACH for side in source.shape[1:])
+    total = sum(
+        _band_sum(one[band], other[band], windows)
         for one, other in zip(source, reconstruction, strict=True)
-        for band in bands
+        for band, windows in zip(bands, counted, strict=True)
     )
+    return total, n_windows
 
 
-def _band_sum(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+def _band_sum(
+    x: NDArray[np.float32], y: NDArray[np.float32], counted: Valid | None = None
+) -> float:
     """The sum for some rows of one channel.
 
     Of s = x + y and d = x - y only means and mean squares are needed:
@@ -185,7 +211,14 @@ def _band_sum(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
     d_mean *= d_mean
     luminance = ((s_mean - d_mean) / 2 + _C1) / ((s_mean + d_mean) / 2 + _C1)
     structure = ((s_var - d_var) / 2 + _C2) / ((s_var + d_var) / 2 + _C2)
-    return float((luminance * structure).sum(dtype=np.float64))
+    similarity = luminance * structure
+    return float((similarity if counted is None else similarity[counted]).sum(dtype=np.float64))
+
+
+def _whole_windows(valid: Tensor) -> Valid:
+    """Which windows have no pixel that is not valid."""
+    kernel, edge = np.ones((SSIM_REACH + 1,) * 2, np.uint8), SSIM_REACH // 2
+    return cv2.erode(valid.byte().numpy(), kernel)[edge:-edge, edge:-edge] > 0
 
 
 def _window_means(plane: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,6 +3,8 @@
 import base64
 import math
 import operator
+import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -10,14 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from torch import Tensor
 
+from miner.images.arrays import to_numpy
 from miner.images.encode import PixelCanvas, check_writable_format
+from miner.images.nodata import mask_of_array
 from miner.images.pixel_format import TYPE_RANGES, PixelFormat, pixel_type
-from miner.images.source import open_image
-from miner.signals.regions import Region, slices, tiles
+from miner.images.source import file_digest, inspect_image, open_image
+from miner.representation.mask_file import MASK, write_mask
+from miner.representation.masking import ValidIn, masked_image, valid_pixels
+from miner.representation.shard import shards_before, write_shard
+from miner.representation.spec import MANIFEST, Manifest, read_manifest, write_manifest
+from miner.signals.mask import Mask
+from miner.signals.regions import Region, slices, tiles, whole
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
+from miner.support.errors import RepresentationError
+from miner.support.run_files import is_own
 
 if TYPE_CHECKING:
     from miner.representation.representation import Representation
@@ -36,34 +46,38 @@ def size_of(
     if scale is not None:
         if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale}: must be above 0, as 2.5")
-        return tuple(max(1, round(scale * side)) for side in sides)
-    found = sides if size is None else tuple(map(operator.index, size))
-    if len(found) != len(sides) or min(found) < 1:
-        raise ValueError(f"size={size}: must be {len(sides)} sides of 1 pixel and more, rows first")
+        size = [max(1, round(scale * side)) for side in sides]
+    try:
+        found = sides if size is None else tuple(map(operator.index, size))
+    except TypeError:
+        found = ()
+    if len(found) != len(sides) or not 1 <= min(found) <= max(found) < 2**31:
+        rule = f"must be {len(sides)} sides of 1 to 2^31 - 1 pixels, rows first"
+        raise ValueError(f"size={size!s:.80}: {rule}")
     return found
 
 
-def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> Signal:
+def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> tuple[Signal, Mask | None]:
     """A file, or an array `(C, *S)`, `(*S, C)` or, of one channel, `S`, in the unit range.
 
     A file is read by a run's settings of its image; an array has the values of the source, or those
-    that `Representation.render` gives. Raises `ValueError` for another shape or type.
+    that `Representation.render` gives. The mask is of pixels that are data in both. Raises
+    `ValueError` for another shape or type.
     """
-    shape, format = shown.shape, shown.spec.pixel_format
+    shape, format, mask = shown.shape, shown.spec.pixel_format, shown.spec.mask
     if isinstance(image, str | Path):
         settings = shown.fit.get("settings", {}).get("image", {})
         crop_px, axes = settings.get("crop_px"), settings.get("axes")
-        value_range = settings.get("range", "auto")
-        source = open_image(
-            str(image), crop_px=crop_px, axes=axes, value_range=value_range, like=format
-        )
-        if (source.n_channels, *source.sides) != shape:
+        other = inspect_image(str(image), sys.maxsize, crop_px, axes)
+        if (other.n_channels, *other.sides) != shape:
             raise ValueError(
-                f"{image}: has {source.n_channels} channels of {source.sides} pixels, and what was "
+                f"{image}: has {other.n_channels} channels of {other.sides} pixels, and what was "
                 f"fitted {shape[0]} of {shape[1:]}; name the image that was fitted"
             )
-        return SourceSignal(source.read, source.n_channels, source.sides)
-    array = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+        read = settings.get("range", "auto"), format, settings.get("nodata", "auto"), mask
+        source = open_image(str(image), sys.maxsize, crop_px, Scratch(None), axes, *read)
+        return SourceSignal(source.read, source.n_channels, source.sides), source.mask
+    array = to_numpy(image)
     if array.shape != shape and array.shape == (*shape[1:], shape[0]):
         array = np.moveaxis(array, -1, 0)
     if array.shape not in (shape, shape[shape[0] == 1 :]):
@@ -72,13 +86,17 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> Signal:
     if pixel_type(array.dtype) != format.dtype and array.dtype.kind != "f":
         rule = f"must be of {format.dtype}, or of floats as rendered"
         raise ValueError(f"image of {array.dtype}: {rule}")
+    array = array.reshape(shape)
+    if (is_missing := np.isnan(array).all(0)).any():  # as in what is rendered
+        own = mask_of_array(~is_missing, shape[1:])
+        mask, array = own & mask if mask else own, np.where(is_missing, 0, array)
     is_rendered = array.dtype.kind == "f" and format.dtype != "float32"
     if is_rendered and not ((array >= 0) & (array <= 1)).all():
         found = f"values from {array.min()} to {array.max()}"
         raise ValueError(f"{found}: floats must lie in [0, 1], or give {format.dtype}")
     is_in_unit = is_rendered or array.dtype.kind == "b"
     values = array * TYPE_RANGES[format.dtype][1] if is_in_unit else array
-    return ArraySignal(format.to_unit(values).reshape(shape))
+    return ArraySignal(format.to_unit(values)), mask
 
 
 def fill(
@@ -87,30 +105,71 @@ def fill(
     """Copy an image `(C, *S)`, in values for people, into an array; `ValueError` if it is unfit."""
     shape = (image.n_channels, *image.sides)
     out = np.empty(shape, np.float32) if out is None else out
-    if out.shape != shape or out.dtype.kind != "f":
-        raise ValueError(f"out of {out.dtype} {out.shape}: must be of floats, {shape}")
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype.kind != "f":
+        kind = f"{getattr(out, 'dtype', type(out).__name__)} {tuple(getattr(out, 'shape', ()))}"
+        raise ValueError(f"out of {kind}: must be an array of NumPy of floats, {shape}, or a path")
     for box in track(list(tiles(image.sides))):
         out[(slice(None), *slices(box))] = format.to_values(image.read(box)).cpu().numpy()
     return out
 
 
-def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = iter) -> Path:
+def check_out(path: Path, shown: "Representation") -> None:
+    """Refuse, by a `ValueError`, to overwrite the fitted image, or a file that a run has made."""
+    fitted, place = shown.fit.get("image", {}), path.parent.resolve() / path.name
+    is_fitted = path.exists() and path.resolve() == Path(fitted.get("path", "")).resolve()
+    if path.is_file() and not is_fitted:  # else it may be a copy, or have another name
+        known = fitted.get("sha256"), (shown.report or {}).get("image_sha256")
+        is_fitted = file_digest(path) in known
+    if is_fitted or any(is_own(place.relative_to(up).parts[0], up) for up in place.parents):
+        raise ValueError(f"{path}: is the image that was fitted, or a run's; name another file")
+
+
+def write_image(
+    path: Path,
+    image: Signal,
+    format: PixelFormat,
+    track: Track = iter,
+    valid: ValidIn | None = None,
+) -> Path:
     """Write an image as the suffix of a file demands, in the format's bit depth and range.
 
-    One of more than `IN_MEMORY_BYTES` is assembled in a scratch file in the folder of `path`.
-    Raises `ImageError` for a suffix that does not suit the image, or an unwritable file;
-    `ValueError` for a volume.
+    Where it is not `valid` it gets the no-data value; see `with_nodata`. One of more than
+    `IN_MEMORY_BYTES` is assembled in a scratch file in the folder of `path`. Raises `ImageError`
+    for a suffix that does not suit the image, or an unwritable file; `ValueError` for a volume.
     """
     if len(image.sides) != 2:
         raise ValueError(f"a volume of {len(image.sides)} axes: only images are rendered to files")
     check_writable_format(path, format, *image.sides)
     size = n_bytes((*image.sides, image.n_channels), format.dtype)
-    folder = None if size <= IN_MEMORY_BYTES else path.with_name(f".{path.name}.scratch")
+    folder = (
+        None if size <= IN_MEMORY_BYTES else path.with_name(f".{path.name}.{os.getpid()}.scratch")
+    )
     with Scratch(folder) as scratch:
         canvas = PixelCanvas(format, image.sides, scratch)
         for box in track(list(tiles(image.sides))):
-            canvas.fill(box, image.read(box).clamp(0, 1).cpu().numpy())
+            canvas.fill(box, image.read(box).clamp(0, 1).cpu().numpy(), valid and valid(box))
         return canvas.save(path)
+
+
+def save(shown: "Representation", folder: Path) -> Path:
+    """Write all shards, the mask and the manifest; see `Representation.save`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before, had_mask = shards_before(folder, shown.shards), False
+    if (folder / MANIFEST).exists():
+        had_mask = bool(read_manifest(folder).mask)
+    elif shown.spec.mask is not None and os.path.lexists(folder / MASK):
+        raise RepresentationError(f"{folder / MASK}: is of no representation; name another folder")
+    checksums = {
+        level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
+        for level, found in shown.shards.items()
+    }
+    write_mask(folder, shown.spec.mask)
+    write_manifest(folder, Manifest(shown.spec, checksums, {"report": shown.report}))
+    for name in before.difference(*checksums.values()):
+        (folder / name).unlink(missing_ok=True)
+    if had_mask and shown.spec.mask is None:
+        (folder / MASK).unlink(missing_ok=True)
+    return folder
 
 
 def describe(shown: "Representation") -> str:
@@ -118,7 +177,7 @@ def describe(shown: "Representation") -> str:
     spec = shown.spec
     blocks = [len(shown.active_blocks(level)) for level in reversed(range(spec.n_levels))]
     parts = [
-        spec.pixel_format.describe(spec.sides),
+        spec.pixel_format.describe(spec.sides, spec.mask),
         f"levels of {' + '.join(map(str, blocks))} blocks, coarse to fine, of {spec.patch_size} "
         "pixels a side",
         f"{shown.n_parameters} parameters",
@@ -138,7 +197,10 @@ def picture(shown: "Representation") -> bytes | None:
     sides, level = shown.spec.level_sides, 0
     while max(sides[level]) > 2 * _SHOWN_SIDE and level < len(sides) - 1:
         level += 1
-    small = reduce_to_side(to_display(shown.reconstruct(level).clamp_(0, 1).numpy()), _SHOWN_SIDE)
+    box = whole(sides[level])
+    valid = valid_pixels(shown.spec, level, box, sides[level])
+    rendered = masked_image(shown.image(level), valid).read(box)[: shown.spec.pixel_format.n_shown]
+    small = reduce_to_side(to_display(rendered.clamp_(0, 1).numpy()), _SHOWN_SIDE)
     return encoded(enlarge_to_screen(small), ".png")
 
 

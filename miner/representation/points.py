@@ -32,12 +32,17 @@ def places_of(xy: Tensor, sides: Sequence[int]) -> Tensor:
     return (0.5 * units + 0.5) * torch.tensor(sides).to(xy.device)
 
 
-def lattice(region: Region, sides: Sequence[int], part: Region) -> Tensor:
-    """Centres `(N, D)` float64 of pixels in a part of a region that has other sides, row-major."""
-    axes = [
+def centres(region: Region, sides: Sequence[int], part: Region) -> list[Tensor]:
+    """Centres along each axis of pixels in a part of a region that has other sides, float64."""
+    return [
         low + (torch.arange(first, end, dtype=torch.float64) + 0.5) * (high - low) / side
         for (low, high), side, (first, end) in zip(region, sides, part, strict=True)
     ]
+
+
+def lattice(region: Region, sides: Sequence[int], part: Region) -> Tensor:
+    """All combinations of `centres`, `(N, D)`, row-major."""
+    axes = centres(region, sides, part)
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
 
 

@@ -2,7 +2,9 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
+from operator import index
 from typing import NamedTuple
 
 import torch
@@ -28,12 +30,19 @@ def box_of(spec: Spec, level: int, region: Region | None) -> Region:
     if not 0 <= level < spec.n_levels:
         raise ValueError(f"level={level}: must be 0 (full size) to {spec.n_levels - 1}")
     sides = spec.level_sides[level]
-    region = whole(sides) if region is None else region
-    if len(region) != len(sides) or not all(
-        0 <= low < high <= side for (low, high), side in zip(region, sides, strict=True)
-    ):
-        raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
-    return region
+    with suppress(TypeError, ValueError):  # of what are no pairs of whole numbers
+        pairs = whole(sides) if region is None else region
+        box = tuple((index(low), index(high)) for low, high in pairs)
+        if all(0 <= low < high <= n for (low, high), n in zip(box, sides, strict=True)):
+            return box
+    raise ValueError(f"region={region}: must lie within {sides}, as (first, end) pairs")
+
+
+def device_of(name: str | torch.device) -> torch.device:
+    """A device by its name; `ValueError` for one that is not there."""
+    with suppress(AssertionError, RuntimeError, TypeError):
+        return torch.empty(0, device=name).device
+    raise ValueError(f"device={name}: must be cpu, or cuda or cuda:1 where it is")
 
 
 class ShardIndex:

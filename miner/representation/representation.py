@@ -13,6 +13,7 @@ from torch import Tensor
 
 from miner.pyramids.resample import predicted_signal, reduced_signal
 from miner.representation import output
+from miner.representation.masking import masked_image, masked_points, valid_pixels
 from miner.representation.points import (
     evaluate,
     gather,
@@ -21,9 +22,15 @@ from miner.representation.points import (
     pixels_of,
     places_of,
 )
-from miner.representation.rendering import ShardIndex, box_of, coarser_blocks, render_level
-from miner.representation.shard import SUFFIX, Shard, write_shard
-from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
+from miner.representation.rendering import (
+    ShardIndex,
+    box_of,
+    coarser_blocks,
+    device_of,
+    render_level,
+)
+from miner.representation.shard import Shard
+from miner.representation.spec import Spec
 from miner.signals.regions import Region, shifted, sides_of, slices, whole
 from miner.signals.signal import CPU, Signal, SourceSignal
 
@@ -70,8 +77,8 @@ class Representation:
 
     @property
     def bits_per_pixel(self) -> float:
-        """Bits of the stored numbers of all block networks over pixels; files have headers, too."""
-        n_bytes = 0
+        """Bits of all networks' numbers and the mask over pixels; files have headers, too."""
+        n_bytes = self.spec.mask.n_bytes if self.spec.mask else 0
         for kind, n_blocks in self._n_blocks.items():
             layout = self.spec.storage.layout(self.spec.model(*kind).shapes()).values()
             n_bytes += n_blocks * sum(dtype.itemsize * math.prod(shape) for dtype, shape in layout)
@@ -119,20 +126,25 @@ class Representation:
         """The image at a level: `(C, *S)` float32, clipped to the range of the data.
 
         8- and 16-bit integers are divided by 255 and 65535; all others have the source's values.
-
         `region` is ((first, end), ...) in that level's pixels, rows first; None is the whole level.
         A `scale` above 0, or a `size` such as (height, width), evaluates the networks at the
         centres of other pixels. Nothing is averaged: to shrink, choose a coarser level first. `out`
-        is an array to fill, or the name of a file to write, in the format of the source; both are
-        filled tile by tile, and given back. Raises `ValueError` for what is not possible.
+        is an array to fill tile by tile, or a file to write in the format of the source, replaced
+        unless it is the fitted image or a run's own. Pixels that were masked are NaN, and in files
+        have the source's no-data value. Raises `ValueError` for what is not possible.
         """
-        sides = output.size_of(sides_of(box_of(self.spec, level, region)), scale, size)
-        image = self.image(level, region, device, sides)
+        format, box = self.spec.pixel_format, box_of(self.spec, level, region)
+        sides = output.size_of(sides_of(box), scale, size)
+        valid = valid_pixels(self.spec, level, box, sides)
+        image = self.image(level, box, device, sides)
         if isinstance(out, str | Path):
-            return output.write_image(Path(out), image, self.spec.pixel_format, track)
+            output.check_out(Path(out), self)
+            own = format.at(box, sides, level)
+            return output.write_image(Path(out), image, own, track, valid)
+        image = masked_image(image, valid)
         if out is None and scale is None and size is None:
-            return self.spec.pixel_format.to_values(image.read(whole(sides))).cpu().numpy()
-        return output.fill(out, image, self.spec.pixel_format, track)
+            return format.to_values(image.read(whole(sides))).cpu().numpy()
+        return output.fill(out, image, format, track)
 
     def image(
         self,
@@ -141,8 +153,8 @@ class Representation:
         device: str | torch.device = CPU,
         sides: tuple[int, ...] | None = None,
     ) -> Signal:
-        """What `render` gives at a size, unclipped, and rendered where it is read."""
-        device, box = torch.device(device), box_of(self.spec, level, region)
+        """What `render` gives at a size, unclipped and not masked, rendered where it is read."""
+        device, box = device_of(device), box_of(self.spec, level, region)
         sides = sides or sides_of(box)
 
         def read(part: Region) -> Tensor:
@@ -167,7 +179,7 @@ class Representation:
         """
         xy = torch.as_tensor(xy)
         places = places_of(xy, self.spec.sides)
-        values = self._values(0, places)
+        values = masked_points(self.spec, self._values(0, places), places)
         return self.spec.pixel_format.to_values(values, clip).reshape(
             *xy.shape[:-1], self.spec.n_channels
         )
@@ -181,7 +193,8 @@ class Representation:
         index = torch.as_tensor(index)
         pixels = pixels_of(index, self.spec.sides)
         image = self.image(0, device=index.device)
-        values = self.spec.pixel_format.to_values(gather(self.spec.grid(0), image, pixels))
+        found = masked_points(self.spec, gather(self.spec.grid(0), image, pixels), pixels)
+        values = self.spec.pixel_format.to_values(found)
         return values.reshape(*index.shape[:-1], self.spec.n_channels)
 
     def reconstruct(
@@ -191,7 +204,7 @@ class Representation:
 
         Raises `ValueError` for no such level, a region outside it, or one too large for an array.
         """
-        spec, device, region = self.spec, torch.device(device), box_of(self.spec, level, region)
+        spec, device, region = self.spec, device_of(device), box_of(self.spec, level, region)
         n_values = spec.n_channels * math.prod(sides_of(region))
         if n_values > _MAX_VALUES:
             raise ValueError(
@@ -240,8 +253,8 @@ class Representation:
         """
         from miner.metrics.scores import score
 
-        target = output.signal_of(self, image)
-        scores = score(self.spec.grid(0), target, self.image(), track)
+        target, mask = output.signal_of(self, image)
+        scores = score(self.spec.grid(0), target, self.image(), track, mask)
         return scores | self.spec.pixel_format.over_type(scores["psnr_db"])
 
     def to_module(self) -> "RepresentationModule":
@@ -251,20 +264,9 @@ class Representation:
         return RepresentationModule(self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write all shards and the manifest, which has the report, into a folder.
+        """Write all shards, the mask and the manifest, which has the report, into a folder.
 
         Those of a representation that was there before are removed. Raises `RepresentationError`
-        if there is a manifest that this program cannot read; name another folder then.
+        if there is a manifest that this program cannot read, or another file of a shard's name.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        before = read_manifest(folder).levels if (folder / MANIFEST).exists() else {}
-        checksums = {
-            level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
-            for level, found in self.shards.items()
-        }
-        write_manifest(folder, Manifest(self.spec, checksums, {"report": self.report}))
-        for name in set().union(*before.values()) - set().union(*checksums.values()):
-            if Path(name).suffix == SUFFIX and Path(name).name == name:
-                (folder / name).unlink(missing_ok=True)
-        return folder
+        return output.save(self, Path(folder))

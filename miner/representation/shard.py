@@ -3,7 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from miner.models.network import WIDEST, Parameters
-from miner.representation.spec import Spec
+from miner.representation.spec import MANIFEST, Spec, read_manifest
 from miner.support.components import parse
 from miner.support.errors import RepresentationError
 from miner.support.files import atomic_write, json_sha256
@@ -65,6 +66,20 @@ class Shard:
     def file_name(self) -> str:
         """Name of the shard's file inside a representation's folder."""
         return shard_name(self.level, self.chunk)
+
+
+def shards_before(folder: Path, shards: Mapping[int, Sequence[Shard]]) -> set[str]:
+    """Names of the shards of the representation in a folder, if there is one.
+
+    Raises `RepresentationError` if it is unreadable, or another file has the name of one of
+    `shards`.
+    """
+    levels = read_manifest(folder).levels if (folder / MANIFEST).exists() else {}
+    own = {n for n in set().union(*levels.values()) if Path(n).name == n and n.endswith(SUFFIX)}
+    for path in (folder / shard.file_name for found in shards.values() for shard in found):
+        if path.name not in own and os.path.lexists(path):
+            raise RepresentationError(f"{path}: is of no representation here; name another folder")
+    return own
 
 
 def write_shard(folder: Path, shard: Shard, parent_digest: str = "") -> Shard:

@@ -13,7 +13,9 @@ from miner.models.network import BlockModel, BlockNetwork
 from miner.pyramids.pyramid import Pyramid
 from miner.representation.storage import Storage
 from miner.signals.grid import PatchGrid
-from miner.support.components import COMPONENT, parse, plain, shorten
+from miner.signals.mask import Mask, Valid
+from miner.signals.regions import Region
+from miner.support.components import COMPONENT, Apart, parse, plain, shorten
 from miner.support.errors import RepresentationError
 from miner.support.files import atomic_write, json_sha256, read_regular_file
 from miner.support.ranges import Count, rule, whole
@@ -37,8 +39,9 @@ class LevelNetwork:
 class Spec:
     """Geometry and networks of a representation.
 
-    `sides` are those of level 0; `models` run coarse to fine. Raises `ValueError` for too many
-    pixels, as rendering allocates memory for what a manifest claims.
+    `sides` are those of level 0; `models` run coarse to fine; `mask` says which pixels are data,
+    None if all are, and is stored in a file of its own. Raises `ValueError` for too many pixels, as
+    rendering allocates memory for what a manifest claims.
     """
 
     sides: Annotated[tuple[_Side, ...], rule("be of 2 or 3 axes", min_length=2, max_length=3)]
@@ -49,6 +52,7 @@ class Spec:
     models: Annotated[tuple[LevelNetwork, ...], rule("be levels", min_length=1, max_length=32)]
     pixel_format: PixelFormat
     evaluates_coarser: bool = False  # pixels without a block of their level are a coarser one's
+    mask: Apart[Mask] = None
 
     def __post_init__(self) -> None:
         n_values = self.patch_size ** len(self.sides) * self.n_channels
@@ -73,6 +77,19 @@ class Spec:
         levels = range(self.n_levels)
         return tuple(self.pyramid.level_shape(j, self.sides, self.n_channels)[1:] for j in levels)
 
+    @cached_property
+    def masks(self) -> tuple[Mask | None, ...]:
+        """The mask of each level: a pixel is data if any of level 0 is that it stands for."""
+        masks = [self.mask]
+        while len(masks) < self.n_levels:
+            masks.append(masks[-1] and masks[-1].reduced(2))
+        return tuple(masks)
+
+    def valid(self, region: Region, level: int = 0) -> Valid | None:
+        """Which pixels of a region are data, `(*S)`; None if all of the level are."""
+        mask = self.masks[level]
+        return None if mask is None else mask.valid(region)
+
     def grid(self, level: int) -> PatchGrid:
         """The patches of a level."""
         return PatchGrid(self.level_sides[level], self.patch_size)
@@ -93,17 +110,21 @@ class Spec:
 class Manifest:
     """A spec, for each finished level its shards' files with their checksums, and the fit.
 
-    `fit` is what the fit depended on, in plain data; rendering does not need it.
+    `fit` is what the fit depended on, in plain data; rendering does not need it. `mask` is the
+    checksum of the spec's mask in a manifest that was read, empty without one.
     """
 
     spec: Spec
     levels: dict[int, dict[str, str]]
     fit: dict[str, Any] = field(default_factory=dict)
+    mask: str = ""
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest whole or not at all; raises `OSError` if the folder takes no file."""
     content = {"format": _FORMAT, "version": _VERSION, **plain(manifest)}
+    if mask := manifest.spec.mask:
+        content["mask"] = mask.sha256
     content["sha256"] = json_sha256(content)
     with atomic_write(folder / MANIFEST) as scratch:
         scratch.write_text(json.dumps(content, indent=1))

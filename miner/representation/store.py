@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from miner.models.network import Parameters
+from miner.representation.mask_file import MASK, read_mask, write_mask
 from miner.representation.representation import Representation
 from miner.representation.shard import Shard, read_shard, shard_name, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
@@ -31,7 +32,7 @@ def load(path: str | Path) -> Representation:
 
     All files are checked; parameters stay on the disk until they are rendered. `report` is what was
     saved, or that of the run, if it can be read. Raises `RepresentationError` if the manifest or a
-    shard is missing, damaged or foreign.
+    shard is missing, damaged or foreign, or the mask is.
     """
     folder = run = Path(path)
     inner = folder / REPRESENTATION_FOLDER
@@ -42,9 +43,10 @@ def load(path: str | Path) -> Representation:
     manifest, report = read_manifest(folder), None
     with suppress(ValueError):  # that of another version, say
         report = manifest.fit["report"] if "report" in manifest.fit else read_report(run)
-    files = ShardFolder(folder, manifest.spec)
+    spec = replace(manifest.spec, mask=read_mask(folder, manifest))
+    files = ShardFolder(folder, spec)
     shards = {level: files.open_level(level, names) for level, names in manifest.levels.items()}
-    return Representation(manifest.spec, shards, report, manifest.fit)
+    return Representation(spec, shards, report, manifest.fit)
 
 
 class ShardFolder:
@@ -180,6 +182,7 @@ class FolderStore:
                         "on, with other bits; go on where it was begun, or name another folder"
                     )
                 self._earlier = manifest.levels
+        write_mask(self.folder, self.spec.mask)
         self._write_manifest()
 
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
@@ -229,8 +232,9 @@ class FolderStore:
 
     @property
     def n_bytes(self) -> int:
-        """Size of the manifest and of the shards that it names."""
-        names = [MANIFEST, *(name for level in self._finished.values() for name in level)]
+        """Size of the manifest, the mask and the shards that it names."""
+        masks = [MASK] if self.spec.mask else []
+        names = [MANIFEST, *masks, *itertools.chain(*self._finished.values())]
         return sum((self.folder / name).stat().st_size for name in names)
 
     def _write_manifest(self) -> None:

@@ -76,9 +76,9 @@ class Scratch:
         return made
 
     def remove(self, name: str) -> None:
-        """Free an array's disk space; it must not be used any more."""
+        """Free an array's disk space, if it has any; it must not be used any more."""
         if self._folder is not None:
-            (self._folder / f"{name}.npy").unlink()
+            (self._folder / f"{name}.npy").unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove all arrays, and the folder unless it has other files."""

@@ -14,6 +14,7 @@ from pkgutil import resolve_name
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    Field,
     GetPydanticSchema,
     PlainSerializer,
     PlainValidator,
@@ -30,6 +31,9 @@ COMPONENT = GetPydanticSchema(
     )
 )
 """Stands beside the type of a field that holds a component."""
+_ONLY_NULL = GetPydanticSchema(lambda _, handler: handler.generate_schema(None))
+Apart = Annotated[T | None, _ONLY_NULL, Field(exclude=True)]
+"""The type of a field that is stored elsewhere: not described, and None when it is parsed."""
 
 
 def imported(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     When it does not, the temporary file is removed and whatever was at `path` stays.
     """
-    scratch = path.with_name(f".{path.name}.part")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")  # nobody else's
     try:
         yield scratch
         scratch.replace(path)

@@ -1,19 +1,26 @@
-"""The JSON files of runs and sweeps: `report.json` and `sweep.json`."""
+"""The JSON files of runs and sweeps: report, plan of a sweep, and the list of what was made."""
 
+import glob
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from miner.support.errors import ConfigError
 from miner.support.files import atomic_write, read_regular_file
 
 REPORT = "report.json"
 REPORT_VERSION = 2
 PLAN = "sweep.json"
+SWEEP = (PLAN, "multirun.yaml")  # Hydra writes the second
+SCRATCH = ".miner-scratch"
+LOGS = ("run.log", "machine*-process*.log")  # of a single run; those of jobs are Hydra's
+_OWN = ".miner.json"
 _MOST_BYTES = 2**26
 _NUMBERS = re.compile(r"\[[-+.\deulns\s,]+\]")  # lists of numbers and null go on one line
 _UNDEFINED = {
@@ -24,8 +31,52 @@ _UNDEFINED = {
 }
 
 
+def own_files(folder: Path) -> list[str]:
+    """Names and patterns of what was made in a folder, as `claim` has listed them.
+
+    Raises `ConfigError` if the list cannot be read.
+    """
+    try:
+        return [str(name) for name in json.loads(read_regular_file(folder / _OWN, 2**20))["made"]]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        reason = "cannot be read as the list of what was made here; move it away"
+        raise ConfigError(f"{folder / _OWN}: {reason}, or name another folder") from error
+
+
+def is_own(name: str, folder: Path) -> bool:
+    """Whether a name is on the list of what was made in a folder."""
+    return any(fnmatch(name, one) for one in own_files(folder))
+
+
+def check_own(folder: Path, names: Iterable[str]) -> None:
+    """Refuse, by a `ConfigError`, what has one of these names or patterns and was not made here.
+
+    A link to a file was never made here.
+    """
+    own = own_files(folder)
+    there = {name for one in names for name in glob.glob(one, root_dir=folder)}  # noqa: PTH207
+    for name in sorted(there):
+        path = folder / name
+        if not any(fnmatch(name, one) for one in own) or (path.is_symlink() and not path.is_dir()):
+            reason = "is there already and would be overwritten, but was not made by this run"
+            raise ConfigError(f"{path}: {reason}; move it away, or name another folder")
+
+
+def claim(folder: Path, *names: str) -> None:
+    """List files and folders before they are made in a folder; raises as `check_own` does."""
+    check_own(folder, names)
+    own = own_files(folder)
+    if new := sorted(set(names).difference(own)):
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / _OWN) as scratch:
+            scratch.write_text(json.dumps({"made": own + new}, indent=1) + "\n")
+
+
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
     """Write the report atomically; infinite and undefined numbers become null with a note."""
+    claim(folder, REPORT)
     notes: list[str] = []
     content = {"report_version": REPORT_VERSION} | {
         name: value if name == "settings" else _finite(value, name, notes)

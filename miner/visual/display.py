@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miner.signals.regions import Region
+from miner.signals.mask import Mask
+from miner.signals.regions import Region, whole
 from miner.support.files import atomic_write
 
 RGBImage = NDArray[np.uint8]  # `(H, W, 3)`
@@ -34,7 +35,7 @@ def describe_level(level: int) -> str:
 
 
 def to_display(image: NDArray[np.float32]) -> RGBImage:
-    """Turn a `(C, H, W)` image into RGB of the same size, clipped to the unit range, NaN to 0.
+    """Turn a `(C, H, W)` image into RGB of the same size, clipped to the unit range, NaN to white.
 
     One channel is grey, three or more are RGB. With two (grey, alpha) or four (RGB, alpha, not
     premultiplied) transparency shows a light checker.
@@ -45,9 +46,9 @@ def to_display(image: NDArray[np.float32]) -> RGBImage:
     checker = np.where((rows + columns) % 2 == 1, np.float32(0.8), np.float32(1.0))
     picture = np.empty((height, width, 3), dtype=np.uint8)
     for index in range(3):  # channel by channel: temporaries stay at a third of the image
-        plane = np.nan_to_num(image[index if n_channels > 2 else 0]).clip(0, 1)
+        plane = np.nan_to_num(image[index if n_channels > 2 else 0], nan=1).clip(0, 1)
         if n_channels in (2, 4):
-            alpha = np.nan_to_num(image[-1]).clip(0, 1)
+            alpha = np.nan_to_num(image[-1], nan=1).clip(0, 1)
             plane = plane * alpha + checker * (1 - alpha)
         picture[..., index] = np.rint(plane * 255).astype(np.uint8)
     return picture
@@ -104,15 +105,22 @@ class Preview:
     """A picture `(C, h, w)` of area means, reduced by the least power of two that fits `side`.
 
     Of more than four channels the first three are kept. Those of several processes, each with some
-    of the tiles, are joined by adding their `sums`.
+    of the tiles, are joined by adding their `sums`. `mask` is that of the image's pixels.
     """
 
-    def __init__(self, sides: tuple[int, ...], n_channels: int, side: int = PREVIEW_SIDE) -> None:
+    def __init__(
+        self,
+        sides: tuple[int, ...],
+        n_channels: int,
+        side: int = PREVIEW_SIDE,
+        mask: Mask | None = None,
+    ) -> None:
         self.factor = 1
         while math.ceil(max(sides) / self.factor) > side:
             self.factor *= 2
         n_shown = n_channels if n_channels <= 4 else 3
-        self._sides, shape = sides, tuple(math.ceil(length / self.factor) for length in sides)
+        self._sides, self._mask = sides, mask
+        shape = tuple(math.ceil(length / self.factor) for length in sides)
         self.sums: NDArray[np.float32] = np.zeros((n_shown, *shape), dtype=np.float32)
 
     def add(self, tile: Region, values: Tensor) -> None:
@@ -127,8 +135,11 @@ class Preview:
 
     @property
     def pixels(self) -> NDArray[np.float32]:
-        """The means; of cells at the far edges, over the pixels that they have."""
+        """The means; at the far edges over the pixels that a cell has, NaN where none is data."""
         (height, width), (rows, columns) = self._sides, self.sums.shape[1:]
         down = np.minimum(1, height / self.factor - np.arange(rows))
         across = np.minimum(1, width / self.factor - np.arange(columns))
-        return (self.sums / np.outer(down, across)).astype(np.float32)
+        means = (self.sums / np.outer(down, across)).astype(np.float32)
+        if self._mask is not None:
+            means[:, ~self._mask.reduced(self.factor).valid(whole((rows, columns)))] = np.nan
+        return means

@@ -89,12 +89,12 @@ def _rgb(level: int) -> tuple[int, ...]:
 def draw_error(squared_error: NDArray[np.float32], path: Path, psnr_db: float) -> None:
     """Draw the absolute error, RMS over channels, with a colour bar in 1/255 of the data's range.
 
-    Takes the squared error of each pixel `(H, W)`, mean over channels; NaN counts as full error.
-    Colours end at the 99.9th percentile.
+    Takes the squared error of each pixel `(H, W)`, mean over channels; NaN is white. Colours end at
+    the 99.9th percentile.
     """
     error = display.enlarge_to_screen(_root(squared_error))
-    largest = float(error.max())
-    limit = float(np.percentile(error, _PERCENTILE)) or largest or 1.0
+    largest = float(np.nanmax(error))
+    limit = float(np.nanpercentile(error, _PERCENTILE)) or largest or 1.0
     bar = _inferno(np.linspace(0, 1, 256, dtype=np.float32)[None])
     white = np.full((1, 1, 3), 255, dtype=np.uint8)
     rows = [
@@ -108,21 +108,24 @@ def draw_error(squared_error: NDArray[np.float32], path: Path, psnr_db: float) -
 def error_picture(squared_error: NDArray[np.float32], side: int) -> RGBImage:
     """Draw the RMS of `(H, W)` squared errors, at most `side` pixels a side.
 
-    Colours are comparable between images: logarithmic from 0.25/255 (black) to 32/255.
+    Colours are comparable between images: logarithmic from 0.25/255 (black) to 32/255. NaN is
+    white.
     """
-    error = _root(display.reduce_to_side(squared_error, side))
+    error = _root(display.reduce_to_side(np.nan_to_num(squared_error), side))
+    error[display.reduce_to_side(np.isnan(squared_error).astype(np.float32), side) == 1] = np.nan
     low, high = np.log(_COMMON_RANGE)
     return _inferno((np.log(np.maximum(error, _COMMON_RANGE[0])) - low) / (high - low))
 
 
 def _root(squared_error: NDArray[np.float32]) -> NDArray[np.float32]:
-    return cast(NDArray[np.float32], 255 * np.sqrt(np.nan_to_num(squared_error, nan=1)))
+    return cast(NDArray[np.float32], 255 * np.sqrt(squared_error))
 
 
 def _inferno(values: NDArray[np.floating]) -> RGBImage:
-    """Colour `(H, W)` values from 0, black, to 1 and above, light yellow."""
-    grey = np.rint(255 * values.clip(0, 1)).astype(np.uint8)
-    return np.asarray(cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)[..., ::-1], dtype=np.uint8)
+    """Colour `(H, W)` values from 0, black, to 1 and above, light yellow; NaN is white."""
+    grey = np.rint(255 * np.nan_to_num(values).clip(0, 1)).astype(np.uint8)
+    colours = cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)[..., ::-1]
+    return np.where(np.isnan(values)[..., None], np.uint8(255), colours).astype(np.uint8)
 
 
 def draw_curves(curve: Mapping[str, Sequence[float]], path: Path) -> None:

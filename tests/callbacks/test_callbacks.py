@@ -30,7 +30,7 @@ ALL = set().union(*FILES.values())
 
 
 def written(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {".hydra", "run.log", ".miner-scratch"}
+    return {path.name for path in folder.iterdir()} - {".hydra", "run.log", ".miner.json"}
 
 
 @pytest.mark.parametrize("name", FILES)

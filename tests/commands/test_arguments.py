@@ -59,7 +59,7 @@ def as_hydra_reads(argument: str) -> list[str]:
 
 def found(argument: str, flag: str = "-m") -> list[str]:
     """The paths of the images of an argument of a sweep."""
-    _, written = write_images([flag, f"image.path={argument}"])
+    _, written, *_ = write_images([flag, f"image.path={argument}"])
     return as_hydra_reads(written)
 
 

@@ -22,6 +22,7 @@ from wandb_files import Record, config_of, history_of, of_type, read_wandb, run_
 
 import miner
 import miner.loggers.wandb
+from miner.cli.arguments import write_images
 from miner.loggers.wandb import WandbRun, start_run
 from miner.support.errors import ConfigError
 from miner.visual.display import to_display
@@ -80,7 +81,7 @@ def test_tensorboard_holds_curve_levels_report_and_pictures(
 
 
 def test_loggers_hold_the_resolved_configuration_the_options_and_the_origin(
-    logged_run: Path, records: list[Record]
+    logged_run: Path, records: list[Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     composed = OmegaConf.load(logged_run / ".hydra" / "config.yaml")
     composed.paths.output_dir = str(logged_run)
@@ -92,7 +93,11 @@ def test_loggers_hold_the_resolved_configuration_the_options_and_the_origin(
     }
     assert added["choices"]["pyramid"] == "gaussian"
     assert added["host"] == platform.node()
-    assert added["command"] == shlex.join(["python", "-m", "miner.run", *report["overrides"]])
+    words = shlex.split(added["command"])
+    assert words[:3] == ["python", "-m", "miner.run"]
+    assert "image.path=picture.png" in words  # without quotes
+    monkeypatch.chdir(logged_run.parent)
+    assert write_images(words[3:]) == report["overrides"]
     for name in ("csv", "tensorboard"):
         stored = yaml.safe_load((logged_run / name / "hparams.yaml").read_text())
         assert stored == logged | added

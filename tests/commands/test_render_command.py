@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from runs import TINY, finish_run, run_main, save_picture, stop_at_shard
+from runs import TINY, WITH_PICTURES, finish_run, run_main, save_picture, stop_at_shard
 
 import miner
 from miner.render import main
@@ -38,6 +38,48 @@ def test_any_part_of_any_level(run: Path, tmp_path: Path, level: int) -> None:
     np.testing.assert_array_equal(pixels(tmp_path / "out.png"), expected)
 
 
+@pytest.mark.parametrize("given", [["--scale", "2.5"], ["--size", "60", "50"]])
+@pytest.mark.parametrize("level", [0, 1])
+def test_another_size_is_the_networks_between_pixels(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], level: int
+) -> None:
+    tiles = regions.tiles
+    monkeypatch.setattr("miner.representation.output.tiles", lambda sides: tiles(sides, 16))
+    part = ["--region", "2:10", "0:12", "--level", str(level)]
+    assert main([str(run), str(tmp_path / "out.png"), *part, *given]) == 0
+    size = (20, 30) if given[0] == "--scale" else (50, 60)
+    expected = miner.load(run).render(level, ((2, 10), (0, 12)), size=size)
+    expected = np.rint(255 * expected).astype(np.uint8).transpose(1, 2, 0)
+    np.testing.assert_array_equal(pixels(tmp_path / "out.png"), expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["picture.png", "link.png", "hard.png", "run/error.png", "run/thumbnails/error.webp"]
+)
+def test_source_and_files_of_a_run_are_never_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    run = finish_run(tmp_path, WITH_PICTURES)
+    (tmp_path / "link.png").symlink_to(tmp_path / "picture.png")
+    (tmp_path / "hard.png").hardlink_to(tmp_path / "picture.png")
+    before = (tmp_path / name).read_bytes()
+    capsys.readouterr()
+    assert main([str(run), str(tmp_path / name), "--overwrite"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"{name}: is the image that was fitted, or a run's; name another file")
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_fit_from_python_does_not_overwrite_its_source(tmp_path: Path) -> None:
+    path = save_picture(tmp_path / "picture.png")
+    before = path.read_bytes()
+    settings = {"patch_size": 8, "fitting.max_steps": 1, "model.width": 4}
+    shown = miner.fit(path, progress=False, **settings)
+    with pytest.raises(ValueError, match="is the image that was fitted"):
+        shown.render(out=path)
+    assert path.read_bytes() == before
+
+
 def test_tiles_and_a_scratch_file_give_the_same_pixels(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +100,12 @@ def test_tiles_and_a_scratch_file_give_the_same_pixels(
         (["out.docx"], "docx"),
         (["there.png"], "there already"),
         (["out.png", "--overwrite"], "no representation here"),
+        (["out.png", "--scale", "2", "--size", "9", "9"], "give one of them"),
+        (["out.png", "--scale", "0"], "scale=0.0: must be above 0"),
+        (["out.png", "--scale", "nan"], "scale=nan: must be above 0"),
+        (["out.png", "--size", "0", "5"], "size=[5, 0]: must be 2 sides of 1 to 2^31 - 1 pixels"),
+        (["out.png", "--scale", "1e300"], "must be 2 sides of 1 to 2^31 - 1 pixels"),
+        (["out.jpg", "--scale", "3000"], "jpg holds at most 65500 pixels a side"),
     ],
 )
 def test_wrong_arguments_get_one_line(
@@ -68,7 +116,7 @@ def test_wrong_arguments_get_one_line(
     message: str,
 ) -> None:
     (tmp_path / "there.png").write_text("precious")
-    folder = tmp_path if "--overwrite" in arguments else run
+    folder = tmp_path if "no representation" in message else run
     assert main([str(folder), str(tmp_path / arguments[0]), *arguments[1:]]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and message in line

@@ -24,7 +24,8 @@ from miner.images.source import open_image
 from miner.metrics.scores import Evaluation
 from miner.signals.regions import whole
 
-REPORT_KEYS = """report_version status image image_sha256 width_px height_px channels data_range
+REPORT_KEYS = """report_version status image image_sha256 width_px height_px channels
+masked_pixels data_range
 psnr_db ssim seam_ratio n_parameters parameters_per_pixel file_bytes bits_per_pixel wall_time_s
 fit_time_s render_time_s peak_memory_gib peak_gpu_memory_gib device world_size threads
 n_resumed_shards seed versions overrides levels curve objective hash settings commit host command"""
@@ -40,7 +41,7 @@ def report(logged_run: Path) -> dict[str, Any]:
 
 def test_run_folder_holds_what_the_contract_names(logged_run: Path) -> None:
     expected = {*PICTURES, "report.json", "representation", "thumbnails", "run.log"}
-    expected |= {"wandb", "csv", "tensorboard", ".hydra", ".lock"}
+    expected |= {"wandb", "csv", "tensorboard", ".hydra", ".lock", ".miner.json"}
     assert {path.name for path in logged_run.iterdir()} == expected
     paths = sorted((logged_run / "representation").iterdir())
     shards = [f"level{level:02d}-chunk00000.safetensors" for level in (0, 1)]

@@ -70,7 +70,7 @@ def at_seed(seed: int, kind: type[ActingLogger]) -> str:
 def test_plan_and_folders_have_the_number_and_the_hash_of_each_job(swept: Path) -> None:
     folders, listed = seeds(swept), planned(swept)
     expected = {f"{seed}-{read_report(folder)['hash']}" for seed, folder in folders.items()}
-    others = {*COMPARISON, "sweep.json", "multirun.yaml", ".lock"}
+    others = {*COMPARISON, "sweep.json", "multirun.yaml", ".lock", ".miner.json"}
     assert {path.name for path in swept.iterdir()} == expected | others
     assert [job["number"] for job in listed] == sorted(folders) == [0, 1]
     for seed, job in enumerate(listed):

@@ -8,6 +8,7 @@ import wandb
 from wandb_files import Record, history_of, of_type, read_wandb, run_of, summary_of
 
 from miner.loggers.wandb import log_comparison
+from miner.support.run_files import claim
 
 COLUMNS = ["run", "model.width", "psnr_db", "n_parameters"]
 ROWS = [["0-a", "8", 31.5, 1], ["1-b", "[4,8]", None, 2], ["2-c", None, 30, None]]
@@ -64,6 +65,7 @@ def test_the_table_of_an_earlier_start_is_replaced_unless_uploaded(tmp_path: Pat
         run.mkdir(parents=True)
         (run / "output.log").touch()
     (uploaded / "run-b.wandb.synced").touch()
+    claim(tmp_path, "sweep.json")
     records = close_sweep(tmp_path)
     assert run_of(records)["display_name"] == "comparison"
     assert (waiting.exists(), uploaded.exists(), job.exists()) == (False, True, True)

@@ -79,3 +79,24 @@ def test_a_fit_of_integers_has_their_range(values: np.ndarray) -> None:
     for wrong in ([5, 5], [1], "all", [0, 1, 2]):
         with pytest.raises(ConfigError, match="must be auto, dtype, or "):
             miner.fit(values, image={"range": wrong}, **settings)
+
+
+def test_scores_of_an_array_and_of_the_report_are_of_the_same_range(tmp_path: Path) -> None:
+    x, y = np.meshgrid(np.linspace(0, 3, 40), np.linspace(0, 4, 30))
+    array = np.rint(127 + 127 * np.sin(x * y)).astype(np.uint8)
+    settings: dict[str, Any] = {"patch_size": 10, "fitting": {"max_steps": 50}}
+    for given in (array, array.astype(np.int16)):
+        fitted = miner.fit(given, image={"range": [0, 128]}, **settings)
+        loaded = miner.load(fitted.save(tmp_path / str(given.dtype)))
+        for one in (fitted, loaded):
+            assert one.score(given)["psnr_db"] == pytest.approx(fitted.psnr_db, abs=1e-3)
+
+
+def test_signed_integers_are_scored_over_their_type_too(values: np.ndarray) -> None:
+    settings: dict[str, Any] = {"patch_size": 10, "fitting": {"max_steps": 2}}
+    fitted = miner.fit(values.astype(np.int16), **settings)
+    assert fitted.report is not None and fitted.psnr_db is not None
+    gain = 20 * np.log10(65535 / 2000)
+    assert fitted.report["psnr_dtype_db"] == pytest.approx(fitted.psnr_db + gain)
+    fitted = miner.fit(values.astype(np.int32), image={"range": "dtype"}, **settings)
+    assert fitted.spec.pixel_format.data_range == (-(2**31), 2**31 - 1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from block_problems import CPU, NEVER, fit_levels
 from torch import Tensor
@@ -25,6 +26,8 @@ from miner.models.network import BlockMLP, Parameters
 from miner.pyramids.pyramid import LaplacianPyramid
 from miner.representation import Representation
 from miner.representation.storage import Float32Storage
+from miner.signals.mask import Mask
+from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal
 from miner.signals.store import LocalSignalStore, SignalStore
@@ -80,12 +83,13 @@ def fitter(
     store: SignalStore | None = None,
     ranks: Communicator = SINGLE_PROCESS,
     n_threads: int | None = None,
+    mask: Mask | None = None,
     **changes: Any,
 ) -> PyramidFit:
     """A fitter of a signal `(C, *S)` with some of `SETTINGS` changed."""
     settings = replace(SETTINGS, **changes)
     pixel_format = PixelFormat.of_values("float32", signal.shape[0])
-    spec = make_spec(tuple(signal.shape[1:]), pixel_format, settings)
+    spec = replace(make_spec(tuple(signal.shape[1:]), pixel_format, settings), mask=mask)
     store = store or LocalSignalStore(CPU, Scratch(None))
     settings = prepare_backend(settings, spec, store.device)
     return PyramidFit(ArraySignal(signal.numpy()), spec, settings, store, ranks, n_threads)
@@ -94,6 +98,13 @@ def fitter(
 def fit(signal: Tensor, **changes: Any) -> Representation:
     """Fit a signal `(C, *S)` with some of `SETTINGS` changed."""
     return fit_levels(fitter(signal, **changes))
+
+
+def masked_on_the_right(*sides: int) -> Mask:
+    """All pixels of an image are data but those of its last 12 columns, and single ones."""
+    valid = np.random.default_rng(0).random(sides) > 0.1
+    valid[:, -12:] = False
+    return Mask.of_parts(sides, [(whole(sides), valid)])
 
 
 SINGLE = LaplacianPyramid(1)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from block_problems import CPU, fit_levels, flat_and_busy, noise, render, stored
 from fake_device import FAKE, FakeDevice
-from problems import Wrapped, fit, fitter
+from problems import Wrapped, fit, fitter, masked_on_the_right
 from torch import Tensor
 
 from miner.fitting.backend import Backend
@@ -210,6 +210,7 @@ CHANGES: list[dict[str, Any]] = [
     {"pyramid": LaplacianPyramid(3), "weights": SharedWeights(), "storage": Int8Storage()},
     {"pyramid": LaplacianPyramid(2), "weights": ParentFrameWeights(), "storage": Float16Storage()},
     {"pyramid": LaplacianPyramid(2), "capacity": TargetErrorCapacity(probe_steps=1)},
+    {"pyramid": GaussianPyramid(2), "mask": masked_on_the_right(17, 22)},
 ]
 
 

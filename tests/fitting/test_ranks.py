@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from block_problems import CPU, flat_and_busy, render, stored
-from problems import fitter
+from problems import fitter, masked_on_the_right
 from thread_ranks import in_threads
 from torch import Tensor
 
@@ -24,6 +24,7 @@ Run = tuple[list[Tensor], list[float]]
 CHANGES: list[dict[str, Any]] = [
     {"pyramid": GaussianPyramid(3)},
     {"pyramid": LaplacianPyramid(3), "weights": SharedWeights()},
+    {"pyramid": GaussianPyramid(3), "mask": masked_on_the_right(45, 38)},
 ]
 
 
@@ -51,7 +52,7 @@ def by_ranks(folder: Path, world_size: int, signal: Tensor, **changes: Any) -> l
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
-@pytest.mark.parametrize("changes", CHANGES, ids=["gaussian", "laplacian"])
+@pytest.mark.parametrize("changes", CHANGES, ids=["gaussian", "laplacian", "masked"])
 def test_ranks_come_to_the_bits_of_one_process(
     tmp_path: Path, changes: dict[str, Any], world_size: int
 ) -> None:

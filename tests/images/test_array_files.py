@@ -79,9 +79,9 @@ def test_a_mapped_array_is_not_copied(tmp_path: Path) -> None:
         (np.zeros(5), "has axes of (5,): an image has HW, HWC or CHW"),
         (np.zeros((5, 7, 9)), "has axes of (5, 7, 9), which can be read as CHW"),
         (np.zeros((2, 2, 2, 2)), "has axes of (2, 2, 2, 2), which can be read as DHWC"),
-        (np.zeros((2, 2), complex), "values of type complex128: give real numbers"),
+        (np.zeros((2, 2), complex), "values of type complex128: give np.abs of it, or two"),
         (np.zeros((1001, 1000), np.uint8), "raise image.max_pixels to 1001000"),
-        (np.full((2, 2), np.nan), "holds 4 values that are NaN"),
+        (np.full((2, 2), np.nan), "holds no data: all pixels are NaN"),
         (np.full((2, 2), 1e300), "holds 4 values that are NaN or infinite"),
     ],
     ids=["line", "three long axes", "four axes", "complex", "pixels", "nan", "huge"],
@@ -140,8 +140,58 @@ def test_damaged_zarr_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_group_is_no_image_but_its_arrays_are(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "a.zarr").create_array("level0", shape=(5, 7), dtype="u1")
     message = complaint(tmp_path / "a.zarr", inspect_image)
-    assert "a group of Zarr arrays: name one" in message
+    assert f"a group of Zarr arrays: name one of them, as {tmp_path}/a.zarr/level0" in message
     assert inspect_image(str(tmp_path / "a.zarr/level0"), LIMIT).sides == (5, 7)
+    zarr.create_group(tmp_path / "b.zarr")
+    assert f"as {tmp_path}/b.zarr/0" in complaint(tmp_path / "b.zarr", inspect_image)
+
+
+def ome_zarr(folder: Path, values: np.ndarray, version: str) -> zarr.Group:
+    """Two levels of an image (t, c, z, y, x), as a version of OME-Zarr has them."""
+    is_newest = version == "0.5"
+    group = zarr.create_group(folder, zarr_format=3 if is_newest else 2)
+    group.create_array("full/s0", data=values)
+    group.create_array("full/s1", data=values[..., ::2, ::2])
+    image: dict[str, Any] = {"datasets": [{"path": "full/s0"}, {"path": "full/s1"}]}
+    if version == "0.3":
+        image["axes"] = list("tczyx")
+    elif version != "0.1":
+        image["axes"] = [{"name": name} for name in "tczyx"]
+    group.attrs.update({"ome": {"multiscales": [image]}} if is_newest else {"multiscales": [image]})
+    return group
+
+
+@pytest.mark.parametrize("version", ["0.1", "0.3", "0.4", "0.5"])
+@pytest.mark.parametrize("shape", [(1, 3, 1, 8, 6), (1, 1, 1, 8, 6), (1, 1, 5, 8, 6)])
+def test_of_the_levels_of_an_image_the_full_one_is_read(
+    tmp_path: Path, version: str, shape: tuple[int, ...]
+) -> None:
+    values = integers(*shape, top=99)
+    ome_zarr(tmp_path / "a.zarr", values, version)
+    image = open_image(str(tmp_path / "a.zarr"), LIMIT)
+    pixels = image.format.from_unit(image.read())
+    expected = values[0] if shape[2] > 1 else values[0, :, 0]
+    np.testing.assert_array_equal(pixels, expected)
+    assert image.name == "a"
+
+
+def test_of_a_root_of_images_one_is_to_be_named(tmp_path: Path) -> None:
+    root = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    root.create_group("OME")
+    ome_zarr(tmp_path / "a.zarr" / "0", integers(1, 3, 1, 8, 6), "0.4")
+    message = complaint(tmp_path / "a.zarr", inspect_image)
+    assert f"name one of them, as {tmp_path}/a.zarr/0" in message
+    assert inspect_image(str(tmp_path / "a.zarr" / "0"), LIMIT).sides == (8, 6)
+
+
+def test_levels_are_of_their_own_group(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "other.zarr", data=draw(9, 9))
+    group = ome_zarr(tmp_path / "a.zarr", draw(1, 3, 1, 8, 6), "0.4")
+    group.attrs["multiscales"] = [{"datasets": [{"path": "../other.zarr"}]}]
+    assert "cannot be decoded" in complaint(tmp_path / "a.zarr", inspect_image)
+    group.attrs["multiscales"] = [{"datasets": [{"path": "gone"}]}]
+    assert "cannot be decoded" in complaint(tmp_path / "a.zarr", inspect_image)
 
 
 def test_giant_chunks_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import OpenEXR
+import pillow_heif
 import pytest
 from damaged_bytes import damaged
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from miner.images.source import open_image
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
-FILES = ("8.png", "16.png", "8.jpeg", "8.tiff", "16.tiff", "8.webp", "8.npy", "32.exr")
+FILES = ("8.png", "16.png", "8.jpeg", "8.tiff", "16.tiff", "8.webp", "8.npy", "32.exr", "8.heic")
 
 
 def write(path: Path) -> bytes:
@@ -27,6 +28,8 @@ def write(path: Path) -> bytes:
     elif path.suffix == ".exr":
         with OpenEXR.File({}, {"RGB": values.astype(np.float32)}) as file:
             file.write(str(path))
+    elif path.suffix == ".heic":
+        pillow_heif.from_bytes("RGB", (20, 24), values.tobytes()).save(path)
     else:
         assert cv2.imwrite(str(path), values)
     return path.read_bytes()

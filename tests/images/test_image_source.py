@@ -162,11 +162,10 @@ def test_a_wrong_checksum_is_refused(noise: Path) -> None:
 
 @pytest.mark.slow
 def test_strips_of_too_much_memory_are_refused(tmp_path: Path) -> None:
-    values = integers(8000, 8000)
-    tifffile.imwrite(tmp_path / "a.tif", values, rowsperstrip=8000, compression="zlib")
+    values = np.zeros((16000, 17000), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, rowsperstrip=16000, compression="zlib")
     message = complaint(tmp_path / "a.tif", max_pixels=2**30)
-    assert "emory allocation of" in message
-    assert "export it again" in message
+    assert "has strips or tiles of 272000000 bytes each: save it as an uncompressed" in message
 
 
 @pytest.mark.parametrize(("dtype", "huge"), [("float32", np.inf), ("float64", 1e300)])

@@ -1,4 +1,4 @@
-"""TIFF files that libvips misreads open as what they hold, or are refused in a line."""
+"""TIFF files open as what they hold, or are refused in a line."""
 
 from pathlib import Path
 from typing import Any
@@ -102,15 +102,7 @@ def test_planes_are_channels(
 def test_other_colours_and_values_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((5, 5), np.complex64))
-    assert "export it again as PNG or TIFF" in complaint(path)
-    tifffile.imwrite(path, draw(4, 9, 7), photometric="separated", planarconfig="separate")
-    message = complaint(path)
-    assert "photometric kind 5" in message
-    assert message.endswith("save it as an interleaved RGB TIFF")
-    tifffile.imwrite(path, draw(9, 7, 3), photometric="cielab")
-    message = complaint(path)
-    assert "is in CIELab of 8 bits" in message
-    assert message.endswith("save it as an RGB TIFF")
+    assert "holds complex64 values" in complaint(path)
     for compression in ("raw", "tiff_lzw"):
         Image.fromarray(draw(9, 7, 3)).convert("YCbCr").save(path, compression=compression)
         assert "is in YCbCr that is not compressed by JPEG" in complaint(path)

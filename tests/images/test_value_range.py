@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import zarr
 from image_files import LIMIT, integers, noise, stored
 
 from miner.images.pixel_format import PixelFormat
-from miner.images.source import SourceImage, open_image
+from miner.images.source import open_image
+from miner.images.source_image import SourceImage
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
@@ -47,7 +49,7 @@ def test_range_is_that_of_the_data_but_for_8_bits(
 
 
 def test_range_is_found_out_of_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miner.images.source._TILE_VALUES", 50)
+    monkeypatch.setattr("miner.images.source_image._TILE_VALUES", 50)
     values = integers(20, 24, dtype="uint16", top=4000) + np.uint16(40)
     with Scratch(tmp_path / "scratch") as scratch:
         np.save(tmp_path / "a.npy", values)
@@ -63,6 +65,25 @@ def test_range_of_the_type_is_that_of_its_integers_and_0_to_1_of_floats(tmp_path
         opened(tmp_path, noise(20, 24) * 2, "dtype")
 
 
+@pytest.mark.parametrize("suffix", ["npy", "zarr"])
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint32", "int64", "uint64"])
+def test_range_of_other_integers_is_that_of_their_type(
+    tmp_path: Path, dtype: str, suffix: str
+) -> None:
+    values, path = integers(20, 24, top=99).astype(dtype), tmp_path / f"a.{suffix}"
+    zarr.create_array(path, data=values) if suffix == "zarr" else np.save(path, values)
+    image, info = open_image(str(path), LIMIT, value_range="dtype"), np.iinfo(dtype)
+    assert image.format.data_range == pytest.approx((info.min, info.max))
+    span = float(info.max) - float(info.min)
+    np.testing.assert_allclose(stored(image)[..., 0], values, atol=span * 2**-23)
+    assert image.format.over_type(30) == {}
+    assert f"1 channel, {dtype}, range" in image.format.describe(image.sides)
+    narrow = open_image(str(path), LIMIT).format
+    assert narrow.over_type(30) == {"psnr_dtype_db": pytest.approx(30 + 20 * np.log10(span / 99))}
+    with pytest.raises(ImageError, match=f"holds {dtype}, and image.range=.*: name a part of that"):
+        open_image(str(path), LIMIT, value_range=[0, 1e20])
+
+
 def test_what_is_beyond_a_given_range_is_cut_off(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -71,14 +92,12 @@ def test_what_is_beyond_a_given_range_is_cut_off(
     np.testing.assert_allclose(image.read()[0], values.clip(0, 1), atol=1e-6)
     assert "values from -1 to 2: what is beyond image.range=[0, 1] is cut off" in caplog.text
     caplog.clear()
-    assert opened(tmp_path, integers(20, 24), [0, 510 // 2]).format == PixelFormat.of_values(
-        "uint8", 1
-    )
+    assert opened(tmp_path, integers(20, 24), [0, 510 // 2]).format.data_range == (0, 255)
     assert not caplog.records
     with pytest.raises(ImageError, match=r"holds uint8, and image.range=\[0, 256\]: name a part"):
         opened(tmp_path, integers(20, 24), [0, 256])
     with pytest.raises(ImageError, match="holds 1 values that are NaN"):
-        opened(tmp_path, np.array([[0, 1, np.nan]], np.float32), [0, 1])
+        opened(tmp_path, np.array([[0, 1, np.inf]], np.float32), [0, 1])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -100,6 +119,33 @@ def test_integers_are_warned_about_too(tmp_path: Path, caplog: pytest.LogCapture
     opened(tmp_path, values)
     assert "1, the first 65535 at (5, 6)" in caplog.text
     assert "image.range=[0,4000]" in caplog.text
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("alpha", ["constant", "soft"])
+def test_alpha_that_swallows_the_range_of_the_colours_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, channels: int, alpha: str
+) -> None:
+    values = integers(60, 80, channels, dtype="uint16", top=4095)
+    values[..., -1] = 65535 if alpha == "constant" else integers(60, 80, dtype="uint16")
+    image = opened(tmp_path, values)
+    assert image.format.data_range == (0, 65535)
+    assert "from 0 to 65535, mostly for alpha, its last channel" in caplog.text
+    assert "set fitting.target_psnr 24 dB higher" in caplog.text  # 65535 / 4095
+    assert "cuts them off" not in caplog.text
+    caplog.clear()
+    values[..., :-1] *= 16
+    opened(tmp_path, values)
+    assert caplog.text == ""
+
+
+def test_of_colours_with_alpha_few_far_values_are_warned_about_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = np.concatenate([noise(60, 80, 3), np.ones((60, 80, 1), np.float32)], axis=-1)
+    values[40, 7, 1] = -9999
+    opened(tmp_path, values)
+    assert "1, the first -9999 at (40, 7), are far beyond all others" in caplog.text
 
 
 def test_values_beyond_on_both_sides_are_counted(

@@ -131,7 +131,7 @@ def test_a_failure_at_the_end_leaves_the_old_file(
 
 @pytest.mark.parametrize(
     ("dtype", "channels", "suffix"),
-    [("uint8", 3, ".png"), ("uint16", 4, ".png"), ("uint8", 5, ".tif"), ("float32", 1, ".tif")],
+    [("uint8", 3, ".png"), ("uint16", 1, ".png"), ("uint8", 5, ".tif"), ("float32", 1, ".tif")],
 )
 def test_the_suffix_suits_the_format(dtype: str, channels: int, suffix: str) -> None:
     assert PixelFormat.of_values(dtype, channels).suffix == suffix
@@ -150,8 +150,10 @@ def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         ("a.png", "uint8", 5, 9, "png holds 1, 2, 3, 4 channels, the image has 5; name a .tif"),
         ("a.png", "float32", 3, 9, "png holds uint8 or uint16 values, the image has float32"),
         ("a.jpg", "uint16", 3, 9, "jpg holds uint8 values, the image has uint16; name a .png"),
-        ("a.jpg", "uint8", 4, 9, "jpg holds 1, 3 channels, the image has 4; name a .png or .tif"),
+        ("a.jpg", "uint8", 4, 9, "jpg holds 1, 3 channels, the image has 4; name a .tif"),
         ("a.jpeg", "float32", 3, 9, "holds uint8 values, the image has float32; name a .tif"),
+        ("a.png", "uint8", 4, 9, "png calls the last of 4 channels alpha, and the image does not"),
+        ("a.webp", "uint8", 2, 9, "webp calls the last of 2 channels alpha"),
         ("a.exr", "uint8", 3, 9, "exr holds float32 values, the image has uint8"),
         ("a.jpg", "uint8", 3, 65501, "holds at most 65500 pixels a side, the image has 65501 x 2"),
         ("a.WEBP", "uint8", 3, 16384, "webp holds at most 16383 pixels a side"),

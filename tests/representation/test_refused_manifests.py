@@ -30,7 +30,6 @@ WRONG_FIELDS: dict[tuple[str | int, ...], list[Any]] = {
     ("pyramid", "n_levels"): [33],
     ("pixel_format",): [{}],
     ("pixel_format", "channels"): [0],
-    ("pixel_format", "interpretation"): ["cmyk"],
     ("pixel_format", "scale"): [-1, 0.0, math.nan, math.inf],
     ("pixel_format", "offset"): [True, math.inf],
     ("pixel_format", "dtype"): [["uint8"], "int4"],

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from samples import (
 from miner.representation import Representation, load
 from miner.representation.shard import write_shard
 from miner.representation.storage import Storage
+from miner.support.errors import RepresentationError
 
 SMALL_SPEC = make_spec((3, 2), n_levels=1)
 TWO_KINDS = {"hidden.0.weight": torch.ones(1, 2, 3), "hidden.0.a": torch.ones(1)}
@@ -113,3 +115,18 @@ def test_a_shard_is_not_half_written(tmp_path: Path) -> None:
     with pytest.raises(AttributeError):
         write_shard(tmp_path, replace(shard, stored=broken))  # type: ignore[arg-type]
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+@pytest.mark.parametrize("place", [Path.write_text, Path.symlink_to])
+def test_saving_overwrites_no_file_that_is_not_a_representations(
+    tmp_path: Path, place: Callable[[Path, str], object]
+) -> None:
+    shown = random_representation(SPEC)
+    folder = shown.save(tmp_path / "first")
+    name = max(path.name for path in folder.glob("level*"))
+    (tmp_path / "other").mkdir()
+    place(tmp_path / "other" / name, "mine")
+    with pytest.raises(RepresentationError, match="is of no representation here; name another"):
+        shown.save(tmp_path / "other")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == [name]
+    assert shown.save(folder) == folder  # its own

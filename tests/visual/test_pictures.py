@@ -80,7 +80,7 @@ def test_display_shows_opaque_colour_and_hides_transparent_colour(channels: int)
 
 def test_display_clips_and_survives_nan() -> None:
     image = np.array([[[-1.0, 2.0, math.nan, math.inf]]], dtype=np.float32)
-    assert to_display(image)[0, :, 0].tolist() == [0, 255, 0, 255]
+    assert to_display(image)[0, :, 0].tolist() == [0, 255, 255, 255]
 
 
 def test_pictures_are_enlarged_by_a_whole_factor_and_reduced_by_area_means() -> None:
@@ -160,14 +160,14 @@ def test_boxes_are_outlined_as_opencv_draws_rectangles() -> None:
     assert np.array_equal(blocks_picture(BLACK, {0: cut}, SQUARE), expected)
 
 
-def test_error_is_bright_where_it_is_large_or_unknown(tmp_path: Path) -> None:
+def test_error_is_bright_where_it_is_large_and_white_where_it_is_unknown(tmp_path: Path) -> None:
     error = np.zeros(SQUARE, dtype=np.float32)
     error[:32, :32] = 0.01
     error[32:, 32:] = math.nan
     draw_error(error, tmp_path / "error.png", 26.0)
     brightness = above_legend(tmp_path / "error.png", 1024, 1024).sum(axis=-1, dtype=int)
-    assert brightness[800, 800] > 600  # NaN: the top of inferno is a light yellow
-    assert 40 < brightness[200, 200] < 300
+    assert brightness[800, 800] == 3 * 255
+    assert 600 < brightness[200, 200] < 700  # the top of inferno is a light yellow
     assert brightness[200, 800] == brightness[800, 200] < 20
 
 
