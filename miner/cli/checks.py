@@ -30,7 +30,7 @@ from miner.engine.disk_space import scratch_for
 from miner.images.source import inspect_image
 from miner.support.errors import ConfigError, ImageError
 from miner.support.process import end_imports
-from miner.support.run_files import LOGS, check_own
+from miner.support.run_files import LOGS, REPORT, check_own
 
 _CONFIGURING = ("hydra", "hydra_plugins", "omegaconf", "yaml", "codecs", "optuna")
 _NODE_VARIABLES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -56,11 +56,10 @@ def check_run(config: DictConfig) -> None:
     check_unchanged(folder, settings, device_type(checked.trainer.accelerator))
     if rank_of(settings).is_first:
         check_own(folder, [*files_of(settings), *LOGS])
-    if not checked.callbacks.get("checkpoint") and (folder / "representation").exists():
-        raise ConfigError(
-            f"callbacks.checkpoint=null: {folder} holds a representation, which would stay as it "
-            "is beside another report; name another folder, or leave callbacks.checkpoint in"
-        )
+    is_used = any((folder / name).exists() for name in ("representation", REPORT))
+    if not checked.callbacks.get("checkpoint") and is_used:
+        reason = "holds what another run has made; name another folder"
+        raise ConfigError(f"callbacks.checkpoint=null: {folder} {reason}")
 
 
 def check_settings(config: DictConfig) -> None:

@@ -30,9 +30,8 @@ _LOG = logging.getLogger("miner")
 def load(path: str | Path) -> Representation:
     """Load a representation from its folder, or from the folder of the run that made it.
 
-    All files are checked; parameters stay on the disk until they are rendered. `report` is what was
-    saved, or that of the run, if it can be read. Raises `RepresentationError` if the manifest or a
-    shard is missing, damaged or foreign, or the mask is.
+    Parameters stay on the disk until they are rendered. `report` is the saved one or, if it can be
+    read, the run's. Raises `RepresentationError` if a file is missing, damaged or foreign.
     """
     folder = run = Path(path)
     inner = folder / REPRESENTATION_FOLDER
@@ -128,9 +127,8 @@ class FolderStore:
     """Writes shards as they are finished, and finds those of an earlier start of the run.
 
     A shard is resumed if it has the digest of the present fit (`digest`) and of the tensors of all
-    coarser levels. All `ranks` call the same methods, but rank 0 alone resumes shards and writes
-    the manifest. Methods raise `OSError` if the folder takes no file, or another rank's file does
-    not show.
+    coarser levels. All `ranks` call the same methods; rank 0 alone resumes shards and writes the
+    manifest. Methods raise `OSError` if the disk takes no file, or another rank's does not show.
     """
 
     folder: Path
@@ -151,8 +149,7 @@ class FolderStore:
 
         Rank 0 raises `ConfigError` if the folder, or another rank, has other bits.
         """
-        own = (self.fit["backend"], self.digest)
-        gathered = self.ranks.gather(own)
+        gathered = self.ranks.gather(own := (self.fit["backend"], self.digest))
         if self.ranks.rank == 0:
             for rank, other in enumerate(gathered):
                 if other != own:
@@ -177,10 +174,9 @@ class FolderStore:
             else:
                 before, now = manifest.fit.get("backend"), self.fit["backend"]
                 if before not in (None, now):
-                    raise ConfigError(
-                        f"{self.folder.parent}: was begun with {before}, and here {now} would go "
-                        "on, with other bits; go on where it was begun, or name another folder"
-                    )
+                    problem = f"was begun with {before}, and here {now} would give other bits"
+                    remedy = "go on where it was begun, or name another folder"
+                    raise ConfigError(f"{self.folder.parent}: {problem}; {remedy}")
                 self._earlier = manifest.levels
         write_mask(self.folder, self.spec.mask)
         self._write_manifest()
@@ -233,7 +229,7 @@ class FolderStore:
     @property
     def n_bytes(self) -> int:
         """Size of the manifest, the mask and the shards that it names."""
-        masks = [MASK] if self.spec.mask else []
+        masks = [MASK] * bool(self.spec.mask)
         names = [MANIFEST, *masks, *itertools.chain(*self._finished.values())]
         return sum((self.folder / name).stat().st_size for name in names)
 

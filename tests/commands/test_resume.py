@@ -79,7 +79,7 @@ def test_shards_of_a_run_are_not_left_beside_another_report(copy: Path, command:
     outcome = command(*RUN, "callbacks.checkpoint=null")
     assert outcome.status == 1
     (line,) = outcome.lines
-    assert line.startswith("error: callbacks.checkpoint=null: run holds a representation")
+    assert line.startswith("error: callbacks.checkpoint=null: run holds what another run has made")
     assert not (copy / "report.json").exists()
 
 
