@@ -55,7 +55,7 @@ class Claim(NamedTuple):
 
 BOUND = "fitting.max_mse"
 CLAIMS = {
-    "pyramid": Claim("pyramid", "pyramid", "gaussian", ["readout", "level_selection.coarse_ratio"]),
+    "pyramid": Claim("pyramid", "pyramid", "gaussian", ["readout", "fitting.coarse_ratio"]),
     "pyramid_gaussian": Claim("pyramid_gaussian", "pyramid", "gaussian", ["readout"]),
     "weights": Claim("weights", "weights", "fresh", ["readout", "pyramid"]),
     "activation": Claim("activation", "activation", "gaussian", ["readout", "encoding"]),

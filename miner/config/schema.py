@@ -36,6 +36,7 @@ _NEW_NAMES = {  # one after another
     "capacity.pilot_steps": "capacity.probe_steps",
     "fitting.pixels_per_step": "fitting.batch_pixels",
     "fitting.chunk_size": "fitting.blocks_per_shard",
+    "fitting.coarse_ratio": "level_selection.coarse_ratio",
 }
 
 

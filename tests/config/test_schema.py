@@ -274,6 +274,7 @@ BASES = {
     "schedule": "miner.fitting.criteria.Schedule",
     "loss": "miner.fitting.criteria.Loss",
     "pruning": "miner.fitting.criteria.Pruning",
+    "level_selection": "miner.fitting.selection.LevelSelection",
     "storage": "miner.representation.storage.Storage",
     "backend": "miner.fitting.backend.Backend",
     "objective": "miner.metrics.objective.Objective",
