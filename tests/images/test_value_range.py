@@ -122,6 +122,15 @@ def test_integers_are_warned_about_too(tmp_path: Path, caplog: pytest.LogCapture
     assert "image.range=[0,4000]" in caplog.text
 
 
+def test_a_channel_far_beyond_the_others_is_no_few_values(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = integers(60, 80, 3, dtype="uint16", top=3000)
+    values[..., 0] += 50000
+    opened(tmp_path, values)
+    assert not caplog.records
+
+
 def with_alpha(folder: Path, values: np.ndarray) -> SourceImage:
     kind = "rgb" if values.shape[-1] == 4 else "minisblack"
     file = folder / "alpha.tif"
