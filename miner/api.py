@@ -105,7 +105,9 @@ def fit(
         report = build_report(module)
     for remark in remarks(module) if is_said and module.is_complete else ():
         say(remark)
-    return Representation(module.data.spec, module.representation.shards, report)
+    read = of_image.model_dump(exclude={"path", "max_pixels", "mask"})
+    shards, settings = module.representation.shards, {"settings": {"image": read}}
+    return Representation(module.data.spec, shards, report, settings)
 
 
 def _open(image: Any, settings: ImageSettings, mask: Any) -> SourceImage:

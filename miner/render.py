@@ -1,6 +1,7 @@
 """`python -m miner.render RUN OUT`: write what a run has stored as an image, tile by tile."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -43,7 +44,7 @@ def _render(options: argparse.Namespace) -> None:
     from miner.representation.rendering import box_of
 
     level, path = options.level, options.out
-    if path.exists() and not options.overwrite:
+    if os.path.lexists(path) and not options.overwrite:
         raise ValueError(f"{path}: is there already; name another file, or --overwrite")
     representation = load(options.run)
     region = box_of(representation.spec, level, options.region and tuple(options.region))

@@ -23,6 +23,7 @@ from miner.config.build import (
     check_lists,
     device_type,
     files_of,
+    sources_of,
 )
 from miner.config.job import RankInfo, detect_rank, rank_of
 from miner.config.schema import RunConfig, check_config
@@ -53,9 +54,9 @@ def check_run(config: DictConfig) -> None:
     if checked.fitting.scratch_dir is not None:
         check_writable("fitting.scratch_dir", Path(checked.fitting.scratch_dir).expanduser())
     scratch_for(checked, folder, rank_of(settings))
-    check_unchanged(folder, settings, device_type(checked.trainer.accelerator))
     if rank_of(settings).is_first:
-        check_own(folder, [*files_of(settings), *LOGS])
+        check_own(folder, [*files_of(settings), *LOGS], sources_of(settings))
+    check_unchanged(folder, settings, device_type(checked.trainer.accelerator))
     is_used = any((folder / name).exists() for name in ("representation", REPORT))
     if not checked.callbacks.get("checkpoint") and is_used:
         reason = "holds what another run has made; name another folder"

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from miner.cli.checks import check_settings, check_writable
 from miner.cli.help import explain
 from miner.comparison.writing import COMPARISON
-from miner.config.build import files_of
+from miner.config.build import files_of, sources_of
 from miner.config.fingerprint import job_folder, job_hash
 from miner.config.job import LOCAL_LAUNCHER
 from miner.config.schema import check_config
@@ -159,7 +159,7 @@ def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]], folder: Path) -> lis
         if tuple(overrides) not in seen:
             _check_job(config)
         own = folder / job_folder(str(folder), number, _root_=config)
-        check_own(own, files_of(config))
+        check_own(own, files_of(config), sources_of(config))
         job = PlannedJob(number, job_hash(config), overrides)
         twin = jobs.setdefault(job.hash, job)
         if twin is not job:

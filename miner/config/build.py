@@ -15,6 +15,7 @@ from miner.metrics.objective import Objective
 from miner.models.network import BlockModel
 from miner.support.components import find_class
 from miner.support.errors import ConfigError
+from miner.support.files import expand_home
 from miner.support.lightning import import_lightning
 from miner.support.run_files import REPORT, SCRATCH
 
@@ -149,6 +150,11 @@ def files_of(config: DictConfig) -> list[str]:
             is_in_folder = path.is_relative_to(own)
             names.append(str(path.relative_to(own) if is_in_folder else path.absolute()))
     return names
+
+
+def sources_of(config: DictConfig) -> list[Path]:
+    """The files that a run reads: the image and its mask."""
+    return [Path(expand_home(one)) for one in (config.image.path, config.image.mask) if one]
 
 
 def check_classes(config: DictConfig) -> None:

@@ -17,6 +17,7 @@ from miner.config.build import (
     build_objective,
     build_settings,
     files_of,
+    sources_of,
 )
 from miner.config.fingerprint import fit_identity, job_hash
 from miner.config.job import Job, finished_report
@@ -46,7 +47,7 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
         with lock_folder(job.folder):
             report = finished_report(job.folder)
             if report is None:
-                check_own(job.folder, files_of(config))
+                check_own(job.folder, files_of(config), sources_of(config))
                 claim(job.folder, SCRATCH)
                 (job.folder / REPORT).unlink(missing_ok=True)  # the rest is resumed or replaced
                 report = run_alone(config, job)

@@ -1,8 +1,10 @@
 """Images in NumPy, Zarr and OpenEXR files."""
 
+import base64
 import math
+import struct
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -84,10 +86,13 @@ def open_values(image: Any, axes: str | None = None) -> OpenedFile:
     A masked array of NumPy masks pixels; `ImageError` where it masks only some of their channels.
     """
     names, turn, metadata = "", Orientation(), NO_METADATA
+    if isinstance(image, list | tuple) and any(map(np.ma.isMaskedArray, image)):
+        image = np.ma.stack(image)
     if hasattr(image, "getbands"):  # of PIL, which need not be there
         turn = Orientation.of_exif(image.getexif().get(274, 1))
         if image.mode not in _PIL_MODES and not image.mode.startswith("I;16"):
-            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+            has_alpha = "transparency" in image.info or image.mode in ("PA", "RGBa")
+            image = image.convert("LA" if image.mode == "La" else "RGBA" if has_alpha else "RGB")
         names = "YX" if len(image.getbands()) == 1 else "YXC"
         metadata = pillow_metadata(image.info, "".join(image.getbands()))
     with errors_about("the array"):
@@ -102,9 +107,13 @@ def to_numpy(array: Any) -> NDArray[Any]:
     """An array of NumPy of a tensor of torch on any device, a list of them, or another array."""
     if isinstance(array, list | tuple) and any(hasattr(one, "detach") for one in array):
         return np.stack([to_numpy(one) for one in array])
-    if hasattr(array, "detach"):  # NumPy has no bfloat16
-        array = array.detach().cpu()
-        array = array.float() if array.is_floating_point() else array
+    if hasattr(array, "detach"):  # NumPy has no bfloat16, and no conjugate views
+        try:
+            array = array.detach().cpu().resolve_conj().resolve_neg()
+            array = (array.float() if array.is_floating_point() else array).numpy()
+        except (TypeError, RuntimeError) as error:  # sparse, quantised, without values
+            kind = f"{array.dtype} of layout {array.layout} on {array.device}"
+            raise ImageError(f"is a tensor of {kind}: give a dense one with numbers") from error
     return np.asarray(array)
 
 
@@ -156,7 +165,10 @@ def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
     own: Any = metadata.get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
     opened = open_array(folder.stem, array, axes, own or names or _first_image(folder.parent)[0])
     value = array.attrs.get("_FillValue", array.attrs.get("missing_value"))
-    nodata = str(value) if isinstance(value, int | float) else ""  # xarray has others in Base64
+    if isinstance(value, str) and array.dtype.kind == "f":  # as xarray writes those of floats
+        with suppress(ValueError, struct.error):
+            (value,) = struct.unpack("<d", base64.b64decode(value))
+    nodata = str(value) if isinstance(value, int | float) else ""
     return replace(opened, metadata=replace(opened.metadata, nodata=nodata))
 
 

@@ -6,6 +6,7 @@ from miner.support.errors import ImageError
 
 _SPATIAL, _UNUSED = "DHW", "_"
 _MAX_CHANNELS = 4  # so many at one end of three axes are channels, if the other end is longer
+_UNNAMED = ("q", "i", "?", "none", "")  # the first two are tifffile's
 _LETTERS = {
     **dict.fromkeys(("c", "s", "channel", "channels", "band", "bands"), "C"),
     **dict.fromkeys(("z", "d", "depth"), "D"),
@@ -27,6 +28,10 @@ def find_axes(shape: Sequence[int], given: str | None = None, names: Sequence[ob
         raise ImageError(f"has axes of {tuple(shape)}, not axes={given!r}: {rule}")
     if found := known_axes(shape, names):
         return found
+    for name, length in zip(names, shape, strict=False):
+        if length > 1 and str(name).lower() not in _UNNAMED and not _is_letter(name):
+            rule = "which an image has not: give one of its parts, or say what it is by image.axes"
+            raise ImageError(f"has an axis {str(name)!r} of length {length}, {rule}")
     if len(shape) == 2:
         return "HW"
     is_short = [len(shape) == 3 and shape[end] <= _MAX_CHANNELS for end in (0, -1)]
@@ -42,6 +47,10 @@ def find_axes(shape: Sequence[int], given: str | None = None, names: Sequence[ob
         f"{size}, which can be read as {read}: say which by image.axes={readings[-1]}, in Python "
         f"by axes={readings[-1]!r}{batch}"
     )
+
+
+def _is_letter(name: object) -> bool:
+    return str(name).lower() in _LETTERS or str(name).lower().startswith("dim")  # of xarray
 
 
 def known_axes(shape: Sequence[int], names: Sequence[object]) -> str:

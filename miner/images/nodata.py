@@ -35,10 +35,12 @@ def nodata_value(text: str, dtype: PixelType) -> Any:
 
 def mask_of_array(values: NDArray[Any], sides: tuple[int, ...]) -> Mask:
     """The mask of an array `(*S)` in which non-zero is data; `ImageError` for another shape."""
+    if values.dtype.kind not in "biuf":
+        raise ImageError(f"mask of {values.dtype}: give numbers, 0 where there is no data")
     if values.shape != sides:
         rule = f"the image has {sides}; give one number a pixel, not 0 where there is data"
         raise ImageError(f"mask of shape {values.shape}: {rule}")
-    return Mask.of_parts(sides, [(whole(sides), values != 0)])
+    return Mask.of_parts(sides, [(whole(sides), np.nan_to_num(values) != 0)])
 
 
 def mask_of_image(read: ReadStored, sides: tuple[int, ...], n_channels: int) -> Mask:
@@ -61,6 +63,8 @@ def find_mask(
     """
     nodata, n_some = format.metadata.nodata, 0
     value = nodata_value(nodata, format.dtype)
+    if is_given and nodata and value is None:
+        raise ImageError(f"holds {format.dtype}, and image.nodata={nodata}: name one of its values")
     if value is None and given is None and format.dtype != "float32":
         return None
 
@@ -107,17 +111,16 @@ def fill(read: ReadStored, format: PixelFormat, mask: Mask, scratch: Scratch) ->
 def with_nodata(pixels: NDArray[Any], format: PixelFormat, valid: Valid | None) -> NDArray[Any]:
     """Pixels `(*S, C)` to be written, with the source's no-data value where there is none.
 
-    That is NaN for floats without one, and 0 for integers. A pixel with data that would have the
-    source's value in all channels has the next one in its first.
+    Other pixels that would have it in a channel have the next value there.
     """
     value = nodata_value(format.metadata.nodata, format.dtype)
-    if value is not None and (is_lost := _is_missing(pixels, value).all(-1)).any():
+    if value is not None and (is_lost := _is_missing(pixels, value)).any():
         is_low = value < format.offset + format.scale / 2
         if format.dtype == "float32":
             away = np.nextafter(value, np.float32(np.inf if is_low else -np.inf))
         else:
             away = int(value) + (1 if is_low else -1)
-        pixels[is_lost, 0] = away
+        pixels[is_lost] = away
     if valid is not None:
         default = np.nan if format.dtype == "float32" else 0
         pixels[~valid] = default if value is None else value

@@ -35,6 +35,7 @@ SAMPLES = (
 )
 SAMPLE_PREFIX = "sample:"
 _IN_MEMORY = Scratch(None)
+_EXACT = 2**24  # float32 holds all whole numbers up to it
 _MAX_CHANNELS = 1024  # a header that claims more is damaged, or a trap
 
 logger = logging.getLogger(__name__)
@@ -188,6 +189,9 @@ def open_image(
         own, has_alpha = opened.stored or opened.dtype, any(opened.metadata.extra[-1:])
         found = find_range(own, value_range, source.parts, has_alpha)
     metadata, turn = source.format.metadata, opened.orientation
+    if source.mask and opened.stored and abs(float(metadata.nodata)) > _EXACT:
+        near = f"{metadata.nodata} is masked, with data that float32 does not tell from it"
+        logger.warning("%r holds %s: %s", path, opened.stored, near)
     metadata = metadata if turn == Orientation() else metadata.turned(turn.swaps)
     if metadata.geo != opened.metadata.geo:
         logger.warning("%r is turned upright, and its GeoTIFF tags are left out", path)

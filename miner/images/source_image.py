@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miner.images.nodata import fill, find_mask
+from miner.images.nodata import fill, find_mask, nodata_value
 from miner.images.pixel_format import OpenedFile, Orientation, PixelFormat, Read, errors_about
 from miner.signals.mask import Mask
 from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import Scratch
 
 _TILE_VALUES = 2**22
+_DEFAULTS = {"float32": "nan"}  # no-data values of sources that name none
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,9 @@ def masked(
     mask = find_mask(image.read_stored, image.format, image.sides, nodata != "auto", given)
     if mask is None:
         return image
+    if nodata_value(image.format.metadata.nodata, image.format.dtype) is None:  # to be written
+        metadata = replace(image.format.metadata, nodata=_DEFAULTS.get(image.format.dtype, "0"))
+        image = replace(image, format=replace(image.format, metadata=metadata))
     filled = fill(image.read_stored, image.format, mask, scratch)
     scratch.remove("image")  # whose space was counted once
     return replace(image, mask=mask, stored=filled.__getitem__, orientation=Orientation())

@@ -69,7 +69,7 @@ def _of_pixels(text: str, page: Any, convert: Callable[[NDArray[Any]], NDArray[A
         value = float(text)
     except ValueError:
         return ""
-    if page.dtype.kind not in "iu" or value % 1:
+    if page.dtype.kind not in "biu" or value % 1:
         return text
     n_signs = int(page.dtype.kind == "i")
     most = 2 ** (int(page.bitspersample) - n_signs) - 1

@@ -4,14 +4,12 @@ import math
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 from miner.images.axes import known_axes
 from miner.support.errors import ImageError
 
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
-_SIZE = attrgetter("nbytes")
 _NAMED = ("ome", "imagej", "shaped")  # kinds of files that say what their pages are together
 _FIRST = "only the first is read; image.axes=DHW or CHW takes all that are alike"
 
@@ -39,10 +37,10 @@ def find_pages(tiff: Any, axes: str | None) -> Found:
     trees = [[page, *(page.pages or ())] for page in tiff.pages]
     images = [[page for page in tree if not page.subfiletype & _MASK] for tree in trees]
     whole = [[page for page in tree if not page.subfiletype & _REDUCED] for tree in images]
-    pages = [max(tree, key=_SIZE) for tree in whole if tree]
+    pages = [max(tree, key=_size) for tree in whole if tree]
     remarks = ["has a transparency mask: left out"] if images != trees else []
     if not pages:
-        pages = [max((page for tree in trees for page in tree), key=_SIZE)]
+        pages = [max((page for tree in trees for page in tree), key=_size)]
         remarks.append("is a reduced copy or a mask of an image that is not in the file")
     alike = [page for page in pages if page.hash == pages[0].hash]
     if len(alike) > 1 and axes and axes.upper() not in ("HW", "HWC"):
@@ -50,11 +48,16 @@ def find_pages(tiff: Any, axes: str | None) -> Found:
         remarks += [f"has {left} pages of another size or kind: left out"] if left else []
         return Found(pages[0], alike, tuple(remarks), (len(alike),), "?")
     if len(pages) > 1:
-        largest = max(pages, key=_SIZE)
+        largest = max(pages, key=_size)
         size = f"; the largest has {largest.imagewidth}x{largest.imagelength} pixels"
-        more = size if largest.nbytes > pages[0].nbytes else ""
+        more = size if _size(largest) > _size(pages[0]) else ""
         remarks.append(f"has {len(pages)} pages or frames: {_FIRST}{more}")
     return Found(pages[0], pages[:1], tuple(remarks))
+
+
+def _size(page: Any) -> int:
+    """Pixels."""
+    return int(page.imagewidth) * int(page.imagelength)
 
 
 def _stack(series: Any, n: int, remarks: tuple[str, ...]) -> Found:

@@ -18,6 +18,7 @@ Parts = Callable[[], Iterator[tuple[Region, NDArray[Any]]]]
 
 _SAMPLED = 4096  # values of a part that tell whether others are far beyond them
 _GAP = 0.75  # of the greatest distance from the median
+_FEW = 0.05  # of the values
 _LOG = logging.getLogger("miner")
 
 
@@ -88,8 +89,9 @@ def _warn_of_few(sample: NDArray[np.float64], parts: Parts, found: str) -> None:
     if distances[last] == 0 or gaps[last] <= _GAP * distances[-1]:
         return
     limit, n_far, first = distances[last] + gaps[last] / 2, 0, ""
-    low, high, nearest = math.inf, -math.inf, math.inf
+    low, high, nearest, n_values = math.inf, -math.inf, math.inf, 0
     for region, stored in parts():
+        n_values += stored.size
         values = stored.astype(np.float64)
         distance = np.abs(values - middle)
         is_far, near = distance > limit, values[distance <= limit]
@@ -100,7 +102,8 @@ def _warn_of_few(sample: NDArray[np.float64], parts: Parts, found: str) -> None:
             inside = np.argwhere(is_far)[0]
             place = [n + start for n, (start, _) in zip(inside.tolist(), region, strict=False)]
             first = f"{values[tuple(inside)]:g} at {tuple(place)}"
-    if nearest - max(middle - low, high - middle) <= _GAP * distances[-1]:  # not in the sample
+    is_near = nearest - max(middle - low, high - middle) <= _GAP * distances[-1]  # in all values
+    if is_near or n_far > _FEW * n_values:
         return
     remedy = f"image.nodata masks a value, image.range=[{low:.7g},{high:.7g}] cuts them off"
     far = f"{n_far}, the first {first}, are far beyond all others and take most of the range"

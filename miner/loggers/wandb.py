@@ -15,6 +15,7 @@ from miner.support.files import flatten
 from miner.support.run_files import SweepInfo, own_files
 from miner.visual.display import RGBImage
 
+_MADE = "made-by-miner"  # marks offline runs that may be replaced
 _LOG = logging.getLogger("miner")
 _TAG_LIMIT, _NAME_LIMIT = 64, 128  # W&B refuses longer ones
 _NOT_IN_SUMMARY = ("settings", "curve", "overrides")  # the configuration and the history hold them
@@ -37,7 +38,7 @@ def start_run(
     mode: Any = {None: os.environ.get("WANDB_MODE"), True: None, False: "online"}[offline]
     own = own_files(folder)
     for run in folder.glob("wandb/offline-run-*") if own and mode != "disabled" else ():
-        if not any(run.glob("*.synced")):
+        if (run / _MADE).exists() and not any(run.glob("*.synced")) and not run.parent.is_symlink():
             shutil.rmtree(run)
     arguments["dir"] = (own and os.environ.get("WANDB_DIR")) or str(folder)
     arguments["settings"] = wandb.Settings(silent=True, init_timeout=init_timeout_s)
@@ -51,7 +52,10 @@ def start_run(
         except (wandb.errors.Error, TimeoutError, OSError) as error:
             reason = str(error).splitlines()[0]
             _LOG.warning("W&B cannot be reached (%s): the run stays offline", reason)
-    return wandb.init(mode="offline" if is_online or not mode else mode, **arguments)
+    started = wandb.init(mode="offline" if is_online or not mode else mode, **arguments)
+    if own and mode != "disabled":
+        Path(started.dir).with_name(_MADE).touch()
+    return started
 
 
 def shortened(text: str, limit: int) -> str:

@@ -27,7 +27,7 @@ from miner.signals.regions import Region, slices, tiles, whole
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
 from miner.support.errors import RepresentationError
-from miner.support.run_files import is_own
+from miner.support.run_files import is_own, own_files
 
 if TYPE_CHECKING:
     from miner.representation.representation import Representation
@@ -66,7 +66,7 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> tuple[S
     """
     shape, format, mask = shown.shape, shown.spec.pixel_format, shown.spec.mask
     if isinstance(image, str | Path):
-        settings = shown.fit.get("settings", {}).get("image", {})
+        settings = image_settings(shown)
         crop_px, axes = settings.get("crop_px"), settings.get("axes")
         other = inspect_image(str(image), sys.maxsize, crop_px, axes)
         if (other.n_channels, *other.sides) != shape:
@@ -115,13 +115,25 @@ def fill(
 
 def check_out(path: Path, shown: "Representation") -> None:
     """Refuse, by a `ValueError`, to overwrite the fitted image, or a file that a run has made."""
-    fitted, place = shown.fit.get("image", {}), path.parent.resolve() / path.name
+    fitted, settings = shown.fit.get("image", {}), image_settings(shown)
     is_fitted = path.exists() and path.resolve() == Path(fitted.get("path", "")).resolve()
     if path.is_file() and not is_fitted:  # else it may be a copy, or have another name
-        known = fitted.get("sha256"), (shown.report or {}).get("image_sha256")
+        known = fitted.get("sha256"), (shown.report or {}).get("image_sha256"), settings.get("mask")
         is_fitted = file_digest(path) in known
-    if is_fitted or any(is_own(place.relative_to(up).parts[0], up) for up in place.parents):
-        raise ValueError(f"{path}: is the image that was fitted, or a run's; name another file")
+    if is_fitted or _is_of_run(path):
+        rule = "is the image or mask that was fitted, or a run's"
+        raise ValueError(f"{path}: {rule}; name another file")
+
+
+def _is_of_run(path: Path) -> bool:
+    place = path.parent.resolve() / path.name
+    return any(is_own(place.relative_to(up).parts[0], up) for up in place.parents)
+
+
+def image_settings(shown: "Representation") -> dict[str, Any]:
+    """How the image was read that was fitted."""
+    found: dict[str, Any] = shown.fit.get("settings", {}).get("image", {})
+    return found
 
 
 def write_image(
@@ -153,18 +165,22 @@ def write_image(
 
 def save(shown: "Representation", folder: Path) -> Path:
     """Write all shards, the mask and the manifest; see `Representation.save`."""
+    if _is_of_run(folder / MANIFEST) or own_files(folder):
+        raise RepresentationError(f"{folder}: is a run's; name another folder")
+    if folder.exists() and not folder.is_dir():
+        raise RepresentationError(f"{folder}: is a file; name a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    before, had_mask = shards_before(folder, shown.shards), False
-    if (folder / MANIFEST).exists():
-        had_mask = bool(read_manifest(folder).mask)
-    elif shown.spec.mask is not None and os.path.lexists(folder / MASK):
+    before = shards_before(folder, shown.shards)
+    had_mask = (folder / MANIFEST).exists() and bool(read_manifest(folder).mask)
+    if shown.spec.mask is not None and not had_mask and os.path.lexists(folder / MASK):
         raise RepresentationError(f"{folder / MASK}: is of no representation; name another folder")
     checksums = {
         level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
         for level, found in shown.shards.items()
     }
     write_mask(folder, shown.spec.mask)
-    write_manifest(folder, Manifest(shown.spec, checksums, {"report": shown.report}))
+    fit = {"report": shown.report, "settings": {"image": image_settings(shown)}}
+    write_manifest(folder, Manifest(shown.spec, checksums, fit))
     for name in before.difference(*checksums.values()):
         (folder / name).unlink(missing_ok=True)
     if had_mask and shown.spec.mask is None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ PLAN = "sweep.json"
 SWEEP = (PLAN, "multirun.yaml")  # Hydra writes the second
 SCRATCH = ".miner-scratch"
 LOGS = ("run.log", "machine*-process*.log")  # of a single run; those of jobs are Hydra's
-_OWN = ".miner.json"
+_OWN, _ENDS = ".miner.json", 2**16
 _MOST_BYTES = 2**26
 _NUMBERS = re.compile(r"\[[-+.\deulns\s,]+\]")  # lists of numbers and null go on one line
 _UNDEFINED = {
@@ -31,16 +32,18 @@ _UNDEFINED = {
 }
 
 
-def own_files(folder: Path) -> list[str]:
+def own_files(folder: Path) -> dict[str, str]:
     """Names and patterns of what was made in a folder, as `claim` has listed them.
 
-    Raises `ConfigError` if the list cannot be read.
+    With those of files that `seal` has seen come their digests. Raises `ConfigError` if the list
+    cannot be read.
     """
     try:
-        return [str(name) for name in json.loads(read_regular_file(folder / _OWN, 2**20))["made"]]
+        content = json.loads(read_regular_file(folder / _OWN, 2**20))["made"]
+        return {str(name): str(digest) for name, digest in content.items()}
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        return {}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = "cannot be read as the list of what was made here; move it away"
         raise ConfigError(f"{folder / _OWN}: {reason}, or name another folder") from error
 
@@ -50,28 +53,60 @@ def is_own(name: str, folder: Path) -> bool:
     return any(fnmatch(name, one) for one in own_files(folder))
 
 
-def check_own(folder: Path, names: Iterable[str]) -> None:
+def check_own(folder: Path, names: Iterable[str], sources: Iterable[Path] = ()) -> None:
     """Refuse, by a `ConfigError`, what has one of these names or patterns and was not made here.
 
-    A link to a file was never made here.
+    A link to a file was never made here, nor was a file that has changed since, and what holds one
+    of the `sources` is kept, whoever has made it.
     """
-    own = own_files(folder)
-    there = {name for one in names for name in glob.glob(one, root_dir=folder)}  # noqa: PTH207
-    for name in sorted(there):
+    own, kept = own_files(folder), [source.resolve() for source in sources if source.exists()]
+    for name in sorted({found for one in names for found in _matching(one, folder)}):
         path = folder / name
-        if not any(fnmatch(name, one) for one in own) or (path.is_symlink() and not path.is_dir()):
-            reason = "is there already and would be overwritten, but was not made by this run"
-            raise ConfigError(f"{path}: {reason}; move it away, or name another folder")
+        is_kept = any(one.is_relative_to(path.resolve()) or one.samefile(path) for one in kept)
+        is_made = is_own(name, folder) and (not path.is_symlink() or path.is_dir())
+        if is_kept or not is_made or own.get(name, "") not in ("", _digest(path)):
+            reason = "is the image" if is_kept else "was not made by this run, or has changed since"
+            remedy = "move it away, or name another folder"
+            raise ConfigError(f"{path}: would be overwritten, and {reason}; {remedy}")
 
 
 def claim(folder: Path, *names: str) -> None:
     """List files and folders before they are made in a folder; raises as `check_own` does."""
     check_own(folder, names)
+    _list(folder, own_files(folder) | dict.fromkeys(names, ""))
+
+
+def seal(folder: Path) -> None:
+    """Note the digests of the files that were made in a folder, so that others are told from them.
+
+    Logs are left out, as they grow.
+    """
     own = own_files(folder)
-    if new := sorted(set(names).difference(own)):
+    found = [name for one in own if one not in LOGS for name in _matching(one, folder)]
+    _list(folder, own | {name: _digest(folder / name) for name in found})
+
+
+def _matching(pattern: str, folder: Path) -> list[str]:
+    return glob.glob(pattern, root_dir=folder)  # noqa: PTH207
+
+
+def _list(folder: Path, made: Mapping[str, str]) -> None:
+    if made != own_files(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(folder / _OWN) as scratch:
-            scratch.write_text(json.dumps({"made": own + new}, indent=1) + "\n")
+            scratch.write_text(json.dumps({"made": dict(sorted(made.items()))}, indent=1) + "\n")
+
+
+def _digest(path: Path) -> str:
+    """Of a file's size, beginning and end; empty for a folder."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - _ENDS))
+        end = stream.read()
+        stream.seek(0)
+        return sha256(b"%d " % size + stream.read(_ENDS) + end).hexdigest()[:16]
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
@@ -87,6 +122,7 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
     text = json.dumps(content, indent=1, allow_nan=False)
     with atomic_write(folder / REPORT) as scratch:
         scratch.write_text(_NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
+    seal(folder)
     return folder / REPORT
 
 
@@ -154,6 +190,7 @@ def write_plan(folder: Path, jobs: Sequence[PlannedJob]) -> None:
     """Write a sweep's jobs to `sweep.json`, atomically."""
     with atomic_write(folder / PLAN) as scratch:
         scratch.write_text(json.dumps({"jobs": list(map(asdict, jobs))}, indent=1) + "\n")
+    seal(folder)
 
 
 def read_plan(folder: Path) -> list[PlannedJob]:

@@ -18,7 +18,7 @@ REFUSED = {  # arguments: words of the line
     "image.max_pixels=479": ["'picture.png'", "24 x 20", "image.max_pixels to 480"],
     # the output folder
     "hydra.run.dir=text.png/run": ["hydra.run.dir=text.png/run", "cannot be written", "another"],
-    "hydra.run.dir=saved": ["saved", "by hand", "another folder"],
+    "hydra.run.dir=saved": ["saved", "was not made by this run", "another folder"],
     "logger=[wandb,tensorboad]": ["logger=tensorboad:", "did you mean tensorboard?"],
     "+image=3": ["error: the configuration: "],
     "resume=nowhere": ["resume=nowhere", "no run was begun", "name the folder of a run"],

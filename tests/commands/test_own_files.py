@@ -55,6 +55,28 @@ def test_source_and_links_to_it_are_refused(
     check_refused(tmp_path, tmp_path / name, command, *given)
 
 
+def test_image_among_the_files_of_an_earlier_run_is_refused(
+    tmp_path: Path, command: Command
+) -> None:
+    assert command(*RUN).status == 0
+    path = tmp_path / "run" / "reconstruction.png"
+    given = ("image.path=run/reconstruction.png", "callbacks.checkpoint=null")
+    for left in ("report.json", "representation"):
+        check_refused(tmp_path, path, command, *RUN, *given)
+        gone = tmp_path / "run" / left
+        shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    check_refused(tmp_path, path, command, *RUN, given[0])
+
+
+@pytest.mark.parametrize("name", ["blocks.png", "reconstruction.png"])
+def test_somebodys_file_in_place_of_a_runs_own_is_refused(
+    tmp_path: Path, command: Command, name: str
+) -> None:
+    assert command(*RUN).status == 0
+    (tmp_path / "run" / "report.json").unlink()
+    check_refused(tmp_path, foreign(tmp_path / "run" / name), command, *RUN)
+
+
 def test_what_is_left_out_refuses_nothing(tmp_path: Path, command: Command) -> None:
     path = foreign(tmp_path / "run" / "blocks.png")
     assert command("hydra.run.dir=run").status == 0
@@ -100,7 +122,7 @@ def test_file_that_comes_during_a_run_is_kept_and_the_run_can_be_resumed(
         before_shards(patch, lambda n_before, shard: foreign(path))
         outcome = command("hydra.run.dir=run")
     assert outcome.status == 1
-    assert "reconstruction.png: is there already" in outcome.lines[-1]
+    assert "reconstruction.png: would be overwritten" in outcome.lines[-1]
     assert path.read_bytes() == b"mine"
     path.unlink()
     assert command("hydra.run.dir=run").status == 0
@@ -144,6 +166,6 @@ def test_list_of_another_kind_is_refused(tmp_path: Path, content: str) -> None:
 
 def test_report_of_a_failure_overwrites_nothing(tmp_path: Path) -> None:
     path = foreign(tmp_path / "report.json")
-    with pytest.raises(ConfigError, match=r"report\.json: is there already"):
+    with pytest.raises(ConfigError, match=r"report\.json: would be overwritten"):
         write_report(tmp_path, {"status": "failed"})
     assert path.read_bytes() == b"mine"

@@ -66,7 +66,8 @@ def test_source_and_files_of_a_run_are_never_overwritten(
     capsys.readouterr()
     assert main([str(run), str(tmp_path / name), "--overwrite"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith(f"{name}: is the image that was fitted, or a run's; name another file")
+    rule = "is the image or mask that was fitted, or a run's"
+    assert line.endswith(f"{name}: {rule}; name another file")
     assert (tmp_path / name).read_bytes() == before
 
 
@@ -75,7 +76,7 @@ def test_a_fit_from_python_does_not_overwrite_its_source(tmp_path: Path) -> None
     before = path.read_bytes()
     settings = {"patch_size": 8, "fitting.max_steps": 1, "model.width": 4}
     shown = miner.fit(path, progress=False, **settings)
-    with pytest.raises(ValueError, match="is the image that was fitted"):
+    with pytest.raises(ValueError, match="is the image or mask that was fitted"):
         shown.render(out=path)
     assert path.read_bytes() == before
 

@@ -61,11 +61,15 @@ def test_the_table_of_an_earlier_start_is_replaced_unless_uploaded(tmp_path: Pat
     waiting = tmp_path / "wandb" / "offline-run-1-a"
     uploaded = tmp_path / "wandb" / "offline-run-2-b"
     job = tmp_path / "0-a" / "wandb" / "offline-run-3-c"
-    for run in (waiting, uploaded, job):
+    foreign = tmp_path / "wandb" / "offline-run-4-d"
+    for run in (waiting, uploaded, job, foreign):
         run.mkdir(parents=True)
         (run / "output.log").touch()
+        if run != foreign:
+            (run / "made-by-miner").touch()
     (uploaded / "run-b.wandb.synced").touch()
     claim(tmp_path, "sweep.json")
     records = close_sweep(tmp_path)
     assert run_of(records)["display_name"] == "comparison"
-    assert (waiting.exists(), uploaded.exists(), job.exists()) == (False, True, True)
+    kept = [run.exists() for run in (waiting, uploaded, job, foreign)]
+    assert kept == [False, True, True, True]

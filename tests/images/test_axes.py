@@ -68,7 +68,7 @@ def test_given_axes_must_name_each_once(given: str) -> None:
         ((1, 2, 1, 9, 8), ("t", "c", "z", "y", "x"), "_C_HW"),
         ((1, 3, 9, 8), "TZYX", "_DHW"),
         ((3, 20, 24), ("dim_0", "dim_1", "dim_2"), "CHW"),
-        ((3, 20, 24), "TYX", "CHW"),
+        ((3, 20, 24), "QYX", "CHW"),
     ],
 )
 def test_names_of_the_file_count_before_the_rule(
@@ -76,6 +76,13 @@ def test_names_of_the_file_count_before_the_rule(
 ) -> None:
     assert find_axes(shape, names=names) == axes
     assert find_axes((9, 9), "WH", names="YX") == "WH"
+
+
+@pytest.mark.parametrize("names", ["TYX", ("time", "lat", "lon"), ("frequency", "y", "x")])
+def test_axes_that_an_image_has_not_are_refused_by_their_names(names: Any) -> None:
+    with pytest.raises(ImageError, match=f"^has an axis '{names[0]}' of length 3, which an image"):
+        find_axes((3, 20, 24), names=names)
+    assert find_axes((3, 20, 24), "CHW", names) == "CHW"
 
 
 def test_size_is_described() -> None:

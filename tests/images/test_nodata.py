@@ -156,8 +156,48 @@ def test_attributes_of_zarr_name_the_value(tmp_path: Path, name: str) -> None:
     array.attrs[name] = -5.0
     check_filled(open_image(str(tmp_path / "a"), LIMIT), values[..., None], values == -5)
     array.attrs[name] = "AAAAAAAAFMA="  # as xarray writes it
+    check_filled(open_image(str(tmp_path / "a"), LIMIT), values[..., None], values == -5)
+    array.attrs[name] = "none"
     image = open_image(str(tmp_path / "a"), LIMIT)
     assert image.mask is None and image.format.metadata.nodata == ""
+
+
+def test_one_bit_values_have_no_data_too(tmp_path: Path) -> None:
+    bits = noise(20, 40) > 0.5
+    for kind, tag in (("minisblack", "1"), ("miniswhite", "1"), ("minisblack", "0")):
+        tags = [(42113, "s", 0, tag, True)]
+        tifffile.imwrite(tmp_path / "a.tif", bits, photometric=kind, extratags=tags)
+        image = open_image(str(tmp_path / "a.tif"))
+        assert image.mask is not None and image.mask.n_masked == int((bits == int(tag)).sum())
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(300, "uint8"), (-1, "uint16"), (0.5, "uint8")])
+def test_a_value_that_the_type_has_not_is_refused(value: float, dtype: str) -> None:
+    image = open_values((100 * noise(9, 8)).astype(dtype))
+    with pytest.raises(ImageError, match=rf"holds {dtype}, and image.nodata=.*: name one of its"):
+        open_image(image, nodata=value)
+
+
+def test_integers_that_float32_does_not_tell_apart_are_warned_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    values = np.arange(2**24, 2**24 + 200, dtype=np.int32).reshape(10, 20)
+    open_image(open_values(values), nodata=2**24 + 1)
+    assert "is masked, with data that float32 does not tell from it" in caplog.text
+
+
+@pytest.mark.parametrize("mask", [np.array([["1"] * 8] * 9), np.full((9, 8), None)])
+def test_a_mask_of_no_numbers_is_refused(mask: np.ndarray) -> None:
+    with pytest.raises(ImageError, match=r"^mask of .*: give numbers, 0 where there is no data"):
+        open_image(open_values(noise(9, 8)), mask=mask)
+
+
+def test_nan_in_a_mask_is_no_data_and_lists_of_masked_arrays_are_masked() -> None:
+    missing = noise(9, 8) > 0.5
+    image = open_image(open_values(noise(9, 8)), mask=np.where(missing, np.nan, 1))
+    assert image.mask is not None and image.mask.n_masked == missing.sum()
+    several = open_values([np.ma.array(noise(9, 8), mask=missing)] * 3, "CHW")
+    assert several.mask is not None and several.mask.n_masked == missing.sum()
 
 
 @pytest.mark.parametrize("sides", [(20, 40), (6, 20, 10)])
@@ -252,7 +292,11 @@ def test_masked_pixels_are_written_as_no_data(
     unit, valid = noise(channels, 20, 40), noise(20, 40) > 0.3
     found = filled(format, unit, valid, tmp_path / "a")
     np.testing.assert_array_equal(found[~valid], np.full((int((~valid).sum()), channels), expected))
-    np.testing.assert_array_equal(found[valid], filled(plain, unit, None, tmp_path / "b")[valid])
+    data = filled(plain, unit, None, tmp_path / "b")[valid]
+    if tag:  # no channel of a pixel with data has it
+        assert not (found[valid] == expected).any()
+        data = np.where(data == expected, found[valid], data)
+    np.testing.assert_array_equal(found[valid], data)
 
 
 @pytest.mark.parametrize(("tag", "expected"), [("0", 1), ("255", 254), ("7", 8)])
@@ -260,8 +304,7 @@ def test_no_pixel_with_data_becomes_no_data_by_rounding(tag: str, expected: int)
     format = with_tag(PixelFormat.of_values("uint8", 2), tag)
     pixels = np.array([[[int(tag)] * 2, [int(tag), 3], [9, 9]]], np.uint8)
     found = with_nodata(pixels.copy(), format, None)
-    assert found[0, 0].tolist() == [expected, int(tag)]
-    np.testing.assert_array_equal(found[0, 1:], pixels[0, 1:])
+    assert found.tolist() == [[[expected] * 2, [expected, 3], [9, 9]]]
 
 
 def test_a_float_becomes_its_neighbour_before_it_becomes_no_data() -> None:

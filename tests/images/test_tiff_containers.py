@@ -222,3 +222,10 @@ def test_names_of_a_stack_hold_for_palettes(tmp_path: Path) -> None:
     options: Any = {"photometric": "palette", "colormap": table, "metadata": {"axes": "ZYX"}}
     tifffile.imwrite(path, values, **options)
     np.testing.assert_array_equal(read(path), (table >> 8).T[values])
+
+
+def test_an_image_of_more_pixels_counts_not_one_of_more_bytes(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(np.zeros((16, 16, 3)), photometric="rgb", subifds=1)
+        writer.write(np.full((32, 32), 7, np.uint8))
+    assert open_image(str(tmp_path / "a.tif")).sides == (32, 32)

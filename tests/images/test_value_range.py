@@ -8,6 +8,7 @@ import pytest
 import torch
 import zarr
 from image_files import LIMIT, integers, noise, stored
+from tifffile import imwrite
 
 from miner.images.pixel_format import PixelFormat
 from miner.images.source import open_image
@@ -121,6 +122,22 @@ def test_integers_are_warned_about_too(tmp_path: Path, caplog: pytest.LogCapture
     assert "image.range=[0,4000]" in caplog.text
 
 
+def test_a_channel_far_beyond_the_others_is_no_few_values(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = integers(60, 80, 3, dtype="uint16", top=3000)
+    values[..., 0] += 50000
+    opened(tmp_path, values)
+    assert not caplog.records
+
+
+def with_alpha(folder: Path, values: np.ndarray) -> SourceImage:
+    kind = "rgb" if values.shape[-1] == 4 else "minisblack"
+    file = folder / "alpha.tif"
+    imwrite(file, values, photometric=kind, planarconfig="contig", extrasamples=["unassalpha"])
+    return open_image(str(file))
+
+
 @pytest.mark.parametrize("channels", [2, 4])
 @pytest.mark.parametrize("alpha", ["constant", "soft"])
 def test_alpha_that_swallows_the_range_of_the_colours_is_warned_about(
@@ -128,14 +145,14 @@ def test_alpha_that_swallows_the_range_of_the_colours_is_warned_about(
 ) -> None:
     values = integers(60, 80, channels, dtype="uint16", top=4095)
     values[..., -1] = 65535 if alpha == "constant" else integers(60, 80, dtype="uint16")
-    image = opened(tmp_path, values)
+    image = with_alpha(tmp_path, values)
     assert image.format.data_range == (0, 65535)
     assert "from 0 to 65535, mostly for alpha, its last channel" in caplog.text
     assert "set fitting.target_psnr 24 dB higher" in caplog.text  # 65535 / 4095
     assert "cuts them off" not in caplog.text
     caplog.clear()
     values[..., :-1] *= 16
-    opened(tmp_path, values)
+    with_alpha(tmp_path, values)
     assert caplog.text == ""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from safetensors import safe_open
 from samples import (
@@ -22,10 +23,13 @@ from samples import (
     random_representation,
 )
 
+import miner
+from miner.images.nodata import mask_of_array
 from miner.representation import Representation, load
 from miner.representation.shard import write_shard
 from miner.representation.storage import Storage
 from miner.support.errors import RepresentationError
+from miner.support.run_files import claim
 
 SMALL_SPEC = make_spec((3, 2), n_levels=1)
 TWO_KINDS = {"hidden.0.weight": torch.ones(1, 2, 3), "hidden.0.a": torch.ones(1)}
@@ -130,3 +134,34 @@ def test_saving_overwrites_no_file_that_is_not_a_representations(
         shown.save(tmp_path / "other")
     assert [path.name for path in (tmp_path / "other").iterdir()] == [name]
     assert shown.save(folder) == folder  # its own
+
+
+def test_a_run_is_not_replaced_by_what_is_saved(tmp_path: Path) -> None:
+    claim(tmp_path / "run", "representation")
+    for folder in (tmp_path / "run", tmp_path / "run" / "representation"):
+        with pytest.raises(RepresentationError, match=r"run.*: is a run's; name another folder"):
+            SHOWN.save(folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(RepresentationError, match=r"file: is a file; name a folder"):
+        SHOWN.save(tmp_path / "file")
+
+
+def test_a_foreign_mask_is_not_replaced(tmp_path: Path) -> None:
+    SHOWN.save(tmp_path)
+    (tmp_path / "mask.npz").write_text("mine")
+    mask = mask_of_array(np.eye(13, 9), (13, 9))
+    masked = Representation(replace(SHOWN.spec, mask=mask), SHOWN.shards)
+    with pytest.raises(RepresentationError, match=r"mask.npz: is of no representation"):
+        masked.save(tmp_path)
+    assert (tmp_path / "mask.npz").read_text() == "mine"
+
+
+def test_a_file_is_scored_as_it_was_read(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 99, (20, 24)).astype(np.uint16)
+    values[:3] = 65535
+    tags = [(42113, "s", 0, "65535", True)]
+    tifffile.imwrite(tmp_path / "a.tif", values, extratags=tags)
+    given = {"image.nodata": "none", "image.crop_px": 16, "patch_size": 8}
+    shown = miner.fit(tmp_path / "a.tif", fitting={"max_steps": 1}, progress=False, **given)
+    for one in (shown, miner.load(shown.save(tmp_path / "saved"))):
+        assert one.score(tmp_path / "a.tif")["psnr_db"] == pytest.approx(shown.psnr_db)
