@@ -9,10 +9,11 @@ from torch import Tensor
 
 from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
-from miner.fitting.chunk import Patches, WidthFit, WidthGroup, gather
+from miner.fitting.chunk import WidthFit, WidthGroup
 from miner.fitting.device import Checks, in_step, run_fit
 from miner.fitting.halo import Surroundings
 from miner.fitting.partition import Partition
+from miner.fitting.patches import Patches, gather
 from miner.fitting.selection import Candidates
 from miner.fitting.settings import LevelContext, at_level
 from miner.models.network import Parameters, concatenate, select

@@ -70,18 +70,17 @@ class Partition:
         measured = [measure(box) for box in items_of_rank(self._ranks, boxes)]
         mse = torch.empty(grid.n_blocks, dtype=torch.float64)
         for box, errors in zip(boxes, gather_items(self._ranks, measured), strict=True):
-            mse[
-                grid.blocks_in(tuple((spec.patch_size * a, spec.patch_size * b) for a, b in box))
-            ] = errors
-        blocks = torch.cat(
-            [self.due.new_empty(0, dtype=torch.long), *(one.blocks for one in found)]
-        )
-        is_represented = torch.zeros_like(self.due).index_fill(0, blocks, True) & (mse <= most)
+            numbers = torch.cartesian_prod(*(torch.arange(*ends) for ends in box))
+            mse[grid.numbers(numbers.reshape(-1, len(box)))] = errors
+        is_represented, n_blocks = torch.zeros_like(self.due), 0
+        for shard in found:
+            is_represented[shard.blocks] = mse[shard.blocks] <= most
+            n_blocks += len(shard.blocks)
         mse = mse.where(self.due, self.mse)
         _, parents = self._parents(level - 1)
         self.due = (self.due & ~is_represented)[parents]
         self.mse = mse[parents]
-        return len(blocks) - int(is_represented.sum())
+        return n_blocks - int(is_represented.sum())
 
     def _measured(self, level: int, index: ShardIndex, outputs: Outputs, box: Region) -> Tensor:
         """Errors `(B,)` of the active blocks in a box of patch coordinates; of others 0."""

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from operator import index
 from typing import NamedTuple
 
@@ -14,8 +13,8 @@ from miner.models.network import BlockNetwork, Parameters, concatenate, moved, s
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates
-from miner.signals.regions import Region, sides_of, slices, whole
-from miner.signals.signal import Signal, SourceSignal
+from miner.signals.regions import Region, sides_of, whole
+from miner.signals.signal import Signal
 
 _BATCH_PIXELS = 2**18
 _DEVICE_BATCH_PIXELS = 2**20  # fewer leave a GPU idle
@@ -186,26 +185,3 @@ def _within(frame: tuple[int, ...], offset: tuple[int, ...], depth: int) -> tupl
     generation, *offsets = frame
     within = ((n << depth) + own for n, own in zip(offsets, offset, strict=True))
     return generation + depth, *within
-
-
-def coarser_blocks(
-    spec: Spec,
-    level: int,
-    shards: Sequence[ShardIndex],
-    base: Signal,
-    outputs: Outputs = BlockNetwork.outputs,
-) -> Signal:
-    """What blocks of all coarser levels give at the pixels of a level, the finest that is there."""
-
-    def read(coarser: int, below: Signal, region: Region) -> Tensor:
-        cell, _ = cell_of(spec, coarser - level)
-        box = PatchGrid(base.sides, cell).around(region)
-        finer = coarser - level
-        values = render_level(spec, coarser, shards[coarser], below, box, outputs, finer)
-        return values[(slice(None), *slices(region, box))]
-
-    signal = base
-    for coarser in reversed(range(level + 1, spec.n_levels)):
-        reader = partial(read, coarser, signal)
-        signal = SourceSignal(reader, base.n_channels, base.sides, base.device)
-    return signal

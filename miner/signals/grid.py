@@ -78,17 +78,14 @@ class PatchGrid:
         left = torch.tensor(self.sides) - self.positions(blocks) * self.patch_size
         return left.clamp(max=self.patch_size)
 
-    def cut(self, signal: Tensor, blocks: Tensor) -> Tensor:
-        """Patches `(B, C, *[patch_size] * D)` of a signal `(C, *S)`, zero beyond its edges."""
-        return self.tiled(signal)[tuple(self.positions(blocks).T.to(signal.device))]
-
-    def cut_with_ring(
-        self, signal: Tensor, blocks: Tensor, ring: int, before: Sequence[int]
+    def cut(
+        self, signal: Tensor, blocks: Tensor, ring: int = 0, before: Sequence[int] = ()
     ) -> Tensor:
-        """Patches with `ring` pixels more at every side, of a signal with some `before` its own.
+        """Patches `(B, C, *[patch_size] * D)` of a signal `(C, *S)`, whose edge goes on beyond it.
 
-        Beyond the signal they have those at its edge.
+        They have `ring` pixels more at every side; the signal has some `before` the first patch's.
         """
+        before = before or [0] * len(self.sides)
         for axis, (count, first) in enumerate(zip(self.counts, before, strict=True), start=1):
             index = torch.arange(-ring, count * self.patch_size + ring) + first
             index = index.clamp(0, signal.shape[axis] - 1).to(signal.device)

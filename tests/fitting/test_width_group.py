@@ -11,8 +11,9 @@ from problems import SETTINGS, Wrapped
 
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.block_fit import BlockFit
-from miner.fitting.chunk import Patches, WidthGroup
+from miner.fitting.chunk import WidthGroup
 from miner.fitting.device import ComputeDevice, run_fit
+from miner.fitting.patches import Patches
 from miner.fitting.pyramid_fit import make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
