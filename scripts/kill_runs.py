@@ -37,7 +37,7 @@ SETTINGS = (
 FUNCTIONS = {
     "image": "miner.images.source:open_image",
     "pyramid": "miner.pyramids.pyramid:Pyramid.reduce",
-    "fit": "miner.fitting.chunk:gather",
+    "fit": "miner.fitting.patches:gather",
     "write": "safetensors.torch:save",
     "rename": "pathlib:Path.replace",
     "level end": "miner.fitting.pyramid_fit:PyramidFit.finish_level",
