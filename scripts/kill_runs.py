@@ -31,13 +31,13 @@ from rows import ROOT, Value, append_row, provenance
 
 SETTINGS = (
     *("image=camera", "image.crop_px=320", "fitting.blocks_per_shard=24", "fitting.max_steps=150"),
-    *("fitting.coarse_ratio=1", "logger=none", "trainer=cpu"),
+    *("level_selection.coarse_ratio=1", "logger=none", "trainer=cpu"),
     "fitting.in_memory_mib=0",  # scratch arrays in files, as those of a large image
 )
 FUNCTIONS = {
     "image": "miner.images.source:open_image",
     "pyramid": "miner.pyramids.pyramid:Pyramid.reduce",
-    "fit": "miner.fitting.chunk:gather",
+    "fit": "miner.fitting.patches:gather",
     "write": "safetensors.torch:save",
     "rename": "pathlib:Path.replace",
     "level end": "miner.fitting.pyramid_fit:PyramidFit.finish_level",

@@ -31,7 +31,7 @@ ABLATIONS = {
     "activation": "experiment=ablation/activation",
     # the pyramids again, with the reference's activation and encoding
     "pyramid_gaussian": "experiment=ablation/pyramid activation=gaussian encoding=positional "
-    "fitting.coarse_ratio=1",
+    "level_selection.coarse_ratio=1",
     # the README's example, with the default recipe
     "example": "pyramid=gaussian,laplacian image=hubble,retina,coffee image.crop_px=256 seed=0,1,2",
     # what a penalty on seams is worth; needs PYTHONPATH=tests/plugins
@@ -46,7 +46,7 @@ FACTORS = {
     "experiment": "fast,balanced,quality,smallest,budget",
     "pyramid": "gaussian,laplacian",
     "pyramid.n_levels": "1,2,3,auto",
-    "fitting.coarse_ratio": "1,10,100,1000",
+    "level_selection.coarse_ratio": "1,10,100,1000",
     "patch_size": "16,24,32,48",
     "model.width": "6,10,14,20",
     "model.depth": "1,2,3",

@@ -36,6 +36,7 @@ _NEW_NAMES = {  # one after another
     "capacity.pilot_steps": "capacity.probe_steps",
     "fitting.pixels_per_step": "fitting.batch_pixels",
     "fitting.chunk_size": "fitting.blocks_per_shard",
+    "fitting.coarse_ratio": "level_selection.coarse_ratio",
 }
 
 
@@ -76,7 +77,6 @@ class _Fitting(Group):
     target_psnr: float | None = rule(
         "be above 0 dB and at most 300, or null", default=None, gt=0, le=300
     )
-    coarse_ratio: float = rule("be a number of at least 1", ge=1)
     max_steps: _Steps | _Several[_Steps] = rule(f"be a whole number of at least 1{_PER_LEVEL}")
     batch_pixels: Literal["all"] | Count = rule("be a whole number of at least 1, or all")
     blocks_per_shard: Count
@@ -121,6 +121,7 @@ class RunConfig(Group):
     schedule: Ranges
     loss: Ranges
     pruning: Ranges
+    level_selection: Ranges
     fitting: _Fitting
     storage: Ranges
     backend: Ranges

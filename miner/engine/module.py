@@ -216,6 +216,7 @@ class MinerModule(pl.LightningModule):
             preds = torch.where(torch.from_numpy(valid), preds, target)
         if fit is not None:
             errors = squared_error(target[inside], preds[inside])
+            errors *= fit.represented_in(tile.region)
             n_missed = count_missed(fit, tile.region, errors)
             self._errors.append((float(errors.sum()), n_missed))
         if level == 0:

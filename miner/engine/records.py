@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from miner.fitting.capacity import TOLERANCE_DB
+from miner.fitting.capacity import TOLERANCE, TOLERANCE_DB
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.scores import psnr_of_sse
 from miner.representation import Representation, Shard
@@ -28,6 +28,8 @@ class LevelRecord(NamedTuple):
     """One level of a report; `n_active` blocks have a network, `n_converged` of them left early.
 
     `n_missed` are stored with an error above the level's bound by more than a tolerance of 0.3 dB.
+    `n_replaced` miss it at the finest level, so that finer blocks represent their pixels. PSNR is
+    that of pixels that the level represents, and NaN without any.
     """
 
     level: int
@@ -39,6 +41,7 @@ class LevelRecord(NamedTuple):
     n_fresh: int
     n_diverged: int
     n_missed: int
+    n_replaced: int
     n_parameters: int
     psnr_db: float
     wall_time_s: float
@@ -66,10 +69,10 @@ def count_missed(fit: LevelFit, region: Region, squared_error: Tensor) -> int:
     `squared_error` `(*S)` is that of what is stored, summed over channels, 0 without data.
     """
     grid, spec = PatchGrid(sides_of(region), fit.spec.patch_size), fit.spec
-    bound = fit.settings.max_mse_at(fit.level) * 10 ** (TOLERANCE_DB / 10)
+    bounds = fit.bounds[fit.grid.blocks_in(region)] * TOLERANCE * spec.n_channels
     valid = spec.valid(region, fit.level)
     share = 1 if valid is None else grid.block_means(torch.from_numpy(valid)[None])  # of the pixels
-    return int((grid.block_means(squared_error[None]) > bound * spec.n_channels * share).sum())
+    return int((grid.block_means(squared_error[None]) > bounds * share).sum())
 
 
 def record_level(
@@ -87,8 +90,9 @@ def record_level(
         n_fresh=sum(shard.stats.n_fresh for shard in shards),
         n_diverged=sum(shard.stats.n_diverged for shard in shards),
         n_missed=n_missed,
+        n_replaced=fit.n_replaced,
         n_parameters=Representation(fit.spec, {fit.level: shards}).n_parameters,
-        psnr_db=psnr_of_sse(sse, fit.n_values),
+        psnr_db=psnr_of_sse(sse, fit.n_represented) if fit.n_represented else math.nan,
         wall_time_s=wall_time_s,
     )
 
@@ -134,7 +138,7 @@ def remarks(module: "MinerModule") -> Iterator[str]:
     """What to say of a finished run: blocks that miss the bound, and files that are too large."""
     last, settings = module.records[-1], module.data.settings
     if last.n_missed and (remedy := settings.capacity.remedy):
-        bound = -10 * math.log10(settings.max_mse_at(0))
+        bound = -10 * math.log10(settings.max_mse)
         yield (
             f"{last.n_missed} of {last.n_blocks} blocks miss the bound of {bound:.1f} dB "
             f"(fitting.target_psnr or max_mse) by more than {TOLERANCE_DB} dB; {remedy} brings "

@@ -77,7 +77,7 @@ def join_fits(batches: Sequence[tuple[Tensor, BlockFit]]) -> BlockFit:
     return BlockFit(parameters, curve=merge_curves([fit.curve for fit in fits]), **by_block)
 
 
-def has_diverged(first: Tensor, last: Tensor, max_mse: float) -> Tensor:
+def has_diverged(first: Tensor, last: Tensor, max_mse: float | Tensor) -> Tensor:
     """Mask `(B,)` of blocks whose last error is not finite, or above the first and `max_mse`."""
     return ~last.isfinite() | ((last > first) & (last > max_mse))
 
@@ -99,7 +99,7 @@ def fit_blocks(
     backend: Backend,
     problem: BlockProblem,
     pruning: Pruning,
-    max_mse: float,
+    max_mse: float | Tensor,
     on_steps: OnSteps = lambda n: None,
 ) -> Checks[BlockFit]:
     """Fit one small network to each block, independently; nothing waits for the device.

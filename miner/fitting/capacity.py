@@ -11,6 +11,7 @@ from miner.support.tensors import Tensor
 
 Width = Annotated[int, whole(1, 1024)]
 TOLERANCE_DB = 0.3  # what rounding for storage may cost without another fit
+TOLERANCE = 10 ** (TOLERANCE_DB / 10)
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class WidthRequest:
     n_steps: int
     n_pixels: Tensor
     patch_pixels: int  # of a whole patch
-    max_mse: float
+    max_mse: float | Tensor  # of all, or (B,)
     cost: Callable[[int], int]  # parameters of a network of some width
     probe: Callable[[int], Tensor]  # errors `(B,)` after so many steps at the level's width
 
@@ -123,5 +124,5 @@ class BudgetCapacity(TargetErrorCapacity):
         return self._needed(replace(request, max_mse=10**high), mse)
 
 
-def _excess_db(mse: Tensor, max_mse: float) -> Tensor:
+def _excess_db(mse: Tensor, max_mse: float | Tensor) -> Tensor:
     return 10 * (mse.double().clamp(min=1e-30) / max_mse).log10()

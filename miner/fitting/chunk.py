@@ -1,68 +1,29 @@
 """The blocks of a chunk: their pixels, and their fits with networks of one width."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from miner.fitting.block_fit import RATE_OF_REFIT, BlockFit, OnSteps, fit_blocks, join_fits
 from miner.fitting.criteria import AbsoluteMSEPruning, Pruning
-from miner.fitting.device import Checks, in_step, run_fit
-from miner.fitting.halo import Surroundings
+from miner.fitting.device import Checks, in_step
 from miner.fitting.initialization import Parents
+from miner.fitting.patches import Patches
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
 from miner.fitting.steps import BlockProblem, BlockTrainer, generator
 from miner.models.network import Parameters, concatenate, moved, repeat, select, where
 from miner.representation.rendering import ShardIndex, by_row
 from miner.representation.spec import Spec
-from miner.signals.grid import PatchGrid, coordinates
-from miner.signals.regions import sides_of
-from miner.signals.signal import Signal, prefetch
-from miner.support.errors import ConfigError
+from miner.signals.grid import coordinates
 
-_BOX_PIXELS = 2**16  # in a box that is read at once
-_DEVICE_BOX_VALUES = 2**22  # the same on a GPU, which small boxes leave idle
 _PROBE_PRUNING, _FAR_BELOW = AbsoluteMSEPruning(every_n_steps=5), 1e-2  # part of the bound
-R = TypeVar("R")
-Fit = Callable[[BlockProblem, float], Checks[BlockFit]]  # of a problem and the bound on its errors
-
-
-class Patches(NamedTuple):
-    """Blocks `(B,)`, their pixels on the device that fits them, and how many are real.
-
-    `around` is the surroundings that their chunk's fits share, if the loss looks at a halo.
-    """
-
-    blocks: Tensor
-    signal: Tensor  # (B, C, *[patch_size] * D)
-    prediction: Tensor
-    valid_sizes: Tensor  # (B, D)
-    around: Surroundings | None = None
-
-    def select(self, rows: Tensor) -> "Patches":
-        """Those of some blocks."""
-        index = rows.to(self.signal.device)
-        signal, prediction = self.signal[index], self.prediction[index]
-        return Patches(self.blocks[rows], signal, prediction, self.valid_sizes[rows], self.around)
-
-    def finish(self, fit: Checks[R]) -> R:
-        """Run a fit of the chunk's blocks to its end; at each check, neighbours are exchanged."""
-        try:
-            return run_fit(fit, self.around.exchange) if self.around else run_fit(fit)
-        except torch.OutOfMemoryError as error:
-            rule = "a loss with a halo keeps all of a chunk's blocks in memory, and it ran out"
-            raise ConfigError(f"fitting.blocks_per_shard: {rule}; take fewer") from error
-
-    def real(self, rows: Tensor, valid_size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Signal and prediction `(B, C, *valid_size)` of some blocks in their real pixels."""
-        index = rows.to(self.signal.device)
-        crop: tuple[Tensor | slice, ...] = (index, slice(None), *map(slice, valid_size))
-        return self.signal[crop], self.prediction[crop]
+Fit = Callable[[BlockProblem, Tensor], Checks[BlockFit]]  # of a problem and bounds of its errors
 
 
 def find_parents(
@@ -92,33 +53,6 @@ def find_parents(
     return Parents(known[row] == wanted, hidden, torch.cat(frames)[row], parity)
 
 
-def gather(
-    grid: PatchGrid, blocks: Tensor, signals: Sequence[Signal], max_pixels: int
-) -> list[Tensor]:
-    """Patches `(B, C, *[patch_size] * D)` of blocks in each signal; few pixels are read at once."""
-    positions, n_axes = grid.positions(blocks), len(grid.sides)
-    n_pixels = _BOX_PIXELS
-    if any(signal.device.type != "cpu" for signal in signals):
-        n_pixels = max(n_pixels, _DEVICE_BOX_VALUES // signals[0].n_channels)
-    box_side = max(1, round(min(n_pixels, max_pixels) ** (1 / n_axes)) // grid.patch_size)
-    members = [rows for _, rows in by_row(positions // box_side)]
-    boxes = []
-    for rows in members:
-        corners = grid.patch_size * positions[rows]
-        ends = zip(corners.amin(0).tolist(), corners.amax(0).tolist(), strict=True)
-        boxes.append(grid.around(tuple((first, last + 1) for first, last in ends)))
-    gathered = []
-    for signal in signals:
-        sides = (grid.patch_size,) * n_axes
-        patches = torch.empty(len(blocks), signal.n_channels, *sides, device=signal.device)
-        for rows, region, values in zip(members, boxes, prefetch(signal, boxes), strict=True):
-            box = PatchGrid(sides_of(region), grid.patch_size)
-            local = box.numbers(positions[rows] - positions[rows].amin(0))
-            patches[rows.to(signal.device)] = box.cut(values, local)
-        gathered.append(patches)
-    return gathered
-
-
 class WidthFit(NamedTuple):
     """The fit of a chunk's rows `(B,)` with networks of one width."""
 
@@ -135,6 +69,7 @@ class WidthGroup:
         self.spec, self.settings, self._level, self._compute, parents = context
         self._device, self._patches = self._compute.device, patches
         self._network = self.spec.model(self._level, width)
+        self._ring = self.settings.ring_at(self._level)
         found = find_parents(self.spec, self._level, width, patches.blocks, parents, self._device)
         self.inherited = self.settings.weights.inherited(found)
         n_inputs, key = self._network.n_inputs, generator(self.settings.seed, self._level)
@@ -150,7 +85,7 @@ class WidthGroup:
     def fit(self, on_steps: OnSteps = lambda n: None) -> Checks[BlockFit]:
         """Train all blocks and round them; parameters are stored tensors in the host's memory."""
 
-        def fitted(problem: BlockProblem, max_mse: float) -> Checks[BlockFit]:
+        def fitted(problem: BlockProblem, max_mse: Tensor) -> Checks[BlockFit]:
             fit = yield from self._train(problem, self.settings.pruning, max_mse, on_steps)
             return self._round(problem, fit)
 
@@ -159,14 +94,14 @@ class WidthGroup:
     def errors_after(self, n_steps: int) -> Tensor:
         """Errors `(B,)` of a short fit, which blocks far below the bound leave early."""
 
-        def fitted(problem: BlockProblem, max_mse: float) -> Checks[BlockFit]:
+        def fitted(problem: BlockProblem, max_mse: Tensor) -> Checks[BlockFit]:
             shorter = problem._replace(steps=replace(problem.steps, n_steps=n_steps))
             return self._train(shorter, _PROBE_PRUNING, _FAR_BELOW * max_mse, lambda n: None)
 
         return self._patches.finish(self._in_batches(fitted)).mse
 
     def _train(
-        self, problem: BlockProblem, pruning: Pruning, max_mse: float, on_steps: OnSteps
+        self, problem: BlockProblem, pruning: Pruning, max_mse: Tensor, on_steps: OnSteps
     ) -> Checks[BlockFit]:
         """Fit blocks, and those that diverge once more, from their best state, at a lower rate."""
         backend = self.settings.backend
@@ -175,7 +110,7 @@ class WidthGroup:
         if not len(rows):
             return fit
         slower = problem.again(rows, fit.parameters, RATE_OF_REFIT)
-        refit = yield from fit_blocks(backend, slower, pruning, max_mse)
+        refit = yield from fit_blocks(backend, slower, pruning, max_mse[rows])
         return fit.improved_by(rows, refit)
 
     @torch.no_grad()
@@ -216,7 +151,8 @@ class WidthGroup:
         started: list[tuple[Tensor, Checks[BlockFit]]] = []
         for frame, members in by_row(self.inherited.frames):
             for valid_size, among in by_row(self._patches.valid_sizes[members]):
-                points = coordinates(spec.patch_size, valid_size, frame, spec.pyramid.step)
+                given = spec.patch_size, valid_size, frame, spec.pyramid.step, self._ring
+                points = coordinates(*given)
                 encoded = network.model.encode(points).to(self._device)
                 most = self.settings.backend.max_blocks(network, encoded, compute.memory_gib())
                 start = partial(self._start_batch, fitted, encoded, valid_size)
@@ -233,16 +169,18 @@ class WidthGroup:
     ) -> Checks[BlockFit]:
         start = select(self._hidden, batch.to(self._device))
         start |= repeat(self._readout_start, len(batch))
-        pixels, pyramid = self._patches.real(batch, valid_size), self.spec.pyramid
+        real = tuple(n + 2 * self._ring for n in valid_size)
+        pixels, pyramid = self._patches.real(batch, real), self.spec.pyramid
         targets = pyramid.target(*pixels).flatten(2)
-        steps, max_mse = self.settings.steps_at(self._level), self.settings.max_mse_at(self._level)
+        steps, max_mse = self.settings.steps_at(self._level), self._patches.max_mse[batch]
         if around := self._patches.around:
             blocks = self._patches.blocks[batch]
             steps = replace(steps, loss=around.of(steps.loss, blocks, pyramid, targets, *pixels))
         shared = self._network, self.settings.readout, steps, encoded
         # Errors of targets times this are at least those of the pixels that they stand for.
-        ratio = targets[0].numel() / (self.spec.n_channels * math.prod(valid_size))
-        fit = yield from fitted(BlockProblem(*shared, targets, start), max_mse / ratio)
+        ratio = targets[0].numel() / (self.spec.n_channels * math.prod(real))
+        bounds = (max_mse / ratio).to(targets)
+        fit = yield from fitted(BlockProblem(*shared, targets, start), bounds)
         return replace(fit, mse=ratio * fit.mse)
 
 

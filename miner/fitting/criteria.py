@@ -97,7 +97,7 @@ class Pruning(ABC):
     every_n_steps: Count = 10
 
     @abstractmethod
-    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
+    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float | Tensor) -> Tensor:
         """Mask `(B,)` of blocks that are done; `mse_before` is infinite at the first check."""
 
 
@@ -105,7 +105,7 @@ class Pruning(ABC):
 class AbsoluteMSEPruning(Pruning):
     """The block's error is at most `fitting.max_mse`."""
 
-    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
+    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float | Tensor) -> Tensor:
         """`mse <= max_mse`."""
         return mse <= max_mse
 
@@ -116,7 +116,7 @@ class PlateauPruning(Pruning):
 
     min_change: Positive = 2e-7
 
-    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
+    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float | Tensor) -> Tensor:
         """`|mse - mse_before| < min_change`."""
         return (mse - mse_before).abs() < self.min_change
 
@@ -125,6 +125,6 @@ class PlateauPruning(Pruning):
 class NoPruning(Pruning):
     """Every block trains to the end; errors are still measured every `every_n_steps`."""
 
-    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float) -> Tensor:
+    def converged(self, mse: Tensor, mse_before: Tensor, max_mse: float | Tensor) -> Tensor:
         """None."""
         return mse < -math.inf

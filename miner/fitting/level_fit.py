@@ -9,14 +9,17 @@ from torch import Tensor
 
 from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
-from miner.fitting.chunk import Patches, WidthFit, WidthGroup, gather
+from miner.fitting.chunk import WidthFit, WidthGroup
 from miner.fitting.device import Checks, in_step, run_fit
 from miner.fitting.halo import Surroundings
+from miner.fitting.partition import Partition
+from miner.fitting.patches import Patches, gather
+from miner.fitting.selection import Candidates
 from miner.fitting.settings import LevelContext, at_level
 from miner.models.network import Parameters, concatenate, select
 from miner.representation.shard import ChunkStats, Shard
 from miner.signals.grid import PatchGrid
-from miner.signals.regions import sides_of, whole
+from miner.signals.regions import Region, sides_of, whole
 from miner.signals.signal import Signal, prefetch
 from miner.support.communication import Communicator, gather_items, items_of_rank
 
@@ -69,13 +72,14 @@ def curve_of_rounds(
 class LevelFit:
     """One level's active blocks, in chunks, and all that fitting them needs.
 
-    Blocks whose prediction has an error above the level's bound are active; at the coarsest level
-    all are. Those without data never are. Chunks follow a curve through the level, so that each
-    reads a small part of it. `n_refit_steps` counts the block steps of refits so far, and
-    `block_mse` is the mean error of the blocks that are fitted of the present chunk.
+    `level_selection` chooses the active blocks among those with data; of those that a `partition`
+    gives to finer levels nothing is `represented` here. Chunks follow a curve through the level, so
+    that each reads a small part of it. `n_refit_steps` counts the block steps of refits so far,
+    `block_mse` is the mean error of the blocks that are fitted of the present chunk, and
+    `n_replaced` counts blocks that finer ones replace, as they miss the bound at the finest level.
     """
 
-    n_refit_steps, block_mse = 0, math.nan
+    n_refit_steps, block_mse, n_replaced = 0, math.nan, 0
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class LevelFit:
         prediction: Signal,
         tile_side: int,
         ranks: Communicator,
+        partition: Partition | None = None,
     ) -> None:
         self._context, self._max_pixels = context, tile_side**2
         self.signal, self.prediction = signal, prediction
@@ -100,12 +105,31 @@ class LevelFit:
         self.predicted_mse = torch.empty(self.grid.n_blocks, dtype=torch.float64)
         self.predicted_sse = self.clipped_sse = 0.0
         self._score_prediction(ranks)
-        is_active = self.predicted_mse > self.settings.max_mse_at(self.level)
-        is_active |= self._has_data & self.spec.is_coarsest(self.level)
-        self.active = torch.nonzero(is_active).flatten()
+        self._select(partition)
         ordered = self.grid.morton_order(self.active).split(self.settings.blocks_per_shard)
         self.chunks = [chunk.sort().values for chunk in ordered if len(chunk)]
         self.active_sse = sum(self._sse(chunk, self.predicted_mse[chunk]) for chunk in self.chunks)
+
+    def _select(self, partition: Partition | None) -> None:
+        """Find the active blocks and their bounds."""
+        due, lost_mse = torch.ones(self.grid.n_blocks, dtype=torch.bool), self.predicted_mse * 0
+        if partition is not None:
+            due, lost_mse = partition.due, partition.lost_mse[self.level]
+            self.predicted_mse = self.predicted_mse.where(due, partition.mse)
+            every = torch.arange(self.grid.n_blocks)
+            self.predicted_sse = self.clipped_sse = self._sse(every, self.predicted_mse)
+        is_coarsest, selection = self.spec.is_coarsest(self.level), self.settings.level_selection
+        errors = self.settings.max_mse, self.predicted_mse
+        blocks = Candidates(self.level, is_coarsest, *errors, due, lost_mse)
+        self.bounds, is_active = selection.bounds(blocks), selection.active(blocks) & self._has_data
+        self.active = torch.nonzero(is_active).flatten()
+        self.represented = torch.ones_like(due) if partition is None else is_active | ~due
+        self.n_represented = self.n_values
+        if not self.represented.all():
+            counts = self._n_values(torch.arange(self.grid.n_blocks)).double()
+            if (valid := self.spec.valid(whole(self.grid.sides), self.level)) is not None:
+                counts *= self.grid.block_means(torch.from_numpy(valid)[None])
+            self.n_represented = round(float(counts[self.represented].sum()))
 
     def _sse(self, blocks: Tensor, mse: Tensor) -> float:
         return float((mse * self._n_values(blocks)).sum())
@@ -143,7 +167,8 @@ class LevelFit:
         began = time.perf_counter()
         blocks = self.chunks[chunk]
         valid_sizes, around = self.grid.valid_sizes(blocks), self._surroundings(blocks)
-        patches = Patches(blocks, *self._gathered(blocks), valid_sizes, around)
+        bounds = self.bounds[blocks]
+        patches = Patches(blocks, *self._gathered(blocks), valid_sizes, bounds, around)
         gathered = time.perf_counter()
         width = at_level(self.settings.width, self.level)
         request = WidthRequest(
@@ -151,7 +176,7 @@ class LevelFit:
             n_steps=self.n_steps,
             n_pixels=patches.valid_sizes.prod(-1),
             patch_pixels=self.spec.patch_size ** len(self.spec.sides),
-            max_mse=self.settings.max_mse_at(self.level),
+            max_mse=bounds,
             cost=lambda wider: self.spec.model(self.level, wider).n_parameters,
             probe=lambda n_steps: WidthGroup(self._context, width, patches).errors_after(n_steps),
         )
@@ -173,6 +198,16 @@ class LevelFit:
         )
         return Shard(self.level, chunk, blocks[rows], frames, widths, stored, stats)
 
+    def represented_in(self, region: Region) -> Tensor:
+        """Which pixels of a box of whole blocks this level represents, `(*S)`; 1 if it is all."""
+        if self.represented.all():
+            return torch.ones(())
+        grid = PatchGrid(sides_of(region), self.spec.patch_size)
+        tiled = grid.tiled(torch.empty(()).expand(1, *grid.sides))
+        flags = self.represented[self.grid.blocks_in(region)].to(tiled)
+        tiled[:] = flags.reshape(*grid.counts, *[1] * (1 + len(grid.sides)))
+        return grid.joined(tiled)[0]
+
     def _surroundings(self, blocks: Tensor) -> Surroundings | None:
         """What a loss with a halo sees around the blocks of a chunk."""
         if not (halo := self.settings.loss.halo):
@@ -186,7 +221,8 @@ class LevelFit:
 
     def _gathered(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         signals = self.signal, self.prediction
-        signal, prediction = gather(self.grid, blocks, signals, self._max_pixels)
+        ring = self.settings.ring_at(self.level)
+        signal, prediction = gather(self.grid, blocks, signals, self._max_pixels, ring)
         return signal, prediction
 
     def _rounds(

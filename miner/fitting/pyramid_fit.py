@@ -6,15 +6,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from miner.fitting.capacity import TOLERANCE
 from miner.fitting.device import ComputeDevice
 from miner.fitting.halo import on_trial
 from miner.fitting.level_fit import LevelFit
+from miner.fitting.partition import Partition
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.fitting.steps import BlockProblem, generator
 from miner.images.pixel_format import PixelFormat
 from miner.models.network import Parameters, moved, repeat
 from miner.pyramids.resample import predicted_signal, reduced_signal
 from miner.representation import LevelNetwork, Shard, Spec
+from miner.representation.coarse import coarser_blocks
 from miner.representation.rendering import ShardIndex, render_level
 from miner.representation.storage import Storage
 from miner.signals.regions import Region, extended, slices, tiles
@@ -40,6 +43,7 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
         storage=settings.storage,
         models=tuple(models),
         pixel_format=pixel_format,
+        evaluates_coarser=settings.level_selection.evaluates_coarser,
     )
 
 
@@ -140,6 +144,10 @@ class PyramidFit:
             self.signals.append(coarser)
         self._coarser: tuple[Signal, ShardIndex] | None = None  # reconstruction and shards
         self.settings = settings
+        self._indexes = [ShardIndex(spec.grid(j), ()) for j in range(spec.n_levels)]
+        self._partition: Partition | None = None
+        if spec.evaluates_coarser:
+            self._partition = Partition(spec, self.signals, self._tile_side, ranks)
 
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
@@ -147,14 +155,24 @@ class PyramidFit:
         coarser, parents = self._coarser or (None, ShardIndex(spec.grid(level), ()))
         shape = (spec.n_channels, *spec.level_sides[level])
         prediction = predicted_signal(spec.pyramid, coarser, shape, device)
+        self._around = prediction
+        if self._partition is not None:
+            outputs = self.settings.backend.outputs
+            self._around = coarser_blocks(spec, level, self._indexes, prediction, outputs)
         compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
         context = LevelContext(spec, self.settings, level, compute, parents)
-        return LevelFit(context, self.signals[level], prediction, self._tile_side, self._ranks)
+        given = context, self.signals[level], prediction, self._tile_side, self._ranks
+        return LevelFit(*given, self._partition)
 
     def start_rendering(self, fit: LevelFit, shards: Sequence[Shard]) -> None:
         """Render a level from what is stored: `render` gets each of the `level_tiles`."""
         self._fit, self._shards, level = fit, ShardIndex(fit.grid, shards), fit.level
-        self._kept = self.new_signal(f"reconstruction_{level}", level) if level > 0 else None
+        self._indexes[level], self._kept = self._shards, None
+        if level > 0 and self._partition is None:
+            self._kept = self.new_signal(f"reconstruction_{level}", level)
+        if level > 0 and self._partition is not None:
+            outputs, most = self.settings.backend.outputs, self.settings.max_mse * TOLERANCE
+            fit.n_replaced = self._partition.settle(level, shards, self._shards, outputs, most)
 
     def level_tiles(self, margin: int = 0) -> Iterator[tuple[Region, Region, Tensor]]:
         """This rank's tiles of the level that is rendered.
@@ -171,7 +189,7 @@ class PyramidFit:
         Gives what the box holds then, `(C, *S)` clipped to the unit range, on the device.
         """
         fit, outputs, whole = self._fit, self.settings.backend.outputs, self._fit.grid.around(box)
-        rendered = render_level(self.spec, fit.level, self._shards, fit.prediction, whole, outputs)
+        rendered = render_level(self.spec, fit.level, self._shards, self._around, whole, outputs)
         rendered = rendered[(slice(None), *slices(box, whole))]
         if self._kept is not None:
             self._kept.write(region, rendered[(slice(None), *slices(region, box))])

@@ -10,6 +10,7 @@ from miner.fitting.criteria import Loss, Pruning, Schedule
 from miner.fitting.device import ComputeDevice
 from miner.fitting.initialization import Weights
 from miner.fitting.readout import Readout
+from miner.fitting.selection import LevelSelection
 from miner.fitting.steps import OptimizerFactory, StepSettings
 from miner.models.network import BlockModel
 from miner.pyramids.pyramid import Pyramid
@@ -37,15 +38,15 @@ class FitSettings:
     storage: Storage
     backend: Backend
     max_mse: float
-    coarse_ratio: float
+    level_selection: LevelSelection
     max_steps: int | Sequence[int]
     batch_pixels: int | None
     blocks_per_shard: int
     max_memory_gib: float
 
-    def max_mse_at(self, level: int) -> float:
-        """The error that blocks of a level are to reach."""
-        return self.max_mse if level == 0 else self.coarse_ratio * self.max_mse
+    def ring_at(self, level: int) -> int:
+        """Pixels around the blocks of a level that they fit, too."""
+        return self.level_selection.ring if level else 0
 
     def steps_at(self, level: int) -> StepSettings:
         """How a level is trained."""

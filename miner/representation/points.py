@@ -1,6 +1,6 @@
 """Levels of a representation at points between pixels: blocks, and the pyramid's `interpolate`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -72,11 +72,11 @@ def gather(grid: PatchGrid, image: Signal, pixels: Tensor) -> Tensor:
 
 
 def evaluate(
-    spec: Spec, level: int, blocks: ShardIndex, coarser: Signal | None, places: Tensor
+    spec: Spec, level: int, blocks: ShardIndex, predict: Callable[[Tensor], Tensor], places: Tensor
 ) -> Tensor:
-    """Values `(N, C)` of a level at `places` `(N, D)` in its pixels; `coarser` is the next level.
+    """Values `(N, C)` of a level at `places` `(N, D)` in its pixels.
 
-    The block that owns a point is evaluated there, and merged into what `interpolate` gives.
+    The block that owns a point is evaluated there, and merged into what is predicted.
     """
     grid, order, parts = _Grid(spec.grid(level)), list[Tensor](), list[Tensor]()
     result = places.new_zeros(len(places), spec.n_channels, dtype=torch.float32)
@@ -93,7 +93,7 @@ def evaluate(
         for rows, _ in () if spec.pyramid.merges_prediction else found:
             due[rows] = False
         if due.any():
-            values[due] = _predicted(spec, coarser, group.places[:, due]).T
+            values[due] = predict(group.places[:, due].T)
         values = values.reshape(*values.shape, *ones)  # pixels of one point each
         for rows, output in found:
             output = output.reshape(*output.shape, *ones)
@@ -103,18 +103,18 @@ def evaluate(
     return result.index_copy(0, torch.cat(order), torch.cat(parts)) if order else result
 
 
-def _predicted(spec: Spec, coarser: Signal | None, places: Tensor) -> Tensor:
-    """What the coarser level gives at points `(D, N)` of the finer one, `(C, N)`; else zero."""
+def interpolated(spec: Spec, coarser: Signal | None, places: Tensor) -> Tensor:
+    """What the coarser level gives at points `(N, D)` of the finer one, `(N, C)`; else zero."""
     if coarser is None:
-        return places.new_zeros(spec.n_channels, places.shape[1], dtype=torch.float32)
-    halves, reach = 0.5 * places, spec.pyramid.expand_reach
+        return places.new_zeros(len(places), spec.n_channels, dtype=torch.float32)
+    halves, reach = 0.5 * places.T, spec.pyramid.expand_reach
     extent = torch.stack([halves.detach().amin(1), halves.detach().amax(1)]).long().tolist()
     region: Region = tuple(
         (max(0, min(low, side - 1) - reach), min(high + reach + 1, side))
         for low, high, side in zip(*extent, coarser.sides, strict=True)
     )
     corner = torch.tensor([low for low, _ in region]).to(halves.device)[:, None]
-    return spec.pyramid.interpolate(coarser.read(region), halves - corner)
+    return spec.pyramid.interpolate(coarser.read(region), halves - corner).T
 
 
 class _Grid:

@@ -1,5 +1,6 @@
 """Levels of a representation, rendered in boxes of whole patches."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from operator import index
@@ -17,6 +18,7 @@ from miner.signals.signal import Signal
 
 _BATCH_PIXELS = 2**18
 _DEVICE_BATCH_PIXELS = 2**20  # fewer leave a GPU idle
+_CELL_SIDE = 256  # pixels of a coarse block that are evaluated at once
 
 Outputs = Callable[[BlockNetwork, Parameters, Tensor], Tensor]
 """Gives values `(B, C, P)` of a network's decoded blocks at encoded coordinates `(E, P)`."""
@@ -123,28 +125,63 @@ def render_level(
     prediction: Signal,
     region: Region,
     outputs: Outputs = BlockNetwork.outputs,
+    finer: int = 0,
 ) -> Tensor:
-    """Merge a level's active blocks into its prediction in a box of whole patches, `(C, *box)`."""
-    grid, device = PatchGrid(sides_of(region), spec.patch_size), prediction.device
-    patch, step = (spec.patch_size,) * len(spec.sides), spec.pyramid.step
-    samples = tuple(-(-side // step) for side in patch)
-    corner = torch.tensor([low for low, _ in region]) // spec.patch_size
-    box = tuple((low, low + n) for low, n in zip(corner.tolist(), grid.counts, strict=True))
+    """Merge a level's active blocks into its prediction in a box of whole cells, `(C, *box)`.
+
+    Cells are patches, or, of pixels of a level that is so many levels `finer`, `cell_of`.
+    """
+    cell, depth = cell_of(spec, finer)
+    grid, device = PatchGrid(sides_of(region), cell), prediction.device
+    size, step = (cell,) * len(spec.sides), spec.pyramid.step
+    samples = tuple(-(-side // step) for side in size)
+    cells = tuple((low // cell, -(-high // cell)) for low, high in region)
+    box = tuple((low >> depth, (high - 1 >> depth) + 1) for low, high in cells)
     if spec.pyramid.merges_prediction or not shards.fill(spec.grid(level), box):
         tiled = grid.tiled(prediction.read(region))
     else:
         tiled = grid.tiled(torch.zeros((), device=device).expand(spec.n_channels, *grid.sides))
     for active in active_blocks(spec, level, shards, box, device):
-        points = coordinates(spec.patch_size, patch, active.frame, step)
-        encoded = active.network.model.encode(points).to(device)
-        positions = active.positions - corner
-        n_blocks = batch_size(encoded.shape[1], device)
-        batches = zip(active.members.split(n_blocks), positions.split(n_blocks), strict=True)
-        for members, at in batches:
-            own = select(active.parameters, members.to(device))
-            if len(at) == 1 and active.has_others:  # one alone may be summed in another order
-                own = concatenate([own, own])
-            values = outputs(active.network, own, encoded)[: len(at)]
-            tiles = tuple(at.T.to(device))
-            tiled[tiles] = spec.pyramid.merge(tiled[tiles], values.unflatten(-1, samples))
+        for offset, members, at in _cells(active, cells, depth):
+            frame = _within(active.frame, offset, depth)
+            encoded = active.network.model.encode(coordinates(cell, size, frame, step)).to(device)
+            n_blocks = batch_size(encoded.shape[1], device)
+            for rows, places in zip(members.split(n_blocks), at.split(n_blocks), strict=True):
+                own = select(active.parameters, rows.to(device))
+                if len(places) == 1 and active.has_others:  # alone it may be summed differently
+                    own = concatenate([own, own])
+                values = outputs(active.network, own, encoded)[: len(places)]
+                tiles = tuple(places.T.to(device))
+                tiled[tiles] = spec.pyramid.merge(tiled[tiles], values.unflatten(-1, samples))
     return grid.joined(tiled)
+
+
+def cell_of(spec: Spec, finer: int) -> tuple[int, int]:
+    """Pixels of a finer level along a cell, and how often a block is halved to be one."""
+    depth = 0
+    while finer > depth and spec.patch_size << (finer - depth) > _CELL_SIDE:
+        depth += 1
+    return spec.patch_size << (finer - depth), depth
+
+
+def _cells(
+    active: ActiveBlocks, cells: Region, depth: int
+) -> Iterator[tuple[tuple[int, ...], Tensor, Tensor]]:
+    """Offsets of cells in their blocks, the members that have one in a box, and where it is there.
+
+    All blocks' cells of one offset come at once.
+    """
+    first, end = torch.tensor(cells).T
+    halved = [sorted({n % 2**depth for n in range(*span)}) for span in cells]
+    for offset in itertools.product(*halved):
+        at = (active.positions << depth) + torch.tensor(offset)
+        inside = ((at >= first) & (at < end)).all(-1)
+        if inside.any():
+            yield offset, active.members[inside], at[inside] - first
+
+
+def _within(frame: tuple[int, ...], offset: tuple[int, ...], depth: int) -> tuple[int, ...]:
+    """The frame of a cell of a block that has a frame."""
+    generation, *offsets = frame
+    within = ((n << depth) + own for n, own in zip(offsets, offset, strict=True))
+    return generation + depth, *within

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,9 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
-from miner.pyramids.resample import predicted_signal
-from miner.representation import output
+from miner.representation import output, points
+from miner.representation.coarse import predicted_image
 from miner.representation.masking import masked_image, masked_points, valid_pixels
-from miner.representation.points import evaluate, gather, lattice, pixels_of, places_of
 from miner.representation.rendering import ShardIndex, box_of, device_of, render_level
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
@@ -147,7 +147,7 @@ class Representation:
         def read(part: Region) -> Tensor:
             if sides == sides_of(box):
                 return self.reconstruct(level, shifted(part, box), device)
-            places = lattice(box, sides, part).to(device)
+            places = points.lattice(box, sides, part).to(device)
             return self._values(level, places).T.reshape(-1, *sides_of(part))
 
         return SourceSignal(read, self.spec.n_channels, sides, device)
@@ -165,7 +165,7 @@ class Representation:
         Raises `ValueError` for another number of coordinates, or one outside [-1, 1].
         """
         xy = torch.as_tensor(xy)
-        places = places_of(xy, self.spec.sides)
+        places = points.places_of(xy, self.spec.sides)
         values = masked_points(self.spec, self._values(0, places), places)
         return self.spec.pixel_format.to_values(values, clip).reshape(
             *xy.shape[:-1], self.spec.n_channels
@@ -178,9 +178,9 @@ class Representation:
         Raises `IndexError` for a number outside the image, negative ones among them, or no number.
         """
         index = torch.as_tensor(index)
-        pixels = pixels_of(index, self.spec.sides)
+        pixels = points.pixels_of(index, self.spec.sides)
         image = self.image(0, device=index.device)
-        found = masked_points(self.spec, gather(self.spec.grid(0), image, pixels), pixels)
+        found = masked_points(self.spec, points.gather(self.spec.grid(0), image, pixels), pixels)
         values = self.spec.pixel_format.to_values(found)
         return values.reshape(*index.shape[:-1], self.spec.n_channels)
 
@@ -198,9 +198,8 @@ class Representation:
                 f"region={region}: {n_values} values are too many for one array, which may have "
                 f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
             )
-        box = spec.grid(level).around(region)
-        shape, coarser = (spec.n_channels, *spec.level_sides[level]), self._coarser(level, device)
-        prediction = predicted_signal(spec.pyramid, coarser, shape, device)
+        box, image = spec.grid(level).around(region), partial(self.image, device=device)
+        prediction = predicted_image(spec, level, self._index, image, device)
         rendered = render_level(spec, level, self._index[level], prediction, box)
         return rendered[(slice(None), *slices(region, box))].contiguous()
 
@@ -210,12 +209,16 @@ class Representation:
             sides = torch.tensor(self.spec.level_sides[level]).to(places.device)
             image = self.image(level, device=places.device)
             pixels = places.detach().long().minimum(sides - 1)
-            return gather(self.spec.grid(level), image, pixels) + 0 * places[:, :1].float()
-        coarser = self._coarser(level, places.device)
-        return evaluate(self.spec, level, self._index[level], coarser, places)
+            return points.gather(self.spec.grid(level), image, pixels) + 0 * places[:, :1].float()
 
-    def _coarser(self, level: int, device: torch.device) -> Signal | None:
-        return None if self.spec.is_coarsest(level) else self.image(level + 1, device=device)
+        def predict(places: Tensor) -> Tensor:
+            if self.spec.evaluates_coarser and not self.spec.is_coarsest(level):
+                return self._values(level + 1, 0.5 * places)
+            is_coarsest, device = self.spec.is_coarsest(level), places.device
+            coarser = None if is_coarsest else self.image(level + 1, device=device)
+            return points.interpolated(self.spec, coarser, places)
+
+        return points.evaluate(self.spec, level, self._index[level], predict, places)
 
     def score(self, image: ArrayLike | str | Path, *, track: output.Track = iter) -> dict[str, Any]:
         """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.

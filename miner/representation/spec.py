@@ -51,6 +51,7 @@ class Spec:
     storage: Annotated[Storage, COMPONENT]
     models: Annotated[tuple[LevelNetwork, ...], rule("be levels", min_length=1, max_length=32)]
     pixel_format: PixelFormat
+    evaluates_coarser: bool = False  # pixels without a block of their level are a coarser one's
     mask: Apart[Mask] = None
 
     def __post_init__(self) -> None:

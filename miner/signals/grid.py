@@ -78,9 +78,22 @@ class PatchGrid:
         left = torch.tensor(self.sides) - self.positions(blocks) * self.patch_size
         return left.clamp(max=self.patch_size)
 
-    def cut(self, signal: Tensor, blocks: Tensor) -> Tensor:
-        """Patches `(B, C, *[patch_size] * D)` of a signal `(C, *S)`, zero beyond its edges."""
-        return self.tiled(signal)[tuple(self.positions(blocks).T.to(signal.device))]
+    def cut(
+        self, signal: Tensor, blocks: Tensor, ring: int = 0, before: Sequence[int] = ()
+    ) -> Tensor:
+        """Patches `(B, C, *[patch_size] * D)` of a signal `(C, *S)`, whose edge goes on beyond it.
+
+        They have `ring` pixels more at every side; the signal has some `before` the first patch's.
+        """
+        before = before or [0] * len(self.sides)
+        for axis, (count, first) in enumerate(zip(self.counts, before, strict=True), start=1):
+            index = torch.arange(-ring, count * self.patch_size + ring) + first
+            index = index.clamp(0, signal.shape[axis] - 1).to(signal.device)
+            signal = signal.index_select(axis, index)
+        for axis in range(1, signal.ndim):
+            signal = signal.unfold(axis, self.patch_size + 2 * ring, self.patch_size)
+        tiled = signal.movedim(0, len(self.sides))
+        return tiled[tuple(self.positions(blocks).T.to(signal.device))]
 
     def tiled(self, signal: Tensor) -> Tensor:
         """A copy of the signal, zero beyond its edges, as `(*counts, C, *[patch_size] * D)`."""
@@ -106,7 +119,11 @@ class PatchGrid:
 
 
 def coordinates(
-    patch_size: int, valid_size: Sequence[int], frame: Sequence[int] | None = None, step: int = 1
+    patch_size: int,
+    valid_size: Sequence[int],
+    frame: Sequence[int] | None = None,
+    step: int = 1,
+    ring: int = 0,
 ) -> Tensor:
     """Centres of the real pixels of a patch, `(D, P)` in [-1, 1], row-major.
 
@@ -118,7 +135,8 @@ def coordinates(
     generation, *offsets = frame or (0,) * (1 + len(valid_size))
     axes = []
     for pixels, offset in zip(valid_size, offsets, strict=True):
-        unit = (torch.arange(0, pixels, step, dtype=torch.float64) + 0.5 * step) / patch_size
+        pixel = torch.arange(-ring, pixels + ring, step, dtype=torch.float64)
+        unit = (pixel + 0.5 * step) / patch_size
         axes.append(2 * (unit + offset) / 2**generation - 1)
     mesh = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([axis.flatten() for axis in mesh]).float()

@@ -20,7 +20,7 @@ FIT_COLUMNS = (
 )  # fmt: skip
 FAST, REFERENCE = "experiment=fast", "experiment=miner_pl_pluto"
 WIDE_CHUNKS = "fitting.blocks_per_shard=16384 fitting.max_memory_gib=4"
-RESIDUAL = "pyramid=laplacian pyramid.n_levels=2 fitting.coarse_ratio=100"
+RESIDUAL = "pyramid=laplacian pyramid.n_levels=2 level_selection.coarse_ratio=100"
 UNIFORM = "patch_size=32 encoding.n_frequencies=8 model.width=[4,14] optimizer.lr=0.02"
 FITS = [  # image, recipe
     ("pluto", f"fitting.max_steps=100 {WIDE_CHUNKS}"),

@@ -18,7 +18,7 @@ from runs import ROOT, TINY, Outcome, read_report, run_main, same, save_picture
 from miner.representation.spec import read_manifest
 
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "image.path=picture.png")
-SETTINGS = (*TINY, *DDP, "fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
+SETTINGS = (*TINY, *DDP, "fitting.blocks_per_shard=2", "level_selection.coarse_ratio=1")
 ODD = "odd (1) $é'x"
 FINEST_FIRST = 1  # of two ranks, each writes one shard of the coarse level before
 TORCHRUN = "torch.distributed.run"

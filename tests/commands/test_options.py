@@ -17,6 +17,7 @@ from miner.config.build import CONF_FOLDER, build_settings, check_classes
 from miner.config.fingerprint import job_hash
 from miner.config.schema import check_config
 from miner.fitting.capacity import UniformCapacity
+from miner.fitting.selection import PerLevelSelection
 from miner.images.source import inspect_image
 from miner.support.errors import ConfigError
 
@@ -43,7 +44,7 @@ UNINSTALLED = ["logger=mlflow", "logger=comet"]
 QUESTIONS = {  # an ablation: what it compares
     "activation": ["activation", "encoding"],
     "optimizer": ["fitting.max_mse", "optimizer", "pruning"],
-    "pyramid": ["fitting.coarse_ratio", "pyramid"],
+    "pyramid": ["level_selection.coarse_ratio", "pyramid"],
     "weights": ["pyramid", "weights"],
 }
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA GPU")
@@ -108,13 +109,13 @@ def test_experiment_overrides_the_defaults_and_runs(fit: Fit, experiment: str) -
 def test_experiment_of_others_has_networks_of_one_width_and_one_bound(experiment: str) -> None:
     settings = build_settings(compose_settings({"experiment": experiment}))
     assert settings.capacity == UniformCapacity()
-    assert settings.max_mse_at(0) == settings.max_mse_at(3)
+    assert settings.level_selection == PerLevelSelection(1.0)
 
 
 @pytest.mark.parametrize("preset", ["balanced", "quality", "paper"])
 def test_a_target_is_the_bound_whatever_the_recipe_has(preset: str) -> None:
     settings = {"experiment": preset, "fitting.target_psnr": 45}
-    assert build_settings(compose_settings(settings)).max_mse_at(0) == pytest.approx(10**-4.5)
+    assert build_settings(compose_settings(settings)).max_mse == pytest.approx(10**-4.5)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from miner.representation.spec import read_manifest, write_manifest
 from miner.support.errors import ConfigError
 from miner.support.process import lock_folder
 
-SMALL_CHUNKS = ("fitting.blocks_per_shard=2", "fitting.coarse_ratio=1")
+SMALL_CHUNKS = ("fitting.blocks_per_shard=2", "level_selection.coarse_ratio=1")
 RUN = ("hydra.run.dir=run", *SMALL_CHUNKS)
 
 

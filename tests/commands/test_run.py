@@ -148,7 +148,9 @@ def test_report_counts_and_scores_what_is_stored(logged_run: Path, report: dict[
 
 
 def test_report_counts_networks_of_any_width(fit: Fit) -> None:
-    run = fit("capacity=target_error", "storage=int8", "fitting.coarse_ratio=1", "logger=csv")
+    run = fit(
+        "capacity=target_error", "storage=int8", "level_selection.coarse_ratio=1", "logger=csv"
+    )
     report, stored = read_report(run), miner.load(run)
     for level in report["levels"]:
         (shard,) = stored.shards[level["level"]]

@@ -12,7 +12,7 @@ from runs import Command, DiskUsage, before_shards, read_report, run_main, same
 import miner
 
 ON_DISK = "fitting.in_memory_mib=0"
-RUN = ("hydra.run.dir=run", "fitting.coarse_ratio=1")
+RUN = ("hydra.run.dir=run", "level_selection.coarse_ratio=1")
 
 
 @pytest.fixture

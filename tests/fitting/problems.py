@@ -16,6 +16,7 @@ from miner.fitting.criteria import ConstantSchedule, MSELoss
 from miner.fitting.initialization import FreshWeights
 from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.readout import ClosedFormReadout
+from miner.fitting.selection import PerLevelSelection
 from miner.fitting.settings import FitSettings
 from miner.fitting.steps import BlockProblem, BlockTrainer
 from miner.images.pixel_format import PixelFormat
@@ -69,7 +70,7 @@ SETTINGS = FitSettings(
     capacity=UniformCapacity(),
     backend=EagerBackend(),
     max_mse=1e-4,
-    coarse_ratio=1.0,
+    level_selection=PerLevelSelection(1.0),
     max_steps=4,
     batch_pixels=None,
     blocks_per_shard=2048,

@@ -16,6 +16,7 @@ from miner.fitting.criteria import AbsoluteMSEPruning
 from miner.fitting.initialization import Parents
 from miner.fitting.level_fit import LevelFit, curve_of_rounds
 from miner.fitting.readout import LearnedReadout, Readout
+from miner.fitting.selection import PerLevelSelection
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 
 CAPACITIES = [UniformCapacity(), TargetErrorCapacity(probe_steps=2)]
@@ -154,7 +155,7 @@ def levels(**changes: Any) -> list[LevelFit]:
 @pytest.mark.parametrize("pyramid", PYRAMIDS)
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_blocks_are_active_above_the_bound_of_their_level(ratio: float, pyramid: Pyramid) -> None:
-    found = levels(coarse_ratio=ratio, pyramid=pyramid)
+    found = levels(level_selection=PerLevelSelection(ratio), pyramid=pyramid)
     for level, bound in zip(found, RATIOS[ratio], strict=True):
         is_active = (level.predicted_mse > bound) | (level.level == 2)
         assert torch.equal(level.active, torch.nonzero(is_active).flatten())
@@ -162,22 +163,27 @@ def test_blocks_are_active_above_the_bound_of_their_level(ratio: float, pyramid:
 
 
 def test_a_looser_bound_of_coarser_levels_leaves_the_finest_alone() -> None:
-    coarser, finest = levels(coarse_ratio=1e9, pyramid=LaplacianPyramid(3))[1:]
+    coarser, finest = levels(level_selection=PerLevelSelection(1e9), pyramid=LaplacianPyramid(3))[
+        1:
+    ]
     assert (len(coarser.active), len(finest.active) > 50) == (0, True)
 
 
 @pytest.mark.parametrize(("ratio", "converged"), [(1e12, [4, 0]), (1.0, [0, 0])])
 def test_blocks_are_done_at_the_bound_of_their_level(ratio: float, converged: list[int]) -> None:
     pruning = AbsoluteMSEPruning(1)
-    fitted = fit(noise(1, 29, 23), max_mse=1e-9, coarse_ratio=ratio, pruning=pruning)
+    fitted = fit(
+        noise(1, 29, 23), max_mse=1e-9, level_selection=PerLevelSelection(ratio), pruning=pruning
+    )
     assert [fitted.shards[level][0].stats.n_converged for level in (1, 0)] == converged
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_blocks_are_sized_for_the_bound_of_their_level(ratio: float) -> None:
     capacity = Watched(max_refits=0)
-    levels(coarse_ratio=ratio, capacity=capacity, pyramid=LaplacianPyramid(3))
-    assert tuple(tried.max_mse for tried in capacity.rounds) == RATIOS[ratio]
+    levels(level_selection=PerLevelSelection(ratio), capacity=capacity, pyramid=LaplacianPyramid(3))
+    bounds = [set(tried.max_mse.tolist()) for tried in capacity.rounds]
+    assert bounds == [{bound} for bound in RATIOS[ratio]]
 
 
 def test_a_tighter_bound_takes_wider_networks() -> None:

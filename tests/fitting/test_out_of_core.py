@@ -7,8 +7,8 @@ import torch
 from block_problems import CPU, finish, fit_levels, flat_and_busy, noise, stored
 from problems import fit, fitter
 
-from miner.fitting.chunk import gather
 from miner.fitting.initialization import SharedWeights
+from miner.fitting.patches import gather
 from miner.kernels.backend import CompiledBackend
 from miner.pyramids.pyramid import GaussianPyramid
 from miner.signals.grid import PatchGrid

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from miner.fitting.initialization import SharedWeights
 from miner.fitting.pyramid_fit import PyramidFit
+from miner.fitting.selection import AdaptiveSelection
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid
 from miner.representation import Representation, Shard
 from miner.signals.scratch import Scratch
@@ -25,6 +26,7 @@ CHANGES: list[dict[str, Any]] = [
     {"pyramid": GaussianPyramid(3)},
     {"pyramid": LaplacianPyramid(3), "weights": SharedWeights()},
     {"pyramid": GaussianPyramid(3), "mask": masked_on_the_right(45, 38)},
+    {"pyramid": GaussianPyramid(3), "level_selection": AdaptiveSelection(), "max_mse": 0.02},
 ]
 
 
@@ -52,7 +54,7 @@ def by_ranks(folder: Path, world_size: int, signal: Tensor, **changes: Any) -> l
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
-@pytest.mark.parametrize("changes", CHANGES, ids=["gaussian", "laplacian", "masked"])
+@pytest.mark.parametrize("changes", CHANGES, ids=["gaussian", "laplacian", "masked", "adaptive"])
 def test_ranks_come_to_the_bits_of_one_process(
     tmp_path: Path, changes: dict[str, Any], world_size: int
 ) -> None:

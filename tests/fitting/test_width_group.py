@@ -11,8 +11,9 @@ from problems import SETTINGS, Wrapped
 
 from miner.fitting.backend import Backend, EagerBackend
 from miner.fitting.block_fit import BlockFit
-from miner.fitting.chunk import Patches, WidthGroup
+from miner.fitting.chunk import WidthGroup
 from miner.fitting.device import ComputeDevice, run_fit
+from miner.fitting.patches import Patches
 from miner.fitting.pyramid_fit import make_spec
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.settings import LevelContext
@@ -34,7 +35,9 @@ NETWORK = {"model": replace(SETTINGS.model, activation=Siren(7.0)), "width": 12}
 def patches(scale: float = 1.0) -> Patches:
     """Six patches of a smooth picture, nothing predicted."""
     whole = scale * smooth(8, 48).unfold(2, 8, 8).permute(2, 0, 1, 3).contiguous()
-    return Patches(torch.arange(6), whole, torch.zeros_like(whole), torch.full((6, 2), 8))
+    bounds = torch.full((6,), SETTINGS.max_mse, dtype=torch.float64)
+    sizes = torch.full((6, 2), 8)
+    return Patches(torch.arange(6), whole, torch.zeros_like(whole), sizes, bounds)
 
 
 def group(given: Patches, lr: float = 2e-2, **changes: Any) -> WidthGroup:

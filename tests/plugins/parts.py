@@ -11,6 +11,7 @@ from miner.fitting.capacity import Capacity, WidthRequest
 from miner.fitting.criteria import Pruning, Schedule
 from miner.fitting.initialization import Parents, Weights
 from miner.fitting.readout import ClosedFormReadout
+from miner.fitting.selection import Candidates, LevelSelection
 from miner.metrics.objective import Objective
 from miner.models.encodings import Encoding
 from miner.models.network import Parameters
@@ -47,6 +48,17 @@ class AlternatingCapacity(Capacity):
         widths = torch.full_like(request.n_pixels, request.width)
         widths[1::2] = self.other
         return widths
+
+
+@dataclass(frozen=True)
+class EveryOtherBlock(LevelSelection):
+    """Half of the blocks of a level, whatever their errors are."""
+
+    def active(self, blocks: Candidates) -> Tensor:
+        return torch.arange(len(blocks.due)) % 2 == 0
+
+    def bounds(self, blocks: Candidates) -> Tensor:
+        return torch.full_like(blocks.predicted_mse, blocks.max_mse)
 
 
 @dataclass(frozen=True)

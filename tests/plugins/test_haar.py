@@ -60,7 +60,8 @@ def settings(**changes: Any) -> dict[str, Any]:
         "capacity": "uniform",
         "pruning": "absolute_mse",
         "model": {"width": 12},
-        "fitting": {"max_steps": 400, "max_mse": 1e-5, "coarse_ratio": 1},
+        "fitting": {"max_steps": 400, "max_mse": 1e-5},
+        "level_selection.coarse_ratio": 1,
         **changes,
     }
 

@@ -46,8 +46,13 @@ def test_a_capacity_decides_widths(tmp_path: Path) -> None:
     assert widths == [3, 4, 3, 4]
 
 
+def test_a_level_selection_decides_which_blocks_are_active(tmp_path: Path) -> None:
+    _, stored = run(tmp_path, "level_selection=every_other")
+    assert stored.active_blocks(0).tolist() == list(range(0, 16, 2))
+
+
 def test_weights_decide_where_blocks_start(tmp_path: Path) -> None:
-    still = ("optimizer.lr=1e-12", "fitting.coarse_ratio=1", "pyramid.n_levels=2")
+    still = ("optimizer.lr=1e-12", "level_selection.coarse_ratio=1", "pyramid.n_levels=2")
     _, stored = run(tmp_path, "weights=mirrored", *still)
     first = {
         level: {

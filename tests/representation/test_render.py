@@ -91,6 +91,22 @@ def test_a_coarser_level_that_is_not_needed_is_not_rendered(
         shown.reconstruct(0)
 
 
+@pytest.mark.parametrize("sides", [(45, 70), (9, 13, 30), (700, 13)], ids=str)
+def test_coarse_blocks_are_evaluated_at_finer_pixels(sides: tuple[int, ...]) -> None:
+    n_levels = 8 if 700 in sides else 3  # blocks of 512 pixels are evaluated in parts
+    spec = make_spec(sides, n_levels, pyramid=GaussianPyramid())
+    shown = random_representation(replace(spec, evaluates_coarser=True))
+    whole = shown.reconstruct()
+    box = tuple((side // 3, side // 3 + 5) for side in sides)
+    part = shown.reconstruct(0, box)
+    assert torch.equal(part, whole[(slice(None), *(slice(*ends) for ends in box))])
+    axes = [
+        (torch.arange(*ends).double() + 0.5) * 2 / n - 1 for ends, n in zip(box, sides, strict=True)
+    ]
+    xy = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flip(-1)
+    torch.testing.assert_close(shown(xy, clip=False).movedim(-1, 0), part, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("level", [0, 1, 2])
 @pytest.mark.parametrize("spec", SHOWN, ids=["2d", "3d"])
 def test_a_region_is_a_crop_of_the_whole(spec: Spec, level: int) -> None:

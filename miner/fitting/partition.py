@@ -1,0 +1,124 @@
+"""Which level represents a region: the coarsest whose pixels lose little of the finest level's."""
+
+import itertools
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from miner.models.network import select
+from miner.pyramids.resample import predicted_signal
+from miner.representation.rendering import Outputs, ShardIndex, active_blocks, batch_size
+from miner.representation.shard import Shard
+from miner.representation.spec import Spec
+from miner.signals.grid import PatchGrid
+from miner.signals.regions import Region, shifted, sides_of, slices, tiles
+from miner.signals.signal import Signal
+from miner.support.communication import Communicator, gather_items, items_of_rank
+
+
+class Partition:
+    """The blocks that are due at one level after another: no coarser one represents their pixels.
+
+    `signals` are those of all levels. `due` `(B,)` belongs to the level that is next, `mse` `(B,)`
+    are the errors of the coarser blocks that represent the others, and `lost_mse` lists, for each
+    level, what its pixels lose of those of the finest one, a mean over each block, `(B,)`.
+    """
+
+    def __init__(
+        self, spec: Spec, signals: Sequence[Signal], tile_side: int, ranks: Communicator
+    ) -> None:
+        self._spec, self._finest, self._tile_side, self._ranks = spec, signals[0], tile_side, ranks
+        n_blocks = [spec.grid(level).n_blocks for level in range(spec.n_levels)]
+        self.due = torch.ones(n_blocks[-1], dtype=torch.bool)
+        self.mse = torch.zeros(n_blocks[-1], dtype=torch.float64)
+        self.lost_mse = [torch.zeros(n_blocks[0], dtype=torch.float64)]
+        for finer, coarser in itertools.pairwise(signals):
+            self.lost_mse.append(self._lost(len(self.lost_mse), finer, coarser))
+
+    def _lost(self, level: int, finer: Signal, coarser: Signal) -> Tensor:
+        """The loss up to a level: that from the next finer one, and what that one has lost."""
+        spec, size = self._spec, 2 * self._spec.patch_size
+        shape = (finer.n_channels, *finer.sides)
+        expanded = predicted_signal(spec.pyramid, coarser, shape, finer.device)
+        grid, found = PatchGrid(finer.sides, size), []
+        regions = list(grid.tiles(self._tile_side))
+        for region in items_of_rank(self._ranks, regions):
+            error = (finer.read(region) - expanded.read(region)).square_()
+            found.append(PatchGrid(sides_of(region), size).block_means(error).cpu())
+        lost = torch.empty(grid.n_blocks, dtype=torch.float64)
+        for region, means in zip(regions, gather_items(self._ranks, found), strict=True):
+            lost[grid.blocks_in(region)] = means
+        children, parents = self._parents(level - 1)
+        weights = children.valid_sizes(torch.arange(children.n_blocks)).prod(-1).double()
+        sums = torch.zeros_like(lost).index_add_(0, parents, weights * self.lost_mse[level - 1])
+        return lost + sums / torch.zeros_like(lost).index_add_(0, parents, weights)
+
+    def settle(
+        self, level: int, found: Sequence[Shard], index: ShardIndex, outputs: Outputs, most: float
+    ) -> int:
+        """Go on to the next finer level, where all is due that no block represents.
+
+        Blocks that were `found` at `level` represent their pixels if their error is at most so
+        much; gives how many do not. It is measured at pixels of the finest level, along each axis
+        at two for each pixel of their own.
+        """
+        spec, grid = self._spec, self._spec.grid(level)
+        measure = partial(self._measured, level, index, outputs)
+        boxes = list(tiles(grid.counts, max(1, self._tile_side // (2 * spec.patch_size))))
+        measured = [measure(box) for box in items_of_rank(self._ranks, boxes)]
+        mse = torch.empty(grid.n_blocks, dtype=torch.float64)
+        for box, errors in zip(boxes, gather_items(self._ranks, measured), strict=True):
+            numbers = torch.cartesian_prod(*(torch.arange(*ends) for ends in box))
+            mse[grid.numbers(numbers.reshape(-1, len(box)))] = errors
+        is_represented, n_blocks = torch.zeros_like(self.due), 0
+        for shard in found:
+            is_represented[shard.blocks] = mse[shard.blocks] <= most
+            n_blocks += len(shard.blocks)
+        mse = mse.where(self.due, self.mse)
+        _, parents = self._parents(level - 1)
+        self.due = (self.due & ~is_represented)[parents]
+        self.mse = mse[parents]
+        return n_blocks - int(is_represented.sum())
+
+    def _measured(self, level: int, index: ShardIndex, outputs: Outputs, box: Region) -> Tensor:
+        """Errors `(B,)` of the active blocks in a box of patch coordinates; of others 0."""
+        spec, stride = self._spec, 2 ** (level - 1)
+        size, axes = spec.patch_size << level, range(len(spec.sides))
+        ends = zip(box, spec.sides, strict=True)
+        region = tuple((size * first, min(size * end, side)) for (first, end), side in ends)
+        values = self._sampled(region, stride)
+        grid = PatchGrid(values.shape[1:], size // stride)
+        tiled, corner = grid.tiled(values), torch.tensor([first for first, _ in box])
+        unit = (torch.arange(0, size, stride, dtype=torch.float64) + 0.5) * 2 / size - 1
+        points = torch.stack(torch.meshgrid(*(unit for _ in axes), indexing="ij")).flatten(1)
+        for active in active_blocks(spec, level, index, box, values.device):
+            encoded = active.network.model.encode(points.float()).to(values.device)
+            n_blocks = batch_size(encoded.shape[1], values.device)
+            positions = (active.positions - corner).split(n_blocks)
+            for members, at in zip(active.members.split(n_blocks), positions, strict=True):
+                own = select(active.parameters, members.to(values.device))
+                given = outputs(active.network, own, encoded)
+                tiled[tuple(at.T.to(values.device))] = given.unflatten(-1, (len(unit),) * len(axes))
+        return grid.block_means((grid.joined(tiled) - values).square_()).cpu()
+
+    def _sampled(self, region: Region, stride: int) -> Tensor:
+        """The finest level in a region, every so many pixels, `(C, *ceil(S / stride))`."""
+        sides = sides_of(region)
+        counts = [-(-side // stride) for side in sides]
+        sampled = torch.empty(self._finest.n_channels, *counts, device=self._finest.device)
+        for part in tiles(counts, max(1, self._tile_side // stride)):
+            ends = zip(part, sides, strict=True)
+            box = tuple((a * stride, min(b * stride, side)) for (a, b), side in ends)
+            values = self._finest.read(shifted(box, region))
+            for axis, count in enumerate(sides_of(part), start=1):
+                values = values.index_select(axis, torch.arange(count).to(values.device) * stride)
+            sampled[(slice(None), *slices(part))] = values
+        return sampled
+
+    def _parents(self, level: int) -> tuple[PatchGrid, Tensor]:
+        """The blocks of a level, and the number `(B,)` of the coarser one that holds each."""
+        grid = self._spec.grid(level)
+        above = grid.positions(torch.arange(grid.n_blocks)) // 2
+        return grid, self._spec.grid(level + 1).numbers(above)

@@ -1,0 +1,136 @@
+"""Each region is represented at the coarsest level that loses little of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from block_problems import finish, flat_and_busy, noise, smooth, stored
+from problems import fit, fitter
+from torch import Tensor
+
+import miner
+from miner.fitting.partition import Partition
+from miner.fitting.selection import AdaptiveSelection
+from miner.models.activations import Sine
+from miner.models.encodings import CosineEncoding
+from miner.models.network import BlockMLP
+from miner.pyramids.pyramid import GaussianPyramid
+from miner.representation import Representation, load
+from miner.representation.storage import Int8Storage
+from miner.signals.grid import PatchGrid
+from miner.signals.signal import ArraySignal
+from miner.support.communication import SINGLE_PROCESS
+from miner.support.errors import ConfigError
+
+PYRAMID = GaussianPyramid(3)
+ADAPTIVE: dict[str, Any] = {
+    "pyramid": PYRAMID,
+    "level_selection": AdaptiveSelection(),
+    "model": BlockMLP(CosineEncoding(2), Sine(0.5), width=8, depth=1),  # smooth between pixels
+    "width": 8,
+    "max_mse": 1e-3,
+    "max_steps": 30,
+}
+PICTURES = {"2d": flat_and_busy(45, 70), "3d": flat_and_busy(18, 20, 40)}
+
+
+def levels_of(picture: Tensor) -> list[ArraySignal]:
+    levels = [picture]
+    for _ in range(PYRAMID.n_levels - 1):
+        levels.append(PYRAMID.reduce(levels[-1]))
+    return [ArraySignal(level.numpy()) for level in levels]
+
+
+def finest_level(shown: Representation) -> Tensor:
+    """Of each pixel, the finest level that has a block there, `(*S)`; -1 without any."""
+    sides, size = shown.spec.sides, shown.spec.patch_size
+    found = torch.full(sides, -1)
+    for level in reversed(range(shown.spec.n_levels)):
+        grid = shown.spec.grid(level)
+        for position in grid.positions(shown.active_blocks(level)).tolist():
+            found[tuple(slice(n * size << level, (n + 1) * size << level) for n in position)] = (
+                level
+            )
+    return found
+
+
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
+def test_every_pixel_is_represented_once(picture: Tensor) -> None:
+    shown = fit(picture, **ADAPTIVE)
+    owners = finest_level(shown)
+    assert owners.min() == 0 and owners.max() > 0
+    covered = torch.zeros(owners.shape, dtype=torch.long)
+    for level in range(3):
+        alone = Representation(shown.spec, {level: shown.shards[level]})
+        covered += finest_level(alone) == level
+    assert (covered == 1).all()
+
+
+def test_smooth_pictures_take_few_coarse_blocks() -> None:
+    shown = fit(smooth(64, 64), **ADAPTIVE)
+    assert [len(shown.active_blocks(level)) for level in range(3)] == [0, 0, 4]
+    error = (shown.reconstruct() - smooth(64, 64)).square().mean()
+    assert error < 1e-3
+
+
+def test_noise_is_left_to_the_finest_level() -> None:
+    shown = fit(noise(1, 32, 32), **ADAPTIVE | {"max_steps": 2})
+    assert [len(shown.active_blocks(level)) for level in range(3)] == [16, 0, 0]
+
+
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
+def test_what_a_level_loses_is_what_reducing_and_expanding_does_to_its_blocks(
+    picture: Tensor,
+) -> None:
+    signals, spec = levels_of(picture), fitter(picture, **ADAPTIVE).spec
+    found = Partition(spec, signals, 16, SINGLE_PROCESS).lost_mse
+    coarser = torch.from_numpy(PYRAMID.reduce(picture).numpy())
+    lost = (picture - PYRAMID.expand(coarser, tuple(picture.shape[1:]))).square()
+    torch.testing.assert_close(found[1], PatchGrid(spec.sides, 16).block_means(lost))
+    assert found[0].eq(0).all() and (found[2] > 0).all()
+
+
+def test_a_block_that_misses_the_bound_at_the_finest_level_is_replaced() -> None:
+    running = fitter(smooth(64, 64), **ADAPTIVE | {"max_steps": 1})
+    fits, shards = [], {}
+    for level in (2, 1, 0):
+        fits.append(running.start_level(level))
+        shards[level] = finish(running, fits[-1])
+    assert [one.n_replaced for one in fits] == [4, 0, 0]
+    assert (finest_level(Representation(running.spec, shards)) == 1).all()
+
+
+def test_the_choice_depends_on_neither_tiles_nor_chunks() -> None:
+    picture = PICTURES["2d"]
+    active = [
+        [shown.active_blocks(level).tolist() for level in range(3)]
+        for shown in (fit(picture, **ADAPTIVE, blocks_per_shard=n) for n in (2, 2048))
+    ]
+    assert active[0] == active[1]
+
+
+def test_a_coarse_level_shows_the_finer_blocks_reduced() -> None:
+    picture = PICTURES["2d"]
+    shown = fit(picture, **ADAPTIVE)
+    whole, coarse = shown.reconstruct(), shown.reconstruct(1)
+    is_finer = PYRAMID.reduce((finest_level(shown) == 0)[None].float())[0] == 1
+    assert is_finer.any()
+    torch.testing.assert_close(coarse[:, is_finer], PYRAMID.reduce(whole)[:, is_finer])
+
+
+@pytest.mark.parametrize("storage", [Int8Storage()])
+def test_it_is_stored_and_loaded(storage: Int8Storage, tmp_path: Path) -> None:
+    shown = fit(PICTURES["2d"], **ADAPTIVE, storage=storage)
+    loaded = load(shown.save(tmp_path / "run"))
+    assert torch.equal(loaded.reconstruct(), shown.reconstruct())
+    assert stored(loaded)[0].equal(stored(shown)[0])
+    assert shown.to_module()(torch.zeros(1, 2)).equal(shown(torch.zeros(1, 2)))
+
+
+@pytest.mark.parametrize(
+    "setting", [{"pyramid": "laplacian"}, {"weights": "shared"}, {"weights": "parent_frame"}]
+)
+def test_what_builds_on_coarser_levels_is_refused(setting: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"^level_selection=adaptive: takes pyramid=gaussian, "):
+        miner.fit(torch.zeros(16, 16), level_selection="adaptive", **setting)
