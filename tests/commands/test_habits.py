@@ -13,7 +13,7 @@ import pytest
 from runs import TINY, Command, read_report, run_main, save_picture
 
 SLOW_RUN = (*TINY, "image=camera", "image.crop_px=64", "hydra.run.dir=run", "backend=eager")
-LONG = ("fitting.blocks_per_shard=1", "fitting.max_steps=200", "fitting.coarse_ratio=1")
+LONG = ("fitting.blocks_per_shard=1", "fitting.max_steps=200", "level_selection.coarse_ratio=1")
 LAST = "stopped; to go on: python -m miner.run resume="
 
 
@@ -21,10 +21,11 @@ def command_line(*words: str) -> list[str]:
     return [*words, sys.executable, "-m", "miner.run", *SLOW_RUN, *LONG]
 
 
-def wait_for_a_shard(folder: Path) -> None:
+def wait_for_a_shard(folder: Path, process: subprocess.Popen[str] | None = None) -> None:
     deadline = time.monotonic() + 100
     while not list(folder.glob("run/representation/*.safetensors")):
         assert time.monotonic() < deadline
+        assert process is None or process.poll() is None
         time.sleep(0.05)
 
 
@@ -33,7 +34,7 @@ def ended(folder: Path, sent: signal.Signals, *words: str) -> tuple[int, str]:
     line = command_line(*words)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(line, cwd=folder, **pipes) as process:
-        wait_for_a_shard(folder)
+        wait_for_a_shard(folder, process)
         for _ in range(2):  # as a lost terminal and its shell do
             process.send_signal(sent)
         said = process.communicate(timeout=100)[0]
