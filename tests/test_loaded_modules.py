@@ -88,6 +88,7 @@ def test_a_run_imports_what_is_listed(tmp_path: Path, monkeypatch: pytest.Monkey
     assert packages(loaded) - packages(bare) <= OWN
 
 
+@pytest.mark.slow
 def test_lightning_finds_later_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     python(WHOLE, monkeypatch=monkeypatch)
 

@@ -80,6 +80,7 @@ def test_hydras_working_folder_changes_no_result(tmp_path: Path, command: Comman
     assert run_main(tmp_path, "resume=changed", "hydra.job.chdir=true") == 0
 
 
+@pytest.mark.slow
 def test_hydras_working_folder_changes_no_sweep(tmp_path: Path, command: Command) -> None:
     given = ("-m", "image.path=./picture.png", "hydra.sweep.dir=sweep", "seed=0,1")
     assert command(*given, "hydra.job.chdir=true").status == 0

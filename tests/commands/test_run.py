@@ -29,8 +29,8 @@ masked_pixels data_range
 psnr_db ssim seam_ratio n_parameters parameters_per_pixel file_bytes bits_per_pixel wall_time_s
 fit_time_s render_time_s peak_memory_gib peak_gpu_memory_gib device world_size threads
 n_resumed_shards seed versions overrides levels curve objective hash settings commit host command"""
-LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_diverged n_missed n_replaced
-n_parameters psnr_db wall_time_s"""
+LEVEL_KEYS = """level width_px height_px n_blocks n_active n_converged n_diverged n_missed
+n_replaced n_parameters psnr_db wall_time_s"""
 PICTURES = ["blocks.png", "error.png", "curves.png", "reconstruction.png"]
 
 

@@ -24,6 +24,7 @@ def compiled(results: Path, *arguments: str) -> dict[str, dict[str, str]]:
     return {row["program"]: row for row in read_rows(results)}
 
 
+@pytest.mark.slow
 def test_the_default_network_has_a_program(tmp_path: Path) -> None:
     (row,) = compiled(tmp_path / "rows.tsv", "--only", "siren-closed_form-32").values()
     assert int(row["barriers"]) == 3  # between the threads that write a row and those that read it

@@ -28,6 +28,7 @@ def test_a_function_that_does_not_exist_is_named(
     assert not list(tmp_path.iterdir())  # found before the first run
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_while_it_writes_ends_with_the_same_bits(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert exit_code(start(run, "rename", 3, settings=SMALL)) == -signal.SIGKILL
