@@ -11,7 +11,7 @@ from miner.comparison.comparison import MAIN, Comparison, title
 from miner.comparison.differences import means, paired_differences
 from miner.comparison.runs import Result
 from miner.support.files import atomic_write
-from miner.support.run_files import claim, seal
+from miner.support.run_files import claim, record_digests
 
 COMPARISON = ("comparison.tsv", "comparison.html")
 THUMBNAILS = ("reconstruction", "blocks", "error")  # of one size, each shows the whole image
@@ -33,7 +33,7 @@ def write_comparison(results: Sequence[Result], folder: Path) -> list[Path]:
     for path, text in zip(paths, texts, strict=True):
         with atomic_write(path) as scratch:  # names of files need not be UTF-8
             scratch.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-    seal(folder)
+    record_digests(folder)
     return paths
 
 

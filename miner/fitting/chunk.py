@@ -1,7 +1,7 @@
 """The blocks of a chunk: their pixels, and their fits with networks of one width."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -60,6 +60,28 @@ class WidthFit(NamedTuple):
     rows: Tensor
     inherited: Parents
     fit: BlockFit
+
+
+def best_fits(
+    predicted_mse: Tensor, fits: Sequence[WidthFit]
+) -> tuple[Tensor, Tensor, Tensor, dict[int, Parameters], int]:
+    """Rows whose best fit beats the prediction, frames, widths, tensors, and how many converged."""
+    best_mse, best = predicted_mse.clone(), torch.full((len(predicted_mse),), -1)
+    for number, (_, rows, _, fit) in enumerate(fits):
+        better = fit.mse.double() < best_mse[rows]  # false for NaN; the first of equal ones stays
+        best_mse[rows[better]] = fit.mse[better].double()
+        best[rows[better]] = number
+    kept = [(one, best[one.rows] == number) for number, one in enumerate(fits)]
+    rows = torch.cat([one.rows[mask] for one, mask in kept])
+    widths = torch.cat([torch.full_like(one.rows[mask], one.width) for one, mask in kept])
+    stored = {}
+    for width in widths.unique().tolist():
+        parts = [select(one.fit.parameters, mask) for one, mask in kept if one.width == width]
+        stored[width] = select(concatenate(parts), rows[widths == width].argsort())
+    frames = torch.cat([one.inherited.frames[mask] for one, mask in kept])
+    n_converged = sum(int(one.fit.converged[mask].sum()) for one, mask in kept)
+    order = rows.argsort()
+    return rows[order], frames[order], widths[order], stored, n_converged
 
 
 class WidthGroup:

@@ -9,14 +9,13 @@ from torch import Tensor
 
 from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
-from miner.fitting.chunk import WidthFit, WidthGroup
+from miner.fitting.chunk import WidthFit, WidthGroup, best_fits
 from miner.fitting.device import Checks, in_step, run_fit
 from miner.fitting.halo import Surroundings
 from miner.fitting.partition import Partition
 from miner.fitting.patches import Patches, gather
 from miner.fitting.selection import Candidates
 from miner.fitting.settings import LevelContext, at_level
-from miner.models.network import Parameters, concatenate, select
 from miner.representation.shard import ChunkStats, Shard
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import Region, sides_of, whole
@@ -25,28 +24,6 @@ from miner.support.communication import Communicator, gather_items, items_of_ran
 
 Round = tuple[Sequence[WidthFit], float, float]
 """Fits of some rows of a chunk, one for each width, the seconds before them, and theirs."""
-
-
-def best_fits(
-    predicted_mse: Tensor, fits: Sequence[WidthFit]
-) -> tuple[Tensor, Tensor, Tensor, dict[int, Parameters], int]:
-    """Rows whose best fit beats the prediction, frames, widths, tensors, and how many converged."""
-    best_mse, best = predicted_mse.clone(), torch.full((len(predicted_mse),), -1)
-    for number, (_, rows, _, fit) in enumerate(fits):
-        better = fit.mse.double() < best_mse[rows]  # false for NaN; the first of equal ones stays
-        best_mse[rows[better]] = fit.mse[better].double()
-        best[rows[better]] = number
-    kept = [(one, best[one.rows] == number) for number, one in enumerate(fits)]
-    rows = torch.cat([one.rows[mask] for one, mask in kept])
-    widths = torch.cat([torch.full_like(one.rows[mask], one.width) for one, mask in kept])
-    stored = {}
-    for width in widths.unique().tolist():
-        parts = [select(one.fit.parameters, mask) for one, mask in kept if one.width == width]
-        stored[width] = select(concatenate(parts), rows[widths == width].argsort())
-    frames = torch.cat([one.inherited.frames[mask] for one, mask in kept])
-    n_converged = sum(int(one.fit.converged[mask].sum()) for one, mask in kept)
-    order = rows.argsort()
-    return rows[order], frames[order], widths[order], stored, n_converged
 
 
 def curve_of_rounds(

@@ -142,9 +142,9 @@ class PyramidFit:
             coarser = self.new_signal(f"signal_{level}", level)
             self._reduce(self.signals[-1], coarser)
             self.signals.append(coarser)
-        self._coarser: tuple[Signal, ShardIndex] | None = None  # reconstruction and shards
+        self._coarser: Signal | None = None  # the reconstruction of the level before
         self.settings = settings
-        self._indexes = [ShardIndex(spec.grid(j), ()) for j in range(spec.n_levels)]
+        self._shards = [ShardIndex(spec.grid(j), ()) for j in range(spec.n_levels)]
         self._partition: Partition | None = None
         if spec.evaluates_coarser:
             self._partition = Partition(spec, self.signals, self._tile_side, ranks)
@@ -152,13 +152,13 @@ class PyramidFit:
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
         spec, device = self.spec, self.device
-        coarser, parents = self._coarser or (None, ShardIndex(spec.grid(level), ()))
+        parents = self._shards[min(level + 1, spec.n_levels - 1)]  # none of the coarsest yet
         shape = (spec.n_channels, *spec.level_sides[level])
-        prediction = predicted_signal(spec.pyramid, coarser, shape, device)
-        self._around = prediction
+        prediction = predicted_signal(spec.pyramid, self._coarser, shape, device)
+        self._prediction = prediction  # that of rendering
         if self._partition is not None:
             outputs = self.settings.backend.outputs
-            self._around = coarser_blocks(spec, level, self._indexes, prediction, outputs)
+            self._prediction = coarser_blocks(spec, level, self._shards, prediction, outputs)
         compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
         context = LevelContext(spec, self.settings, level, compute, parents)
         given = context, self.signals[level], prediction, self._tile_side, self._ranks
@@ -166,13 +166,13 @@ class PyramidFit:
 
     def start_rendering(self, fit: LevelFit, shards: Sequence[Shard]) -> None:
         """Render a level from what is stored: `render` gets each of the `level_tiles`."""
-        self._fit, self._shards, level = fit, ShardIndex(fit.grid, shards), fit.level
-        self._indexes[level], self._kept = self._shards, None
+        self._fit, level, self._kept = fit, fit.level, None
+        self._shards[level] = index = ShardIndex(fit.grid, shards)
         if level > 0 and self._partition is None:
             self._kept = self.new_signal(f"reconstruction_{level}", level)
-        if level > 0 and self._partition is not None:
+        elif level > 0 and self._partition is not None:
             outputs, most = self.settings.backend.outputs, self.settings.max_mse * TOLERANCE
-            fit.n_replaced = self._partition.settle(level, shards, self._shards, outputs, most)
+            fit.n_replaced = self._partition.settle(level, shards, index, outputs, most)
 
     def level_tiles(self, margin: int = 0) -> Iterator[tuple[Region, Region, Tensor]]:
         """This rank's tiles of the level that is rendered.
@@ -189,7 +189,8 @@ class PyramidFit:
         Gives what the box holds then, `(C, *S)` clipped to the unit range, on the device.
         """
         fit, outputs, whole = self._fit, self.settings.backend.outputs, self._fit.grid.around(box)
-        rendered = render_level(self.spec, fit.level, self._shards, self._around, whole, outputs)
+        given = fit.level, self._shards[fit.level], self._prediction, whole, outputs
+        rendered = render_level(self.spec, *given)
         rendered = rendered[(slice(None), *slices(box, whole))]
         if self._kept is not None:
             self._kept.write(region, rendered[(slice(None), *slices(region, box))])
@@ -203,7 +204,7 @@ class PyramidFit:
         if level > 0:
             self._store.remove(f"signal_{level}")
             del self.signals[level:]
-        self._coarser = None if self._kept is None else (self._kept, self._shards)
+        self._coarser = self._kept
 
     def new_signal(self, name: str, level: int) -> WritableSignal:
         """A signal with the sides of a level, which all ranks read; each writes its tiles."""

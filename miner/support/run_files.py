@@ -35,8 +35,8 @@ _UNDEFINED = {
 def own_files(folder: Path) -> dict[str, str]:
     """Names and patterns of what was made in a folder, as `claim` has listed them.
 
-    With those of files that `seal` has seen come their digests. Raises `ConfigError` if the list
-    cannot be read.
+    Each has the digest that `record_digests` has found, or an empty text. Raises `ConfigError` if
+    the list cannot be read.
     """
     try:
         content = json.loads(read_regular_file(folder / _OWN, 2**20))["made"]
@@ -63,8 +63,9 @@ def check_own(folder: Path, names: Iterable[str], sources: Iterable[Path] = ()) 
     for name in sorted({found for one in names for found in _matching(one, folder)}):
         path = folder / name
         is_kept = any(one.is_relative_to(path.resolve()) or one.samefile(path) for one in kept)
-        is_made = is_own(name, folder) and (not path.is_symlink() or path.is_dir())
-        if is_kept or not is_made or own.get(name, "") not in ("", _digest(path)):
+        is_listed = any(fnmatch(name, one) for one in own)
+        is_link = path.is_symlink() and not path.is_dir()
+        if is_kept or is_link or not is_listed or own.get(name, "") not in ("", _digest(path)):
             reason = "is the image" if is_kept else "was not made by this run, or has changed since"
             remedy = "move it away, or name another folder"
             raise ConfigError(f"{path}: would be overwritten, and {reason}; {remedy}")
@@ -76,8 +77,8 @@ def claim(folder: Path, *names: str) -> None:
     _list(folder, own_files(folder) | dict.fromkeys(names, ""))
 
 
-def seal(folder: Path) -> None:
-    """Note the digests of the files that were made in a folder, so that others are told from them.
+def record_digests(folder: Path) -> None:
+    """Add the digests of the files on the list, by which `check_own` notices other content.
 
     Logs are left out, as they grow.
     """
@@ -122,7 +123,7 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
     text = json.dumps(content, indent=1, allow_nan=False)
     with atomic_write(folder / REPORT) as scratch:
         scratch.write_text(_NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
-    seal(folder)
+    record_digests(folder)
     return folder / REPORT
 
 
@@ -190,7 +191,7 @@ def write_plan(folder: Path, jobs: Sequence[PlannedJob]) -> None:
     """Write a sweep's jobs to `sweep.json`, atomically."""
     with atomic_write(folder / PLAN) as scratch:
         scratch.write_text(json.dumps({"jobs": list(map(asdict, jobs))}, indent=1) + "\n")
-    seal(folder)
+    record_digests(folder)
 
 
 def read_plan(folder: Path) -> list[PlannedJob]:
