@@ -35,7 +35,7 @@ def no_longer_than(curve: Curve, seconds: float, start_s: float = 0.0) -> Curve:
     """The curve of fits, some of them concurrent, that took `seconds` from `start_s` on."""
     longest = max((at for _, at, _ in curve), default=0.0)
     factor = seconds / longest if longest > seconds else 1.0
-    return tuple((step, start_s + factor * at, error) for step, at, error in curve)
+    return tuple((step, start_s + min(factor * at, seconds), error) for step, at, error in curve)
 
 
 @dataclass(frozen=True)

@@ -227,3 +227,4 @@ def test_concurrent_fits_take_less_than_the_sum_of_their_seconds() -> None:
     assert no_longer_than(LONG, 4.0) == LONG
     assert no_longer_than((), 4.0) == ()
     assert no_longer_than(SHORT, 0.25, start_s=2.0) == ((10, 2.25, 1.0),)
+    assert no_longer_than(((10, 0.62, 1.0),), 0.33) == ((10, 0.33, 1.0),)  # not 0.33 + 1 ulp
