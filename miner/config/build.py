@@ -1,6 +1,7 @@
 """The objects that a composed configuration describes."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import is_dataclass
 from functools import lru_cache
@@ -36,7 +37,9 @@ def build_settings(config: DictConfig) -> "FitSettings":
     blocks.
     """
     check_config(config)
-    return _build_settings(json.dumps(OmegaConf.to_container(config, resolve=True)))
+    content = json.dumps(OmegaConf.to_container(config, resolve=True))
+    # what is resolved is no interpolation again, as in a file's name
+    return _build_settings(re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\\${", content))
 
 
 @lru_cache(maxsize=1)

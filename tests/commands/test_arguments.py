@@ -166,7 +166,7 @@ def test_other_arguments_stay_as_they_are(album: Path, argument: str) -> None:
 def test_folder_is_one_sweep_with_a_job_for_each_name(
     album: Path, tmp_path: Path, command: Command
 ) -> None:
-    odd = "it's a, ${seed} (1)"
+    odd = "it's a, ${x} (1)"
     (album / "b.png").rename(album / f"{odd}.png")
     (album / "notes.txt").write_text("no image")
     assert command("-m", "image.path=album", "hydra.sweep.dir=sweep").status == 0
