@@ -79,7 +79,7 @@ def fit(
     config = compose_settings(settings, short)
     built, of_image = build_settings(config), check_config(config).image
     config.trainer.update(_device(device) | {"enable_progress_bar": progress})
-    source = _open(image, of_image, mask)
+    source = _open(image, of_image, mask, built.max_mse)
     check_lists(built, source.sides)
     is_said = progress and (get_console().is_terminal or get_console().is_jupyter)
     if is_said:
@@ -110,11 +110,11 @@ def fit(
     return Representation(module.data.spec, shards, report, settings)
 
 
-def _open(image: Any, settings: ImageSettings, mask: Any) -> SourceImage:
+def _open(image: Any, settings: ImageSettings, mask: Any, max_mse: float) -> SourceImage:
     opened = fspath(image) if isinstance(image, _PATH) else open_values(image, settings.axes)
     given = settings.max_pixels, settings.crop_px, Scratch(None), settings.axes, settings.range
     mask = fspath(mask) if isinstance(mask, _PATH) else settings.mask if mask is None else mask
-    return open_image(opened, *given, nodata=settings.nodata, mask=mask)
+    return open_image(opened, *given, nodata=settings.nodata, mask=mask, max_mse=max_mse)
 
 
 def compose_settings(*several: Mapping[str, Any]) -> DictConfig:

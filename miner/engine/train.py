@@ -130,13 +130,15 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
 def _build(
     config: DictConfig, checked: RunConfig, job: Job, scratch: Scratch
 ) -> tuple[SignalData, MinerModule]:
-    image, shared = checked.image, shared_folder(checked, job.folder)
+    image, settings = checked.image, build_settings(config)
 
     def open_source() -> Source:
         given = image.path, image.max_pixels, image.crop_px, scratch, image.axes, image.range
-        return Source.of_image(open_image(*given, nodata=image.nodata, mask=image.mask))
+        more = {"nodata": image.nodata, "mask": image.mask, "max_mse": settings.max_mse}
+        return Source.of_image(open_image(*given, **more))
 
-    data = SignalData(open_source, build_settings(config), scratch, job.folder, shared)
+    shared = shared_folder(checked, job.folder)
+    data = SignalData(open_source, settings, scratch, job.folder, shared)
     module = MinerModule(
         partial(fit_identity, config),
         build_objective(config),

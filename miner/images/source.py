@@ -154,6 +154,7 @@ def open_image(
     like: PixelFormat | None = None,
     nodata: str | float = "auto",
     mask: Any = None,
+    max_mse: float = 0.0,
 ) -> SourceImage:
     """Open a file (`~` is expanded), a Zarr array's folder, `sample:NAME`, or an opened array.
 
@@ -164,7 +165,7 @@ def open_image(
     several pages or parts the first is read, upright. With `crop_px` only the middle of the image
     is read, at most that many pixels a side. `axes` are those of an array or of a TIFF of several
     pages; see `find_axes`. A range of values is mapped to [0, 1]; see `find_range`. That of `like`
-    is, if the file has its type and channels, else that of the file's type.
+    is, if the file has its type and channels, else that of the file's type. `max_mse` is the fit's.
 
     Pixels whose channels all are NaN, or have the no-data value that the file names, or `nodata`
     unless it is none or auto, are masked, and those where `mask` is 0: the name of an image or an
@@ -187,7 +188,7 @@ def open_image(
         digest = image_digest(path) if isinstance(image, str) else ""
         source = masked(loaded(opened, box, path, digest, scratch), nodata, given, scratch)
         own, has_alpha = opened.stored or opened.dtype, any(opened.metadata.extra[-1:])
-        found = find_range(own, value_range, source.parts, has_alpha)
+        found = find_range(own, value_range, source.parts, has_alpha, max_mse)
     metadata, turn = source.format.metadata, opened.orientation
     if source.mask and opened.stored and abs(float(metadata.nodata)) > _EXACT:
         near = f"{metadata.nodata} is masked, with data that float32 does not tell from it"

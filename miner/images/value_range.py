@@ -23,13 +23,18 @@ _LOG = logging.getLogger("miner")
 
 
 def find_range(
-    dtype: str, given: str | Sequence[float], parts: Parts, has_alpha: bool = False
+    dtype: str,
+    given: str | Sequence[float],
+    parts: Parts,
+    has_alpha: bool = False,
+    max_mse: float = 0.0,
 ) -> tuple[float, float]:
     """Least and greatest value that count of a file's type; `given` is auto, dtype or both values.
 
     `auto` is the range of the values, of uint8 that of the type; a few values far beyond the others
     are warned about, and alpha, the last channel, where it takes most of the range. Those beyond a
-    given range are warned about, too, and are to be cut off.
+    given range are warned about, too, and are to be cut off, as is a range of which most values take
+    less than the error of `max_mse` in the unit range.
     Raises `ImageError` for values that are not finite, and for a range that the type lacks.
     """
     of_type = TYPE_RANGES[dtype]
@@ -41,7 +46,7 @@ def find_range(
         if given == "dtype" or (dtype == "uint8" and not is_given):
             return wanted
     low, high, sample = _measure(parts)
-    found = f"holds values from {low:g} to {high:g}"
+    found, is_warned = f"holds values from {low:g} to {high:g}", False
     if given == "auto":
         colours = partial(_colours, parts) if has_alpha else parts
         least, most, sample = _measure(colours) if has_alpha else (low, high, sample)
@@ -49,12 +54,13 @@ def find_range(
             gain = 20 * math.log10((high - low) / (most - least))
             remedy = f"for as good colours set fitting.target_psnr {gain:.0f} dB higher"
             _LOG.warning("the image %s, mostly for alpha, its last channel: %s", found, remedy)
-        _warn_of_few(sample, colours, found)
-        return low, high
-    if not is_given and not wanted[0] <= low <= high <= wanted[1]:
+        is_warned, wanted = _warn_of_few(sample, colours, found), (low, high)
+    elif not is_given and not wanted[0] <= low <= high <= wanted[1]:
         raise ImageError(f"{found}, and image.range=dtype is 0 to 1 for floats: use auto")
-    if not wanted[0] <= low <= high <= wanted[1]:
+    elif not wanted[0] <= low <= high <= wanted[1]:
         _LOG.warning("the image %s: what is beyond image.range=%s is cut off", found, list(given))
+    if not is_warned:
+        _warn_of_wide(sample, wanted, found, max_mse)
     return wanted
 
 
@@ -80,14 +86,33 @@ def _measure(parts: Parts) -> tuple[float, float, NDArray[np.float64]]:
     return low, high, np.concatenate(samples, dtype=np.float64)
 
 
-def _warn_of_few(sample: NDArray[np.float64], parts: Parts, found: str) -> None:
-    """Warn of values beyond a gap that takes most of the range."""
+def _warn_of_wide(
+    sample: NDArray[np.float64], wanted: tuple[float, float], found: str, max_mse: float
+) -> None:
+    """Warn if half of the values that vary are closer to the median than the bound's error."""
+    middle, span, error = float(np.median(sample)), wanted[1] - wanted[0], math.sqrt(max_mse)
+    varied = sample[sample != middle]
+    spread = float(np.median(np.abs(varied - middle))) if varied.size else math.inf
+    if spread < span * error:
+        width = 0.99 * spread / error
+        low = max(wanted[0], middle - width / 2)
+        lost = 100 * np.mean((sample < low) | (sample > low + width))
+        most = f"most within {spread:.2g} of {middle:.2g}, and fitting.max_mse={max_mse:g} allows"
+        remedy = (
+            f"fitting.target_psnr={math.ceil(20 * math.log10(span / spread))} or more keeps them, "
+            f"image.range=[{low:.4g},{low + width:.4g}] cuts off {lost:.2g} % of the values"
+        )
+        _LOG.warning("the image %s, %s an error of %.2g: %s", found, most, span * error, remedy)
+
+
+def _warn_of_few(sample: NDArray[np.float64], parts: Parts, found: str) -> bool:
+    """Warn of values beyond a gap that takes most of the range; gives whether there are any."""
     middle = float(np.median(sample))
     distances = np.sort(np.abs(sample - middle))
     gaps = np.diff(distances)
     last = int(gaps.argmax())
     if distances[last] == 0 or gaps[last] <= _GAP * distances[-1]:
-        return
+        return False
     limit, n_far, first = distances[last] + gaps[last] / 2, 0, ""
     low, high, nearest, n_values = math.inf, -math.inf, math.inf, 0
     for region, stored in parts():
@@ -104,7 +129,8 @@ def _warn_of_few(sample: NDArray[np.float64], parts: Parts, found: str) -> None:
             first = f"{values[tuple(inside)]:g} at {tuple(place)}"
     is_near = nearest - max(middle - low, high - middle) <= _GAP * distances[-1]  # in all values
     if is_near or n_far > _FEW * n_values:
-        return
+        return False
     remedy = f"image.nodata masks a value, image.range=[{low:.7g},{high:.7g}] cuts them off"
     far = f"{n_far}, the first {first}, are far beyond all others and take most of the range"
     _LOG.warning("the image %s, of which %s: %s", found, far, remedy)
+    return True

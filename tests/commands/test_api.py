@@ -52,6 +52,11 @@ def test_rendering_has_the_shape_of_the_array_which_is_not_changed(shape: tuple[
     assert np.array_equal(array, before)
 
 
+def test_bound_that_is_above_most_values_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    fit(np.exp(np.linspace(-9, 9, 480).reshape(20, 24)), target_psnr=30)
+    assert "and fitting.max_mse=0.001 allows an error of" in caplog.text
+
+
 @pytest.mark.parametrize("convert", [np.float32, np.ndarray.tolist, torch.from_numpy, np.fliplr])
 def test_all_kinds_of_arrays_are_fitted(convert: Callable[[np.ndarray], Any]) -> None:
     assert fit(convert(noise(20, 24))).render().shape == (1, 20, 24)

@@ -55,6 +55,12 @@ def test_run_folder_holds_what_the_contract_names(logged_run: Path) -> None:
     assert set(TINY) - {"logger=none", "callbacks.pictures=null"} <= set(overrides)
 
 
+def test_bound_that_is_above_most_values_is_warned_about(tmp_path: Path, command: Command) -> None:
+    np.save(tmp_path / "wide.npy", np.exp(np.linspace(-9, 9, 480).reshape(20, 24)))
+    lines = command("image.path=wide.npy", "fitting.target_psnr=30").lines
+    assert any("and fitting.max_mse=0.001 allows an error of" in line for line in lines)
+
+
 def test_settings_are_printed_on_request(command: Command) -> None:
     lines = command("extras.print_config=true", "hydra.run.dir=run").lines
     assert "  lr: 0.02" in lines

@@ -1,5 +1,6 @@
 """The range of values that is mapped to [0, 1]: the data's, the type's, or one that is given."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
 
-def opened(folder: Path, values: np.ndarray, value_range: Any = "auto") -> SourceImage:
+def opened(
+    folder: Path, values: np.ndarray, value_range: Any = "auto", max_mse: float = 0.0
+) -> SourceImage:
     np.save(folder / "a.npy", values)
-    return open_image(str(folder / "a.npy"), LIMIT, value_range=value_range)
+    return open_image(str(folder / "a.npy"), LIMIT, value_range=value_range, max_mse=max_mse)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +196,22 @@ def test_other_images_are_not_warned_about(
 ) -> None:
     opened(tmp_path, values.astype(np.float32) if values.dtype != "uint16" else values)
     assert "far beyond" not in caplog.text
+
+
+def test_range_of_which_most_values_take_less_than_the_bound_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = np.random.default_rng(0).lognormal(0, 2.5, (60, 80)).astype(np.float32)
+    opened(tmp_path, values, max_mse=8e-5)
+    assert "of 0.93, and fitting.max_mse=8e-05 allows an error of" in caplog.text
+    low, high = map(float, re.findall(r"image.range=\[(.*),(.*)\]", caplog.text)[0])
+    target_psnr = int(re.findall(r"fitting.target_psnr=(\d+) or more", caplog.text)[0])
+    caplog.clear()
+    opened(tmp_path, values, max_mse=10 ** (-target_psnr / 10))
+    opened(tmp_path, values.clip(low, high), max_mse=8e-5)
+    opened(tmp_path, noise(60, 80), max_mse=8e-5)
+    opened(tmp_path, np.full((3, 4), 0.25, np.float32), max_mse=8e-5)
+    assert not caplog.records
 
 
 def test_psnr_over_the_type_is_higher_by_the_share_of_its_range() -> None:
