@@ -145,7 +145,7 @@ def remarks(module: "MinerModule") -> Iterator[str]:
             "more of them there"
         )
     signal, n_stored = module.data.source.signal, module.store.n_bytes or 0
-    n_raw = n_bytes((signal.n_channels, *signal.sides), module.data.source.pixel_format.dtype)
+    n_raw = n_bytes((signal.n_channels, *signal.sides), module.data.source.pixel_format.written)
     if n_stored > n_raw:
         yield (
             f"the representation, {n_stored:,} bytes, is larger than the raw pixels, {n_raw:,}; a "

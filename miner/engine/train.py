@@ -134,8 +134,8 @@ def _build(
 
     def open_source() -> Source:
         given = image.path, image.max_pixels, image.crop_px, scratch, image.axes, image.range
-        more = {"nodata": image.nodata, "mask": image.mask, "max_mse": settings.max_mse}
-        return Source.of_image(open_image(*given, **more))
+        more = None, image.nodata, image.mask, settings.max_mse
+        return Source.of_image(open_image(*given, *more))
 
     shared = shared_folder(checked, job.folder)
     data = SignalData(open_source, settings, scratch, job.folder, shared)

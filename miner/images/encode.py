@@ -59,7 +59,7 @@ def check_writable_format(path: Path, format: PixelFormat, height_px: int, width
     dtype, n_channels, problem = format.dtype, format.channels, None
     remedy = "a .tif" if format.suffix == ".tif" else "a .png or .tif"
     if dtype not in kind.dtypes:
-        problem = f"holds {' or '.join(kind.dtypes)} values, the image has {dtype}"
+        problem = f"holds {' or '.join(kind.dtypes)} values, the image has {format.written}"
     elif kind.channels and n_channels not in kind.channels:
         problem = f"holds {', '.join(map(str, kind.channels))} channels, the image has {n_channels}"
     elif kind.channels and n_channels in (2, 4) and format.alpha != 2:
@@ -79,7 +79,7 @@ class PixelCanvas:
         self._format, shape = format, (*sides, format.channels)
         create = _create_tiff if len(sides) == 2 else create_npy
         with errors_about("the image to be written"):
-            self._array = new_array(scratch, "rendered", shape, format.dtype, create)
+            self._array = new_array(scratch, "rendered", shape, format.written, create)
 
     def fill(self, region: Region, unit: NDArray[np.float32], valid: Valid | None = None) -> None:
         """Set a region to (C, *S), clipped to [0, 1], in any order; `ImageError` for NaN.
@@ -160,7 +160,7 @@ def _save_exr(path: Path, array: WritableArray, format: PixelFormat) -> None:
         closing(OpenEXR.OutputFile(f"/dev/fd/{stream.fileno()}", header)) as opened,
     ):
         for rows in _bands(array):
-            band = np.moveaxis(np.array(array[rows,]), -1, 0)
+            band = np.moveaxis(np.array(array[rows,], np.float32), -1, 0)
             if format.alpha == 2:  # associated in OpenEXR
                 band[:-1] *= band[-1]
             typed = (

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from miner.images.pixel_format import PixelFormat, PixelType, new_array
+from miner.images.pixel_format import PixelFormat, new_array
 from miner.signals.mask import Mask, Valid
 from miner.signals.regions import Region, slices, tiles, whole
 from miner.signals.scratch import Scratch, WritableArray
@@ -22,7 +22,7 @@ _HUGE, _TOLERANCE = 1e30, 2.0**-22  # writers round -3.4028235e38 to fewer digit
 _LOG = logging.getLogger("miner")
 
 
-def nodata_value(text: str, dtype: PixelType) -> Any:
+def nodata_value(text: str, dtype: DTypeLike) -> Any:
     """A no-data value as NumPy's number of a type; None for none, or one that the type lacks."""
     try:
         value = float(text)
@@ -30,7 +30,7 @@ def nodata_value(text: str, dtype: PixelType) -> Any:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.array(value).astype(dtype)[()]
-    return cast if dtype == "float32" or cast == value else None
+    return cast if cast.dtype.kind == "f" or cast == value else None
 
 
 def mask_of_array(values: NDArray[Any], sides: tuple[int, ...]) -> Mask:
@@ -113,17 +113,16 @@ def with_nodata(pixels: NDArray[Any], format: PixelFormat, valid: Valid | None) 
 
     Other pixels that would have it in a channel have the next value there.
     """
-    value = nodata_value(format.metadata.nodata, format.dtype)
+    value, is_float = nodata_value(format.metadata.nodata, pixels.dtype), pixels.dtype.kind == "f"
     if value is not None and (is_lost := _is_missing(pixels, value)).any():
         is_low = value < format.offset + format.scale / 2
-        if format.dtype == "float32":
+        if is_float:
             away = np.nextafter(value, np.float32(np.inf if is_low else -np.inf))
         else:
             away = int(value) + (1 if is_low else -1)
         pixels[is_lost] = away
     if valid is not None:
-        default = np.nan if format.dtype == "float32" else 0
-        pixels[~valid] = default if value is None else value
+        pixels[~valid] = (np.nan if is_float else 0) if value is None else value
     return pixels
 
 

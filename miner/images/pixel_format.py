@@ -95,7 +95,7 @@ class PixelFormat:
         return unit.astype(np.float32, copy=False)
 
     def from_unit(self, unit: NDArray[Any]) -> NDArray[Any]:
-        """Map values of any shape, clipped to [0, 1], to a new array of `dtype`; refuses NaN."""
+        """Map values of any shape, clipped to [0, 1], to a new array as `written`; refuses NaN."""
         values = np.clip(np.asarray(unit, dtype=self._working_type), 0.0, 1.0)
         if np.isnan(values.max(initial=0.0)):
             count = int(np.isnan(values).sum())
@@ -103,9 +103,9 @@ class PixelFormat:
             raise ImageError(f"{count} of {values.size} values are NaN: {remedy}")
         values *= self.scale
         values += self.offset
-        if self.dtype != "float32":
-            np.rint(values, out=values)
-        return values.astype(self.dtype)
+        if self.written != "float32":
+            np.rint(values.clip(*TYPE_RANGES[self.written]), out=values)
+        return values.astype(self.written)
 
     def describe(self, sides: Sequence[int], mask: Mask | None = None) -> str:
         """What an image of this size is, as `512x512, 3 channels, uint8, range 0-255`."""
@@ -135,6 +135,11 @@ class PixelFormat:
     def n_shown(self) -> int:
         """How many channels are shown: no unknown ones, and no alpha that is in the colours."""
         return self.channels if self.alpha == 2 else 3 if self.channels > 2 else 1
+
+    @property
+    def written(self) -> PixelType | IntegerType:
+        """The type of values in files: the source's own, if `dtype` holds all of its values."""
+        return self.stored if self.stored in ("int8", "int16") else self.dtype
 
     @property
     def suffix(self) -> str:

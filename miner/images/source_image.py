@@ -14,7 +14,7 @@ from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import Scratch
 
 _TILE_VALUES = 2**22
-_DEFAULTS = {"float32": "nan"}  # no-data values of sources that name none
+_DEFAULTS = {"float32": "nan", "int16": "-32768", "int8": "-128"}  # no-data values of sources that name none
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def loaded(
     """A part of an image in the range of its type."""
     turn, format = opened.orientation, PixelFormat.of_values(opened.dtype, opened.n_channels)
     stored = opened.load(turn.stored(box, opened.sides), scratch)
-    format = replace(format, metadata=opened.metadata)
+    format = replace(format, metadata=opened.metadata, stored=opened.stored)
     return SourceImage(path, opened.name, format, digest, sides_of(box), stored, turn)
 
 
@@ -74,8 +74,9 @@ def masked(
     mask = find_mask(image.read_stored, image.format, image.sides, nodata != "auto", given)
     if mask is None:
         return image
-    if nodata_value(image.format.metadata.nodata, image.format.dtype) is None:  # to be written
-        metadata = replace(image.format.metadata, nodata=_DEFAULTS.get(image.format.dtype, "0"))
+    metadata, written = image.format.metadata, image.format.written
+    if nodata_value(metadata.nodata, written) is None:  # to be written
+        metadata = replace(metadata, nodata=_DEFAULTS.get(written, "0"))
         image = replace(image, format=replace(image.format, metadata=metadata))
     filled = fill(image.read_stored, image.format, mask, scratch)
     scratch.remove("image")  # whose space was counted once

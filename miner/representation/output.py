@@ -152,7 +152,7 @@ def write_image(
     if len(image.sides) != 2:
         raise ValueError(f"a volume of {len(image.sides)} axes: only images are rendered to files")
     check_writable_format(path, format, *image.sides)
-    size = n_bytes((*image.sides, image.n_channels), format.dtype)
+    size = n_bytes((*image.sides, image.n_channels), format.written)
     folder = (
         None if size <= IN_MEMORY_BYTES else path.with_name(f".{path.name}.{os.getpid()}.scratch")
     )

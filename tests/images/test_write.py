@@ -11,9 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from image_files import LIMIT, check_reopened, noise, painted
 
-from miner.images.encode import check_writable_format
+from miner.images.arrays import open_values
+from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.pixel_format import PixelFormat
 from miner.images.source import open_image
+from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
 from miner.support.errors import ImageError
 
@@ -172,3 +174,30 @@ def test_what_cannot_be_held_is_refused(
 def test_what_can_be_held_passes() -> None:
     for name, side in (("a.png", 10**6), ("a.jpg", 65500), ("a.webp", 16383), ("a.avif", 16384)):
         check_writable_format(Path(name), RGB, 2, side)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".npy", ".exr"])
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_signed_integers_are_written_in_their_own_type(
+    tmp_path: Path, scratch: Scratch, dtype: str, suffix: str
+) -> None:
+    info, path = np.iinfo(dtype), tmp_path / f"a{suffix}"
+    values = np.linspace(info.min, info.max, 19 * 23).astype(dtype).reshape(19, 23)
+    for array in (values, np.full_like(values, info.max)):
+        image = open_image(open_values(array))
+        painted(image.read(), image.format, scratch).save(path)
+        again = open_image(str(path), LIMIT)
+        np.testing.assert_array_equal(again.read_stored(((0, 19), (0, 23)))[..., 0], array)
+        assert again.format.stored == (None if suffix == ".exr" else dtype)
+
+
+def test_signed_integers_without_data_get_their_least_value(
+    tmp_path: Path, scratch: Scratch
+) -> None:
+    values = np.arange(-200, 237, dtype=np.int16).reshape(19, 23)
+    image = open_image(open_values(np.ma.masked_equal(values, 7)))
+    canvas = PixelCanvas(image.format, values.shape, scratch)
+    canvas.fill(whole(values.shape), image.read(), image.mask.valid(whole(values.shape)))
+    path = canvas.save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(tifffile.imread(path), np.where(values == 7, -32768, values))
+    assert open_image(str(path)).format.metadata.nodata == "-32768"
