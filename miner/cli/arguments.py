@@ -19,6 +19,7 @@ from miner.images.source import inspect_image
 from miner.images.vips import NO_IMAGE
 from miner.support.errors import ConfigError, ImageError
 from miner.support.files import expand_home
+from miner.support.run_files import is_of_run
 
 SWEEP_FLAGS = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 _FLAGS_WITH_VALUE = (
@@ -106,7 +107,7 @@ def write_images(arguments: Sequence[str]) -> list[str]:
 
     Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
     pattern stands for all images found there, without subfolders. Others are left out with a
-    warning that names them, hidden files silently; a sweep ends with the images among them, by
+    warning that names them, what runs have made with a count, hidden files silently; a sweep ends with the images among them, by
     content or suffix. Without any image that can be read this raises an `ImageError`.
     """
     axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
@@ -138,7 +139,10 @@ def _all_images(argument: str, axes: str | None) -> list[str]:
         found = []
     if not found:
         return _one_file(argument)
-    files = [file for file in found if file.is_file() or is_zarr(file)]
+    there = [file for file in found if file.is_file() or is_zarr(file)]
+    files = [file for file in there if not is_of_run(file)]
+    if n_made := len(there) - len(files):
+        _LOG.warning("left out: %d of the files in %r, which runs have made", n_made, path)
     images, unreadable = list[str](), list[str]()
     for file in sorted(file for file in files if not file.name.startswith(".")):
         try:

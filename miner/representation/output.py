@@ -27,7 +27,7 @@ from miner.signals.regions import Region, slices, tiles, whole
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
 from miner.support.errors import RepresentationError
-from miner.support.run_files import is_own, own_files
+from miner.support.run_files import is_of_run, own_files
 
 if TYPE_CHECKING:
     from miner.representation.representation import Representation
@@ -120,14 +120,9 @@ def check_out(path: Path, shown: "Representation") -> None:
     if path.is_file() and not is_fitted:  # else it may be a copy, or have another name
         known = fitted.get("sha256"), (shown.report or {}).get("image_sha256"), settings.get("mask")
         is_fitted = file_digest(path) in known
-    if is_fitted or _is_of_run(path):
+    if is_fitted or is_of_run(path):
         rule = "is the image or mask that was fitted, or a run's"
         raise ValueError(f"{path}: {rule}; name another file")
-
-
-def _is_of_run(path: Path) -> bool:
-    place = path.parent.resolve() / path.name
-    return any(is_own(place.relative_to(up).parts[0], up) for up in place.parents)
 
 
 def image_settings(shown: "Representation") -> dict[str, Any]:
@@ -165,7 +160,7 @@ def write_image(
 
 def save(shown: "Representation", folder: Path) -> Path:
     """Write all shards, the mask and the manifest; see `Representation.save`."""
-    if _is_of_run(folder / MANIFEST) or own_files(folder):
+    if is_of_run(folder / MANIFEST) or own_files(folder):
         raise RepresentationError(f"{folder}: is a run's; name another folder")
     if folder.exists() and not folder.is_dir():
         raise RepresentationError(f"{folder}: is a file; name a folder")

@@ -48,9 +48,11 @@ def own_files(folder: Path) -> dict[str, str]:
         raise ConfigError(f"{folder / _OWN}: {reason}, or name another folder") from error
 
 
-def is_own(name: str, folder: Path) -> bool:
-    """Whether a name is on the list of what was made in a folder."""
-    return any(fnmatch(name, one) for one in own_files(folder))
+def is_of_run(path: Path) -> bool:
+    """Whether a file, or a folder that it is in, is on the list of what was made beside it."""
+    place = path.parent.resolve() / path.name
+    named = ((place.relative_to(up).parts[0], up) for up in place.parents)
+    return any(fnmatch(name, one) for name, up in named for one in own_files(up))
 
 
 def check_own(folder: Path, names: Iterable[str], sources: Iterable[Path] = ()) -> None:

@@ -14,6 +14,7 @@ from runs import Command, read_report, save_picture, start_python
 
 from miner.cli.arguments import expand_arguments, write_images
 from miner.support.errors import ConfigError, ImageError
+from miner.support.run_files import claim
 
 ODD_NAMES = ["two words", "a(1)", "it's", 'say "x"', "été 日本", "[x]", "a=b", "a,b", "${seed}"]
 ODD_NAMES += ["{a}", "null", "5", "true", "a\nb", " a ", "#%&;$*?", "~draft", "a:b"]
@@ -130,6 +131,20 @@ def test_files_that_are_no_images_are_left_out_with_a_warning(
         assert found(str(album)) == in_folder(album, ["a.png", "b.png"])
     first, second = sorted(record.getMessage() for record in caplog.records)
     assert "empty.png' is not an image" in first and "notes.txt' is not an image" in second
+
+
+def test_what_runs_have_made_is_left_out(
+    album: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim(album, "reconstruction.*", "run.log", "thumbnails")
+    for name in ("reconstruction.png", "thumbnails/error.png"):
+        (album / name).parent.mkdir(exist_ok=True)
+        save_picture(album / name)
+    assert found(str(album)) == in_folder(album, ["a.png", "b.png"])
+    (record,) = caplog.records
+    assert record.getMessage() == f"left out: 1 of the files in {str(album)!r}, which runs have made"
+    with pytest.raises(ImageError, match="holds no image"):
+        found(f"{album}/thumbnails")
 
 
 def test_warning_reaches_the_terminal(album: Path) -> None:
