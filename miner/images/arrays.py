@@ -150,11 +150,14 @@ def open_zarr(folder: Path, axes: str | None = None) -> OpenedFile:
     names, levels = _first_image(folder)
     with decoding():
         array: Any = zarr.open(str(folder), mode="r")
-        if levels:
-            array = max(map(array.get, levels), key=attrgetter("size"))
+        found = [array.get(str(level)) for level in levels]
+        lost = [n for n, one in zip(levels, found, strict=True) if not isinstance(one, zarr.Array)]
+        if found and not lost:
+            array = max(found, key=attrgetter("size"))
     if isinstance(array, zarr.Group):
+        says = f", and {lost[0]!r} of its multiscales' datasets is none" if lost else ""
         example = folder / min(array, default="0")
-        raise ImageError(f"is a group of Zarr arrays: name one of them, as {example}")
+        raise ImageError(f"is a group of Zarr arrays{says}: name one of them, as {example}")
     metadata = array.metadata.to_dict()
     if "pickle" in str([metadata.get(key) for key in ("compressor", "filters", "codecs")]):
         raise ImageError("is encoded by pickle, which may run any program: write plain numbers")

@@ -190,8 +190,14 @@ def test_levels_are_of_their_own_group(tmp_path: Path) -> None:
     group = ome_zarr(tmp_path / "a.zarr", draw(1, 3, 1, 8, 6), "0.4")
     group.attrs["multiscales"] = [{"datasets": [{"path": "../other.zarr"}]}]
     assert "cannot be decoded" in complaint(tmp_path / "a.zarr", inspect_image)
-    group.attrs["multiscales"] = [{"datasets": [{"path": "gone"}]}]
-    assert "cannot be decoded" in complaint(tmp_path / "a.zarr", inspect_image)
+
+
+def test_levels_that_are_no_arrays_are_named(tmp_path: Path) -> None:
+    group = ome_zarr(tmp_path / "a.zarr", draw(1, 3, 1, 8, 6), "0.4")
+    for level in ("gone", "full", 7):
+        group.attrs["multiscales"] = [{"datasets": [{"path": "full/s0"}, {"path": level}]}]
+        message = complaint(tmp_path / "a.zarr", inspect_image)
+        assert f"and {level!r} of its multiscales' datasets is none: name one of them" in message
 
 
 def test_giant_chunks_are_refused(tmp_path: Path) -> None:
