@@ -223,6 +223,12 @@ def _profile(data: bytes | None, space: bytes | None) -> str:
     return base64.b64encode(data[:size]).decode()
 
 
+def profile_remarks(profile: object, metadata: Metadata) -> list[str]:
+    """A remark on a profile that a file has, and that is not kept."""
+    reason = "damaged, above 4 MiB or not of these colours"
+    return [f"has a colour profile that is left out: {reason}"] * bool(profile and not metadata.icc)
+
+
 def _find_resolution(stream: IO[bytes]) -> bool:
     """Go to the values of a PNG's chunk pHYs; False if it has none."""
     stream.seek(8)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from miner.images.arrays import open_array
-from miner.images.metadata import pillow_metadata
+from miner.images.metadata import pillow_metadata, profile_remarks
 from miner.images.pixel_format import OpenedFile, PixelType, Read, decoding
 from miner.signals.regions import Region
 from miner.signals.scratch import Scratch
@@ -53,5 +53,6 @@ def open_heif(file: Path, codec: str) -> OpenedFile:
         return open_array(file.stem, values, "HWC").load(box, scratch)
 
     remarks = (f"has {n} pictures: only the primary one is read",) if n > 1 else ()
+    remarks = (*remarks, *profile_remarks(image.info.get("icc_profile"), metadata))
     channels = 1 if mode == "I" else len(mode)
     return OpenedFile(file.stem, sides, channels, dtype, load, remarks=remarks, metadata=metadata)

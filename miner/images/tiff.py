@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from miner.images.arrays import open_array
 from miner.images.axes import check_rows_first, find_axes, spatial
-from miner.images.metadata import tiff_metadata
+from miner.images.metadata import profile_remarks, tiff_metadata
 from miner.images.photometric import find_conversion
 from miner.images.pixel_format import OpenedFile, Orientation, Read, decoding, new_array
 from miner.images.tiff_pages import Found, find_pages
@@ -25,6 +25,7 @@ from miner.support.errors import ImageError
 
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION, _NOT_COMPRESSED, _JPEG, _LERC = 274, 1, 7, 34887
+_ICC, _CONVERTED = 34675, (5, 8)  # CMYK and CIELab
 _COLOURS_OF_JPEG = (2, 5, 6)  # photometric RGB, CMYK, YCbCr
 _MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
 _PART_VALUES = 2**22  # that a thread reads at once, unless segments are larger
@@ -47,7 +48,13 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
         number = 1 if found.lead else int(found.key.tags.valueof(_ORIENTATION, 1))
         turn = Orientation.of_exif(number)
         metadata = tiff_metadata(found.key)
-        nodata = _of_pixels(metadata.nodata.strip("\0 \n"), found.key, stack.convert)
+        said = metadata.nodata.strip("\0 \n")
+        nodata = _of_pixels(said, found.key, stack.convert)
+        if said and not nodata:
+            rule = "which is no value that all channels have: it is ignored; give image.mask"
+            stack.remarks.append(f"names the no-data value {said}, {rule}")
+        is_kept = int(found.key.photometric) not in _CONVERTED
+        stack.remarks += profile_remarks(is_kept and _ICC in found.key.tags, metadata)
     if not found.lead:
         check_rows_first(axes)
         axes = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from miner.images.metadata import vips_metadata
+from miner.images.metadata import profile_remarks, vips_metadata
 from miner.images.pillow import count_frames, open_heif
 from miner.images.pixel_format import (
     DAMAGED,
@@ -73,6 +73,7 @@ def open_vips_file(file: Path) -> OpenedFile:
         if image.format not in _DTYPES:
             image = image.cast("float")
         metadata = vips_metadata(image, file)
+        remarks += profile_remarks(image.get_typeof("icc-profile-data"), metadata)
     except pyvips.Error as error:
         raise _explained(error.detail, magic) from None
     turn = Orientation.of_exif(orientation)

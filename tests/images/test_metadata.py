@@ -149,12 +149,19 @@ def test_a_profile_is_kept(tmp_path: Path, source: str, suffix: str) -> None:
         lambda icc: struct.pack(">I", 2**22 + 1) + icc[4:] + bytes(2**22),
     ],
 )
-def test_other_profiles_are_left_out(tmp_path: Path, damage: Any) -> None:
+def test_other_profiles_are_left_out_with_a_warning(
+    tmp_path: Path, damage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     pixels = integers(20, 30, 3)
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=damage(P3))
     for suffix in (".tif", ".png"):
         with Image.open(rewritten(tmp_path / "a.tif", tmp_path / f"b{suffix}")) as image:
             assert "icc_profile" not in image.info
+    assert caplog.text.count("a.tif' has a colour profile that is left out: damaged, above") == 2
+    caplog.clear()
+    Image.fromarray(pixels).save(tmp_path / "c.jpg", icc_profile=damage(P3))
+    open_image(str(tmp_path / "c.jpg"))
+    assert "c.jpg' has a colour profile that is left out" in caplog.text
 
 
 def test_a_profile_describes_the_values_that_are_kept(tmp_path: Path) -> None:

@@ -92,13 +92,16 @@ def test_a_value_of_samples_in_which_0_is_white_is_that_of_pixels(
     assert image.format.metadata.nodata == expected
 
 
-def test_a_colour_of_a_palette_is_no_single_value(tmp_path: Path) -> None:
+def test_a_colour_of_a_palette_is_no_single_value(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     samples, palette = integers(20, 40), integers(3, 256, dtype="uint16")
     tag = (42113, "s", 0, "7", True)
     tifffile.imwrite(
         tmp_path / "a.tif", samples, photometric="palette", colormap=palette, extratags=[tag]
     )
     assert open_image(str(tmp_path / "a.tif"), LIMIT).mask is None
+    assert "names the no-data value 7, which is no value that all channels have" in caplog.text
 
 
 @pytest.mark.parametrize("tag", ["-9999", "255.5", "nan", "none"])
