@@ -180,21 +180,34 @@ def _as_mapping(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def _with_names(results: Mapping[Path, Result]) -> list[Result]:
-    """Name the runs by their resolved folders, and images of equal name by their digest too."""
+    """Name the runs by their resolved folders, and images of equal name by their digests too."""
     shared = Path(os.path.commonpath([folder.parent for folder in results]))
-    digests: dict[str, set[str]] = defaultdict(set)
+    digests: dict[tuple[object, ...], set[str]] = defaultdict(set)
     named = []
     for folder, result in results.items():
         requested = result.overrides.get("image.path") or result.overrides.get("image")
         stem = Path(requested or result.choices.get("image", "")).stem
         image = result.report.get("image") or stem
-        digests[str(image)].add(str(result.report.get("image_sha256") or ""))
+        for label, among, digest in _digests(result.report):
+            digests[str(image), label, among].add(digest)
         named.append(replace(result, name=str(folder.relative_to(shared)), image=str(image)))
     for index, result in enumerate(named):
-        digest = str(result.report.get("image_sha256") or "")
-        if digest and len(digests[result.image] - {""}) > 1:
-            named[index] = replace(result, image=f"{result.image} ({digest[:8]})")
+        marks = [
+            f"{label}{digest[:8]}"
+            for label, among, digest in _digests(result.report)
+            if digest and len(digests[result.image, label, among]) > 1
+        ]
+        if marks:
+            named[index] = replace(result, image=f"{result.image} ({', '.join(marks)})")
     return named
+
+
+def _digests(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Of what was scored: how each is called, among what it is compared, and itself."""
+    if (image := report.get("image_sha256")) is not None:
+        yield "", "", str(image)
+    if (mask := report.get("mask_sha256")) is not None:  # that of a crop is another
+        yield "mask ", f"{report.get('width_px')}x{report.get('height_px')}", str(mask)
 
 
 def _yaml(path: Path) -> Any:

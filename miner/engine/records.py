@@ -112,6 +112,7 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
         "height_px": height,
         "channels": data.spec.n_channels,
         "masked_pixels": data.spec.mask.n_masked if data.spec.mask else 0,
+        "mask_sha256": data.spec.mask.sha256 if data.spec.mask else "",
         "data_range": list(data.spec.pixel_format.data_range),
         **module.scores,
         "n_parameters": representation.n_parameters,

@@ -25,7 +25,7 @@ from miner.metrics.scores import Evaluation
 from miner.signals.regions import whole
 
 REPORT_KEYS = """report_version status image image_sha256 width_px height_px channels
-masked_pixels data_range
+masked_pixels mask_sha256 data_range
 psnr_db ssim seam_ratio n_parameters parameters_per_pixel file_bytes bits_per_pixel wall_time_s
 fit_time_s render_time_s peak_memory_gib peak_gpu_memory_gib device world_size threads
 n_resumed_shards seed versions overrides levels curve objective hash settings commit host command"""

@@ -68,8 +68,10 @@ def test_only_equal_settings_are_paired(tmp_path: Path) -> None:
     [
         [{"config": {"activation": {"omega": omega}}} for omega in (7, 9, 7)],
         [{"image_sha256": digest} for digest in ("one", "two", "one")],
+        [{"mask_sha256": digest} for digest in ("one", "two", "one")],
+        [{"mask_sha256": digest} for digest in ("", "one", "")],
     ],
-    ids=["configured differently without an override", "another image of the same name"],
+    ids=["configured without an override", "another image of the name", "another mask", "no mask"],
 )
 def test_what_differs_without_an_override_is_not_paired(
     tmp_path: Path, fields: list[dict[str, Any]]

@@ -132,3 +132,11 @@ def test_images_are_distinguished_by_content(tmp_path: Path) -> None:
     assert images() == {"camera"}
     write_run(tmp_path / "4", image_sha256="b" * 64)
     assert images() == {"camera", "camera (aaaaaaaa)", "camera (bbbbbbbb)"}
+
+
+def test_images_are_distinguished_by_their_masks(tmp_path: Path) -> None:
+    for number, mask in enumerate(("", "a" * 64, "b" * 64)):
+        write_run(tmp_path / str(number), mask_sha256=mask, width_px=9)
+    write_run(tmp_path / "crop", mask_sha256="c" * 64, width_px=8)
+    found = {result.image for result in read_results([tmp_path])}
+    assert found == {"camera", "camera (mask aaaaaaaa)", "camera (mask bbbbbbbb)"}
