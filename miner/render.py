@@ -1,6 +1,7 @@
 """`python -m miner.render RUN OUT`: write what a run has stored as an image, tile by tile."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from miner.signals.regions import sides_of
 from miner.support.components import imported
 from miner.support.errors import exit_status
 from miner.support.process import say
+
+_STRETCH = 0.01
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pixels = "a region, in that level's pixels, ends exclusive: --region 0:512 256:1024"
     add("--region", type=_span, nargs=2, metavar=("ROWS", "COLUMNS"), help=pixels)
     add("--scale", type=float, help="so many times the size: the networks, between pixels")
-    add("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="the same, by its sides")
+    sides = "the same, by its sides, to which the image is stretched"
+    add("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help=sides)
     add("--overwrite", action="store_true", help="replace OUT if it exists")
     own = "a module with classes of your own that RUN needs; can be repeated"
     add("--import", action="append", type=imported, metavar="MODULE", help=own)
@@ -58,6 +62,10 @@ def _render(options: argparse.Namespace) -> None:
     scale, size = options.scale, options.size and options.size[::-1]
     representation.render(level, region, scale=scale, size=size, out=path, track=show)
     height_px, width_px = size_of(sides_of(region), scale, size)
+    height, width = sides_of(region)
+    stretch = (width_px / width) / (height_px / height)
+    if size and abs(math.log(stretch)) > _STRETCH:
+        say(f"stretched: each pixel is {stretch:.3g} times as wide as high")
     say(f"wrote {path}: {width_px} x {height_px} pixels of level {level}")
 
 

@@ -53,6 +53,14 @@ def test_another_size_is_the_networks_between_pixels(
     np.testing.assert_array_equal(pixels(tmp_path / "out.png"), expected)
 
 
+@pytest.mark.parametrize(("size", "is_said"), [("48 40", False), ("48 30", True), ("9 40", True)])
+def test_a_size_of_another_ratio_is_said_to_stretch(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], size: str, is_said: bool
+) -> None:
+    assert main([str(run), str(tmp_path / "out.png"), "--size", *size.split()]) == 0
+    assert ("times as wide as high" in "".join(capsys.readouterr())) == is_said
+
+
 @pytest.mark.parametrize(
     "name", ["picture.png", "link.png", "hard.png", "run/error.png", "run/thumbnails/error.webp"]
 )

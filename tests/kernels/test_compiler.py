@@ -79,6 +79,20 @@ def test_a_compiler_that_does_not_run_is_ignored(workshop: Workshop, content: by
         build(workshop.source)
 
 
+@pytest.mark.parametrize(
+    ("hangs", "message"), [("--version", "no C compiler"), ("-o", "cc took longer than 1 s")]
+)
+def test_a_compiler_that_hangs_is_given_up(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, hangs: str, message: str
+) -> None:
+    monkeypatch.setattr("miner.kernels.cpu.trainer._TIMEOUT_S", 1)
+    script = f'#!/bin/sh\ncase "$*" in *{hangs}*) exec /bin/sleep 30;; *) echo 1.0;; esac\n'
+    (workshop.folder / "bin" / "cc").write_text(script)
+    forget()
+    with pytest.raises(UnsupportedError, match=message):
+        build(workshop.source)
+
+
 @pytest.mark.parametrize("obstacle", ["file", "no home"])
 def test_a_temporary_folder_replaces_a_cache_that_cannot_be_written_to(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, obstacle: str

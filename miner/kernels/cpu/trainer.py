@@ -45,6 +45,7 @@ FLAGS = (
     *("-std=c11", "-O3", "-march=native", "-fPIC", "-shared"),
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", *definitions()),
 )
+_TIMEOUT_S = 120.0  # of a compiler, which may be a wrapper that hangs
 _TILE = 64  # TILE of vectors.h
 _TYPES: dict[type, Any] = {int: ctypes.c_int64, bool: ctypes.c_int64, float: ctypes.c_double}
 _TENSORS = (  # attributes of a trainer
@@ -80,6 +81,8 @@ def build(source: Path, flags: Sequence[str] = FLAGS, processor: str | None = No
             reasons.append(f"{folder}: {error}")
         except UnsupportedError as error:
             reasons.append(f"{' '.join(command)} failed: {error}")
+        except subprocess.TimeoutExpired:
+            reasons.append(f"{' '.join(command)} took longer than {_TIMEOUT_S:.0f} s")
     missing = "no C compiler was found; pip install ziglang brings one"
     raise UnsupportedError("; ".join(reasons) or missing)
 
@@ -89,7 +92,8 @@ def _compile(command: Sequence[str], source: Path, library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         new = Path(scratch) / library.name
         line = [*command, str(source), "-o", str(new), "-lm"]
-        done = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
+        more: Any = {"env": environment, "timeout": _TIMEOUT_S}
+        done = subprocess.run(line, capture_output=True, text=True, check=False, **more)
         if done.returncode != 0 or not new.exists():
             lines = done.stderr.strip() or f"exit status {done.returncode}"
             raise UnsupportedError(lines.splitlines()[0])
@@ -103,9 +107,9 @@ def find_compilers() -> list[tuple[Sequence[str], str]]:
         candidates.insert(0, [sys.executable, "-m", "ziglang", "cc"])
     found: list[tuple[Sequence[str], str]] = []
     for command in candidates:
-        with contextlib.suppress(OSError, subprocess.CalledProcessError):  # not for this machine
-            version = [*command, "--version"]
-            done = subprocess.run(version, capture_output=True, text=True, check=True)
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # not for this machine
+            more: Any = {"check": True, "timeout": _TIMEOUT_S}
+            done = subprocess.run([*command, "--version"], capture_output=True, text=True, **more)
             found.append((command, done.stdout))
     return found
 
