@@ -56,11 +56,11 @@ def check_run(config: DictConfig) -> None:
     scratch_for(checked, folder, rank_of(settings))
     if rank_of(settings).is_first:
         check_own(folder, [*files_of(settings), *LOGS], sources_of(settings))
-    check_unchanged(folder, settings, device_type(checked.trainer.accelerator))
     is_used = any((folder / name).exists() for name in ("representation", REPORT))
     if not checked.callbacks.get("checkpoint") and is_used:
         reason = "holds what another run has made; name another folder"
         raise ConfigError(f"callbacks.checkpoint=null: {folder} {reason}")
+    check_unchanged(folder, settings, device_type(checked.trainer.accelerator))
 
 
 def check_settings(config: DictConfig) -> None:

@@ -62,8 +62,6 @@ def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
         is_outdated = "fit again" in str(error)
         remedy = "" if is_outdated else "; delete this file: its folder's shards are reused"
         raise ConfigError(f"{error}{remedy}") from None
-    if not {"settings", "image", "device"} <= fit.keys():
-        raise ConfigError(f"{stored}: was saved by hand and not by a run; name another folder")
     path = config.image.path
     sha256 = "" if path.startswith(SAMPLE_PREFIX) else file_digest(find_file(path))
     if changed := differences(fit, fit_identity(config, sha256, device)):

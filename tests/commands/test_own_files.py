@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from runs import WITH_PICTURES, Command, before_shards, finish_run, save_picture, stop_at_shard
 
+import miner
 from miner.compare import main as compare
 from miner.support.errors import ConfigError
 from miner.support.run_files import claim, write_report
@@ -75,6 +76,14 @@ def test_somebodys_file_in_place_of_a_runs_own_is_refused(
     assert command(*RUN).status == 0
     (tmp_path / "run" / "report.json").unlink()
     check_refused(tmp_path, foreign(tmp_path / "run" / name), command, *RUN)
+
+
+@pytest.mark.parametrize("more", [(), ("callbacks.checkpoint=null",)])
+def test_a_representation_that_somebody_has_saved_is_refused(
+    tmp_path: Path, command: Command, more: tuple[str, ...]
+) -> None:
+    path = miner.load(finish_run(tmp_path)).save(tmp_path / "saved" / "representation")
+    check_refused(tmp_path, path, command, "hydra.run.dir=saved", *more)
 
 
 def test_what_is_left_out_refuses_nothing(tmp_path: Path, command: Command) -> None:
