@@ -1,7 +1,6 @@
 """`python -m miner.render RUN OUT`: write what a run has stored as an image, tile by tile."""
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -15,8 +14,6 @@ from miner.signals.regions import sides_of
 from miner.support.components import imported
 from miner.support.errors import exit_status
 from miner.support.process import say
-
-_STRETCH = 0.01
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,8 +60,8 @@ def _render(options: argparse.Namespace) -> None:
     representation.render(level, region, scale=scale, size=size, out=path, track=show)
     height_px, width_px = size_of(sides_of(region), scale, size)
     height, width = sides_of(region)
-    stretch = (width_px / width) / (height_px / height)
-    if size and abs(math.log(stretch)) > _STRETCH:
+    stretch = width_px / width * height / height_px
+    if size and abs(stretch - 1) > 0.01:
         say(f"stretched: each pixel is {stretch:.3g} times as wide as high")
     say(f"wrote {path}: {width_px} x {height_px} pixels of level {level}")
 

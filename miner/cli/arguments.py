@@ -107,8 +107,8 @@ def write_images(arguments: Sequence[str]) -> list[str]:
 
     Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
     pattern stands for all images found there, without subfolders. Others are left out with a
-    warning that names them, what runs have made with a count, hidden files silently; a sweep ends with the images among them, by
-    content or suffix. Without any image that can be read this raises an `ImageError`.
+    warning that names them, runs' own with a count, hidden files silently; a sweep ends with the
+    images among them, by content or suffix. Without one to be read this raises an `ImageError`.
     """
     axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
     write = partial(_all_images, axes=axes) if is_sweep(arguments) else _one_file

@@ -182,32 +182,29 @@ def _as_mapping(overrides: Sequence[str]) -> dict[str, str]:
 def _with_names(results: Mapping[Path, Result]) -> list[Result]:
     """Name the runs by their resolved folders, and images of equal name by their digests too."""
     shared = Path(os.path.commonpath([folder.parent for folder in results]))
-    digests: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    digests: dict[tuple[str, str], set[str]] = defaultdict(set)
     named = []
     for folder, result in results.items():
         requested = result.overrides.get("image.path") or result.overrides.get("image")
         stem = Path(requested or result.choices.get("image", "")).stem
-        image = result.report.get("image") or stem
-        for label, among, digest in _digests(result.report):
-            digests[str(image), label, among].add(digest)
-        named.append(replace(result, name=str(folder.relative_to(shared)), image=str(image)))
+        image = str(result.report.get("image") or stem)
+        for label, digest in _digests(result.report):
+            digests[image, label].add(digest)
+        named.append(replace(result, name=str(folder.relative_to(shared)), image=image))
     for index, result in enumerate(named):
-        marks = [
-            f"{label}{digest[:8]}"
-            for label, among, digest in _digests(result.report)
-            if digest and len(digests[result.image, label, among]) > 1
+        found = [
+            pair for pair in _digests(result.report) if len(digests[result.image, pair[0]]) > 1
         ]
-        if marks:
+        if marks := [label + digest[:8] for label, digest in found if digest]:
             named[index] = replace(result, image=f"{result.image} ({', '.join(marks)})")
     return named
 
 
-def _digests(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Of what was scored: how each is called, among what it is compared, and itself."""
-    if (image := report.get("image_sha256")) is not None:
-        yield "", "", str(image)
-    if (mask := report.get("mask_sha256")) is not None:  # that of a crop is another
-        yield "mask ", f"{report.get('width_px')}x{report.get('height_px')}", str(mask)
+def _digests(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Of the image, and of its mask at a size, as crops have others; with words before each."""
+    mask = f"{report.get('width_px')}x{report.get('height_px')} mask "
+    found = {"": report.get("image_sha256"), mask: report.get("mask_sha256")}
+    return [(label, str(digest)) for label, digest in found.items() if digest is not None]
 
 
 def _yaml(path: Path) -> Any:

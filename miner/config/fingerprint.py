@@ -14,16 +14,8 @@ from miner.support.files import expand_home, flatten, json_sha256
 HASH_LENGTH = 8
 _DECISIVE = (  # nothing else but patch_size and seed changes the result
     *("image", "pyramid", "activation", "encoding", "model", "capacity", "readout", "weights"),
-    *(
-        "optimizer",
-        "schedule",
-        "loss",
-        "pruning",
-        "level_selection",
-        "fitting",
-        "storage",
-        "backend",
-    ),
+    *("optimizer", "schedule", "loss", "pruning", "level_selection"),
+    *("fitting", "storage", "backend"),
 )
 _UNMASKED = [("nodata", "auto"), ("mask", None)]  # left out, as of runs before there were masks
 

@@ -36,18 +36,13 @@ _LOG = logging.getLogger("miner")
 _BAND_VALUES = 2**22
 _LARGE = 2**24  # values
 _TILE = 256  # pixels a side
-_JPEG = _Kind(("uint8",), (1, 3), 65500, {"Q": 95})
-_ANY = _Kind(get_args(PixelType))
 _KINDS = {
     ".png": _Kind(("uint8", "uint16"), (1, 2, 3, 4)),
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
+    **dict.fromkeys((".jpg", ".jpeg"), _Kind(("uint8",), (1, 3), 65500, {"Q": 95})),
     ".webp": _Kind(("uint8",), (1, 2, 3, 4), 16383, {"Q": 95}),  # grey becomes RGB
     ".avif": _Kind(("uint8",), (1, 2, 3, 4), 16384, {"Q": 90}),  # as above
-    ".tif": _ANY,
-    ".tiff": _ANY,
+    **dict.fromkeys((".tif", ".tiff", ".npy"), _Kind(get_args(PixelType))),
     ".exr": _Kind(("float32",)),
-    ".npy": _ANY,
 }
 
 

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
@@ -59,10 +59,6 @@ class PixelFormat:
         scale = (high - low) or 1.0
         offset = low if dtype == "float32" else min(low, TYPE_RANGES[dtype][1] - scale)
         return cls(dtype, channels, scale, offset)
-
-    def at(self, box: Region, sides: Sequence[int], level: int) -> Self:
-        """Of a file of a part of the image; see `Metadata.at`."""
-        return replace(self, metadata=self.metadata.at(box, sides, level))
 
     @property
     def data_range(self) -> tuple[float, float]:

@@ -140,7 +140,7 @@ def inspect_image(
     """What `open_image` gives, with its sides, and refuses, without decoding pixels."""
     opened, box, _ = _open(path, max_pixels, crop_px, axes)
     if mask is not None:
-        _open_mask(mask, opened, path)
+        _open_mask(mask, opened)
     return replace(opened, sides=sides_of(box))
 
 
@@ -183,7 +183,7 @@ def open_image(
     kind = opened.dtype, opened.n_channels
     is_alike = like is not None and kind == (like.dtype, like.channels)
     value_range = value_range if is_alike or like is None else "dtype"
-    given = _given_mask(mask, opened, box, path, scratch)  # before the image has the name of its scratch
+    given = _given_mask(mask, opened, box, scratch)  # before the image has the name of its scratch
     with errors_about(repr(path)):
         digest = image_digest(path) if isinstance(image, str) else ""
         source = masked(loaded(opened, box, path, digest, scratch), nodata, given, scratch)
@@ -202,13 +202,11 @@ def open_image(
     return replace(source, format=format)
 
 
-def _given_mask(
-    mask: Any, opened: OpenedFile, box: Region, path: str, scratch: Scratch
-) -> Mask | None:
+def _given_mask(mask: Any, opened: OpenedFile, box: Region, scratch: Scratch) -> Mask | None:
     """The mask of a part of an image that the user, or what is opened, gives."""
     own = opened.mask and opened.mask.cropped(box)
     if isinstance(mask, str):
-        file = _open_mask(mask, opened, path)
+        file = _open_mask(mask, opened)
         with errors_about(repr(mask)):
             read = loaded(file, box, mask, "", scratch).read_stored
             mask = mask_of_image(read, sides_of(box), file.n_channels)
@@ -217,14 +215,15 @@ def _given_mask(
     return own & mask if own and mask else own or mask
 
 
-def _open_mask(mask: str, image: OpenedFile, path: str) -> OpenedFile:
+def _open_mask(mask: str, image: OpenedFile) -> OpenedFile:
     opened = open_file(mask)
     if opened.n_channels not in (1, 3):
         found = f"{mask!r} has {opened.n_channels} channels, as with alpha"
         raise ImageError(f"{found}: save a mask as grey, 0 where pixels are masked")
     if opened.sides != image.sides:
         own, wanted = (" x ".join(map(str, reversed(one.sides))) for one in (opened, image))
-        raise ImageError(f"{mask!r} has {own} pixels, and {path!r} {wanted}: a mask has its size")
+        sizes = f"{own} pixels, and the image {image.name!r} {wanted}"
+        raise ImageError(f"{mask!r} has {sizes}: a mask has its size")
     return opened
 
 

@@ -14,7 +14,7 @@ from miner.signals.regions import Region, sides_of, slices, tiles, whole
 from miner.signals.scratch import Scratch
 
 _TILE_VALUES = 2**22
-_DEFAULTS = {"float32": "nan", "int16": "-32768", "int8": "-128"}  # no-data values of sources that name none
+_DEFAULTS = {"float32": "nan", "int16": "-32768", "int8": "-128"}  # of sources without a value
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,6 @@ from miner.support.errors import ImageError
 
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION, _NOT_COMPRESSED, _JPEG, _LERC = 274, 1, 7, 34887
-_ICC, _CONVERTED = 34675, (5, 8)  # CMYK and CIELab
 _COLOURS_OF_JPEG = (2, 5, 6)  # photometric RGB, CMYK, YCbCr
 _MAX_SEGMENT_BYTES = 2**28  # a strip or tile is decoded whole
 _PART_VALUES = 2**22  # that a thread reads at once, unless segments are larger
@@ -53,8 +52,8 @@ def open_tiff(file: Path, axes: str | None = None) -> OpenedFile:
         if said and not nodata:
             rule = "which is no value that all channels have: it is ignored; give image.mask"
             stack.remarks.append(f"names the no-data value {said}, {rule}")
-        is_kept = int(found.key.photometric) not in _CONVERTED
-        stack.remarks += profile_remarks(is_kept and _ICC in found.key.tags, metadata)
+        is_kept = int(found.key.photometric) not in (5, 8)  # CMYK and CIELab
+        stack.remarks += profile_remarks(is_kept and 34675 in found.key.tags, metadata)
     if not found.lead:
         check_rows_first(axes)
         axes = None

@@ -23,18 +23,14 @@ _LOG = logging.getLogger("miner")
 
 
 def find_range(
-    dtype: str,
-    given: str | Sequence[float],
-    parts: Parts,
-    has_alpha: bool = False,
-    max_mse: float = 0.0,
+    dtype: str, given: str | Sequence[float], parts: Parts, has_alpha: bool, max_mse: float
 ) -> tuple[float, float]:
     """Least and greatest value that count of a file's type; `given` is auto, dtype or both values.
 
     `auto` is the range of the values, of uint8 that of the type; a few values far beyond the others
     are warned about, and alpha, the last channel, where it takes most of the range. Those beyond a
-    given range are warned about, too, and are to be cut off, as is a range of which most values take
-    less than the error of `max_mse` in the unit range.
+    given range are warned about, too, and are to be cut off, and a range of which most values take
+    less than the root of `max_mse`.
     Raises `ImageError` for values that are not finite, and for a range that the type lacks.
     """
     of_type = TYPE_RANGES[dtype]
@@ -94,13 +90,12 @@ def _warn_of_wide(
     varied = sample[sample != middle]
     spread = float(np.median(np.abs(varied - middle))) if varied.size else math.inf
     if spread < span * error:
-        width = 0.99 * spread / error
-        low = max(wanted[0], middle - width / 2)
-        lost = 100 * np.mean((sample < low) | (sample > low + width))
+        low = max(wanted[0], middle - 0.49 * spread / error)
         most = f"most within {spread:.2g} of {middle:.2g}, and fitting.max_mse={max_mse:g} allows"
+        target_db = math.ceil(20 * math.log10(span / spread))
         remedy = (
-            f"fitting.target_psnr={math.ceil(20 * math.log10(span / spread))} or more keeps them, "
-            f"image.range=[{low:.4g},{low + width:.4g}] cuts off {lost:.2g} % of the values"
+            f"fitting.target_psnr={target_db} or more keeps them, as does "
+            f"image.range=[{low:.4g},{low + 0.98 * spread / error:.4g}], which cuts off others"
         )
         _LOG.warning("the image %s, %s an error of %.2g: %s", found, most, span * error, remedy)
 

@@ -10,14 +10,7 @@ import numpy as np
 
 from miner.images.metadata import profile_remarks, vips_metadata
 from miner.images.pillow import count_frames, open_heif
-from miner.images.pixel_format import (
-    DAMAGED,
-    OpenedFile,
-    Orientation,
-    PixelType,
-    Read,
-    new_array,
-)
+from miner.images.pixel_format import DAMAGED, OpenedFile, Orientation, PixelType, Read, new_array
 from miner.signals.regions import Region, sides_of
 from miner.signals.scratch import ArrayFile, Scratch, n_bytes
 from miner.support.errors import ImageError

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,7 +127,7 @@ class Representation:
         image = self.image(level, box, device, sides)
         if isinstance(out, str | Path):
             output.check_out(Path(out), self)
-            own = format.at(box, sides, level)
+            own = replace(format, metadata=format.metadata.at(box, sides, level))
             return output.write_image(Path(out), image, own, track, valid)
         image = masked_image(image, valid)
         if out is None and scale is None and size is None:

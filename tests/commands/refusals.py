@@ -14,7 +14,9 @@ REFUSED = {  # arguments: words of the line
     "image.nodata=x": ["image.nodata=x:", "auto, none, or a number"],
     "image.nodata=nan": ["image.nodata=nan:", "NaN always is no data"],
     "image.mask=missing.png": ["'missing.png' does not exist"],
-    "image.mask=sample:moon": ["'sample:moon' has 512 x 512 pixels, and 'picture.png' 24 x 20"],
+    "image.mask=sample:moon": [
+        "'sample:moon' has 512 x 512 pixels, and the image 'picture' 24 x 20"
+    ],
     "image.max_pixels=479": ["'picture.png'", "24 x 20", "image.max_pixels to 480"],
     # the output folder
     "hydra.run.dir=text.png/run": ["hydra.run.dir=text.png/run", "cannot be written", "another"],

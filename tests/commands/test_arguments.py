@@ -142,7 +142,9 @@ def test_what_runs_have_made_is_left_out(
         save_picture(album / name)
     assert found(str(album)) == in_folder(album, ["a.png", "b.png"])
     (record,) = caplog.records
-    assert record.getMessage() == f"left out: 1 of the files in {str(album)!r}, which runs have made"
+    assert (
+        record.getMessage() == f"left out: 1 of the files in {str(album)!r}, which runs have made"
+    )
     with pytest.raises(ImageError, match="holds no image"):
         found(f"{album}/thumbnails")
 

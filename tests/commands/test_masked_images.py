@@ -162,7 +162,7 @@ def test_a_run_goes_on_with_its_own_mask_alone(
     assert "image.mask: " in capsys.readouterr().err
     save_mask(tmp_path / "mask.png", VALID.T)
     assert fit_file(tmp_path, "other", "image.mask=mask.png") == 1
-    assert "'mask.png' has 40 x 56 pixels, and 'dem.tif' 56 x 40" in capsys.readouterr().err
+    assert "'mask.png' has 40 x 56 pixels, and the image 'dem' 56 x 40" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
 

@@ -136,7 +136,7 @@ def test_images_are_distinguished_by_content(tmp_path: Path) -> None:
 
 def test_images_are_distinguished_by_their_masks(tmp_path: Path) -> None:
     for number, mask in enumerate(("", "a" * 64, "b" * 64)):
-        write_run(tmp_path / str(number), mask_sha256=mask, width_px=9)
-    write_run(tmp_path / "crop", mask_sha256="c" * 64, width_px=8)
+        write_run(tmp_path / str(number), mask_sha256=mask, width_px=9, height_px=7)
+    write_run(tmp_path / "crop", mask_sha256="c" * 64, width_px=8, height_px=7)
     found = {result.image for result in read_results([tmp_path])}
-    assert found == {"camera", "camera (mask aaaaaaaa)", "camera (mask bbbbbbbb)"}
+    assert found == {"camera", "camera (9x7 mask aaaaaaaa)", "camera (9x7 mask bbbbbbbb)"}

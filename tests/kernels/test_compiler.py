@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import re
+import subprocess
 import tempfile
 from dataclasses import replace
 from functools import partial
@@ -85,7 +86,8 @@ def test_a_compiler_that_does_not_run_is_ignored(workshop: Workshop, content: by
 def test_a_compiler_that_hangs_is_given_up(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, hangs: str, message: str
 ) -> None:
-    monkeypatch.setattr("miner.kernels.cpu.trainer._TIMEOUT_S", 1)
+    run = partial(subprocess.run, capture_output=True, text=True, timeout=1)
+    monkeypatch.setattr("miner.kernels.cpu.trainer._run", run)
     script = f'#!/bin/sh\ncase "$*" in *{hangs}*) exec /bin/sleep 30;; *) echo 1.0;; esac\n'
     (workshop.folder / "bin" / "cc").write_text(script)
     forget()

@@ -45,7 +45,7 @@ FLAGS = (
     *("-std=c11", "-O3", "-march=native", "-fPIC", "-shared"),
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", *definitions()),
 )
-_TIMEOUT_S = 120.0  # of a compiler, which may be a wrapper that hangs
+_run = functools.partial(subprocess.run, capture_output=True, text=True, timeout=300)  # it may hang
 _TILE = 64  # TILE of vectors.h
 _TYPES: dict[type, Any] = {int: ctypes.c_int64, bool: ctypes.c_int64, float: ctypes.c_double}
 _TENSORS = (  # attributes of a trainer
@@ -81,8 +81,8 @@ def build(source: Path, flags: Sequence[str] = FLAGS, processor: str | None = No
             reasons.append(f"{folder}: {error}")
         except UnsupportedError as error:
             reasons.append(f"{' '.join(command)} failed: {error}")
-        except subprocess.TimeoutExpired:
-            reasons.append(f"{' '.join(command)} took longer than {_TIMEOUT_S:.0f} s")
+        except subprocess.TimeoutExpired as error:
+            reasons.append(f"{' '.join(command)} took longer than {error.timeout:.0f} s")
     missing = "no C compiler was found; pip install ziglang brings one"
     raise UnsupportedError("; ".join(reasons) or missing)
 
@@ -92,8 +92,7 @@ def _compile(command: Sequence[str], source: Path, library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         new = Path(scratch) / library.name
         line = [*command, str(source), "-o", str(new), "-lm"]
-        more: Any = {"env": environment, "timeout": _TIMEOUT_S}
-        done = subprocess.run(line, capture_output=True, text=True, check=False, **more)
+        done = _run(line, env=environment, check=False)
         if done.returncode != 0 or not new.exists():
             lines = done.stderr.strip() or f"exit status {done.returncode}"
             raise UnsupportedError(lines.splitlines()[0])
@@ -108,9 +107,7 @@ def find_compilers() -> list[tuple[Sequence[str], str]]:
     found: list[tuple[Sequence[str], str]] = []
     for command in candidates:
         with contextlib.suppress(OSError, subprocess.SubprocessError):  # not for this machine
-            more: Any = {"check": True, "timeout": _TIMEOUT_S}
-            done = subprocess.run([*command, "--version"], capture_output=True, text=True, **more)
-            found.append((command, done.stdout))
+            found.append((command, _run([*command, "--version"], check=True).stdout))
     return found
 
 
