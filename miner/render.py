@@ -62,7 +62,7 @@ def _render(options: argparse.Namespace) -> None:
     height, width = sides_of(region)
     stretch = width_px / width * height / height_px
     if size and abs(stretch - 1) > 0.01:
-        say(f"stretched: each pixel is {stretch:.3g} times as wide as high")
+        say(f"stretched: a square becomes {stretch:.3g} times as wide as high")
     say(f"wrote {path}: {width_px} x {height_px} pixels of level {level}")
 
 
