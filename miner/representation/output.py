@@ -20,8 +20,9 @@ from miner.images.pixel_format import TYPE_RANGES, PixelFormat, pixel_type
 from miner.images.source import file_digest, inspect_image, open_image
 from miner.representation.mask_file import MASK, write_mask
 from miner.representation.masking import ValidIn, masked_image, valid_pixels
+from miner.representation.overview import LEVEL, OVERVIEW, as_plane, overview_format
 from miner.representation.shard import shards_before, write_shard
-from miner.representation.spec import MANIFEST, Manifest, read_manifest, write_manifest
+from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
 from miner.signals.mask import Mask
 from miner.signals.regions import Region, slices, tiles, whole
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
@@ -163,28 +164,36 @@ def write_image(
         return canvas.save(path)
 
 
+def write_overview(folder: Path, spec: Spec, image: Signal) -> str:
+    """Write a level as a representation's overview; gives the file's checksum."""
+    return file_digest(write_image(folder / OVERVIEW, as_plane(image), overview_format(spec)))
+
+
 def save(shown: "Representation", folder: Path) -> Path:
-    """Write all shards, the mask and the manifest; see `Representation.save`."""
+    """Write shards, mask, overview and manifest; see `Representation.save`."""
     if _is_of_run(folder / MANIFEST) or own_files(folder):
         raise RepresentationError(f"{folder}: is a run's; name another folder")
     if folder.exists() and not folder.is_dir():
         raise RepresentationError(f"{folder}: is a file; name a folder")
     folder.mkdir(parents=True, exist_ok=True)
     before = shards_before(folder, shown.shards)
-    had_mask = (folder / MANIFEST).exists() and bool(read_manifest(folder).mask)
-    if shown.spec.mask is not None and not had_mask and os.path.lexists(folder / MASK):
-        raise RepresentationError(f"{folder / MASK}: is of no representation; name another folder")
+    own = read_manifest(folder) if (folder / MANIFEST).exists() else None
+    had = {MASK: own and own.mask, OVERVIEW: own and own.overview}
+    has = {MASK: shown.spec.mask, OVERVIEW: shown.known}
+    for path in (folder / name for name in had if has[name] and not had[name]):
+        if os.path.lexists(path):
+            raise RepresentationError(f"{path}: is of no representation; name another folder")
     checksums = {
         level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
         for level, found in shown.shards.items()
     }
     write_mask(folder, shown.spec.mask)
+    overview = write_overview(folder, shown.spec, shown.image(LEVEL)) if shown.known else ""
     fit = {"report": shown.report, "settings": {"image": image_settings(shown)}}
-    write_manifest(folder, Manifest(shown.spec, checksums, fit))
-    for name in before.difference(*checksums.values()):
+    write_manifest(folder, Manifest(shown.spec, checksums, fit, overview=overview))
+    gone = {name for name in had if had[name] and not has[name]}
+    for name in gone.union(before.difference(*checksums.values())):
         (folder / name).unlink(missing_ok=True)
-    if had_mask and shown.spec.mask is None:
-        (folder / MASK).unlink(missing_ok=True)
     return folder
 
 
