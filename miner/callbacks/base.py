@@ -67,13 +67,11 @@ class RepresentationCheckpoint(Callback):
             claim(self.folder.parent, *self.files)
         cast(MinerModule, pl_module).folder = self.folder
 
-    def on_level_start(
-        self, trainer: pl.Trainer, module: MinerModule, fit: LevelFit, chunks: Sequence[int]
-    ) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prepare the overview."""
-        is_large = math.prod(fit.spec.sides) > self._most
-        if is_large and fit.level == 0 and can_have_overview(fit.spec):
-            module.data.levels.overview = module.data.levels.new_signal("overview", LEVEL)
+        spec, levels = (data := cast(MinerModule, pl_module).data).spec, data.levels
+        if math.prod(spec.sides) > self._most and can_have_overview(spec):
+            levels.overview = levels.new_signal("overview", LEVEL)
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """Store the overview, once all is fitted."""

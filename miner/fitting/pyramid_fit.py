@@ -191,13 +191,13 @@ class PyramidFit:
         Gives what the box holds then, `(C, *S)` clipped to the unit range, on the device.
         """
         fit, outputs = self._fit, self.settings.backend.outputs
-        reach = 3 * self.spec.pyramid.reduce_reach if self.overview is not None else 0
+        overview = None if fit.level else self.overview
+        reach = 3 * self.spec.pyramid.reduce_reach if overview else 0
         whole = fit.grid.around(extended(box, fit.grid.sides, reach, reach))
         given = fit.level, self._shards[fit.level], self._prediction, whole, outputs
         rendered = render_level(self.spec, *given)
-        if self.overview is not None:
-            found = overview_of_tile(self.spec, self._shards, region, whole, rendered)
-            self.overview.write(*found)
+        if overview is not None:
+            overview.write(*overview_of_tile(self.spec, self._shards, region, whole, rendered))
         rendered = rendered[(slice(None), *slices(box, whole))]
         if self._kept is not None:
             self._kept.write(region, rendered[(slice(None), *slices(region, box))])

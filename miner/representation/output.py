@@ -154,10 +154,8 @@ def write_image(
         raise ValueError(f"a volume of {len(image.sides)} axes: only images are rendered to files")
     check_writable_format(path, format, *image.sides)
     size = n_bytes((*image.sides, image.n_channels), format.dtype)
-    folder = (
-        None if size <= IN_MEMORY_BYTES else path.with_name(f".{path.name}.{os.getpid()}.scratch")
-    )
-    with Scratch(folder) as scratch:
+    folder = path.with_name(f".{path.name}.{os.getpid()}.scratch")
+    with Scratch(None if size <= IN_MEMORY_BYTES else folder) as scratch:
         canvas = PixelCanvas(format, image.sides, scratch)
         for box in track(list(tiles(image.sides))):
             canvas.fill(box, image.read(box).clamp(0, 1).cpu().numpy(), valid and valid(box))
@@ -178,10 +176,11 @@ def save(shown: "Representation", folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     before = shards_before(folder, shown.shards)
     own = read_manifest(folder) if (folder / MANIFEST).exists() else None
-    had = {MASK: own and own.mask, OVERVIEW: own and own.overview}
-    has = {MASK: shown.spec.mask, OVERVIEW: shown.known}
-    for path in (folder / name for name in had if has[name] and not had[name]):
-        if os.path.lexists(path):
+    had_mask, had_overview = own and own.mask, own and own.overview
+    files: list[tuple[Path, Any, Any]] = [(folder / MASK, had_mask, shown.spec.mask)]
+    files += [(folder / OVERVIEW, had_overview, shown.known)]
+    for path, had, has in files:
+        if has and not had and os.path.lexists(path):
             raise RepresentationError(f"{path}: is of no representation; name another folder")
     checksums = {
         level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
@@ -191,9 +190,9 @@ def save(shown: "Representation", folder: Path) -> Path:
     overview = write_overview(folder, shown.spec, shown.image(LEVEL)) if shown.known else ""
     fit = {"report": shown.report, "settings": {"image": image_settings(shown)}}
     write_manifest(folder, Manifest(shown.spec, checksums, fit, overview=overview))
-    gone = {name for name in had if had[name] and not has[name]}
-    for name in gone.union(before.difference(*checksums.values())):
-        (folder / name).unlink(missing_ok=True)
+    gone = [folder / name for name in before.difference(*checksums.values())]
+    for path in gone + [path for path, had, has in files if had and not has]:
+        path.unlink(missing_ok=True)
     return folder
 
 

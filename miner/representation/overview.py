@@ -1,7 +1,4 @@
-"""A coarse level of a large image as a picture beside the shards, which spares the finer networks.
-
-It holds what is rendered there, in 8 bits of sources of 8 bits, in 16 of others.
-"""
+"""A coarse level of a large image as a picture beside the shards, read in place of networks."""
 
 import os
 from collections.abc import Sequence
@@ -34,9 +31,9 @@ def can_have_overview(spec: Spec) -> bool:
 def overview_of_tile(
     spec: Spec, shards: Sequence[ShardIndex], tile: Region, box: Region, rendered: Tensor
 ) -> tuple[Region, Tensor]:
-    """What a tile of the finest level is in the overview, unclipped, and where it is there.
+    """Where a tile of the finest level is in the overview, and its values there, unclipped.
 
-    `rendered` `(C, *S)` is a box of the finest level: the tile, and 3 `reduce_reach` around it.
+    A box, of 3 `reduce_reach` around the tile, is `rendered` `(C, *S)`.
     """
 
     def read(part: Region) -> Tensor:  # zero beyond the box, in pixels that do not count
@@ -51,7 +48,7 @@ def overview_of_tile(
 
 
 def overview_format(spec: Spec) -> PixelFormat:
-    """How pixels of an overview are stored."""
+    """How pixels are stored: in 8 bits if the source's are, else in 16."""
     is_8_bit = spec.pixel_format.dtype == "uint8"
     return PixelFormat.of_values("uint8" if is_8_bit else "uint16", spec.n_channels)
 
@@ -71,10 +68,7 @@ def as_plane(image: Signal) -> Signal:
 
 
 def read_overview(folder: Path, manifest: Manifest) -> dict[int, Signal]:
-    """The level `(C, *S)` in [0, 1] of which a folder has a picture, if it has; read region-wise.
-
-    `RepresentationError` if it is not that of the manifest; then `ImageError` where it changes.
-    """
+    """The level in a folder, if there is one; `RepresentationError` unless it is the manifest's."""
     path, spec = folder / OVERVIEW, manifest.spec
     if not (manifest.overview and can_have_overview(spec) and os.path.lexists(path)):
         return {}

@@ -32,7 +32,7 @@ class Representation:
     It renders with the coarse levels alone: a level without shards is its prediction. To NumPy it
     is the array that `render` gives, `(C, *S)`; `rep[:, 10:20, ::2]` renders no more than it needs.
     `report` is that of the run, as in its `report.json`, or None; `fit` is that of its manifest.
-    Levels that are `known` are read, so that no networks of finer ones are evaluated for them.
+    Levels that are `known` are read, and finer networks not evaluated for them.
     """
 
     def __init__(
@@ -202,10 +202,7 @@ class Representation:
         return level_image(spec, level, self._index, self.known, device).read(region)
 
     def _values(self, level: int, places: Tensor, finer: int = 0) -> Tensor:
-        """Unclipped values `(N, C)` at `places` `(N, D)` in a level's pixels.
-
-        Where blocks of neither it nor a coarser level are active, those of one so many `finer`.
-        """
+        """Unclipped values `(N, C)` at `places` `(N, D)` in pixels of a level, of a `finer` one."""
         if self.spec.pyramid.step > 1:  # nothing lies between samples: the derivative is zero
             sides = torch.tensor(self.spec.level_sides[level]).to(places.device)
             image = self.image(level, device=places.device)
@@ -215,11 +212,10 @@ class Representation:
         def predict(places: Tensor) -> Tensor:
             if self.spec.evaluates_coarser and not self.spec.is_coarsest(level):
                 return self._values(level + 1, 0.5 * places, finer + 1)
-            shown = level + 1
-            if self.spec.evaluates_coarser and level > finer:  # by finer blocks, as it is rendered
+            shown, device = level + 1, places.device
+            if self.spec.evaluates_coarser and level > finer:  # only finer blocks represent them
                 shown, places = level - finer, 2 ** (finer + 1) * places
-            is_there, device = shown < self.spec.n_levels, places.device
-            coarser = self.image(shown, device=device) if is_there else None
+            coarser = self.image(shown, device=device) if shown < self.spec.n_levels else None
             return points.interpolated(self.spec, coarser, places)
 
         return points.evaluate(self.spec, level, self._index[level], predict, places)

@@ -111,8 +111,7 @@ class Manifest:
     """A spec, for each finished level its shards' files with their checksums, and the fit.
 
     `fit` is what the fit depended on, in plain data; rendering does not need it. `mask` is the
-    checksum of the spec's mask in a manifest that was read, empty without one, and `overview` that
-    of the overview's file.
+    checksum of the spec's mask in a manifest that was read, and `overview` a file's, or empty.
     """
 
     spec: Spec

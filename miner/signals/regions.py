@@ -41,9 +41,8 @@ def extended(region: Region, sides: Sequence[int], after: int, before: int = 0) 
 
 def overlap(region: Region, other: Region) -> Region:
     """What two boxes have in common; it may be empty along an axis."""
-    starts = [max(low, first) for (low, _), (first, _) in zip(region, other, strict=True)]
-    ends = [min(high, end) for (_, high), (_, end) in zip(region, other, strict=True)]
-    return tuple((start, max(start, end)) for start, end in zip(starts, ends, strict=True))
+    pairs = zip(region, other, strict=True)
+    return tuple((max(a, c), max(a, c, min(b, d))) for (a, b), (c, d) in pairs)
 
 
 def tiles(sides: Sequence[int], tile_sides: int | Sequence[int] = TILE_SIDE) -> Iterator[Region]:
