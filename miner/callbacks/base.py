@@ -59,7 +59,7 @@ class RepresentationCheckpoint(Callback):
     files = (REPRESENTATION_FOLDER, f"{REPRESENTATION_FOLDER}/{OVERVIEW}")
 
     def __init__(self, dirpath: str | Path, overview_pixels: int = 2**24) -> None:
-        self.folder, self._most = Path(dirpath) / REPRESENTATION_FOLDER, overview_pixels
+        self.folder, self._overview_pixels = Path(dirpath) / REPRESENTATION_FOLDER, overview_pixels
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the module the folder."""
@@ -70,7 +70,7 @@ class RepresentationCheckpoint(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prepare the overview."""
         spec, levels = (data := cast(MinerModule, pl_module).data).spec, data.levels
-        if math.prod(spec.sides) > self._most and can_have_overview(spec):
+        if math.prod(spec.sides) > self._overview_pixels and can_have_overview(spec):
             levels.overview = levels.new_signal("overview", LEVEL)
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:

@@ -13,7 +13,6 @@ from miner.fitting.capacity import TOLERANCE, TOLERANCE_DB
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.scores import psnr_of_sse
 from miner.representation import Representation, Shard
-from miner.representation.overview import OVERVIEW
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import Region, sides_of
 from miner.signals.scratch import n_bytes
@@ -104,7 +103,6 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
     height, width = data.spec.sides[-2:]
     file_bytes, n_pixels = module.store.n_bytes, math.prod(data.spec.sides)
     host_gib, gpu_gib = map(max, zip(peak_memory_gib(), *module.peaks_gib, strict=True))
-    overview = module.folder and module.folder / OVERVIEW
     levels = [record._asdict() for record in module.records]
     report = {
         "status": "finished" if module.is_complete else "stopped",
@@ -120,7 +118,6 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
         "parameters_per_pixel": representation.n_parameters / n_pixels,
         "file_bytes": file_bytes,
         "bits_per_pixel": None if file_bytes is None else 8 * file_bytes / n_pixels,
-        "overview_bytes": overview.stat().st_size if overview and overview.exists() else 0,
         "wall_time_s": time.time() - module.began,
         "fit_time_s": module.fit_time_s,
         "peak_memory_gib": host_gib,

@@ -20,9 +20,8 @@ from miner.images.pixel_format import TYPE_RANGES, PixelFormat, pixel_type
 from miner.images.source import file_digest, inspect_image, open_image
 from miner.representation.mask_file import MASK, write_mask
 from miner.representation.masking import ValidIn, masked_image, valid_pixels
-from miner.representation.overview import LEVEL, OVERVIEW, as_plane, overview_format
 from miner.representation.shard import shards_before, write_shard
-from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
+from miner.representation.spec import MANIFEST, Manifest, read_manifest, write_manifest
 from miner.signals.mask import Mask
 from miner.signals.regions import Region, slices, tiles, whole
 from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
@@ -95,8 +94,7 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> tuple[S
     if is_rendered and not ((array >= 0) & (array <= 1)).all():
         found = f"values from {array.min()} to {array.max()}"
         raise ValueError(f"{found}: floats must lie in [0, 1], or give {format.dtype}")
-    is_in_unit = is_rendered or array.dtype.kind == "b"
-    values = array * TYPE_RANGES[format.dtype][1] if is_in_unit else array
+    values = array * TYPE_RANGES[format.dtype][1] if is_rendered else array
     return ArraySignal(format.to_unit(values)), mask
 
 
@@ -162,13 +160,10 @@ def write_image(
         return canvas.save(path)
 
 
-def write_overview(folder: Path, spec: Spec, image: Signal) -> str:
-    """Write a level as a representation's overview; gives the file's checksum."""
-    return file_digest(write_image(folder / OVERVIEW, as_plane(image), overview_format(spec)))
-
-
 def save(shown: "Representation", folder: Path) -> Path:
     """Write shards, mask, overview and manifest; see `Representation.save`."""
+    from miner.representation.overview import LEVEL, OVERVIEW, write_overview  # which imports us
+
     if _is_of_run(folder / MANIFEST) or own_files(folder):
         raise RepresentationError(f"{folder}: is a run's; name another folder")
     if folder.exists() and not folder.is_dir():
@@ -176,11 +171,10 @@ def save(shown: "Representation", folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     before = shards_before(folder, shown.shards)
     own = read_manifest(folder) if (folder / MANIFEST).exists() else None
-    had_mask, had_overview = own and own.mask, own and own.overview
-    files: list[tuple[Path, Any, Any]] = [(folder / MASK, had_mask, shown.spec.mask)]
-    files += [(folder / OVERVIEW, had_overview, shown.known)]
-    for path, had, has in files:
-        if has and not had and os.path.lexists(path):
+    had = {MASK: own and own.mask, OVERVIEW: own and own.overview}
+    has = {MASK: shown.spec.mask, OVERVIEW: shown.known}
+    for path in (folder / name for name in had if has[name] and not had[name]):
+        if os.path.lexists(path):
             raise RepresentationError(f"{path}: is of no representation; name another folder")
     checksums = {
         level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
@@ -190,9 +184,9 @@ def save(shown: "Representation", folder: Path) -> Path:
     overview = write_overview(folder, shown.spec, shown.image(LEVEL)) if shown.known else ""
     fit = {"report": shown.report, "settings": {"image": image_settings(shown)}}
     write_manifest(folder, Manifest(shown.spec, checksums, fit, overview=overview))
-    gone = [folder / name for name in before.difference(*checksums.values())]
-    for path in gone + [path for path, had, has in files if had and not has]:
-        path.unlink(missing_ok=True)
+    before |= {name for name in had if had[name] and not has[name]}
+    for name in before.difference(*checksums.values()):
+        (folder / name).unlink(missing_ok=True)
     return folder
 
 

@@ -12,6 +12,7 @@ from miner.images.pixel_format import PixelFormat, errors_about
 from miner.images.source import file_digest
 from miner.images.tiff import open_tiff
 from miner.representation.coarse import level_image
+from miner.representation.output import write_image
 from miner.representation.rendering import ShardIndex
 from miner.representation.spec import Manifest, Spec
 from miner.signals.regions import Region, overlap, sides_of, slices
@@ -38,8 +39,7 @@ def overview_of_tile(
 
     def read(part: Region) -> Tensor:  # zero beyond the box, in pixels that do not count
         values, common = rendered.new_zeros(len(rendered), *sides_of(part)), overlap(part, box)
-        inside = rendered[(slice(None), *slices(common, box))]
-        values[(slice(None), *slices(common, part))] = inside
+        values[:, *slices(common, part)] = rendered[:, *slices(common, box)]
         return values
 
     finest = SourceSignal(read, spec.n_channels, spec.sides, rendered.device)
@@ -47,14 +47,11 @@ def overview_of_tile(
     return own, level_image(spec, LEVEL, shards, {0: finest}, rendered.device).read(own)
 
 
-def overview_format(spec: Spec) -> PixelFormat:
-    """How pixels are stored: in 8 bits if the source's are, else in 16."""
-    is_8_bit = spec.pixel_format.dtype == "uint8"
-    return PixelFormat.of_values("uint8" if is_8_bit else "uint16", spec.n_channels)
+def write_overview(folder: Path, spec: Spec, image: Signal) -> str:
+    """Write the level in 8 bits if the source has these, else in 16; gives the file's checksum.
 
-
-def as_plane(image: Signal) -> Signal:
-    """An image, or the slices of a volume below each other."""
+    The slices of a volume are below each other.
+    """
     *depth, height, width = image.sides
 
     def read(region: Region) -> Tensor:
@@ -63,8 +60,10 @@ def as_plane(image: Signal) -> Signal:
         rows = image.read(((first, end), (0, height), columns)).flatten(1, 2)
         return rows[:, low - first * height : high - first * height]
 
-    rows = sum(depth) * height
-    return SourceSignal(read, image.n_channels, (rows, width), image.device) if depth else image
+    plane = SourceSignal(read, spec.n_channels, (sum(depth) * height, width), image.device)
+    is_8_bit = spec.pixel_format.dtype == "uint8"
+    format = PixelFormat.of_values("uint8" if is_8_bit else "uint16", spec.n_channels)
+    return file_digest(write_image(folder / OVERVIEW, plane if depth else image, format))
 
 
 def read_overview(folder: Path, manifest: Manifest) -> dict[int, Signal]:
@@ -75,15 +74,16 @@ def read_overview(folder: Path, manifest: Manifest) -> dict[int, Signal]:
     if not path.is_file() or file_digest(path) != manifest.overview:
         remedy = "remove it, and coarse levels are rendered without it, in more time"
         raise RepresentationError(f"{path}: not the overview that the manifest names; {remedy}")
-    sides, format = spec.level_sides[LEVEL], overview_format(spec)
+    sides = spec.level_sides[LEVEL]
 
     def read(region: Region) -> Tensor:
         *depth, rows, columns = region
         lines = [(first * sides[-2], end * sides[-2]) for first, end in depth] or [rows]
         with errors_about(repr(str(path))):
-            stored = open_tiff(path).load((*lines, columns), Scratch(None))
-            values = format.to_unit(np.moveaxis(stored((slice(None), slice(None))), -1, 0))
-        found = torch.from_numpy(values)
+            opened = open_tiff(path)
+            stored = opened.load((*lines, columns), Scratch(None))((slice(None), slice(None)))
+        format = PixelFormat.of_values(opened.dtype, opened.n_channels)
+        found = torch.from_numpy(format.to_unit(np.moveaxis(stored, -1, 0)))
         return found.unflatten(1, (-1, sides[-2]))[:, :, slice(*rows)] if depth else found
 
     return {LEVEL: SourceSignal(read, spec.n_channels, sides)}

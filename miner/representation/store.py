@@ -15,8 +15,7 @@ from torch import Tensor
 
 from miner.models.network import Parameters
 from miner.representation.mask_file import MASK, read_mask, write_mask
-from miner.representation.output import write_overview
-from miner.representation.overview import OVERVIEW, read_overview
+from miner.representation.overview import OVERVIEW, read_overview, write_overview
 from miner.representation.representation import Representation
 from miner.representation.shard import FileParameters, Shard, read_shard, shard_name, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
@@ -223,9 +222,9 @@ class FolderStore:
 
     @property
     def n_bytes(self) -> int:
-        """Size of the manifest, the mask and the shards that it names."""
-        masks = [MASK] * bool(self.spec.mask)
-        names = [MANIFEST, *masks, *itertools.chain(*self._finished.values())]
+        """Size of the manifest, and of the mask, the overview and the shards that it names."""
+        apart = [MASK] * bool(self.spec.mask) + [OVERVIEW] * bool(self._overview)
+        names = [MANIFEST, *apart, *itertools.chain(*self._finished.values())]
         return sum((self.folder / name).stat().st_size for name in names)
 
     def _write_manifest(self) -> None:
