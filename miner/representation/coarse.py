@@ -12,14 +12,14 @@ from miner.representation.rendering import Outputs, ShardIndex, cell_of, render_
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import Region, slices
-from miner.signals.signal import Signal, SourceSignal
+from miner.signals.signal import ReadRegion, Signal, SourceSignal
 
 
 def level_image(
     spec: Spec,
     level: int,
     shards: Sequence[ShardIndex],
-    known: Mapping[int, Signal],
+    known: Mapping[int, ReadRegion],
     device: torch.device,
 ) -> Signal:
     """A level of a whole representation, unclipped, rendered where it is read.
@@ -27,8 +27,8 @@ def level_image(
     Levels that are `known` are read instead. Of a representation that `evaluates_coarser`, pixels
     that only finer blocks represent are the next finer level's, reduced.
     """
-    if found := known.get(level):
-        return SourceSignal(found.read, spec.n_channels, spec.level_sides[level], device)
+    if level in known:
+        return SourceSignal(known[level], spec.n_channels, spec.level_sides[level], device)
     image = partial(level_image, spec, shards=shards, known=known, device=device)
     shape = spec.n_channels, *spec.level_sides[level]
     if not spec.evaluates_coarser:

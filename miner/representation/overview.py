@@ -17,7 +17,7 @@ from miner.representation.rendering import ShardIndex
 from miner.representation.spec import Manifest, Spec
 from miner.signals.regions import Region, overlap, sides_of, slices
 from miner.signals.scratch import Scratch
-from miner.signals.signal import Signal, SourceSignal
+from miner.signals.signal import ReadRegion, Signal, SourceSignal
 from miner.support.errors import RepresentationError
 
 OVERVIEW = "overview.tif"
@@ -42,9 +42,8 @@ def overview_of_tile(
         values[:, *slices(common, part)] = rendered[:, *slices(common, box)]
         return values
 
-    finest = SourceSignal(read, spec.n_channels, spec.sides, rendered.device)
     own = tuple((low >> LEVEL, -(-high >> LEVEL)) for low, high in tile)
-    return own, level_image(spec, LEVEL, shards, {0: finest}, rendered.device).read(own)
+    return own, level_image(spec, LEVEL, shards, {0: read}, rendered.device).read(own)
 
 
 def write_overview(folder: Path, spec: Spec, image: Signal) -> str:
@@ -66,8 +65,8 @@ def write_overview(folder: Path, spec: Spec, image: Signal) -> str:
     return file_digest(write_image(folder / OVERVIEW, plane if depth else image, format))
 
 
-def read_overview(folder: Path, manifest: Manifest) -> dict[int, Signal]:
-    """The level in a folder, if there is one; `RepresentationError` unless it is the manifest's."""
+def read_overview(folder: Path, manifest: Manifest) -> dict[int, ReadRegion]:
+    """Reads the level, if a folder has it; `RepresentationError` unless it is the manifest's."""
     path, spec = folder / OVERVIEW, manifest.spec
     if not (manifest.overview and can_have_overview(spec) and os.path.lexists(path)):
         return {}
@@ -86,4 +85,4 @@ def read_overview(folder: Path, manifest: Manifest) -> dict[int, Signal]:
         found = torch.from_numpy(format.to_unit(np.moveaxis(stored, -1, 0)))
         return found.unflatten(1, (-1, sides[-2]))[:, :, slice(*rows)] if depth else found
 
-    return {LEVEL: SourceSignal(read, spec.n_channels, sides)}
+    return {LEVEL: read}

@@ -18,7 +18,7 @@ from miner.representation.rendering import ShardIndex, box_of, device_of
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
 from miner.signals.regions import Region, shifted, sides_of, whole
-from miner.signals.signal import CPU, Signal, SourceSignal
+from miner.signals.signal import CPU, ReadRegion, Signal, SourceSignal
 
 if TYPE_CHECKING:
     from miner.representation.module import RepresentationModule
@@ -41,7 +41,7 @@ class Representation:
         shards: Mapping[int, Sequence[Shard]],
         report: Mapping[str, Any] | None = None,
         fit: Mapping[str, Any] | None = None,
-        known: Mapping[int, Signal] | None = None,
+        known: Mapping[int, ReadRegion] | None = None,
     ) -> None:
         self.spec, self.report, self.fit, self.known = spec, report, fit or {}, known or {}
         self.shards = {level: tuple(found) for level, found in shards.items()}
