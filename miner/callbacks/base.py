@@ -1,5 +1,6 @@
 """Hooks of levels and chunks beside Lightning's, and the callback that stores each chunk."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -10,6 +11,8 @@ from miner.engine.data import RenderedTile
 from miner.engine.module import LevelResult, MinerModule
 from miner.fitting.level_fit import LevelFit
 from miner.representation import REPRESENTATION_FOLDER, Shard
+from miner.representation.overview import LEVEL, OVERVIEW, can_have_overview
+from miner.representation.store import FolderStore
 from miner.support.run_files import claim
 
 
@@ -50,16 +53,27 @@ class RepresentationCheckpoint(Callback):
     """Stores each chunk in `representation/` below `dirpath` as soon as it is fitted.
 
     Without it shards stay in memory, so that a run cannot be resumed; images that are larger than
-    memory, and several ranks, need it.
+    memory, and several ranks, need it. Images of more than `overview_pixels` have an overview.
     """
 
-    files = (REPRESENTATION_FOLDER,)
+    files = (REPRESENTATION_FOLDER, f"{REPRESENTATION_FOLDER}/{OVERVIEW}")
 
-    def __init__(self, dirpath: str | Path) -> None:
-        self.folder = Path(dirpath) / REPRESENTATION_FOLDER
+    def __init__(self, dirpath: str | Path, overview_pixels: int = 2**24) -> None:
+        self.folder, self._overview_pixels = Path(dirpath) / REPRESENTATION_FOLDER, overview_pixels
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the module the folder."""
         if trainer.is_global_zero:
             claim(self.folder.parent, *self.files)
         cast(MinerModule, pl_module).folder = self.folder
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prepare the overview."""
+        spec, levels = (data := cast(MinerModule, pl_module).data).spec, data.levels
+        if math.prod(spec.sides) > self._overview_pixels and can_have_overview(spec):
+            levels.overview = levels.new_signal("overview", LEVEL)
+
+    def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
+        """Store the overview, once all is fitted."""
+        if module.is_complete and (overview := module.data.levels.overview) is not None:
+            cast(FolderStore, module.store).add_overview(overview)

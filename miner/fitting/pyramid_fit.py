@@ -18,6 +18,7 @@ from miner.models.network import Parameters, moved, repeat
 from miner.pyramids.resample import predicted_signal, reduced_signal
 from miner.representation import LevelNetwork, Shard, Spec
 from miner.representation.coarse import coarser_blocks
+from miner.representation.overview import overview_of_tile
 from miner.representation.rendering import ShardIndex, render_level
 from miner.representation.storage import Storage
 from miner.signals.regions import Region, extended, slices, tiles
@@ -121,7 +122,7 @@ class PyramidFit:
 
     The store holds the coarser levels of the signal and the reconstructions of two levels; each
     process computes some tiles and reads those of the others there. `settings` are those of
-    `prepare_backend`.
+    `prepare_backend`. The tiles of the finest level are reduced to an `overview` if there is one.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class PyramidFit:
             self._reduce(self.signals[-1], coarser)
             self.signals.append(coarser)
         self._coarser: Signal | None = None  # the reconstruction of the level before
+        self.overview: WritableSignal | None = None
         self.settings = settings
         self._shards = [ShardIndex(spec.grid(j), ()) for j in range(spec.n_levels)]
         self._partition: Partition | None = None
@@ -188,9 +190,14 @@ class PyramidFit:
 
         Gives what the box holds then, `(C, *S)` clipped to the unit range, on the device.
         """
-        fit, outputs, whole = self._fit, self.settings.backend.outputs, self._fit.grid.around(box)
+        fit, outputs = self._fit, self.settings.backend.outputs
+        overview = None if fit.level else self.overview
+        reach = 3 * self.spec.pyramid.reduce_reach if overview else 0
+        whole = fit.grid.around(extended(box, fit.grid.sides, reach, reach))
         given = fit.level, self._shards[fit.level], self._prediction, whole, outputs
         rendered = render_level(self.spec, *given)
+        if overview is not None:
+            overview.write(*overview_of_tile(self.spec, self._shards, region, whole, rendered))
         rendered = rendered[(slice(None), *slices(box, whole))]
         if self._kept is not None:
             self._kept.write(region, rendered[(slice(None), *slices(region, box))])

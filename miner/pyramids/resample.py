@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from miner.pyramids.pyramid import Pyramid
-from miner.signals.regions import Region, extended, sides_of, slices
+from miner.signals.regions import TILE_SIDE, Region, extended, shifted, sides_of, slices, tiles
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
 
 
@@ -14,6 +14,11 @@ def reduced_signal(pyramid: Pyramid, finer: Signal) -> Signal:
     halo = -(-pyramid.reduce_reach // 2)
 
     def read(region: Region) -> Tensor:
+        if max(sides_of(region)) > TILE_SIDE:  # what it is reduced of is never there as a whole
+            values = torch.empty(n_channels, *sides_of(region), device=finer.device)
+            for part in tiles(sides_of(region)):
+                values[(slice(None), *slices(part))] = read(shifted(part, region))
+            return values
         around = extended(region, sides, halo, halo)
         halves = zip(around, finer.sides, strict=True)
         source = tuple((2 * low, min(2 * high, side)) for (low, high), side in halves)

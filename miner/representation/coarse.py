@@ -1,6 +1,6 @@
-"""What a level is where none of its own blocks is active."""
+"""What a level is, and what it is where none of its own blocks is active."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -12,28 +12,39 @@ from miner.representation.rendering import Outputs, ShardIndex, cell_of, render_
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import Region, slices
-from miner.signals.signal import Signal, SourceSignal
+from miner.signals.signal import ReadRegion, Signal, SourceSignal
 
 
-def predicted_image(
+def level_image(
     spec: Spec,
     level: int,
     shards: Sequence[ShardIndex],
-    image: Callable[[int], Signal],
+    known: Mapping[int, ReadRegion],
     device: torch.device,
 ) -> Signal:
-    """The prediction of a level of a whole representation; `image` gives other levels.
+    """A level of a whole representation, unclipped, rendered where it is read.
 
-    It is the next coarser level, expanded, or what the coarser blocks give at this level's pixels:
-    then pixels that only finer blocks represent are theirs, reduced.
+    Levels that are `known` are read instead. Of a representation that `evaluates_coarser`, pixels
+    that only finer blocks represent are the next finer level's, reduced.
     """
+    if level in known:
+        return SourceSignal(known[level], spec.n_channels, spec.level_sides[level], device)
+    image = partial(level_image, spec, shards=shards, known=known, device=device)
     shape = spec.n_channels, *spec.level_sides[level]
     if not spec.evaluates_coarser:
         coarser = None if spec.is_coarsest(level) else image(level + 1)
-        return predicted_signal(spec.pyramid, coarser, shape, device)
-    finer = reduced_signal(spec.pyramid, image(level - 1)) if level > 0 else None
-    base = finer or predicted_signal(spec.pyramid, None, shape, device)
-    return coarser_blocks(spec, level, shards, base)
+        prediction = predicted_signal(spec.pyramid, coarser, shape, device)
+    else:
+        finer = reduced_signal(spec.pyramid, image(level - 1)) if level > 0 else None
+        base = finer or predicted_signal(spec.pyramid, None, shape, device)
+        prediction = coarser_blocks(spec, level, shards, base)
+
+    def read(region: Region) -> Tensor:
+        box = spec.grid(level).around(region)
+        rendered = render_level(spec, level, shards[level], prediction, box)
+        return rendered[(slice(None), *slices(region, box))].contiguous()
+
+    return SourceSignal(read, spec.n_channels, prediction.sides, device)
 
 
 def coarser_blocks(

@@ -94,8 +94,7 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> tuple[S
     if is_rendered and not ((array >= 0) & (array <= 1)).all():
         found = f"values from {array.min()} to {array.max()}"
         raise ValueError(f"{found}: floats must lie in [0, 1], or give {format.dtype}")
-    is_in_unit = is_rendered or array.dtype.kind == "b"
-    values = array * TYPE_RANGES[format.dtype][1] if is_in_unit else array
+    values = array * TYPE_RANGES[format.dtype][1] if is_rendered else array
     return ArraySignal(format.to_unit(values)), mask
 
 
@@ -148,10 +147,8 @@ def write_image(
         raise ValueError(f"a volume of {len(image.sides)} axes: only images are rendered to files")
     check_writable_format(path, format, *image.sides)
     size = n_bytes((*image.sides, image.n_channels), format.written)
-    folder = (
-        None if size <= IN_MEMORY_BYTES else path.with_name(f".{path.name}.{os.getpid()}.scratch")
-    )
-    with Scratch(folder) as scratch:
+    folder = path.with_name(f".{path.name}.{os.getpid()}.scratch")
+    with Scratch(None if size <= IN_MEMORY_BYTES else folder) as scratch:
         canvas = PixelCanvas(format, image.sides, scratch)
         for box in track(list(tiles(image.sides))):
             canvas.fill(box, image.read(box).clamp(0, 1).cpu().numpy(), valid and valid(box))
@@ -159,27 +156,32 @@ def write_image(
 
 
 def save(shown: "Representation", folder: Path) -> Path:
-    """Write all shards, the mask and the manifest; see `Representation.save`."""
+    """Write shards, mask, overview and manifest; see `Representation.save`."""
+    from miner.representation.overview import LEVEL, OVERVIEW, write_overview  # which imports us
+
     if is_of_run(folder / MANIFEST) or own_files(folder):
         raise RepresentationError(f"{folder}: is a run's; name another folder")
     if folder.exists() and not folder.is_dir():
         raise RepresentationError(f"{folder}: is a file; name a folder")
     folder.mkdir(parents=True, exist_ok=True)
     before = shards_before(folder, shown.shards)
-    had_mask = (folder / MANIFEST).exists() and bool(read_manifest(folder).mask)
-    if shown.spec.mask is not None and not had_mask and os.path.lexists(folder / MASK):
-        raise RepresentationError(f"{folder / MASK}: is of no representation; name another folder")
+    own = read_manifest(folder) if (folder / MANIFEST).exists() else None
+    had = {MASK: own and own.mask, OVERVIEW: own and own.overview}
+    has = {MASK: shown.spec.mask, OVERVIEW: shown.known}
+    for path in (folder / name for name in had if has[name] and not had[name]):
+        if os.path.lexists(path):
+            raise RepresentationError(f"{path}: is of no representation; name another folder")
     checksums = {
         level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
         for level, found in shown.shards.items()
     }
     write_mask(folder, shown.spec.mask)
+    overview = write_overview(folder, shown.spec, shown.image(LEVEL)) if shown.known else ""
     fit = {"report": shown.report, "settings": {"image": image_settings(shown)}}
-    write_manifest(folder, Manifest(shown.spec, checksums, fit))
+    write_manifest(folder, Manifest(shown.spec, checksums, fit, overview=overview))
+    before |= {name for name in had if had[name] and not has[name]}
     for name in before.difference(*checksums.values()):
         (folder / name).unlink(missing_ok=True)
-    if had_mask and shown.spec.mask is None:
-        (folder / MASK).unlink(missing_ok=True)
     return folder
 
 

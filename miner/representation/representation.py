@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,13 @@ from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
 from miner.representation import output, points
-from miner.representation.coarse import predicted_image
+from miner.representation.coarse import level_image
 from miner.representation.masking import masked_image, masked_points, valid_pixels
-from miner.representation.rendering import ShardIndex, box_of, device_of, render_level
+from miner.representation.rendering import ShardIndex, box_of, device_of
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
-from miner.signals.regions import Region, shifted, sides_of, slices, whole
-from miner.signals.signal import CPU, Signal, SourceSignal
+from miner.signals.regions import Region, shifted, sides_of, whole
+from miner.signals.signal import CPU, ReadRegion, Signal, SourceSignal
 
 if TYPE_CHECKING:
     from miner.representation.module import RepresentationModule
@@ -34,6 +33,7 @@ class Representation:
     It renders with the coarse levels alone: a level without shards is its prediction. To NumPy it
     is the array that `render` gives, `(C, *S)`; `rep[:, 10:20, ::2]` renders no more than it needs.
     `report` is that of the run, as in its `report.json`, or None; `fit` is that of its manifest.
+    Levels that are `known` are read, and finer networks not evaluated for them.
     """
 
     def __init__(
@@ -42,8 +42,9 @@ class Representation:
         shards: Mapping[int, Sequence[Shard]],
         report: Mapping[str, Any] | None = None,
         fit: Mapping[str, Any] | None = None,
+        known: Mapping[int, ReadRegion] | None = None,
     ) -> None:
-        self.spec, self.report, self.fit = spec, report, fit or {}
+        self.spec, self.report, self.fit, self.known = spec, report, fit or {}, known or {}
         self.shards = {level: tuple(found) for level, found in shards.items()}
         levels = range(spec.n_levels)
         self._index = [ShardIndex(spec.grid(j), self.shards.get(j, ())) for j in levels]
@@ -199,13 +200,10 @@ class Representation:
                 f"region={region}: {n_values} values are too many for one array, which may have "
                 f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
             )
-        box, image = spec.grid(level).around(region), partial(self.image, device=device)
-        prediction = predicted_image(spec, level, self._index, image, device)
-        rendered = render_level(spec, level, self._index[level], prediction, box)
-        return rendered[(slice(None), *slices(region, box))].contiguous()
+        return level_image(spec, level, self._index, self.known, device).read(region)
 
-    def _values(self, level: int, places: Tensor) -> Tensor:
-        """Unclipped values `(N, C)` at `places` `(N, D)` in a level's pixels."""
+    def _values(self, level: int, places: Tensor, finer: int = 0) -> Tensor:
+        """Unclipped values `(N, C)` at `places` `(N, D)` in pixels of a level, of a `finer` one."""
         if self.spec.pyramid.step > 1:  # nothing lies between samples: the derivative is zero
             sides = torch.tensor(self.spec.level_sides[level]).to(places.device)
             image = self.image(level, device=places.device)
@@ -214,9 +212,11 @@ class Representation:
 
         def predict(places: Tensor) -> Tensor:
             if self.spec.evaluates_coarser and not self.spec.is_coarsest(level):
-                return self._values(level + 1, 0.5 * places)
-            is_coarsest, device = self.spec.is_coarsest(level), places.device
-            coarser = None if is_coarsest else self.image(level + 1, device=device)
+                return self._values(level + 1, 0.5 * places, finer + 1)
+            shown, device = level + 1, places.device
+            if self.spec.evaluates_coarser and level > finer:  # only finer blocks represent them
+                shown, places = level - finer, 2 ** (finer + 1) * places
+            coarser = self.image(shown, device=device) if shown < self.spec.n_levels else None
             return points.interpolated(self.spec, coarser, places)
 
         return points.evaluate(self.spec, level, self._index[level], predict, places)
@@ -242,7 +242,7 @@ class Representation:
         return RepresentationModule(self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write all shards, the mask and the manifest, which has the report, into a folder.
+        """Write shards, mask, overview and the manifest, which has the report, into a folder.
 
         Those of a representation that was there before are removed. Raises `RepresentationError`
         if there is a manifest that this program cannot read, or another file of a shard's name.

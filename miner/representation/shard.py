@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -66,6 +66,22 @@ class Shard:
     def file_name(self) -> str:
         """Name of the shard's file inside a representation's folder."""
         return shard_name(self.level, self.chunk)
+
+
+class FileParameters(Mapping[int, Parameters]):
+    """`Shard.stored`, read whenever it is used."""
+
+    def __init__(self, read: Callable[[], Mapping[int, Parameters]]) -> None:
+        self._read = read
+
+    def __getitem__(self, width: int) -> Parameters:
+        return self._read()[width]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
 
 
 def shards_before(folder: Path, shards: Mapping[int, Sequence[Shard]]) -> set[str]:

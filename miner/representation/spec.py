@@ -111,13 +111,14 @@ class Manifest:
     """A spec, for each finished level its shards' files with their checksums, and the fit.
 
     `fit` is what the fit depended on, in plain data; rendering does not need it. `mask` is the
-    checksum of the spec's mask in a manifest that was read, empty without one.
+    checksum of the spec's mask in a manifest that was read, and `overview` a file's, or empty.
     """
 
     spec: Spec
     levels: dict[int, dict[str, str]]
     fit: dict[str, Any] = field(default_factory=dict)
     mask: str = ""
+    overview: str = ""
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -15,9 +15,11 @@ from torch import Tensor
 
 from miner.models.network import Parameters
 from miner.representation.mask_file import MASK, read_mask, write_mask
+from miner.representation.overview import OVERVIEW, read_overview, write_overview
 from miner.representation.representation import Representation
-from miner.representation.shard import Shard, read_shard, shard_name, write_shard
+from miner.representation.shard import FileParameters, Shard, read_shard, shard_name, write_shard
 from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
+from miner.signals.signal import Signal
 from miner.support.communication import SINGLE_PROCESS, Communicator
 from miner.support.errors import ConfigError, RepresentationError
 from miner.support.files import wait_for_file
@@ -45,7 +47,7 @@ def load(path: str | Path) -> Representation:
     spec = replace(manifest.spec, mask=read_mask(folder, manifest))
     files = ShardFolder(folder, spec)
     shards = {level: files.open_level(level, names) for level, names in manifest.levels.items()}
-    return Representation(spec, shards, report, manifest.fit)
+    return Representation(spec, shards, report, manifest.fit, read_overview(folder, manifest))
 
 
 class ShardFolder:
@@ -79,29 +81,13 @@ class ShardFolder:
         frames = shard.frames
         if len(frames) and not frames.any():  # as nearly always: one row in memory for all blocks
             frames = frames.new_zeros(1, frames.shape[1]).expand_as(frames)
-        return replace(shard, frames=frames, stored=_FileParameters(read))
+        return replace(shard, frames=frames, stored=FileParameters(read))
 
     def _read(self, name: str, sha256: str) -> Mapping[int, Parameters]:
         shard = read_shard(self.folder / name, self._spec)
         if shard.sha256 != sha256:
             raise RepresentationError(f"{self.folder / name}: was changed while it was in use")
         return shard.stored
-
-
-class _FileParameters(Mapping[int, Parameters]):
-    """`Shard.stored`, read whenever it is used."""
-
-    def __init__(self, read: Callable[[], Mapping[int, Parameters]]) -> None:
-        self._read = read
-
-    def __getitem__(self, width: int) -> Parameters:
-        return self._read()[width]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._read())
-
-    def __len__(self) -> int:
-        return len(self._read())
 
 
 class MemoryStore:
@@ -143,6 +129,7 @@ class FolderStore:
         self._finished: dict[int, dict[str, str]] = {}  # levels, as the manifest lists them
         self._earlier: dict[int, dict[str, str]] = {}  # the same, of an earlier start
         self._present: dict[int, Shard] = {}
+        self._overview = ""  # its checksum
 
     def begin(self) -> None:
         """Make the folder, or read what is in it; nothing is written before all ranks agree.
@@ -180,6 +167,7 @@ class FolderStore:
                 self._earlier = manifest.levels
         write_mask(self.folder, self.spec.mask)
         self._write_manifest()
+        (self.folder / OVERVIEW).unlink(missing_ok=True)  # is written when all is fitted
 
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
         """Resume a level's finished shards and return the chunks that are to be fitted.
@@ -226,16 +214,23 @@ class FolderStore:
         digests = [self._parent_digest, *(shard.tensors_sha256 for shard in self.shards)]
         self._parent_digest = hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
+    def add_overview(self, image: Signal) -> None:
+        """Write a level that all ranks have rendered, and name it in the manifest."""
+        if self.ranks.rank == 0:
+            self._overview = write_overview(self.folder, self.spec, image)
+            self._write_manifest()
+
     @property
     def n_bytes(self) -> int:
-        """Size of the manifest, the mask and the shards that it names."""
-        masks = [MASK] * bool(self.spec.mask)
-        names = [MANIFEST, *masks, *itertools.chain(*self._finished.values())]
+        """Size of the manifest, and of the mask, the overview and the shards that it names."""
+        apart = [MASK] * bool(self.spec.mask) + [OVERVIEW] * bool(self._overview)
+        names = [MANIFEST, *apart, *itertools.chain(*self._finished.values())]
         return sum((self.folder / name).stat().st_size for name in names)
 
     def _write_manifest(self) -> None:
         finer = {level: found for level, found in self._earlier.items() if level < self._level}
-        write_manifest(self.folder, Manifest(self.spec, finer | self._finished, self.fit))
+        levels = finer | self._finished
+        write_manifest(self.folder, Manifest(self.spec, levels, self.fit, overview=self._overview))
 
     def _resumed(self, chunk: int, blocks: Tensor) -> Shard | None:
         name = shard_name(self._level, chunk)

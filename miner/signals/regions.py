@@ -39,6 +39,12 @@ def extended(region: Region, sides: Sequence[int], after: int, before: int = 0) 
     )
 
 
+def overlap(region: Region, other: Region) -> Region:
+    """What two boxes have in common; it may be empty along an axis."""
+    pairs = zip(region, other, strict=True)
+    return tuple((max(a, c), max(a, c, min(b, d))) for (a, b), (c, d) in pairs)
+
+
 def tiles(sides: Sequence[int], tile_sides: int | Sequence[int] = TILE_SIDE) -> Iterator[Region]:
     """Cut an image into boxes, by default squares or cubes, row-major, smaller at the far edges."""
     steps = [tile_sides] * len(sides) if isinstance(tile_sides, int) else tile_sides

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from miner.signals.regions import TILE_SIDE, Region, sides_of, slices, tiles
+from miner.signals.regions import TILE_SIDE, Region, overlap, sides_of, slices, tiles
 from miner.signals.scratch import TILE, Scratch, n_bytes
 from miner.signals.signal import ArraySignal, Signal, SourceSignal, WritableSignal, prefetch
 from miner.support.files import atomic_write, wait_for_file
@@ -123,8 +123,7 @@ class SharedSignal(WritableSignal):
             for (low, high), side in zip(region, self._tile_sides, strict=True)
         ]
         for tile in itertools.product(*axes):
-            ends = zip(region, tile, strict=True)
-            common = tuple((max(low, first), min(high, end)) for (low, high), (first, end) in ends)
+            common = overlap(region, tile)
             part = self._open([first for first, _ in tile])[(slice(None), *slices(common, tile))]
             values[(slice(None), *slices(common, region))] = part
         return values.to(self.device)

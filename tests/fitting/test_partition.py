@@ -1,11 +1,12 @@
 """Each region is represented at the coarsest level that loses little of it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from block_problems import finish, flat_and_busy, noise, smooth, stored
+from block_problems import CPU, finish, fit_levels, flat_and_busy, noise, smooth, stored
 from problems import fit, fitter
 from torch import Tensor
 
@@ -19,7 +20,10 @@ from miner.pyramids.pyramid import GaussianPyramid
 from miner.representation import Representation, load
 from miner.representation.storage import Int8Storage
 from miner.signals.grid import PatchGrid
+from miner.signals.regions import whole
+from miner.signals.scratch import Scratch
 from miner.signals.signal import ArraySignal
+from miner.signals.store import LocalSignalStore
 from miner.support.communication import SINGLE_PROCESS
 from miner.support.errors import ConfigError
 
@@ -117,6 +121,41 @@ def test_a_coarse_level_shows_the_finer_blocks_reduced() -> None:
     is_finer = PYRAMID.reduce((finest_level(shown) == 0)[None].float())[0] == 1
     assert is_finer.any()
     torch.testing.assert_close(coarse[:, is_finer], PYRAMID.reduce(whole)[:, is_finer])
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_coarse_level_shows_the_finer_blocks_at_other_sizes(level: int) -> None:
+    shown = fit(PICTURES["2d"], **ADAPTIVE)
+    twice = torch.from_numpy(shown.render(level, scale=2))
+    torch.testing.assert_close(PYRAMID.reduce(twice), shown.reconstruct(level), rtol=0, atol=0.1)
+
+
+@dataclass(frozen=True)
+class WidePyramid(GaussianPyramid):
+    """Reduces by (1, 3, 3, 1) / 8."""
+
+    reduce_reach = 1
+
+    def reduce(self, signal: Tensor) -> Tensor:
+        for axis in range(1, signal.ndim):
+            n = signal.shape[axis]
+            near = [torch.arange(first, n + first, 2).clamp(0, n - 1) for first in (-1, 0, 1, 2)]
+            a, b, c, d = (signal.index_select(axis, index) for index in near)
+            signal = 0.125 * (a + d) + 0.375 * (b + c)
+        return signal
+
+
+@pytest.mark.parametrize("pyramid", [PYRAMID, WidePyramid(3)], ids=["mean", "wide"])
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
+def test_tiles_are_reduced_to_an_overview_with_the_bits_of_rendering(
+    picture: Tensor, pyramid: GaussianPyramid
+) -> None:
+    store = LocalSignalStore(CPU, Scratch(None), tile_side=16)  # half a block of level 2
+    running = fitter(picture, store, **ADAPTIVE | {"pyramid": pyramid})
+    running.overview = running.new_signal("overview", 2)
+    shown = fit_levels(running)
+    overview = running.overview.read(whole(shown.spec.level_sides[2]))
+    assert torch.equal(overview, shown.reconstruct(2))
 
 
 @pytest.mark.parametrize("storage", [Int8Storage()])

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.pyramids.resample import predicted_signal, reduced_signal
-from miner.signals.regions import slices
-from miner.signals.signal import CPU, ArraySignal
+from miner.signals.regions import Region, sides_of, slices
+from miner.signals.signal import CPU, ArraySignal, SourceSignal
 
 SIDES = st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple)
 UNIT = st.floats(-1, 1, width=32)
@@ -99,6 +99,19 @@ def test_sides_of_levels_are_halved_again_and_again(sides: tuple[int, ...], leve
     for _ in range(level):
         expected = half(expected)
     assert LAPLACIAN.level_shape(level, sides, 3) == (3, *expected)
+
+
+def test_a_large_region_is_reduced_in_parts() -> None:
+    signal, read = noise(1, 3, 6000).float(), []
+
+    def part(region: Region) -> Tensor:
+        read.append(sides_of(region))
+        return signal[(slice(None), *slices(region))]
+
+    once = reduced_signal(LAPLACIAN, SourceSignal(part, 1, (3, 6000)))
+    twice = reduced_signal(LAPLACIAN, once).read(((0, 1), (10, 1500)))
+    assert torch.equal(twice, reduce(reduce(signal))[..., 10:1500])
+    assert max(columns for _, columns in read) <= 2048
 
 
 def test_only_residuals_have_either_sign() -> None:
