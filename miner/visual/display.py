@@ -91,7 +91,9 @@ def with_legend(picture: RGBImage, rows: Sequence[tuple[RGBImage, str]]) -> RGBI
 
 def encoded(picture: RGBImage, suffix: str = ".png") -> bytes:
     """The bytes of a PNG or WebP file."""
-    options = [cv2.IMWRITE_WEBP_QUALITY, 80] if suffix == ".webp" else []
+    options = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]  # for enlarged pixels
+    if suffix == ".webp":
+        options = [cv2.IMWRITE_WEBP_QUALITY, 80]
     return cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
