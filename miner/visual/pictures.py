@@ -83,12 +83,11 @@ def blocks_picture(values: NDArray[np.float32], widths: Sequence[Widths], side: 
 
 
 def _shades(widths: Sequence[Widths]) -> list[RGBImage]:
-    """Each level's colours by width, `(widest + 1, 3)`, on one scale; white for 0."""
+    """Each level's colours by width, `(widest + 1, 3)`; all levels have one scale."""
     found = [own[own > 0] for own in widths if own.any()] or [np.ones(1, dtype=np.int64)]
     narrowest, widest = min(int(own.min()) for own in found), max(int(own.max()) for own in found)
     span = math.log(widest / narrowest) or 1.0
     strength = 1 - (1 - _PALEST) * np.log(widest / np.arange(widest + 1).clip(narrowest)) / span
-    strength[0] = 0
     colours = [list(bytes.fromhex(level_colour(level)[1:])) for level in range(len(widths))]
     lost = [np.outer(strength, 255 - np.array(colour)) for colour in colours]
     return [np.rint(255 - one).astype(np.uint8) for one in lost]
