@@ -137,16 +137,17 @@ class Pictures(Callback):
         folder, error, source = self._folder, self._error.pixels[0], self._source.pixels
         representation, spec = module.representation, module.data.spec
         claim(folder, *self.files)
-        boxes = {level: _boxes(representation, level) for level in range(spec.n_levels)}
-        pictures.draw_blocks(source, boxes, folder / "blocks.png", spec.sides)
+        widths = [_widths(representation, level) for level in range(spec.n_levels)]
+        side = spec.patch_size / self._source.factor
+        pictures.draw_blocks(source, widths, side, folder / "blocks.png")
         pictures.draw_error(error, folder / "error.png", module.scores["psnr_db"])
         if "curve" in module.extra:
             pictures.draw_curves(module.extra["curve"], folder / "curves.png")
-        small = reduce_to_side(to_display(source), THUMBNAIL_SIDE)
         rendered = to_display(self._levels[0].pixels)
+        blocks = pictures.blocks_picture(source[0], widths, side)
         thumbnails = {
             "reconstruction": reduce_to_side(rendered, THUMBNAIL_SIDE),
-            "blocks": pictures.blocks_picture(small, boxes, spec.sides),
+            "blocks": reduce_to_side(blocks, THUMBNAIL_SIDE),
             "error": pictures.error_picture(error, THUMBNAIL_SIDE),
         }
         (folder / "thumbnails").mkdir(exist_ok=True)
@@ -167,9 +168,10 @@ class Pictures(Callback):
         return found
 
 
-def _boxes(representation: Representation, level: int) -> NDArray[np.integer]:
+def _widths(representation: Representation, level: int) -> NDArray[np.int16]:
+    """The widths of a level's networks; 0 where a block has none."""
     grid = representation.spec.grid(level)
-    rows, columns = grid.positions(representation.active_blocks(level)).int().numpy().T
-    side = grid.patch_size << level
-    corners = np.stack([columns, rows], axis=1) * side
-    return np.concatenate([corners, corners + side], axis=1)
+    widths = np.zeros(grid.n_blocks, dtype=np.int16)
+    for shard in representation.shards.get(level, ()):
+        widths[shard.blocks.numpy()] = shard.widths.numpy()
+    return widths.reshape(grid.counts)

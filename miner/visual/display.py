@@ -72,8 +72,8 @@ def reduce_to_side(picture: Picture, side: int) -> Picture:
 def with_legend(picture: RGBImage, rows: Sequence[tuple[RGBImage, str]]) -> RGBImage:
     """Add rows of ASCII text below a picture, on white, each after its colours `(1, n, 3)`."""
     height = max(_MIN_SIDE, *picture.shape[:2]) // 36
-    margin, scale, thickness = height // 2, height / 42, max(1, height // 25)
-    sizes = [cv2.getTextSize(text, _FONT, scale, thickness)[0] for _, text in rows]
+    margin, scale = height // 2, height / 42
+    sizes = [cv2.getTextSize(text, _FONT, scale, 1)[0] for _, text in rows]
     bar_width = height * max(min(8, colours.shape[1]) for colours, _ in rows)
     text_left = bar_width + 2 * margin
     width = max(picture.shape[1], text_left + max(size[0] for size in sizes) + margin)
@@ -83,7 +83,7 @@ def with_legend(picture: RGBImage, rows: Sequence[tuple[RGBImage, str]]) -> RGBI
         bar = cv2.resize(colours, (bar_width, margin), interpolation=cv2.INTER_NEAREST)
         legend[middle - margin // 2 :][:margin, margin : margin + bar_width] = bar
         base = (text_left, middle + sizes[row][1] // 2)
-        cv2.putText(legend, text, base, _FONT, scale, (0, 0, 0), thickness, cv2.LINE_AA)
+        cv2.putText(legend, text, base, _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
     left = (width - picture.shape[1]) // 2
     sides = ((0, 0), (left, width - picture.shape[1] - left), (0, 0))
     return np.concatenate([np.pad(picture, sides, constant_values=255), legend])
@@ -91,7 +91,9 @@ def with_legend(picture: RGBImage, rows: Sequence[tuple[RGBImage, str]]) -> RGBI
 
 def encoded(picture: RGBImage, suffix: str = ".png") -> bytes:
     """The bytes of a PNG or WebP file."""
-    options = [cv2.IMWRITE_WEBP_QUALITY, 80] if suffix == ".webp" else []
+    options = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]  # for enlarged pixels
+    if suffix == ".webp":
+        options = [cv2.IMWRITE_WEBP_QUALITY, 80]
     return cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 

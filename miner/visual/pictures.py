@@ -1,7 +1,7 @@
 """The pictures of a fit: its blocks, its error, and its quality over steps and time."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,77 +13,84 @@ from miner.support.files import atomic_write
 from miner.visual import display
 from miner.visual.display import RGBImage, describe_level, level_colour
 
-Boxes = NDArray[np.integer]  # `(n, 4)`: x0, y0, x1, y1 in full-resolution pixels, ends exclusive
-_BOXES_AT_ONCE = 2**16
-_SIDE_PER_LINE = 340  # a picture of so many pixels has outlines of one
+Widths = NDArray[np.integer]  # `(rows, columns)` of a level's blocks; 0 where none has a network
+_PALEST = 0.5  # how much of its level's colour the narrowest network has
+_N_SHADES = 5  # in a row of the legend
+_LINED_SIDE = 8  # pixels of a block, at least, that has lines around it
+_SCREEN = 16 / 9
 _PERCENTILE = 99.9
 _COMMON_RANGE = (0.25, 32.0)  # of errors in 1/255
 
 
 def draw_blocks(
-    image: NDArray[np.float32], levels: Mapping[int, Boxes], path: Path, sides: Sequence[int]
+    image: NDArray[np.float32], widths: Sequence[Widths], side: float, path: Path
 ) -> None:
-    """Draw which blocks each level needed over the dimmed image, as in arXiv 2202.03532, figure 4.
+    """Draw an image and the map of its blocks, as in arXiv 2202.03532, figure 4, with a legend.
 
-    Takes a `(C, H, W)` image of `sides` in the unit range, or a preview of it.
+    Takes `(C, H, W)` in the unit range, NaN where it has no data, and the `widths` and `side` of
+    `blocks_picture`. The map is beside the image, or below one that is wider than a screen.
     """
     picture = display.enlarge_to_screen(display.to_display(image))
+    height, width = picture.shape[:2]
+    values = display.enlarge_to_screen(image[0])
+    blocks = blocks_picture(values, widths, side * height / image.shape[1])
+    frame, gap = ((2, 2), (2, 2), (0, 0)), [(0, 0), (0, 0), (0, 0)]
+    both = [np.pad(one, frame, constant_values=128) for one in (picture, blocks)]
+    axis = int(width < _SCREEN * height)
+    gap[axis] = (0, max(height, width) // 40)
+    both[0] = np.pad(both[0], gap, constant_values=255)
     rows = []
-    for level in sorted(levels, reverse=True):
-        count = len(levels[level])
-        text = f"{describe_level(level)}: {count:,} block{'' if count == 1 else 's'}"
-        rows.append((np.array([[_rgb(level)]], dtype=np.uint8), text))
-    outlined = blocks_picture(picture, levels, sides)
-    display.write_picture(path, display.with_legend(outlined, rows))
+    for level, shades in reversed(list(enumerate(_shades(widths)))):
+        own = widths[level][widths[level] > 0]
+        if len(own):
+            ends = int(own.min()), int(own.max())
+            bar = shades[np.geomspace(*ends, _N_SHADES).round().astype(int)][None]
+            span = " to ".join(map(str, dict.fromkeys(ends)))
+            text = f"{len(own):,} block{'' if len(own) == 1 else 's'}, width {span}"
+            rows.append((bar, f"{describe_level(level)}: {text}"))
+    rows = rows or [(picture[:1, :1], "no block has a network")]
+    display.write_picture(path, display.with_legend(np.concatenate(both, axis=axis), rows))
 
 
-def blocks_picture(
-    picture: RGBImage, levels: Mapping[int, Boxes], sides: Sequence[int]
-) -> RGBImage:
-    """Dim a picture of an image of `sides` (H, W) and outline in it the blocks of each level.
+def blocks_picture(values: NDArray[np.float32], widths: Sequence[Widths], side: float) -> RGBImage:
+    """Fill each region of an image with the colour of the finest level that has a network there.
 
-    Each level is inset by the width of all coarser ones, so that no outline covers another.
+    Takes a channel `(H, W)`, the widths of each level's networks, fine to coarse, and the pixels
+    along a block of level 0. Wider networks have stronger colours. White are NaN, what has no
+    network, and lines between blocks that are large enough to have them.
     """
-    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    canvas = cv2.addWeighted(picture, 0.2, grey, 0.3, 0).astype(np.uint8)
-    height, width = canvas.shape[:2]
-    scale = np.array([width / sides[1], height / sides[0]] * 2)
-    end = np.array([width, height] * 2, dtype=np.int32)
-
-    def placed(boxes: Boxes) -> Iterator[Boxes]:
-        """The boxes in pixels of the canvas, in batches: a large image has millions."""
-        for batch in np.array_split(boxes, len(boxes) // _BOXES_AT_ONCE + 1):
-            yield np.rint(batch * scale).astype(np.int32).clip(0, end)
-
-    largest = [
-        max(int((batch[:, 2:] - batch[:, :2]).max()) for batch in placed(boxes))
-        for boxes in levels.values()
-        if len(boxes)
-    ]
-    fitting = min(largest, default=0) // (4 * len(levels))
-    line = max(1, min(max(height, width) // _SIDE_PER_LINE, fitting))
-    for rank, level in enumerate(sorted(levels, reverse=True)):
-        for batch in placed(levels[level]):
-            _outline(canvas, batch, rank * line, line, _rgb(level))
-    return canvas
-
-
-def _outline(
-    canvas: RGBImage, boxes: Boxes, inset: int, line: int, colour: tuple[int, ...]
-) -> None:
-    """Outline boxes; small ones have a smaller inset."""
-    sides = boxes[:, 2:] - boxes[:, :2]
-    start = np.minimum(inset, (sides.min(axis=1, keepdims=True) - 1) // 3)
-    for ring in range(line):
-        low, high = boxes[:, :2] + start + ring, boxes[:, 2:] - start - ring - 1
-        is_visible = (low <= high).all(axis=1)
-        (x0, y0), (x1, y1) = low[is_visible].T, high[is_visible].T
-        corners = np.stack([x0, y0, x1, y0, x1, y1, x0, y1], axis=1).reshape(-1, 4, 2)
-        cv2.polylines(canvas, list(corners), isClosed=True, color=colour)
+    counts = widths[0].shape
+    colours: RGBImage = np.full((*counts, 3), 255, dtype=np.uint8)
+    owners = np.zeros(counts, dtype=np.int64)
+    for level, shades in reversed(list(enumerate(_shades(widths)))):
+        within = np.ix_(*(np.arange(count) >> level for count in counts))
+        own, is_lined = widths[level][within], side * 2**level >= _LINED_SIDE
+        blocks = np.arange(widths[level].size).reshape(widths[level].shape)[within]
+        owners = np.where(own > 0, len(widths) * is_lined * blocks + level + 1, owners)
+        colours = np.where(own[..., None] > 0, shades[own], colours)
+    rows, columns = (  # the last pixel of a preview may be centred beyond the image
+        ((np.arange(n) + 0.5) / side).astype(int).clip(max=count - 1)
+        for n, count in zip(values.shape, counts, strict=True)
+    )
+    picture: RGBImage = colours[:, columns][rows]
+    ways = (picture, owners, columns, rows), (picture.swapaxes(0, 1), owners.T, rows, columns)
+    for canvas, numbers, across, along in ways:
+        last = np.flatnonzero(np.diff(across))  # of each block's pixels
+        is_line = numbers[:, across[last]] != numbers[:, across[last + 1]]
+        canvas[:, last] = np.where(is_line[along, :, None], 255, canvas[:, last])
+    picture[np.isnan(values)] = 255
+    return picture
 
 
-def _rgb(level: int) -> tuple[int, ...]:
-    return tuple(bytes.fromhex(level_colour(level)[1:]))
+def _shades(widths: Sequence[Widths]) -> list[RGBImage]:
+    """Each level's colours by width, `(widest + 1, 3)`; all levels have one scale."""
+    found = [own[own > 0] for own in widths if own.any()] or [np.ones(1, dtype=np.int64)]
+    narrowest, widest = min(int(own.min()) for own in found), max(int(own.max()) for own in found)
+    span = math.log(widest / narrowest) or 1.0
+    strength = 1 - (1 - _PALEST) * np.log(widest / np.arange(widest + 1).clip(narrowest)) / span
+    colours = [list(bytes.fromhex(level_colour(level)[1:])) for level in range(len(widths))]
+    lost = [np.outer(strength, 255 - np.array(colour)) for colour in colours]
+    return [np.rint(255 - one).astype(np.uint8) for one in lost]
 
 
 def draw_error(squared_error: NDArray[np.float32], path: Path, psnr_db: float) -> None:

@@ -104,6 +104,9 @@ def test_pictures_are_white_where_there_is_no_data(desk: Path) -> None:
     corner = (picture.shape[1] - 56 * factor) // 2  # a legend may be wider
     centres = picture[factor // 2 :: factor, corner + factor // 2 :: factor][:40, :56]
     np.testing.assert_array_equal((centres == 255).all(-1), ~VALID)
+    blocks = cv2.imread(str(desk / "run" / "blocks.png"), cv2.IMREAD_COLOR)
+    centres = blocks[2 + factor // 2 :: factor, factor // 2 - 2 - 56 * factor :: factor][:40]
+    np.testing.assert_array_equal((centres == 255).all(-1), ~VALID)
     thumbnail = cv2.imread(str(desk / "run" / "thumbnails" / "reconstruction.webp"))
     assert (thumbnail[:, -10:] > 250).all() and not (thumbnail[18:22, 18:22] > 250).all()
 

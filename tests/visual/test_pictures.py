@@ -49,10 +49,6 @@ def is_level(picture: NDArray[np.uint8], level: int) -> NDArray[np.bool_]:
     return np.asarray((picture == tuple(bytes.fromhex(level_colour(level)[1:]))).all(axis=-1))
 
 
-def boxes(*corners: tuple[int, int, int, int]) -> NDArray[np.int64]:
-    return np.array(corners, dtype=np.int64).reshape(-1, 4)
-
-
 def curve(*points: tuple[int, float], n_refit: int = 0) -> dict[str, list[float]]:
     """The columns of a curve with these levels and qualities, the last points of a refit."""
     names = ("level", "psnr_db", "step", "seconds", "parameters", "refit")
@@ -102,62 +98,128 @@ def test_legend_has_a_row_of_colour_and_text_for_each_entry() -> None:
         assert (text < 100).any() and (text == 255).any()
 
 
-def test_blocks_are_outlined_where_active_and_nowhere_else(tmp_path: Path) -> None:
-    levels = {1: boxes((0, 0, 32, 32)), 0: boxes((16, 0, 32, 16))}
-    draw_blocks(grey_image(64, 64), levels, tmp_path / "blocks.png", SQUARE)
-    picture = above_legend(tmp_path / "blocks.png", 1024, 1024)
-    coarse, fine = is_level(picture, 1), is_level(picture, 0)
-    assert coarse[0, :512].all() and coarse[:512, 511].all()
-    assert not coarse[512:].any() and not coarse[:, 512:].any()
-    assert fine.any() and not fine[:, :256].any() and not fine[256:].any()
+def networks(*rows: list[int]) -> NDArray[np.int16]:
+    """The widths of a level's blocks."""
+    return np.array(rows, dtype=np.int16)
 
 
-def test_untouched_picture_is_the_dimmed_image_pixel_for_pixel(tmp_path: Path) -> None:
-    image = np.random.default_rng(0).random((1, 32, 32), dtype=np.float32)
-    draw_blocks(image, {0: boxes()}, tmp_path / "blocks.png", (32, 32))
-    picture = above_legend(tmp_path / "blocks.png", 1024, 1024)
-    expected = to_display(image).repeat(32, axis=0).repeat(32, axis=1) / 2
-    assert np.abs(picture - expected).max() <= 1
+def blank(height: int, width: int) -> NDArray[np.float32]:
+    return np.zeros((height, width), dtype=np.float32)
 
 
-def test_outlines_that_share_a_border_are_drawn_next_to_each_other(tmp_path: Path) -> None:
-    levels = {j: boxes((0, 0, 32 << j, 32 << j)) for j in range(4)}
-    draw_blocks(grey_image(256, 256), levels, tmp_path / "blocks.png", (256, 256))
-    row = above_legend(tmp_path / "blocks.png", 1024, 1024)[64:65]
-    starts = [int(np.argmax(is_level(row, level))) for level in (3, 2, 1, 0)]
-    assert starts == [0, 3, 6, 9]
+def test_pixels_have_the_colour_of_the_finest_level_with_a_network_there_or_are_lines() -> None:
+    """Blocks of level 0 are too small for lines between them; the last row is cut."""
+    random = np.random.default_rng(0)
+    widths = [random.integers(0, 2, (-(-10 // 2**j), -(-7 // 2**j))) for j in range(4)]
+    drawn = blocks_picture(blank(39, 28), widths, 4)
+
+    def owner(y: int, x: int) -> tuple[int, ...]:
+        places = [(j, y // 4 >> j, x // 4 >> j) for j in range(4)]
+        own = next((place for place in places if widths[place[0]][place[1:]]), ())
+        return own[:1] if own[:1] == (0,) else own
+
+    for y, x in np.ndindex(39, 28):
+        nearby = {owner(y, x), owner(min(y + 1, 38), x), owner(y, min(x + 1, 27))}
+        if owner(y, x) and len(nearby) == 1:
+            assert is_level(drawn[y, x], owner(y, x)[0])
+        else:
+            assert (drawn[y, x] == 255).all()
+
+
+def test_a_region_without_a_network_is_blank() -> None:
+    drawn = blocks_picture(blank(64, 64), [networks([0, 0], [0, 3]), networks([0])], 32)
+    assert is_level(drawn[32:, 32:], 0).all()
+    assert (drawn[:32] == 255).all() and (drawn[:, :32] == 255).all()
+
+
+def test_pixels_without_data_are_blank() -> None:
+    values = blank(64, 64)
+    values[:, 10:20] = math.nan
+    drawn = blocks_picture(values, [networks([0, 0], [0, 0]), networks([5])], 32)
+    assert (drawn[:, 10:20] == 255).all() and is_level(drawn[:, 20:], 1).all()
+
+
+def test_a_wider_network_has_a_stronger_colour_at_every_level() -> None:
+    widths = [networks([2, 4, 8, 32]), networks([0, 0])]
+    colours = blocks_picture(blank(32, 128), widths, 32)[0, ::32].astype(int)
+    assert is_level(colours[3:], 0).all()
+    assert (np.diff(255 - colours.min(axis=1)) > 10).all()
+    coarse = blocks_picture(blank(32, 128), [networks([0, 0, 0, 32]), networks([2, 0])], 32)
+    assert not is_level(coarse[0, 0], 1) and coarse[0, 0].min() > 255 // 2
+
+
+def test_equal_widths_have_the_colour_of_the_level() -> None:
+    drawn = blocks_picture(blank(32, 64), [networks([0, 7]), networks([7])], 32)
+    assert is_level(drawn[0, 0], 1) and is_level(drawn[0, -1], 0)
+
+
+def test_a_white_line_parts_neighbours_that_are_large_enough() -> None:
+    def lines(side: int) -> list[int]:
+        row = blocks_picture(blank(side, 4 * side), [networks([1, 1, 1, 1])], side)[0]
+        return np.flatnonzero((row == 255).all(axis=-1)).tolist()
+
+    assert lines(32) == [31, 63, 95]
+    assert lines(4) == []
+
+
+def test_blocks_cut_by_the_far_edge_keep_their_line_and_width() -> None:
+    drawn = blocks_picture(blank(67, 67), [networks([9, 9, 1], [9, 9, 1], [1, 1, 9])], 32)
+    assert (drawn[:63, 63] == 255).all() and (drawn[63, :63] == 255).all()
+    slivers = drawn[:31, 64:], drawn[64:, :31]
+    assert all((one == drawn[0, 66]).all() and not is_level(one, 0).any() for one in slivers)
+    assert is_level(drawn[64:, 64:], 0).all()
+
+
+def test_blocks_smaller_than_a_pixel_of_a_preview_end_with_it() -> None:
+    """96 pixels have a preview of two at 1/64, and three blocks."""
+    drawn = blocks_picture(blank(2, 2), [np.ones((3, 3), dtype=np.int16)], 0.5)
+    assert is_level(drawn, 0).all()
+
+
+def extent(is_part: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """First row, first column, rows and columns of what is more than a bar or text of a legend."""
+    rows, columns = (np.flatnonzero(is_part.sum(axis=axis) > 350) for axis in (1, 0))
+    return int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+
+
+@pytest.mark.parametrize("shape", [(60, 90), (90, 60), (40, 80)])
+def test_the_map_is_as_large_as_the_image_and_beside_it_or_below_a_wide_one(
+    shape: tuple[int, int], tmp_path: Path
+) -> None:
+    light = np.full((3, *shape), 0.8, dtype=np.float32)
+    draw_blocks(light, [np.ones((3, 3), dtype=np.int16)], 32, tmp_path / "blocks.png")
+    picture = read_png(tmp_path / "blocks.png")
+    image, blocks = extent((picture == 204).all(axis=-1)), extent(is_level(picture, 0))
+    assert image[2:] == blocks[2:] == enlarge_to_screen(light[0]).shape
+    if shape == (40, 80):
+        assert blocks[0] > image[0] + image[2] and blocks[1] == image[1]
+    else:
+        assert blocks[1] > image[1] + image[3] and blocks[0] == image[0]
+
+
+def test_the_legend_has_the_shades_of_each_level_that_has_networks(tmp_path: Path) -> None:
+    widths = [networks([0, 8], [4, 0]), networks([0]), networks([8])]
+    draw_blocks(grey_image(64, 64), widths, 32, tmp_path / "blocks.png")
+    legend = read_png(tmp_path / "blocks.png")[1040:]
+    rows = [np.flatnonzero(is_level(legend, level).any(axis=1)) for level in range(3)]
+    assert rows[2].max() < rows[0].min() and not len(rows[1])
+    bars = [np.unique(legend[own[0], :300], axis=0) for own in (rows[2], rows[0])]
+    assert [len(bar) - 1 for bar in bars] == [1, 5]  # without white
+
+
+def test_an_image_without_any_network_has_an_empty_map(tmp_path: Path) -> None:
+    draw_blocks(grey_image(64, 64), [networks([0, 0], [0, 0])], 32, tmp_path / "blocks.png")
+    assert (read_png(tmp_path / "blocks.png")[10:1000, 1100:2000] == 255).all()
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (20, 2000), (2000, 20), (1, 1), (1, 300)])
 def test_blocks_of_odd_images(shape: tuple[int, int], tmp_path: Path) -> None:
-    levels = {1: boxes((0, 0, 64, 64)), 0: boxes((0, 0, 32, 32))}
-    draw_blocks(grey_image(*shape, 1), levels, tmp_path / "blocks.png", shape)
+    counts = [tuple(-(-n // side) for n in shape) for side in (32, 64)]
+    widths = [np.zeros(counts[0], dtype=np.int16), np.ones(counts[1], dtype=np.int16)]
+    draw_blocks(grey_image(*shape, 1), widths, 32, tmp_path / "blocks.png")
     picture = read_png(tmp_path / "blocks.png")
     assert is_level(picture, 1).any()
     assert max(picture.shape) < 2400 and min(picture.shape[:2]) > 60  # with the legend
-
-
-def test_blocks_beyond_the_image_are_cut(tmp_path: Path) -> None:
-    draw_blocks(grey_image(40, 40), {0: boxes((32, 32, 64, 64))}, tmp_path / "blocks.png", (40, 40))
-    drawn = is_level(above_legend(tmp_path / "blocks.png", 1040, 1040), 0)
-    assert drawn[-1, 32 * 26 :].all() and not drawn[: 32 * 26].any()
-
-
-def test_blocks_of_a_large_image_are_outlined_in_its_preview() -> None:
-    drawn = blocks_picture(BLACK, {0: boxes((80, 160, 160, 320))}, (1024, 1024))
-    rows, columns = np.nonzero(is_level(drawn, 0))
-    assert [rows.min(), rows.max(), columns.min(), columns.max()] == [10, 19, 5, 9]
-    assert len(rows) == 2 * 10 + 2 * 3
-
-
-def test_boxes_are_outlined_as_opencv_draws_rectangles() -> None:
-    random = np.random.default_rng(0)
-    corners = random.integers(0, 60, (40, 2))
-    cut = np.concatenate([corners, corners + random.integers(1, 30, (40, 2))], axis=1).clip(0, 64)
-    expected = BLACK.copy()
-    for x0, y0, x1, y1 in cut.tolist():
-        cv2.rectangle(expected, (x0, y0), (x1 - 1, y1 - 1), bytes.fromhex(level_colour(0)[1:]))
-    assert np.array_equal(blocks_picture(BLACK, {0: cut}, SQUARE), expected)
 
 
 def test_error_is_bright_where_it_is_large_and_white_where_it_is_unknown(tmp_path: Path) -> None:
