@@ -45,7 +45,6 @@ def build_settings(config: DictConfig) -> "FitSettings":
 @lru_cache(maxsize=1)
 def _build_settings(content: str) -> "FitSettings":
     """Those of a configuration as JSON: a run checks them, and then uses them."""
-    from miner.fitting.initialization import FreshWeights
     from miner.fitting.settings import FitSettings, at_level
     from miner.fitting.steps import probe
 
@@ -72,11 +71,6 @@ def _build_settings(content: str) -> "FitSettings":
         if not isinstance(halo, int) or not 0 < halo <= checked.patch_size:
             rule = f"must be a whole number of pixels, 0 to patch_size={checked.patch_size}"
             raise ConfigError(f"{loss}: halo={halo!r} {rule}; change it, or take larger patches")
-    if built["level_selection"].evaluates_coarser and (
-        built["pyramid"].merges_prediction or built["weights"] != FreshWeights() or halo
-    ):
-        rule = "takes pyramid=gaussian, weights=fresh and a loss without a halo"
-        raise ConfigError(f"level_selection=adaptive: {rule}; or use level_selection=per_level")
     return FitSettings(
         **{name: component for name, component in built.items() if name not in of_model},
         width=width,

@@ -10,6 +10,7 @@ from torch import Tensor
 from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
 from miner.fitting.capacity import WidthRequest
 from miner.fitting.chunk import WidthFit, WidthGroup, best_fits
+from miner.fitting.detail import LevelDetail
 from miner.fitting.device import Checks, in_step, run_fit
 from miner.fitting.halo import Surroundings
 from miner.fitting.partition import Partition
@@ -65,6 +66,7 @@ class LevelFit:
         prediction: Signal,
         tile_side: int,
         ranks: Communicator,
+        detail: LevelDetail | None = None,
         partition: Partition | None = None,
     ) -> None:
         self._context, self._max_pixels = context, tile_side**2
@@ -82,22 +84,27 @@ class LevelFit:
         self.predicted_mse = torch.empty(self.grid.n_blocks, dtype=torch.float64)
         self.predicted_sse = self.clipped_sse = 0.0
         self._score_prediction(ranks)
-        self._select(partition)
+        self._select(detail, partition)
         ordered = self.grid.morton_order(self.active).split(self.settings.blocks_per_shard)
         self.chunks = [chunk.sort().values for chunk in ordered if len(chunk)]
         self.active_sse = sum(self._sse(chunk, self.predicted_mse[chunk]) for chunk in self.chunks)
 
-    def _select(self, partition: Partition | None) -> None:
+    def _select(self, detail: LevelDetail | None, partition: Partition | None) -> None:
         """Find the active blocks and their bounds."""
-        due, lost_mse = torch.ones(self.grid.n_blocks, dtype=torch.bool), self.predicted_mse * 0
+        due = torch.ones(self.grid.n_blocks, dtype=torch.bool)
+        lost_mse, is_cheapest = detail or (self.predicted_mse * 0, due)
         if partition is not None:
-            due, lost_mse = partition.due, partition.lost_mse[self.level]
+            due = partition.due
             self.predicted_mse = self.predicted_mse.where(due, partition.mse)
             every = torch.arange(self.grid.n_blocks)
             self.predicted_sse = self.clipped_sse = self._sse(every, self.predicted_mse)
-        is_coarsest, selection = self.spec.is_coarsest(self.level), self.settings.level_selection
-        errors = self.settings.max_mse, self.predicted_mse
-        blocks = Candidates(self.level, is_coarsest, *errors, due, lost_mse)
+        settings, level = self.settings, self.level
+        place = level, self.spec.is_coarsest(level), settings.builds_on_coarser
+        errors = settings.max_mse, self.predicted_mse
+        blocks, selection = (
+            Candidates(*place, *errors, due, lost_mse, is_cheapest),
+            settings.level_selection,
+        )
         self.bounds, is_active = selection.bounds(blocks), selection.active(blocks) & self._has_data
         self.active = torch.nonzero(is_active).flatten()
         self.represented = torch.ones_like(due) if partition is None else is_active | ~due

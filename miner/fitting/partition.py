@@ -1,14 +1,13 @@
-"""Which level represents a region: the coarsest whose pixels lose little of the finest level's."""
+"""Which pixels the blocks of each level represent, once their errors are measured."""
 
-import itertools
 from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from miner.fitting.detail import parents_of
 from miner.models.network import select
-from miner.pyramids.resample import predicted_signal
 from miner.representation.rendering import Outputs, ShardIndex, active_blocks, batch_size
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
@@ -21,39 +20,15 @@ from miner.support.communication import Communicator, gather_items, items_of_ran
 class Partition:
     """The blocks that are due at one level after another: no coarser one represents their pixels.
 
-    `signals` are those of all levels. `due` `(B,)` belongs to the level that is next, `mse` `(B,)`
-    are the errors of the coarser blocks that represent the others, and `lost_mse` lists, for each
-    level, what its pixels lose of those of the finest one, a mean over each block, `(B,)`.
+    `due` `(B,)` belongs to the level that is next, `mse` `(B,)` are the errors of the coarser
+    blocks that represent the others. `finest` is the signal.
     """
 
-    def __init__(
-        self, spec: Spec, signals: Sequence[Signal], tile_side: int, ranks: Communicator
-    ) -> None:
-        self._spec, self._finest, self._tile_side, self._ranks = spec, signals[0], tile_side, ranks
-        n_blocks = [spec.grid(level).n_blocks for level in range(spec.n_levels)]
-        self.due = torch.ones(n_blocks[-1], dtype=torch.bool)
-        self.mse = torch.zeros(n_blocks[-1], dtype=torch.float64)
-        self.lost_mse = [torch.zeros(n_blocks[0], dtype=torch.float64)]
-        for finer, coarser in itertools.pairwise(signals):
-            self.lost_mse.append(self._lost(len(self.lost_mse), finer, coarser))
-
-    def _lost(self, level: int, finer: Signal, coarser: Signal) -> Tensor:
-        """The loss up to a level: that from the next finer one, and what that one has lost."""
-        spec, size = self._spec, 2 * self._spec.patch_size
-        shape = (finer.n_channels, *finer.sides)
-        expanded = predicted_signal(spec.pyramid, coarser, shape, finer.device)
-        grid, found = PatchGrid(finer.sides, size), []
-        regions = list(grid.tiles(self._tile_side))
-        for region in items_of_rank(self._ranks, regions):
-            error = (finer.read(region) - expanded.read(region)).square_()
-            found.append(PatchGrid(sides_of(region), size).block_means(error).cpu())
-        lost = torch.empty(grid.n_blocks, dtype=torch.float64)
-        for region, means in zip(regions, gather_items(self._ranks, found), strict=True):
-            lost[grid.blocks_in(region)] = means
-        children, parents = self._parents(level - 1)
-        weights = children.valid_sizes(torch.arange(children.n_blocks)).prod(-1).double()
-        sums = torch.zeros_like(lost).index_add_(0, parents, weights * self.lost_mse[level - 1])
-        return lost + sums / torch.zeros_like(lost).index_add_(0, parents, weights)
+    def __init__(self, spec: Spec, finest: Signal, tile_side: int, ranks: Communicator) -> None:
+        self._spec, self._finest, self._tile_side, self._ranks = spec, finest, tile_side, ranks
+        n_blocks = spec.grid(spec.n_levels - 1).n_blocks
+        self.due = torch.ones(n_blocks, dtype=torch.bool)
+        self.mse = torch.zeros(n_blocks, dtype=torch.float64)
 
     def settle(
         self, level: int, found: Sequence[Shard], index: ShardIndex, outputs: Outputs, most: float
@@ -77,7 +52,7 @@ class Partition:
             is_represented[shard.blocks] = mse[shard.blocks] <= most
             n_blocks += len(shard.blocks)
         mse = mse.where(self.due, self.mse)
-        _, parents = self._parents(level - 1)
+        parents = parents_of(spec, level - 1)
         self.due = (self.due & ~is_represented)[parents]
         self.mse = mse[parents]
         return n_blocks - int(is_represented.sum())
@@ -116,9 +91,3 @@ class Partition:
                 values = values.index_select(axis, torch.arange(count).to(values.device) * stride)
             sampled[(slice(None), *slices(part))] = values
         return sampled
-
-    def _parents(self, level: int) -> tuple[PatchGrid, Tensor]:
-        """The blocks of a level, and the number `(B,)` of the coarser one that holds each."""
-        grid = self._spec.grid(level)
-        above = grid.positions(torch.arange(grid.n_blocks)) // 2
-        return grid, self._spec.grid(level + 1).numbers(above)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from miner.fitting.capacity import TOLERANCE
+from miner.fitting.detail import LevelDetail, choose_levels, lost_detail
 from miner.fitting.device import ComputeDevice
 from miner.fitting.halo import on_trial
 from miner.fitting.level_fit import LevelFit
@@ -44,7 +45,7 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
         storage=settings.storage,
         models=tuple(models),
         pixel_format=pixel_format,
-        evaluates_coarser=settings.level_selection.evaluates_coarser,
+        evaluates_coarser=settings.evaluates_coarser,
     )
 
 
@@ -148,8 +149,12 @@ class PyramidFit:
         self.settings = settings
         self._shards = [ShardIndex(spec.grid(j), ()) for j in range(spec.n_levels)]
         self._partition: Partition | None = None
+        self._detail: Sequence[LevelDetail | None] = [None] * spec.n_levels
+        if (selection := settings.level_selection).compares_levels:
+            lost = lost_detail(spec, self.signals, self._tile_side, ranks)
+            self._detail = choose_levels(selection, spec, lost, settings.max_mse)
         if spec.evaluates_coarser:
-            self._partition = Partition(spec, self.signals, self._tile_side, ranks)
+            self._partition = Partition(spec, self.signals[0], self._tile_side, ranks)
 
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
@@ -164,7 +169,7 @@ class PyramidFit:
         compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
         context = LevelContext(spec, self.settings, level, compute, parents)
         given = context, self.signals[level], prediction, self._tile_side, self._ranks
-        return LevelFit(*given, self._partition)
+        return LevelFit(*given, self._detail[level], self._partition)
 
     def start_rendering(self, fit: LevelFit, shards: Sequence[Shard]) -> None:
         """Render a level from what is stored: `render` gets each of the `level_tiles`."""

@@ -8,7 +8,7 @@ from miner.fitting.backend import Backend
 from miner.fitting.capacity import Capacity
 from miner.fitting.criteria import Loss, Pruning, Schedule
 from miner.fitting.device import ComputeDevice
-from miner.fitting.initialization import Weights
+from miner.fitting.initialization import FreshWeights, Weights
 from miner.fitting.readout import Readout
 from miner.fitting.selection import LevelSelection
 from miner.fitting.steps import OptimizerFactory, StepSettings
@@ -17,6 +17,8 @@ from miner.pyramids.pyramid import Pyramid
 from miner.representation.rendering import ShardIndex
 from miner.representation.spec import Spec
 from miner.representation.storage import Storage
+
+_RING = 1  # pixel around a block, where it is evaluated beyond the centres of its own
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,20 @@ class FitSettings:
     blocks_per_shard: int
     max_memory_gib: float
 
+    @property
+    def builds_on_coarser(self) -> bool:
+        """Whether finer levels need the pixels or the weights of all coarser ones."""
+        builds = self.pyramid.merges_prediction, self.loss.halo, self.weights != FreshWeights()
+        return any(builds)
+
+    @property
+    def evaluates_coarser(self) -> bool:
+        """Whether blocks of coarser levels give finer ones' pixels, and do not predict them."""
+        return self.level_selection.compares_levels and not self.builds_on_coarser
+
     def ring_at(self, level: int) -> int:
         """Pixels around the blocks of a level that they fit, too."""
-        return self.level_selection.ring if level else 0
+        return _RING if level and self.evaluates_coarser else 0
 
     def steps_at(self, level: int) -> StepSettings:
         """How a level is trained."""

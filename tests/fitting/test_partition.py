@@ -1,4 +1,4 @@
-"""Each region is represented at the coarsest level that loses little of it."""
+"""Each region is represented at one level, and shown at all."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +10,17 @@ from block_problems import CPU, finish, fit_levels, flat_and_busy, noise, smooth
 from problems import fit, fitter
 from torch import Tensor
 
-import miner
-from miner.fitting.partition import Partition
-from miner.fitting.selection import AdaptiveSelection
+from miner.fitting.initialization import SharedWeights
+from miner.fitting.selection import AdaptiveSelection, PerLevelSelection
 from miner.models.activations import Sine
 from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP
-from miner.pyramids.pyramid import GaussianPyramid
+from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid
 from miner.representation import Representation, load
 from miner.representation.storage import Int8Storage
-from miner.signals.grid import PatchGrid
 from miner.signals.regions import whole
 from miner.signals.scratch import Scratch
-from miner.signals.signal import ArraySignal
 from miner.signals.store import LocalSignalStore
-from miner.support.communication import SINGLE_PROCESS
-from miner.support.errors import ConfigError
 
 PYRAMID = GaussianPyramid(3)
 ADAPTIVE: dict[str, Any] = {
@@ -37,13 +32,6 @@ ADAPTIVE: dict[str, Any] = {
     "max_steps": 30,
 }
 PICTURES = {"2d": flat_and_busy(45, 70), "3d": flat_and_busy(18, 20, 40)}
-
-
-def levels_of(picture: Tensor) -> list[ArraySignal]:
-    levels = [picture]
-    for _ in range(PYRAMID.n_levels - 1):
-        levels.append(PYRAMID.reduce(levels[-1]))
-    return [ArraySignal(level.numpy()) for level in levels]
 
 
 def finest_level(shown: Representation) -> Tensor:
@@ -81,18 +69,6 @@ def test_smooth_pictures_take_few_coarse_blocks() -> None:
 def test_noise_is_left_to_the_finest_level() -> None:
     shown = fit(noise(1, 32, 32), **ADAPTIVE | {"max_steps": 2})
     assert [len(shown.active_blocks(level)) for level in range(3)] == [16, 0, 0]
-
-
-@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
-def test_what_a_level_loses_is_what_reducing_and_expanding_does_to_its_blocks(
-    picture: Tensor,
-) -> None:
-    signals, spec = levels_of(picture), fitter(picture, **ADAPTIVE).spec
-    found = Partition(spec, signals, 16, SINGLE_PROCESS).lost_mse
-    coarser = torch.from_numpy(PYRAMID.reduce(picture).numpy())
-    lost = (picture - PYRAMID.expand(coarser, tuple(picture.shape[1:]))).square()
-    torch.testing.assert_close(found[1], PatchGrid(spec.sides, 16).block_means(lost))
-    assert found[0].eq(0).all() and (found[2] > 0).all()
 
 
 def test_a_block_that_misses_the_bound_at_the_finest_level_is_replaced() -> None:
@@ -167,9 +143,17 @@ def test_it_is_stored_and_loaded(storage: Int8Storage, tmp_path: Path) -> None:
     assert shown.to_module()(torch.zeros(1, 2)).equal(shown(torch.zeros(1, 2)))
 
 
-@pytest.mark.parametrize(
-    "setting", [{"pyramid": "laplacian"}, {"weights": "shared"}, {"weights": "parent_frame"}]
-)
-def test_what_builds_on_coarser_levels_is_refused(setting: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match=r"^level_selection=adaptive: takes pyramid=gaussian, "):
-        miner.fit(torch.zeros(16, 16), level_selection="adaptive", **setting)
+@pytest.mark.parametrize("change", [{"pyramid": LaplacianPyramid(3)}, {"weights": SharedWeights()}])
+def test_levels_that_others_build_on_are_fitted_well_where_they_are_the_last(
+    change: dict[str, Any],
+) -> None:
+    picture, settings = PICTURES["2d"], ADAPTIVE | change
+    adaptive, loose = (
+        fitter(picture, **settings | {"level_selection": selection}).start_level(2)
+        for selection in (AdaptiveSelection(), PerLevelSelection())
+    )
+    assert adaptive.active.equal(loose.active) and len(loose.active) == loose.grid.n_blocks
+    assert (loose.bounds == 1).all()
+    is_smooth = adaptive.grid.positions(adaptive.active)[:, 1] == 0
+    assert (adaptive.bounds[is_smooth] < 1e-3).any()
+    assert (adaptive.bounds[~is_smooth] == 1).all()
