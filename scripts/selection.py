@@ -1,0 +1,84 @@
+"""Adaptive and per-level selection at equal PSNR: rows of both, and their ratios.
+
+python scripts/selection.py IMAGE... [--crop 1024] [--preset balanced] [--dry]
+
+Both fit each image in turn, at three values of `fitting.max_mse`, into results/selection.tsv. The
+table has per_level / adaptive: the mean over the PSNR that both curves reach, of their logarithms.
+`--dry` prints the table of all rows that are there.
+"""
+
+import argparse
+import itertools
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+from rows import ROOT, append_row, provenance, read_rows
+
+import miner
+
+RESULTS = ROOT / "results" / "selection.tsv"
+POLICIES = ("per_level", "adaptive")
+BOUNDS = (1.6e-4, 8e-5, 4e-5)
+RATIOS = ("n_parameters", "fit_time_s")
+Rows = Iterable[Mapping[str, str]]
+
+
+def main() -> None:
+    """Fit what the command line names, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", type=Path, nargs="*")
+    parser.add_argument("--crop", type=int)
+    parser.add_argument("--preset", default="balanced")
+    parser.add_argument("--dry", action="store_true")
+    options = parser.parse_args()
+    origin = provenance(f"python scripts/selection.py {' '.join(sys.argv[1:])}")
+    jobs = itertools.product(options.images, BOUNDS, POLICIES)
+    for path, bound, policy in () if options.dry else jobs:
+        settings = {"fitting.max_mse": bound, "image.crop_px": options.crop}
+        chosen = {"preset": options.preset, "level_selection": policy, "progress": False}
+        report = miner.fit(path, **chosen, **settings).report
+        name = path.stem + (f" {options.crop}" if options.crop else "")
+        names = ("psnr_db", "ssim", "seam_ratio", *RATIOS)
+        replaced = sum(level["n_replaced"] for level in report["levels"])
+        row = {"image": name, "preset": options.preset, "policy": policy, "max_mse": bound}
+        row |= {key: report[key] for key in names} | {"n_replaced": replaced}
+        append_row(RESULTS, row | origin)
+        print(*row.values(), flush=True)
+    table(read_rows(RESULTS))
+
+
+def table(rows: Rows) -> None:
+    """Print, for each image, the ratios and the mean seam ratios of both."""
+    rows = sorted(rows, key=lambda row: (row["image"], row["preset"]))
+    print("| image | PSNR | parameters | fit time | seams, both |\n|---|---|---|---|---|")
+    for key, group in itertools.groupby(rows, key=lambda row: (row["image"], row["preset"])):
+        own = list(group)
+        curves = [[row for row in own if row["policy"] == policy] for policy in POLICIES]
+        low, high, *found = (round(value, 2) for value in compared(*curves))
+        seams = " ".join(f"{mean(float(row['seam_ratio']) for row in c):.3f}" for c in curves)
+        print("|", " | ".join([" ".join(key), f"{low}-{high}", *map(str, found), seams]), "|")
+
+
+def compared(first: Rows, second: Rows) -> list[float]:
+    """The common range of PSNR, and the ratio of each of `RATIOS` in it."""
+    curves = [
+        sorted(
+            (float(row["psnr_db"]), *(math.log(float(row[name])) for name in RATIOS)) for row in c
+        )
+        for c in (first, second)
+    ]
+    low, high = max(c[0][0] for c in curves), min(c[-1][0] for c in curves)
+    at = np.linspace(low, high, 101)
+    means = [
+        [np.interp(at, [p[0] for p in c], [p[k] for p in c]).mean() for c in curves]
+        for k in range(1, 1 + len(RATIOS))
+    ]
+    return [low, high, *(math.exp(one - other) for one, other in means)]
+
+
+if __name__ == "__main__":
+    main()
