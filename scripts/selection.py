@@ -40,7 +40,7 @@ def main() -> None:
     for path, bound, policy in () if options.dry else jobs:
         settings = {"fitting.max_mse": bound, "image.crop_px": options.crop}
         chosen = {"preset": options.preset, "level_selection": policy, "progress": False}
-        report = miner.fit(path, **chosen, **settings).report
+        report = miner.fit(path, **chosen, **settings).report or {}
         name = path.stem + (f" {options.crop}" if options.crop else "")
         names = ("psnr_db", "ssim", "seam_ratio", *RATIOS)
         replaced = sum(level["n_replaced"] for level in report["levels"])
@@ -58,9 +58,9 @@ def table(rows: Rows) -> None:
     for key, group in itertools.groupby(rows, key=lambda row: (row["image"], row["preset"])):
         own = list(group)
         curves = [[row for row in own if row["policy"] == policy] for policy in POLICIES]
-        low, high, *found = (round(value, 2) for value in compared(*curves))
+        low, high, *found = (f"{value:.3f}" for value in compared(*curves))
         seams = " ".join(f"{mean(float(row['seam_ratio']) for row in c):.3f}" for c in curves)
-        print("|", " | ".join([" ".join(key), f"{low}-{high}", *map(str, found), seams]), "|")
+        print("|", " | ".join([" ".join(key), f"{low}-{high}", *found, seams]), "|")
 
 
 def compared(first: Rows, second: Rows) -> list[float]:
