@@ -27,6 +27,7 @@ from miner.models.activations import Siren
 from miner.models.encodings import CosineEncoding
 from miner.models.network import select
 
+QUICK = 0, 5, 7, 10, 14, 15  # with every readout, activation and optimiser
 ROUNDED = [op.of for op in ACTIVATIONS if op.tf32_gradients]
 SOLVED = [kind for kind in KINDS if kind.readout == "closed_form"]
 SIREN = Kind("closed_form", Siren(), CosineEncoding(3), 2, width=7, depth=2, channels=1)
@@ -49,7 +50,13 @@ def test_gradients_are_right_for_every_activation_and_readout(kind: Kind, loss: 
 
 
 @pytest.mark.parametrize(
-    ("kind", "optimizer"), list(zip(KINDS, cycle(OPTIMIZERS), strict=False)), ids=str
+    ("kind", "optimizer"),
+    [
+        pytest.param(
+            kind, optimizer, marks=[pytest.mark.slow] * (n not in QUICK), id=f"{kind}-{optimizer}"
+        )
+        for n, (kind, optimizer) in enumerate(zip(KINDS, cycle(OPTIMIZERS), strict=False))
+    ],
 )
 def test_every_network_takes_the_steps_of_an_optimiser(kind: Kind, optimizer: str) -> None:
     problem = small(kind, n_steps=5, optimizer=OPTIMIZERS[optimizer])
