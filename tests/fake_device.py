@@ -4,13 +4,12 @@ To PyTorch they are `meta` tensors, but they have values. Code that runs on this
 error has no tensor on the wrong device; transfers are counted whenever the host would wait.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 FAKE = torch.device("meta")
 
@@ -58,29 +57,36 @@ class FakeDevice(TorchDispatchMode):
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         name, keywords = str(function), dict(kwargs or {})
-        tensors = [t for t in tree_leaves((args, keywords)) if isinstance(t, Tensor)]
+        tensors: list[Tensor] = []
+        _each((*args, *keywords.values()), lambda t: isinstance(t, Tensor) and tensors.append(t))
         there = {id(t.held): t for t in tensors if isinstance(t, _FakeTensor)}
         if name not in _CROSS and there:
             _refuse_mixed(name, tensors)
         device = keywords.get("device")
         if device is not None:
             keywords["device"] = torch.device("cpu")
-        result = function(*tree_map(_held, args), **tree_map(_held, keywords))
+        held = {key: _each(value, _held) for key, value in keywords.items()}
+        result = function(*_each(tuple(args), _held), **held)
         is_there = bool(there) if device is None else torch.device(device) == FAKE
         if name == "aten.copy_.default":
             is_there = isinstance(args[0], _FakeTensor)
         self.n_waits += bool(there) and _waits(name, is_there, tensors)
         if not is_there:
             return result
-        return tree_map(
-            lambda t: there.get(id(t), _FakeTensor(t)) if type(t) is Tensor else t, result
-        )
+        return _each(result, lambda t: there.get(id(t), _FakeTensor(t)) if type(t) is Tensor else t)
 
 
 def values(tensor: Tensor) -> Tensor:
     """What a tensor of the fake device holds."""
     assert isinstance(tensor, _FakeTensor), "the tensor is in the host's memory"
     return tensor.held
+
+
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Call a function for a value, or for each of those in tuples and lists: all that aten has."""
+    if isinstance(value, tuple | list):
+        return type(value)(_each(one, change) for one in value)
+    return change(value)
 
 
 def _held(value: Any) -> Any:

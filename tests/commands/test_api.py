@@ -71,7 +71,7 @@ def test_images_of_pil_and_files_are_fitted_alike(tmp_path: Path, mode: str) -> 
         assert fit(image).render().shape == (3, 20, 24)
         return
     rendered = fit(image).render()
-    for same in (path, str(path)):
+    for same in (path, str(path)) if mode == "RGB" else (path,):
         np.testing.assert_array_equal(fit(same).render(), rendered)
 
 

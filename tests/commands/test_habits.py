@@ -41,7 +41,14 @@ def ended(folder: Path, sent: signal.Signals, *words: str) -> tuple[int, str]:
     return process.returncode, said
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),  # a lost terminal sends it, too
+        pytest.param(signal.SIGUSR1, marks=pytest.mark.slow),
+    ],
+)
 def test_signal_ends_a_run_with_how_to_go_on(tmp_path: Path, sent: signal.Signals) -> None:
     status, said = ended(tmp_path, sent)
     assert status == 130

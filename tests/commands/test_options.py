@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 
 import pytest
 import torch
@@ -41,6 +42,12 @@ OTHERS = [
 OTHERS.remove("trainer=ddp")  # starts further processes: test_ddp.py
 CALLBACKS = [option for option in OTHERS if option.startswith("callbacks=")]  # one, no report
 UNINSTALLED = ["logger=mlflow", "logger=comet"]
+TOGETHER = ("activation", "encoding", "loss", "optimizer", "readout", "schedule", "storage")
+_BY_GROUP = [[option for option in OTHERS if option.startswith(f"{g}=")] for g in TOGETHER]
+RUNS = [  # options that do not depend on each other share a run
+    *(" ".join(filter(None, options)) for options in zip_longest(*_BY_GROUP)),
+    *(o for o in OTHERS if o.partition("=")[0] not in TOGETHER and o not in CALLBACKS),
+]
 QUESTIONS = {  # an ablation: what it compares
     "activation": ["activation", "encoding"],
     "optimizer": ["fitting.max_mse", "optimizer", "pruning"],
@@ -61,15 +68,15 @@ def test_all_defaults_run_in_one_configuration(fit: Fit) -> None:
 
 
 @pytest.mark.parametrize(
-    "option",
+    "options",
     [
-        pytest.param(option, marks=[pytest.mark.cuda, NO_GPU] if option == "trainer=cuda" else ())
-        for option in OTHERS
-        if option not in (*CALLBACKS, *UNINSTALLED)
+        pytest.param(options, marks=[pytest.mark.cuda, NO_GPU] if options == "trainer=cuda" else ())
+        for options in RUNS
+        if options not in UNINSTALLED
     ],
 )
-def test_option_runs(fit: Fit, option: str) -> None:
-    assert math.isfinite(read_report(fit(option))["psnr_db"])
+def test_options_run(fit: Fit, options: str) -> None:
+    assert math.isfinite(read_report(fit(*options.split()))["psnr_db"])
 
 
 @pytest.mark.parametrize("option", CALLBACKS)

@@ -44,8 +44,13 @@ def test_foreign_file_of_any_name_is_refused(tmp_path: Path, command: Command, n
     check_refused(tmp_path, foreign(tmp_path / "run" / name), command, *RUN)
 
 
-@pytest.mark.parametrize("name", [name for name in OF_RUNS if "/" not in name])
-@pytest.mark.parametrize("place", [Path.rename, os.symlink, os.link])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        *((name, Path.rename) for name in OF_RUNS if "/" not in name),
+        *((name, link) for name in ("run.log", "blocks.png") for link in (os.symlink, os.link)),
+    ],
+)
 def test_source_and_links_to_it_are_refused(
     tmp_path: Path, command: Command, name: str, place: object
 ) -> None:

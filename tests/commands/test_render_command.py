@@ -17,6 +17,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return finish_run(tmp_path_factory.mktemp("rendered"))
 
 
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a picture with two links to it, and a run that drew all pictures."""
+    folder = finish_run(tmp_path_factory.mktemp("pictured"), WITH_PICTURES).parent
+    (folder / "link.png").symlink_to(folder / "picture.png")
+    (folder / "hard.png").hardlink_to(folder / "picture.png")
+    return folder
+
+
 def pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
@@ -65,18 +74,15 @@ def test_a_size_of_another_ratio_is_said_to_stretch(
     "name", ["picture.png", "link.png", "hard.png", "run/error.png", "run/thumbnails/error.webp"]
 )
 def test_source_and_files_of_a_run_are_never_overwritten(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+    pictured: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    run = finish_run(tmp_path, WITH_PICTURES)
-    (tmp_path / "link.png").symlink_to(tmp_path / "picture.png")
-    (tmp_path / "hard.png").hardlink_to(tmp_path / "picture.png")
-    before = (tmp_path / name).read_bytes()
+    before = (pictured / name).read_bytes()
     capsys.readouterr()
-    assert main([str(run), str(tmp_path / name), "--overwrite"]) == 1
+    assert main([str(pictured / "run"), str(pictured / name), "--overwrite"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     rule = "is the image or mask that was fitted, or a run's"
     assert line.endswith(f"{name}: {rule}; name another file")
-    assert (tmp_path / name).read_bytes() == before
+    assert (pictured / name).read_bytes() == before
 
 
 def test_a_fit_from_python_does_not_overwrite_its_source(tmp_path: Path) -> None:

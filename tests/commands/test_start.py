@@ -34,7 +34,13 @@ def test_a_terminal_sees_that_a_run_starts(picture: Path, tmp_path: Path) -> Non
     assert "starting" not in (tmp_path / "run" / "run.log").read_text()
 
 
-@pytest.mark.parametrize("flag", [["--cfg", "job"], ["--help"], ["--hydra-help"]])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        ["--cfg", "job"],
+        *(pytest.param([f], marks=pytest.mark.slow) for f in ("--help", "--hydra-help")),
+    ],
+)
 def test_other_flags_print_what_they_are_for(flag: list[str]) -> None:
     shown = typescript(*flag)
     assert shown

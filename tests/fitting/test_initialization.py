@@ -222,7 +222,7 @@ def test_a_blocks_error_is_what_rendering_gives(once: Once) -> None:
     torch.testing.assert_close(found, expected.double(), rtol=1e-2, atol=1e-10)
 
 
-@pytest.mark.parametrize("blocks_per_shard", [1, 7])
+@pytest.mark.parametrize("blocks_per_shard", [1, pytest.param(7, marks=pytest.mark.slow)])
 def test_parents_are_found_in_any_chunk(
     weights: Weights, at_once: Representation, blocks_per_shard: int
 ) -> None:

@@ -27,6 +27,7 @@ from miner.models.activations import Siren
 from miner.models.encodings import CosineEncoding
 from miner.models.network import select
 
+QUICK = 0, 5, 7, 10, 14, 15  # with every readout, activation and optimiser
 ROUNDED = [op.of for op in ACTIVATIONS if op.tf32_gradients]
 SOLVED = [kind for kind in KINDS if kind.readout == "closed_form"]
 SIREN = Kind("closed_form", Siren(), CosineEncoding(3), 2, width=7, depth=2, channels=1)
@@ -49,15 +50,22 @@ def test_gradients_are_right_for_every_activation_and_readout(kind: Kind, loss: 
 
 
 @pytest.mark.parametrize(
-    ("kind", "optimizer"), list(zip(KINDS, cycle(OPTIMIZERS), strict=False)), ids=str
+    ("kind", "optimizer"),
+    [
+        pytest.param(
+            kind, optimizer, marks=[pytest.mark.slow] * (n not in QUICK), id=f"{kind}-{optimizer}"
+        )
+        for n, (kind, optimizer) in enumerate(zip(KINDS, cycle(OPTIMIZERS), strict=False))
+    ],
 )
 def test_every_network_takes_the_steps_of_an_optimiser(kind: Kind, optimizer: str) -> None:
     problem = small(kind, n_steps=5, optimizer=OPTIMIZERS[optimizer])
     check_a_few_steps(problem, begin(problem))
 
 
-@pytest.mark.parametrize("n_drawn", [20, 64])
-@pytest.mark.parametrize("kind", [KINDS[2], KINDS[7], KINDS[13]], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "n_drawn"), [(KINDS[2], 20), (KINDS[7], 64), (KINDS[13], 20)], ids=str
+)
 def test_drawn_pixels_are_those_of_the_plain_steps(kind: Kind, n_drawn: int) -> None:
     problem = small(kind, n_steps=5).with_steps(batch_pixels=n_drawn)
     check_a_few_steps(problem, begin(problem))

@@ -23,7 +23,7 @@ VALUES = (
     *("miner.models.activations.Sine", None, True, "1", [], {}, [3, 4], {"x": 1}),
 )
 few_or_many = pytest.mark.parametrize(
-    "n_examples", [150, pytest.param(1000, marks=pytest.mark.slow)]
+    "n_examples", [100, pytest.param(1000, marks=pytest.mark.slow)]
 )
 
 
