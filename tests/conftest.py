@@ -9,12 +9,10 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for process
 os.environ["OMP_WAIT_POLICY"] = "passive"  # as `import miner` does
 
 import torch
-from composed_once import compose_once
 from hypothesis import settings
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 torch.set_num_threads(1)
-compose_once()
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("repeatable")
