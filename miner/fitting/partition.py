@@ -41,21 +41,25 @@ class Partition:
         """
         spec, grid = self._spec, self._spec.grid(level)
         measure = partial(self._measured, level, index, outputs)
-        boxes = list(tiles(grid.counts, max(1, self._tile_side // (2 * spec.patch_size))))
+        blocks = torch.cat([torch.empty(0).long(), *(shard.blocks for shard in found)])
+        side = max(1, self._tile_side // (8 * spec.patch_size))  # small: few blocks may be found
+        corners = ((grid.positions(blocks) // side).unique(dim=0) * side).tolist()
+        boxes = [
+            tuple((n, min(n + side, count)) for n, count in zip(corner, grid.counts, strict=True))
+            for corner in corners
+        ]
         measured = [measure(box) for box in items_of_rank(self._ranks, boxes)]
-        mse = torch.empty(grid.n_blocks, dtype=torch.float64)
+        mse = torch.zeros(grid.n_blocks, dtype=torch.float64)
         for box, errors in zip(boxes, gather_items(self._ranks, measured), strict=True):
             numbers = torch.cartesian_prod(*(torch.arange(*ends) for ends in box))
             mse[grid.numbers(numbers.reshape(-1, len(box)))] = errors
-        is_represented, n_blocks = torch.zeros_like(self.due), 0
-        for shard in found:
-            is_represented[shard.blocks] = mse[shard.blocks] <= most
-            n_blocks += len(shard.blocks)
+        is_represented = torch.zeros_like(self.due)
+        is_represented[blocks] = mse[blocks] <= most
         mse = mse.where(self.due, self.mse)
         parents = parents_of(spec, level - 1)
         self.due = (self.due & ~is_represented)[parents]
         self.mse = mse[parents]
-        return n_blocks - int(is_represented.sum())
+        return len(blocks) - int(is_represented.sum())
 
     def _measured(self, level: int, index: ShardIndex, outputs: Outputs, box: Region) -> Tensor:
         """Errors `(B,)` of the active blocks in a box of patch coordinates; of others 0."""

@@ -57,9 +57,13 @@ def coarser_blocks(
     """What blocks of all coarser levels give at the pixels of a level, the finest that is there."""
 
     def read(coarser: int, below: Signal, region: Region) -> Tensor:
-        cell, _ = cell_of(spec, coarser - level)
-        box = PatchGrid(base.sides, cell).around(region)
         finer = coarser - level
+        size = spec.patch_size << finer
+        ends = [(low // size, -(-high // size)) for low, high in region]
+        if not shards[coarser].near(*zip(*ends, strict=True)):
+            return below.read(region)
+        cell, _ = cell_of(spec, finer)
+        box = PatchGrid(base.sides, cell).around(region)
         values = render_level(spec, coarser, shards[coarser], below, box, outputs, finer)
         return values[(slice(None), *slices(region, box))]
 
