@@ -56,6 +56,7 @@ class Claim(NamedTuple):
 BOUND = "fitting.max_mse"
 CLAIMS = {
     "pyramid": Claim("pyramid", "pyramid", "gaussian", ["readout", "fitting.coarse_ratio"]),
+    "selection": Claim("selection", "level_selection", "per_level", ["pyramid"]),
     "pyramid_gaussian": Claim("pyramid_gaussian", "pyramid", "gaussian", ["readout"]),
     "weights": Claim("weights", "weights", "fresh", ["readout", "pyramid"]),
     "activation": Claim("activation", "activation", "gaussian", ["readout", "encoding"]),

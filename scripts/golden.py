@@ -31,7 +31,7 @@ Settings = Mapping[str, Any]
 
 BASE = (
     "image=astronaut image.crop_px=150 pyramid.n_levels=3 fitting.max_steps=40 "
-    "fitting.max_mse=1e-5 logger=none"
+    "fitting.max_mse=1e-5 logger=none level_selection=per_level"
 )
 OPTIONS = {  # each value is a case of that name
     "activation": "siren_raw sine gaussian relu gabor finer",
@@ -65,6 +65,7 @@ RUNS |= {
     "paper": "experiment=paper pyramid.n_levels=4 fitting.max_steps=20",
     "pluto": "experiment=miner_pl_pluto fitting.max_steps=20",
     "scratch": "fitting.in_memory_mib=0",
+    "adaptive": "level_selection=adaptive fitting.max_mse=1e-3",
     "two_ranks": "trainer=ddp fitting.blocks_per_shard=5",
 }
 FILES = {"alpha": "alpha.png", "sixteen_bit": "sixteen_bit.png", "exr": "float.exr"}
@@ -72,7 +73,7 @@ SCORES = ("psnr_db", "ssim", "seam_ratio")
 EXACT = ("n_parameters", "image_sha256")
 TOLERANCE = 1e-6  # of scores
 
-OF_TYPE = {"image.range": "dtype"}
+OF_TYPE = {"image.range": "dtype", "level_selection": "per_level"}
 SHORT = {"patch_size": 8, "capacity": "uniform", "model.width": 3, "fitting.max_steps": 3} | OF_TYPE
 BY_TRITON = SHORT | {"backend._target_": "miner.kernels.backend.TritonBackend"}
 FITS: dict[str, tuple[str, dict[str, Settings]]] = {  # array, and folder of each fit: its settings

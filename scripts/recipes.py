@@ -34,6 +34,8 @@ ABLATIONS = {
     "level_selection.coarse_ratio=1",
     # the README's example, with the default recipe
     "example": "pyramid=gaussian,laplacian image=hubble,retina,coffee image.crop_px=256 seed=0,1,2",
+    # each region at one level, or finer levels wherever coarser ones fall short
+    "selection": "experiment=ablation/selection",
     # what a penalty on seams is worth; needs PYTHONPATH=tests/plugins
     "seam": "hydra.searchpath=[file://tests/plugins/conf] loss=mse,seam backend=eager "
     "image=astronaut,hubble,retina,chelsea,coffee,brick image.crop_px=256 seed=0,1,2",
@@ -46,7 +48,7 @@ FACTORS = {
     "experiment": "fast,balanced,quality,smallest,budget",
     "pyramid": "gaussian,laplacian",
     "pyramid.n_levels": "1,2,3,auto",
-    "level_selection.coarse_ratio": "1,10,100,1000",
+    "level_selection": "per_level,adaptive",
     "patch_size": "16,24,32,48",
     "model.width": "6,10,14,20",
     "model.depth": "1,2,3",

@@ -16,7 +16,7 @@ TINY = (
     *("image.path=sample:camera", "image.crop_px=40", "patch_size=10", "pyramid.n_levels=2"),
     *("fitting.max_steps=2", "capacity=uniform", "model.width=3", "backend=eager"),
     *("logger=none", "callbacks=[quality_curve,checkpoint,report]", "trainer=cpu"),
-    "fitting.blocks_per_shard=5",
+    *("fitting.blocks_per_shard=5", "level_selection=per_level"),  # all levels have blocks
 )
 
 

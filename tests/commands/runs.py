@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 TINY = (
     "patch_size=8",
     "pyramid.n_levels=2",
+    "level_selection=per_level",  # all levels have blocks
     "fitting.max_steps=3",
     "model.width=4",
     "logger=none",

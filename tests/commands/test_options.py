@@ -52,8 +52,10 @@ QUESTIONS = {  # an ablation: what it compares
     "activation": ["activation", "encoding"],
     "optimizer": ["fitting.max_mse", "optimizer", "pruning"],
     "pyramid": ["level_selection.coarse_ratio", "pyramid"],
+    "selection": ["level_selection", "pyramid"],
     "weights": ["pyramid", "weights"],
 }
+SIZES = {"selection": {"fitting.max_mse"}}  # what an ablation varies, by default readout and width
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA GPU")
 
 
@@ -147,11 +149,11 @@ def test_ablation_has_enough_images_seeds_and_widths(
 ) -> None:
     values = {key: len(set(listed)) for key, listed in ablation_grid(name).choices.items()}
     assert values["image"] >= 6 and values["seed"] >= 3
-    assert values["readout"] == 2 and values["model.width"] >= 3
-    assert all(values[key] >= 2 for key in QUESTIONS[name])
+    sizes = SIZES.get(name, {"readout", "model.width"})
+    assert math.prod(values[key] for key in sizes) >= 3
+    assert all(values[key] >= 2 for key in (*QUESTIONS[name], *sizes))
     assert QUESTIONS.keys() == set(ABLATIONS)
-    shared = {"experiment", "image", "seed", "readout", "model.width"}
-    assert values.keys() == {*shared, *QUESTIONS[name]}
+    assert values.keys() == {"experiment", "image", "seed", *sizes, *QUESTIONS[name]}
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

@@ -24,7 +24,8 @@ from golden import Result, read_result, write_inputs
 from rows import processor
 
 RECORDED = Path(__file__).with_name("recorded.json")
-COMMON = {"patch_size": 8, "fitting.max_steps": 20, "image.range": "dtype"}
+PER_LEVEL = {"level_selection": "per_level"}
+COMMON = {"patch_size": 8, "fitting.max_steps": 20, "image.range": "dtype"} | PER_LEVEL
 CASES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "default": ("picture.npy", {}),
     "residual": ("picture.npy", {"pyramid": "laplacian", "readout": "learned", "storage": "int8"}),
