@@ -48,10 +48,11 @@ class LevelRecord(NamedTuple):
 
     def show(self) -> None:
         """Log the level's line."""
-        fields = self._asdict()
+        psnr = "" if math.isnan(self.psnr_db) else f"  {self.psnr_db:.2f} dB"
+        fields = self._asdict() | {"psnr": psnr}
         _LOG.info(
             "level %(level)d  %(width_px)dx%(height_px)d  %(n_active)d of %(n_blocks)d blocks "
-            "active, %(n_converged)d converged, %(n_fresh)d started fresh  %(psnr_db).2f dB  "
+            "active, %(n_converged)d converged, %(n_fresh)d started fresh%(psnr)s  "
             "%(wall_time_s).1f s",
             fields,
         )

@@ -98,14 +98,12 @@ class LevelFit:
             self.predicted_mse = self.predicted_mse.where(due, partition.mse)
             every = torch.arange(self.grid.n_blocks)
             self.predicted_sse = self.clipped_sse = self._sse(every, self.predicted_mse)
-        settings, level = self.settings, self.level
-        place = level, self.spec.is_coarsest(level), settings.builds_on_coarser
+        settings, selection = self.settings, self.settings.level_selection
+        at = self.level, self.spec.is_coarsest(self.level), settings.builds_on_coarser
         errors = settings.max_mse, self.predicted_mse
-        blocks, selection = (
-            Candidates(*place, *errors, due, lost_mse, is_cheapest),
-            settings.level_selection,
-        )
-        self.bounds, is_active = selection.bounds(blocks), selection.active(blocks) & self._has_data
+        blocks = Candidates(*at, *errors, due, lost_mse, is_cheapest)
+        self.bounds = selection.bounds(blocks).where(due, math.inf)
+        is_active = selection.active(blocks) & self._has_data
         self.active = torch.nonzero(is_active).flatten()
         self.represented = torch.ones_like(due) if partition is None else is_active | ~due
         self.n_represented = self.n_values

@@ -71,6 +71,17 @@ def test_noise_is_left_to_the_finest_level() -> None:
     assert [len(shown.active_blocks(level)) for level in range(3)] == [16, 0, 0]
 
 
+def test_pixels_that_a_coarser_block_represents_cannot_miss_a_bound() -> None:
+    running = fitter(PICTURES["2d"], **ADAPTIVE)
+    for level in (2, 1, 0):
+        finest = running.start_level(level)
+        finish(running, finest)
+    is_own = torch.zeros(finest.grid.n_blocks, dtype=torch.bool)
+    is_own[finest.active] = True
+    assert 0 < is_own.sum() < len(is_own)
+    assert finest.bounds[is_own].eq(1e-3).all() and finest.bounds[~is_own].isinf().all()
+
+
 def test_a_block_that_misses_the_bound_at_the_finest_level_is_replaced() -> None:
     running = fitter(smooth(64, 64), **ADAPTIVE | {"max_steps": 1})
     fits, shards = [], {}
