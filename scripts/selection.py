@@ -9,7 +9,6 @@ table has per_level / adaptive: the mean over the PSNR that both curves reach, o
 
 import argparse
 import itertools
-import math
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -64,20 +63,18 @@ def table(rows: Rows) -> None:
 
 
 def compared(first: Rows, second: Rows) -> list[float]:
-    """The common range of PSNR, and the ratio of each of `RATIOS` in it."""
-    curves = [
-        sorted(
-            (float(row["psnr_db"]), *(math.log(float(row[name])) for name in RATIOS)) for row in c
-        )
-        for c in (first, second)
-    ]
-    low, high = max(c[0][0] for c in curves), min(c[-1][0] for c in curves)
+    """The common range of PSNR, and the ratio of each of `RATIOS` in it; medians over repeats."""
+    curves = []
+    for rows in (first, second):
+        points = [[float(row[name]) for name in ("max_mse", "psnr_db", *RATIOS)] for row in rows]
+        bounds = {point[0] for point in points}
+        repeats = ([point[1:] for point in points if point[0] == bound] for bound in bounds)
+        found = sorted(np.median(np.array(repeat), axis=0).tolist() for repeat in repeats)
+        curves.append(np.array(found).T)
+    low, high = max(psnr[0] for psnr, *_ in curves), min(psnr[-1] for psnr, *_ in curves)
     at = np.linspace(low, high, 101)
-    means = [
-        [np.interp(at, [p[0] for p in c], [p[k] for p in c]).mean() for c in curves]
-        for k in range(1, 1 + len(RATIOS))
-    ]
-    return [low, high, *(math.exp(one - other) for one, other in means)]
+    logs = [[np.interp(at, psnr, np.log(cost)).mean() for cost in costs] for psnr, *costs in curves]
+    return [low, high, *np.exp(np.subtract(*logs)).tolist()]
 
 
 if __name__ == "__main__":
