@@ -15,17 +15,13 @@ REFUSED = {  # arguments: words of the line
     "+image=3": ["error: the configuration: "],
     "resume=nowhere": ["resume=nowhere", "no run was begun", "name the folder of a run"],
     "resume=swept": ["resume=swept", "is a sweep", "hydra.sweep.dir=swept"],
-    "resume=nowhere hydra.run.dir=else": ["resume=nowhere", "leave out"],
     "-m resume=nowhere": ["resume=nowhere", "single run", "hydra.sweep.dir"],
     # sweeps
     "-m trainer=ddp seed=0,1": ["trainer.strategy=miner_ddp:", "one by one"],
     "-m seed=0,1 hydra.launcher=joblib": ["hydra.launcher=joblib:", "hydra/launcher=joblib"],
     "-m seed=0,0": ["seed=0 and", "the same job", "leave one"],
-    "-m logger=none,csv": ["logger=none", "logger=csv", "the same job"],
     "-m hparams_search=optuna image=camera,brick": ["image:", "easiest of 2", "one at a time"],
-    "-m hparams_search=optuna seed=0,1": ["seed:", "one at a time"],
     "-m optimizer.lr=interval(0,1)": ["optimizer.lr=interval(0,1):", "hydra/sweeper=optuna"],
-    "-m image.path=picture.png,./picture.png": ["./picture.png", "the same"],
     "-m seed=0,1 hydra/launcher=submitit_slurm": ["=submitit_slurm:", "srun", "joblib"],
     "-m seed=0,1 hydra/launcher=submitit_local": [
         "=submitit_local:",
@@ -41,7 +37,6 @@ REFUSED = {  # arguments: words of the line
     "max_steps=3": ["max_steps=3:", "did you mean fitting.max_steps?"],
     "pyramid=laplacain": ["pyramid=laplacain:", "did you mean laplacian?", "gaussian, laplacian"],
     "-m seed=0,1 hydra/launcher=jobli": ["hydra/launcher=jobli:", "joblib?"],
-    "-m seed=0,1 hydra/launchr=joblib": ["hydra/launchr=joblib:", "hydra/launcher?"],
     "resume=begun max_steps=3": ["max_steps=3:", "did you mean fitting.max_steps?"],
     # arguments of another form
     "seed=0,1": ["seed=0,1:", "-m"],
@@ -103,4 +98,12 @@ OF_HYDRA = {  # Hydra composes nothing of them
     "pictur.png": ["pictur.png:", "is no file", "name=value"],
     "seed=range(0,2)": ["seed=range(0,2):", "-m"],
     "image=/a/photo.jpg": ["image=/a/photo.jpg:", "use image.path=/a/photo.jpg"],
+}
+
+SIMILAR = {  # to others, and refused by the same rule
+    "-m logger=none,csv": ["logger=none", "logger=csv", "the same job"],
+    "-m hparams_search=optuna seed=0,1": ["seed:", "one at a time"],
+    "-m image.path=picture.png,./picture.png": ["./picture.png", "the same"],
+    "-m seed=0,1 hydra/launchr=joblib": ["hydra/launchr=joblib:", "hydra/launcher?"],
+    "resume=nowhere hydra.run.dir=else": ["resume=nowhere", "leave out"],
 }

@@ -8,7 +8,7 @@ import pytest
 import torch
 from acting_loggers import Raising, acting
 from hydra.errors import MissingConfigException
-from refusals import OF_HYDRA, OF_SETTINGS, REFUSED
+from refusals import OF_HYDRA, OF_SETTINGS, REFUSED, SIMILAR
 from runs import TINY, Command, Compose, Outcome, begin_run, start_python
 
 from miner.api import compose_settings
@@ -22,7 +22,7 @@ from miner.support.errors import ConfigError, ImageError
 
 HEAVY = {"torch", "pytorch_lightning", "wandb", "cv2", "matplotlib", "skimage", "pyvips"}
 HEAVY |= {"tifffile", "OpenEXR", "zarr"}
-ELSEWHERE = OF_SETTINGS | OF_HYDRA  # tested without the command, too, which is faster
+SLOW = SIMILAR | OF_SETTINGS | OF_HYDRA  # the latter are tested without the command, too
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +65,12 @@ def check_line(desk: Path, command: Command, arguments: str, words: list[str]) -
 
 
 @pytest.mark.parametrize(
-    "arguments", [*REFUSED, *(pytest.param(one, marks=pytest.mark.slow) for one in ELSEWHERE)]
+    "arguments", [*REFUSED, *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW)]
 )
 def test_refusal_is_one_line_with_value_and_remedy(
     desk: Path, command: Command, arguments: str
 ) -> None:
-    check_line(desk, command, arguments, (REFUSED | ELSEWHERE)[arguments])
+    check_line(desk, command, arguments, (REFUSED | SLOW)[arguments])
 
 
 @pytest.mark.parametrize("arguments", OF_SETTINGS)

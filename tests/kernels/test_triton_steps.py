@@ -162,7 +162,7 @@ def test_deactivated_blocks_stay_as_they_are() -> None:
     assert torch.equal(some.mse[~leaves], all_.mse[~leaves])
 
 
-@pytest.mark.parametrize("n_drawn", [None, 40])
+@pytest.mark.parametrize("n_drawn", [None, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_fit_ends_as_that_of_plain_steps(n_drawn: int | None) -> None:
     problem = small(SIREN, n_steps=8).with_steps(batch_pixels=n_drawn)
     criteria = AbsoluteMSEPruning(4), 3e-3
