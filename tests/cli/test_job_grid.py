@@ -40,6 +40,10 @@ SEVERAL = [  # overrides of more than one job
     "experiment=paper,fast",
     "optimizer.lr=0.01,0.1",
 ]
+SIMILAR = [  # to others of these, in how they are read
+    *("capacity=uniform,target_error", "fitting.max_mse=1e-4,0.001", "optimizer.lr=0.01,0.1"),
+    *("pyramid.n_levels=2,auto", "experiment=paper,fast", "model.width=choice(4,8)"),
+]
 SINGLE = [  # overrides of one job, in one list where they do not conflict
     ["seed=5", "readout=learned", "fitting.max_steps=[3,4]", "~optimizer.betas"],
     ["++seed=8", "patch_size=${model.depth}", "~trainer", "optimizer=adam_paper"],
@@ -109,7 +113,7 @@ def test_any_grid_is_hydras(overrides: list[str]) -> None:
 @pytest.mark.parametrize(
     "overrides",
     [
-        *([override] for override in SEVERAL),
+        *(pytest.param([one], marks=[pytest.mark.slow] * (one in SIMILAR)) for one in SEVERAL),
         *SINGLE,
         ["seed=0,1", "seed=2,3"],  # of a key that is given twice, the last one counts
         ["seed=0,1", "patch_size=8", "seed=7"],

@@ -38,6 +38,7 @@ def test_the_scores_are_those_of_the_report(
     assert in_python["psnr_db"] == pytest.approx(report["psnr_db"], rel=1e-5)
 
 
+@pytest.mark.slow  # test_representation_files.py renders in another process
 def test_a_fresh_process_comes_to_the_scores_of_the_fit(finished: Path) -> None:
     report = json.loads((finished / "report.json").read_text())
     command = [sys.executable, "-m", "miner.evaluate", str(finished)]

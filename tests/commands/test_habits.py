@@ -63,6 +63,7 @@ def test_nohup_keeps_a_run_alive(tmp_path: Path) -> None:
     assert "PSNR" in said
 
 
+@pytest.mark.slow
 def test_a_lost_terminal_leaves_the_last_line_in_the_log(tmp_path: Path) -> None:
     process, terminal = pty.fork()
     if process == 0:

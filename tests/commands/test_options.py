@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
+from typing import Any
 
 import pytest
 import torch
@@ -41,8 +42,12 @@ OTHERS = [
 ]
 OTHERS.remove("trainer=ddp")  # starts further processes: test_ddp.py
 CALLBACKS = [option for option in OTHERS if option.startswith("callbacks=")]  # one, no report
+QUICK = ("callbacks=report", "callbacks=checkpoint", "selection")  # of similar tests
 UNINSTALLED = ["logger=mlflow", "logger=comet"]
-TOGETHER = ("activation", "encoding", "loss", "optimizer", "readout", "schedule", "storage")
+TOGETHER = (
+    *("activation", "encoding", "loss", "optimizer", "readout", "schedule", "storage"),
+    *("objective", "pruning", "pyramid", "weights"),
+)
 _BY_GROUP = [[option for option in OTHERS if option.startswith(f"{g}=")] for g in TOGETHER]
 RUNS = [  # options that do not depend on each other share a run
     *(" ".join(filter(None, options)) for options in zip_longest(*_BY_GROUP)),
@@ -81,7 +86,11 @@ def test_options_run(fit: Fit, options: str) -> None:
     assert math.isfinite(read_report(fit(*options.split()))["psnr_db"])
 
 
-@pytest.mark.parametrize("option", CALLBACKS)
+def mostly_slow(names: list[str]) -> list[Any]:
+    return [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in names]
+
+
+@pytest.mark.parametrize("option", mostly_slow(CALLBACKS))
 def test_callbacks_run_alone(fit: Fit, option: str) -> None:
     assert (fit(option) / "report.json").exists() == (option == "callbacks=report")
 
@@ -156,7 +165,7 @@ def test_ablation_has_enough_images_seeds_and_widths(
     assert values.keys() == {"experiment", "image", "seed", *sizes, *QUESTIONS[name]}
 
 
-@pytest.mark.parametrize("name", ABLATIONS)
+@pytest.mark.parametrize("name", mostly_slow(ABLATIONS))
 def test_jobs_of_an_ablation_compose_and_differ(
     ablation_grid: Callable[[str], JobGrid], name: str
 ) -> None:

@@ -59,7 +59,13 @@ def fit(folder: Path, image: Values, axes: str, *overrides: str, run: str = "run
     return folder / run
 
 
-@pytest.fixture(scope="module", params=IMAGES)
+SIMILAR = ("16 bits", "two channels", "volume of channels")  # to others of these images
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(n, marks=[pytest.mark.slow] * (n in SIMILAR)) for n in IMAGES],
+)
 def fitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fitted")
     return fit(folder, *IMAGES[request.param], LARGE)

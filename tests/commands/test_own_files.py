@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,29 @@ from miner.support.errors import ConfigError
 from miner.support.run_files import claim, write_report
 
 RUN = ("hydra.run.dir=run", WITH_PICTURES)
-OF_RUNS = (
-    *("run.log", "report.json", "reconstruction.png", "blocks.png", "error.png", "curves.png"),
-    *("thumbnails/blocks.webp", "representation/manifest.json", ".miner-scratch/source.tif"),
-    *("representation/level00-chunk00000.safetensors", ".miner.json"),
+OF_RUNS = ("run.log", "blocks.png", "representation/manifest.json", ".miner.json")
+OF_RUNS_TOO = (
+    *("report.json", "reconstruction.png", "error.png", "curves.png", "thumbnails/blocks.webp"),
+    *("representation/level00-chunk00000.safetensors", ".miner-scratch/source.tif"),
 )
-OF_SWEEPS = ("sweep.json", "multirun.yaml", "comparison.html", "comparison.tsv")
+OF_SWEEPS, OF_SWEEPS_TOO = ("sweep.json", "comparison.tsv"), ("multirun.yaml", "comparison.html")
+
+
+def some_quickly(quick: Iterable[object], others: Iterable[object]) -> list[object]:
+    """Cases of one list of names, of which the others are slow tests."""
+    return [*quick, *(pytest.param(one, marks=pytest.mark.slow) for one in others)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with all pictures."""
+    return finish_run(tmp_path_factory.mktemp("finished"), WITH_PICTURES)
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it in the folder of this test."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 def foreign(path: Path) -> Path:
@@ -39,7 +57,7 @@ def check_refused(folder: Path, path: Path, command: Command, *arguments: str) -
     assert {one: one.read_bytes() for one in folder.rglob("*") if one.is_file()} == before
 
 
-@pytest.mark.parametrize("name", OF_RUNS)
+@pytest.mark.parametrize("name", some_quickly(OF_RUNS, OF_RUNS_TOO))
 def test_foreign_file_of_any_name_is_refused(tmp_path: Path, command: Command, name: str) -> None:
     check_refused(tmp_path, foreign(tmp_path / "run" / name), command, *RUN)
 
@@ -47,8 +65,14 @@ def test_foreign_file_of_any_name_is_refused(tmp_path: Path, command: Command, n
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        *((name, Path.rename) for name in OF_RUNS if "/" not in name),
-        *((name, link) for name in ("run.log", "blocks.png") for link in (os.symlink, os.link)),
+        *[("run.log", Path.rename), ("blocks.png", os.symlink), ("run.log", os.link)],
+        *[pytest.param("run.log", os.symlink, marks=pytest.mark.slow)],
+        *[pytest.param("blocks.png", os.link, marks=pytest.mark.slow)],
+        *(
+            pytest.param(name, Path.rename, marks=pytest.mark.slow)
+            for name in (*OF_RUNS[1:], *OF_RUNS_TOO)
+            if "/" not in name
+        ),
     ],
 )
 def test_source_and_links_to_it_are_refused(
@@ -62,32 +86,30 @@ def test_source_and_links_to_it_are_refused(
 
 
 def test_image_among_the_files_of_an_earlier_run_is_refused(
-    tmp_path: Path, command: Command
+    run: Path, tmp_path: Path, command: Command
 ) -> None:
-    assert command(*RUN).status == 0
-    path = tmp_path / "run" / "reconstruction.png"
+    path = run / "reconstruction.png"
     given = ("image.path=run/reconstruction.png", "callbacks.checkpoint=null")
     for left in ("report.json", "representation"):
         check_refused(tmp_path, path, command, *RUN, *given)
-        gone = tmp_path / "run" / left
+        gone = run / left
         shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
     check_refused(tmp_path, path, command, *RUN, given[0])
 
 
 @pytest.mark.parametrize("name", ["blocks.png", "reconstruction.png"])
 def test_somebodys_file_in_place_of_a_runs_own_is_refused(
-    tmp_path: Path, command: Command, name: str
+    run: Path, tmp_path: Path, command: Command, name: str
 ) -> None:
-    assert command(*RUN).status == 0
-    (tmp_path / "run" / "report.json").unlink()
-    check_refused(tmp_path, foreign(tmp_path / "run" / name), command, *RUN)
+    (run / "report.json").unlink()
+    check_refused(tmp_path, foreign(run / name), command, *RUN)
 
 
 @pytest.mark.parametrize("more", [(), ("callbacks.checkpoint=null",)])
 def test_a_representation_that_somebody_has_saved_is_refused(
-    tmp_path: Path, command: Command, more: tuple[str, ...]
+    finished: Path, tmp_path: Path, command: Command, more: tuple[str, ...]
 ) -> None:
-    path = miner.load(finish_run(tmp_path)).save(tmp_path / "saved" / "representation")
+    path = miner.load(finished).save(tmp_path / "saved" / "representation")
     check_refused(tmp_path, path, command, "hydra.run.dir=saved", *more)
 
 
@@ -120,8 +142,7 @@ def test_file_that_came_while_a_run_was_stopped_is_refused(
     assert command(*RUN).status == 0
 
 
-def test_log_that_has_become_a_link_is_refused(tmp_path: Path, command: Command) -> None:
-    run = finish_run(tmp_path)
+def test_log_that_has_become_a_link_is_refused(run: Path, tmp_path: Path, command: Command) -> None:
     (run / "report.json").unlink()
     (run / "run.log").unlink()
     (run / "run.log").symlink_to(tmp_path / "picture.png")
@@ -142,19 +163,18 @@ def test_file_that_comes_during_a_run_is_kept_and_the_run_can_be_resumed(
     assert command("hydra.run.dir=run").status == 0
 
 
-@pytest.mark.parametrize("name", OF_SWEEPS)
+@pytest.mark.parametrize("name", some_quickly(OF_SWEEPS, OF_SWEEPS_TOO))
 def test_foreign_file_is_refused_by_a_sweep_and_a_comparison(
-    tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str], name: str
+    run: Path, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     path = foreign(tmp_path / "sweep" / name)
     check_refused(tmp_path, path, command, "-m", "hydra.sweep.dir=sweep", "seed=0,1")
-    run = finish_run(tmp_path)
     capsys.readouterr()
     assert compare([str(run), "--out", str(path.parent)]) == int(name.startswith("comparison"))
     assert path.read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("name", ["report.json", "representation/manifest.json"])
+@pytest.mark.parametrize("name", some_quickly(["report.json"], ["representation/manifest.json"]))
 def test_foreign_file_in_a_jobs_folder_is_refused_before_the_sweep_starts(
     tmp_path: Path, command: Command, name: str
 ) -> None:
@@ -165,8 +185,8 @@ def test_foreign_file_in_a_jobs_folder_is_refused_before_the_sweep_starts(
     check_refused(tmp_path, foreign(job / name), command, *sweep)
 
 
-def test_a_comparison_replaces_its_own(tmp_path: Path) -> None:
-    run, out = finish_run(tmp_path), tmp_path / "out"
+def test_a_comparison_replaces_its_own(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
     for _ in range(2):
         assert compare([str(run), "--out", str(out)]) == 0
 

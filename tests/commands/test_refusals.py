@@ -8,12 +8,12 @@ import pytest
 import torch
 from acting_loggers import Raising, acting
 from hydra.errors import MissingConfigException
-from refusals import OF_SETTINGS, REFUSED
+from refusals import OF_HYDRA, OF_SETTINGS, REFUSED, SIMILAR
 from runs import TINY, Command, Compose, Outcome, begin_run, start_python
 
 from miner.api import compose_settings
 from miner.cli.checks import check_settings
-from miner.cli.help import explain
+from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.config.build import build_settings
 from miner.fitting.pyramid_fit import make_spec
 from miner.images.pixel_format import PixelFormat
@@ -22,6 +22,7 @@ from miner.support.errors import ConfigError, ImageError
 
 HEAVY = {"torch", "pytorch_lightning", "wandb", "cv2", "matplotlib", "skimage", "pyvips"}
 HEAVY |= {"tifffile", "OpenEXR", "zarr"}
+SLOW = SIMILAR | OF_SETTINGS | OF_HYDRA  # the latter are tested without the command, too
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +64,13 @@ def check_line(desk: Path, command: Command, arguments: str, words: list[str]) -
     assert ("; +" in line) == any(word.startswith("; +") for word in words)  # where it is taken
 
 
-@pytest.mark.parametrize("arguments", REFUSED)
+@pytest.mark.parametrize(
+    "arguments", [*REFUSED, *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW)]
+)
 def test_refusal_is_one_line_with_value_and_remedy(
     desk: Path, command: Command, arguments: str
 ) -> None:
-    check_line(desk, command, arguments, REFUSED[arguments])
+    check_line(desk, command, arguments, (REFUSED | SLOW)[arguments])
 
 
 @pytest.mark.parametrize("arguments", OF_SETTINGS)
@@ -79,6 +82,15 @@ def test_wrong_setting_is_refused_with_value_and_remedy(
         check_settings(config)
     assert "\n" not in str(caught.value)
     assert [word for word in OF_SETTINGS[arguments] if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("arguments", OF_HYDRA)
+def test_what_hydra_refuses_is_explained(tiny_config: Compose, arguments: str) -> None:
+    with pytest.raises(REFUSED_BY_HYDRA) as caught:
+        tiny_config(*arguments.split())
+    line = explain(caught.value)
+    assert "\n" not in line
+    assert [word for word in OF_HYDRA[arguments] if word not in line] == []
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ def copy(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("n_fitted", [0, 1, 3, 5])
+@pytest.mark.parametrize(
+    "n_fitted", [1, 5, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 3))]
+)
 def test_stopped_run_is_resumed(
     finished: Path, tmp_path: Path, command: Command, n_fitted: int
 ) -> None:
@@ -116,9 +118,14 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [flip, Path.unlink])
 @pytest.mark.parametrize(
-    "name", ["level00-chunk00002.safetensors", "level01-chunk00000.safetensors"]
+    ("damage", "name"),
+    [
+        (flip, "level00-chunk00002.safetensors"),
+        (Path.unlink, "level01-chunk00000.safetensors"),
+        pytest.param(Path.unlink, "level00-chunk00002.safetensors", marks=pytest.mark.slow),
+        pytest.param(flip, "level01-chunk00000.safetensors", marks=pytest.mark.slow),
+    ],
 )
 def test_damaged_shard_is_named_and_fitted_again(
     finished: Path,

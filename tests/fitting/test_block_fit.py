@@ -94,11 +94,18 @@ BATCHED = {
 }
 BATCHED |= {f"compiled_{name}": given.compiled() for name, given in BATCHED.items()}
 BATCHED["pixel_subsets"] = problem().with_steps(batch_pixels=10, loss=LogMSELoss())
+QUICK = ("closed_form", "compiled_sigmoid", "pixel_subsets")  # of the many fits of single blocks
 
 
-@pytest.mark.parametrize("size", [1, 5])
-@pytest.mark.parametrize("given", BATCHED.values(), ids=BATCHED.keys())
-def test_the_batch_of_a_block_does_not_matter(given: Problem, size: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        *((name, 5) for name in BATCHED),
+        *(pytest.param(n, 1, marks=[pytest.mark.slow] * (n not in QUICK)) for n in BATCHED),
+    ],
+)
+def test_the_batch_of_a_block_does_not_matter(name: str, size: int) -> None:
+    given = BATCHED[name]
     apart = [given.select(part).fit() for part in torch.arange(12).split(size)]
     whole = given.fit()
     same(concatenate([fit.parameters for fit in apart]), whole.parameters, given)

@@ -53,8 +53,15 @@ def test_harder_probes_get_wider_networks() -> None:
     assert ordered == sorted(ordered)
 
 
-@pytest.mark.parametrize("backend", [EagerBackend(), COMPILED])
-@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize(
+    ("storage", "backend"),
+    [
+        *((storage, COMPILED) for storage in STORAGES),
+        (Int8Storage(), EagerBackend()),
+        pytest.param(Float32Storage(), EagerBackend(), marks=pytest.mark.slow),
+        pytest.param(Float16Storage(), EagerBackend(), marks=pytest.mark.slow),
+    ],
+)
 def test_a_blocks_error_is_what_rendering_gives(storage: Storage, backend: Backend) -> None:
     capacity = Watched()
     fitted = fit_widths(capacity, storage=storage, backend=backend)

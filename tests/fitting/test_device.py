@@ -72,7 +72,7 @@ def fit_with(backend: Backend, **changes: Any) -> list[Tensor]:
     return stored(Representation(running.spec, {0: [running.fit_chunk(0)]}))
 
 
-@pytest.mark.parametrize("most", [1, 2, 7])
+@pytest.mark.parametrize("most", [1, pytest.param(2, marks=pytest.mark.slow), 7])
 @pytest.mark.parametrize(
     "changes", [{}, {"storage": Int8Storage()}, {"capacity": TargetErrorCapacity(probe_steps=11)}]
 )

@@ -82,7 +82,7 @@ SIZED = {"pyramid": "gaussian", "pyramid.n_levels": 1, "capacity": "target_error
     "changes",
     [
         pytest.param({"storage": "int8", "weights": "shared"}, marks=pytest.mark.slow),
-        {"readout": "learned", "fitting.batch_pixels": 20},
+        pytest.param({"readout": "learned", "fitting.batch_pixels": 20}, marks=pytest.mark.slow),
         SIZED | {"capacity.probe_steps": 1, "capacity.max_width": 4},
     ],
     ids=["rounded", "learned", "sized"],
@@ -94,11 +94,10 @@ def test_a_whole_fit_by_triton_is_as_good_as_a_plain_one(changes: dict[str, Any]
 
 
 PYRAMIDS, STORAGES = ("gaussian", "laplacian"), ("float32", "float16", "int8")
-QUICK = ("float32", "gaussian"), ("int8", "laplacian")
 COMBINATIONS = [
     pytest.param(
         {"storage": storage, "pyramid": pyramid} | other,
-        marks=[pytest.mark.slow] * ((storage, pyramid) not in QUICK),
+        marks=[pytest.mark.slow] * ((storage, pyramid) != ("int8", "laplacian")),
     )
     for storage, pyramid in product(STORAGES, PYRAMIDS)
     for other in (

@@ -43,8 +43,17 @@ def check_triton_gradients(problem: Problem) -> None:
     check_gradients(problem, begin, floor=5e-3 if is_rounded else 1e-5)
 
 
-@pytest.mark.parametrize("loss", [MSELoss(), LogMSELoss(floor=0.05)], ids=str)
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize(
+    ("kind", "loss"),
+    [
+        *((kind, MSELoss()) for kind in KINDS),
+        *(
+            pytest.param(kind, LogMSELoss(floor=0.05), marks=[pytest.mark.slow] * (n not in QUICK))
+            for n, kind in enumerate(KINDS)
+        ),
+    ],
+    ids=str,
+)
 def test_gradients_are_right_for_every_activation_and_readout(kind: Kind, loss: Loss) -> None:
     check_triton_gradients(small(kind, loss=loss))
 
@@ -71,7 +80,7 @@ def test_drawn_pixels_are_those_of_the_plain_steps(kind: Kind, n_drawn: int) -> 
     check_a_few_steps(problem, begin(problem))
 
 
-@pytest.mark.parametrize("n_pixels", [1, 5, 64])
+@pytest.mark.parametrize("n_pixels", [1, pytest.param(5, marks=pytest.mark.slow), 64])
 @pytest.mark.parametrize("kind", SOLVED[1:3], ids=str)
 def test_few_pixels_are_fitted_as_well_as_by_plain_steps(kind: Kind, n_pixels: int) -> None:
     problem = small(kind, n_pixels)
@@ -153,7 +162,7 @@ def test_deactivated_blocks_stay_as_they_are() -> None:
     assert torch.equal(some.mse[~leaves], all_.mse[~leaves])
 
 
-@pytest.mark.parametrize("n_drawn", [None, 40])
+@pytest.mark.parametrize("n_drawn", [None, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_fit_ends_as_that_of_plain_steps(n_drawn: int | None) -> None:
     problem = small(SIREN, n_steps=8).with_steps(batch_pixels=n_drawn)
     criteria = AbsoluteMSEPruning(4), 3e-3

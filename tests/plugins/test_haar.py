@@ -131,6 +131,7 @@ def test_a_volume_is_stored_loaded_and_rendered_in_parts(tmp_path: Path) -> None
     assert all(shapes["readout.bias"] == (2 * 2**3,) for shapes in numbers)
 
 
+@pytest.mark.slow  # test_networks.py does so with another class
 def test_a_run_of_the_command_is_rendered_in_another_process(tmp_path: Path) -> None:
     pixels = (255 * smooth(21, 27).clamp(0, 1)[[0, 1, 0]]).round().byte().permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save(tmp_path / "picture.png")
