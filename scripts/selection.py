@@ -74,7 +74,7 @@ def compared(first: Rows, second: Rows) -> list[float]:
     low, high = max(psnr[0] for psnr, *_ in curves), min(psnr[-1] for psnr, *_ in curves)
     at = np.linspace(low, high, 101)
     logs = [[np.interp(at, psnr, np.log(cost)).mean() for cost in costs] for psnr, *costs in curves]
-    return [low, high, *np.exp(np.subtract(*logs)).tolist()]
+    return [low, high, *(float(np.exp(one - other)) for one, other in zip(*logs, strict=True))]
 
 
 if __name__ == "__main__":

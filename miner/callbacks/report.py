@@ -1,6 +1,7 @@
 """The report of a run and its curve of quality, in its folder and in its loggers."""
 
 import logging
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -64,13 +65,16 @@ def level_points(result: LevelResult, last: CurvePoint | None) -> Sequence[Curve
     """
     fit, shards, record, start_s = result
     step, n_parameters = (last.step, last.parameters) if last else (0, 0)
-    predicted = psnr_of_sse(fit.clipped_sse, fit.n_values)
-    points = [CurvePoint(fit.level, step, start_s, n_parameters, predicted)]
+
+    def psnr(sse: float) -> float:
+        return psnr_of_sse(sse, fit.n_predicted) if fit.n_predicted else math.nan
+
+    points = [CurvePoint(fit.level, step, start_s, n_parameters, psnr(fit.clipped_sse))]
     n_parameters += record.n_parameters
     inactive_sse = max(0.0, fit.predicted_sse - fit.active_sse)
     chunks = merge_curves([shard.stats.curve for shard in shards])
     for done, later, sse in no_longer_than(chunks, record.wall_time_s):  # ranks run in parallel
-        quality = psnr_of_sse(inactive_sse + sse, fit.n_values)
+        quality = psnr(inactive_sse + sse)
         at, refit = start_s + later, (done - 1) // fit.n_steps
         points.append(CurvePoint(fit.level, step + done, at, n_parameters, quality, refit))
     end = start_s + record.wall_time_s

@@ -9,7 +9,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from miner.fitting.block_fit import RATE_OF_REFIT, BlockFit, OnSteps, fit_blocks, join_fits
+from miner.fitting.block_fit import (
+    RATE_OF_REFIT,
+    BlockFit,
+    OnSteps,
+    fit_blocks,
+    join_fits,
+    merge_curves,
+    no_longer_than,
+)
 from miner.fitting.criteria import AbsoluteMSEPruning, Pruning
 from miner.fitting.device import Checks, in_step
 from miner.fitting.initialization import Parents
@@ -82,6 +90,30 @@ def best_fits(
     n_converged = sum(int(one.fit.converged[mask].sum()) for one, mask in kept)
     order = rows.argsort()
     return rows[order], frames[order], widths[order], stored, n_converged
+
+
+Round = tuple[Sequence[WidthFit], float, float]
+"""Fits of some rows of a chunk, one for each width, the seconds before them, and theirs."""
+
+
+def curve_of_rounds(
+    rounds: Sequence[Round], n_values: Tensor, n_steps: int
+) -> list[tuple[int, float, float]]:
+    """The curve of a chunk whose rows have `n_values` `(B,)`; refit k begins after `k * n_steps`.
+
+    Rows of a refit have at most the error that is stored of them, and others just that.
+    """
+    curve, sse = [], torch.full(n_values.shape, torch.inf, dtype=torch.float64)
+    for number, (fits, start_s, seconds) in enumerate(rounds):
+        rows = torch.cat([one.rows for one in fits])
+        most = float(sse[rows].sum())
+        others = float(sse.index_fill(0, rows, 0.0).nan_to_num(posinf=0.0).sum())
+        merged = merge_curves([one.fit.curve for one in fits])
+        for step, at, error in no_longer_than(merged, seconds, start_s):
+            curve.append((number * n_steps + step, at, others + min(most, error)))
+        for one in fits:
+            sse[one.rows] = torch.fmin(sse[one.rows], one.fit.mse.double() * n_values[one.rows])
+    return curve
 
 
 class WidthGroup:

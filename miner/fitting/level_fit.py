@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from miner.fitting.block_fit import OnSteps, merge_curves, no_longer_than, raise_if_most_diverged
-from miner.fitting.capacity import WidthRequest
-from miner.fitting.chunk import WidthFit, WidthGroup, best_fits
+from miner.fitting.block_fit import OnSteps, raise_if_most_diverged
+from miner.fitting.capacity import TOLERANCE, WidthRequest
+from miner.fitting.chunk import Round, WidthFit, WidthGroup, best_fits, curve_of_rounds
 from miner.fitting.detail import LevelDetail
 from miner.fitting.device import Checks, in_step, run_fit
 from miner.fitting.halo import Surroundings
@@ -23,29 +23,6 @@ from miner.signals.regions import Region, sides_of, whole
 from miner.signals.signal import Signal, prefetch
 from miner.support.communication import Communicator, gather_items, items_of_rank
 
-Round = tuple[Sequence[WidthFit], float, float]
-"""Fits of some rows of a chunk, one for each width, the seconds before them, and theirs."""
-
-
-def curve_of_rounds(
-    rounds: Sequence[Round], n_values: Tensor, n_steps: int
-) -> list[tuple[int, float, float]]:
-    """The curve of a chunk whose rows have `n_values` `(B,)`; refit k begins after `k * n_steps`.
-
-    Rows of a refit have at most the error that is stored of them, and others just that.
-    """
-    curve, sse = [], torch.full(n_values.shape, torch.inf, dtype=torch.float64)
-    for number, (fits, start_s, seconds) in enumerate(rounds):
-        rows = torch.cat([one.rows for one in fits])
-        most = float(sse[rows].sum())
-        others = float(sse.index_fill(0, rows, 0.0).nan_to_num(posinf=0.0).sum())
-        merged = merge_curves([one.fit.curve for one in fits])
-        for step, at, error in no_longer_than(merged, seconds, start_s):
-            curve.append((number * n_steps + step, at, others + min(most, error)))
-        for one in fits:
-            sse[one.rows] = torch.fmin(sse[one.rows], one.fit.mse.double() * n_values[one.rows])
-    return curve
-
 
 class LevelFit:
     """One level's active blocks, in chunks, and all that fitting them needs.
@@ -54,7 +31,8 @@ class LevelFit:
     gives to finer levels nothing is `represented` here. Chunks follow a curve through the level, so
     that each reads a small part of it. `n_refit_steps` counts the block steps of refits so far,
     `block_mse` is the mean error of the blocks that are fitted of the present chunk, and
-    `n_replaced` counts blocks that finer ones replace, as they miss the bound at the finest level.
+    `n_replaced` counts those that miss the bound at the finest level: finer ones replace them.
+    `predicted_sse` and `clipped_sse` are errors of `n_predicted` values before the level is fitted.
     """
 
     n_refit_steps, block_mse, n_replaced = 0, math.nan, 0
@@ -69,7 +47,7 @@ class LevelFit:
         detail: LevelDetail | None = None,
         partition: Partition | None = None,
     ) -> None:
-        self._context, self._max_pixels = context, tile_side**2
+        self._context, self._max_pixels, self._partition = context, tile_side**2, partition
         self.signal, self.prediction = signal, prediction
         self.spec, self.settings, self.level = context[:3]
         self.grid = self.spec.grid(self.level)
@@ -82,22 +60,20 @@ class LevelFit:
         self.tiles = list(self.grid.tiles(tile_side))
         self.n_steps = self.settings.steps_at(self.level).n_steps
         self.predicted_mse = torch.empty(self.grid.n_blocks, dtype=torch.float64)
-        self.predicted_sse = self.clipped_sse = 0.0
+        self.predicted_sse, self.clipped_sse, self.n_predicted = 0.0, 0.0, self.n_values
         self._score_prediction(ranks)
-        self._select(detail, partition)
+        self._select(detail)
         ordered = self.grid.morton_order(self.active).split(self.settings.blocks_per_shard)
         self.chunks = [chunk.sort().values for chunk in ordered if len(chunk)]
         self.active_sse = sum(self._sse(chunk, self.predicted_mse[chunk]) for chunk in self.chunks)
 
-    def _select(self, detail: LevelDetail | None, partition: Partition | None) -> None:
+    def _select(self, detail: LevelDetail | None) -> None:
         """Find the active blocks and their bounds."""
+        partition = self._partition
         due = torch.ones(self.grid.n_blocks, dtype=torch.bool)
         lost_mse, is_cheapest = detail or (self.predicted_mse * 0, due)
         if partition is not None:
             due = partition.due
-            self.predicted_mse = self.predicted_mse.where(due, partition.mse)
-            every = torch.arange(self.grid.n_blocks)
-            self.predicted_sse = self.clipped_sse = self._sse(every, self.predicted_mse)
         settings, selection = self.settings, self.settings.level_selection
         at = self.level, self.spec.is_coarsest(self.level), settings.builds_on_coarser
         errors = settings.max_mse, self.predicted_mse
@@ -105,13 +81,26 @@ class LevelFit:
         self.bounds = selection.bounds(blocks).where(due, math.inf)
         is_active = selection.active(blocks) & self._has_data
         self.active = torch.nonzero(is_active).flatten()
-        self.represented = torch.ones_like(due) if partition is None else is_active | ~due
-        self.n_represented = self.n_values
-        if not self.represented.all():
-            counts = self._n_values(torch.arange(self.grid.n_blocks)).double()
-            if (valid := self.spec.valid(whole(self.grid.sides), self.level)) is not None:
-                counts *= self.grid.block_means(torch.from_numpy(valid)[None])
-            self.n_represented = round(float(counts[self.represented].sum()))
+        self.represented, self.n_represented = torch.ones_like(due), self.n_values
+        if partition is not None:
+            own = self.active
+            self.predicted_sse = self.clipped_sse = self._sse(own, self.predicted_mse[own])
+            self.n_predicted = int(self._n_values(own).sum())
+            self._represent(is_active | ~due)
+
+    def drop_replaced(self, found: Sequence[Shard]) -> None:
+        """Leave the pixels of blocks that were fitted, but not found good, to finer levels."""
+        is_left = self.bounds.isfinite()
+        for shard in found:
+            is_left[shard.blocks] = False
+        self._represent(~is_left)
+        self.n_replaced = len(self.active) - sum(len(shard.blocks) for shard in found)
+
+    def _represent(self, represented: Tensor) -> None:
+        counts = self._n_values(torch.arange(self.grid.n_blocks)).double()
+        if (valid := self.spec.valid(whole(self.grid.sides), self.level)) is not None:
+            counts *= self.grid.block_means(torch.from_numpy(valid)[None])
+        self.represented, self.n_represented = represented, round(float(counts[represented].sum()))
 
     def _sse(self, blocks: Tensor, mse: Tensor) -> float:
         return float((mse * self._n_values(blocks)).sum())
@@ -178,7 +167,10 @@ class LevelFit:
             seconds=time.perf_counter() - began,
             curve=tuple(curve_of_rounds(rounds, self._n_values(blocks), self.n_steps)),
         )
-        return Shard(self.level, chunk, blocks[rows], frames, widths, stored, stats)
+        shard = Shard(self.level, chunk, blocks[rows], frames, widths, stored, stats)
+        if self._partition is None or self.level == 0:
+            return shard
+        return shard.select(self._partition.represent(shard, self.settings.max_mse * TOLERANCE))
 
     def represented_in(self, region: Region) -> Tensor:
         """Which pixels of a box of whole blocks this level represents, `(*S)`; 1 if it is all."""

@@ -6,7 +6,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from miner.fitting.capacity import TOLERANCE
 from miner.fitting.detail import LevelDetail, choose_levels, lost_detail
 from miner.fitting.device import ComputeDevice
 from miner.fitting.halo import on_trial
@@ -154,7 +153,8 @@ class PyramidFit:
             lost = lost_detail(spec, self.signals, self._tile_side, ranks)
             self._detail = choose_levels(selection, spec, lost, settings.max_mse)
         if spec.evaluates_coarser:
-            self._partition = Partition(spec, self.signals[0], self._tile_side, ranks)
+            outputs = settings.backend.outputs
+            self._partition = Partition(spec, self.signals[0], self._tile_side, outputs)
 
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
@@ -169,17 +169,20 @@ class PyramidFit:
         compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
         context = LevelContext(spec, self.settings, level, compute, parents)
         given = context, self.signals[level], prediction, self._tile_side, self._ranks
-        return LevelFit(*given, self._detail[level], self._partition)
+        detail = self._detail[level]
+        if detail and level and self._partition and self._partition.has_failed:
+            detail = detail._replace(is_cheapest=torch.zeros_like(detail.is_cheapest))
+        return LevelFit(*given, detail, self._partition)
 
     def start_rendering(self, fit: LevelFit, shards: Sequence[Shard]) -> None:
         """Render a level from what is stored: `render` gets each of the `level_tiles`."""
         self._fit, level, self._kept = fit, fit.level, None
-        self._shards[level] = index = ShardIndex(fit.grid, shards)
+        self._shards[level] = ShardIndex(fit.grid, shards)
         if level > 0 and self._partition is None:
             self._kept = self.new_signal(f"reconstruction_{level}", level)
         elif level > 0 and self._partition is not None:
-            outputs, most = self.settings.backend.outputs, self.settings.max_mse * TOLERANCE
-            fit.n_replaced = self._partition.settle(level, shards, index, outputs, most)
+            fit.drop_replaced(shards)
+            self._partition.settle(level, shards)
 
     def level_tiles(self, margin: int = 0) -> Iterator[tuple[Region, Region, Tensor]]:
         """This rank's tiles of the level that is rendered.

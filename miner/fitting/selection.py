@@ -85,11 +85,11 @@ class AdaptiveSelection(PerLevelSelection):
         """Mask `(B,)`."""
         if blocks.predicts_finer:
             return super().active(blocks)
-        return blocks.due & blocks.is_cheapest
+        return blocks.due & blocks.is_cheapest & (blocks.predicted_mse > 0)
 
     def bounds(self, blocks: Candidates) -> Tensor:
         """Errors `(B,)` float64."""
-        left = (blocks.max_mse - blocks.lost_mse).clamp(min=_LEAST_BOUND * blocks.max_mse)
+        left = blocks.max_mse - blocks.lost_mse
         return left.where(blocks.is_cheapest, super().bounds(blocks))
 
     def cost(self, lost_mse: Tensor, max_mse: float, n_axes: int) -> Tensor:
@@ -108,9 +108,13 @@ def needed_share(lost_mse: Tensor, max_mse: float, n_axes: int) -> Tensor:
     """The share `(B,)` of a level's pixels that are coefficients enough to lose `max_mse`.
 
     `lost_mse` `(K, B)` is lost with all of them, with `2**-n_axes`, and so on. Between the first
-    two the share is linear in the loss, and further on its logarithm in that of the loss.
+    two the share is linear in the loss, and further on its logarithm in that of the loss. Beyond
+    the last, two more lose four times as much each.
     """
+    import torch
+
     whole, share = 2.0**-n_axes, lost_mse.new_ones(lost_mse.shape[1])
+    lost_mse = torch.cat([lost_mse, 4 * lost_mse[-1:], 16 * lost_mse[-1:]])
     for step, (fine, coarse) in enumerate(itertools.pairwise(lost_mse)):
         if step == 0:
             part = (max_mse - fine) / (coarse - fine)

@@ -48,9 +48,9 @@ class FitSettings:
 
     @property
     def builds_on_coarser(self) -> bool:
-        """Whether finer levels need the pixels or the weights of all coarser ones."""
-        builds = self.pyramid.merges_prediction, self.loss.halo, self.weights != FreshWeights()
-        return any(builds)
+        """Whether finer levels need all coarser ones, or pixels are no network's outputs."""
+        pyramid, is_drawn = self.pyramid, self.weights == FreshWeights()
+        return pyramid.merges_prediction or pyramid.step > 1 or bool(self.loss.halo) or not is_drawn
 
     @property
     def evaluates_coarser(self) -> bool:

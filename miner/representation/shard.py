@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from miner.models.network import WIDEST, Parameters
+from miner.models.network import WIDEST, Parameters, select
 from miner.representation.spec import MANIFEST, Spec, read_manifest
 from miner.support.components import parse
 from miner.support.errors import RepresentationError
@@ -61,6 +61,13 @@ class Shard:
     sha256: str = ""
     tensors_sha256: str = ""
     parent_digest: str = ""
+
+    def select(self, kept: Tensor) -> "Shard":
+        """The blocks of a mask `(B,)` alone."""
+        rows = {width: torch.nonzero(kept[self.widths == width]).flatten() for width in self.stored}
+        stored = {w: select(self.stored[w], at) for w, at in rows.items() if len(at)}
+        columns = self.blocks[kept], self.frames[kept], self.widths[kept]
+        return Shard(self.level, self.chunk, *columns, stored, self.stats)
 
     @property
     def file_name(self) -> str:

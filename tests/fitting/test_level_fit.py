@@ -11,10 +11,10 @@ from problems import SETTINGS, SINGLE, Watched, block_errors, fit, fitter
 
 from miner.fitting.block_fit import BlockFit, Curve
 from miner.fitting.capacity import Capacity, TargetErrorCapacity, UniformCapacity
-from miner.fitting.chunk import WidthFit
+from miner.fitting.chunk import WidthFit, curve_of_rounds
 from miner.fitting.criteria import AbsoluteMSEPruning
 from miner.fitting.initialization import Parents
-from miner.fitting.level_fit import LevelFit, curve_of_rounds
+from miner.fitting.level_fit import LevelFit
 from miner.fitting.readout import LearnedReadout, Readout
 from miner.fitting.selection import PerLevelSelection
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid

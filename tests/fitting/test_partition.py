@@ -89,7 +89,9 @@ def test_a_block_that_misses_the_bound_at_the_finest_level_is_replaced() -> None
         fits.append(running.start_level(level))
         shards[level] = finish(running, fits[-1])
     assert [one.n_replaced for one in fits] == [4, 0, 0]
-    assert (finest_level(Representation(running.spec, shards)) == 1).all()
+    assert not len(shards[2][0].blocks)
+    assert len(fits[1].active) == 0  # most missed: no coarse block is tried again
+    assert (finest_level(Representation(running.spec, shards)) == 0).all()
 
 
 def test_the_choice_depends_on_neither_tiles_nor_chunks() -> None:
