@@ -4,7 +4,7 @@ python scripts/selection.py IMAGE... [--crop 1024] [--preset balanced] [--dry]
 
 Both fit each image in turn, at three values of `fitting.max_mse`, into results/selection.tsv. The
 table has per_level / adaptive: the mean over the PSNR that both curves reach, of their logarithms.
-`--dry` prints the table of all rows that are there.
+`--dry` prints the table of the rows that are there, of the latest commit with any of an image.
 """
 
 import argparse
@@ -55,7 +55,8 @@ def table(rows: Rows) -> None:
     rows = sorted(rows, key=lambda row: (row["image"], row["preset"]))
     print("| image | PSNR | parameters | fit time | seams, both |\n|---|---|---|---|---|")
     for key, group in itertools.groupby(rows, key=lambda row: (row["image"], row["preset"])):
-        own = list(group)
+        *_, last = found_rows = list(group)
+        own = [row for row in found_rows if row["commit"] == last["commit"]]
         curves = [[row for row in own if row["policy"] == policy] for policy in POLICIES]
         low, high, *found = (f"{value:.3f}" for value in compared(*curves))
         seams = " ".join(f"{mean(float(row['seam_ratio']) for row in c):.3f}" for c in curves)

@@ -11,6 +11,7 @@ from miner.support.tensors import Tensor
 
 CoarseRatio = Annotated[float, rule("be a number of at least 1", ge=1)]
 _LEAST_BOUND = 0.1  # of `fitting.max_mse`
+_LEAST_SHARE = 1 / 64  # the narrowest networks cost as much as so many coefficients for each pixel
 _COST_EXPONENT = 0.63  # of 4,765 blocks of four photographs, fitted by `capacity=target_error`
 
 
@@ -101,7 +102,8 @@ class AdaptiveSelection(PerLevelSelection):
         share = needed_share(lost_mse, max_mse, n_axes)
         is_lost = lost_mse[0] > (1 - _LEAST_BOUND) * max_mse
         is_dense = lost_mse[0] * share > self.max_lost * max_mse
-        return share.pow(_COST_EXPONENT).masked_fill(is_lost | is_dense, math.inf)
+        cost = share.clamp(min=_LEAST_SHARE).pow(_COST_EXPONENT)
+        return cost.masked_fill(is_lost | is_dense, math.inf)
 
 
 def needed_share(lost_mse: Tensor, max_mse: float, n_axes: int) -> Tensor:
