@@ -111,12 +111,12 @@ def needed_share(lost_mse: Tensor, max_mse: float, n_axes: int) -> Tensor:
 
     `lost_mse` `(K, B)` is lost with all of them, with `2**-n_axes`, and so on. Between the first
     two the share is linear in the loss, and further on its logarithm in that of the loss. Beyond
-    the last, two more lose four times as much each.
+    the last, three more lose four times as much each.
     """
     import torch
 
     whole, share = 2.0**-n_axes, lost_mse.new_ones(lost_mse.shape[1])
-    lost_mse = torch.cat([lost_mse, 4 * lost_mse[-1:], 16 * lost_mse[-1:]])
+    lost_mse = torch.cat([lost_mse, *(ratio * lost_mse[-1:] for ratio in (4, 16, 64))])
     for step, (fine, coarse) in enumerate(itertools.pairwise(lost_mse)):
         if step == 0:
             part = (max_mse - fine) / (coarse - fine)

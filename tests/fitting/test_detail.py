@@ -90,8 +90,8 @@ def test_cheapest_level_is_that_of_trying_all(picture: Tensor) -> None:
         ((0.0, 2.0, 8.0, 32.0), 1 - 0.75 / 2),
         ((0.0, 0.1, 0.2, 0.25), 2**-8.0),  # the next coarser one would lose four times as much
         ((3.0, 4.0, 5.0, 6.0), 1.0),  # all are not
-        ((0.0, 0.0, 0.0, 0.0), 2**-10.0),
-        ((0.0,), 2**-4.0),
+        ((0.0, 0.0, 0.0, 0.0), 2**-12.0),
+        ((0.0,), 2**-6.0),
     ],
 )
 def test_needed_share_of_two_axes(lost: tuple[float, ...], share: float) -> None:
