@@ -13,6 +13,7 @@ from miner.fitting.level_fit import LevelFit
 from miner.representation import REPRESENTATION_FOLDER, Shard
 from miner.representation.overview import LEVEL, OVERVIEW, can_have_overview
 from miner.representation.store import FolderStore
+from miner.support.errors import ConfigError
 from miner.support.run_files import claim
 
 
@@ -59,6 +60,9 @@ class RepresentationCheckpoint(Callback):
     files = (REPRESENTATION_FOLDER, f"{REPRESENTATION_FOLDER}/{OVERVIEW}")
 
     def __init__(self, dirpath: str | Path, overview_pixels: int = 2**24) -> None:
+        if type(overview_pixels) is not int or overview_pixels < 0:
+            rule = "must be a whole number of at least 0"
+            raise ConfigError(f"callbacks.checkpoint.overview_pixels={overview_pixels!r}: {rule}")
         self.folder, self._overview_pixels = Path(dirpath) / REPRESENTATION_FOLDER, overview_pixels
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

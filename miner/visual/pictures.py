@@ -48,7 +48,7 @@ def draw_blocks(
             span = " to ".join(map(str, dict.fromkeys(ends)))
             text = f"{len(own):,} block{'' if len(own) == 1 else 's'}, width {span}"
             rows.append((bar, f"{describe_level(level)}: {text}"))
-    rows = rows or [(picture[:1, :1], "no block has a network")]
+    rows = rows or [(np.full_like(picture[:1, :1], 255), "no block has a network")]
     display.write_picture(path, display.with_legend(np.concatenate(both, axis=axis), rows))
 
 
@@ -143,7 +143,8 @@ def draw_curves(curve: Mapping[str, Sequence[float]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     columns = {name: np.asarray(column) for name, column in curve.items()}
-    levels = sorted({int(level) for level in curve["level"]}, reverse=True)
+    is_fitted = np.isfinite(columns["psnr_db"].astype(float))
+    levels = sorted({int(level) for level in columns["level"][is_fitted]}, reverse=True)
     height = 4.0 + 0.24 * math.ceil(len(levels) / 2)
     figure = Figure(figsize=(10, height), dpi=150, facecolor="white")
     bottom = (0.75 + height - 4) / height  # below: the axes' labels and the legend

@@ -220,3 +220,13 @@ def test_two_ranks_write_the_same_bytes(run: Path) -> None:
     given = ("image.path=image.npy", "image.axes=HWC", LARGE, "fitting.in_memory_mib=0", *ddp)
     assert start_python(run.parent, "-m", "miner.run", *ADAPTIVE, *given).status == 0
     assert (run.parent / "two" / OVERVIEW).read_bytes() == (run / OVERVIEW).read_bytes()
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "1.5", "null"])
+def test_a_size_that_is_no_number_of_pixels_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    np.save(tmp_path / "image.npy", IMAGES["8 bits"][0])
+    given = (f"+callbacks.checkpoint.overview_pixels={value}", "hydra.run.dir=run")
+    assert run_main(tmp_path, *ADAPTIVE, "image.path=image.npy", "image.axes=HWC", *given) == 1
+    assert not (tmp_path / "run" / "representation").exists()
