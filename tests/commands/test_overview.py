@@ -223,9 +223,7 @@ def test_two_ranks_write_the_same_bytes(run: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["abc", "-1", "1.5", "null"])
-def test_a_size_that_is_no_number_of_pixels_is_refused(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, value: str
-) -> None:
+def test_a_size_that_is_no_number_of_pixels_is_refused(tmp_path: Path, value: str) -> None:
     np.save(tmp_path / "image.npy", IMAGES["8 bits"][0])
     given = (f"+callbacks.checkpoint.overview_pixels={value}", "hydra.run.dir=run")
     assert run_main(tmp_path, *ADAPTIVE, "image.path=image.npy", "image.axes=HWC", *given) == 1
