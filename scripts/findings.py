@@ -51,12 +51,13 @@ class Claim(NamedTuple):
     factor: str
     baseline: str
     conditions: Sequence[str]
+    size: str = "model.width"  # what draws the curves over parameters
 
 
 BOUND = "fitting.max_mse"
 CLAIMS = {
     "pyramid": Claim("pyramid", "pyramid", "gaussian", ["readout", "fitting.coarse_ratio"]),
-    "selection": Claim("selection", "level_selection", "per_level", ["pyramid"]),
+    "selection": Claim("selection", "level_selection", "per_level", ["pyramid"], BOUND),
     "pyramid_gaussian": Claim("pyramid_gaussian", "pyramid", "gaussian", ["readout"]),
     "weights": Claim("weights", "weights", "fresh", ["readout", "pyramid"]),
     "activation": Claim("activation", "activation", "gaussian", ["readout", "encoding"]),
@@ -114,7 +115,7 @@ def compare(claim: Claim, comparison: Comparison) -> list[Line]:
             minus_baseline(paired_differences(pair, claim.factor, metric), value)
             for metric in ("psnr_db", "psnr_db_after_50", "fit_time_s")
         )
-        size = difference_at_equal_size(pair, claim.factor, claim.baseline, value)
+        size = difference_at_equal_size(pair, claim.factor, claim.baseline, value, claim.size)
         lines.append(Line(value, ", ".join(chosen), same, size, early, seconds))
     return lines
 
@@ -129,16 +130,16 @@ def subset(comparison: Comparison, claim: Claim, value: str, chosen: Sequence[st
 
 
 def difference_at_equal_size(
-    comparison: Comparison, factor: str, baseline: str, value: str
+    comparison: Comparison, factor: str, baseline: str, value: str, size: str = "model.width"
 ) -> Estimate | None:
-    """The paired difference in PSNR between the curves over parameters that the widths draw.
+    """The paired difference in PSNR between the curves over parameters that a setting draws.
 
     None where no two curves overlap.
     """
     groups: dict[tuple[str, str, tuple[str, ...]], dict[str, dict[float, list[float]]]]
     groups = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in comparison.results:
-        curves = groups[run.image, run.seed, comparison.setting(run, factor, "model.width")]
+        curves = groups[run.image, run.seed, comparison.setting(run, factor, size)]
         points = curves[comparison.value(run, factor)]
         points[run.numbers["n_parameters"]].append(run.numbers["psnr_db"])
     samples = []
