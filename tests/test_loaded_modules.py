@@ -106,6 +106,7 @@ def test_threads_of_a_notebook_sleep_while_they_wait(monkeypatch: pytest.MonkeyP
     assert loaded & TOO_SLOW == set()
 
 
+@pytest.mark.slow
 def test_threads_that_spin_are_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
     _, said = python(f"import torch{FIT}", monkeypatch=monkeypatch)
     assert said.count("import miner first, or set OMP_WAIT_POLICY=passive") == 1

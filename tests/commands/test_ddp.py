@@ -124,6 +124,7 @@ def test_a_killed_rank_ends_the_run_with_one_message(desk: Path, killed: Ended) 
     assert list(read_manifest(desk / ODD / "representation").levels) == [1]  # finished ones stay
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("killed")
 def test_two_ranks_go_on_and_have_the_bits_of_one(desk: Path) -> None:
     resumed = resume(desk, ODD)

@@ -76,6 +76,7 @@ def test_a_lost_terminal_leaves_the_last_line_in_the_log(tmp_path: Path) -> None
     assert LAST in (tmp_path / "run" / "run.log").read_text().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_hydras_working_folder_changes_no_result(tmp_path: Path, command: Command) -> None:
     for name in ("plain", "changed"):
         given = ("image.path=./picture.png", f"hydra.run.dir={name}", "fitting.scratch_dir=scratch")

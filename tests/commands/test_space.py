@@ -29,6 +29,7 @@ def folders(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
     return found
 
 
+@pytest.mark.slow
 def test_run_on_disk_has_the_bits_of_one_in_memory(
     tmp_path: Path, command: Command, folders: set[Path]
 ) -> None:

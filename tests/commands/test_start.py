@@ -27,6 +27,7 @@ def typescript(*arguments: str) -> str:
     return b"".join(parts).decode()
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_that_a_run_starts(picture: Path, tmp_path: Path) -> None:
     shown = typescript(*TINY, f"image.path='{picture}'", f"hydra.run.dir={tmp_path}/run")
     assert shown.startswith("starting\rpicture: 24x20, 3 channels, uint8, range 0-255 on cpu")

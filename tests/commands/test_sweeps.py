@@ -96,6 +96,7 @@ def test_hash_is_that_of_the_command_alone(tmp_path: Path, command: Command, swe
     assert read_report(tmp_path / "run")["hash"] == read_report(seeds(swept)[1])["hash"]
 
 
+@pytest.mark.slow
 def test_terminal_shows_progress_and_no_logs_of_jobs(tmp_path: Path, command: Command) -> None:
     outcome = command(*SWEEP, "seed=0,1")
     assert outcome.status == 0
@@ -127,6 +128,7 @@ def test_finished_jobs_are_not_run_again(
     assert {name: traces(job) for name, job in jobs(again).items()} == before
 
 
+@pytest.mark.slow
 def test_larger_grid_runs_only_what_is_new(again: Path, command: Command) -> None:
     before = {folder: traces(folder) for folder in jobs(again).values()}
     outcome = command(*SWEEP, "seed=1,0", "pyramid=gaussian,laplacian")
@@ -185,6 +187,7 @@ def test_interrupted_job_is_resumed(again: Path, command: Command) -> None:
     assert traces(other) == before
 
 
+@pytest.mark.slow
 def test_warning_in_a_job_goes_to_its_log(tmp_path: Path, command: Command) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")

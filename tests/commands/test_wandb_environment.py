@@ -34,6 +34,7 @@ def test_variables_count(tmp_path: Path, command: Command, environment: object) 
     assert run["tags"] == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_settings_count_before_variables(
     tmp_path: Path, command: Command, environment: object
 ) -> None:
@@ -57,6 +58,7 @@ def test_disabled_leaves_no_file(
     assert read_wandb(tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_shared_folder_keeps_the_runs_of_others(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

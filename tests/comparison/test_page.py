@@ -233,7 +233,13 @@ def test_a_hostile_name_stays_a_name(chrome: Chrome, tmp_path: Path) -> None:
     assert_quiet(chrome)
 
 
-@pytest.mark.parametrize("kind", ["failed", "one without a finite PSNR", "mixed"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "failed",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("one without a finite PSNR", "mixed")),
+    ],
+)
 def test_few_and_odd_runs_make_a_page_too(chrome: Chrome, tmp_path: Path, kind: str) -> None:
     if kind != "one without a finite PSNR":
         write_run(tmp_path / "0-a", ["pyramid=a"], status="failed", reason="too dark")

@@ -105,6 +105,7 @@ def test_one_run_is_written_too(tmp_path: Path) -> None:
     assert written["tsv"].count("\n") == 2
 
 
+@pytest.mark.slow
 def test_a_search_over_many_values_is_written(tmp_path: Path) -> None:
     for n in range(120):
         write_run(tmp_path / f"{n}-aa", [f"lr={n + 1}e-4", f"omega={n * 7 % 120}"])

@@ -94,7 +94,7 @@ def test_a_block_that_misses_the_bound_at_the_finest_level_is_replaced() -> None
     assert (finest_level(Representation(running.spec, shards)) == 0).all()
 
 
-def test_the_choice_depends_on_neither_tiles_nor_chunks() -> None:
+def test_the_choice_does_not_depend_on_chunks() -> None:
     picture = PICTURES["2d"]
     active = [
         [shown.active_blocks(level).tolist() for level in range(3)]

@@ -147,6 +147,7 @@ def test_an_evaluation_moves_nothing() -> None:
         assert torch.equal(old[:, :layers], new[:, :layers])
 
 
+@pytest.mark.slow
 def test_deactivated_blocks_stay_as_they_are() -> None:
     problem = small(SIREN, n_blocks=3)
     some, all_ = begin(problem), begin(problem)

@@ -22,6 +22,7 @@ def measure(arguments: str, results: Path, monkeypatch: pytest.MonkeyPatch) -> l
     return read_rows(results)
 
 
+@pytest.mark.slow
 def test_memory_and_scratch_space_are_measured(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
