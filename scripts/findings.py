@@ -132,10 +132,7 @@ def subset(comparison: Comparison, claim: Claim, value: str, chosen: Sequence[st
 def difference_at_equal_size(
     comparison: Comparison, factor: str, baseline: str, value: str, size: str = "model.width"
 ) -> Estimate | None:
-    """The paired difference in PSNR between the curves over parameters that a setting draws.
-
-    None where no two curves overlap.
-    """
+    """The paired difference in PSNR between curves over parameters; None where none overlap."""
     groups: dict[tuple[str, str, tuple[str, ...]], dict[str, dict[float, list[float]]]]
     groups = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in comparison.results:

@@ -4,7 +4,7 @@ python scripts/selection.py IMAGE... [--crop 1024] [--preset balanced] [--dry]
 
 Both fit each image in turn, at three values of `fitting.max_mse`, into results/selection.tsv. The
 table has per_level / adaptive: the mean over the PSNR that both curves reach, of their logarithms.
-`--dry` prints the table of the rows that are there, of the latest commit with any of an image.
+`--dry` prints the table alone; of each image it takes the rows of the commit that is last.
 """
 
 import argparse
@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--preset", default="balanced")
     parser.add_argument("--dry", action="store_true")
     options = parser.parse_args()
-    origin = provenance(f"python scripts/selection.py {' '.join(sys.argv[1:])}")
+    words = [Path(word).name for word in sys.argv[1:]]  # images without their folder
+    origin = provenance(" ".join(["python scripts/selection.py", *words]))
     jobs = itertools.product(options.images, BOUNDS, POLICIES)
     for path, bound, policy in () if options.dry else jobs:
         settings = {"fitting.max_mse": bound, "image.crop_px": options.crop}

@@ -20,7 +20,7 @@ class Candidates(NamedTuple):
 
     level: int
     is_coarsest: bool
-    predicts_finer: bool  # finer levels build on this one: on its pixels or its weights
+    builds_on_coarser: bool  # finer levels need the pixels or weights of all coarser ones
     max_mse: float
     predicted_mse: Tensor  # float64
     due: Tensor  # no coarser block represents their pixels
@@ -80,11 +80,11 @@ class AdaptiveSelection(PerLevelSelection):
     """
 
     compares_levels: ClassVar[bool] = True
-    max_lost: Ratio = 0.4
+    max_lost: Ratio = 0.4  # of the bound: loss of a level, times `needed_share`
 
     def active(self, blocks: Candidates) -> Tensor:
         """Mask `(B,)`."""
-        if blocks.predicts_finer:
+        if blocks.builds_on_coarser:
             return super().active(blocks)
         return blocks.due & blocks.is_cheapest & (blocks.predicted_mse > 0)
 

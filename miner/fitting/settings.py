@@ -48,7 +48,7 @@ class FitSettings:
 
     @property
     def builds_on_coarser(self) -> bool:
-        """Whether finer levels need all coarser ones, or pixels are no network's outputs."""
+        """Whether blocks alone do not give the pixels of finer levels."""
         pyramid, is_drawn = self.pyramid, self.weights == FreshWeights()
         return pyramid.merges_prediction or pyramid.step > 1 or bool(self.loss.halo) or not is_drawn
 
