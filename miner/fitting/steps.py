@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from miner.fitting.criteria import Loss, Schedule
 from miner.fitting.readout import Readout
+from miner.fitting.soap import SOAP
 from miner.models.network import BlockNetwork, Parameters, select, where
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-ADAMS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam)
+ADAMS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam, SOAP)
 
 
 def generator(*key: int | str) -> torch.Generator:
@@ -225,7 +226,7 @@ def keep_blocks(
     kept = {name: nn.Parameter(old.detach()[index]) for name, old in parameters.items()}
     for name, old in parameters.items():
         optimizer.state[kept[name]] = {
-            key: value[index] if getattr(value, "shape", None) == old.shape else value
+            key: value[index] if getattr(value, "ndim", 0) else value
             for key, value in optimizer.state.pop(old, {}).items()
         }
     optimizer.param_groups[0]["params"] = list(kept.values())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
+from miner.fitting.soap import SOAP, n_iterations
 from miner.fitting.steps import ADAMS, BlockProblem, BlockTrainer, StepSettings, without_parameters
 from miner.kernels.activations import ACTIVATIONS
 from miner.models.heads import AMPLITUDE, WEIGHT, Head, LinearHead, ScaledSineHead, SigmoidHead
@@ -68,12 +69,13 @@ def _number(part: object, known: Sequence[type], role: str) -> int:
     return known.index(type(part))
 
 
-class AdamCoefficients(NamedTuple):
+class Coefficients(NamedTuple):
     """One step of an optimiser of Adam's family, in the order in which `update` reads them.
 
     The gradient g gets `l2` times the parameter. First moment: m += rest1 (g - m). Second moment:
     v = beta2 v + rest2 g^2. The parameter is multiplied by `decay`; then by_first m +
-    by_gradient g is subtracted, which is divided by sqrt(v) + eps if `divides` is 1.
+    by_gradient g is subtracted, which is divided by sqrt(v) + eps if `divides` is 1. SOAP does
+    this in bases: `rest_products` is for the sums of products, which `iterations` bring nearer.
     """
 
     l2: float
@@ -85,10 +87,12 @@ class AdamCoefficients(NamedTuple):
     by_gradient: float
     eps: float
     divides: float = 1.0
+    rest_products: float = 0.0
+    iterations: float = 0.0
 
 
 def coefficients_of(settings: StepSettings) -> Tensor:
-    """`AdamCoefficients` of all steps, `(steps, 9)`; `UnsupportedError` for other formulas."""
+    """`Coefficients` of all steps, `(steps, 11)`; `UnsupportedError` for other formulas."""
     _number(settings.loss, _LOSSES, "loss")
     optimizer = without_parameters(settings.optimizer)
     optimizer = optimizer or settings.optimizer([nn.Parameter(torch.zeros(1))])
@@ -97,18 +101,19 @@ def coefficients_of(settings: StepSettings) -> Tensor:
         if optimizer.defaults.get(option):
             raise UnsupportedError(f"optimizer.{option}=true is not compiled")
     lr, steps = float(optimizer.defaults["lr"]), range(settings.n_steps)
-    rows = [adam_coefficients(optimizer, lr * settings.factor(k), k + 1) for k in steps]
+    of = soap_coefficients if isinstance(optimizer, SOAP) else adam_coefficients
+    rows = [of(optimizer, lr * settings.factor(k), k + 1) for k in steps]
     return torch.tensor(rows, dtype=torch.float32)
 
 
-def adam_coefficients(optimizer: torch.optim.Optimizer, lr: float, step: int) -> AdamCoefficients:
+def adam_coefficients(optimizer: torch.optim.Optimizer, lr: float, step: int) -> Coefficients:
     """The coefficients of step `step`, counted from 1, at a learning rate."""
     group = optimizer.defaults
     beta1, beta2 = (float(beta) for beta in group["betas"])
     weight_decay, eps = float(group["weight_decay"]), float(group["eps"])
     is_decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay")
     root = math.sqrt(1 - beta2**step)
-    adam = AdamCoefficients(
+    adam = Coefficients(
         l2=0.0 if is_decoupled else weight_decay,
         decay=1 - lr * weight_decay if is_decoupled else 1.0,
         rest1=1 - beta1,
@@ -133,6 +138,17 @@ def adam_coefficients(optimizer: torch.optim.Optimizer, lr: float, step: int) ->
         by_gradient = rate * (1 - momenta[step - 1]) / (1 - product)
         return adam._replace(by_first=by_first, by_gradient=by_gradient)
     return adam
+
+
+def soap_coefficients(optimizer: torch.optim.Optimizer, lr: float, step: int) -> Coefficients:
+    """Those of Adam a step later, as the first finds the bases and moves nothing."""
+    still = Coefficients(
+        0.0, 1.0, rest1=0.0, beta2=1.0, rest2=0.0, by_first=0.0, by_gradient=0.0, eps=1.0
+    )
+    adam = adam_coefficients(optimizer, lr, step - 1) if step > 1 else still
+    group = optimizer.defaults
+    rest, iterations = 1 - group["shampoo_beta"], n_iterations(step, group)
+    return adam._replace(rest_products=rest, iterations=iterations)
 
 
 class RowLayout:
@@ -191,6 +207,7 @@ class RowTrainer(BlockTrainer):
         self.best = self.layout.parameters(self.best_rows)
         self.training = torch.ones_like(self.mse, dtype=torch.int8)
         self.coefficients = coefficients_of(self.settings).to(targets.device)
+        self.has_bases = bool(self.coefficients[:, -2].any())  # SOAP's
 
     def deactivate(self, blocks: Tensor) -> bool:
         """Leave blocks out; says if all are out, on a GPU never: asking would mean waiting."""

@@ -1,6 +1,7 @@
 // Training steps of block networks as defined in miner/fitting/steps.py. One thread computes a block
 // in a fixed order, in its core's cache, so results depend neither on batching nor on threads.
 #include "readout.h"
+#include "soap.h"
 
 // Values and derivatives of all layers.
 static void forward(const Work *w, Workspace *s) {
@@ -138,24 +139,56 @@ static float backward(const Work *w, Workspace *s, const float *targets) {
   return sum(squares) / (float)(w->n_pixels * w->channels);
 }
 
-// One step of an optimiser of Adam's family; AdamCoefficients in ops.py explains the numbers.
-static void update(Workspace *s, float *first, float *second, const float *c, float factor) {
+// Rows and columns of the matrix of layer `l`; the one after the last is a trained readout.
+INLINE int n_matrices(const Work *w) { return (int)w->depth + (w->solved ? 0 : 1); }
+INLINE int rows_of(const Work *w, int l) { return (int)(l == 0 ? w->inputs : w->width) + 1; }
+INLINE int columns_of(const Work *w, int l) { return (int)(l < w->depth ? w->width : w->channels); }
+
+// Turns the gradients of all layers into SOAP's coordinates or, with `back`, moves out of them.
+static void turn_layers(const Work *w, Workspace *s, const float *c, int back, float *first,
+                        float *bases) {
+  for (int l = 0; l < n_matrices(w); l++) {
+    const int at = offset_of(w, s, l), rows = rows_of(w, l), columns = columns_of(w, l);
+    const Basis basis = basis_of(rows, columns, &bases);
+    if (!back) update_basis(s, rows, columns, c, &basis, s->grads + at, first + at);
+    turn(s, rows, columns, &basis, back, s->grads + at);
+  }
+}
+
+// One step of an optimiser; Coefficients in ops.py explains the numbers. `bases` is null but for
+// SOAP. Gradients are replaced by the moves that they lead to.
+static void update(const Work *w, Workspace *s, float *first, float *second, float *bases,
+                   const float *c, float factor) {
   const float l2 = c[0], decay = c[1], rest1 = c[2], beta2 = c[3], rest2 = c[4];
   const float by_first = c[5], by_grad = c[6], eps = c[7], divides = c[8];
+  for (int i = 0; i < s->n_trained; i++) s->grads[i] = factor * s->grads[i] + l2 * s->params[i];
+  if (bases) turn_layers(w, s, c, 0, first, bases);
   for (int i = 0; i < s->n_trained; i++) {
-    const float g = factor * s->grads[i] + l2 * s->params[i];
-    const float m = first[i] + rest1 * (g - first[i]);
+    const float g = s->grads[i], m = first[i] + rest1 * (g - first[i]);
     const float v = beta2 * second[i] + rest2 * g * g;
     const float root = divides != 0.0f ? sqrtf(v) + eps : 1.0f;
     first[i] = m;
     second[i] = v;
-    s->params[i] = decay * s->params[i] - (by_first * m + by_grad * g) / root;
+    s->grads[i] = (by_first * m + by_grad * g) / root;
   }
+  if (bases) turn_layers(w, s, c, 1, first, bases);
+  for (int i = 0; i < s->n_trained; i++) s->params[i] = decay * s->params[i] - s->grads[i];
+}
+
+// Floats of a block's bases and sums of products, for SOAP.
+int64_t bases_floats(const Work *w) {
+  int64_t n = 0;
+  for (int l = 0; l < n_matrices(w); l++) {
+    const int rows = rows_of(w, l), columns = columns_of(w, l);
+    n += 2 * ((int64_t)rows * padded(rows) + (int64_t)columns * padded(columns));
+  }
+  return n;
 }
 
 static void train_block(const Work *w, Workspace *s, int64_t b) {
   const float *targets = w->targets + b * s->n_tiles * s->channels * TILE;
   const int64_t row = b * s->n_row;
+  float *bases = w->bases ? w->bases + b * bases_floats(w) : NULL;
   for (int64_t step = 0; step < w->n_steps; step++) {
     forward(w, s);
     if (w->solved) solve(w, s, targets);
@@ -166,7 +199,7 @@ static void train_block(const Work *w, Workspace *s, int64_t b) {
     }
     const float dloss = w->log_loss ? 1.0f / (mse + (float)w->floor) : 1.0f;
     if (w->moves)
-      update(s, w->first + row, w->second + row, w->coefficients + step * N_COEFFICIENTS,
+      update(w, s, w->first + row, w->second + row, bases, w->coefficients + step * N_COEFFICIENTS,
              dloss * 2.0f / (float)(w->n_pixels * w->channels));
   }
 }

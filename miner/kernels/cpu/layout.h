@@ -3,8 +3,8 @@
 
 #include "activations.h"
 
-#define STRIP 4           // tiles whose gradients are summed while they are in the innermost cache
-#define N_COEFFICIENTS 9  // numbers of a step, see AdamCoefficients in ops.py
+#define STRIP 4            // tiles whose gradients are summed while they are in the innermost cache
+#define N_COEFFICIENTS 11  // numbers of a step, see Coefficients in ops.py
 
 enum { HEADS };  // the classes in kernels/ops.py
 
@@ -17,6 +17,7 @@ typedef struct {
   int64_t n_blocks, n_pixels, n_steps;
   int64_t moves;  // 0: steps only evaluate
   float *trained, *first, *second, *best_rows;  // blocks x row: parameters, moments, best state
+  float *bases;                                 // blocks x bases_floats, or null: no SOAP
   float *mse, *best_mse;                        // blocks
   const float *encoded;                         // tiles x E x TILE
   const float *targets;       // blocks x tiles x C x TILE, zero beyond the pixels
@@ -29,15 +30,18 @@ typedef struct {
 typedef struct {
   int inputs, width, depth, channels, n_tiles;
   int n_hidden, n_trained, n_row;  // a row: hidden layers, readout, and an amplitude if any
-  int tile;                        // floats of a layer's tile
+  int tile, soap_matrix;           // floats of a layer's tile, and of SOAP's largest matrix
   float *params, *grads;           // a row; `params` is the caller's
   float *folded;                   // hidden layers times their scales
   float *values, *dvalues, *dshapes;  // tiles x depth x width x TILE
   float *centred, *residual, *delta;
+  float *soap;                     // five matrices
   vec *layer_sums, *readout_sums;
   double *joint, *factor, *solution, *mean;
   vec mask[TILE_VECTORS];  // 1 at the real pixels of the last tile
 } Workspace;
+
+INLINE int padded(int n) { return (n + LANES - 1) / LANES * LANES; }
 
 INLINE int inputs_of(const Workspace *s, int layer) { return layer == 0 ? s->inputs : s->width; }
 
@@ -93,6 +97,9 @@ static size_t lay_out(const Work *w, Workspace *s, char *memory) {
   s->solution = allocate(&end, (size_t)n * s->channels * sizeof(double));
   s->mean = allocate(&end, columns * sizeof(double));
   s->values = allocate(&end, layers), s->dvalues = allocate(&end, layers);
+  const int most = s->inputs > n ? s->inputs : n, side = (most > s->channels ? most : s->channels) + 1;
+  s->soap_matrix = side * padded(side);
+  s->soap = allocate(&end, w->bases ? 5 * s->soap_matrix * sizeof(float) : 0);
   s->dshapes = w->n_numbers == 2 ? allocate(&end, layers) : s->dvalues;
   return end - memory;
 }

@@ -49,7 +49,7 @@ _run = functools.partial(subprocess.run, capture_output=True, text=True, timeout
 _TILE = 64  # TILE of vectors.h
 _TYPES: dict[type, Any] = {int: ctypes.c_int64, bool: ctypes.c_int64, float: ctypes.c_double}
 _TENSORS = (  # attributes of a trainer
-    *("trained", "first", "second", "best_rows", "mse", "best_mse"),
+    *("trained", "first", "second", "best_rows", "bases", "mse", "best_mse"),
     *("encoded", "targets", "training"),
 )
 
@@ -139,7 +139,7 @@ def load(path: Path) -> ctypes.CDLL:
     """The functions of a compiled block_step.c; or an `UnsupportedError`."""
     try:
         functions = ctypes.CDLL(str(path))
-        functions.workspace_bytes.restype = ctypes.c_int64
+        functions.workspace_bytes.restype = functions.bases_floats.restype = ctypes.c_int64
     except (OSError, AttributeError) as error:  # not executable, or damaged
         raise UnsupportedError(f"{path} cannot be loaded: {error}; delete it") from error
     return functions
@@ -182,6 +182,9 @@ class CompiledTrainer(RowTrainer):
         super().__init__(problem)
         self._functions = functions or library()
         self.encoded, self.targets = _tiled(problem.encoded), _tiled(problem.targets)
+        work = Work(**self.numbers._asdict())
+        n_floats = self._functions.bases_floats(ctypes.byref(work)) if self.has_bases else 0
+        self.bases = torch.zeros(len(self.trained), n_floats)
 
     def _run(self, n_steps: int, moves: bool) -> None:
         tensors = {name: getattr(self, name) for name in _TENSORS}

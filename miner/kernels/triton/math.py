@@ -153,7 +153,7 @@ def _eliminate(matrix, right, n_features, WIDTH: tl.constexpr):
 
 @triton.jit
 def update(row, first, second, grads, factor, coefficients, TRAINED: tl.constexpr):
-    """One step of an optimiser of Adam's family; `AdamCoefficients` says what they hold."""
+    """One step of an optimiser of Adam's family; `Coefficients` says what they hold."""
     numbers = ()
     for n in tl.static_range(9):
         numbers = numbers + (tl.load(coefficients + n),)

@@ -5,12 +5,13 @@ from collections import namedtuple
 import triton
 import triton.language as tl
 
+from miner.kernels.ops import Coefficients
 from miner.kernels.triton import math
 from miner.kernels.triton.layers import backward, forward, load_layers, store_gradients
 
 Data = namedtuple("Data", "encoded targets order n_pixels n_inputs n_channels")  # of a block
 Readout = namedtuple("Readout", "weight bias amplitude frequency")
-_N_COEFFICIENTS = tl.constexpr(9)
+_N_COEFFICIENTS = tl.constexpr(len(Coefficients._fields))
 
 
 @triton.jit

@@ -1,0 +1,85 @@
+"""The best PSNR for a number of parameters: fits of a folder's images, into results/budget.tsv.
+
+python scripts/budget.py FOLDER --size 0.844 [--size 1.198] [--recipe "optimizer=adam"] [--seeds 3]
+
+`--size` is in parameters a pixel. Each image is fitted by `experiment=budget`, and then by every
+`--recipe`, words that change it; means over images, and the standard deviation of PSNR, follow.
+`--crop` takes the middle of an image; images of more than 4 megapixels get no MS-SSIM.
+"""
+
+import argparse
+import itertools
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean, pstdev
+
+import torch
+import yaml
+from rows import ROOT, append_row, provenance
+
+import miner
+
+RESULTS = ROOT / "results" / "budget.tsv"
+SCORES = ("psnr_db", "ssim", "ms_ssim", "seam_ratio", "n_parameters", "fit_time_s")
+MOST_PIXELS = 2**22
+
+
+def main() -> None:
+    """Fit, write a row for each fit, and print the means."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", type=Path, nargs="+", help="images or folders of them")
+    parser.add_argument("--size", type=float, action="append", required=True)
+    parser.add_argument("--recipe", action="append", default=[], help="words as of the command")
+    parser.add_argument("--crop", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1)
+    options = parser.parse_args()
+    folders = [sorted(path.iterdir()) if path.is_dir() else [path] for path in options.images]
+    words = [
+        Path(w).name if Path(w).exists() else f'"{w}"' if " " in w else w for w in sys.argv[1:]
+    ]
+    origin = provenance(" ".join(["python scripts/budget.py", *words]))
+    found: dict[tuple[float, str], list[dict[str, float]]] = {}
+    jobs = itertools.product(options.size, sum(folders, []), range(options.seeds))
+    for size, path, seed in jobs:
+        for recipe in ("", *options.recipe):
+            scores = fitted(path, size, seed, options.crop, recipe)
+            found.setdefault((size, recipe), []).append(scores)
+            row = {"image": path.name, "crop_px": options.crop, "size": size, "recipe": recipe}
+            append_row(RESULTS, row | {"seed": seed} | scores | origin)
+            print(*row.values(), *(f"{value:.5g}" for value in scores.values()), flush=True)
+    for (size, recipe), several in found.items():
+        means = "  ".join(f"{name} {mean(s[name] for s in several):.5g}" for name in SCORES)
+        spread = pstdev(scores["psnr_db"] for scores in several)
+        print(f"{size} {recipe}: {len(several)} fits  {means}  spread of PSNR {spread:.2f}")
+
+
+def fitted(path: Path, size: float, seed: int, crop: int, recipe: str) -> dict[str, float]:
+    """Scores of what a fit stored, and its time."""
+    settings = {"capacity.parameters_per_pixel": size, "seed": seed, "image.crop_px": crop or None}
+    settings |= {k: yaml.safe_load(v) for k, _, v in (w.partition("=") for w in recipe.split())}
+    representation = miner.fit(path, preset="budget", progress=False, **settings)
+    report: Mapping[str, float] = representation.report or {}
+    scores = {name: report[name] for name in SCORES if name != "ms_ssim"}
+    return {
+        name: (scores | {"ms_ssim": ms_ssim(representation, path, crop)})[name] for name in SCORES
+    }
+
+
+def ms_ssim(representation: miner.Representation, path: Path, crop: int) -> float:
+    """Wang et al. (2003), by torchmetrics, of a whole image; NaN for a large one."""
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    from miner.images.source import open_image
+
+    source = torch.from_numpy(open_image(str(path), 2**33, crop or None).read())
+    if source[0].numel() > MOST_PIXELS or min(source.shape[1:]) <= 160:  # for its five scales
+        return math.nan
+    rendered = torch.from_numpy(representation.render())
+    pair = rendered[None].float(), source[None].float()
+    return float(multiscale_structural_similarity_index_measure(*pair, data_range=1.0))
+
+
+if __name__ == "__main__":
+    main()
