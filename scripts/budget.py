@@ -10,12 +10,12 @@ python scripts/budget.py FOLDER --size 0.844 [--size 1.198] [--recipe "optimizer
 import argparse
 import itertools
 import math
+import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, pstdev
+from typing import Any
 
-import torch
 import yaml
 from rows import ROOT, append_row, provenance
 
@@ -35,13 +35,12 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
-    folders = [sorted(path.iterdir()) if path.is_dir() else [path] for path in options.images]
-    words = [
-        Path(w).name if Path(w).exists() else f'"{w}"' if " " in w else w for w in sys.argv[1:]
-    ]
-    origin = provenance(" ".join(["python scripts/budget.py", *words]))
+    folders = (sorted(path.iterdir()) if path.is_dir() else [path] for path in options.images)
+    images = list(itertools.chain.from_iterable(folders))
+    words = (Path(word).name if Path(word).exists() else word for word in sys.argv[1:])
+    origin = provenance(shlex.join(["python", "scripts/budget.py", *words]))
     found: dict[tuple[float, str], list[dict[str, float]]] = {}
-    jobs = itertools.product(options.size, sum(folders, []), range(options.seeds))
+    jobs = itertools.product(options.size, images, range(options.seeds))
     for size, path, seed in jobs:
         for recipe in ("", *options.recipe):
             scores = fitted(path, size, seed, options.crop, recipe)
@@ -57,18 +56,19 @@ def main() -> None:
 
 def fitted(path: Path, size: float, seed: int, crop: int, recipe: str) -> dict[str, float]:
     """Scores of what a fit stored, and its time."""
-    settings = {"capacity.parameters_per_pixel": size, "seed": seed, "image.crop_px": crop or None}
-    settings |= {k: yaml.safe_load(v) for k, _, v in (w.partition("=") for w in recipe.split())}
+    words = (word.partition("=") for word in recipe.split())
+    settings: dict[str, Any] = {name: yaml.safe_load(value) for name, _, value in words}
+    settings |= {"capacity.parameters_per_pixel": size, "seed": seed}
+    settings |= {"image.crop_px": crop} if crop else {}
     representation = miner.fit(path, preset="budget", progress=False, **settings)
-    report: Mapping[str, float] = representation.report or {}
-    scores = {name: report[name] for name in SCORES if name != "ms_ssim"}
-    return {
-        name: (scores | {"ms_ssim": ms_ssim(representation, path, crop)})[name] for name in SCORES
-    }
+    report = representation.report or {}
+    similarity = ms_ssim(representation, path, crop)
+    return {name: similarity if name == "ms_ssim" else report[name] for name in SCORES}
 
 
 def ms_ssim(representation: miner.Representation, path: Path, crop: int) -> float:
     """Wang et al. (2003), by torchmetrics, of a whole image; NaN for a large one."""
+    import torch
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
     from miner.images.source import open_image

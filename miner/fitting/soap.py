@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 _SIDES = "left", "right"
 _FIRST_ITERATIONS = 10  # towards the eigenvectors of the first gradient's products
+_LEAST_TRACE = 1e-30  # products of smaller gradients have no digits
 _SHIFT = 1e-6  # of the mean diagonal: keeps products of the iteration of full rank
 
 
@@ -29,26 +30,25 @@ class SOAP(torch.optim.Optimizer):
         eps: float = 1e-8,
         precondition_frequency: int = 20,
     ) -> None:
-        """Take numbers as of Adam; `shampoo_beta` is the decay of the sums of products."""
-        if not (lr >= 0 and eps >= 0 and precondition_frequency >= 1):
-            given = f"lr={lr}, eps={eps}, precondition_frequency={precondition_frequency}"
-            raise ValueError(f"{given}: rates must be at least 0, the frequency at least 1")
+        """Take Adam's numbers; `shampoo_beta` is the decay of the sums of products."""
+        frequency = precondition_frequency
+        if not (lr >= 0 and eps >= 0 and frequency >= 1):
+            given = f"lr={lr}, eps={eps}, precondition_frequency={frequency}"
+            raise ValueError(f"{given}: must be at least 0, 0 and 1")
         if not all(0 <= beta < 1 for beta in (*betas, shampoo_beta)):
-            raise ValueError(
-                f"betas={betas}, shampoo_beta={shampoo_beta}: must be from 0 to below 1"
-            )
-        numbers = {"lr": lr, "betas": betas, "shampoo_beta": shampoo_beta, "eps": eps}
-        super().__init__(
-            params,
-            numbers | {"weight_decay": 0.0, "precondition_frequency": precondition_frequency},
-        )
+            given = f"betas={betas}, shampoo_beta={shampoo_beta}"
+            raise ValueError(f"{given}: must be at least 0 and below 1")
+        numbers = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0}
+        shampoo = {"shampoo_beta": shampoo_beta, "precondition_frequency": frequency}
+        super().__init__(params, numbers | shampoo)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move all parameters that have gradients."""
         for group in self.param_groups:
             for layer in _layers([part for part in group["params"] if part.grad is not None]):
-                gradient = torch.cat([_matrix(part.grad) for part in layer], 1)
+                grads = [_matrix(part.grad) for part in layer if part.grad is not None]
+                gradient = torch.cat(grads, 1)
                 moves = _moves(self.state[layer[0]], gradient, layer[0].ndim == 3, group)
                 rows = [_matrix(part).shape[1] for part in layer]
                 for part, move in zip(layer, moves.split(rows, 1), strict=True):
@@ -109,11 +109,11 @@ def _update_bases(state: dict[str, Any], gradient: Tensor, n: int, rest: float) 
     first = _turned_back(state, state["first"])
     for side in _SIDES:
         sums, basis = state[side], state[f"{side}_basis"]
-        mean = sums.diagonal(dim1=1, dim2=2).mean(-1).view(-1, 1, 1)
+        trace = sums.diagonal(dim1=1, dim2=2).sum(-1).view(-1, 1, 1)
         eye = _SHIFT * torch.eye(sums.shape[-1]).to(sums)
         for _ in range(n):
-            basis = torch.linalg.qr((sums / mean + eye) @ basis.mT)[0].mT
-        state[f"{side}_basis"] = basis.where(mean > 0, state[f"{side}_basis"])
+            basis = torch.linalg.qr((sums.shape[-1] / trace * sums + eye) @ basis.mT)[0].mT
+        state[f"{side}_basis"] = basis.where(trace > _LEAST_TRACE, state[f"{side}_basis"])
     state["first"] = _turned(state, first)
 
 

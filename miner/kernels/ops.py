@@ -142,10 +142,8 @@ def adam_coefficients(optimizer: torch.optim.Optimizer, lr: float, step: int) ->
 
 def soap_coefficients(optimizer: torch.optim.Optimizer, lr: float, step: int) -> Coefficients:
     """Those of Adam a step later, as the first finds the bases and moves nothing."""
-    still = Coefficients(
-        0.0, 1.0, rest1=0.0, beta2=1.0, rest2=0.0, by_first=0.0, by_gradient=0.0, eps=1.0
-    )
-    adam = adam_coefficients(optimizer, lr, step - 1) if step > 1 else still
+    none = adam_coefficients(optimizer, 0.0, 1)._replace(rest1=0.0, beta2=1.0, rest2=0.0)
+    adam = adam_coefficients(optimizer, lr, step - 1) if step > 1 else none
     group = optimizer.defaults
     rest, iterations = 1 - group["shampoo_beta"], n_iterations(step, group)
     return adam._replace(rest_products=rest, iterations=iterations)

@@ -9,6 +9,7 @@ import torch
 from block_problems import ACTIVATIONS, READOUTS, Kind, Problem, problem_of
 from torch import Tensor
 
+from miner.fitting.soap import SOAP
 from miner.models.encodings import CosineEncoding, NoEncoding, PositionalEncoding
 from miner.models.network import Parameters
 
@@ -22,7 +23,7 @@ OPTIMIZERS = {  # RAdam's first steps are as long as the gradient
         ("RAdam", 2e-4, 0.1),
         ("NAdam", 3e-3, 0.1),
     )
-}
+} | {"SOAP": partial(SOAP, lr=3e-3, eps=1e-2, precondition_frequency=2)}
 SETTINGS: dict[str, Any] = {  # of whole fits, at a low rate, as rounding grows with the steps
     "patch_size": 8,
     "pyramid": "laplacian",

@@ -180,6 +180,12 @@ def test_narrower_vectors_take_the_same_step(kind: Kind, narrow: CDLL) -> None:
     check_steps(problem, CompiledTrainer(problem.single(), narrow), 1, floor=1e-6)
 
 
+@pytest.mark.parametrize("kind", KINDS[::3], ids=str)
+def test_narrower_vectors_turn_into_the_same_bases(kind: Kind, narrow: CDLL) -> None:
+    problem = problem_of(kind, n_pixels=150, optimizer=OPTIMIZERS["SOAP"])
+    check_a_few_steps(problem, CompiledTrainer(problem.single(), narrow))
+
+
 @pytest.mark.parametrize("n_pixels", [1, 64, 70])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_compiled_outputs_are_those_of_the_network(kind: Kind, n_pixels: int) -> None:

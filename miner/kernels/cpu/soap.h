@@ -4,8 +4,9 @@
 
 #include "layout.h"
 
-#define PRODUCT_ROWS 4  // rows of a product that are summed at once
-#define SHIFT 1e-6      // of the mean diagonal: keeps products of the iteration of full rank
+#define LEAST_TRACE 1e-30   // products of smaller gradients have no digits
+#define PRODUCT_ROWS 4      // rows of a product that are summed at once
+#define SHIFT 1e-6          // of the mean diagonal: keeps products of the iteration of full rank
 
 typedef struct {
   float *left, *right;              // decayed sums of G G^T and G^T G
@@ -60,7 +61,7 @@ static void iterate(int n, const float *matrix, float *basis, float *scratch) {
   const int stride = padded(n);
   double trace = 0.0;
   for (int i = 0; i < n; i++) trace += matrix[i * stride + i];
-  if (!(trace > 0.0)) return;
+  if (!(trace > LEAST_TRACE)) return;
   multiply(n, n, n, basis, stride, 1, matrix, scratch);
   for (int i = 0; i < n; i++) {
     float *row = basis + i * stride;

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from triton.runtime.errors import OutOfResources
 
@@ -135,10 +135,33 @@ class TritonTrainer(RowTrainer):
         self._drawn = drawn_pixels(order, self.settings)
         self._means = targets.double().mean(-1).to(targets.dtype)
         self._grads = torch.zeros_like(self.trained)
+        parts, grads = (self.layout.parameters(rows) for rows in (self.trained, self._grads))
+        self._moved = [(nn.Parameter(parts[name]), grads[name]) for name in problem.start]
+        self._optimizer = self.settings.optimizer([part for part, _ in self._moved])
+        self._base_lr = float(self._optimizer.param_groups[0]["lr"])
 
     def _run(self, n_steps: int, moves: bool) -> None:
-        order, counts = (self._drawn if moves else None) or (self.training, self.training)
-        draws, numbers = order is not self.training, self.numbers
+        draws = moves and self._drawn is not None
+        if not (moves and self.has_bases):
+            return self._launch(self.step, n_steps, draws, moves)
+        for step in range(self.step, self.step + n_steps):
+            self._launch(step, 1, draws, moves=False)
+            self._move(step, draws)
+
+    def _move(self, step: int, draws: bool) -> None:
+        """A step of SOAP by PyTorch, with the gradients of the last launch."""
+        n_pixels = self._drawn[1][step] if draws and self._drawn else self.n_pixels
+        factor = 2 / (n_pixels * self.numbers.channels) * torch.ones_like(self.mse)
+        if self.numbers.log_loss:
+            factor = factor / (self.mse + self.numbers.floor)
+        for part, gradient in self._moved:
+            part.grad = factor.view(-1, *[1] * (part.ndim - 1)) * gradient
+        self._optimizer.param_groups[0]["lr"] = self._base_lr * self.settings.factor(step)
+        self._optimizer.step()
+
+    def _launch(self, first_step: int, n_steps: int, draws: bool, moves: bool) -> None:
+        order, counts = (self._drawn if draws else None) or (self.training, self.training)
+        numbers = self.numbers
         program = self.layout.program(
             numbers,
             self._tile,
@@ -152,7 +175,7 @@ class TritonTrainer(RowTrainer):
                     self._encoded, self._targets, order, counts, self.coefficients, self._means,
                     self.training, self.trained, self.first, self.second, self._grads,
                     self.best_rows, self.mse, self.best_mse,
-                    first_step=self.step, n_steps=n_steps, moves=int(moves),
+                    first_step=first_step, n_steps=n_steps, moves=int(moves),
                     n_all=self.n_pixels, n_drawn=order.shape[-1] if draws else 0,
                     n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
                     scale=numbers.scale, ridge=numbers.ridge, floor=numbers.floor,
