@@ -62,8 +62,8 @@ def fitted(path: Path, size: float, seed: int, crop: int, recipe: str) -> dict[s
     settings |= {"image.crop_px": crop} if crop else {}
     representation = miner.fit(path, preset="budget", progress=False, **settings)
     report = representation.report or {}
-    similarity = ms_ssim(representation, path, crop)
-    return {name: similarity if name == "ms_ssim" else report[name] for name in SCORES}
+    scores = report | {"ms_ssim": ms_ssim(representation, path, crop)}
+    return {name: math.nan if scores[name] is None else scores[name] for name in SCORES}
 
 
 def ms_ssim(representation: miner.Representation, path: Path, crop: int) -> float:

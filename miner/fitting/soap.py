@@ -1,5 +1,6 @@
 """SOAP for blocks: Adam in the eigenvectors of Shampoo's preconditioner, a basis for each block."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -66,7 +67,9 @@ def _layers(parameters: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
 
 def _matrix(values: Tensor) -> Tensor:
     """Values of blocks as matrices `(B, R, H)`."""
-    return values.reshape(len(values), -1, values.shape[-1] if values.ndim > 1 else 1)
+    return values.reshape(
+        len(values), math.prod(values.shape[1:-1]), *values.shape[1:][-1:] or (1,)
+    )
 
 
 def _moves(

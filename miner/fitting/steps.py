@@ -15,7 +15,7 @@ from miner.fitting.soap import SOAP
 from miner.models.network import BlockNetwork, Parameters, select, where
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-ADAMS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam, SOAP)
+KNOWN = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam, SOAP)
 
 
 def generator(*key: int | str) -> torch.Generator:
@@ -176,7 +176,7 @@ def without_parameters(factory: OptimizerFactory) -> torch.optim.Optimizer | Non
     It trains nothing, as adding parameters would import torch._dynamo, which takes a second.
     """
     cls, numbers = getattr(factory, "func", None), getattr(factory, "keywords", {})
-    if cls not in ADAMS or "fused" in numbers or len(numbers.get("betas", (0, 0))) != 2:
+    if cls not in KNOWN or "fused" in numbers or len(numbers.get("betas", (0, 0))) != 2:
         return None
     optimizer: torch.optim.Optimizer = cls.__new__(cls)
     try:
@@ -207,7 +207,7 @@ def probe(factory: OptimizerFactory) -> None:
         raise ValueError(f"{name}: {reason}; {setting}, or {remedy}") from error
     moved = torch.cat(alone) - start
     if not torch.allclose(both - start, moved, rtol=1e-6, atol=1e-6 * float(moved.abs().max())):
-        raise ValueError(f"{name}: every number must move by its own gradient alone; {remedy}")
+        raise ValueError(f"{name}: every block must move as it does alone; {remedy}")
 
 
 def _walk(factory: OptimizerFactory, start: Tensor, gradients: Tensor) -> Tensor:
@@ -226,7 +226,7 @@ def keep_blocks(
     kept = {name: nn.Parameter(old.detach()[index]) for name, old in parameters.items()}
     for name, old in parameters.items():
         optimizer.state[kept[name]] = {
-            key: value[index] if getattr(value, "ndim", 0) else value
+            key: value[index] if getattr(value, "ndim", 0) and len(value) == len(old) else value
             for key, value in optimizer.state.pop(old, {}).items()
         }
     optimizer.param_groups[0]["params"] = list(kept.values())

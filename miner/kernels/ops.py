@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from miner.fitting.criteria import LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.soap import SOAP, n_iterations
-from miner.fitting.steps import ADAMS, BlockProblem, BlockTrainer, StepSettings, without_parameters
+from miner.fitting.steps import KNOWN, BlockProblem, BlockTrainer, StepSettings, without_parameters
 from miner.kernels.activations import ACTIVATIONS
 from miner.models.heads import AMPLITUDE, WEIGHT, Head, LinearHead, ScaledSineHead, SigmoidHead
 from miner.models.network import BlockMLP, BlockNetwork, Parameters
@@ -96,7 +96,7 @@ def coefficients_of(settings: StepSettings) -> Tensor:
     _number(settings.loss, _LOSSES, "loss")
     optimizer = without_parameters(settings.optimizer)
     optimizer = optimizer or settings.optimizer([nn.Parameter(torch.zeros(1))])
-    _number(optimizer, ADAMS, "optimizer")
+    _number(optimizer, KNOWN, "optimizer")
     for option in ("amsgrad", "maximize"):
         if optimizer.defaults.get(option):
             raise UnsupportedError(f"optimizer.{option}=true is not compiled")

@@ -23,6 +23,7 @@ from miner.fitting.criteria import (
     Pruning,
 )
 from miner.fitting.settings import at_level
+from miner.fitting.soap import SOAP
 from miner.fitting.steps import (
     OptimizerFactory,
     generator,
@@ -98,6 +99,7 @@ OPTIMIZERS = {
     "fused": partial(torch.optim.Adam, lr=2e-2, fused=True),
     "RAdam": partial(torch.optim.RAdam, lr=2e-2),
     "NAdam": partial(torch.optim.NAdam, lr=2e-2),
+    "SOAP": partial(SOAP, lr=2e-2),
     "AdamW": partial(torch.optim.AdamW, lr=2e-2),
     "Adagrad": partial(torch.optim.Adagrad, lr=2e-2),
     "RMSprop": partial(torch.optim.RMSprop, lr=2e-2, momentum=0.5),
@@ -126,7 +128,7 @@ def test_element_wise_optimisers_are_admitted(factory: OptimizerFactory) -> None
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_numbers_of_adams_kin_need_no_parameters(name: str) -> None:
     found = without_parameters(OPTIMIZERS[name])
-    is_known = name in ("Adam", "amsgrad", "RAdam", "NAdam", "AdamW")
+    is_known = name in ("Adam", "amsgrad", "RAdam", "NAdam", "AdamW", "SOAP")
     assert (found is not None) == is_known
     if found is not None:
         trained = OPTIMIZERS[name]([nn.Parameter(torch.zeros(1))])
@@ -184,13 +186,15 @@ def test_kept_blocks_move_as_if_alone_from_the_start(
     torch.testing.assert_close(kept, alone, rtol=0, atol=1e-14)
 
 
-def test_states_of_another_shape_stay_whole() -> None:
+def test_states_without_an_axis_of_blocks_stay_whole() -> None:
     parameter = nn.Parameter(noise(5, 3))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
-    optimizer.state[parameter] = {"step": torch.tensor(7.0), "history": noise(5, 2), "none": None}
+    states = {"step": torch.tensor(7.0), "history": noise(4, 2), "sums": noise(5, 2), "none": None}
+    optimizer.state[parameter] = states
     (kept,) = keep_blocks(optimizer, {"weight": parameter}, torch.tensor([1])).values()
     assert optimizer.state[kept]["step"] == 7
-    assert optimizer.state[kept]["history"].shape == (5, 2)
+    assert optimizer.state[kept]["history"].shape == (4, 2)
+    assert torch.equal(optimizer.state[kept]["sums"], states["sums"][1:2])
     assert parameter not in optimizer.state
 
 

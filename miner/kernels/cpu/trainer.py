@@ -171,7 +171,7 @@ def run(functions: ctypes.CDLL, tensors: Mapping[str, Tensor], **numbers: int | 
 class CompiledTrainer(RowTrainer):
     """Blocks in training on this machine."""
 
-    n_rows = 6  # start, parameters, two moments, the best state, and the result
+    n_rows = 12  # start, parameters, two moments, the best state, the result, and some for `bases`
     layout_of = RowLayout
 
     def __init__(self, problem: BlockProblem, functions: ctypes.CDLL | None = None) -> None:

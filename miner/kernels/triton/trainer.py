@@ -121,7 +121,7 @@ def _padded(side: int) -> int:
 class TritonTrainer(RowTrainer):
     """Blocks in training, each by a program of its own."""
 
-    n_rows = 7  # start, parameters, two moments, gradients, the best state, the result
+    n_rows = 13  # start, parameters, moments, gradients, the best state, result, SOAP's bases
     layout_of = Layout
     layout: Layout
 
