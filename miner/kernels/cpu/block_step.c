@@ -139,40 +139,43 @@ static float backward(const Work *w, Workspace *s, const float *targets) {
   return sum(squares) / (float)(w->n_pixels * w->channels);
 }
 
+// One step of an optimiser of Adam's family; Coefficients in ops.py explains the numbers.
+static void update(int n, float *params, const float *grads, float *first, float *second,
+                   const float *c, float factor) {
+  const float l2 = c[0], decay = c[1], rest1 = c[2], beta2 = c[3], rest2 = c[4];
+  const float by_first = c[5], by_grad = c[6], eps = c[7], divides = c[8];
+  for (int i = 0; i < n; i++) {
+    const float g = factor * grads[i] + l2 * params[i];
+    const float m = first[i] + rest1 * (g - first[i]);
+    const float v = beta2 * second[i] + rest2 * g * g;
+    const float root = divides != 0.0f ? sqrtf(v) + eps : 1.0f;
+    first[i] = m;
+    second[i] = v;
+    params[i] = decay * params[i] - (by_first * m + by_grad * g) / root;
+  }
+}
+
 // Rows and columns of the matrix of layer `l`; the one after the last is a trained readout.
 INLINE int n_matrices(const Work *w) { return (int)w->depth + (w->solved ? 0 : 1); }
 INLINE int rows_of(const Work *w, int l) { return (int)(l == 0 ? w->inputs : w->width) + 1; }
 INLINE int columns_of(const Work *w, int l) { return (int)(l < w->depth ? w->width : w->channels); }
 
-// Turns the gradients of all layers into SOAP's coordinates or, with `back`, moves out of them.
-static void turn_layers(const Work *w, Workspace *s, const float *c, int back, float *first,
-                        float *bases) {
-  for (int l = 0; l < n_matrices(w); l++) {
-    const int at = offset_of(w, s, l), rows = rows_of(w, l), columns = columns_of(w, l);
-    const Basis basis = basis_of(rows, columns, &bases);
-    if (!back) update_basis(s, rows, columns, c, &basis, s->grads + at, first + at);
-    turn(s, rows, columns, &basis, back, s->grads + at);
+// The same in the bases of SOAP. Gradients are turned into them, moves out of them.
+static void update_in_bases(const Work *w, Workspace *s, float *first, float *second, float *bases,
+                            const float *c, float factor) {
+  for (int i = 0; i < s->n_trained; i++) s->grads[i] *= factor;
+  memset(s->moves, 0, s->n_trained * sizeof(float));
+  for (int back = 0; back < 2; back++) {
+    float *state = bases;
+    for (int l = 0; l < n_matrices(w); l++) {
+      const int at = offset_of(w, s, l), rows = rows_of(w, l), columns = columns_of(w, l);
+      const Basis basis = basis_of(rows, columns, &state);
+      if (!back) update_basis(s, rows, columns, c, &basis, s->grads + at, first + at);
+      turn(s, rows, columns, &basis, back, (back ? s->moves : s->grads) + at);
+    }
+    if (!back) update(s->n_trained, s->moves, s->grads, first, second, c, 1.0f);
   }
-}
-
-// One step of an optimiser; Coefficients in ops.py explains the numbers. `bases` is null but for
-// SOAP. Gradients are replaced by the moves that they lead to.
-static void update(const Work *w, Workspace *s, float *first, float *second, float *bases,
-                   const float *c, float factor) {
-  const float l2 = c[0], decay = c[1], rest1 = c[2], beta2 = c[3], rest2 = c[4];
-  const float by_first = c[5], by_grad = c[6], eps = c[7], divides = c[8];
-  for (int i = 0; i < s->n_trained; i++) s->grads[i] = factor * s->grads[i] + l2 * s->params[i];
-  if (bases) turn_layers(w, s, c, 0, first, bases);
-  for (int i = 0; i < s->n_trained; i++) {
-    const float g = s->grads[i], m = first[i] + rest1 * (g - first[i]);
-    const float v = beta2 * second[i] + rest2 * g * g;
-    const float root = divides != 0.0f ? sqrtf(v) + eps : 1.0f;
-    first[i] = m;
-    second[i] = v;
-    s->grads[i] = (by_first * m + by_grad * g) / root;
-  }
-  if (bases) turn_layers(w, s, c, 1, first, bases);
-  for (int i = 0; i < s->n_trained; i++) s->params[i] = decay * s->params[i] - s->grads[i];
+  for (int i = 0; i < s->n_trained; i++) s->params[i] += s->moves[i];
 }
 
 // Floats of a block's bases and sums of products, for SOAP.
@@ -198,9 +201,11 @@ static void train_block(const Work *w, Workspace *s, int64_t b) {
       memcpy(w->best_rows + row, s->params, s->n_row * sizeof(float));
     }
     const float dloss = w->log_loss ? 1.0f / (mse + (float)w->floor) : 1.0f;
-    if (w->moves)
-      update(w, s, w->first + row, w->second + row, bases, w->coefficients + step * N_COEFFICIENTS,
-             dloss * 2.0f / (float)(w->n_pixels * w->channels));
+    const float factor = dloss * 2.0f / (float)(w->n_pixels * w->channels);
+    const float *c = w->coefficients + step * N_COEFFICIENTS;
+    float *first = w->first + row, *second = w->second + row;
+    if (w->moves && bases) update_in_bases(w, s, first, second, bases, c, factor);
+    else if (w->moves) update(s->n_trained, s->params, s->grads, first, second, c, factor);
   }
 }
 

@@ -35,7 +35,7 @@ typedef struct {
   float *folded;                   // hidden layers times their scales
   float *values, *dvalues, *dshapes;  // tiles x depth x width x TILE
   float *centred, *residual, *delta;
-  float *soap;                     // five matrices
+  float *moves, *soap;             // a row and five matrices, for SOAP
   vec *layer_sums, *readout_sums;
   double *joint, *factor, *solution, *mean;
   vec mask[TILE_VECTORS];  // 1 at the real pixels of the last tile
@@ -97,8 +97,10 @@ static size_t lay_out(const Work *w, Workspace *s, char *memory) {
   s->solution = allocate(&end, (size_t)n * s->channels * sizeof(double));
   s->mean = allocate(&end, columns * sizeof(double));
   s->values = allocate(&end, layers), s->dvalues = allocate(&end, layers);
-  const int most = s->inputs > n ? s->inputs : n, side = (most > s->channels ? most : s->channels) + 1;
+  const int most = s->inputs > n ? s->inputs : n;
+  const int side = (most > s->channels ? most : s->channels) + 1;
   s->soap_matrix = side * padded(side);
+  s->moves = allocate(&end, w->bases ? s->n_row * sizeof(float) : 0);
   s->soap = allocate(&end, w->bases ? 5 * s->soap_matrix * sizeof(float) : 0);
   s->dshapes = w->n_numbers == 2 ? allocate(&end, layers) : s->dvalues;
   return end - memory;

@@ -21,7 +21,6 @@ INLINE Basis basis_of(int rows, int columns, float **state) {
   return basis;
 }
 
-
 // out = A B for A(i, k) = a[i * row + k * column]; B and `out` have `n` columns, padded.
 static void multiply(int m, int inner, int n, const float *a, int row, int column, const float *b,
                      float *out) {
@@ -65,15 +64,17 @@ static void iterate(int n, const float *matrix, float *basis, float *scratch) {
   multiply(n, n, n, basis, stride, 1, matrix, scratch);
   for (int i = 0; i < n; i++) {
     float *row = basis + i * stride;
+    const float *turned = scratch + i * stride, scale = (float)(n / trace);
     for (int v = 0; v < stride; v += LANES)
-      store(row + v, load(scratch + i * stride + v) * (float)(n / trace) + (float)SHIFT * load(row + v));
+      store(row + v, load(turned + v) * scale + (float)SHIFT * load(row + v));
     for (int pass = 0; pass < 2; pass++) {
       for (int j = 0; j < i; j++) {
         const float *other = basis + j * stride;
         vec dot = {0};
         for (int v = 0; v < stride; v += LANES) dot += load(row + v) * load(other + v);
         const float part = sum(dot);
-        for (int v = 0; v < stride; v += LANES) store(row + v, load(row + v) - part * load(other + v));
+        for (int v = 0; v < stride; v += LANES)
+          store(row + v, load(row + v) - part * load(other + v));
       }
       vec square = {0};
       for (int v = 0; v < stride; v += LANES) square += load(row + v) * load(row + v);
@@ -110,12 +111,12 @@ static void unpad(int rows, int columns, const float *in, float *out) {
 static void update_basis(const Workspace *s, int rows, int columns, const float *c,
                          const Basis *basis, const float *grads, float *first) {
   const int n = s->soap_matrix;
-  float *padded_grads = s->soap, *turned = s->soap + n, *product = s->soap + 2 * n, *scratch = s->soap + 3 * n;
-  pad(rows, columns, grads, padded_grads);
-  transpose(rows, columns, padded_grads, turned);
-  multiply(rows, columns, rows, padded_grads, padded(columns), 1, turned, product);
+  float *g = s->soap, *turned = g + n, *product = g + 2 * n, *scratch = g + 3 * n;
+  pad(rows, columns, grads, g);
+  transpose(rows, columns, g, turned);
+  multiply(rows, columns, rows, g, padded(columns), 1, turned, product);
   blend(rows, c[9], product, basis->left);
-  multiply(columns, rows, columns, padded_grads, 1, padded(columns), padded_grads, product);
+  multiply(columns, rows, columns, g, 1, padded(columns), g, product);
   blend(columns, c[9], product, basis->right);
   const int iterations = (int)c[10];
   if (iterations == 0) return;
