@@ -75,8 +75,6 @@ STORAGES = tuple((f"storage={name}",) for name in ("float32", "float16", "int8")
 JOBS: dict[str, tuple[Sequence[str], Sequence[Sequence[str]]]] = {  # images, recipes
     "pluto": (["pluto_1024.png"], [REFERENCE, BALANCED, FAST]),
     "smallest": (["pluto_1024.png"], [("experiment=smallest",)]),
-    "kodak": (KODAK, [("experiment=budget",)]),
-    "kodak24": ([f"kodim{number:02}.png" for number in range(1, 25)], [("experiment=budget",)]),
     "recipes": ([*KODAK, "tulips_alpha.png"], [FAST, BALANCED, QUALITY]),
     "large": (["Road.jpg"], [FAST, BALANCED]),
     "storage": (["pluto_1024.png", "kodim23.png"], STORAGES),

@@ -59,7 +59,7 @@ FACTORS = {
     "activation": "siren,sine,gaussian,finer,gabor,relu",
     "activation.omega": "3,5,7,10,15",
     "loss": "mse,log_mse",
-    "optimizer": "adam,adamw,nadam,radam",
+    "optimizer": "adam,adamw,nadam,radam,soap",
     "optimizer.lr": "0.005,0.01,0.02,0.03,0.04",
     "schedule": "constant,cosine",
     "schedule.final_ratio": "0.02,0.1,0.3",

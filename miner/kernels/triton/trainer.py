@@ -135,10 +135,11 @@ class TritonTrainer(RowTrainer):
         self._drawn = drawn_pixels(order, self.settings)
         self._means = targets.double().mean(-1).to(targets.dtype)
         self._grads = torch.zeros_like(self.trained)
-        parts, grads = (self.layout.parameters(rows) for rows in (self.trained, self._grads))
-        self._moved = [(nn.Parameter(parts[name]), grads[name]) for name in problem.start]
-        self._optimizer = self.settings.optimizer([part for part, _ in self._moved])
-        self._base_lr = float(self._optimizer.param_groups[0]["lr"])
+        if self.has_bases:  # importing torch.optim's classes to move parameters takes a second
+            parts, grads = (self.layout.parameters(rows) for rows in (self.trained, self._grads))
+            self._moved = [(nn.Parameter(parts[name]), grads[name]) for name in problem.start]
+            self._optimizer = self.settings.optimizer([part for part, _ in self._moved])
+            self._base_lr = float(self._optimizer.param_groups[0]["lr"])
 
     def _run(self, n_steps: int, moves: bool) -> None:
         draws = moves and self._drawn is not None
