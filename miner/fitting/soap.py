@@ -25,9 +25,9 @@ class SOAP(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[nn.Parameter],
-        lr: float = 0.015,
-        betas: tuple[float, float] = (0.97, 0.97),
-        shampoo_beta: float = 0.95,
+        lr: float = 0.012,
+        betas: tuple[float, float] = (0.98, 0.98),
+        shampoo_beta: float = 0.97,
         eps: float = 1e-8,
         precondition_frequency: int = 20,
     ) -> None:

@@ -32,7 +32,7 @@ def by_torch(start: dict[str, torch.Tensor], **settings: Any) -> dict[str, torch
 
 def by_definition(x: Array, gradients: Array, is_matrix: bool) -> Array:
     """A matrix moves by Adam in eigenvectors, other numbers by Adam; the first step finds them."""
-    beta, rest = 0.97, 0.05
+    beta, rest = 0.98, 0.03
     first, second = np.zeros_like(x), np.zeros_like(x)  # the first moment in the old coordinates
     sums = [np.zeros((n, n)) for n in x.shape] if is_matrix else []
     bases = [np.eye(len(one)) for one in sums]
