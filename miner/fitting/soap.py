@@ -67,9 +67,8 @@ def _layers(parameters: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
 
 def _matrix(values: Tensor) -> Tensor:
     """Values of blocks as matrices `(B, R, H)`."""
-    return values.reshape(
-        len(values), math.prod(values.shape[1:-1]), *values.shape[1:][-1:] or (1,)
-    )
+    n_blocks, *rows, columns = (*values.shape, 1) if values.ndim == 1 else values.shape
+    return values.reshape(n_blocks, math.prod(rows), columns)
 
 
 def _moves(

@@ -103,7 +103,7 @@ def coefficients_of(settings: StepSettings) -> Tensor:
     lr, steps = float(optimizer.defaults["lr"]), range(settings.n_steps)
     of = soap_coefficients if isinstance(optimizer, SOAP) else adam_coefficients
     rows = [of(optimizer, lr * settings.factor(k), k + 1) for k in steps]
-    return torch.tensor(rows, dtype=torch.float32)
+    return torch.tensor(rows, dtype=torch.float32).view(-1, len(Coefficients._fields))
 
 
 def adam_coefficients(optimizer: torch.optim.Optimizer, lr: float, step: int) -> Coefficients:
