@@ -3,8 +3,8 @@
 python scripts/budget.py FOLDER --size 0.844 [--size 1.1975] [--recipe "optimizer=adam"] [--seeds 3]
 
 `--size` is in parameters a pixel. Each image is fitted by `experiment=budget`, and then by every
-`--recipe`, words that change it. Means over images follow, and what a recipe loses against none,
-with a 95 % interval; without images, those of all rows. `--crop` takes the middle of an image;
+`--recipe`, words that change it. Means over images follow, and what a recipe changes, with a 95 %
+interval; without images, those of all rows. `--crop` takes the middle of an image;
 MS-SSIM needs more than 160 pixels a side, and images of more than 4 megapixels get none.
 """
 
@@ -15,14 +15,16 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, pstdev, stdev
+from statistics import mean, median, pstdev
 from typing import Any
 
 import yaml
 from rows import ROOT, append_row, provenance, read_rows
 
 import miner
+from miner.comparison.differences import describe, estimate
 
+Rows = Sequence[Mapping[str, str]]
 RESULTS = ROOT / "results" / "budget.tsv"
 SCORES = ("psnr_db", "ssim", "ms_ssim", "seam_ratio", "n_parameters", "fit_time_s")
 MOST_PIXELS = 2**22
@@ -78,7 +80,7 @@ def ms_ssim(representation: miner.Representation, path: Path, crop: int) -> floa
 
 
 def print_means(rows: Iterable[Mapping[str, str]]) -> None:
-    """A line for each command, size and recipe."""
+    """Means for each command, size and recipe; the differences that a recipe makes to none."""
     groups: dict[tuple[str, ...], dict[str, list[Mapping[str, str]]]] = {}
     for row in rows:
         recipes = groups.setdefault((row["commit"], row["command"], row["size"]), {})
@@ -87,17 +89,26 @@ def print_means(rows: Iterable[Mapping[str, str]]) -> None:
         print(f"\n{command} ({commit}), {size} parameters a pixel")
         for recipe, several in recipes.items():
             means = "  ".join(f"{name} {mean(column(several, name)):.5g}" for name in SCORES)
-            spread = pstdev(column(several, "psnr_db"))
-            print(f"{recipe or 'budget'}: {len(several)} fits  {means}  spread {spread:.2f} dB")
-            pairs = zip(
-                *(column(group, "psnr_db") for group in (several, recipes[""])), strict=False
+            psnr = column(several, "psnr_db")
+            span = (
+                f"{min(psnr):.2f} to {max(psnr):.2f} dB, standard deviation {pstdev(psnr):.2f} dB"
             )
-            lost = [own - plain for own, plain in pairs]
-            if recipe and len(lost) > 1:
-                print(f"  {mean(lost):+.2f} ± {1.96 * stdev(lost) / math.sqrt(len(lost)):.2f} dB")
+            print(f"{recipe or 'budget'}: {len(several)} fits  {means}  {span}")
+            if recipe:
+                print(f"  {compared(several, recipes[''])}")
 
 
-def column(rows: Sequence[Mapping[str, str]], name: str) -> list[float]:
+def compared(own: Rows, plain: Rows) -> str:
+    """The difference of PSNR with its interval over images, and the ratio of fit times."""
+    pairs = list(zip(own, plain, strict=False))  # a run that was stopped has fewer of its own
+    gains = [float(one["psnr_db"]) - float(other["psnr_db"]) for one, other in pairs]
+    samples = [(row["image"], row["seed"], gain) for row, gain in zip(own, gains, strict=True)]
+    ratios = [float(one["fit_time_s"]) / float(other["fit_time_s"]) for one, other in pairs]
+    times = f"{median(ratios):.2f} x the time ({min(ratios):.2f} to {max(ratios):.2f})"
+    return f"{describe(estimate(samples), 'dB')}, {times}"
+
+
+def column(rows: Rows, name: str) -> list[float]:
     """A column as numbers."""
     return [float(row[name]) for row in rows]
 

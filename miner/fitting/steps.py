@@ -15,7 +15,13 @@ from miner.fitting.soap import SOAP
 from miner.models.network import BlockNetwork, Parameters, select, where
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-KNOWN = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RAdam, torch.optim.NAdam, SOAP)
+KNOWN = (
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.RAdam,
+    torch.optim.NAdam,
+    SOAP,
+)  # each block moves alone
 
 
 def generator(*key: int | str) -> torch.Generator:
@@ -171,7 +177,7 @@ class EagerTrainer(BlockTrainer):
 
 
 def without_parameters(factory: OptimizerFactory) -> torch.optim.Optimizer | None:
-    """An optimiser of Adam's family with its numbers in `defaults`; None for other factories.
+    """SOAP or one of Adam's family with its numbers in `defaults`; None for other factories.
 
     It trains nothing, as adding parameters would import torch._dynamo, which takes a second.
     """
@@ -197,7 +203,7 @@ def probe(factory: OptimizerFactory) -> None:
     gradients = torch.randn(3, *start.shape, generator=generator, dtype=torch.float64)
     gradients[:, 1] *= 10  # a norm over both blocks would show
     try:
-        if without_parameters(factory) is not None:  # Adam and its kin are known to
+        if without_parameters(factory) is not None:  # these are known to
             return
         both = _walk(factory, start, gradients)
         alone = [_walk(factory, start[b : b + 1], gradients[:, b : b + 1]) for b in range(2)]

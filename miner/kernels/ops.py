@@ -205,7 +205,8 @@ class RowTrainer(BlockTrainer):
         self.best = self.layout.parameters(self.best_rows)
         self.training = torch.ones_like(self.mse, dtype=torch.int8)
         self.coefficients = coefficients_of(self.settings).to(targets.device)
-        self.has_bases = bool(self.coefficients[:, -2].any())  # SOAP's
+        bases = self.coefficients[:, Coefficients._fields.index("rest_products")]
+        self.has_bases = bool(bases.any())  # SOAP's
 
     def deactivate(self, blocks: Tensor) -> bool:
         """Leave blocks out; says if all are out, on a GPU never: asking would mean waiting."""

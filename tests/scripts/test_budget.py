@@ -32,4 +32,4 @@ def test_each_recipe_gets_a_row_and_a_mean(
     assert full > short
     assert str(tmp_path) not in rows[0]["command"]
     shown = capsys.readouterr().out
-    assert shown.count(": 2 fits") == 3 and shown.count(" dB\n") == 5
+    assert shown.count(": 2 fits") == 3 and shown.count(" dB ± ") == 2

@@ -155,10 +155,9 @@ static void update(int n, float *params, const float *grads, float *first, float
   }
 }
 
-// Rows and columns of the matrix of layer `l`; the one after the last is a trained readout.
+// Layers with a basis, their rows being inputs and the bias; one after the last is a trained readout.
 INLINE int n_matrices(const Work *w) { return (int)w->depth + (w->solved ? 0 : 1); }
-INLINE int rows_of(const Work *w, int l) { return (int)(l == 0 ? w->inputs : w->width) + 1; }
-INLINE int columns_of(const Work *w, int l) { return (int)(l < w->depth ? w->width : w->channels); }
+INLINE int columns_of(const Workspace *s, int l) { return l < s->depth ? s->width : s->channels; }
 
 // The same in the bases of SOAP. Gradients are turned into them, moves out of them.
 static void update_in_bases(const Work *w, Workspace *s, float *first, float *second, float *bases,
@@ -168,7 +167,7 @@ static void update_in_bases(const Work *w, Workspace *s, float *first, float *se
   for (int back = 0; back < 2; back++) {
     float *state = bases;
     for (int l = 0; l < n_matrices(w); l++) {
-      const int at = offset_of(w, s, l), rows = rows_of(w, l), columns = columns_of(w, l);
+      const int at = offset_of(w, s, l), rows = inputs_of(s, l) + 1, columns = columns_of(s, l);
       const Basis basis = basis_of(rows, columns, &state);
       if (!back) update_basis(s, rows, columns, c, &basis, s->grads + at, first + at);
       turn(s, rows, columns, &basis, back, (back ? s->moves : s->grads) + at);
@@ -180,9 +179,11 @@ static void update_in_bases(const Work *w, Workspace *s, float *first, float *se
 
 // Floats of a block's bases and sums of products, for SOAP.
 int64_t bases_floats(const Work *w) {
+  Workspace s;
   int64_t n = 0;
+  lay_out(w, &s, NULL);
   for (int l = 0; l < n_matrices(w); l++) {
-    const int rows = rows_of(w, l), columns = columns_of(w, l);
+    const int rows = inputs_of(&s, l) + 1, columns = columns_of(&s, l);
     n += 2 * ((int64_t)rows * padded(rows) + (int64_t)columns * padded(columns));
   }
   return n;

@@ -110,15 +110,15 @@ static void unpad(int rows, int columns, const float *in, float *out) {
 // The bases follow the sums of products of a layer's gradients `grads`; moments turn with them.
 static void update_basis(const Workspace *s, int rows, int columns, const float *c,
                          const Basis *basis, const float *grads, float *first) {
-  const int n = s->soap_matrix;
+  const int n = s->soap_matrix, iterations = (int)c[10];
+  const float rest_products = c[9];
   float *g = s->soap, *turned = g + n, *product = g + 2 * n, *scratch = g + 3 * n;
   pad(rows, columns, grads, g);
   transpose(rows, columns, g, turned);
   multiply(rows, columns, rows, g, padded(columns), 1, turned, product);
-  blend(rows, c[9], product, basis->left);
+  blend(rows, rest_products, product, basis->left);
   multiply(columns, rows, columns, g, 1, padded(columns), g, product);
-  blend(columns, c[9], product, basis->right);
-  const int iterations = (int)c[10];
+  blend(columns, rest_products, product, basis->right);
   if (iterations == 0) return;
   if (iterations > 1) {  // a start
     identity(rows, basis->left_basis);

@@ -135,7 +135,7 @@ class TritonTrainer(RowTrainer):
         self._drawn = drawn_pixels(order, self.settings)
         self._means = targets.double().mean(-1).to(targets.dtype)
         self._grads = torch.zeros_like(self.trained)
-        if self.has_bases:  # importing torch.optim's classes to move parameters takes a second
+        if self.has_bases:  # else no optimiser is made: that would import torch._dynamo
             parts, grads = (self.layout.parameters(rows) for rows in (self.trained, self._grads))
             self._moved = [(nn.Parameter(parts[name]), grads[name]) for name in problem.start]
             self._optimizer = self.settings.optimizer([part for part, _ in self._moved])
