@@ -7,16 +7,15 @@ from functools import partial
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.singleton import Singleton
+from hydra import compose
 from omegaconf import DictConfig, open_dict
 from rich import get_console
 
 from miner.cli.arguments import check_one_bound, quote, without_null
 from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.cli.loader import compose_once
-from miner.config.build import CONF_FOLDER, build_settings, check_cuda, check_lists
+from miner.config.build import build_settings, check_cuda, check_lists
+from miner.config.compose import own_hydra
 from miner.config.schema import ImageSettings, RunConfig, check_config, no_such_setting
 from miner.images.arrays import open_values
 from miner.images.source import open_image
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from pytorch_lightning import Callback
 
 _WITHOUT_EFFECT = (
-    *("extras", "hparams_search", "hydra", "logger", "metrics", "objective", "paths"),
+    *("extras", "hparams_search", "hydra", "logger", "method", "metrics", "objective", "paths"),
     *("resume", "tags", "task_name", "trainer"),
 )
 _SHORT = {"axes": "image.axes", "preset": "experiment", "target_psnr": "fitting.target_psnr"}
@@ -139,16 +138,12 @@ def compose_settings(*several: Mapping[str, Any]) -> DictConfig:
     check_one_bound(names)
     parts = {key: objects.get("model", {}).get(key) for key in ("encoding", "activation")}
     objects = {key: part for key, part in parts.items() if part and key not in given} | objects
-    state = Singleton.get_state()  # of Hydra, which the calling program may use too
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+        with own_hydra():
             compose_once()
             config = compose("config", overrides=overrides)
     except REFUSED_BY_HYDRA as error:
         raise ConfigError(explain(error)) from error
-    finally:
-        Singleton.set_state(state)
     with open_dict(config):
         config.update(objects)
     return config

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 
 from miner.engine.data import RenderedTile
 from miner.engine.module import LevelResult, MinerModule
+from miner.engine.scoring import ScoredModule
 from miner.fitting.level_fit import LevelFit
 from miner.representation import REPRESENTATION_FOLDER, Shard
 from miner.representation.overview import LEVEL, OVERVIEW, can_have_overview
@@ -37,7 +38,7 @@ class Callback(pl.Callback):
     def on_chunk_end(self, trainer: pl.Trainer, module: MinerModule, shard: Shard) -> None:
         """A chunk is fitted and stored."""
 
-    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
+    def on_tile_end(self, trainer: pl.Trainer, module: ScoredModule, tile: RenderedTile) -> None:
         """A tile of a level is rendered from what is stored; each rank gets its own.
 
         Called in another thread, while the next tile is rendered.
@@ -46,7 +47,7 @@ class Callback(pl.Callback):
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """A level is fitted, stored and rendered."""
 
-    def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
+    def on_scored(self, trainer: pl.Trainer, module: ScoredModule) -> None:
         """All is stored and scored, and may be written; each rank gets the call."""
 
 
@@ -69,11 +70,13 @@ class RepresentationCheckpoint(Callback):
         """Give the module the folder."""
         if trainer.is_global_zero:
             claim(self.folder.parent, *self.files)
-        cast(MinerModule, pl_module).folder = self.folder
+        cast(ScoredModule, pl_module).folder = self.folder
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prepare the overview."""
-        spec, levels = (data := cast(MinerModule, pl_module).data).spec, data.levels
+        """Prepare the overview of a representation by blocks."""
+        if not isinstance(pl_module, MinerModule):
+            return
+        spec, levels = (data := pl_module.data).spec, data.levels
         if math.prod(spec.sides) > self._overview_pixels and can_have_overview(spec):
             levels.overview = levels.new_signal("overview", LEVEL)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from miner.callbacks.base import Callback
 from miner.comparison.runs import THUMBNAIL_SIDE
 from miner.engine.data import RenderedTile
-from miner.engine.module import MinerModule
+from miner.engine.scoring import ScoredModule
 from miner.images.encode import PixelCanvas
 from miner.representation import Representation
 from miner.signals.regions import tiles
@@ -26,7 +26,7 @@ _LOG = logging.getLogger("miner")
 _LEVEL_SIDE = 1024  # pixels of a coarser level's preview, at most: there are many levels
 
 
-def join(trainer: pl.Trainer, module: MinerModule, previews: Iterable[Preview]) -> None:
+def join(trainer: pl.Trainer, module: ScoredModule, previews: Iterable[Preview]) -> None:
     """Add the tiles of all ranks to the previews of rank 0."""
     own = list(previews)
     sums = [preview.sums for preview in own]
@@ -49,7 +49,7 @@ class Reconstruction(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Allocate the pixels; those of several ranks are exchanged through files."""
-        data = cast(MinerModule, pl_module).data
+        data = cast(ScoredModule, pl_module).data
         self._format, sides = data.source.pixel_format, data.spec.sides
         self._preview: Preview | None = None
         self._suffix = self._format.suffix if len(sides) == 2 else ".npy"
@@ -61,7 +61,7 @@ class Reconstruction(Callback):
         if trainer.is_global_zero:
             self._canvas = PixelCanvas(self._format, sides, data.scratch)
 
-    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
+    def on_tile_end(self, trainer: pl.Trainer, module: ScoredModule, tile: RenderedTile) -> None:
         """Fill in a tile of the finest level."""
         if tile.level > 0:
             return
@@ -72,7 +72,7 @@ class Reconstruction(Callback):
         else:
             self._canvas.fill(tile.region, tile.preds.numpy(), module.data.spec.valid(tile.region))
 
-    def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
+    def on_scored(self, trainer: pl.Trainer, module: ScoredModule) -> None:
         """Write the file."""
         if self._preview is not None:
             join(trainer, module, [self._preview])
@@ -92,7 +92,7 @@ class Reconstruction(Callback):
 
 
 class Pictures(Callback):
-    """Writes `blocks.png`, `error.png`, `curves.png` (if there is a curve) and `thumbnails/`.
+    """Writes `error.png`, `thumbnails/`, and `blocks.png` and `curves.png` where there are any.
 
     Of a volume nothing is drawn.
     """
@@ -104,7 +104,7 @@ class Pictures(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the previews."""
-        spec = cast(MinerModule, pl_module).data.spec
+        spec = cast(ScoredModule, pl_module).data.spec
         self._is_drawn = len(spec.sides) == 2
         if not self._is_drawn:
             return
@@ -115,7 +115,7 @@ class Pictures(Callback):
             for level, (sides, mask) in enumerate(zip(spec.level_sides, spec.masks, strict=True))
         ]
 
-    def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
+    def on_tile_end(self, trainer: pl.Trainer, module: ScoredModule, tile: RenderedTile) -> None:
         """Add a tile."""
         if not self._is_drawn:
             return
@@ -125,7 +125,7 @@ class Pictures(Callback):
             error = (tile.target - tile.preds).square_().mean(0, keepdim=True)
             self._error.add(tile.region, error.nan_to_num_(nan=1))
 
-    def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
+    def on_scored(self, trainer: pl.Trainer, module: ScoredModule) -> None:
         """Draw and write."""
         if not self._is_drawn:
             return
@@ -133,23 +133,25 @@ class Pictures(Callback):
         if trainer.is_global_zero:
             self._write(module)
 
-    def _write(self, module: MinerModule) -> None:
+    def _write(self, module: ScoredModule) -> None:
         folder, error, source = self._folder, self._error.pixels[0], self._source.pixels
-        representation, spec = module.representation, module.data.spec
         claim(folder, *self.files)
-        widths = [_widths(representation, level) for level in range(spec.n_levels)]
-        side = spec.patch_size / self._source.factor
-        pictures.draw_blocks(source, widths, side, folder / "blocks.png")
         pictures.draw_error(error, folder / "error.png", module.scores["psnr_db"])
         if "curve" in module.extra:
             pictures.draw_curves(module.extra["curve"], folder / "curves.png")
         rendered = to_display(self._levels[0].pixels)
-        blocks = pictures.blocks_picture(source[0], widths, side)
         thumbnails = {
             "reconstruction": reduce_to_side(rendered, THUMBNAIL_SIDE),
-            "blocks": reduce_to_side(blocks, THUMBNAIL_SIDE),
             "error": pictures.error_picture(error, THUMBNAIL_SIDE),
         }
+        self._drawn = ["error"]
+        if (representation := module.representation) is not None:
+            widths = [_widths(representation, j) for j in range(representation.spec.n_levels)]
+            side = representation.spec.patch_size / self._source.factor
+            pictures.draw_blocks(source, widths, side, folder / "blocks.png")
+            blocks = pictures.blocks_picture(source[0], widths, side)
+            thumbnails["blocks"] = reduce_to_side(blocks, THUMBNAIL_SIDE)
+            self._drawn.append("blocks")
         (folder / "thumbnails").mkdir(exist_ok=True)
         for name, picture in thumbnails.items():
             display.write_picture(folder / "thumbnails" / f"{name}.webp", picture)
@@ -162,7 +164,7 @@ class Pictures(Callback):
             f"reconstruction/level_{level}": to_display(self._levels[level].pixels)
             for level in sorted({0, *levels})
         }
-        for name in ("blocks", "error"):
+        for name in self._drawn:
             picture = cv2.imread(str(self._folder / f"{name}.png"), cv2.IMREAD_COLOR_RGB)
             found[name] = np.asarray(picture, dtype=np.uint8)
         return found

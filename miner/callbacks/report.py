@@ -15,6 +15,7 @@ from miner.callbacks.base import Callback
 from miner.callbacks.pictures import Pictures
 from miner.engine.module import LevelResult, MinerModule
 from miner.engine.records import build_report, remarks
+from miner.engine.scoring import ScoredModule
 from miner.fitting.block_fit import merge_curves, no_longer_than
 from miner.metrics.scores import psnr_of_sse
 from miner.support.run_files import REPORT, write_report
@@ -43,8 +44,18 @@ class QualityCurve(Callback):
         self._points: list[CurvePoint] = []
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
-        """Add the level's points."""
+        """Add the level's points, and log its numbers."""
         points = level_points(result, self._points[-1] if self._points else None)
+        self.on_points(trainer, module, points)
+        fields = result.record._asdict().items()
+        values = {f"level/{name}": float(value) for name, value in fields}
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=points[-1].step)
+
+    def on_points(
+        self, trainer: pl.Trainer, module: ScoredModule, points: Sequence[CurvePoint]
+    ) -> None:
+        """Add and log points."""
         self._points += points
         columns = CurvePoint._fields
         module.extra["curve"] = {name: [getattr(p, name) for p in self._points] for name in columns}
@@ -52,9 +63,6 @@ class QualityCurve(Callback):
             for point in points:
                 values = {f"fit/{name}": float(getattr(point, name)) for name in columns[1:]}
                 logger.log_metrics(values, step=point.step)
-            fields = result.record._asdict().items()
-            values = {f"level/{name}": float(value) for name, value in fields}
-            logger.log_metrics(values, step=points[-1].step)
 
 
 def level_points(result: LevelResult, last: CurvePoint | None) -> Sequence[CurvePoint]:
@@ -88,7 +96,7 @@ class LoggerMedia(Callback):
     with `log_results(report, pictures)` gets the whole report, and `finish(succeeded)` at the end.
     """
 
-    def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
+    def on_scored(self, trainer: pl.Trainer, module: ScoredModule) -> None:
         """Log both; pictures are drawn only if a logger can show them."""
         if not trainer.is_global_zero:
             return
@@ -126,7 +134,7 @@ class Report(Callback):
         if trainer.is_global_zero:
             (self._folder / REPORT).unlink(missing_ok=True)
 
-    def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
+    def on_scored(self, trainer: pl.Trainer, module: ScoredModule) -> None:
         """Write the report."""
         if not trainer.is_global_zero:
             return
@@ -134,10 +142,9 @@ class Report(Callback):
         write_report(self._folder, report)
         ssim = "-" if report["ssim"] is None else f"{report['ssim']:.4f}"
         _LOG.info(
-            "PSNR %(psnr_db).2f dB  SSIM %(ssim)s  %(n_parameters)d parameters "
-            "(%(parameters_per_pixel).3f per pixel)  fit %(fit_time_s).1f s, all "
+            "PSNR %(psnr_db).2f dB  SSIM %(ssim)s  %(size)s  fit %(fit_time_s).1f s, all "
             "%(wall_time_s).1f s  in %(folder)s",
-            report | {"ssim": ssim, "folder": self._folder},
+            report | {"ssim": ssim, "size": _size(report), "folder": self._folder},
         )
         if report["status"] == "stopped":
             remedy = f"; to go on: python -m miner.run resume={shlex.quote(str(self._folder))}"
@@ -145,3 +152,10 @@ class Report(Callback):
             return
         for remark in remarks(module):
             _LOG.info("%s", remark)
+
+
+def _size(report: Mapping[str, Any]) -> str:
+    """The number of parameters, or the bits of what has none."""
+    if report["n_parameters"] is None:
+        return f"{report['bits_per_pixel']:.3f} bits per pixel"
+    return f"{report['n_parameters']} parameters ({report['parameters_per_pixel']:.3f} per pixel)"

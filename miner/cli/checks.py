@@ -17,10 +17,8 @@ from miner.cli.resume import check_unchanged
 from miner.config.build import (
     build_metrics,
     build_objective,
-    build_settings,
     check_classes,
     check_cuda,
-    check_lists,
     device_type,
     files_of,
     sources_of,
@@ -28,6 +26,7 @@ from miner.config.build import (
 from miner.config.job import RankInfo, detect_rank, rank_of
 from miner.config.schema import RunConfig, check_config
 from miner.engine.disk_space import scratch_for
+from miner.engine.method import build_method, configured
 from miner.images.source import inspect_image
 from miner.support.errors import ConfigError, ImageError
 from miner.support.process import end_imports
@@ -46,6 +45,7 @@ def check_run(config: DictConfig) -> None:
     folder = Path(config.hydra.run.dir)
     settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]).copy()
     settings.paths.output_dir = str(folder.absolute())  # as in the run
+    settings = configured(settings)
     checked = check_config(settings)
     is_named = any(o.startswith("hydra.run.dir=") for o in config.hydra.overrides.hydra)
     check_processes(checked, detect_rank(), is_named)
@@ -66,7 +66,7 @@ def check_run(config: DictConfig) -> None:
 def check_settings(config: DictConfig) -> None:
     """Refuse a setting, image, device or object by a `ConfigError` or an `ImageError`.
 
-    Refuses soon if possible.
+    Refuses soon if possible. The settings are those that `configured` gives.
     """
     checked = check_config(config)
     image = checked.image
@@ -80,7 +80,7 @@ def check_settings(config: DictConfig) -> None:
         if trainer.strategy == "auto" and number > 1:
             reason = "a process uses one device; for several add trainer=ddp"
             raise ConfigError(f"trainer.{name}={number}: {reason}")
-    check_lists(build_settings(config), info.sides)  # imports torch
+    build_method(config).check(config, info)  # imports torch
     check_classes(config)
     build_metrics(config)
     end_imports()

@@ -23,6 +23,7 @@ from miner.config.fingerprint import job_folder, job_hash
 from miner.config.job import LOCAL_LAUNCHER
 from miner.config.schema import check_config
 from miner.config.trainer import DDP
+from miner.engine.method import configured
 from miner.support.errors import ConfigError
 from miner.support.run_files import REPORT, SWEEP, PlannedJob, check_own, differing_keys
 
@@ -150,7 +151,7 @@ def _check_job(config: DictConfig) -> None:
             f"trainer.strategy={DDP}: cannot be in a sweep, which every process of a job would "
             "start again; start such jobs one by one, as python -m miner.run trainer=ddp seed=1"
         )
-    check_settings(config)
+    check_settings(configured(config))
 
 
 def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]], folder: Path) -> list[PlannedJob]:

@@ -79,6 +79,8 @@ def _settings(config: DictConfig) -> dict[str, Any]:
         name: OmegaConf.to_container(config[name], resolve=True) for name in _DECISIVE
     }
     settings |= {name: config[name] for name in ("patch_size", "seed")}
+    if config.method.parameters_per_pixel or config.method.max_seconds:  # else it is the usual one
+        settings["method"] = OmegaConf.to_container(config.method, resolve=True)
     settings["image"] = dict(one for one in settings["image"].items() if one not in _UNMASKED)
     if mask := settings["image"].get("mask"):
         with suppress(OSError, ImageError):  # it was removed after it was checked

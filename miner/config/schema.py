@@ -110,6 +110,7 @@ class RunConfig(Group):
     """A composed configuration, checked. Fields mirror the groups of `conf/`."""
 
     image: ImageSettings
+    method: Ranges
     pyramid: Ranges
     activation: Ranges
     encoding: Ranges
@@ -144,6 +145,8 @@ class RunConfig(Group):
 
 _BASES = (Ranges, _Model)
 COMPONENTS = {k: f.annotation for k, f in RunConfig.model_fields.items() if f.annotation in _BASES}
+FIT_GROUPS = (*(k for k in COMPONENTS if k not in ("method", "objective")), "fitting", "patch_size")
+"""The settings of the pyramid of blocks, which other methods have no use for."""
 TORCH_FREE = [name for name in COMPONENTS if name not in ("storage", "backend")]
 """Groups whose classes stand in modules that import no torch, which takes a second."""
 

@@ -105,6 +105,11 @@ class SignalData(pl.LightningDataModule):
         self.share, self.margin = Share(0, []), 0
         self._open, self._folder, self._shared_folder = open_source, folder, shared_folder
 
+    @property
+    def seed(self) -> int:
+        """What determines the random draws."""
+        return self.settings.seed
+
     def setup(self, stage: str) -> None:
         """Connect the ranks, open the source and prepare the backend."""
         if stage != "fit":
@@ -116,15 +121,15 @@ class SignalData(pl.LightningDataModule):
         sides = tuple(self.source.signal.sides)
         spec = make_spec(sides, self.source.pixel_format, self.settings)
         self.spec = replace(spec, mask=self.source.mask)
-        self._device = self.trainer.strategy.root_device
-        self.settings = prepare_backend(self.settings, self.spec, self._device)
+        self.device = self.trainer.strategy.root_device
+        self.settings = prepare_backend(self.settings, self.spec, self.device)
         self.trainer.fit_loop.max_epochs = self.spec.n_levels
 
     def train_dataloader(self) -> Iterable[Share]:
         """Build the pyramid; every epoch has one batch, the `share` of its level."""
-        store: SignalStore = LocalSignalStore(self._device, self.scratch)
+        store: SignalStore = LocalSignalStore(self.device, self.scratch)
         if self.ranks.world_size > 1:
-            store = SharedSignalStore(self._device, self._shared_folder, self.ranks.rank == 0)
+            store = SharedSignalStore(self.device, self._shared_folder, self.ranks.rank == 0)
         self.levels = PyramidFit(self.source.signal, self.spec, self.settings, store, self.ranks)
         return _OneBatch(lambda: [self.share])
 

@@ -9,27 +9,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Timer
 from torch import Tensor
 
 from miner.config.fingerprint import fit_digest
-from miner.engine.data import RenderedTile, Share, SignalData, Tile
+from miner.engine.data import Share, SignalData, Tile
 from miner.engine.records import LevelRecord, count_missed, record_level
+from miner.engine.scoring import ScoredModule
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.base import TileMetric
-from miner.metrics.objective import Objective, Quality
-from miner.metrics.scores import Evaluation, squared_error, with_margin
+from miner.metrics.objective import Objective
+from miner.metrics.scores import squared_error
 from miner.representation import Representation, Shard
 from miner.representation.store import FolderStore, MemoryStore
 from miner.signals.regions import TILE_SIDE, extended, tiles
-from miner.support.communication import Communicator, gather_items, items_of_rank
-from miner.support.process import peak_memory_gib
+from miner.support.communication import gather_items, items_of_rank
 
 _LOG = logging.getLogger("miner")
 Identity = Callable[[str, str], Mapping[str, Any]]
@@ -44,16 +41,14 @@ class LevelResult(NamedTuple):
     start_s: float
 
 
-class MinerModule(pl.LightningModule):
+class MinerModule(ScoredModule):
     """Fits the levels of a pyramid chunk by chunk, and scores what is stored of the finest.
 
     Shards go to `folder`, which `RepresentationCheckpoint` sets, and stay in memory without it.
-    Those of an earlier start are resumed as they are, and their seconds count. Beside Lightning's
-    hooks, callbacks may have those of `miner.callbacks.base.Callback`.
+    Those of an earlier start are resumed as they are, and their seconds count.
 
-    `identity` tells what a fit depends on, from the source's SHA-256 and the kind of device;
-    `objective` what a search maximises, from a report. `max_chunks` are fitted of each level, None
-    for all. `began` is the run's start by `time.time`. `metrics` are scores beyond the usual ones.
+    `identity` tells what a fit depends on, from the source's SHA-256 and the kind of device.
+    `max_chunks` are fitted of each level, None for all; the rest is of `ScoredModule`.
     """
 
     def __init__(
@@ -64,19 +59,11 @@ class MinerModule(pl.LightningModule):
         began: float | None = None,
         metrics: Mapping[str, TileMetric] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(objective, began, metrics)
         self.automatic_optimization = False
-        self.folder: Path | None = None
         self.store: FolderStore | MemoryStore
-        self.records: list[LevelRecord] = []
-        self.extra: dict[str, Any] = {}  # what callbacks add to the report
-        self.scores: dict[str, Any] = {}
-        self.fit_time_s = self._render_time_s = 0.0
-        self.peaks_gib: list[tuple[float, float]] = []
         self._shards: dict[int, Sequence[Shard]] = {}  # of all levels so far
-        self.is_complete, self.n_resumed_shards = False, 0
-        self.objective, self.began = objective or Quality(), time.time() if began is None else began
-        self._identity, self._max_chunks, self._metrics = identity, max_chunks, metrics or {}
+        self._identity, self._max_chunks = identity, max_chunks
         self._earlier_s = 0.0  # spent by earlier starts on what was resumed
         self._on_sigterm = signal.getsignal(signal.SIGTERM)
 
@@ -86,15 +73,20 @@ class MinerModule(pl.LightningModule):
         data: SignalData = self.trainer.datamodule  # type: ignore[attr-defined]
         return data
 
-    @property
-    def ranks(self) -> Communicator:
-        """The ranks of the run."""
-        return self.data.ranks
-
     @cached_property
     def representation(self) -> Representation:
         """What is stored, once the fit has ended."""
         return Representation(self.data.spec, self._shards)
+
+    @property
+    def n_parameters(self) -> int:
+        """Stored numbers of all block networks."""
+        return self.representation.n_parameters
+
+    @property
+    def file_bytes(self) -> int | None:
+        """Size of shards and manifest; None where shards stay in memory."""
+        return self.store.n_bytes
 
     def setup(self, stage: str) -> None:
         """Make the store; nothing is written before all ranks agree.
@@ -138,14 +130,14 @@ class MinerModule(pl.LightningModule):
         shares = np.array_split(missing, self.ranks.world_size)  # neighbours along the curve
         chunks = shares[self.ranks.rank].tolist()
         self.data.share = Share(level, chunks)
-        self._call("on_level_start", fit, chunks)
+        self.call("on_level_start", fit, chunks)
 
     def training_step(self, share: Share, batch_idx: int) -> None:
         """Fit chunks of the level one after another, and wait for the other ranks."""
         for chunk in share.chunks:
             shard = self._level.fit_chunk(chunk, self._on_steps)
             self.store.add(shard)
-            self._call("on_chunk_end", shard)
+            self.call("on_chunk_end", shard)
             if self._is_time_up():
                 break
         self.store.finish_level()
@@ -164,7 +156,7 @@ class MinerModule(pl.LightningModule):
         preds = self.data.levels.render(tile.region, tile.box).cpu()
         self._render_time_s += time.perf_counter() - began
         self._scored.result()
-        self._scored = self._scorer.submit(self._score, tile, preds, self._level)
+        self._scored = self._scorer.submit(self._score_level, tile, preds, self._level)
 
     def on_validation_epoch_end(self) -> None:
         """Finish the level; ranks without tiles come here too, as their number is not announced."""
@@ -179,17 +171,16 @@ class MinerModule(pl.LightningModule):
         self.log("level/psnr_db", record.psnr_db, logger=False)
         if self.ranks.rank == 0:
             record.show()
-        self._call("on_level_end", LevelResult(fit, shards, record, self._level_start_s))
+        self.call("on_level_end", LevelResult(fit, shards, record, self._level_start_s))
         if fit.level == 0:
             self._finish_scores()
-            known = {name: score for name, score in self.scores.items() if score is not None}
-            self.log_dict({f"test/{name}": score for name, score in known.items()}, logger=False)
+            self._log_scores()
 
     def on_fit_end(self) -> None:
         """Let callbacks write, and score first if the fit was stopped before the finest level."""
         if not self.scores:
             self._score_coarser()
-        self._call("on_scored")
+        self.call("on_scored")
 
     def _score_coarser(self) -> None:
         """Score what is stored, enlarged."""
@@ -204,42 +195,19 @@ class MinerModule(pl.LightningModule):
         self._finish_scores()
 
     def _start_scores(self) -> None:
-        spec = self.data.spec
-        self._evaluation = Evaluation(spec.grid(0), spec.n_channels, self._metrics, spec.mask)
+        super()._start_scores()
         self._errors = list[tuple[float, int]]()  # of tiles: squared, and blocks above the bound
 
-    def _score(self, tile: Tile, preds: Tensor, fit: LevelFit | None = None) -> None:
-        """Score a tile of a fit's level, or without one of level 0, and let callbacks have it."""
-        target, inside = tile.values.cpu(), with_margin(tile.region)
-        level = 0 if fit is None else fit.level
-        if (valid := self.data.spec.valid(tile.box, level)) is not None:
-            preds = torch.where(torch.from_numpy(valid), preds, target)
-        if fit is not None:
-            errors = squared_error(target[inside], preds[inside])
-            errors *= fit.represented_in(tile.region)
-            n_missed = count_missed(fit, tile.region, errors)
-            self._errors.append((float(errors.sum()), n_missed))
-        if level == 0:
-            self._evaluation.add(tile.region, target, preds)
-        self._call("on_tile_end", RenderedTile(level, tile.region, target[inside], preds[inside]))
-
-    def _finish_scores(self) -> None:
-        self.scores = self._evaluation.scores(self.ranks)
-        self.scores |= self.data.spec.pixel_format.over_type(self.scores["psnr_db"])
-        self.peaks_gib = self.ranks.gather(peak_memory_gib())
-        self.scores["render_time_s"] = sum(self.ranks.gather(self._render_time_s))
-        if self._metrics:
-            is_higher = {n: m.higher_is_better is not False for n, m in self._metrics.items()}
-            self.extra["higher_is_better"] = is_higher
+    def _score_level(self, tile: Tile, preds: Tensor, fit: LevelFit) -> None:
+        """Score a tile of a fit's level, and count its blocks above the bound."""
+        rendered = self._score(tile, preds, fit.level)
+        errors = squared_error(rendered.target, rendered.preds)
+        errors *= fit.represented_in(tile.region)
+        self._errors.append((float(errors.sum()), count_missed(fit, tile.region, errors)))
 
     def _on_steps(self, n_block_steps: int) -> None:
         self.ranks.check()
-        self._call("on_block_steps", n_block_steps)
-
-    def _call(self, hook: str, *arguments: Any) -> None:
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if hasattr(callback, hook):
-                getattr(callback, hook)(self.trainer, self, *arguments)
+        self.call("on_block_steps", n_block_steps)
 
     def _is_time_up(self) -> bool:
         timers = (one for one in self.trainer.callbacks if isinstance(one, Timer))  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from miner.signals.scratch import n_bytes
 from miner.support.process import package_versions, peak_memory_gib
 
 if TYPE_CHECKING:
-    from miner.engine.module import MinerModule
+    from miner.engine.scoring import ScoredModule
 
 _LOG = logging.getLogger("miner")
 
@@ -98,11 +98,11 @@ def record_level(
     )
 
 
-def build_report(module: "MinerModule") -> dict[str, Any]:
+def build_report(module: "ScoredModule") -> dict[str, Any]:
     """A report of what was fitted and scored, with what a run and callbacks have added."""
-    data, representation = module.data, module.representation
+    data, n_parameters = module.data, module.n_parameters
     height, width = data.spec.sides[-2:]
-    file_bytes, n_pixels = module.store.n_bytes, math.prod(data.spec.sides)
+    file_bytes, n_pixels = module.file_bytes, math.prod(data.spec.sides)
     host_gib, gpu_gib = map(max, zip(peak_memory_gib(), *module.peaks_gib, strict=True))
     levels = [record._asdict() for record in module.records]
     report = {
@@ -116,19 +116,19 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
         "mask_sha256": data.spec.mask.sha256 if data.spec.mask else "",
         "data_range": list(data.spec.pixel_format.data_range),
         **module.scores,
-        "n_parameters": representation.n_parameters,
-        "parameters_per_pixel": representation.n_parameters / n_pixels,
+        "n_parameters": n_parameters,
+        "parameters_per_pixel": None if n_parameters is None else n_parameters / n_pixels,
         "file_bytes": file_bytes,
         "bits_per_pixel": None if file_bytes is None else 8 * file_bytes / n_pixels,
         "wall_time_s": time.time() - module.began,
         "fit_time_s": module.fit_time_s,
         "peak_memory_gib": host_gib,
         "peak_gpu_memory_gib": gpu_gib or None,
-        "device": str(data.levels.device),
+        "device": str(data.device),
         "world_size": data.ranks.world_size,
         "threads": torch.get_num_threads(),
         "n_resumed_shards": module.n_resumed_shards,
-        "seed": data.settings.seed,
+        "seed": data.seed,
         "versions": package_versions(),
         "levels": [{name: level[name] for name in level if name != "n_fresh"} for level in levels],
         **module.extra,
@@ -136,8 +136,10 @@ def build_report(module: "MinerModule") -> dict[str, Any]:
     return report | {"objective": module.objective.value(report)}
 
 
-def remarks(module: "MinerModule") -> Iterator[str]:
-    """What to say of a finished run: blocks that miss the bound, and files that are too large."""
+def remarks(module: "ScoredModule") -> Iterator[str]:
+    """What to say of fitted blocks: those that miss the bound, and files that are too large."""
+    if module.representation is None:
+        return
     last, settings = module.records[-1], module.data.settings
     if last.n_missed and (remedy := settings.capacity.remedy):
         bound = -10 * math.log10(settings.max_mse)
@@ -146,7 +148,7 @@ def remarks(module: "MinerModule") -> Iterator[str]:
             f"(fitting.target_psnr or max_mse) by more than {TOLERANCE_DB} dB; {remedy} brings "
             "more of them there"
         )
-    signal, n_stored = module.data.source.signal, module.store.n_bytes or 0
+    signal, n_stored = module.data.source.signal, module.file_bytes or 0
     n_raw = n_bytes((signal.n_channels, *signal.sides), module.data.source.pixel_format.written)
     if n_stored > n_raw:
         yield (

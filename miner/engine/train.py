@@ -4,7 +4,6 @@ import inspect
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,21 +12,17 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from miner.config.build import (
     build_component,
-    build_metrics,
     build_objective,
-    build_settings,
     files_of,
     sources_of,
 )
-from miner.config.fingerprint import fit_identity, job_hash
+from miner.config.fingerprint import job_hash
 from miner.config.job import Job, finished_report
-from miner.config.schema import RunConfig, check_config
-from miner.engine.data import SignalData, Source
+from miner.config.schema import check_config
 from miner.engine.disk_space import scratch_for, shared_folder
-from miner.engine.module import MinerModule
+from miner.engine.method import build_method, configured
 from miner.engine.records import build_report
 from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer, quiet_lightning
-from miner.images.source import open_image
 from miner.signals.scratch import Scratch
 from miner.support.components import find_class
 from miner.support.errors import UserError, error_summary, to_user_error
@@ -104,9 +99,9 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
 
     Raises `ConfigError` for a wrong setting and `ImageError` if the image cannot be read.
     """
-    config = config.copy()
+    digest, config = job_hash(config), configured(config).copy()
     config.paths.output_dir = str(job.folder)
-    checked = check_config(config)
+    checked, method = check_config(config), build_method(config)
     n_ranks = 1 if job.rank.launcher == "Slurm" else checked.trainer.devices  # it grants cores
     use_available_cores(n_ranks * job.n_parallel_jobs)
     clears_shared = checked.trainer.is_ddp and job.rank.is_first
@@ -116,7 +111,8 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         quiet_lightning(),
         _open_loggers(config, job) as loggers,
     ):
-        data, module = _build(config, checked, job, scratch)
+        data, module = method.build(config, job, scratch)
+        module.extra |= {"hash": digest, **_identity(config, job)}
         settings = config.trainer.copy()
         if job.sweep is not None:  # whose monitor has the terminal
             settings.enable_progress_bar = False
@@ -125,29 +121,6 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
         if module.n_resumed_shards:
             _LOG.info("chunks kept of an earlier start: %d", module.n_resumed_shards)
         return build_report(module) if job.rank.is_first else {}
-
-
-def _build(
-    config: DictConfig, checked: RunConfig, job: Job, scratch: Scratch
-) -> tuple[SignalData, MinerModule]:
-    image, settings = checked.image, build_settings(config)
-
-    def open_source() -> Source:
-        given = image.path, image.max_pixels, image.crop_px, scratch, image.axes, image.range
-        more = None, image.nodata, image.mask, settings.max_mse
-        return Source.of_image(open_image(*given, *more))
-
-    shared = shared_folder(checked, job.folder)
-    data = SignalData(open_source, settings, scratch, job.folder, shared)
-    module = MinerModule(
-        partial(fit_identity, config),
-        build_objective(config),
-        checked.trainer.max_chunks,
-        job.began,
-        build_metrics(config),
-    )
-    module.extra |= {"hash": job_hash(config), **_identity(config, job)}
-    return data, module
 
 
 @contextmanager

@@ -24,9 +24,8 @@ from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 
 from miner.config.build import build_component, callback_names
 from miner.config.trainer import DDP, REFUSED_CALLBACKS
-from miner.engine.data import SignalData
-from miner.engine.module import MinerModule
 from miner.engine.ranks import STARTER, Ranks, end_with_starter
+from miner.engine.scoring import ScoredModule
 from miner.support.errors import ConfigError
 
 _NOT_LIGHTNINGS = ("callbacks", "fast_dev_run", "enable_progress_bar")  # handled here
@@ -123,7 +122,9 @@ def _environment(strategy: str) -> ClusterEnvironment | None:
     return None
 
 
-def fit_on_all_ranks(trainer: pl.Trainer, module: MinerModule, data: SignalData) -> None:
+def fit_on_all_ranks(
+    trainer: pl.Trainer, module: ScoredModule, data: pl.LightningDataModule
+) -> None:
     """Fit; an error of one rank ends all.
 
     Raises `RunError` if another rank has failed, `ConfigError` if the ranks have not found each
@@ -138,8 +139,8 @@ def fit_on_all_ranks(trainer: pl.Trainer, module: MinerModule, data: SignalData)
         cause = KeyboardInterrupt() if isinstance(error, SystemExit) else error
         if _is_of_callback(error):
             cause = ConfigError(" ".join(str(error).split()))
-        if isinstance(data.ranks, Ranks):
-            cause = data.ranks.abort(cause)
+        if isinstance(ranks := getattr(data, "ranks", None), Ranks):
+            cause = ranks.abort(cause)
         for process in getattr(trainer.strategy.launcher, "procs", ()):  # none has joined
             process.kill()
         if isinstance(cause, dist.DistError):

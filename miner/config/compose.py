@@ -1,0 +1,46 @@
+"""Composition of a configuration by Hydra, whatever else uses Hydra in the same process."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from omegaconf import DictConfig, OmegaConf
+
+from miner.config.build import CONF_FOLDER
+from miner.support.errors import ConfigError
+from miner.support.files import flatten
+
+
+@contextmanager
+def own_hydra() -> Iterator[None]:
+    """Let Hydra compose from `conf/`, and take its state back afterwards."""
+    state = Singleton.get_state()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF_FOLDER)):
+            yield
+    finally:
+        Singleton.set_state(state)
+
+
+@lru_cache
+def compose_config(*overrides: str) -> DictConfig:
+    """The configuration of a run with such overrides; not to be changed."""
+    with own_hydra():
+        return compose("config", overrides=list(overrides))
+
+
+def check_unchanged_groups(config: DictConfig, groups: Iterable[str], reason: str) -> None:
+    """Refuse, by a `ConfigError`, the first setting of some groups that is not the default."""
+    default = compose_config()
+    for group in groups:
+        own, usual = (
+            dict(flatten({group: OmegaConf.to_container(one, resolve=True)[group]}))
+            for one in (config, default)
+        )
+        changed = [name for name, value in own.items() if usual.get(name, ...) != value]
+        if changed:
+            raise ConfigError(f"{changed[0]}={own[changed[0]]}: {reason}")

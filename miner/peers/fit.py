@@ -1,0 +1,108 @@
+"""The settings of other methods: networks from coordinates to values, and codecs."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from omegaconf import DictConfig
+
+from miner.config.build import build_metrics, build_objective
+from miner.config.job import Job
+from miner.engine.method import Method, open_source_image
+from miner.images.pixel_format import OpenedFile
+from miner.peers.codecs import Codec
+from miner.support.errors import ConfigError
+from miner.support.ranges import Count, Positive, Ratio, rule
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from miner.engine.scoring import ScoredModule
+    from miner.peers.module import PeerModule
+    from miner.signals.scratch import Scratch
+
+Make = Callable[..., Any]  # of a `PeerNetwork`, from sides, channels and size
+
+
+@dataclass(frozen=True)
+class Peer(Method):
+    """A method that fits a whole image, in memory, in one process."""
+
+    def check(self, config: DictConfig, image: OpenedFile) -> None:
+        """Refuse several processes, and the settings of the trainer that the method replaces."""
+        for name, usual, remedy in (
+            ("strategy", "auto", "one process fits the image; use trainer=auto"),
+            ("max_time", None, "set method.max_seconds"),
+        ):
+            if config.trainer[name] != usual:
+                raise ConfigError(f"trainer.{name}={config.trainer[name]}: {remedy}")
+
+    def build(
+        self, config: DictConfig, job: Job, scratch: "Scratch"
+    ) -> "tuple[pl.LightningDataModule, ScoredModule]":
+        """The image, and what is fitted to it."""
+        from miner.peers.module import PeerData
+
+        data = PeerData(partial(open_source_image, config, scratch), scratch, config.seed)
+        module = self.module(int(config.trainer.fast_dev_run) or None)
+        module.began, module.objective = job.began, build_objective(config)
+        module.metrics = build_metrics(config)
+        return data, module
+
+    @abstractmethod
+    def module(self, max_steps: int | None) -> "PeerModule":
+        """What is fitted; `max_steps` of a trial run."""
+
+
+@dataclass(frozen=True)
+class NetworkPeer(Peer):
+    """A network that Adam trains with automatic optimisation until its time or steps are over.
+
+    Its size is the largest within `parameters_per_pixel`. `final_lr_ratio` is that of the last to
+    the first learning rate, which decays exponentially. Of each step's pixels, `batch_pixels` are
+    drawn, each once before any other is drawn again.
+    """
+
+    parameters_per_pixel: Positive = 0.75
+    max_seconds: Positive = 20.0
+    max_steps: Count = 100_000
+    batch_pixels: Literal["all"] | Annotated[int, rule("be all or a whole number", ge=1)] = "all"
+    lr: Positive = 1e-4
+    final_lr_ratio: Ratio = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    network: Make | None = None
+
+    def check(self, config: DictConfig, image: OpenedFile) -> None:
+        """Refuse a size that is too small for the network."""
+        from miner.peers.training import find_size
+
+        super().check(config, image)
+        find_size(self, image.sides, image.n_channels)
+
+    def module(self, max_steps: int | None) -> "PeerModule":
+        """The network's training."""
+        from miner.peers.training import NetworkModule
+
+        return NetworkModule(self, max_steps or self.max_steps)
+
+
+@dataclass(frozen=True)
+class CodecPeer(Peer):
+    """A codec, which is not trained: a transform within a size, or a format with a quality."""
+
+    codec: Codec | None = None
+
+    def check(self, config: DictConfig, image: OpenedFile) -> None:
+        """Refuse a volume, a size for a format and none for a transform."""
+        super().check(config, image)
+        if len(image.sides) != 2:
+            raise ConfigError(f"method: {self.codec} codes images of two axes; use a network")
+
+    def module(self, max_steps: int | None) -> "PeerModule":
+        """The encoding."""
+        from miner.peers.training import CodecModule
+
+        return CodecModule(self)
