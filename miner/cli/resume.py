@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from miner.cli.arguments import is_sweep, quote
-from miner.config.fingerprint import differences, fit_identity
+from miner.config.fingerprint import differences, fit_identity, job_hash
+from miner.config.job import finished_report
 from miner.images.source import SAMPLE_PREFIX, file_digest, find_file
 from miner.support.errors import ConfigError, RepresentationError
 from miner.support.process import say
@@ -52,6 +53,10 @@ def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
     from miner.representation.spec import MANIFEST, read_manifest
 
     stored = folder / REPRESENTATION_FOLDER
+    report = finished_report(folder) or {}
+    if report.get("file") and report.get("hash") != job_hash(config):
+        reason = f"holds a run with other settings: {report.get('command')}; name another folder"
+        raise ConfigError(f"{folder}: {reason}")
     try:
         if not (stored / MANIFEST).exists():
             return

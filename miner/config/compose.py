@@ -1,6 +1,6 @@
 """Composition of a configuration by Hydra, whatever else uses Hydra in the same process."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -10,6 +10,7 @@ from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf
 
 from miner.config.build import CONF_FOLDER
+from miner.config.schema import FIT_GROUPS
 from miner.support.errors import ConfigError
 from miner.support.files import flatten
 
@@ -33,10 +34,10 @@ def compose_config(*overrides: str) -> DictConfig:
         return compose("config", overrides=list(overrides))
 
 
-def check_unchanged_groups(config: DictConfig, groups: Iterable[str], reason: str) -> None:
-    """Refuse, by a `ConfigError`, the first setting of some groups that is not the default."""
+def check_fit_unchanged(config: DictConfig, reason: str) -> None:
+    """Refuse, by a `ConfigError`, the first setting of the pyramid of blocks that was changed."""
     default = compose_config()
-    for group in groups:
+    for group in (*FIT_GROUPS, "patch_size"):
         own, usual = (
             dict(flatten({group: OmegaConf.to_container(one, resolve=True)[group]}))
             for one in (config, default)

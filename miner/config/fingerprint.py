@@ -7,16 +7,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from miner.config.schema import FIT_GROUPS
 from miner.images.source import SAMPLE_PREFIX, file_digest, image_digest
 from miner.support.errors import ImageError
 from miner.support.files import expand_home, flatten, json_sha256
 
 HASH_LENGTH = 8
-_DECISIVE = (  # nothing else but patch_size and seed changes the result
-    *("image", "pyramid", "activation", "encoding", "model", "capacity", "readout", "weights"),
-    *("optimizer", "schedule", "loss", "pruning", "level_selection"),
-    *("fitting", "storage", "backend"),
-)
+_DECISIVE = ("image", *FIT_GROUPS)  # nothing but these, patch_size, seed and method decides
 _UNMASKED = [("nodata", "auto"), ("mask", None)]  # left out, as of runs before there were masks
 
 

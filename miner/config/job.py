@@ -134,12 +134,15 @@ def finished_report(folder: Path) -> dict[str, Any] | None:
         is_number = type(quality) in (int, float) and abs(quality) < 1e6
         if report.get("status") != "finished" or not (quality is None or is_number):
             return None
+        if report.get("file"):  # of another method
+            size = (folder / str(report["file"])).stat().st_size
+            return report if size == report.get("file_bytes") else None
         if report.get("file_bytes") is not None:
             from miner.representation import load
 
             stored = load(folder)
             return report if len(stored.shards) == stored.spec.n_levels else None
-    except ValueError:  # of the report or of a shard, which is fitted again
+    except (ValueError, OSError):  # of the report or of what is stored, which is fitted again
         return None
     return report
 

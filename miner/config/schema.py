@@ -145,8 +145,8 @@ class RunConfig(Group):
 
 _BASES = (Ranges, _Model)
 COMPONENTS = {k: f.annotation for k, f in RunConfig.model_fields.items() if f.annotation in _BASES}
-FIT_GROUPS = (*(k for k in COMPONENTS if k not in ("method", "objective")), "fitting", "patch_size")
-"""The settings of the pyramid of blocks, which other methods have no use for."""
+FIT_GROUPS = (*(k for k in COMPONENTS if k not in ("method", "objective")), "optimizer", "fitting")
+"""Groups of the pyramid of blocks, which together with `patch_size` other methods do not use."""
 TORCH_FREE = [name for name in COMPONENTS if name not in ("storage", "backend")]
 """Groups whose classes stand in modules that import no torch, which takes a second."""
 

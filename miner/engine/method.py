@@ -14,7 +14,7 @@ from miner.config.build import (
     build_settings,
     check_lists,
 )
-from miner.config.compose import check_unchanged_groups, compose_config
+from miner.config.compose import check_fit_unchanged, compose_config
 from miner.config.fingerprint import fit_identity
 from miner.config.job import Job
 from miner.config.schema import FIT_GROUPS, check_config
@@ -42,7 +42,7 @@ class Method(ABC):
 
     def configure(self, config: DictConfig) -> DictConfig:
         """The settings that a run has; `ConfigError` for one that the method does not use."""
-        check_unchanged_groups(config, FIT_GROUPS, "this method has no use for it; leave it out")
+        check_fit_unchanged(config, f"{type(self).__name__} has no use for it; leave it out")
         return config
 
     @abstractmethod
@@ -76,9 +76,9 @@ class BlockPyramid(Method):
                 f"method.parameters_per_pixel={size} takes the settings of experiment=budget; "
                 "leave it out, or add experiment=budget, which your settings then change"
             )
-            check_unchanged_groups(config, FIT_GROUPS, reason)
+            check_fit_unchanged(config, reason)
             recipe = compose_config("experiment=budget")
-            config.update({group: recipe[group] for group in FIT_GROUPS})
+            config.update({group: recipe[group] for group in (*FIT_GROUPS, "patch_size")})
         config.capacity.parameters_per_pixel = size
         return config
 

@@ -35,6 +35,7 @@ _ADVICE = (  # which does not apply here
     ".*LeafSpec.*",
     ".*`self.log.*sync_dist=True.*",  # all ranks know the same numbers
     ".*returned `None`, this fit will run with no optimizer.*",
+    ".*`training_step` returned `None`.*",  # of a codec, and of a loss that is not finite
     ".*Experiment logs directory.*",  # of a resumed run; the curve is logged anew
 )
 

@@ -1,0 +1,150 @@
+"""Rows and tables of the sweeps that compare methods, and their figure.
+
+python scripts/peers.py FOLDER [FOLDER ...]    a row for each finished run of these sweeps, into
+                                               results/peers.tsv, before the tables are printed
+python scripts/peers.py                        tables of all rows, and docs/images/peers.svg
+
+The sweeps are `python -m miner.run -m experiment=peers/crops`, `peers/kodak IMAGES`, `peers/large
+IMAGE` and `peers/codecs IMAGES`; one that was interrupted goes on with hydra.sweep.dir=FOLDER.
+"""
+
+import argparse
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rows import ROOT, Value, append_row, provenance, read_rows
+
+from miner.comparison.differences import describe, estimate
+from miner.comparison.runs import Result, read_results
+
+RESULTS = ROOT / "results" / "peers.tsv"
+FIGURE = ROOT / "docs" / "images" / "peers.svg"
+SCORES = ("psnr_db", "ssim", "n_parameters", "parameters_per_pixel", "bits_per_pixel", "fit_time_s")
+SECONDS = (1, 2, 5, 10, 20, 60, 120, 300)
+CONVERGED_DB = 0.2  # gain of the last fifth of a training
+Row = Mapping[str, str]
+
+
+def main() -> None:
+    """Add rows, print the tables, draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", type=Path, nargs="*", help="of sweeps")
+    options = parser.parse_args()
+    for result in read_results(options.folders) if options.folders else ():
+        if result.status == "finished":
+            append_row(RESULTS, row_of(result))
+        else:
+            print(f"left out: {result.name}: {result.status} {result.reason}")
+    rows = read_rows(RESULTS)
+    for part, several in groupby(rows, key=lambda row: row["part"]):
+        print(f"\n{part}")
+        print_table(list(several))
+    draw(rows, FIGURE)
+
+
+def row_of(result: Result) -> dict[str, Value]:
+    """What a run has scored, and the PSNR that it had reached after so many seconds."""
+    report, part = result.report, result.choices.get("experiment", "")
+    number: dict[str, Any] = {name: report.get(name) for name in SCORES}
+    curve = [(row[2], row[-1]) for row in result.curve]  # seconds, PSNR
+    command = f"python -m miner.run -m experiment={part} {result.image}"
+    origin = provenance(command) | {"commit": str(report.get("commit"))[:7]}
+    return {
+        "part": part,
+        "image": result.image,
+        "method": result.choices.get("method", "miner"),
+        "quality": result.overrides.get("method.codec.quality", ""),
+        "seed": str(report.get("seed")),
+        **{name: math.nan if value is None else float(value) for name, value in number.items()},
+        "steps": report.get("n_steps", ""),
+        "diverged": str(report.get("diverged", "")),
+        "last_fifth_db": last_gain(curve, float(number["fit_time_s"])),
+        **{f"psnr_{s}_s": reached(curve, s, float(number["fit_time_s"])) for s in SECONDS},
+        **origin,
+    }
+
+
+def reached(curve: Sequence[tuple[Any, Any]], seconds: float, end: float) -> float:
+    """The best PSNR of a curve up to some time; NaN before there is any, or long after its end."""
+    found = [psnr for at, psnr in curve if at is not None and at <= seconds and psnr is not None]
+    return max(found, default=math.nan)
+
+
+def last_gain(curve: Sequence[tuple[Any, Any]], end: float) -> float:
+    """What the last fifth of a training has gained."""
+    return reached(curve, math.inf, end) - reached(curve, 0.8 * end, end)
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """A line for each method, best first, with its difference to `miner` and the interval."""
+    methods = {row["method"]: [own for own in rows if own["method"] == row["method"]] for row in rows}
+    plain = {(row["image"], row["seed"]): row for row in methods.get("miner", ())}
+    for name, own in sorted(methods.items(), key=lambda item: -average(item[1], "psnr_db")):
+        scores = "  ".join(f"{score} {average(own, score):.4g}" for score in SCORES)
+        at = "  ".join(f"{s} s {average(own, f'psnr_{s}_s'):.2f}" for s in SECONDS)
+        gain = average(own, "last_fifth_db")
+        state = "" if math.isnan(gain) else f"  gained {gain:.2f} dB in the last fifth"
+        diverged = sum(row["diverged"] == "True" for row in own)
+        print(f"{name:16s} {scores}{state}{f'  {diverged} diverged' if diverged else ''}\n    {at}")
+        pairs = [(row, plain.get((row["image"], row["seed"]))) for row in own]
+        samples = [
+            (row["image"], row["seed"], float(row["psnr_db"]) - float(other["psnr_db"]))
+            for row, other in pairs
+            if other is not None
+        ]
+        if samples and name != "miner" and not own[0]["quality"]:
+            print(f"    {name} − miner = {describe(estimate(samples), 'dB')}")
+
+
+def average(rows: Iterable[Row], name: str) -> float:
+    """The mean over images of the means over their runs; NaN where nothing is known."""
+    images: dict[str, list[float]] = {}
+    for row in rows:
+        if row[name] and not math.isnan(float(row[name])):
+            images.setdefault(row["image"], []).append(float(row[name]))
+    return fmean([fmean(values) for values in images.values()]) if images else math.nan
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """PSNR over seconds of the crops and whole images, and over bits with the codecs' curves."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), facecolor="white")
+    panels = figure.subplots(1, 3)
+    order = list(dict.fromkeys(row["method"] for row in rows))
+    for axes, part in zip(panels, ("peers/crops", "peers/kodak"), strict=False):
+        for name in order:
+            own = [row for row in rows if row["method"] == name and row["part"] == part]
+            points = [(s, average(own, f"psnr_{s}_s")) for s in SECONDS]
+            known = [point for point in points if not math.isnan(point[1])]
+            if known and average(own, "fit_time_s") > 0.5:
+                colour = f"C{order.index(name)}"
+                axes.plot(*zip(*known, strict=True), marker="o", color=colour, label=name)
+        axes.set(xscale="log", xlabel="seconds of the fit", ylabel="PSNR (dB)", title=part)
+    for name in order:
+        own = [row for row in rows if row["method"] == name and row["part"] != "peers/crops"]
+        by_quality: dict[str, list[Row]] = {}
+        for row in own:
+            if row["part"] in ("peers/kodak", "peers/codecs"):
+                by_quality.setdefault(row["quality"], []).append(row)
+        points = sorted(
+            (average(several, "bits_per_pixel"), average(several, "psnr_db"))
+            for several in by_quality.values()
+        )
+        if points:
+            style = {"marker": "o", "color": f"C{order.index(name)}"}
+            panels[2].plot(*zip(*points, strict=True), label=name, **style)
+    panels[2].set(xscale="log", xlabel="bits per pixel", title="peers/kodak and peers/codecs")
+    handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()
