@@ -25,7 +25,6 @@ RESULTS = ROOT / "results" / "peers.tsv"
 FIGURE = ROOT / "docs" / "images" / "peers.svg"
 SCORES = ("psnr_db", "ssim", "n_parameters", "parameters_per_pixel", "bits_per_pixel", "fit_time_s")
 SECONDS = (1, 2, 5, 10, 20, 60, 120, 300)
-CONVERGED_DB = 0.2  # gain of the last fifth of a training
 Row = Mapping[str, str]
 
 
@@ -63,25 +62,25 @@ def row_of(result: Result) -> dict[str, Value]:
         "steps": report.get("n_steps", ""),
         "diverged": str(report.get("diverged", "")),
         "last_fifth_db": last_gain(curve, float(number["fit_time_s"])),
-        **{f"psnr_{s}_s": reached(curve, s, float(number["fit_time_s"])) for s in SECONDS},
+        **{f"psnr_{s}_s": reached(curve, s) for s in SECONDS},
         **origin,
     }
 
 
-def reached(curve: Sequence[tuple[Any, Any]], seconds: float, end: float) -> float:
-    """The best PSNR of a curve up to some time; NaN before there is any, or long after its end."""
+def reached(curve: Sequence[tuple[Any, Any]], seconds: float) -> float:
+    """The best PSNR of a curve up to some time; NaN before there is any."""
     found = [psnr for at, psnr in curve if at is not None and at <= seconds and psnr is not None]
     return max(found, default=math.nan)
 
 
 def last_gain(curve: Sequence[tuple[Any, Any]], end: float) -> float:
     """What the last fifth of a training has gained."""
-    return reached(curve, math.inf, end) - reached(curve, 0.8 * end, end)
+    return reached(curve, math.inf) - reached(curve, 0.8 * end)
 
 
 def print_table(rows: Sequence[Row]) -> None:
     """A line for each method, best first, with its difference to `miner` and the interval."""
-    methods = {row["method"]: [own for own in rows if own["method"] == row["method"]] for row in rows}
+    methods = {name: [row for row in rows if row["method"] == name] for name in names_of(rows)}
     plain = {(row["image"], row["seed"]): row for row in methods.get("miner", ())}
     for name, own in sorted(methods.items(), key=lambda item: -average(item[1], "psnr_db")):
         scores = "  ".join(f"{score} {average(own, score):.4g}" for score in SCORES)
@@ -100,6 +99,11 @@ def print_table(rows: Sequence[Row]) -> None:
             print(f"    {name} − miner = {describe(estimate(samples), 'dB')}")
 
 
+def names_of(rows: Iterable[Row]) -> list[str]:
+    """The methods, as they first occur."""
+    return list(dict.fromkeys(row["method"] for row in rows))
+
+
 def average(rows: Iterable[Row], name: str) -> float:
     """The mean over images of the means over their runs; NaN where nothing is known."""
     images: dict[str, list[float]] = {}
@@ -115,7 +119,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
     figure = Figure(figsize=(11, 4.2), facecolor="white")
     panels = figure.subplots(1, 3)
-    order = list(dict.fromkeys(row["method"] for row in rows))
+    order = names_of(rows)
     for axes, part in zip(panels, ("peers/crops", "peers/kodak"), strict=False):
         for name in order:
             own = [row for row in rows if row["method"] == name and row["part"] == part]
@@ -139,8 +143,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             style = {"marker": "o", "color": f"C{order.index(name)}"}
             panels[2].plot(*zip(*points, strict=True), label=name, **style)
     panels[2].set(xscale="log", xlabel="bits per pixel", title="peers/kodak and peers/codecs")
-    handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=8, frameon=False)
+    found = [axes.get_legend_handles_labels() for axes in panels]
+    lines = {text: line for own in found for line, text in zip(*own, strict=True)}
+    figure.legend(lines.values(), lines.keys(), loc="lower center", ncols=8, frameon=False)
     figure.tight_layout(rect=(0, 0.12, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ _GREY = b"\0\0\0\x08free"  # an empty box, which readers of image files skip
 @dataclass(frozen=True)
 class Codec(ABC):
     """Turns images into bytes. Raises `ImageError` for wrong images, `ConfigError` for settings."""
+
+    takes_size: ClassVar[bool] = False  # else a quality decides
 
     @abstractmethod
     def encode(self, image: Image, size: int | None) -> bytes:
@@ -45,6 +47,7 @@ class BlockDct(Codec):
     kept, and the kept ones.
     """
 
+    takes_size: ClassVar[bool] = True
     block_size: BlockSize = 16
 
     def encode(self, image: Image, size: int | None) -> bytes:
@@ -128,12 +131,12 @@ class VipsCodec(Codec):
 class ImagecodecsCodec(Codec):
     """JPEG 2000 or JPEG XL by imagecodecs, of 1 or 3 channels that are rounded to 8 bits.
 
-    `level` is the PSNR in dB for jpeg2k and the quality, at most 100, for jpegxl. `options` are
+    `quality` is the PSNR in dB for jpeg2k and the quality, at most 100, for jpegxl. `options` are
     those of imagecodecs's `jpeg2k_encode` and `jpegxl_encode`, as effort: 7.
     """
 
     name: Annotated[Literal["jpeg2k", "jpegxl"], rule("be jpeg2k or jpegxl")]
-    level: Annotated[float, rule("be above 0 and at most 100", gt=0, le=100)]
+    quality: Annotated[float, rule("be above 0 and at most 100", gt=0, le=100)]
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def encode(self, image: Image, size: int | None) -> bytes:
@@ -143,9 +146,9 @@ class ImagecodecsCodec(Codec):
         values = _as_bytes(image, size)
         try:
             encode = getattr(imagecodecs, f"{self.name}_encode")
-            return bytes(encode(values, self.level, **self.options))
+            return bytes(encode(values, self.quality, **self.options))
         except (RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f"{self}: {error}; change level or options") from None
+            raise ConfigError(f"{self}: {error}; change quality or options") from None
 
     def decode(self, data: bytes) -> Image:
         """The image of a file."""
@@ -167,7 +170,7 @@ def _as_bytes(image: Image, size: int | None) -> NDArray[np.uint8]:
     """`(H, W)` or `(H, W, 3)`, for a codec whose quality decides."""
     _check(image)
     if size is not None:
-        raise ConfigError(f"size={size}: quality or level decides the size; leave it None")
+        raise ConfigError(f"size={size}: quality decides the size; leave it None")
     if len(image) not in (1, 3):
         raise ImageError(f"{len(image)} channels: must be 1 or 3; use BlockDct for others")
     values: NDArray[np.uint8] = np.round(image.clip(0, 1) * 255).astype(np.uint8)

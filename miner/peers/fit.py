@@ -100,6 +100,10 @@ class CodecPeer(Peer):
         super().check(config, image)
         if len(image.sides) != 2:
             raise ConfigError(f"method: {self.codec} codes images of two axes; use a network")
+        size = self.parameters_per_pixel
+        if self.codec is not None and (size is None) == self.codec.takes_size:
+            rule = "give a number" if size is None else "the quality decides; leave it out"
+            raise ConfigError(f"method.parameters_per_pixel={size}: {rule}")
 
     def module(self, max_steps: int | None) -> "PeerModule":
         """The encoding."""

@@ -30,5 +30,5 @@ class PeerNetwork(nn.Module, ABC):
 
     @property
     def n_parameters(self) -> int:
-        """Trained numbers; a complex one counts as two."""
-        return sum(p.numel() * (2 if p.is_complex() else 1) for p in self.parameters())
+        """Stored numbers; a complex one counts as two."""
+        return sum(v.numel() * (1 + v.is_complex()) for v in self.state_dict().values())

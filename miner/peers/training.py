@@ -121,12 +121,13 @@ class NetworkModule(PeerModule):
         values = self.data.image.flatten(1).T.contiguous() * scale + low
         n_pixels = len(self._pixels)
         n_drawn = n_pixels if method.batch_pixels == "all" else int(method.batch_pixels)
-        same = (coordinates(self._pixels, sides), values[self._pixels])
+        same, n_given = (coordinates(self._pixels, sides), values[self._pixels]), 0
         while True:
             order = torch.randperm(n_pixels, generator=self._generator)
             for drawn in order.split(n_drawn) if n_drawn < n_pixels else (None,):
-                yield same if drawn is None else tuple(one[drawn] for one in same)
-                if self.progress >= 1 or not self._is_finite:
+                yield same if drawn is None else (same[0][drawn], same[1][drawn])
+                n_given += 1  # Lightning asks for one batch in advance
+                if n_given == self._max_steps or self.progress >= 1 or not self._is_finite:
                     return
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor | None:

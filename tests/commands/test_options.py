@@ -38,7 +38,7 @@ DEFAULTS = {
 OTHERS = [
     f"{group}={name}"
     for group, name in FILES
-    if group not in ("image", "experiment") and name not in DEFAULTS[group]
+    if group not in ("image", "method", "experiment") and name not in DEFAULTS[group]
 ]
 OTHERS.remove("trainer=ddp")  # starts further processes: test_ddp.py
 CALLBACKS = [option for option in OTHERS if option.startswith("callbacks=")]  # one, no report

@@ -1,0 +1,181 @@
+"""Methods beside the pyramid of blocks: runs, what they store, what they refuse, sweeps of them."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from in_process import composed
+from safetensors.numpy import load_file
+from torch import nn
+
+from miner.api import compose_settings
+from miner.cli.checks import check_settings
+from miner.comparison.comparison import Comparison
+from miner.comparison.runs import read_results
+from miner.config.build import CONF_FOLDER
+from miner.config.job import Job, finished_report
+from miner.engine.method import configured
+from miner.engine.train import run_job
+from miner.images.source import open_image
+from miner.peers.coordinates import Siren
+from miner.peers.training import coordinates
+from miner.run import main
+from miner.support.errors import ConfigError
+
+OPTIONS = {file.stem: file.read_text() for file in (CONF_FOLDER / "method").glob("*.yaml")}
+NETWORKS = sorted(name for name, text in OPTIONS.items() if "NetworkPeer" in text)
+FORMATS = sorted(name for name, text in OPTIONS.items() if "parameters_per_pixel: null" in text)
+FORMATS.remove("miner")
+RUN = ("trainer=cpu", "logger=none", "image=chelsea", "image.crop_px=24")
+SMALL = ("method.parameters_per_pixel=20", "method.max_steps=3")  # of networks
+
+
+def fit(folder: Path, *overrides: str) -> dict[str, Any]:
+    folder.mkdir()
+    given = [*RUN, *overrides]
+    config = composed(*given, f"hydra.run.dir={folder}")
+    return run_job(config, Job(folder, given, time.time(), {"method": "a"}))
+
+
+def refused(*overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check_settings(configured(composed(*RUN, *overrides)))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_run_and_store_what_they_count(tmp_path: Path, name: str) -> None:
+    report = fit(tmp_path / "run", f"method={name}", *SMALL)
+    assert math.isfinite(report["psnr_db"])
+    assert report["parameters_per_pixel"] <= 20
+    assert report["n_steps"] == 3
+    assert report["diverged"] is False
+    stored = load_file(tmp_path / "run" / report["file"])
+    assert sum(array.size for array in stored.values()) == report["n_parameters"]
+    assert report["file_bytes"] == (tmp_path / "run" / report["file"]).stat().st_size
+    assert finished_report(tmp_path / "run") is not None
+
+
+@pytest.mark.parametrize("name", ["dct", *FORMATS])
+def test_codecs_run(tmp_path: Path, name: str) -> None:
+    report = fit(tmp_path / "run", f"method={name}")
+    assert report["psnr_db"] > 25
+    assert (report["n_parameters"] is None) == (name != "dct")
+    assert report["bits_per_pixel"] == 8 * report["file_bytes"] / 24**2
+
+
+def test_the_score_is_that_of_the_stored_network(tmp_path: Path) -> None:
+    report = fit(tmp_path / "run", "method=siren", *SMALL, "method.lr=1e-3")
+    network = Siren((24, 24), 3, report["network_size"])
+    stored = load_file(tmp_path / "run" / report["file"])
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})
+    rendered = (network(coordinates(torch.arange(576), (24, 24))).T + 1) / 2
+    image = open_image("sample:chelsea", crop_px=24).read()
+    mse = np.square(rendered.detach().clamp(0, 1).numpy() - image.reshape(3, -1)).mean()
+    assert report["psnr_db"] == pytest.approx(-10 * math.log10(mse), abs=1e-4)
+
+
+def test_the_best_state_is_kept_and_divergence_is_reported(tmp_path: Path) -> None:
+    report = fit(tmp_path / "run", "method=mfn", *SMALL, "method.lr=1e30")
+    assert report["diverged"] is True
+    assert report["status"] == "finished"
+    assert report["psnr_db"] == pytest.approx(report["curve"]["psnr_db"][-1], abs=1e-3)
+
+
+def test_a_seed_decides_all(tmp_path: Path) -> None:
+    own = ("method=wire", *SMALL, "method.batch_pixels=100")
+    first, same, other = (
+        fit(tmp_path / name, *own, f"seed={len(name)}")["psnr_db"] for name in ("a", "b", "cc")
+    )
+    assert first == same != other
+
+
+def test_pixels_without_data_are_not_trained_on(tmp_path: Path) -> None:
+    values = np.full((20, 30), np.nan, np.float32)
+    values[5:15, 5:25] = np.linspace(0, 1, 20, dtype=np.float32)
+    np.save(tmp_path / "image.npy", values)
+    path = f"image.path='{tmp_path}/image.npy'"
+    report = fit(tmp_path / "run", "method=grid", *SMALL, path, "image.crop_px=null")
+    assert report["masked_pixels"] == 400
+    assert math.isfinite(report["psnr_db"])
+
+
+def test_volumes_take_a_network_and_no_codec(tmp_path: Path) -> None:
+    volume = np.random.default_rng(0).random((6, 7, 8, 1), dtype=np.float32)
+    np.save(tmp_path / "volume.npy", volume)
+    own = f"image.path='{tmp_path}/volume.npy'", "image.axes=DHWC", "image.crop_px=null"
+    report = fit(tmp_path / "run", "method=hash_grid", *own, "method.max_steps=2", *SMALL[:1])
+    assert math.isfinite(report["psnr_db"])
+    assert refused("method=dct", *own).startswith("method: ")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["method=siren", "optimizer.lr=0.123"], "optimizer.lr=0.123: "),
+        (["method=siren", "patch_size=16"], "patch_size=16: "),
+        (["method=dct", "experiment=fast"], "pyramid._target_="),
+        (["method=siren", "trainer=ddp"], "trainer.strategy=miner_ddp: "),
+        (["method=siren", "trainer.max_time=00:00:01:00"], "trainer.max_time=00:00:01:00: "),
+        (["method=siren", "method.parameters_per_pixel=0.001"], "method.parameters_per_pixel="),
+        (["method=siren", "method.max_seconds=0"], "method.max_seconds=0: must be a number above"),
+        (["method=jpeg", "method.parameters_per_pixel=0.5"], "method.parameters_per_pixel=0.5: "),
+        (["method=dct", "method.parameters_per_pixel=null"], "method.parameters_per_pixel="),
+        (["method.parameters_per_pixel=0.5", "pyramid=laplacian"], "pyramid._target_="),
+    ],
+)
+def test_settings_without_use_are_refused(overrides: list[str], said: str) -> None:
+    assert refused(*overrides).startswith(said)
+
+
+def test_a_size_of_the_pyramid_is_the_recipe_of_a_budget(tmp_path: Path) -> None:
+    size = "method.parameters_per_pixel=0.5"
+    own = configured(composed(*RUN, size))
+    recipe = compose_settings({"experiment": "budget", "capacity.parameters_per_pixel": 0.5})
+    for group in ("capacity", "optimizer", "pyramid", "schedule", "fitting"):
+        assert own[group] == recipe[group]
+    changed = configured(composed(*RUN, size, "experiment=budget", "optimizer.lr=0.5"))
+    assert (changed.optimizer.lr, changed.capacity.parameters_per_pixel) == (0.5, 0.5)
+    limited = configured(composed(*RUN, "method.max_seconds=9"))
+    assert limited.trainer.max_time == {"seconds": 9}
+
+
+def test_a_sweep_compares_methods_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = ["-m", "method=grid,dct", *RUN, f"hydra.sweep.dir={tmp_path}/sweep"]
+    more = "method.max_seconds=0.2"
+    for _ in range(2):
+        monkeypatch.setattr("sys.argv", ["miner.run", *own, more])
+        main()
+    assert "2 of them finished" in capsys.readouterr().out
+    results = read_results([tmp_path / "sweep"])
+    assert Comparison(results).factors == {"method": ["grid", "dct"]}
+    assert [result.status for result in results] == ["finished", "finished"]
+    assert (tmp_path / "sweep" / "comparison.html").exists()
+
+
+def test_another_run_of_a_method_is_not_taken_for_a_finished_one(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    arguments = [*RUN, "method=dct", f"hydra.run.dir={folder}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["miner.run", *arguments])
+        main()
+        patch.setattr("sys.argv", ["miner.run", *arguments, "method.codec.block_size=8"])
+        with pytest.raises(SystemExit, match="1"):
+            main()
+
+
+def test_nothing_but_configurations_names_the_folder() -> None:
+    miner = Path(CONF_FOLDER.parent / "miner")
+    others = [file for file in miner.rglob("*.py") if file.parent.name != "peers"]
+    assert len(others) > 50
+    assert [file for file in others if "miner.peers" in file.read_text()] == []
+
+
+def test_networks_are_modules() -> None:
+    assert issubclass(Siren, nn.Module)
