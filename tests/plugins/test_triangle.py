@@ -12,7 +12,7 @@ CONF = Path(__file__).with_name("conf")
 
 def test_a_network_from_elsewhere_is_fitted(tmp_path: Path) -> None:
     save_picture(tmp_path / "picture.png")
-    own = ("method=triangle", "method.max_steps=200", "image.path=picture.png", "logger=none")
+    own = ("method=triangle", "method.max_steps=60", "image.path=picture.png", "logger=none")
     options = (f"--config-dir={CONF}", *own, "trainer=cpu", "hydra.run.dir=run")
     assert run_main(tmp_path, *options) == 0
     report = read_report(tmp_path / "run")
