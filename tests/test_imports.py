@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [  # a module imports from its own package and from layers below
     {"support"},
     {"signals"},
-    {"pyramids", "models", "images", "metrics", "visual", "comparison"},
+    {"pyramids", "models", "images", "metrics", "visual", "comparison", "peers"},
     {"representation"},
     {"fitting"},
     {"kernels"},
@@ -31,7 +31,7 @@ ALLOWED = {  # library: where it may be imported
     "pydantic": ("config", "support.components", "support.ranges"),
     "matplotlib": ("visual",),
     "torchmetrics": ("metrics.base",),  # whose SSIM, in float32 too coarse, is our twin in tests
-    "pyvips": ("images",),
+    "pyvips": ("images", "peers"),
     "tifffile": ("images",),
     "skimage": ("images",),
     "OpenEXR": ("images",),
@@ -40,7 +40,7 @@ ALLOWED = {  # library: where it may be imported
     "ctypes": ("kernels", "support.process"),
     "platformdirs": ("kernels",),
     "psutil": ("config",),
-    "scipy": ("comparison",),
+    "scipy": ("comparison", "peers"),
     "pandas": ("comparison",),
     "plotly": ("comparison",),
     "itables": ("comparison",),

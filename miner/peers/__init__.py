@@ -1,0 +1,1 @@
+"""Methods without a network that MINER is compared with."""
