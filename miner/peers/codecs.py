@@ -42,13 +42,12 @@ class BlockDct(Codec):
 
     Channels are first turned to their principal axes. Both steps are orthonormal, so no other
     choice of as many coefficients has a smaller squared error; edges are repeated to whole blocks.
-    Every 32-bit word counts as a parameter: 4 of the header (C, H, W and the side of blocks),
-    C + C*C of the mean and the axes, those of a bit for each coefficient that says whether it is
-    kept, and the kept ones.
+    Every 32-bit word counts as a parameter: 4 of the header (C, H, W and the side of blocks), C of
+    the mean, C*C of the axes, one for 32 bits that say which coefficients are kept, and those kept.
     """
 
     takes_size: ClassVar[bool] = True
-    block_size: BlockSize = 16
+    block_size: BlockSize = 8  # pixels a side
 
     def encode(self, image: Image, size: int | None) -> bytes:
         """Keeps as many coefficients as `size` leaves parameters for."""
@@ -57,7 +56,7 @@ class BlockDct(Codec):
         _check(image)
         if size is None:
             raise ConfigError("size=None: a block DCT keeps what a number of parameters pays for")
-        shape = _block_shape(*image.shape, self.block_size)
+        shape = _block_shape(image.shape, self.block_size)
         header = np.array([*image.shape, self.block_size], "<u4")
         mean = image.mean((1, 2), np.float64, keepdims=True).astype("<f4")
         covariance = np.cov(image.reshape(len(image), -1), bias=True)
@@ -81,15 +80,16 @@ class BlockDct(Codec):
 
         words = np.frombuffer(data, "<f4")
         n_channels, height, width, side = map(int, words[:4].view("<u4"))
-        shape = _block_shape(n_channels, height, width, side)
+        shape = _block_shape((n_channels, height, width), side)
         sizes = [4, n_channels, n_channels**2, math.prod(shape) // 32]
         _, mean, axes, bits, kept = np.split(words, np.cumsum(sizes))
         coefficients = np.zeros(shape, np.float32)
         coefficients.ravel()[np.unpackbits(bits.view(np.uint8)).astype(bool)] = kept
         blocks = idctn(coefficients, axes=(2, 4), norm="ortho")
         components = blocks.reshape(n_channels, shape[1] * side, -1)[:, :height, :width]
-        image = np.tensordot(axes.reshape(n_channels, -1).T, components, 1) + mean[:, None, None]
-        return image.clip(0, 1).astype(np.float32)
+        turned = np.tensordot(axes.reshape(n_channels, -1).T, components, 1)
+        image: Image = (turned + mean[:, None, None]).clip(0, 1).astype(np.float32)
+        return image
 
     def n_parameters(self, data: bytes) -> int:
         """All 32-bit words."""
@@ -113,11 +113,12 @@ class VipsCodec(Codec):
 
         values = pyvips.Image.new_from_array(_as_bytes(image, size), interpretation="auto")
         try:
-            data: bytes = values.write_to_buffer(self.suffix, Q=self.quality, **self.options)
+            options = {"Q": self.quality, "keep": "none", **self.options}
+            data: bytes = values.write_to_buffer(self.suffix, **options)
         except pyvips.Error as error:
-            raise ConfigError(f"{self}: {error.detail}; change quality or options") from None
-        is_kept = pyvips.Image.new_from_buffer(data, "").bands == len(image)
-        return data if is_kept else data + _GREY
+            raise ConfigError(f"{self}: {error.detail.strip()}; give other settings") from None
+        has_channels = pyvips.Image.new_from_buffer(data, "").bands == len(image)
+        return data if has_channels else data + _GREY
 
     def decode(self, data: bytes) -> Image:
         """The image of a file."""
@@ -131,8 +132,8 @@ class VipsCodec(Codec):
 class ImagecodecsCodec(Codec):
     """JPEG 2000 or JPEG XL by imagecodecs, of 1 or 3 channels that are rounded to 8 bits.
 
-    `quality` is the PSNR in dB for jpeg2k and the quality, at most 100, for jpegxl. `options` are
-    those of imagecodecs's `jpeg2k_encode` and `jpegxl_encode`, as effort: 7.
+    `quality` is the PSNR in dB of jpeg2k and the quality of jpegxl; `options` are those of
+    imagecodecs's `jpeg2k_encode` and `jpegxl_encode`, as effort: 7.
     """
 
     name: Annotated[Literal["jpeg2k", "jpegxl"], rule("be jpeg2k or jpegxl")]
@@ -148,7 +149,7 @@ class ImagecodecsCodec(Codec):
             encode = getattr(imagecodecs, f"{self.name}_encode")
             return bytes(encode(values, self.quality, **self.options))
         except (RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f"{self}: {error}; change quality or options") from None
+            raise ConfigError(f"{self}: {error}; give other settings") from None
 
     def decode(self, data: bytes) -> Image:
         """The image of a file."""
@@ -162,7 +163,8 @@ def _check(image: Image) -> None:
         raise ImageError(f"shape {image.shape}: must be (C, H, W) of finite values; give such")
 
 
-def _block_shape(channels: int, height: int, width: int, side: int) -> tuple[int, ...]:
+def _block_shape(shape: tuple[int, ...], side: int) -> tuple[int, ...]:
+    channels, height, width = shape
     return channels, -(-height // side), side, -(-width // side), side
 
 
@@ -178,4 +180,4 @@ def _as_bytes(image: Image, size: int | None) -> NDArray[np.uint8]:
 
 
 def _as_floats(values: NDArray[np.uint8]) -> Image:
-    return np.atleast_3d(values).transpose(2, 0, 1).astype(np.float32) / 255
+    return np.atleast_3d(values).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
