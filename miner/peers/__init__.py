@@ -1,0 +1,1 @@
+"""Networks of other methods, fitted to the same images for comparison."""
