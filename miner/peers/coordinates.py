@@ -8,13 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from miner.peers.network import PeerNetwork
+from miner.peers.network import PeerNetwork, Sides
 
 TRUNCATED_STD = 0.8796256610342398  # of a standard normal cut off at 2
 
 
 class CoordinateMLP(PeerNetwork):
-    """Linear layers of width `size` with an activation after each but the last.
+    """`depth` hidden layers of width `size`, each with an activation, and a linear one.
 
     Weights and biases start as `torch.nn.Linear` draws them, uniform in +-1 / sqrt(n) for n inputs;
     subclasses draw again what their authors draw otherwise. `dtype` is of all layers but the first.
@@ -22,7 +22,7 @@ class CoordinateMLP(PeerNetwork):
 
     def __init__(
         self,
-        sides: tuple[int, ...],
+        sides: Sides,
         n_outputs: int,
         size: int,
         depth: int,
@@ -54,7 +54,7 @@ class CoordinateMLP(PeerNetwork):
 
 
 class FourierFeatures(CoordinateMLP):
-    """ReLU network on random Fourier features (Tancik et al. 2020, arXiv 2006.10739, eq. 5).
+    """ReLU network on random Fourier features (Tancik et al. 2020, arXiv 2006.10739).
 
     Features are [sin(2 pi B v), cos(2 pi B v)] of v in [0, 1]^D; the entries of B `(F, D)` are
     drawn from N(0, scale^2) and not trained. The output passes a sigmoid. As in the notebooks of
@@ -64,7 +64,7 @@ class FourierFeatures(CoordinateMLP):
 
     def __init__(
         self,
-        sides: tuple[int, ...],
+        sides: Sides,
         n_outputs: int,
         size: int,
         depth: int = 3,
@@ -99,18 +99,12 @@ class Siren(CoordinateMLP):
 
     As in vsitzmann/siren: weights uniform in +-1 / n in the first layer and in
     +-sqrt(6 / n) / omega in all others, the last one included; biases as torch draws them.
-    `depth` counts the first layer of sines too.
     """
 
     value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def __init__(
-        self,
-        sides: tuple[int, ...],
-        n_outputs: int,
-        size: int,
-        depth: int = 4,
-        omega: float = 30.0,
+        self, sides: Sides, n_outputs: int, size: int, depth: int = 4, omega: float = 30.0
     ) -> None:
         super().__init__(sides, n_outputs, size, depth)
         self.omega = omega
@@ -122,7 +116,7 @@ class Siren(CoordinateMLP):
 
 
 class Finer(CoordinateMLP):
-    """sin(omega (|z| + 1) z), a sine whose period varies (Liu et al. 2024, arXiv 2312.02434, eq. 4).
+    """sin(omega (|z| + 1) z), a sine of varying period (Liu et al. 2024, arXiv 2312.02434).
 
     As in liuzhen0212/FINER: weights as of SIREN; the factor |z| + 1 has no gradient. Biases of the
     first layer are uniform in +-`first_bias`; None leaves them in +-1 / sqrt(D), as the official
@@ -133,7 +127,7 @@ class Finer(CoordinateMLP):
 
     def __init__(
         self,
-        sides: tuple[int, ...],
+        sides: Sides,
         n_outputs: int,
         size: int,
         depth: int = 4,
@@ -159,12 +153,7 @@ class Gauss(CoordinateMLP):
     """
 
     def __init__(
-        self,
-        sides: tuple[int, ...],
-        n_outputs: int,
-        size: int,
-        depth: int = 3,
-        scale: float = 30.0,
+        self, sides: Sides, n_outputs: int, size: int, depth: int = 3, scale: float = 30.0
     ) -> None:
         super().__init__(sides, n_outputs, size, depth)
         self.scale = scale
@@ -185,7 +174,7 @@ class Wire(CoordinateMLP):
 
     def __init__(
         self,
-        sides: tuple[int, ...],
+        sides: Sides,
         n_outputs: int,
         size: int,
         depth: int = 3,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Gamma
 
-from miner.peers.network import PeerNetwork
+from miner.peers.network import PeerNetwork, Sides
 
 
 class GaborFilter(nn.Module):
@@ -46,7 +46,7 @@ class MFN(PeerNetwork):
 
     def __init__(
         self,
-        sides: tuple[int, ...],
+        sides: Sides,
         n_outputs: int,
         size: int,
         depth: int = 3,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from miner.peers.network import PeerNetwork
+from miner.peers.network import PeerNetwork, Sides
 
 PRIMES = (1, 2_654_435_761, 805_459_861)  # of the paper: an axis each
 
@@ -21,9 +21,7 @@ class Grid(PeerNetwork):
     The outermost points of the grid are the coordinates -1 and 1. All values start as `initial`.
     """
 
-    def __init__(
-        self, sides: tuple[int, ...], n_outputs: int, size: int, initial: float = 0.5
-    ) -> None:
+    def __init__(self, sides: Sides, n_outputs: int, size: int, initial: float = 0.5) -> None:
         super().__init__(sides, n_outputs, size)
         self.cells = [max(1, round(size * side / max(sides))) for side in sides]
         n_points = math.prod(n + 1 for n in self.cells)
@@ -52,7 +50,7 @@ class HashGrid(PeerNetwork):
 
     def __init__(
         self,
-        sides: tuple[int, ...],
+        sides: Sides,
         n_outputs: int,
         size: int,
         n_levels: int = 16,

@@ -5,6 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+Sides = tuple[int, ...]
+"""Of a signal, rows first."""
+
 
 class PeerNetwork(nn.Module, ABC):
     """A network from coordinates to values. Subclasses take `(sides, n_outputs, size, **own)`.
@@ -15,7 +18,7 @@ class PeerNetwork(nn.Module, ABC):
 
     value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)  # that its authors scale targets to
 
-    def __init__(self, sides: tuple[int, ...], n_outputs: int, size: int) -> None:
+    def __init__(self, sides: Sides, n_outputs: int, size: int) -> None:
         super().__init__()
         if size < 1:
             raise ValueError(f"size={size}: a network needs at least 1")
