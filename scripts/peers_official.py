@@ -2,16 +2,17 @@
 
 python scripts/peers_official.py FOLDER [METHOD...] [--steps 300] [--width 64] [--seeds 3]
 
-FOLDER holds checkouts of `REPOSITORIES`, each under its own name. Both are fitted to a crop of a
-photograph with the settings of conf/method at a constant rate, into results/peers_official.tsv;
-`difference_db` is the largest of any step between the curves of PSNR, each a mean over the seeds.
+FOLDER holds checkouts of the repositories in `OFFICIAL`, each under its own name. Both are fitted
+to a crop of a photograph with the settings of conf/method at a constant rate, into
+results/peers_official.tsv; `difference_db` is the largest of any step between the curves of PSNR,
+each a mean over the seeds.
 """
 
 import argparse
-import contextlib
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -20,33 +21,24 @@ from unittest import mock
 
 import skimage.data
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from rows import ROOT, append_row, provenance
 from torch import Tensor, nn
 
 from miner.peers.grids import HashGrid
-from miner.peers.network import PeerNetwork
 
 RESULTS = ROOT / "results" / "peers_official.tsv"
 SIDE = 128  # pixels
 HASH = {"n_levels": 8, "finest": 0.5}  # all levels are hashed, as the checkout does in any case
-REPOSITORIES = {
-    "fourier_features": "tancik/fourier-feature-networks",
-    "siren": "vsitzmann/siren",
-    "gauss": "vishwa91/wire",
-    "wire": "vishwa91/wire",
-    "finer": "liuzhen0212/FINER",
-    "mfn": "boschresearch/multiplicative-filter-networks",
-    "hash_grid": "yashbhalgat/HashNeRF-pytorch",
-}
+Build = Callable[[], nn.Module]
 
 
 def main() -> None:
     """Fit what the command line names, and add a row for each method."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("methods", nargs="*", default=list(REPOSITORIES))
+    parser.add_argument("methods", nargs="*", default=list(OFFICIAL))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=3)
@@ -54,22 +46,22 @@ def main() -> None:
     words = ["FOLDER" if word == str(options.folder) else word for word in sys.argv[1:]]
     origin = provenance(" ".join(["python scripts/peers_official.py", *words]))
     for method in options.methods:
-        repository = REPOSITORIES[method]
+        repository, official = OFFICIAL[method]
         checkout = options.folder / repository.partition("/")[2]
         settings: Any = OmegaConf.load(ROOT / "conf" / "method" / f"{method}.yaml")
-        builders = own(method, settings, options.width), official(method, checkout, options.width)
-        ours, theirs = (
+        builds = partial(ours, settings, options.width), partial(official, checkout, options.width)
+        own, other = (
             torch.stack([curve(b, settings, s, options.steps) for s in range(options.seeds)]).mean(
                 0
             )
-            for b in builders
+            for b in builds
         )
         row = {
             "method": method,
             "steps": options.steps,
-            "ours_db": ours[-1].item(),
-            "official_db": theirs[-1].item(),
-            "difference_db": (ours - theirs).abs().max().item(),
+            "ours_db": own[-1].item(),
+            "official_db": other[-1].item(),
+            "difference_db": (own - other).abs().max().item(),
             "seeds": options.seeds,
             "repository": f"{repository}@{commit(checkout)}",
         }
@@ -77,13 +69,13 @@ def main() -> None:
         print(*row.values(), flush=True)
 
 
-def curve(build: Callable[[], Any], settings: Any, seed: int, steps: int) -> Tensor:
+def curve(build: Build, settings: Any, seed: int, steps: int) -> Tensor:
     """PSNR before each step of Adam on all pixels, in dB."""
     torch.manual_seed(seed)
-    network, value_range = build()
+    network = build()
+    low, high = get_class(settings.network._target_).value_range
     top = (512 - SIDE) // 2
     image = torch.tensor(skimage.data.astronaut()[top : top + SIDE, top : top + SIDE] / 255)
-    low, high = value_range
     target = image.float().reshape(-1, 3) * (high - low) + low
     axis = torch.linspace(-1, 1, SIDE)
     xy = torch.cartesian_prod(axis, axis)
@@ -99,45 +91,41 @@ def curve(build: Callable[[], Any], settings: Any, seed: int, steps: int) -> Ten
     return -10 * torch.stack(errors).log10()
 
 
-def own(method: str, settings: Any, width: int) -> Callable[[], Any]:
-    """Builds our network, and gives its range of values."""
-    partial = instantiate(settings.network)
-
-    def build() -> tuple[nn.Module, tuple[float, float]]:
-        if method == "hash_grid":
-            return Volume(HashGrid((SIDE, SIDE, SIDE), 3, 2**12, **HASH)), HashGrid.value_range
-        network: PeerNetwork = partial((SIDE, SIDE), 3, width)
-        return network, network.value_range
-
-    return build
+def ours(settings: Any, width: int) -> nn.Module:
+    """The network of a method's settings."""
+    if settings.network._target_.endswith("HashGrid"):
+        return Volume(HashGrid((SIDE, SIDE, SIDE), 3, 2**12, **HASH))
+    network: nn.Module = instantiate(settings.network)((SIDE, SIDE), 3, width)
+    return network
 
 
-def official(method: str, checkout: Path, width: int) -> Callable[[], Any]:
-    """Builds the authors' network with the same settings, and gives their range of values."""
-    signed, unit = (-1.0, 1.0), (0.0, 1.0)
-    if method == "siren":
-        parent = ModuleType("torchmeta")  # whose own __init__ imports libraries that are not needed
-        parent.__path__ = [str(checkout / "torchmeta")]
-        with mock.patch.dict(sys.modules, {"torchmeta": parent}):
-            siren = load(checkout / "modules.py")
-        return lambda: (siren.FCBlock(2, 3, 3, width, True, "sine"), signed)
-    if method == "gauss":
-        gauss = load(checkout / "modules" / "gauss.py")
-        return lambda: (gauss.INR(2, width, 2, 3, scale=30.0), unit)
-    if method == "wire":
-        wire = load(checkout / "modules" / "wire.py")
-        features = int(width * 2**0.5) + 1  # of which it takes `width`
-        rates = {"first_omega_0": 20.0, "hidden_omega_0": 20.0, "scale": 30.0}
-        return lambda: (wire.INR(2, features, 2, 3, **rates), unit)
-    if method == "finer":
-        finer = load(checkout / "models.py")
-        return lambda: (finer.Finer(2, width, 3, 3), signed)
-    if method == "mfn":
-        mfn = load(checkout / "mfn" / "mfn.py")
-        return lambda: (mfn.GaborNet(2, width, 3), signed)
-    if method == "hash_grid":
-        return lambda: (Volume(HashNerf(checkout)), unit)
-    return lambda: (Notebook(width), unit)
+def siren(checkout: Path, width: int) -> nn.Module:
+    """The sines of the authors, 3 layers of them beside the first."""
+    parent = ModuleType("torchmeta")  # whose own __init__ imports libraries that are not needed
+    parent.__path__ = [str(checkout / "torchmeta")]
+    with mock.patch.dict(sys.modules, {"torchmeta": parent}):
+        return load(checkout / "modules.py").FCBlock(2, 3, 3, width, True, "sine")
+
+
+def gauss(checkout: Path, width: int) -> nn.Module:
+    """The Gaussians of WIRE's authors, 2 layers of them beside the first."""
+    return load(checkout / "modules" / "gauss.py").INR(2, width, 2, 3, scale=30.0)
+
+
+def wire(checkout: Path, width: int) -> nn.Module:
+    """The wavelets of the authors, who divide a width by sqrt(2)."""
+    rates = {"first_omega_0": 20.0, "hidden_omega_0": 20.0, "scale": 30.0}
+    return load(checkout / "modules" / "wire.py").INR(2, int(width * 2**0.5) + 1, 2, 3, **rates)
+
+
+def finer(checkout: Path, width: int) -> nn.Module:
+    """The authors' network, with 3 layers beside the first."""
+    return load(checkout / "models.py").Finer(2, width, 3, 3)
+
+
+def mfn(checkout: Path, width: int) -> nn.Module:
+    """The authors' network, with 4 filters."""
+    return load(checkout / "mfn" / "mfn.py").GaborNet(2, width, 3)
 
 
 def load(path: Path) -> Any:
@@ -168,21 +156,18 @@ class Volume(nn.Module):
         return values
 
 
-class HashNerf(nn.Module):
+class HashNeRF(nn.Module):
     """The checkout's encoding before a network as of instant-ngp."""
 
     def __init__(self, checkout: Path) -> None:
         super().__init__()
         tensor = torch.tensor
-        with contextlib.ExitStack() as stack:  # it needs no GPU but for a constant
-            stack.enter_context(mock.patch.dict(sys.modules, {"ray_utils": mock.MagicMock()}))
-            stack.enter_context(mock.patch("torch.tensor", lambda x, device=None: tensor(x)))
-            stack.enter_context(
-                mock.patch.dict(sys.modules, {"utils": load(checkout / "utils.py")})
-            )
-            encoding = load(checkout / "hash_encoding.py").HashEmbedder
-        bounds = -torch.ones(3), torch.ones(3)
-        self.encoding = encoding(bounds, HASH["n_levels"], 2, 12, 16, int(HASH["finest"] * SIDE))
+        with mock.patch.dict(sys.modules, {"ray_utils": mock.MagicMock()}):  # needs kornia
+            with mock.patch("torch.tensor", lambda x, device=None: tensor(x)):  # a GPU
+                sys.modules["utils"] = load(checkout / "utils.py")
+            encoder = load(checkout / "hash_encoding.py").HashEmbedder
+        box = -torch.ones(3), torch.ones(3)
+        self.encoding = encoder(box, HASH["n_levels"], 2, 12, 16, int(HASH["finest"] * SIDE))
         shapes = ((64, 16), (64, 64), (3, 64))
         self.weights = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(s)) for s in shapes)
 
@@ -190,13 +175,14 @@ class HashNerf(nn.Module):
         """Values at `(P, 3)`."""
         first, second, last = self.weights
         x = self.encoding(xyz)[0] @ first.T
-        return (x.relu() @ second.T).relu() @ last.T
+        values: Tensor = (x.relu() @ second.T).relu() @ last.T
+        return values
 
 
 class Notebook(nn.Module):
     """The notebooks' network in PyTorch: they are in JAX, so this repeats formulas, not code."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, _: Path, width: int) -> None:
         super().__init__()
         self.waves = 10.0 * torch.randn(256, 2)
         layers: list[nn.Module] = []
@@ -215,6 +201,21 @@ class Notebook(nn.Module):
         values: Tensor = self.layers(torch.cat([phases.sin(), phases.cos()], dim=-1))
         return values
 
+
+def hash_nerf(checkout: Path, width: int) -> nn.Module:
+    """The checkout's encoding at points of a plane."""
+    return Volume(HashNeRF(checkout))
+
+
+OFFICIAL: dict[str, tuple[str, Callable[[Path, int], nn.Module]]] = {
+    "fourier_features": ("tancik/fourier-feature-networks", Notebook),
+    "siren": ("vsitzmann/siren", siren),
+    "gauss": ("vishwa91/wire", gauss),
+    "wire": ("vishwa91/wire", wire),
+    "finer": ("liuzhen0212/FINER", finer),
+    "mfn": ("boschresearch/multiplicative-filter-networks", mfn),
+    "hash_grid": ("yashbhalgat/HashNeRF-pytorch", hash_nerf),
+}
 
 if __name__ == "__main__":
     main()
