@@ -5,7 +5,8 @@ python scripts/peers_official.py FOLDER [METHOD...] [--steps 300] [--width 64] [
 FOLDER holds checkouts of the repositories in `OFFICIAL`, each under its own name. Both are fitted
 to a crop of a photograph with the settings of conf/method at a constant rate, into
 results/peers_official.tsv; `difference_db` is the largest of any step between the curves of PSNR,
-each a mean over the seeds.
+each a mean over the seeds, and `same_start_db` that of one seed, ours beginning with the numbers
+that the authors' code has drawn.
 """
 
 import argparse
@@ -56,12 +57,14 @@ def main() -> None:
             )
             for b in builds
         )
+        same = curve(partial(same_start, *builds), settings, 0, options.steps)
         row = {
             "method": method,
             "steps": options.steps,
-            "ours_db": own[-1].item(),
-            "official_db": other[-1].item(),
-            "difference_db": (own - other).abs().max().item(),
+            "ours_db": own[:, -1].mean().item(),
+            "official_db": other[:, -1].mean().item(),
+            "difference_db": (own.mean(0) - other.mean(0)).abs().max().item(),
+            "same_start_db": (same - other[0]).abs().max().item(),
             "seeds": options.seeds,
             "repository": f"{repository}@{commit(checkout)}",
         }
@@ -97,6 +100,25 @@ def ours(settings: Any, width: int) -> nn.Module:
         return Volume(HashGrid((SIDE, SIDE, SIDE), 3, 2**12, **HASH))
     network: nn.Module = instantiate(settings.network)((SIDE, SIDE), 3, width)
     return network
+
+
+def same_start(own: Build, other: Build) -> nn.Module:
+    """Our network, with what the authors' one has drawn."""
+    torch.manual_seed(0)
+    start = torch.cat([tensor.flatten() for tensor in numbers(other())])
+    torch.manual_seed(0)
+    network = own()
+    targets = numbers(network)
+    for target, values in zip(targets, start.split([t.numel() for t in targets]), strict=True):
+        target.copy_(values.view_as(target))
+    return network
+
+
+def numbers(network: nn.Module) -> list[Tensor]:
+    """Real views of all that a network has drawn."""
+    trained = [p.detach() for p in network.parameters() if p.requires_grad]
+    drawn = [*trained, *network.buffers()]
+    return [torch.view_as_real(t) if t.is_complex() else t for t in drawn]
 
 
 def siren(checkout: Path, width: int) -> nn.Module:
@@ -184,7 +206,8 @@ class Notebook(nn.Module):
 
     def __init__(self, _: Path, width: int) -> None:
         super().__init__()
-        self.waves = 10.0 * torch.randn(256, 2)
+        self.waves: Tensor
+        self.register_buffer("waves", 10.0 * torch.randn(256, 2))
         layers: list[nn.Module] = []
         for n, m in ((512, width), (width, width), (width, width), (width, 3)):
             linear = nn.Linear(n, m)
