@@ -31,7 +31,7 @@ from miner.peers.grids import HashGrid
 
 RESULTS = ROOT / "results" / "peers_official.tsv"
 SIDE = 128  # pixels
-HASH = {"n_levels": 8, "finest": 0.5}  # all levels are hashed, as the checkout does in any case
+N_LEVELS, N_ROWS = 8, 2**12  # all levels are hashed, as the checkout does in any case
 Build = Callable[[], nn.Module]
 
 
@@ -76,7 +76,8 @@ def curve(build: Build, settings: Any, seed: int, steps: int) -> Tensor:
     """PSNR before each step of Adam on all pixels, in dB."""
     torch.manual_seed(seed)
     network = build()
-    low, high = get_class(settings.network._target_).value_range
+    network_class: Any = get_class(settings.network._target_)
+    low, high = network_class.value_range
     top = (512 - SIDE) // 2
     image = torch.tensor(skimage.data.astronaut()[top : top + SIDE, top : top + SIDE] / 255)
     target = image.float().reshape(-1, 3) * (high - low) + low
@@ -97,7 +98,7 @@ def curve(build: Build, settings: Any, seed: int, steps: int) -> Tensor:
 def ours(settings: Any, width: int) -> nn.Module:
     """The network of a method's settings."""
     if settings.network._target_.endswith("HashGrid"):
-        return Volume(HashGrid((SIDE, SIDE, SIDE), 3, 2**12, **HASH))
+        return Volume(HashGrid((SIDE, SIDE, SIDE), 3, N_ROWS, n_levels=N_LEVELS))
     network: nn.Module = instantiate(settings.network)((SIDE, SIDE), 3, width)
     return network
 
@@ -121,7 +122,7 @@ def numbers(network: nn.Module) -> list[Tensor]:
     return [torch.view_as_real(t) if t.is_complex() else t for t in drawn]
 
 
-def siren(checkout: Path, width: int) -> nn.Module:
+def siren(checkout: Path, width: int) -> Any:
     """The sines of the authors, 3 layers of them beside the first."""
     parent = ModuleType("torchmeta")  # whose own __init__ imports libraries that are not needed
     parent.__path__ = [str(checkout / "torchmeta")]
@@ -129,23 +130,23 @@ def siren(checkout: Path, width: int) -> nn.Module:
         return load(checkout / "modules.py").FCBlock(2, 3, 3, width, True, "sine")
 
 
-def gauss(checkout: Path, width: int) -> nn.Module:
+def gauss(checkout: Path, width: int) -> Any:
     """The Gaussians of WIRE's authors, 2 layers of them beside the first."""
     return load(checkout / "modules" / "gauss.py").INR(2, width, 2, 3, scale=30.0)
 
 
-def wire(checkout: Path, width: int) -> nn.Module:
+def wire(checkout: Path, width: int) -> Any:
     """The wavelets of the authors, who divide a width by sqrt(2)."""
     rates = {"first_omega_0": 20.0, "hidden_omega_0": 20.0, "scale": 30.0}
     return load(checkout / "modules" / "wire.py").INR(2, int(width * 2**0.5) + 1, 2, 3, **rates)
 
 
-def finer(checkout: Path, width: int) -> nn.Module:
+def finer(checkout: Path, width: int) -> Any:
     """The authors' network, with 3 layers beside the first."""
     return load(checkout / "models.py").Finer(2, width, 3, 3)
 
 
-def mfn(checkout: Path, width: int) -> nn.Module:
+def mfn(checkout: Path, width: int) -> Any:
     """The authors' network, with 4 filters."""
     return load(checkout / "mfn" / "mfn.py").GaborNet(2, width, 3)
 
@@ -189,7 +190,7 @@ class HashNeRF(nn.Module):
                 sys.modules["utils"] = load(checkout / "utils.py")
             encoder = load(checkout / "hash_encoding.py").HashEmbedder
         box = -torch.ones(3), torch.ones(3)
-        self.encoding = encoder(box, HASH["n_levels"], 2, 12, 16, int(HASH["finest"] * SIDE))
+        self.encoding = encoder(box, N_LEVELS, 2, N_ROWS.bit_length() - 1, 16, SIDE // 2)
         shapes = ((64, 16), (64, 64), (3, 64))
         self.weights = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(s)) for s in shapes)
 
@@ -225,12 +226,12 @@ class Notebook(nn.Module):
         return values
 
 
-def hash_nerf(checkout: Path, width: int) -> nn.Module:
+def hash_nerf(checkout: Path, width: int) -> Any:
     """The checkout's encoding at points of a plane."""
     return Volume(HashNeRF(checkout))
 
 
-OFFICIAL: dict[str, tuple[str, Callable[[Path, int], nn.Module]]] = {
+OFFICIAL: dict[str, tuple[str, Callable[[Path, int], Any]]] = {
     "fourier_features": ("tancik/fourier-feature-networks", Notebook),
     "siren": ("vsitzmann/siren", siren),
     "gauss": ("vishwa91/wire", gauss),
