@@ -141,8 +141,9 @@ class LevelFit:
         began = time.perf_counter()
         blocks, halo = self.chunks[chunk], self.settings.loss.halo
         around = Surroundings(self.grid, blocks, halo, self._gathered) if halo else None
-        shared = self.grid.valid_sizes(blocks), self.bounds[blocks], around
-        patches = Patches(blocks, *self._gathered(blocks), *shared)
+        signal, prediction = self._gathered(blocks)
+        others = self.grid.valid_sizes(blocks), self.bounds[blocks], around
+        patches = Patches(blocks, signal, prediction, *others)
         rounds = self._rounds(patches, chunk == 0, on_steps)
         first, tried = rounds[0][0], [one for fits, _, _ in rounds for one in fits]
         rows, frames, widths, stored, n_converged = best_fits(self.predicted_mse[blocks], tried)

@@ -43,8 +43,8 @@ def gather(
     boxes, wider = [], []
     for rows in members:
         first, last = size * positions[rows].amin(0), size * positions[rows].amax(0)
-        box = tuple(zip(first.tolist(), (last + 1).tolist(), strict=True))
-        boxes.append(grid.around(box))
+        ends = zip(first.tolist(), (last + 1).tolist(), strict=True)
+        boxes.append(grid.around(tuple(ends)))
         wider.append(extended(boxes[-1], grid.sides, ring, ring))
     gathered = []
     for signal in signals:
@@ -168,9 +168,9 @@ class Patches(NamedTuple):
 
     def select(self, rows: Tensor) -> "Patches":
         """Those of some blocks."""
-        pixels = self.real(rows, ())
+        signal, prediction = self.real(rows, ())
         others = self.valid_sizes[rows], self.max_mse[rows], self.around
-        return Patches(self.blocks[rows], *pixels, *others)
+        return Patches(self.blocks[rows], signal, prediction, *others)
 
     def real(self, rows: Tensor, valid_size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Signal and prediction `(B, C, *valid_size)` of some blocks in their real pixels."""

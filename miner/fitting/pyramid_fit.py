@@ -59,14 +59,14 @@ def check_pyramid(spec: Spec, device: torch.device) -> None:
     for size in torch.cat(ends).unique(dim=0).tolist():
         shape = 2, 2, spec.n_channels, *patch
         signal, prediction = torch.rand(shape, generator=generator("pyramid")).to(device)
-        real = (..., *map(slice, size))  # as in a fit, targets are of these, and patches are whole
+        real = (slice(None), slice(None), *map(slice, size))  # pixels of targets, as in a fit
         target = pyramid.target(signal[real], prediction[real])
         counts, whole = ([-(-n // pyramid.step) for n in sides] for sides in (size, patch))
         if target.shape != (2, spec.model(0).n_channels, *counts):
             given = f"pyramid={pyramid}: targets of shape {tuple(target.shape)}"
             raise ConfigError(f"{given} do not agree with its bands and step")
         output = target.new_zeros(*target.shape[:2], *whole)
-        output[(..., *map(slice, counts))] = target
+        output[(slice(None), slice(None), *map(slice, counts))] = target
         merged = torch.cat([*map(pyramid.merge, prediction.split(1), output.split(1))])
         if merged.shape != signal.shape or not (merged - signal)[real].abs().max() <= 1e-4:
             rule = f"merge(p, target(s, p)) must be s, and is not in blocks of {size} pixels"
