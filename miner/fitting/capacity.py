@@ -24,7 +24,7 @@ class WidthRequest:
     patch_pixels: int  # of a whole patch
     max_mse: float | Tensor  # of all, or (B,)
     cost: Callable[[int], int]  # parameters of a network of some width
-    probe: Callable[[int], Tensor]  # errors `(B,)` after so many steps at the level's width
+    probe: Callable[[int], Tensor]  # errors `(B,)` after at most so many steps at that width
 
 
 @dataclass(frozen=True)
@@ -72,26 +72,23 @@ class TargetErrorCapacity(Capacity):
 
     def assign(self, request: WidthRequest) -> Tensor:
         """Widths by a probe fit."""
-        return self._needed(request, request.probe(self._probe_steps(request)))
+        return self._needed(request, request.probe(self.probe_steps))
 
     def widen(self, widths: Tensor, mse: Tensor, request: WidthRequest) -> Tensor:
         """Wider where the error is above the bound by more than rounding for storage costs."""
         lacking = _excess_db(mse, request.max_mse)
-        wider = self._rounded(widths + (self._features_per_db(request) * lacking).clamp(min=1))
+        wider = self._rounded(widths + self._features(lacking, request).clamp(min=1))
         return wider.maximum(widths).where(lacking > TOLERANCE_DB, widths)
 
     def _needed(self, request: WidthRequest, mse: Tensor) -> Tensor:
         """Widths that will bring blocks with errors `mse` after the probe fit to the bound."""
-        gain = self.gain_db * math.log10(request.n_steps / self._probe_steps(request))
+        gain = self.gain_db * math.log10(max(1, request.n_steps / self.probe_steps))
         lacking = _excess_db(mse, request.max_mse) - gain
-        return self._rounded(request.width + self._features_per_db(request) * lacking)
+        return self._rounded(request.width + self._features(lacking, request))
 
-    def _probe_steps(self, request: WidthRequest) -> int:
-        return min(self.probe_steps, request.n_steps)
-
-    def _features_per_db(self, request: WidthRequest) -> float:
+    def _features(self, lacking_db: Tensor, request: WidthRequest) -> Tensor:
         # Parameters go with the squared width, so the width with the root of the pixels.
-        return self.features_per_db * math.sqrt(request.patch_pixels / 1024)
+        return self.features_per_db * math.sqrt(request.patch_pixels / 1024) * lacking_db
 
     def _rounded(self, widths: Tensor) -> Tensor:
         """Whole numbers within the limits, rounded up; a diverged fit gets `max_width`."""
@@ -112,7 +109,7 @@ class BudgetCapacity(TargetErrorCapacity):
 
     def assign(self, request: WidthRequest) -> Tensor:
         """Widths by a probe fit and bisection."""
-        mse = request.probe(self._probe_steps(request)).nan_to_num(nan=1.0, posinf=1.0)
+        mse = request.probe(self.probe_steps).nan_to_num(nan=1.0, posinf=1.0)
         costs = request.n_pixels.new_tensor([0, *map(request.cost, range(1, self.max_width + 1))])
         budget = self.parameters_per_pixel * float(request.n_pixels.sum())
         low, high = -30.0, 30.0  # decades of the error; `high` gives every block `min_width`

@@ -1,6 +1,5 @@
 """The blocks of a chunk: their pixels, and their fits with networks of one width."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -122,19 +121,19 @@ class WidthGroup:
     def __init__(self, context: LevelContext, width: int, patches: Patches) -> None:
         self.spec, self.settings, self._level, self._compute, parents = context
         self._device, self._patches = self._compute.device, patches
-        self._network = self.spec.model(self._level, width)
+        self._network = network = self.spec.model(self._level, width)
         self._ring = self.settings.ring_at(self._level)
         found = find_parents(self.spec, self._level, width, patches.blocks, parents, self._device)
         self.inherited = self.settings.weights.inherited(found)
-        n_inputs, key = self._network.n_inputs, generator(self.settings.seed, self._level)
-        drawn = self._network.model.draw(n_inputs, key)
+        seed = self.settings.seed, self._level
+        drawn = network.model.draw(network.n_inputs, generator(*seed))
         self._hidden = repeat(moved(drawn, self._device), len(patches.blocks))
         if self.inherited.exists.any():
             exists = self.inherited.exists.to(self._device)
             self._hidden = where(exists, self.inherited.hidden, self._hidden)
-        shapes = self._network.head.shapes(width, self._network.n_channels)
-        key = generator(self.settings.seed, self._level, "readout")
-        self._readout_start = moved(self.settings.readout.draw(shapes, key), self._device)
+        shapes = network.head.shapes(width, network.n_channels)
+        drawn = self.settings.readout.draw(shapes, generator(*seed, "readout"))
+        self._readout_start = moved(drawn, self._device)
 
     def fit(self, on_steps: OnSteps = lambda n: None) -> Checks[BlockFit]:
         """Train all blocks and round them; parameters are stored tensors in the host's memory."""
@@ -149,7 +148,8 @@ class WidthGroup:
         """Errors `(B,)` of a short fit, which blocks far below the bound leave early."""
 
         def fitted(problem: BlockProblem, max_mse: Tensor) -> Checks[BlockFit]:
-            shorter = problem._replace(steps=replace(problem.steps, n_steps=n_steps))
+            steps = replace(problem.steps, n_steps=min(n_steps, problem.steps.n_steps))
+            shorter = problem._replace(steps=steps)
             return self._train(shorter, _PROBE_PRUNING, _FAR_BELOW * max_mse, lambda n: None)
 
         return self._patches.finish(self._in_batches(fitted)).mse
@@ -172,18 +172,17 @@ class WidthGroup:
         """The fit with stored tensors as its parameters, and the errors that they decode to."""
         storage = self.spec.storage
         best = storage.encode(fit.parameters)
-        best_mse = torch.where(_is_finite(best), fit.mse, torch.inf)
-        if not storage.is_exact:
-            hidden = {name: fit.parameters[name] for name in self._network.hidden_shapes()}
-            rounded = fit.parameters | storage.decode(storage.encode(hidden))
-            best_mse = torch.full_like(fit.mse, torch.inf)
-            for candidate in self.settings.readout.candidates():  # the best, once rounded, stays
-                solved = self._evaluated(problem, candidate, rounded).best
-                stored = storage.encode(solved | hidden)
-                mse = self._evaluated(problem, LearnedReadout(), storage.decode(stored)).mse
-                mse = torch.where(_is_finite(stored), mse, torch.inf)
-                best = where(mse < best_mse, stored, best)
-                best_mse = torch.fmin(best_mse, mse)  # a NaN never wins
+        if storage.is_exact:
+            return replace(fit, parameters=best, mse=_finite(fit.mse, best))
+        hidden = {name: fit.parameters[name] for name in self._network.hidden_shapes()}
+        rounded = fit.parameters | storage.decode(storage.encode(hidden))
+        best_mse = torch.full_like(fit.mse, torch.inf)
+        for candidate in self.settings.readout.candidates():  # the best, once rounded, stays
+            stored = storage.encode(self._evaluated(problem, candidate, rounded).best | hidden)
+            mse = self._evaluated(problem, LearnedReadout(), storage.decode(stored)).mse
+            mse = _finite(mse, stored)
+            best = where(mse < best_mse, stored, best)
+            best_mse = torch.fmin(best_mse, mse)  # a NaN never wins
         return replace(fit, parameters=best, mse=best_mse)
 
     def _evaluated(
@@ -203,17 +202,17 @@ class WidthGroup:
         spec, network, compute = self.spec, self._network, self._compute
         fits: list[tuple[Tensor, BlockFit]] = []
         started: list[tuple[Tensor, Checks[BlockFit]]] = []
-        for frame, members in by_row(self.inherited.frames):
-            for valid_size, among in by_row(self._patches.valid_sizes[members]):
-                given = spec.patch_size, valid_size, frame, spec.pyramid.step, self._ring
-                points = coordinates(*given)
-                encoded = network.model.encode(points).to(self._device)
-                most = self.settings.backend.max_blocks(network, encoded, compute.memory_gib())
-                start = partial(self._start_batch, fitted, encoded, valid_size)
-                if self._patches.around:
-                    started += [(part, start(part)) for part in members[among].split(most)]
-                else:
-                    fits += compute.in_batches(members[among], most, start)
+        kinds = torch.cat([self.inherited.frames, self._patches.valid_sizes], dim=1)
+        for kind, members in by_row(kinds):
+            frame, valid_size = kind[: -network.n_axes], kind[-network.n_axes :]
+            points = coordinates(spec.patch_size, valid_size, frame, spec.pyramid.step, self._ring)
+            encoded = network.model.encode(points).to(self._device)
+            most = self.settings.backend.max_blocks(network, encoded, compute.memory_gib())
+            start = partial(self._start_batch, fitted, encoded, valid_size)
+            if self._patches.around:
+                started += [(part, start(part)) for part in members.split(most)]
+            else:
+                fits += compute.in_batches(members, most, start)
         ended = yield from in_step([fit for _, fit in started])
         fits += zip((part for part, _ in started), ended, strict=True)
         return join_fits(fits)
@@ -221,8 +220,8 @@ class WidthGroup:
     def _start_batch(
         self, fitted: Fit, encoded: Tensor, valid_size: tuple[int, ...], batch: Tensor
     ) -> Checks[BlockFit]:
-        start = select(self._hidden, batch.to(self._device))
-        start |= repeat(self._readout_start, len(batch))
+        hidden = select(self._hidden, batch.to(self._device))
+        start = hidden | repeat(self._readout_start, len(batch))
         real = tuple(n + 2 * self._ring for n in valid_size)
         pixels, pyramid = self._patches.real(batch, real), self.spec.pyramid
         targets = pyramid.target(*pixels).flatten(2)
@@ -230,13 +229,14 @@ class WidthGroup:
         if around := self._patches.around:
             blocks = self._patches.blocks[batch]
             steps = replace(steps, loss=around.of(steps.loss, blocks, pyramid, targets, *pixels))
-        shared = self._network, self.settings.readout, steps, encoded
         # Errors of targets times this are at least those of the pixels that they stand for.
-        ratio = targets[0].numel() / (self.spec.n_channels * math.prod(real))
-        bounds = (max_mse / ratio).to(targets)
-        fit = yield from fitted(BlockProblem(*shared, targets, start), bounds)
+        ratio = targets[0].numel() / pixels[0][0].numel()
+        given = self._network, self.settings.readout, steps, encoded, targets, start
+        fit = yield from fitted(BlockProblem(*given), (max_mse / ratio).to(targets))
         return replace(fit, mse=ratio * fit.mse)
 
 
-def _is_finite(stored: Parameters) -> Tensor:
-    return torch.stack([t.isfinite().reshape(len(t), -1).all(1) for t in stored.values()]).all(0)
+def _finite(mse: Tensor, stored: Parameters) -> Tensor:
+    """Errors `(B,)`, infinite where not all that is stored is a number."""
+    finite = [tensor.isfinite().reshape(len(mse), -1).all(1) for tensor in stored.values()]
+    return mse.where(torch.stack(finite).all(0), torch.inf)

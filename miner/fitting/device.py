@@ -70,7 +70,9 @@ class ComputeDevice:
         while len(members):
             batch = members[: max(1, round(self._share * max_blocks))]
             try:
-                result = run_fit(start(batch))
+                yield batch, run_fit(start(batch))
+                members = members[len(batch) :]
+                continue
             except torch.OutOfMemoryError as error:
                 if len(batch) == 1:
                     raise ConfigError(
@@ -78,10 +80,6 @@ class ComputeDevice:
                         f"should fit, but on {self.device} memory runs out for one; end what else "
                         "uses it, or take a smaller patch_size or model.width, or the CPU"
                     ) from error
-            else:
-                yield batch, result
-                members = members[len(batch) :]
-                continue
             # Here and not in the handler: its traceback holds what the attempt had allocated.
             n_blocks = len(batch) // 2
             self._share = min(self._share, n_blocks / max_blocks)

@@ -6,11 +6,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from miner.fitting.detail import LevelDetail, choose_levels, lost_detail
 from miner.fitting.device import ComputeDevice
-from miner.fitting.halo import on_trial
 from miner.fitting.level_fit import LevelFit
-from miner.fitting.partition import Partition
+from miner.fitting.partition import LevelDetail, Partition, choose_levels, lost_detail
+from miner.fitting.patches import on_trial
 from miner.fitting.settings import FitSettings, LevelContext, at_level
 from miner.fitting.steps import BlockProblem, generator
 from miner.images.pixel_format import PixelFormat
@@ -30,8 +29,7 @@ from miner.support.errors import ConfigError
 
 def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSettings) -> Spec:
     """The representation's geometry and networks for a signal with these sides."""
-    n_levels = settings.pyramid.levels_for(sides, settings.patch_size)
-    models = []
+    n_levels, models = settings.pyramid.levels_for(sides, settings.patch_size), []
     for level in reversed(range(n_levels)):
         head = settings.readout.head(settings.pyramid.is_signed(level == n_levels - 1))
         model = replace(settings.model, width=at_level(settings.width, level))
@@ -49,15 +47,11 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
 
 
 def check_pyramid(spec: Spec, device: torch.device) -> None:
-    """Refuse, by a `ConfigError`, a pyramid whose `merge(p, target(s, p))` is not `s`.
-
-    As in a fit, targets are of real pixels and whole patches are merged. What `reduce` and `expand`
-    give must have the sides of a level.
-    """
-    pyramid, patch = spec.pyramid, [spec.patch_size] * len(spec.sides)
+    """Refuse, by a `ConfigError`, a pyramid of other sides, or whose merged targets are not `s`."""
+    pyramid, patch = spec.pyramid, (spec.patch_size,) * len(spec.sides)
     finer = torch.zeros(spec.n_channels, *patch, device=device)
-    coarser, half = pyramid.reduce(finer), pyramid.level_shape(1, tuple(patch), spec.n_channels)
-    if coarser.shape != half or pyramid.expand(coarser, tuple(patch)).shape != finer.shape:
+    coarser, half = pyramid.reduce(finer), pyramid.level_shape(1, patch, spec.n_channels)
+    if coarser.shape != half or pyramid.expand(coarser, patch).shape != finer.shape:
         rule = f"reduce must give {half} of {tuple(finer.shape)}, and expand that again"
         raise ConfigError(f"pyramid={pyramid}: {rule}")
     grids = [spec.grid(level) for level in range(spec.n_levels)]
@@ -65,7 +59,7 @@ def check_pyramid(spec: Spec, device: torch.device) -> None:
     for size in torch.cat(ends).unique(dim=0).tolist():
         shape = 2, 2, spec.n_channels, *patch
         signal, prediction = torch.rand(shape, generator=generator("pyramid")).to(device)
-        real = (slice(None), slice(None), *map(slice, size))
+        real = (slice(None), slice(None), *map(slice, size))  # pixels of targets, as in a fit
         target = pyramid.target(signal[real], prediction[real])
         counts, whole = ([-(-n // pyramid.step) for n in sides] for sides in (size, patch))
         if target.shape != (2, spec.model(0).n_channels, *counts):
@@ -98,18 +92,16 @@ def prepare_backend(settings: FitSettings, spec: Spec, device: torch.device) -> 
     for level, network in enumerate(networks):
         if network in networks[:level]:
             continue
-        key, shapes = generator(settings.seed, level), network.hidden_shapes()
-        drawn = network.model.draw(network.n_inputs, key)
+        model, key = network.model, generator(settings.seed, level)
+        drawn, shapes = model.draw(network.n_inputs, key), network.hidden_shapes()
         given = {k: tuple(t.shape) for k, t in drawn.items() if t.dtype == torch.float32}
         if given != shapes:
             rule = f"draw gives {given} in float32, but shapes says {shapes}"
-            raise ConfigError(f"model={network.model}: {rule}")
-        points = 2 * torch.rand(network.n_axes, 64, generator=key) - 1
-        encoded = network.model.encode(points).to(device)
-        shapes = network.head.shapes(network.model.width, network.n_channels)
-        drawn |= settings.readout.draw(shapes, key)
+            raise ConfigError(f"model={model}: {rule}")
+        encoded = model.encode(2 * torch.rand(network.n_axes, 64, generator=key) - 1).to(device)
+        shapes = network.head.shapes(model.width, network.n_channels)
+        start = repeat(moved(drawn | settings.readout.draw(shapes, key), device), 2)
         targets = torch.rand(2, network.n_channels, 64, generator=key).to(device)
-        start = repeat(moved(drawn, device), 2)
         check_storage(spec.storage, start)
         steps = replace(steps, loss=on_trial(settings.loss, spec.pyramid, network.n_axes, targets))
         problem = BlockProblem(network, settings.readout, steps, encoded, targets, start)
@@ -135,17 +127,20 @@ class PyramidFit:
         n_threads: int | None = None,
     ) -> None:
         """Build the pyramid of the signal, on the device; `OSError` where the disk is full."""
-        self.spec, self.device = spec, signal_store.device
+        self.spec, self.device, self.settings = spec, signal_store.device, settings
         self._store, self._ranks = signal_store, ranks
         self._n_threads, self._tile_side = n_threads, signal_store.tile_side_for(spec.n_channels)
         self.signals: list[Signal] = [signal_store.to_device("signal_0", signal)]
         for level in range(1, spec.n_levels):
             coarser = self.new_signal(f"signal_{level}", level)
-            self._reduce(self.signals[-1], coarser)
+            reduced = reduced_signal(spec.pyramid, self.signals[-1])
+            regions = items_of_rank(ranks, list(tiles(coarser.sides, self._tile_side // 2)))
+            for region, values in zip(regions, prefetch(reduced, regions), strict=True):
+                coarser.write(region, values)
+            ranks.gather(None)  # the tiles of other ranks are read from here on
             self.signals.append(coarser)
         self._coarser: Signal | None = None  # the reconstruction of the level before
         self.overview: WritableSignal | None = None
-        self.settings = settings
         self._shards = [ShardIndex(spec.grid(j), ()) for j in range(spec.n_levels)]
         self._partition: Partition | None = None
         self._detail: Sequence[LevelDetail | None] = [None] * spec.n_levels
@@ -158,52 +153,45 @@ class PyramidFit:
 
     def start_level(self, level: int) -> LevelFit:
         """Find the active blocks of a level; the coarser ones must be finished."""
-        spec, device = self.spec, self.device
+        spec, device, partition = self.spec, self.device, self._partition
         parents = self._shards[min(level + 1, spec.n_levels - 1)]  # none of the coarsest yet
         shape = (spec.n_channels, *spec.level_sides[level])
         prediction = predicted_signal(spec.pyramid, self._coarser, shape, device)
-        self._prediction = prediction  # that of rendering
-        if self._partition is not None:
+        self._prediction, detail = prediction, self._detail[level]  # that of rendering
+        if partition:
             outputs = self.settings.backend.outputs
             self._prediction = coarser_blocks(spec, level, self._shards, prediction, outputs)
+        if detail and level and partition and partition.has_failed:
+            detail = detail._replace(is_cheapest=torch.zeros_like(detail.is_cheapest))
         compute = ComputeDevice(device, self.settings.max_memory_gib, self._n_threads)
         context = LevelContext(spec, self.settings, level, compute, parents)
-        given = context, self.signals[level], prediction, self._tile_side, self._ranks
-        detail = self._detail[level]
-        if detail and level and self._partition and self._partition.has_failed:
-            detail = detail._replace(is_cheapest=torch.zeros_like(detail.is_cheapest))
-        return LevelFit(*given, detail, self._partition)
+        signals = self.signals[level], prediction
+        return LevelFit(context, *signals, self._tile_side, self._ranks, detail, partition)
 
     def start_rendering(self, fit: LevelFit, shards: Sequence[Shard]) -> None:
         """Render a level from what is stored: `render` gets each of the `level_tiles`."""
         self._fit, level, self._kept = fit, fit.level, None
         self._shards[level] = ShardIndex(fit.grid, shards)
-        if level > 0 and self._partition is None:
-            self._kept = self.new_signal(f"reconstruction_{level}", level)
-        elif level > 0 and self._partition is not None:
+        if level > 0 and self._partition:
             fit.drop_replaced(shards)
             self._partition.settle(level, shards)
+        elif level > 0:
+            self._kept = self.new_signal(f"reconstruction_{level}", level)
 
     def level_tiles(self, margin: int = 0) -> Iterator[tuple[Region, Region, Tensor]]:
-        """This rank's tiles of the level that is rendered.
-
-        Gives each region, what `extended` makes of it with a margin, and the signal there.
-        """
+        """This rank's tiles of the level, as `extended` by a margin, and the signal there."""
         regions = items_of_rank(self._ranks, self._fit.tiles)
         boxes = [extended(region, self._fit.grid.sides, margin) for region in regions]
         yield from zip(regions, boxes, prefetch(self._fit.signal, boxes), strict=True)
 
     def render(self, region: Region, box: Region) -> Tensor:
-        """Render a tile, and keep it for the prediction of the next level.
-
-        Gives what the box holds then, `(C, *S)` clipped to the unit range, on the device.
-        """
-        fit, outputs = self._fit, self.settings.backend.outputs
-        overview = None if fit.level else self.overview
+        """Render a tile's box `(C, *S)`, clipped to the unit range, and keep it to predict from."""
+        level, grid = self._fit.level, self._fit.grid
+        overview = None if level else self.overview
         reach = 3 * self.spec.pyramid.reduce_reach if overview else 0
-        whole = fit.grid.around(extended(box, fit.grid.sides, reach, reach))
-        given = fit.level, self._shards[fit.level], self._prediction, whole, outputs
-        rendered = render_level(self.spec, *given)
+        whole = grid.around(extended(box, grid.sides, reach, reach))
+        given = level, self._shards[level], self._prediction, whole
+        rendered = render_level(self.spec, *given, self.settings.backend.outputs)
         if overview is not None:
             overview.write(*overview_of_tile(self.spec, self._shards, region, whole, rendered))
         rendered = rendered[(slice(None), *slices(box, whole))]
@@ -224,11 +212,3 @@ class PyramidFit:
     def new_signal(self, name: str, level: int) -> WritableSignal:
         """A signal with the sides of a level, which all ranks read; each writes its tiles."""
         return self._store.new(name, self.spec.n_channels, self.spec.level_sides[level])
-
-    def _reduce(self, signal: Signal, coarser: WritableSignal) -> None:
-        """Write the next coarser level of a signal, this rank's tiles of it."""
-        reduced = reduced_signal(self.spec.pyramid, signal)
-        regions = items_of_rank(self._ranks, list(tiles(coarser.sides, self._tile_side // 2)))
-        for region, values in zip(regions, prefetch(reduced, regions), strict=True):
-            coarser.write(region, values)
-        self._ranks.gather(None)  # the tiles of other ranks are read from here on

@@ -52,11 +52,8 @@ class LearnedReadout(Readout):
         """Weights and biases as in a plain linear layer; the sine's frequency if any."""
         import torch
 
-        bound = 1 / math.sqrt(shapes[heads.WEIGHT][0])
-        drawn = {
-            name: bound * (2 * torch.rand(shapes[name], generator=generator) - 1)
-            for name in (heads.WEIGHT, heads.BIAS)
-        }
+        bound, names = 1 / math.sqrt(shapes[heads.WEIGHT][0]), (heads.WEIGHT, heads.BIAS)
+        drawn = {k: bound * (2 * torch.rand(shapes[k], generator=generator) - 1) for k in names}
         if heads.FREQUENCY in shapes:
             drawn[heads.FREQUENCY] = torch.tensor(self.frequency)
         return drawn
@@ -85,8 +82,7 @@ class ClosedFormReadout(Readout):
     def solve(self, features: Tensor, targets: Tensor, known: Mapping[str, Tensor]) -> Parameters:
         """Solve outside autograd; features that are not finite get the mean of their targets."""
         features, targets = features.detach(), targets.detach()
-        mean_f = features.mean(-1, keepdim=True)
-        mean_t = targets.mean(-1, keepdim=True)
+        mean_f, mean_t = features.mean(-1, keepdim=True), targets.mean(-1, keepdim=True)
         # Centred before the products: a Gram matrix of float32 has no digits to lose afterwards.
         centred = features - mean_f
         gram = (centred @ centred.transpose(1, 2)).double()

@@ -45,8 +45,7 @@ class LevelSelection(ABC):
     def cost(self, lost_mse: Tensor, max_mse: float, n_axes: int) -> Tensor:
         """Predicted cost `(B,)` of a level's blocks, infinite where they cannot reach the bound.
 
-        `lost_mse` `(K, B)` is what this level and the coarser ones lose of the finest level's
-        pixels.
+        `lost_mse` `(K, B)`: what this level and the coarser ones lose of the finest level's pixels.
         """
         return lost_mse.new_ones(lost_mse.shape[1])
 
@@ -96,14 +95,11 @@ class AdaptiveSelection(PerLevelSelection):
     def cost(self, lost_mse: Tensor, max_mse: float, n_axes: int) -> Tensor:
         """A power of the coefficients for each pixel that the bound takes.
 
-        Infinite where blocks often missed it: the level loses much of the bound, and most of its
-        coefficients are needed.
+        Infinite where blocks often missed it: much of it is lost, most coefficients are needed.
         """
-        share = needed_share(lost_mse, max_mse, n_axes)
-        is_lost = lost_mse[0] > (1 - _LEAST_BOUND) * max_mse
-        is_dense = lost_mse[0] * share > self.max_lost * max_mse
-        cost = share.clamp(min=_LEAST_SHARE).pow(_COST_EXPONENT)
-        return cost.masked_fill(is_lost | is_dense, math.inf)
+        share, lost = needed_share(lost_mse, max_mse, n_axes), lost_mse[0]
+        is_missed = (lost > (1 - _LEAST_BOUND) * max_mse) | (lost * share > self.max_lost * max_mse)
+        return share.clamp(min=_LEAST_SHARE).pow(_COST_EXPONENT).masked_fill(is_missed, math.inf)
 
 
 def needed_share(lost_mse: Tensor, max_mse: float, n_axes: int) -> Tensor:

@@ -18,8 +18,6 @@ from miner.representation.rendering import ShardIndex
 from miner.representation.spec import Spec
 from miner.representation.storage import Storage
 
-_RING = 1  # pixel around a block, where it is evaluated beyond the centres of its own
-
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -58,8 +56,8 @@ class FitSettings:
         return self.level_selection.compares_levels and not self.builds_on_coarser
 
     def ring_at(self, level: int) -> int:
-        """Pixels around the blocks of a level that they fit, too."""
-        return _RING if level and self.evaluates_coarser else 0
+        """Pixels around blocks that they fit, too, as they are evaluated beyond their own."""
+        return 1 if level and self.evaluates_coarser else 0
 
     def steps_at(self, level: int) -> StepSettings:
         """How a level is trained."""

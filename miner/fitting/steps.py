@@ -8,20 +8,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam, AdamW, NAdam, Optimizer, RAdam
 
 from miner.fitting.criteria import Loss, Schedule
 from miner.fitting.readout import Readout
 from miner.fitting.soap import SOAP
 from miner.models.network import BlockNetwork, Parameters, select, where
 
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-KNOWN = (
-    torch.optim.Adam,
-    torch.optim.AdamW,
-    torch.optim.RAdam,
-    torch.optim.NAdam,
-    SOAP,
-)  # each block moves alone
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+KNOWN = (Adam, AdamW, RAdam, NAdam, SOAP)  # each block moves alone
 
 
 def generator(*key: int | str) -> torch.Generator:
@@ -32,8 +27,7 @@ def generator(*key: int | str) -> torch.Generator:
 
 def pixel_subset(n_pixels: int, n_drawn: int, step: int, *key: int | str) -> Tensor:
     """Pixel numbers of one step: each pass visits all pixels once, in another order."""
-    steps_per_pass = -(-n_pixels // n_drawn)
-    turn, part = divmod(step, steps_per_pass)
+    turn, part = divmod(step, -(-n_pixels // n_drawn))
     order = torch.randperm(n_pixels, generator=generator(*key, turn))
     return order[part * n_drawn : (part + 1) * n_drawn]
 
@@ -78,9 +72,8 @@ class BlockProblem(NamedTuple):
     def again(self, rows: Tensor, start: Mapping[str, Tensor], rate: float) -> "BlockProblem":
         """The problem of some blocks alone, from another start, at a part of the rate."""
         steps = replace(self.steps, rate=rate, loss=self.steps.loss.select(rows))
-        return self._replace(
-            steps=steps, targets=self.targets[rows], start={k: start[k][rows] for k in self.start}
-        )
+        own = {name: start[name][rows] for name in self.start}
+        return self._replace(steps=steps, targets=self.targets[rows], start=own)
 
 
 class BlockTrainer(ABC):
@@ -124,8 +117,7 @@ class EagerTrainer(BlockTrainer):
         self._optimizer = self.settings.optimizer(self._trained.values())
         self._base_lr = float(self._optimizer.param_groups[0]["lr"])
         self._rows = torch.arange(len(self.mse), device=self.mse.device)  # still in training
-        self._loss = self.settings.loss
-        self.best = {}
+        self._loss, self.best = self.settings.loss, {}
 
     def deactivate(self, blocks: Tensor) -> bool:
         """Drop blocks from the computation, with their optimiser states."""
@@ -144,9 +136,8 @@ class EagerTrainer(BlockTrainer):
                 self._remember(*self._forward(self.encoded, self.targets)[1:])
             return
         for step in range(self.step, self.step + n_steps):
-            pixels = self.settings.pixels(step, self.n_pixels)
             encoded, targets = self.encoded, self.targets
-            if pixels is not None:
+            if (pixels := self.settings.pixels(step, self.n_pixels)) is not None:
                 pixels = pixels.to(encoded.device)
                 encoded, targets = encoded[:, pixels], targets[..., pixels]
             residual, mse, readout_parameters = self._forward(encoded, targets)
@@ -168,7 +159,7 @@ class EagerTrainer(BlockTrainer):
         rows, best_mse = self._rows, self.best_mse[self._rows]
         better = mse < best_mse  # false for NaN: a diverged state is never kept
         self.mse = self.mse.index_copy(0, rows, mse)
-        self.best_mse = self.best_mse.index_copy(0, rows, torch.where(better, mse, best_mse))
+        self.best_mse = self.best_mse.index_copy(0, rows, torch.fmin(mse, best_mse))
         known = self._trained | readout_parameters
         present = {name: tensor.detach() for name, tensor in known.items()}
         best = self.best or present
@@ -176,7 +167,7 @@ class EagerTrainer(BlockTrainer):
         self.best = {name: best[name].index_copy(0, rows, kept[name]) for name in best}
 
 
-def without_parameters(factory: OptimizerFactory) -> torch.optim.Optimizer | None:
+def without_parameters(factory: OptimizerFactory) -> Optimizer | None:
     """SOAP or one of Adam's family with its numbers in `defaults`; None for other factories.
 
     It trains nothing, as adding parameters would import torch._dynamo, which takes a second.
@@ -184,7 +175,7 @@ def without_parameters(factory: OptimizerFactory) -> torch.optim.Optimizer | Non
     cls, numbers = getattr(factory, "func", None), getattr(factory, "keywords", {})
     if cls not in KNOWN or "fused" in numbers or len(numbers.get("betas", (0, 0))) != 2:
         return None
-    optimizer: torch.optim.Optimizer = cls.__new__(cls)
+    optimizer: Optimizer = cls.__new__(cls)
     try:
         cls.__init__(optimizer, [], **numbers)
     except ValueError:  # for want of parameters, if the numbers were taken
@@ -226,7 +217,7 @@ def _walk(factory: OptimizerFactory, start: Tensor, gradients: Tensor) -> Tensor
 
 
 def keep_blocks(
-    optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter], index: Tensor
+    optimizer: Optimizer, parameters: dict[str, nn.Parameter], index: Tensor
 ) -> dict[str, nn.Parameter]:
     """Parameters of blocks `index` alone, which the optimiser trains from then on."""
     kept = {name: nn.Parameter(old.detach()[index]) for name, old in parameters.items()}

@@ -35,23 +35,14 @@ class Pyramid(ABC):
         """Number of levels for a signal with these sides."""
         if self.n_levels != "auto":
             return self.n_levels
-        n_levels = 1
-        while max(self.level_shape(n_levels - 1, sides, 1)) > 4 * patch_size:
-            n_levels += 1
-        return n_levels
+        return 1 + ((max(sides) - 1) // (4 * patch_size)).bit_length()
 
     def level_shape(self, level: int, sides: tuple[int, ...], channels: int) -> tuple[int, ...]:
-        """Shape `(C, *S)` of a level: its sides are half those of the next finer one, rounded up.
-
-        That holds for every pyramid: a block has its parent where its own position is halved.
-        """
+        """Shape `(C, *S)` of a level of any pyramid: sides are halved and rounded up."""
         return channels, *(-(-side // 2**level) for side in sides)
 
     def reduce(self, signal: Tensor) -> Tensor:
-        """The next coarser level `(C, *ceil(S / 2))`, here the area mean over 2^D pixels.
-
-        An odd side is first replicated at its end. Constants are kept exactly.
-        """
+        """The next coarser level `(C, *ceil(S / 2))`: means of 2^D pixels; an odd end repeats."""
         import torch
 
         for axis in range(1, signal.ndim):
@@ -62,19 +53,17 @@ class Pyramid(ABC):
         return signal
 
     def expand(self, signal: Tensor, sides: tuple[int, ...]) -> Tensor:
-        """A level `(C, *ceil(sides / 2))` at the next finer one's `sides`, here linearly.
-
-        Edges are clamped, and constants kept exactly.
-        """
+        """A level `(C, *ceil(sides / 2))` at the next finer `sides`, linear, with clamped edges."""
         import torch
 
         # The order of operations is fixed, so that a region expands to the same bits as the whole.
         for axis, side in enumerate(sides, start=1):
             n = signal.shape[axis]
-            clamped = [signal.narrow(axis, 0, 1), signal, signal.narrow(axis, n - 1, 1)]
-            padded = torch.cat(clamped, dim=axis)
+            padded = torch.cat(
+                [signal.narrow(axis, 0, 1), signal, signal.narrow(axis, -1, 1)], axis
+            )
             neighbours = padded.narrow(axis, 0, n), padded.narrow(axis, 2, n)
-            # x + (y - x) / 4 rather than 3/4 x + 1/4 y: exact where x = y.
+            # x + (y - x) / 4 rather than 3/4 x + 1/4 y: constants are kept exactly.
             halves = [signal + 0.25 * (neighbour - signal) for neighbour in neighbours]
             signal = torch.stack(halves, axis + 1).flatten(axis, axis + 1).narrow(axis, 0, side)
         return signal.contiguous()

@@ -8,7 +8,7 @@ from block_problems import flat_and_busy
 from problems import fitter
 from torch import Tensor
 
-from miner.fitting.detail import choose_levels, lost_detail
+from miner.fitting.partition import choose_levels, lost_detail
 from miner.fitting.selection import AdaptiveSelection, PerLevelSelection, needed_share
 from miner.pyramids.pyramid import GaussianPyramid
 from miner.representation.spec import Spec

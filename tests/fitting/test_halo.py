@@ -15,7 +15,7 @@ from miner.config.build import build_settings
 from miner.fitting.backend import EagerBackend
 from miner.fitting.capacity import Capacity, TargetErrorCapacity, UniformCapacity
 from miner.fitting.criteria import AbsoluteMSEPruning, Loss, NoPruning
-from miner.fitting.halo import Surroundings
+from miner.fitting.patches import Surroundings
 from miner.fitting.steps import BlockProblem, BlockTrainer, EagerTrainer
 from miner.pyramids import GaussianPyramid, LaplacianPyramid, Pyramid
 from miner.signals.grid import PatchGrid
@@ -57,7 +57,8 @@ def test_a_block_sees_its_surroundings_as_a_walk_over_pixels_does(
     signal, predicted, fitted = noise(3, 2, *sides)
     block = grid.numbers(torch.tensor([corner]))
     chunk = torch.cat([block - 1, block])  # the right neighbour is in another chunk
-    around = Surroundings(grid, chunk, 2, lambda blocks: grid.cut(predicted - signal, blocks))
+    levels = signal, predicted
+    around = Surroundings(grid, chunk, 2, lambda blocks: [grid.cut(s, blocks) for s in levels])
     valid = tuple(grid.valid_sizes(block)[0].tolist())
     now: dict[int, tuple[Loss, Tensor]] = {}
     for one in (block, block - 1):  # fitted to `fitted`, all targets being met

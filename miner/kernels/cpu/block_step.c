@@ -180,13 +180,10 @@ static void update_in_bases(const Work *w, Workspace *s, float *first, float *se
 // Floats of a block's bases and sums of products, for SOAP.
 int64_t bases_floats(const Work *w) {
   Workspace s;
-  int64_t n = 0;
+  float *end = NULL;
   lay_out(w, &s, NULL);
-  for (int l = 0; l < n_matrices(w); l++) {
-    const int rows = inputs_of(&s, l) + 1, columns = columns_of(&s, l);
-    n += 2 * ((int64_t)rows * padded(rows) + (int64_t)columns * padded(columns));
-  }
-  return n;
+  for (int l = 0; l < n_matrices(w); l++) basis_of(inputs_of(&s, l) + 1, columns_of(&s, l), &end);
+  return end - (float *)NULL;
 }
 
 static void train_block(const Work *w, Workspace *s, int64_t b) {

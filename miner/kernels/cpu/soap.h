@@ -95,30 +95,28 @@ static void rotate(int rows, int columns, const Basis *basis, int back, const fl
            back ? basis->right_basis : turned, out);
 }
 
-// Copies rows of `columns` floats to padded ones, or back.
-static void pad(int rows, int columns, const float *in, float *out) {
-  memset(out, 0, rows * padded(columns) * sizeof(float));
-  for (int i = 0; i < rows; i++)
-    memcpy(out + i * padded(columns), in + i * columns, columns * sizeof(float));
+// Rows of `columns` floats from one distance to another.
+static void copy_rows(int rows, int columns, const float *in, int from, float *out, int to) {
+  for (int i = 0; i < rows; i++) memcpy(out + i * to, in + i * from, columns * sizeof(float));
 }
 
-static void unpad(int rows, int columns, const float *in, float *out) {
-  for (int i = 0; i < rows; i++)
-    memcpy(out + i * columns, in + i * padded(columns), columns * sizeof(float));
+static void pad(int rows, int columns, const float *in, float *out) {
+  memset(out, 0, rows * padded(columns) * sizeof(float));
+  copy_rows(rows, columns, in, columns, out, padded(columns));
 }
 
 // The bases follow the sums of products of a layer's gradients `grads`; moments turn with them.
 static void update_basis(const Workspace *s, int rows, int columns, const float *c,
                          const Basis *basis, const float *grads, float *first) {
   const int n = s->soap_matrix, iterations = (int)c[10];
-  const float rest_products = c[9];
+  const float rest = c[9];
   float *g = s->soap, *turned = g + n, *product = g + 2 * n, *scratch = g + 3 * n;
   pad(rows, columns, grads, g);
   transpose(rows, columns, g, turned);
   multiply(rows, columns, rows, g, padded(columns), 1, turned, product);
-  blend(rows, rest_products, product, basis->left);
+  blend(rows, rest, product, basis->left);
   multiply(columns, rows, columns, g, 1, padded(columns), g, product);
-  blend(columns, rest_products, product, basis->right);
+  blend(columns, rest, product, basis->right);
   if (iterations == 0) return;
   if (iterations > 1) {  // a start
     identity(rows, basis->left_basis);
@@ -131,7 +129,7 @@ static void update_basis(const Workspace *s, int rows, int columns, const float 
     iterate(columns, basis->right, basis->right_basis, scratch);
   }
   rotate(rows, columns, basis, 0, product, scratch, turned);
-  unpad(rows, columns, turned, first);
+  copy_rows(rows, columns, turned, padded(columns), first, columns);
 }
 
 // Replaces gradients by those in the layer's basis, or changes of parameters by those outside it.
@@ -140,5 +138,5 @@ static void turn(const Workspace *s, int rows, int columns, const Basis *basis, 
   const int n = s->soap_matrix;
   pad(rows, columns, values, s->soap);
   rotate(rows, columns, basis, back, s->soap, s->soap + 3 * n, s->soap + n);
-  unpad(rows, columns, s->soap + n, values);
+  copy_rows(rows, columns, s->soap + n, padded(columns), values, columns);
 }

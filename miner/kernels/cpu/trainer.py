@@ -4,7 +4,6 @@ The C source is compiled for this machine, once; the library stays in the user's
 """
 
 import atexit
-import contextlib
 import ctypes
 import functools
 import hashlib
@@ -66,16 +65,22 @@ class Work(ctypes.Structure):
 
 def build(source: Path, flags: Sequence[str] = FLAGS, processor: str | None = None) -> Path:
     """A shared library of a C source, from the user's cache if it is there; it appears whole."""
-    folder, processor = cache_folder(), processor or describe_processor()
-    reasons = []
-    for command, version in find_compilers():
-        parts = [version, processor, *flags]  # all that it depends on, so that it is never stale
-        parts += [path.read_text() for path in sorted(source.parent.glob("*.[ch]"))]
-        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    folder, reasons = cache_folder(), list[str]()
+    parts = [processor or describe_processor(), *flags]  # all that it depends on: never stale
+    parts += [path.read_text() for path in sorted(source.parent.glob("*.[ch]"))]
+    candidates = [[path] for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
+    if importlib.util.find_spec("ziglang"):  # pip's comes first, for equal results
+        candidates.insert(0, [sys.executable, "-m", "ziglang", "cc"])
+    for command in candidates:
+        try:
+            version = _run([*command, "--version"], check=True).stdout
+        except (OSError, subprocess.SubprocessError):  # not for this machine
+            continue
+        digest = hashlib.sha256("\0".join([version, *parts]).encode()).hexdigest()[:24]
         library = folder / f"{source.stem}-{digest}.so"
         try:
             if not library.exists():
-                _compile([*command, *flags], source, library)
+                _compile([*command, *flags, str(source)], library)
             return library
         except OSError as error:  # a full disk, say
             reasons.append(f"{folder}: {error}")
@@ -87,28 +92,15 @@ def build(source: Path, flags: Sequence[str] = FLAGS, processor: str | None = No
     raise UnsupportedError("; ".join(reasons) or missing)
 
 
-def _compile(command: Sequence[str], source: Path, library: Path) -> None:
+def _compile(command: Sequence[str], library: Path) -> None:
     environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(library.parent / "zig")}
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         new = Path(scratch) / library.name
-        line = [*command, str(source), "-o", str(new), "-lm"]
-        done = _run(line, env=environment, check=False)
+        done = _run([*command, "-o", str(new), "-lm"], env=environment, check=False)
         if done.returncode != 0 or not new.exists():
             lines = done.stderr.strip() or f"exit status {done.returncode}"
             raise UnsupportedError(lines.splitlines()[0])
         new.replace(library)
-
-
-def find_compilers() -> list[tuple[Sequence[str], str]]:
-    """Commands of the C compilers with their versions; pip's comes first, for equal results."""
-    candidates = [[path] for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
-    if importlib.util.find_spec("ziglang"):
-        candidates.insert(0, [sys.executable, "-m", "ziglang", "cc"])
-    found: list[tuple[Sequence[str], str]] = []
-    for command in candidates:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):  # not for this machine
-            found.append((command, _run([*command, "--version"], check=True).stdout))
-    return found
 
 
 @functools.cache
@@ -127,11 +119,10 @@ def cache_folder() -> Path:
 
 def describe_processor() -> str:
     """What distinguishes this processor from others: its name and its instructions."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return "\n".join([platform.machine(), platform.processor(), platform.platform()])
-    kinds = ("model", "flags", "Features", "CPU ")
-    lines = {line for line in info.read_text().splitlines() if line.startswith(kinds)}
+    info, kinds = Path("/proc/cpuinfo"), ("model", "flags", "Features", "CPU ")
+    lines = {platform.processor(), platform.platform()}
+    if info.exists():
+        lines = {line for line in info.read_text().splitlines() if line.startswith(kinds)}
     return "\n".join([platform.machine(), *sorted(lines)])
 
 
