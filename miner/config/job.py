@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -113,7 +112,7 @@ def current_job(config: DictConfig) -> Job:
         # Hydra's own groups have a "/", those with several options no entry; a file is no option.
         choices={group: str(option) for group, option in chosen if "/" not in group and option}
         | ({"image": "file"} if any(one.startswith("image.path=") for one in overrides) else {}),
-        sweep=None if is_alone else _sweep_info(running, overrides),
+        sweep=None if is_alone else _sweep_info(Path(running.sweep.dir), overrides),
         # Submitit's local jobs share all cores; Joblib, Ray and Slurm give each job some of them.
         n_parallel_jobs=running.sweeper.max_batch_size or 1 if is_local else 1,
         rank=rank_of(config),
@@ -144,8 +143,7 @@ def finished_report(folder: Path) -> dict[str, Any] | None:
     return report
 
 
-def _sweep_info(running: HydraConf, overrides: Sequence[str]) -> SweepInfo:
-    folder = Path(running.sweep.dir)
+def _sweep_info(folder: Path, overrides: Sequence[str]) -> SweepInfo:
     if (folder / PLAN).exists():  # else it is a search, whose overrides all differ
         keys = differing_keys(read_plan(folder))
         overrides = [override for override in overrides if override.partition("=")[0] in keys]
