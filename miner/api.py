@@ -15,7 +15,7 @@ from rich import get_console
 
 from miner.cli.arguments import check_one_bound, quote, without_null
 from miner.cli.help import REFUSED_BY_HYDRA, explain
-from miner.cli.loader import compose_once
+from miner.cli.sweep import compose_once
 from miner.config.build import CONF_FOLDER, build_settings, check_cuda, check_lists
 from miner.config.schema import ImageSettings, RunConfig, check_config, no_such_setting
 from miner.images.arrays import open_values

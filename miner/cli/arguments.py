@@ -2,12 +2,9 @@
 
 import glob
 import logging
-import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import partial
-from mimetypes import guess_type
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,7 +13,6 @@ from hydra.errors import HydraException
 from miner.cli.help import default_options, option_files
 from miner.images.arrays import is_zarr
 from miner.images.source import inspect_image
-from miner.images.vips import NO_IMAGE
 from miner.support.errors import ConfigError, ImageError
 from miner.support.files import expand_home
 from miner.support.run_files import is_of_run
@@ -27,7 +23,6 @@ _FLAGS_WITH_VALUE = (
     *("-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
 )
 _IMAGE, _FOLDER = "image.path=", "hydra.run.dir="
-_LEFT_OUT = "++hydra.callbacks.miner.left_out="  # of `MinerCallback`
 _ANY_SIZE = 2**63  # the checks refuse images that are too large
 _NO_NAME = re.compile(r"true|false|-?[\d.]+", re.IGNORECASE)
 _LOG = logging.getLogger(__name__)
@@ -50,8 +45,7 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
             raise ConfigError(f"{one!r}: is not UTF-8; rename the file")
         is_flag = one.startswith("-") or before in _FLAGS_WITH_VALUE
         (flags if is_flag else settings).append(one)
-    there = [one for one in settings if _exists(one)]
-    paths = [one for one in there if "=" not in one or Path(one).is_file()]
+    paths = [one for one in settings if _exists(one) and ("=" not in one or Path(one).is_file())]
     if len(paths) > 1 and not is_sweep(arguments):
         raise ConfigError(f"{' '.join(paths)}: a run fits one image; add -m for a sweep over all")
     if is_sweep(arguments) and {"-c", "--cfg"} & {flag.partition("=")[0] for flag in flags}:
@@ -107,29 +101,30 @@ def write_images(arguments: Sequence[str]) -> list[str]:
 
     Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
     pattern stands for all images found there, without subfolders. Others are left out with a
-    warning that names them, runs' own with a count, hidden files silently; a sweep ends with the
-    images among them, by content or suffix. Without one to be read this raises an `ImageError`.
+    warning that names them, runs' own with a count, hidden files silently. Without one to be read
+    this raises an `ImageError`.
     """
     axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
-    write = partial(_all_images, axes=axes) if is_sweep(arguments) else _one_file
     written = list[str]()
     for one in arguments:
-        is_mask = one.startswith("image.mask=")
-        written += _one_file(one) if is_mask else write(one) if one.startswith(_IMAGE) else [one]
+        if one.startswith(_IMAGE) and is_sweep(arguments):
+            written.append(_all_images(one, axes))
+        else:
+            written.append(_one_file(one) if one.startswith((_IMAGE, "image.mask=")) else one)
     return written
 
 
-def _one_file(argument: str) -> list[str]:
+def _one_file(argument: str) -> str:
     setting, _, path = argument.partition("=")
     path = expand_home(path)
     if not _exists(path):
         with suppress(HydraException):  # what it can read, such as several files, stays as it is
             OverridesParser.create().parse_override(argument)
-            return [argument]
-    return [f"{setting}={quote(path)}"]
+            return argument
+    return f"{setting}={quote(path)}"
 
 
-def _all_images(argument: str, axes: str | None) -> list[str]:
+def _all_images(argument: str, axes: str | None) -> str:
     path = expand_home(argument.removeprefix(_IMAGE))
     if not _exists(path):
         found = [Path(name) for name in glob.glob(path)]  # noqa: PTH207, absolute too
@@ -143,7 +138,7 @@ def _all_images(argument: str, axes: str | None) -> list[str]:
     files = [file for file in there if not is_of_run(file)]
     if n_made := len(there) - len(files):
         _LOG.warning("left out: %d of the files in %r, which runs have made", n_made, path)
-    images, unreadable = list[str](), list[str]()
+    images = list[str]()
     for file in sorted(file for file in files if not file.name.startswith(".")):
         try:
             inspect_image(str(file), _ANY_SIZE, None, axes)
@@ -152,14 +147,9 @@ def _all_images(argument: str, axes: str | None) -> list[str]:
             images.append(quote(str(file)))
         except ImageError as error:
             _LOG.warning("left out: %s", error)
-            kind = guess_type(file.name)[0] or ""
-            if NO_IMAGE not in str(error) or kind.startswith("image/"):
-                shown = os.fsencode(file).decode(errors="replace").replace("${", "$ {")
-                unreadable.append(quote(shown))
     if not images:
         raise ImageError(f"{path!r} holds no image: name a folder or a pattern with images")
-    left_out = [f"{_LEFT_OUT}[{','.join(unreadable)}]"] if unreadable else []
-    return [_IMAGE + ",".join(images), *left_out]
+    return _IMAGE + ",".join(images)
 
 
 def quote(path: str) -> str:

@@ -14,17 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.cli.resume import check_unchanged
-from miner.config.build import (
-    build_metrics,
-    build_objective,
-    build_settings,
-    check_classes,
-    check_cuda,
-    check_lists,
-    device_type,
-    files_of,
-    sources_of,
-)
+from miner.config import build
 from miner.config.job import RankInfo, detect_rank, rank_of
 from miner.config.schema import RunConfig, check_config
 from miner.engine.disk_space import scratch_for
@@ -46,21 +36,21 @@ def check_run(config: DictConfig) -> None:
     folder = Path(config.hydra.run.dir)
     settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]).copy()
     settings.paths.output_dir = str(folder.absolute())  # as in the run
-    checked = check_config(settings)
+    checked, rank = check_config(settings), rank_of(settings)
     is_named = any(o.startswith("hydra.run.dir=") for o in config.hydra.overrides.hydra)
     check_processes(checked, detect_rank(), is_named)
     check_writable("hydra.run.dir", folder)
     check_settings(settings)
     if checked.fitting.scratch_dir is not None:
         check_writable("fitting.scratch_dir", Path(checked.fitting.scratch_dir).expanduser())
-    scratch_for(checked, folder, rank_of(settings))
-    if rank_of(settings).is_first:
-        check_own(folder, [*files_of(settings), *LOGS], sources_of(settings))
+    scratch_for(checked, folder, rank)
+    if rank.is_first:
+        check_own(folder, [*build.files_of(settings), *LOGS], build.sources_of(settings))
     is_used = any((folder / name).exists() for name in ("representation", REPORT))
     if not checked.callbacks.get("checkpoint") and is_used:
         reason = "holds what another run has made; name another folder"
         raise ConfigError(f"callbacks.checkpoint=null: {folder} {reason}")
-    check_unchanged(folder, settings, device_type(checked.trainer.accelerator))
+    check_unchanged(folder, settings, build.device_type(checked.trainer.accelerator))
 
 
 def check_settings(config: DictConfig) -> None:
@@ -69,20 +59,19 @@ def check_settings(config: DictConfig) -> None:
     Refuses soon if possible.
     """
     checked = check_config(config)
-    image = checked.image
+    image, trainer = checked.image, checked.trainer
     info = inspect_image(image.path, image.max_pixels, image.crop_px, image.axes, image.mask)
-    build_objective(config)
-    accelerator = checked.trainer.accelerator
-    if accelerator in ("cuda", "gpu"):
-        check_cuda(f"trainer.accelerator={accelerator}", "trainer=cpu or trainer=auto")
-    trainer = checked.trainer
+    build.build_objective(config)
+    if trainer.accelerator in ("cuda", "gpu"):
+        setting = f"trainer.accelerator={trainer.accelerator}"
+        build.check_cuda(setting, "trainer=cpu or trainer=auto")
     for name, number in (("devices", trainer.devices), ("num_nodes", trainer.num_nodes)):
         if trainer.strategy == "auto" and number > 1:
             reason = "a process uses one device; for several add trainer=ddp"
             raise ConfigError(f"trainer.{name}={number}: {reason}")
-    check_lists(build_settings(config), info.sides)  # imports torch
-    check_classes(config)
-    build_metrics(config)
+    build.check_lists(build.build_settings(config), info.sides)  # imports torch
+    build.check_classes(config)
+    build.build_metrics(config)
     end_imports()
 
 
@@ -107,10 +96,9 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
             f"run with srun or torchrun, or on each machine with {', '.join(_NODE_VARIABLES)}"
         )
     if not is_folder_named and (rank.world_size > 1 or trainer.num_nodes > 1):
-        raise ConfigError(
-            f"hydra.run.dir: each of {world_size} processes would make another folder; name "
-            "one on a disk that all machines share, as hydra.run.dir=/shared/run"
-        )
+        reason = f"each of {world_size} processes would make another folder"
+        remedy = "name one on a disk that all machines share, as hydra.run.dir=/shared/run"
+        raise ConfigError(f"hydra.run.dir: {reason}; {remedy}")
 
 
 def check_writable(setting: str, folder: Path) -> None:

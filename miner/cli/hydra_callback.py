@@ -4,7 +4,7 @@ import atexit
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -19,20 +19,10 @@ from rich import get_console
 from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from miner.cli.checks import check_run, exit_on_error
-from miner.cli.loader import compose_once
-from miner.cli.sweep import announcement, check_sweep
+from miner.cli.sweep import announcement, check_sweep, compose_once
 from miner.config.job import RankInfo, finished_report, rank_of
 from miner.support.process import ConsoleHandler, lock_folder, say
-from miner.support.run_files import (
-    LOGS,
-    PLAN,
-    REPORT,
-    SCRATCH,
-    SWEEP,
-    claim,
-    read_report,
-    write_plan,
-)
+from miner.support.run_files import LOGS, REPORT, SCRATCH, SWEEP, claim, read_report, write_plan
 
 _INTERVAL_S, _LINE_INTERVAL_S = 0.5, 30.0  # with a terminal, and between lines without one
 
@@ -46,12 +36,10 @@ class MinerCallback(Callback):
 
     _monitor: "SweepMonitor"
 
-    def __init__(self, left_out: Sequence[str] = ()) -> None:
-        """Start without a lock; `left_out` are images that the sweep cannot read."""
-        self._lock, self._left_out = ExitStack(), left_out
+    def __init__(self) -> None:
+        self._lock = ExitStack()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave monitor and lock out for the processes of other launchers."""
+    def __getstate__(self) -> dict[str, Any]:  # without monitor, for other launchers' processes
         return {"_lock": ExitStack()}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -83,12 +71,9 @@ class MinerCallback(Callback):
             plan = check_sweep(config)
             self._lock.enter_context(lock_folder(folder))
             claim(folder, *SWEEP)
-        (folder / PLAN).unlink(missing_ok=True)  # of an earlier start
-        hashes, n_jobs = None, OmegaConf.select(config, "hydra.sweeper.n_trials")
-        if plan is not None:
-            write_plan(folder, plan)
-            hashes, n_jobs = {job.hash for job in plan}, len(plan)
-        self._monitor = SweepMonitor(folder, hashes, n_jobs)
+        write_plan(folder, plan)
+        n_jobs = OmegaConf.select(config, "hydra.sweeper.n_trials") if plan is None else len(plan)
+        self._monitor = SweepMonitor(folder, plan and {job.hash for job in plan}, n_jobs)
         say(announcement(folder, plan, n_jobs, self._monitor.n_done))
         atexit.register(self._interrupted, folder)
 
@@ -104,7 +89,7 @@ class MinerCallback(Callback):
         logging.captureWarnings(False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Compare the jobs; leave with status 1 if one of them failed or was left out."""
+        """Compare the jobs; leave with status 1 if one of them failed."""
         from miner.loggers.sweep import close_sweep
 
         atexit.unregister(self._interrupted)
@@ -112,10 +97,7 @@ class MinerCallback(Callback):
         with exit_on_error():
             is_done = close_sweep(Path(config.hydra.sweep.dir), config)
         self._lock.close()
-        if self._left_out:
-            n_images = f"{len(self._left_out)} image{'' if len(self._left_out) == 1 else 's'}"
-            say(f"left out {n_images} that cannot be read: {', '.join(self._left_out)}")
-        if self._left_out or not is_done:
+        if not is_done:
             raise SystemExit(1)
 
     def _interrupted(self, folder: Path) -> None:
@@ -139,15 +121,14 @@ class SweepMonitor:
     """Watches a sweep's folder from a thread: a bar in a terminal, else a line now and then.
 
     `hashes` select the jobs, None all of them; `total` is their number, None where a search decides
-    it while it runs. A report is read once.
+    it while it runs.
     """
 
     def __init__(self, folder: Path, hashes: Collection[str] | None, total: int | None) -> None:
         self._folder, self._hashes, self._total = folder, hashes, total
-        self._began = time.time()
-        self._states: dict[str, str] = {}
+        self._began, self._stop = time.time(), Event()
+        self._ended: dict[str, str] = {}  # whose reports are not read again
         self.n_done = self.count()["finished"]  # by an earlier start
-        self._stop = Event()
         self._thread = Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -158,16 +139,18 @@ class SweepMonitor:
 
     def count(self) -> Counter[str]:
         """How many jobs are finished, failed and running."""
+        running: Counter[str] = Counter()
         for path in self._folder.glob("*-*"):
             is_chosen = self._hashes is None or path.name.rpartition("-")[2] in self._hashes
-            if is_chosen and self._states.get(path.name) not in ("finished", "failed"):
-                self._states[path.name] = self._state(path)
-        states = Counter(self._states.values())
-        del states["other"]
-        return states
+            state = self._state(path) if is_chosen and path.name not in self._ended else None
+            if state in ("finished", "failed"):
+                self._ended[path.name] = state
+            elif state is not None:
+                running[state] += 1
+        return Counter(self._ended.values()) + running
 
-    def _state(self, path: Path) -> str:
-        """Other than a job's states where an earlier start left it unfinished or failed."""
+    def _state(self, path: Path) -> str | None:
+        """None where an earlier start left the job unfinished or failed."""
         try:
             report = read_report(path)
         except ValueError:
@@ -177,7 +160,7 @@ class SweepMonitor:
         with suppress(FileNotFoundError):
             if state == "finished" or evidence.stat().st_mtime >= self._began:
                 return state
-        return "other"
+        return None
 
     def _watch(self) -> None:
         has_bar, total, said = get_console().is_terminal, self._total, ""
@@ -189,8 +172,7 @@ class SweepMonitor:
                 is_last = self._stop.wait(_INTERVAL_S if has_bar else _LINE_INTERVAL_S)
                 states = self.count()
                 text = f"{states['finished']}{of} jobs done, {states['running']} running"
-                if states["failed"]:
-                    text += f", {states['failed']} failed"
+                text += f", {states['failed']} failed" if states["failed"] else ""
                 bar.update(task, description=text, completed=states["finished"] + states["failed"])
                 if not has_bar and text != said:
                     say(text)

@@ -1,6 +1,5 @@
 """Resuming a run that was interrupted, or refusing to."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,14 +11,11 @@ from miner.cli.arguments import is_sweep, quote
 from miner.config.fingerprint import differences, fit_identity
 from miner.images.source import SAMPLE_PREFIX, file_digest, find_file
 from miner.support.errors import ConfigError, RepresentationError
-from miner.support.process import say
 from miner.support.run_files import PLAN
 
 _RESUME = "resume="
 _SOURCES = ("--config-dir", "-cd", "hydra.searchpath=")
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError)
-_ADDED_CLASS = re.compile(r"[+~]*((callbacks|logger|metrics)\.([^=]*\.)?)_target_(=|$)")
-_NOT_RESUMED = ("trainer.max_time", "trainer.callbacks")
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
@@ -72,10 +68,7 @@ def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
 
 
 def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
-    """The overrides of the run in a folder; none may name a class, which would be called.
-
-    Callbacks and loggers of other classes are left out, as is what has stopped the run.
-    """
+    """The overrides of the run in a folder; none may name a class, which would be called."""
     run = f"{_RESUME}{folder}"
     if (folder / PLAN).exists():
         raise ConfigError(f"{run}: is a sweep; start it again with hydra.sweep.dir={folder}")
@@ -85,9 +78,7 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
         started_in, sources = stored["runtime"]["cwd"], stored["runtime"]["config_sources"]
         added_sources = [one["path"] for one in sources if "command-line" in one["provider"]]
         image = OmegaConf.load(folder / ".hydra" / "config.yaml").image
-        files = {"image.path": str(image.path)}
-        if mask := image.get("mask"):
-            files["image.mask"] = str(mask)
+        files = {f"image.{k}": str(image[k]) for k in ("path", "mask") if image.get(k)}
     except (*_UNREADABLE, OmegaConfBaseException):
         remedy = "name the folder of a run, as outputs/2026-01-31/10-00-00-000000"
         raise ConfigError(f"{run}: no run was begun there; {remedy}") from None
@@ -98,16 +89,11 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
         if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
             settings = [setting for setting in settings if _key(setting) != name]
             settings.append(f"{name}={quote(str(Path(started_in, path)))}")
-    classes = [found[1] for found in map(_ADDED_CLASS.match, settings) if found]
-    kept = [one for one in settings if not _key(one).startswith((*_NOT_RESUMED, *classes))]
-    if classes:
-        say(f"without {', '.join(sorted(set(settings) - set(kept)))}; to have it, give it again")
+    kept = [one for one in settings if _key(one) != "trainer.max_time"]  # which has stopped it
     for setting in kept:
         if "_target_" in setting or _key(setting).startswith("hydra"):
-            raise ConfigError(
-                f"{run}: its setting {setting!r} is not read from a file; start it as it was "
-                f"started, with hydra.run.dir={folder}"
-            )
+            remedy = f"start it as it was started, with hydra.run.dir={folder}"
+            raise ConfigError(f"{run}: its setting {setting!r} is not read from a file; {remedy}")
     return kept
 
 

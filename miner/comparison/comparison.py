@@ -7,12 +7,8 @@ from functools import cached_property
 from miner.comparison.runs import Result, config_path, is_number, is_setting, mapping, spelling
 
 COSTS = ("n_parameters", "fit_time_s", "bits_per_pixel")
-MAIN = ("psnr_db", "ssim", *COSTS, "wall_time_s", "peak_memory_gib", "objective")
-"""The numbers that the page's table shows; the tab-separated table holds all."""
-
-UNKNOWN = "?"
-"""Stands for a setting that a run was not given and did not record."""
-
+MAIN = ("psnr_db", "ssim", *COSTS, "wall_time_s", "peak_memory_gib", "objective")  # on the page
+UNKNOWN = "?"  # a setting that a run was not given and did not record
 _LABELS = {
     "psnr_db": ("PSNR", "dB"),
     "psnr_dtype_db": ("PSNR over the type's range", "dB"),
@@ -31,7 +27,7 @@ _LABELS = {
 
 
 def label(metric: str) -> tuple[str, str]:
-    """A number's name for people, and its unit (empty where it has none or it is unknown)."""
+    """A number's name for people, and its unit, which may be empty."""
     return _LABELS.get(metric, (metric, ""))
 
 
@@ -43,16 +39,13 @@ def title(metric: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Runs to compare. A factor is an override whose value differs between them.
-
-    Image and seed are no factors: runs are paired within them.
-    """
+    """Runs; a factor is an override other than image and seed whose values differ between them."""
 
     results: Sequence[Result]
 
     @cached_property
     def factors(self) -> dict[str, list[str]]:
-        """The factors as first given, each with its known values; numbers are ascending."""
+        """The factors in the order of the runs, each with its known values, numbers ascending."""
         found = {}
         for key in dict.fromkeys(key for result in self.results for key in result.overrides):
             values = dict.fromkeys(self.value(result, key) for result in self.results)

@@ -6,18 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from statistics import fmean
+from statistics import fmean, stdev
+from typing import Any
 
 from miner.comparison.comparison import UNKNOWN, Comparison, label
 from miner.comparison.runs import Result
 
-MOST_COMPARED = 8
-"""Up to this many values of a factor are compared each with each, more only with the first."""
-
-_Key = tuple[str, str, tuple[str, ...], frozenset[tuple[str, str]]]  # image, seed, setting, rest
-_Runs = Mapping[str, Sequence[Result]]  # by their values of the factor
-Sample = tuple[str, str, float]
-"""Image, seed, and a number or the difference of two."""
+MOST_COMPARED = 8  # values of a factor, each with each; more of them only with the first
+Sample = tuple[str, str, float]  # image, seed, and a number or the difference of two
 
 
 @dataclass(frozen=True)
@@ -31,24 +27,19 @@ class Estimate:
 
 
 def estimate(samples: Sequence[Sample]) -> Estimate:
-    """Average for each image and seed, then over an image's seeds, then over images.
-
-    The interval is Student's over images.
-    """
+    """Average the samples of a seed, the seeds of an image, then images: Student's interval."""
     from scipy.special import stdtrit  # a tenth of the time that scipy.stats takes to import
 
     by_image: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for image, seed, amount in samples:
         by_image[image][seed].append(amount)
     means = [fmean([fmean(amounts) for amounts in seeds.values()]) for seeds in by_image.values()]
-    mean = fmean(means)
     half_width = None
     if len(means) > 1:
-        variance = math.fsum((each - mean) ** 2 for each in means) / (len(means) - 1)
         quantile = float(stdtrit(len(means) - 1, 0.975))
-        half_width = quantile * math.sqrt(variance / len(means))
+        half_width = quantile * stdev(means) / math.sqrt(len(means))
     n_seeds = [len(seeds) for seeds in by_image.values()]
-    return Estimate(mean, half_width, len(means), (min(n_seeds), max(n_seeds)))
+    return Estimate(fmean(means), half_width, len(means), (min(n_seeds), max(n_seeds)))
 
 
 def means(runs: Sequence[Result], metrics: Sequence[str]) -> dict[str, float]:
@@ -75,16 +66,13 @@ def describe(amount: Estimate, unit: str = "") -> str:
 
 
 def _decimals(size: float, significant: int) -> int:
-    """How many decimals show that many digits of a number; few of one that is nearly zero."""
+    """Decimals that show that many digits of a number, few of one that is nearly zero."""
     exponent = math.floor(math.log10(abs(size))) if size else significant
     return min(6, max(0, significant - 1 - exponent))
 
 
 def pareto_front(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:
-    """Indices of the points that no other point beats, cost ascending.
-
-    A point is beaten by one that costs no more and is better, or costs less and is as good.
-    """
+    """Indices, cost ascending, of the points that no other matches in both and beats in one."""
     front: list[int] = []
     for index in sorted(range(len(costs)), key=lambda i: (costs[i], -qualities[i])):
         if not front or qualities[index] > qualities[front[-1]]:
@@ -107,7 +95,7 @@ class Difference:
 
 
 def paired_differences(comparison: Comparison, factor: str, metric: str) -> list[Difference]:
-    """The pairs of a factor's values. Equal runs are averaged first; then as by `estimate`."""
+    """Those of the pairs of a factor's values; equal runs are averaged first."""
     values = comparison.factors[factor]
     found: dict[tuple[str, str], list[Sample]] = {pair: [] for pair in compared(values, values)}
     for (image, seed, *_), runs in _groups(comparison, factor).items():
@@ -129,9 +117,9 @@ def compared(values: Sequence[str], known: Collection[str]) -> list[tuple[str, s
 
 
 @lru_cache(maxsize=32)  # by identity: the same groups serve all metrics
-def _groups(comparison: Comparison, factor: str) -> Mapping[_Key, _Runs]:
-    """Runs that differ in the factor alone."""
-    found: dict[_Key, dict[str, list[Result]]] = {}
+def _groups(comparison: Comparison, factor: str) -> Mapping[Any, Mapping[str, list[Result]]]:
+    """Runs that differ in the factor alone, by its values; keys begin with image and seed."""
+    found: dict[Any, dict[str, list[Result]]] = {}
     for result in comparison.finished:
         value = comparison.value(result, factor)
         if value != UNKNOWN:

@@ -1,7 +1,4 @@
-"""The plots of a comparison's page, as HTML.
-
-Plotly reads text as HTML, so what comes from files is escaped.
-"""
+"""The plots of a comparison's page; Plotly reads text as HTML, so that of files is escaped."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,10 +51,7 @@ def plot_differences(comparison: Comparison) -> str:
 
 
 def plot_quality(comparison: Comparison, quality: str = "psnr_db") -> str:
-    """A quality over each cost: means of the settings that have all images, with the Pareto front.
-
-    If no setting differs, of all runs, without the front.
-    """
+    """A quality over each cost of settings with all images and their Pareto front, else of runs."""
     metrics, names = (*COSTS, quality), list(comparison.factors) or ["image"]
     groups, lines = comparison.whole_settings.values(), []
     for runs in groups if comparison.factors else ([run] for run in comparison.finished):
@@ -140,12 +134,11 @@ def _html(figure: Figure, name: str, height_px: int = 460) -> str:
     choices = list(dict.fromkeys(trace.meta for trace in figure.data if trace.meta))
     if not choices:
         return "<p>There is nothing to draw.</p>"
-    shown = [[trace.meta in (choice, None) for trace in figure.data] for choice in choices]
+    buttons = []
+    for choice in choices:
+        visible = [trace.meta in (choice, None) for trace in figure.data]
+        buttons.append({"label": choice, "method": "restyle", "args": [{"visible": visible}]})
     figure.for_each_trace(lambda trace: trace.update(visible=trace.meta in (choices[0], None)))
-    buttons = [
-        {"label": choice, "method": "restyle", "args": [{"visible": visible}]}
-        for choice, visible in zip(choices, shown, strict=True)
-    ]
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
     figure.update_layout(updatemenus=[menu | {"pad": {"b": 10}, "bgcolor": "#fff"}])
     figure.update_layout(template="plotly_white", height=height_px, margin={"t": 60, "b": 50})

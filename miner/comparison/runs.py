@@ -49,20 +49,16 @@ class Result:
 
     @cached_property
     def settings(self) -> dict[str, str]:
-        """What was configured of a fit, by its dotted path, spelled as by `spelling`."""
-        found = flatten(self.config)
-        return {name: spelling(value) for name, value in found if is_setting(name)}
+        """What was configured of a fit, by dotted path, in one spelling."""
+        return {k: spelling(value) for k, value in flatten(self.config) if is_setting(k)}
 
     @cached_property
     def numbers(self) -> dict[str, float]:
         """A finished run's finite numbers, without the seed and the report's version."""
         if self.status != "finished":
             return {}
-        return {
-            name: value
-            for name, value in self.report.items()
-            if _is_number(value) and name not in ("seed", "report_version")
-        }
+        numbers = {name: value for name, value in self.report.items() if _is_number(value)}
+        return {k: v for k, v in numbers.items() if k not in ("seed", "report_version")}
 
     @property
     def curve(self) -> list[tuple[float | None, ...]]:
@@ -135,25 +131,22 @@ def _natural(folder: Path) -> tuple[str, int, str]:
 
 
 def _read(folder: Path) -> Result:
-    """A run by its report, or else by what Hydra stored when it began."""
-    status: Status = "unfinished"
-    reason, report = "no report was left", None
     try:
-        report = read_report(folder)
+        report, reason = read_report(folder), ""
     except ValueError as error:
-        status, reason = "failed", str(error)
+        report, reason = None, str(error)
     if report is None:
+        status: Status = "failed" if reason else "unfinished"
+        reason = reason or "no report was left"
         hydra, overrides, config = (
             _yaml(folder / ".hydra" / f"{name}.yaml") for name in ("hydra", "overrides", "config")
         )
-        runtime = mapping(mapping(mapping(hydra).get("hydra")).get("runtime"))
-        choices = runtime.get("choices")
+        choices = mapping(mapping(mapping(hydra).get("hydra")).get("runtime")).get("choices")
     else:
         status = _STATUSES.get(str(report.get("status")), "finished")
-        reason = str(report.get("reason") or "")
-        settings = mapping(report.get("settings"))
-        overrides = report.get("overrides")
+        settings, overrides = mapping(report.get("settings")), report.get("overrides")
         choices, config = settings.get("choices"), settings.get("config")
+        reason = str(report.get("reason") or "")
     overrides = _as_mapping(overrides if isinstance(overrides, list) else [])
     options = mapping(choices).items()
     chosen = {k: str(v) for k, v in options if "/" not in k and v is not None}
@@ -166,9 +159,7 @@ def _not_started(folder: Path, present: set[str]) -> list[Result]:
     except (OSError, ValueError, KeyError, TypeError):
         return []  # the runs that exist are read all the same
     return [
-        Result(
-            folder / f"{job.number}-{job.hash}", "not started", overrides=_as_mapping(job.overrides)
-        )
+        Result(folder / f"{job.number}-{job.hash}", "not started", "", _as_mapping(job.overrides))
         for job in jobs
         if not any(name.endswith(f"-{job.hash}") for name in present)
     ]
@@ -182,29 +173,22 @@ def _as_mapping(overrides: Sequence[str]) -> dict[str, str]:
 def _with_names(results: Mapping[Path, Result]) -> list[Result]:
     """Name the runs by their resolved folders, and images of equal name by their digests too."""
     shared = Path(os.path.commonpath([folder.parent for folder in results]))
-    digests: dict[tuple[str, str], set[str]] = defaultdict(set)
+    digests: dict[str, set[str]] = defaultdict(set)
     named = []
     for folder, result in results.items():
         requested = result.overrides.get("image.path") or result.overrides.get("image")
         stem = Path(requested or result.choices.get("image", "")).stem
         image = str(result.report.get("image") or stem)
-        for label, digest in _digests(result.report):
-            digests[image, label].add(digest)
+        digests[image].add(_digest(result))
         named.append(replace(result, name=str(folder.relative_to(shared)), image=image))
-    for index, result in enumerate(named):
-        found = [
-            pair for pair in _digests(result.report) if len(digests[result.image, pair[0]]) > 1
-        ]
-        if marks := [label + digest[:8] for label, digest in found if digest]:
-            named[index] = replace(result, image=f"{result.image} ({', '.join(marks)})")
+    for index, run in enumerate(named):
+        if len(digests[run.image] - {""}) > 1 and (digest := _digest(run)):
+            named[index] = replace(run, image=f"{run.image} ({digest})")
     return named
 
 
-def _digests(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Of the image, and of its mask at a size, as crops have others; with words before each."""
-    mask = f"{report.get('width_px')}x{report.get('height_px')} mask "
-    found = {"": report.get("image_sha256"), mask: report.get("mask_sha256")}
-    return [(label, str(digest)) for label, digest in found.items() if digest is not None]
+def _digest(result: Result) -> str:
+    return str(result.report.get("image_sha256") or "")[:8]
 
 
 def _yaml(path: Path) -> Any:

@@ -174,11 +174,11 @@ class PlannedJob:
     overrides: Sequence[str]
 
 
-def differing_keys(jobs: Sequence[PlannedJob]) -> list[str]:
-    """Keys of the overrides that are not the same in all jobs."""
+def differing_keys(jobs: Sequence[PlannedJob]) -> dict[str, int]:
+    """Keys of the overrides that are not the same in all jobs, with their numbers of values."""
     different = dict.fromkeys(override for job in jobs for override in job.overrides)
     counts = Counter(override.partition("=")[0] for override in different)
-    return [key for key, n_values in counts.items() if n_values > 1]
+    return {key: n_values for key, n_values in counts.items() if n_values > 1}
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,11 @@ class SweepInfo:
     differing: Sequence[str]
 
 
-def write_plan(folder: Path, jobs: Sequence[PlannedJob]) -> None:
-    """Write a sweep's jobs to `sweep.json`, atomically."""
+def write_plan(folder: Path, jobs: Sequence[PlannedJob] | None) -> None:
+    """Write a sweep's jobs to `sweep.json`, atomically; None, for a search, removes the file."""
+    if jobs is None:
+        (folder / PLAN).unlink(missing_ok=True)
+        return
     with atomic_write(folder / PLAN) as scratch:
         scratch.write_text(json.dumps({"jobs": list(map(asdict, jobs))}, indent=1) + "\n")
     record_digests(folder)

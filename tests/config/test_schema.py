@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from miner.cli.loader import compose_once
+from miner.cli.sweep import compose_once
 from miner.config.build import CONF_FOLDER, build_objective, build_settings
 from miner.config.schema import COMPONENTS, check_config
 from miner.models.activations import Activation, Sine
