@@ -34,9 +34,9 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 
 def expand_arguments(arguments: Sequence[str]) -> list[str]:
-    """Arguments in full, Hydra's flags first: `photo.jpg` as `image.path=photo.jpg`.
+    """Hydra's flags, settings, and files that exist as images: `image.path=photo.jpg`.
 
-    An argument that exists is an image. Raises `ConfigError` for several in one run.
+    Raises `ConfigError` for several images in one run.
     """
     flags: list[str] = []
     settings: list[str] = []
@@ -83,10 +83,9 @@ def without_null(argument: str) -> str:
 
 
 def as_launched(arguments: Sequence[str]) -> list[str]:
-    """Arguments as Lightning starts further processes with them, in the form that Hydra reads.
+    """Arguments as Hydra reads them, of a process that Lightning starts with three more of them.
 
-    Lightning appends three: `hydra.run.dir="..."`, unescaped, a name for the process, and
-    `hydra.output_subdir=null`.
+    These are `hydra.run.dir="..."`, unescaped, the process's name and `hydra.output_subdir=null`.
     """
     if len(arguments) < 3 or not arguments[-2].startswith("hydra.job.name=train_ddp_process_"):
         return list(arguments)
@@ -100,9 +99,7 @@ def write_images(arguments: Sequence[str]) -> list[str]:
     """Write `image.path=` and `image.mask=` so that Hydra reads whatever names of files hold.
 
     Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
-    pattern stands for all images found there, without subfolders. Others are left out with a
-    warning that names them, runs' own with a count, hidden files silently. Without one to be read
-    this raises an `ImageError`.
+    pattern stands for all images there, without subfolders; an `ImageError` is raised for none.
     """
     axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
     written = list[str]()

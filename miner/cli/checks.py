@@ -29,10 +29,7 @@ _LEAST_BYTES = 2**20  # for the first small files of a run
 
 
 def check_run(config: DictConfig) -> None:
-    """Refuse a single run by a `ConfigError`, or an `ImageError` about its image.
-
-    `config` includes Hydra's own settings.
-    """
+    """Refuse a single run, with Hydra's settings, by a `ConfigError` or an `ImageError`."""
     folder = Path(config.hydra.run.dir)
     settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]).copy()
     settings.paths.output_dir = str(folder.absolute())  # as in the run
@@ -54,10 +51,7 @@ def check_run(config: DictConfig) -> None:
 
 
 def check_settings(config: DictConfig) -> None:
-    """Refuse a setting, image, device or object by a `ConfigError` or an `ImageError`.
-
-    Refuses soon if possible.
-    """
+    """Refuse a setting, image, device or object by a `ConfigError` or an `ImageError`."""
     checked = check_config(config)
     image, trainer = checked.image, checked.trainer
     info = inspect_image(image.path, image.max_pixels, image.crop_px, image.axes, image.mask)

@@ -28,11 +28,7 @@ _INTERVAL_S, _LINE_INTERVAL_S = 0.5, 30.0  # with a terminal, and between lines 
 
 
 class MinerCallback(Callback):
-    """Checks before anything starts; monitors a sweep, and compares its jobs when it has ended.
-
-    Hydra calls `on_multirun_end` only if nothing was raised; how to go on after an interruption is
-    printed when Python exits.
-    """
+    """Checks before anything starts; monitors a sweep, and compares its jobs when it has ended."""
 
     _monitor: "SweepMonitor"
 
@@ -75,7 +71,7 @@ class MinerCallback(Callback):
         n_jobs = OmegaConf.select(config, "hydra.sweeper.n_trials") if plan is None else len(plan)
         self._monitor = SweepMonitor(folder, plan and {job.hash for job in plan}, n_jobs)
         say(announcement(folder, plan, n_jobs, self._monitor.n_done))
-        atexit.register(self._interrupted, folder)
+        atexit.register(self._interrupted, folder)  # unless Hydra calls `on_multirun_end`
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keep a job's messages out of the terminal of its sweep: they go to its `run.log`."""
@@ -107,7 +103,6 @@ class MinerCallback(Callback):
 
 
 def _log_to_rank_file(config: DictConfig, rank: RankInfo) -> None:
-    """Let a rank other than 0 write only a log file of its warnings, if there are any."""
     with read_write(config), open_dict(config):
         config.hydra.output_subdir = None
         handler = OmegaConf.select(config, "hydra.job_logging.handlers.file")
@@ -120,8 +115,7 @@ def _log_to_rank_file(config: DictConfig, rank: RankInfo) -> None:
 class SweepMonitor:
     """Watches a sweep's folder from a thread: a bar in a terminal, else a line now and then.
 
-    `hashes` select the jobs, None all of them; `total` is their number, None where a search decides
-    it while it runs.
+    `hashes` select the jobs, None all of them; `total` is their number, None if it is unknown.
     """
 
     def __init__(self, folder: Path, hashes: Collection[str] | None, total: int | None) -> None:

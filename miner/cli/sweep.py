@@ -145,10 +145,7 @@ class JobGrid:
 
 
 def check_sweep(config: DictConfig) -> list[PlannedJob] | None:
-    """Refuse a sweep by a `ConfigError` or an `ImageError`, or give its jobs.
-
-    None stands for those of a search, which chooses them while it runs.
-    """
+    """Refuse a sweep by a `ConfigError` or an `ImageError`, or give its jobs, None for a search."""
     folder = Path(config.hydra.sweep.dir)
     if (folder / REPORT).exists() or (folder / "representation").exists():
         raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")

@@ -10,8 +10,7 @@ from plotly.graph_objects import Figure
 from plotly.io import to_html
 from plotly.subplots import make_subplots
 
-from miner.comparison.comparison import COSTS, MAIN, Comparison, title
-from miner.comparison.differences import means, paired_differences, pareto_front
+from miner.comparison.comparison import COSTS, MAIN, Comparison, means, pareto_front, title
 from miner.comparison.runs import CURVE, Result, is_number
 
 _MOST_DIFFERENCES = 40  # of a factor
@@ -32,7 +31,7 @@ def plot_differences(comparison: Comparison) -> str:
     colours = _colours(comparison.factors)
     for metric in sorted(comparison.metrics, key=lambda metric: metric not in MAIN):
         for factor in comparison.factors:
-            found = paired_differences(comparison, factor, metric)[:_MOST_DIFFERENCES]
+            found = comparison.differences(factor, metric)[:_MOST_DIFFERENCES]
             if found:
                 figure.add_scatter(
                     x=[each.estimate.mean for each in found],

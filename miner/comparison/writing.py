@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
-from miner.comparison.comparison import MAIN, Comparison, title
-from miner.comparison.differences import means, paired_differences
+from miner.comparison.comparison import MAIN, Comparison, means, title
 from miner.comparison.runs import Result
 from miner.support.files import atomic_write
 from miner.support.run_files import claim, record_digests
@@ -19,10 +18,7 @@ Cell = str | float | None
 
 
 def write_comparison(results: Sequence[Result], folder: Path) -> list[Path]:
-    """Write `comparison.tsv` and `.html`, each whole or not at all.
-
-    Raises `ConfigError` where other files have these names, or `OSError`.
-    """
+    """Write `comparison.tsv` and `.html`; `ConfigError` where other files have these names."""
     claim(folder, *COMPARISON)
     comparison = Comparison(results)
     paths = [folder / name for name in COMPARISON]
@@ -102,6 +98,6 @@ def summary_lines(comparison: Comparison) -> list[str]:
     """The counts, then each factor's differences in PSNR."""
     lines = [counts(comparison)]
     for factor in comparison.factors:
-        found = [*map(str, paired_differences(comparison, factor, "psnr_db"))]
+        found = [*map(str, comparison.differences(factor, "psnr_db"))]
         lines += [f"{factor}: {line}" for line in found or ["no two finished runs share the rest"]]
     return lines

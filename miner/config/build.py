@@ -30,8 +30,7 @@ _SLOW = ("miner.", "pytorch_lightning.loggers.")  # whose import takes seconds
 def build_settings(config: DictConfig) -> "FitSettings":
     """The objects that a fit is made of. Imports torch.
 
-    Raises `ConfigError` for a wrong setting, a class of the wrong kind, or an optimiser that mixes
-    blocks.
+    Raises `ConfigError` for a wrong setting or class, or an optimiser that mixes blocks.
     """
     from miner.fitting.settings import FitSettings, at_level
     from miner.fitting.steps import probe
@@ -93,10 +92,10 @@ def build_metrics(config: DictConfig) -> "dict[str, TileMetric]":
     if not names:
         return {}
     import_lightning()  # with which torchmetrics is imported fast
-    from miner.comparison.comparison import label
+    from miner.comparison.comparison import title
     from miner.metrics.base import TileMetric
 
-    if taken := [name for name in names if label(name) != (name, "")]:
+    if taken := [name for name in names if title(name) != name]:
         raise ConfigError(f"metrics.{taken[0]}: reports have a number of this name; choose another")
     built = {name: build_component(f"metrics.{name}", TileMetric, config) for name in names}
     for name, metric in built.items():
@@ -160,7 +159,7 @@ def check_classes(config: DictConfig) -> None:
 def build_component(name: str, kind: type, config: DictConfig, **more: Any) -> Any:
     """Build what a part of the configuration describes; `name` is dotted, `more` are arguments.
 
-    A class of another kind is refused, by a `ConfigError`, before anything is called.
+    Refuses a class of another kind, by a `ConfigError`, before it calls anything.
     """
     settings = OmegaConf.select(config, name)
     found = find_class(settings) or kind  # Hydra says why a class cannot be imported

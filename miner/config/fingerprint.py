@@ -32,10 +32,7 @@ def job_hash(config: DictConfig) -> str:
 
 
 def fit_identity(config: DictConfig, image_sha256: str, device: str) -> dict[str, Any]:
-    """What a fit's result depends on, in plain data: settings, image and kind of device.
-
-    A sample is identified by its name.
-    """
+    """What a fit's result depends on, in plain data: settings, image and kind of device."""
     settings = _settings(config)
     del settings["fitting"]["max_memory_gib"]
     path = settings["image"].pop("path")

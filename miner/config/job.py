@@ -25,10 +25,7 @@ _NOT_BATCH = ("bash", "interactive")  # Slurm jobs in which Lightning starts its
 
 @dataclass(frozen=True)
 class RankInfo:
-    """One of a run's processes, numbered as torchrun and Lightning do, and its launcher.
-
-    `launcher` started `world_size` processes; it is None, with 1, where Lightning starts them.
-    """
+    """One of a run's processes, of which `launcher` started `world_size`, or Lightning others."""
 
     node_rank: int = 0
     local_rank: int = 0
@@ -128,10 +125,8 @@ def sweep_name(folder: Path) -> str:
 def finished_report(folder: Path) -> dict[str, Any] | None:
     """The report of a finished run whose files are all in order; None for any other."""
     try:
-        report = read_report(folder) or {}
-        quality = report.get("psnr_db", "unknown")  # null is infinite
-        is_number = type(quality) in (int, float) and abs(quality) < 1e6
-        if report.get("status") != "finished" or not (quality is None or is_number):
+        report = read_report(folder)
+        if report is None or report.get("status") != "finished":
             return None
         if report.get("file_bytes") is not None:
             from miner.representation import load

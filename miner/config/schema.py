@@ -186,10 +186,7 @@ def settings(
 
 
 def no_such_setting(setting: str, others: Iterable[str] = ()) -> str:
-    """The end of a line that refuses a name or `name=value`: why, or the nearest name.
-
-    The nearest is one of the schema and `others`.
-    """
+    """Why a name or `name=value` is refused, with the nearest of the schema and `others`."""
     name = setting.partition("=")[0]
     group, _, field = name.partition(".")
     if group == "trainer" and field in REFUSED:

@@ -1,7 +1,6 @@
 """Components (frozen dataclasses such as an activation) as plain data, and back.
 
-A manifest names a class; only classes that the running program has already imported are built, so
-that reading somebody's file can never import or call anything else.
+Of the classes that a file names, only those are built that the program has already imported.
 """
 
 import json
@@ -58,10 +57,7 @@ def describe(component: Any) -> dict[str, Any]:
 
 
 def build(base: Any, description: Any) -> Any:
-    """The component that `describe` described, its numbers within the ranges of the settings.
-
-    Raises `ValueError` for no description, a class that is unknown or no `base`, or wrong fields.
-    """
+    """What `describe` described; `ValueError` for an unknown class, no `base`, or wrong fields."""
     if not isinstance(description, dict) or TARGET not in description:
         raise ValueError(f"{shorten(description)}: a {base.__name__} is described by a {TARGET}")
     target = str(description[TARGET])

@@ -21,7 +21,6 @@ class RepresentationError(ValueError):
     """A representation's files are damaged, foreign or incomplete; one line."""
 
     def __init__(self, message: str) -> None:
-        """Join the lines of a message, which may quote names of any kind."""
         super().__init__(" ".join(message.splitlines()))
 
 
@@ -54,8 +53,7 @@ def exit_status(command: Callable[[], object]) -> int:
 def nearest(name: str, names: Collection[str]) -> str | None:
     """The dotted name that was meant by a misspelt one, which may lack its group or name another.
 
-    `max_step` and `model.max_steps` stand for `fitting.max_steps`; `optimizer.eps` for no other,
-    since `betas` is not like `eps`.
+    `max_step` and `model.max_steps` stand for `fitting.max_steps`, `optimizer.eps` for no other.
     """
     by_field: dict[str, list[str]] = {}
     for known in names:
@@ -82,7 +80,6 @@ def error_summary(error: BaseException, folder: Path) -> str:
 
 
 def _storage_reason(error: BaseException, folder: Path) -> str | None:
-    """Which file the disk refused and why; None for an error about something else."""
     if isinstance(error, NoSpaceError):
         return f"{folder}: the disk is full"
     if not isinstance(error, OSError):

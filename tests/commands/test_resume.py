@@ -163,15 +163,6 @@ def test_manifest_of_some_levels_is_not_finished(
     assert same(copy, finished / "run")
 
 
-@pytest.mark.parametrize("quality", ["NaN", '"good"', "[1]", "{}", "1e999", str(10**400), "true"])
-def test_run_whose_report_has_no_quality_is_not_finished(copy: Path, quality: str) -> None:
-    report = '{"report_version": 2, "status": "finished", "psnr_db": 31.5}'
-    (copy / "report.json").write_text(report)
-    assert (finished_report(copy) or {})["psnr_db"] == 31.5
-    (copy / "report.json").write_text(report.replace("31.5", quality))
-    assert finished_report(copy) is None
-
-
 def test_other_backend_is_refused(copy: Path, command: Command) -> None:
     manifest = read_manifest(copy / "representation")
     fit = {**manifest.fit, "backend": "EagerBackend"}
