@@ -1,4 +1,4 @@
-"""Arguments as people type them, before Hydra's grammar reads them."""
+"""Arguments as people type them, before Hydra's grammar reads them; those of a resumed run."""
 
 import glob
 import logging
@@ -7,22 +7,27 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from miner.cli.help import default_options, option_files
 from miner.images.arrays import is_zarr
-from miner.images.source import inspect_image
+from miner.images.source import SAMPLE_PREFIX, inspect_image
 from miner.support.errors import ConfigError, ImageError
 from miner.support.files import expand_home
-from miner.support.run_files import is_of_run
+from miner.support.run_files import PLAN, is_of_run
 
 SWEEP_FLAGS = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 _FLAGS_WITH_VALUE = (
     *("-c", "--cfg", "-p", "--package", "-i", "--info", "--experimental-rerun"),
     *("-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
 )
-_IMAGE, _FOLDER = "image.path=", "hydra.run.dir="
+_IMAGE, _FOLDER, _RESUME = "image.path=", "hydra.run.dir=", "resume="
+_SOURCES = ("--config-dir", "-cd", "hydra.searchpath=")
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError)
 _ANY_SIZE = 2**63  # the checks refuse images that are too large
 _NO_NAME = re.compile(r"true|false|-?[\d.]+", re.IGNORECASE)
 _LOG = logging.getLogger(__name__)
@@ -156,6 +161,64 @@ def quote(path: str) -> str:
     # Hydra: backslashes count only before a quote, of which the closing one is the last.
     quoted = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), escaped)
     return f"'{quoted}'"
+
+
+def resume_arguments(arguments: Sequence[str]) -> list[str]:
+    """Replace `resume=FOLDER` by the settings of the run in that folder.
+
+    The other arguments replace these settings: `trainer=cpu` also replaces `trainer.devices=4`.
+    Raises `ConfigError` if no run was begun there, or the folder is named twice.
+    """
+    resumes = [argument for argument in arguments if argument.startswith(_RESUME)]
+    if not resumes or is_sweep(arguments):
+        return list(arguments)
+    given = [argument for argument in arguments if argument not in resumes]
+    if len(resumes) > 1 or any(argument.startswith(_FOLDER) for argument in given):
+        raise ConfigError(f"{resumes[-1]}: names the run's folder; leave out the other folder")
+    folder = Path(resumes[0].removeprefix(_RESUME)).expanduser()
+    replaced = {_key(argument) for argument in given}
+    settings = [
+        setting
+        for setting in _stored_settings(folder, given)
+        if replaced.isdisjoint([_key(setting), _key(setting).partition(".")[0]])
+    ]
+    index = arguments.index(resumes[0])  # behind Hydra's flags
+    run_dir = f"hydra.run.dir={quote(str(folder))}"
+    return [*arguments[:index], *settings, run_dir, *arguments[index + 1 :]]
+
+
+def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
+    """The overrides of the run in a folder; none may name a class, which would be called."""
+    run = f"{_RESUME}{folder}"
+    if (folder / PLAN).exists():
+        raise ConfigError(f"{run}: is a sweep; start it again with hydra.sweep.dir={folder}")
+    try:
+        stored = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]
+        settings = [str(override) for override in stored["overrides"]["task"]]
+        started_in, sources = stored["runtime"]["cwd"], stored["runtime"]["config_sources"]
+        added_sources = [one["path"] for one in sources if "command-line" in one["provider"]]
+        image = OmegaConf.load(folder / ".hydra" / "config.yaml").image
+        files = {f"image.{k}": str(image[k]) for k in ("path", "mask") if image.get(k)}
+    except (*_UNREADABLE, OmegaConfBaseException):
+        remedy = "name the folder of a run, as outputs/2026-01-31/10-00-00-000000"
+        raise ConfigError(f"{run}: no run was begun there; {remedy}") from None
+    if added_sources and not any(one.startswith(_SOURCES) for one in given):
+        given_dir = f"--config-dir={added_sources[0]}"
+        raise ConfigError(f"{run}: was started with {given_dir}; give that again, before {run}")
+    for name, path in files.items():
+        if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
+            settings = [setting for setting in settings if _key(setting) != name]
+            settings.append(f"{name}={quote(str(Path(started_in, path)))}")
+    kept = [one for one in settings if _key(one) != "trainer.max_time"]  # which has stopped it
+    for setting in kept:
+        if "_target_" in setting or _key(setting).startswith("hydra"):
+            remedy = f"start it as it was started, with hydra.run.dir={folder}"
+            raise ConfigError(f"{run}: its setting {setting!r} is not read from a file; {remedy}")
+    return kept
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
 
 
 def _is_utf8(argument: str) -> bool:

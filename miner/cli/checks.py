@@ -13,13 +13,13 @@ from tempfile import TemporaryDirectory
 from omegaconf import DictConfig, OmegaConf
 
 from miner.cli.help import REFUSED_BY_HYDRA, explain
-from miner.cli.resume import check_unchanged
 from miner.config import build
+from miner.config.fingerprint import differences, fit_identity
 from miner.config.job import RankInfo, detect_rank, rank_of
 from miner.config.schema import RunConfig, check_config
 from miner.engine.disk_space import scratch_for
-from miner.images.source import inspect_image
-from miner.support.errors import ConfigError, ImageError
+from miner.images.source import SAMPLE_PREFIX, file_digest, find_file, inspect_image
+from miner.support.errors import ConfigError, ImageError, RepresentationError
 from miner.support.process import end_imports
 from miner.support.run_files import LOGS, REPORT, check_own
 
@@ -93,6 +93,31 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
         reason = f"each of {world_size} processes would make another folder"
         remedy = "name one on a disk that all machines share, as hydra.run.dir=/shared/run"
         raise ConfigError(f"hydra.run.dir: {reason}; {remedy}")
+
+
+def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
+    """Refuse, by a `ConfigError`, a run with other settings or a damaged manifest."""
+    from miner.representation import REPRESENTATION_FOLDER
+    from miner.representation.spec import MANIFEST, read_manifest
+
+    stored = folder / REPRESENTATION_FOLDER
+    try:
+        if not (stored / MANIFEST).exists():
+            return
+        fit = read_manifest(stored).fit
+    except OSError as error:
+        raise ConfigError(f"{stored}: cannot be read ({error.strerror}); name another") from None
+    except RepresentationError as error:
+        is_outdated = "fit again" in str(error)
+        remedy = "" if is_outdated else "; delete this file: its folder's shards are reused"
+        raise ConfigError(f"{error}{remedy}") from None
+    path = config.image.path
+    sha256 = "" if path.startswith(SAMPLE_PREFIX) else file_digest(find_file(path))
+    if changed := differences(fit, fit_identity(config, sha256, device)):
+        raise ConfigError(
+            f"{folder}: holds a run with other settings; name another folder, "
+            f"or take them back:\n  " + "\n  ".join(changed)
+        )
 
 
 def check_writable(setting: str, folder: Path) -> None:

@@ -161,7 +161,7 @@ class Comparison:
     @cached_property
     def by_setting(self) -> dict[tuple[str, ...], list[Result]]:
         """The finished runs by their values of all factors."""
-        found = defaultdict(list)
+        found: dict[tuple[str, ...], list[Result]] = defaultdict(list)
         for result in self.finished:
             found[self.setting(result)].append(result)
         return found

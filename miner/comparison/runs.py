@@ -5,6 +5,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -63,8 +64,7 @@ class Result:
     @property
     def curve(self) -> list[tuple[float | None, ...]]:
         """Points of numbers in the order of `CURVE`."""
-        stored = mapping(self.report.get("curve"))
-        found = [stored.get(name) for name in CURVE]
+        found = map(mapping(self.report.get("curve")).get, CURVE)
         rows = zip(*(column if isinstance(column, list) else [] for column in found), strict=False)
         return [tuple(value if _is_number(value) else None for value in row) for row in rows]
 
@@ -192,10 +192,8 @@ def _digest(result: Result) -> str:
 
 
 def _yaml(path: Path) -> Any:
-    try:
+    with suppress(OSError, yaml.YAMLError, ValueError):
         return yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)  # ten times OmegaConf's speed
-    except (OSError, yaml.YAMLError, ValueError):
-        return None
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from runs import (
     stop_at_shard,
 )
 
-from miner.cli.resume import resume_arguments
+from miner.cli.arguments import resume_arguments
 from miner.config.job import finished_report
 from miner.representation.spec import read_manifest, write_manifest
 from miner.support.errors import ConfigError
