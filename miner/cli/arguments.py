@@ -11,7 +11,6 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from miner.cli.help import default_options, option_files
 from miner.images.arrays import is_zarr
@@ -27,7 +26,6 @@ _FLAGS_WITH_VALUE = (
 )
 _IMAGE, _FOLDER, _RESUME = "image.path=", "hydra.run.dir=", "resume="
 _SOURCES = ("--config-dir", "-cd", "hydra.searchpath=")
-_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError)
 _ANY_SIZE = 2**63  # the checks refuse images that are too large
 _NO_NAME = re.compile(r"true|false|-?[\d.]+", re.IGNORECASE)
 _LOG = logging.getLogger(__name__)
@@ -164,10 +162,9 @@ def quote(path: str) -> str:
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
-    """Replace `resume=FOLDER` by the settings of the run in that folder.
+    """Replace `resume=FOLDER` by the settings of the run there that other arguments do not replace.
 
-    The other arguments replace these settings: `trainer=cpu` also replaces `trainer.devices=4`.
-    Raises `ConfigError` if no run was begun there, or the folder is named twice.
+    `trainer=cpu` also replaces `trainer.devices=4`. Raises `ConfigError` if there was no run.
     """
     resumes = [argument for argument in arguments if argument.startswith(_RESUME)]
     if not resumes or is_sweep(arguments):
@@ -177,14 +174,11 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
         raise ConfigError(f"{resumes[-1]}: names the run's folder; leave out the other folder")
     folder = Path(resumes[0].removeprefix(_RESUME)).expanduser()
     replaced = {_key(argument) for argument in given}
-    settings = [
-        setting
-        for setting in _stored_settings(folder, given)
-        if replaced.isdisjoint([_key(setting), _key(setting).partition(".")[0]])
-    ]
+    stored = _stored_settings(folder, given)
+    kept = [one for one in stored if replaced.isdisjoint([_key(one), _key(one).partition(".")[0]])]
     index = arguments.index(resumes[0])  # behind Hydra's flags
-    run_dir = f"hydra.run.dir={quote(str(folder))}"
-    return [*arguments[:index], *settings, run_dir, *arguments[index + 1 :]]
+    run_dir = _FOLDER + quote(str(folder))
+    return [*arguments[:index], *kept, run_dir, *arguments[index + 1 :]]
 
 
 def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
@@ -199,22 +193,21 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
         added_sources = [one["path"] for one in sources if "command-line" in one["provider"]]
         image = OmegaConf.load(folder / ".hydra" / "config.yaml").image
         files = {f"image.{k}": str(image[k]) for k in ("path", "mask") if image.get(k)}
-    except (*_UNREADABLE, OmegaConfBaseException):
+    except Exception:  # whatever is wrong with these files
         remedy = "name the folder of a run, as outputs/2026-01-31/10-00-00-000000"
         raise ConfigError(f"{run}: no run was begun there; {remedy}") from None
     if added_sources and not any(one.startswith(_SOURCES) for one in given):
-        given_dir = f"--config-dir={added_sources[0]}"
-        raise ConfigError(f"{run}: was started with {given_dir}; give that again, before {run}")
+        flag = f"--config-dir={added_sources[0]}"
+        raise ConfigError(f"{run}: was started with {flag}; give that again, before {run}")
     for name, path in files.items():
         if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
             settings = [setting for setting in settings if _key(setting) != name]
             settings.append(f"{name}={quote(str(Path(started_in, path)))}")
-    kept = [one for one in settings if _key(one) != "trainer.max_time"]  # which has stopped it
-    for setting in kept:
+    for setting in settings:
         if "_target_" in setting or _key(setting).startswith("hydra"):
             remedy = f"start it as it was started, with hydra.run.dir={folder}"
             raise ConfigError(f"{run}: its setting {setting!r} is not read from a file; {remedy}")
-    return kept
+    return [one for one in settings if _key(one) != "trainer.max_time"]  # which has stopped it
 
 
 def _key(override: str) -> str:

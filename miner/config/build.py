@@ -59,14 +59,10 @@ def build_settings(config: DictConfig) -> "FitSettings":
         if not isinstance(halo, int) or not 0 < halo <= checked.patch_size:
             rule = f"must be a whole number of pixels, 0 to patch_size={checked.patch_size}"
             raise ConfigError(f"{loss}: halo={halo!r} {rule}; change it, or take larger patches")
-    return FitSettings(
-        **{name: component for name, component in built.items() if name not in of_model},
-        width=width,
-        **numbers,
-        optimizer=optimizer,
-        patch_size=checked.patch_size,
-        seed=checked.seed,
-    )
+    for part in of_model:  # which the model holds
+        del built[part]
+    own = {"width": width, "patch_size": checked.patch_size, "seed": checked.seed}
+    return FitSettings(optimizer=optimizer, **built, **numbers, **own)
 
 
 def check_lists(settings: "FitSettings", sides: tuple[int, ...]) -> None:
@@ -75,9 +71,9 @@ def check_lists(settings: "FitSettings", sides: tuple[int, ...]) -> None:
     per_level = {"model.width": settings.width, "fitting.max_steps": settings.max_steps}
     for name, value in per_level.items():
         if isinstance(value, Sequence) and len(value) > n_levels:
+            remedy = "give no more numbers than that, coarse to fine, or set pyramid.n_levels"
             raise ConfigError(
-                f"{name}={value}: this pyramid's number of levels is {n_levels}; give no "
-                "more numbers than that, coarse to fine, or set pyramid.n_levels"
+                f"{name}={value}: this pyramid's number of levels is {n_levels}; {remedy}"
             )
 
 

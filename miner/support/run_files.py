@@ -100,11 +100,9 @@ def _digest(path: Path) -> str:
     if not path.is_file():
         return ""
     with path.open("rb") as stream:
-        size = stream.seek(0, 2)
+        beginning, size = stream.read(_ENDS), stream.seek(0, 2)
         stream.seek(max(0, size - _ENDS))
-        end = stream.read()
-        stream.seek(0)
-        return sha256(b"%d " % size + stream.read(_ENDS) + end).hexdigest()[:16]
+        return sha256(b"%d " % size + beginning + stream.read()).hexdigest()[:16]
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
@@ -125,21 +123,17 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
 
 def read_report(folder: Path) -> dict[str, Any] | None:
     """Read a folder's report, None without one; ValueError if it is none of this version."""
-    path = folder / REPORT
+    path, remedy = folder / REPORT, "delete it and run again"
     try:
-        content = json.loads(read_regular_file(path, _MOST_BYTES))
+        content: dict[str, Any] = json.loads(read_regular_file(path, _MOST_BYTES))
+        version = content.get("report_version", 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); delete it and run again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds no report; delete it and run again")
-    version = content.get("report_version", 1)
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
     if version != REPORT_VERSION:
-        raise ValueError(
-            f"{path}: report_version={version!s:.20}: must be {REPORT_VERSION}; another version "
-            "of miner wrote it, so delete it and run again"
-        )
+        reason = f"must be {REPORT_VERSION}; another version of miner wrote it, so {remedy}"
+        raise ValueError(f"{path}: report_version={version!s:.20}: {reason}")
     return content
 
 
