@@ -68,8 +68,8 @@ class MinerCallback(Callback):
             self._lock.enter_context(lock_folder(folder))
             claim(folder, *SWEEP)
         write_plan(folder, plan)
-        n_jobs = OmegaConf.select(config, "hydra.sweeper.n_trials") if plan is None else len(plan)
-        self._monitor = SweepMonitor(folder, plan and {job.hash for job in plan}, n_jobs)
+        n_jobs = len(plan) if plan else OmegaConf.select(config, "hydra.sweeper.n_trials")
+        self._monitor = SweepMonitor(folder, {job.hash for job in plan} if plan else None, n_jobs)
         say(announcement(folder, plan, n_jobs, self._monitor.n_done))
         atexit.register(self._interrupted, folder)  # unless Hydra calls `on_multirun_end`
 

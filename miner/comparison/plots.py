@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from plotly.colors import sample_colorscale
@@ -31,8 +33,7 @@ def plot_differences(comparison: Comparison) -> str:
     colours = _colours(comparison.factors)
     for metric in sorted(comparison.metrics, key=lambda metric: metric not in MAIN):
         for factor in comparison.factors:
-            found = comparison.differences(factor, metric)[:_MOST_DIFFERENCES]
-            if found:
+            if found := comparison.differences(factor, metric)[:_MOST_DIFFERENCES]:
                 figure.add_scatter(
                     x=[each.estimate.mean for each in found],
                     y=[_safe(f"{factor}: {each}") for each in found],
@@ -76,25 +77,22 @@ def plot_quality(comparison: Comparison, quality: str = "psnr_db") -> str:
 
 def plot_curves(comparison: Comparison) -> str:
     """PSNR over steps, seconds and parameters while fitting, with gaps between levels."""
-    runs = [run for run in comparison.finished if run.curve]
-    lines = []
+    runs, lines = [run for run in comparison.finished if run.curve], []
     for run in runs[:: max(1, -(-len(runs) // _MOST_CURVES))]:
         _, *columns = zip(*_thinned(run.curve), strict=True)
         lines.append(_Line(run.name, _values(comparison, run), columns))
     titles = [*CURVE[1:-1], title(CURVE[-1])]
-    figure = _panels(lines, [*comparison.factors, "image"], titles, "lines")
-    return _html(figure, "curves")
+    return _html(_panels(lines, [*comparison.factors, "image"], titles, "lines"), "curves")
 
 
 def _thinned(curve: Sequence[tuple[float | None, ...]]) -> list[tuple[float | None, ...]]:
     """Some of a curve's points, the last among them, with gaps between levels and at the end."""
-    every = -(-len(curve) // _MOST_POINTS)
     points: list[tuple[float | None, ...]] = []
-    for point in reversed(curve[::-every]):
-        if points and point[0] != points[-1][0]:
-            points.append((*points[-1][:-1], None))
-        points.append(point)
-    return [*points, (*points[-1][:-1], None)]
+    every = -(-len(curve) // _MOST_POINTS)
+    for _, level in groupby(reversed(curve[::-every]), key=itemgetter(0)):
+        points += level
+        points.append((*points[-1][:-1], None))
+    return points
 
 
 def _panels(

@@ -56,10 +56,8 @@ class Result:
     @cached_property
     def numbers(self) -> dict[str, float]:
         """A finished run's finite numbers, without the seed and the report's version."""
-        if self.status != "finished":
-            return {}
-        numbers = {name: value for name, value in self.report.items() if _is_number(value)}
-        return {k: v for k, v in numbers.items() if k not in ("seed", "report_version")}
+        known = self.report.items() if self.status == "finished" else ()
+        return {k: v for k, v in known if _is_number(v) and k not in ("seed", "report_version")}
 
     @property
     def curve(self) -> list[tuple[float | None, ...]]:

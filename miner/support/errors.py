@@ -66,8 +66,7 @@ def nearest(name: str, names: Collection[str]) -> str | None:
 
 def to_user_error(error: Exception, folder: Path) -> Exception:
     """An error about the disk as a `RunError`; any other as it is."""
-    reason = _storage_reason(error, folder)
-    if reason is None:
+    if (reason := _storage_reason(error, folder)) is None:
         return error
     remedy = f"mend this and go on with resume={shlex.quote(str(folder))}"
     return RunError(f"{reason}; what is finished is kept: {remedy}")
@@ -80,11 +79,8 @@ def error_summary(error: BaseException, folder: Path) -> str:
 
 
 def _storage_reason(error: BaseException, folder: Path) -> str | None:
-    if isinstance(error, NoSpaceError):
-        return f"{folder}: the disk is full"
-    if not isinstance(error, OSError):
-        return None
-    if is_disk_full(error):
-        return f"{error.filename or folder}: the disk is full"
-    is_below = str(error.filename).startswith(str(folder))
-    return f"{error.filename}: {error.strerror}" if is_below else None
+    file = getattr(error, "filename", None)
+    if isinstance(error, NoSpaceError) or (isinstance(error, OSError) and is_disk_full(error)):
+        return f"{file or folder}: the disk is full"
+    is_below = isinstance(error, OSError) and str(file).startswith(str(folder))
+    return f"{file}: {error.strerror}" if is_below else None
