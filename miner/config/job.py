@@ -25,7 +25,7 @@ _NOT_BATCH = ("bash", "interactive")  # Slurm jobs in which Lightning starts its
 
 @dataclass(frozen=True)
 class RankInfo:
-    """One of a run's processes, of which `launcher` started `world_size`, or Lightning others."""
+    """One of a run's processes; a launcher starts `world_size` of them, without one Lightning."""
 
     node_rank: int = 0
     local_rank: int = 0
@@ -48,21 +48,16 @@ MAIN_PROCESS = RankInfo()
 
 @dataclass(frozen=True)
 class Job:
-    """A run: its folder, the overrides that were given, and when it began (`time.time`).
-
-    `command` fits the same again, of a sweep this job alone; `choices` are the options of the
-    groups; `sweep` is None for a single run; `n_parallel_jobs` share the cores that this process
-    sees; `rank` is this process's in a run on several devices.
-    """
+    """A run, or a job of a sweep."""
 
     folder: Path
     overrides: Sequence[str]
-    began: float
-    choices: Mapping[str, str] = field(default_factory=dict)
+    began: float  # of `time.time`
+    choices: Mapping[str, str] = field(default_factory=dict)  # options of the groups
     sweep: SweepInfo | None = None
-    n_parallel_jobs: int = 1
+    n_parallel_jobs: int = 1  # which share the cores that this process sees
     rank: RankInfo = MAIN_PROCESS
-    command: str = ""
+    command: str = ""  # fits the same again, of a sweep this job alone
 
     @property
     def origin(self) -> dict[str, Any]:
