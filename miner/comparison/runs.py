@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -171,22 +171,26 @@ def _as_mapping(overrides: Sequence[str]) -> dict[str, str]:
 def _with_names(results: Mapping[Path, Result]) -> list[Result]:
     """Name the runs by their resolved folders, and images of equal name by their digests too."""
     shared = Path(os.path.commonpath([folder.parent for folder in results]))
-    digests: dict[str, set[str]] = defaultdict(set)
     named = []
     for folder, result in results.items():
         requested = result.overrides.get("image.path") or result.overrides.get("image")
         stem = Path(requested or result.choices.get("image", "")).stem
         image = str(result.report.get("image") or stem)
-        digests[image].add(_digest(result))
         named.append(replace(result, name=str(folder.relative_to(shared)), image=image))
+    contents = {(run.image, *pair) for run in named for pair in _digests(run.report)}
+    n_contents = Counter((image, label) for image, label, _ in contents)
     for index, run in enumerate(named):
-        if len(digests[run.image] - {""}) > 1 and (digest := _digest(run)):
-            named[index] = replace(run, image=f"{run.image} ({digest})")
+        found = [pair for pair in _digests(run.report) if n_contents[run.image, pair[0]] > 1]
+        if marks := [label + digest[:8] for label, digest in found if digest]:
+            named[index] = replace(run, image=f"{run.image} ({', '.join(marks)})")
     return named
 
 
-def _digest(result: Result) -> str:
-    return str(result.report.get("image_sha256") or "")[:8]
+def _digests(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Of the image, and of its mask at a size, as crops have others; with words before each."""
+    mask = f"{report.get('width_px')}x{report.get('height_px')} mask "
+    found = {"": report.get("image_sha256"), mask: report.get("mask_sha256")}
+    return [(label, str(digest)) for label, digest in found.items() if digest is not None]
 
 
 def _yaml(path: Path) -> Any:

@@ -61,7 +61,7 @@ def build_settings(config: DictConfig) -> "FitSettings":
             raise ConfigError(f"{loss}: halo={halo!r} {rule}; change it, or take larger patches")
     for part in of_model:  # which the model holds
         del built[part]
-    own = {"width": width, "patch_size": checked.patch_size, "seed": checked.seed}
+    own: Any = {"width": width, "patch_size": checked.patch_size, "seed": checked.seed}
     return FitSettings(optimizer=optimizer, **built, **numbers, **own)
 
 

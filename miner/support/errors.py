@@ -82,5 +82,6 @@ def _storage_reason(error: BaseException, folder: Path) -> str | None:
     file = getattr(error, "filename", None)
     if isinstance(error, NoSpaceError) or (isinstance(error, OSError) and is_disk_full(error)):
         return f"{file or folder}: the disk is full"
-    is_below = isinstance(error, OSError) and str(file).startswith(str(folder))
-    return f"{file}: {error.strerror}" if is_below else None
+    if isinstance(error, OSError) and str(file).startswith(str(folder)):
+        return f"{file}: {error.strerror}"
+    return None

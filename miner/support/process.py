@@ -13,8 +13,9 @@ from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from filelock import AcquireReturnProxy, BaseFileLock, FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 from rich import get_console
 
 from miner.support.errors import ConfigError
@@ -38,7 +39,7 @@ def say(text: str) -> None:
     get_console().print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-def lock_folder(folder: Path) -> "AcquireReturnProxy[BaseFileLock]":
+def lock_folder(folder: Path) -> "AcquireReturnProxy[Any]":
     """Keep others out of a folder, for a `with` statement; `ConfigError` if another run uses it."""
     path = folder / ".lock"
     try:

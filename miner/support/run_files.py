@@ -87,7 +87,7 @@ def _matching(patterns: Iterable[str], folder: Path) -> list[str]:
     return sorted({name for one in patterns for name in glob.glob(one, root_dir=folder)})  # noqa: PTH207
 
 
-def _list(folder: Path, more: Mapping[str, str]) -> None:
+def _list(folder: Path, more: dict[str, str]) -> None:
     own = own_files(folder)
     if (made := own | more) != own:
         folder.mkdir(parents=True, exist_ok=True)
