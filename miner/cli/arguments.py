@@ -2,9 +2,11 @@
 
 import glob
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from mimetypes import guess_type
 from pathlib import Path
 
 import yaml
@@ -15,6 +17,7 @@ from omegaconf import OmegaConf
 from miner.cli.help import default_options, option_files
 from miner.images.arrays import is_zarr
 from miner.images.source import SAMPLE_PREFIX, inspect_image
+from miner.images.vips import NO_IMAGE
 from miner.support.errors import ConfigError, ImageError
 from miner.support.files import expand_home
 from miner.support.run_files import PLAN, is_of_run
@@ -103,12 +106,13 @@ def write_images(arguments: Sequence[str]) -> list[str]:
 
     Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
     pattern stands for all images there, without subfolders; an `ImageError` is raised for none.
+    The sweep ends with the names of those that cannot be read: images by content or suffix.
     """
     axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
     written = list[str]()
     for one in arguments:
         if one.startswith(_IMAGE) and is_sweep(arguments):
-            written.append(_all_images(one, axes))
+            written += _all_images(one, axes)
         else:
             written.append(_one_file(one) if one.startswith((_IMAGE, "image.mask=")) else one)
     return written
@@ -124,7 +128,7 @@ def _one_file(argument: str) -> str:
     return f"{setting}={quote(path)}"
 
 
-def _all_images(argument: str, axes: str | None) -> str:
+def _all_images(argument: str, axes: str | None) -> list[str]:
     path = expand_home(argument.removeprefix(_IMAGE))
     if not _exists(path):
         found = [Path(name) for name in glob.glob(path)]  # noqa: PTH207, absolute too
@@ -133,12 +137,12 @@ def _all_images(argument: str, axes: str | None) -> str:
     else:
         found = []
     if not found:
-        return _one_file(argument)
+        return [_one_file(argument)]
     there = [file for file in found if file.is_file() or is_zarr(file)]
     files = [file for file in there if not is_of_run(file)]
     if n_made := len(there) - len(files):
         _LOG.warning("left out: %d of the files in %r, which runs have made", n_made, path)
-    images = list[str]()
+    images, unreadable = list[str](), list[str]()
     for file in sorted(file for file in files if not file.name.startswith(".")):
         try:
             inspect_image(str(file), _ANY_SIZE, None, axes)
@@ -147,9 +151,13 @@ def _all_images(argument: str, axes: str | None) -> str:
             images.append(quote(str(file)))
         except ImageError as error:
             _LOG.warning("left out: %s", error)
+            if NO_IMAGE not in str(error) or str(guess_type(file.name)[0]).startswith("image/"):
+                shown = os.fsencode(file).decode(errors="replace").replace("${", "$ {")
+                unreadable.append(quote(shown))
     if not images:
         raise ImageError(f"{path!r} holds no image: name a folder or a pattern with images")
-    return _IMAGE + ",".join(images)
+    left_out = [f"++hydra.callbacks.miner.left_out=[{','.join(unreadable)}]"] if unreadable else []
+    return [_IMAGE + ",".join(images), *left_out]
 
 
 def quote(path: str) -> str:

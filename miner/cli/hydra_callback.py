@@ -4,7 +4,7 @@ import atexit
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -32,8 +32,9 @@ class MinerCallback(Callback):
 
     _monitor: "SweepMonitor"
 
-    def __init__(self) -> None:
-        self._lock = ExitStack()
+    def __init__(self, left_out: Sequence[str] = ()) -> None:
+        """Start without a lock; `left_out` are images that the sweep cannot read."""
+        self._lock, self._left_out = ExitStack(), left_out
 
     def __getstate__(self) -> dict[str, Any]:  # without monitor, for other launchers' processes
         return {"_lock": ExitStack()}
@@ -85,7 +86,7 @@ class MinerCallback(Callback):
         logging.captureWarnings(False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Compare the jobs; leave with status 1 if one of them failed."""
+        """Compare the jobs; leave with status 1 if one of them failed or was left out."""
         from miner.loggers.sweep import close_sweep
 
         atexit.unregister(self._interrupted)
@@ -93,7 +94,10 @@ class MinerCallback(Callback):
         with exit_on_error():
             is_done = close_sweep(Path(config.hydra.sweep.dir), config)
         self._lock.close()
-        if not is_done:
+        if self._left_out:
+            n_images = f"{len(self._left_out)} image{'' if len(self._left_out) == 1 else 's'}"
+            say(f"left out {n_images} that cannot be read: {', '.join(self._left_out)}")
+        if self._left_out or not is_done:
             raise SystemExit(1)
 
     def _interrupted(self, folder: Path) -> None:

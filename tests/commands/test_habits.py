@@ -1,5 +1,6 @@
 """Habits of batch systems, terminals and Hydra's users: signals, working folders."""
 
+import json
 import os
 import pty
 import signal
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from runs import TINY, Command, read_report, run_main
+from runs import TINY, Command, read_report, run_main, save_picture
 
 SLOW_RUN = (*TINY, "image=camera", "image.crop_px=64", "hydra.run.dir=run", "backend=eager")
 LONG = ("fitting.blocks_per_shard=1", "fitting.max_steps=200", "level_selection.coarse_ratio=1")
@@ -94,3 +95,25 @@ def test_hydras_working_folder_changes_no_sweep(tmp_path: Path, command: Command
     assert command(*given, "hydra.job.chdir=true").status == 0
     reports = [read_report(path.parent) for path in tmp_path.glob("sweep/*/report.json")]
     assert [report["status"] for report in reports] == ["finished"] * 2
+
+
+def test_images_that_cannot_be_read_are_named_at_the_end_of_a_sweep(
+    tmp_path: Path, command: Command
+) -> None:
+    album = tmp_path / "album"
+    album.mkdir()
+    save_picture(album / "a.png")
+    for name in ("notes.txt", "a.xmp"):
+        (album / name).write_text("no image")
+    sweep = ("-m", "image.path=album", "hydra.sweep.dir=sweep")
+    done = command(*sweep)
+    assert done.status == 0
+    assert "cannot be read" not in done.lines[-1]
+    (album / "it's ${x}.jpg").touch()  # by its suffix
+    (album / "cut").write_bytes((album / "a.png").read_bytes()[:20])  # by its content
+    done = command(*sweep)
+    assert done.status == 1
+    expected = "left out 2 images that cannot be read: album/cut, album/it's $ {x}.jpg"
+    assert done.lines[-1] == expected
+    (report,) = (tmp_path / "sweep").glob("*/report.json")
+    assert json.loads(report.read_text())["status"] == "finished"
