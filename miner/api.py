@@ -13,7 +13,7 @@ from rich import get_console
 
 from miner.cli.arguments import check_one_bound, quote, without_null
 from miner.cli.help import REFUSED_BY_HYDRA, explain
-from miner.cli.loader import compose_once
+from miner.cli.sweep import compose_once
 from miner.config.build import build_settings, check_cuda, check_lists
 from miner.config.compose import own_hydra
 from miner.config.schema import ImageSettings, RunConfig, check_config, no_such_setting
@@ -57,12 +57,11 @@ def fit(
 
     `image` is the path of a file, `sample:NAME`, an image of PIL, a tensor or an array of any real
     type; `axes` has a letter for each axis, as `HWC` or `CDHW`, where they can be read in several
-    ways. `mask` is an array with a number for each pixel, or an image file's name: 0 where there is
-    no data, as there is none where values are NaN or a masked array masks them. `preset` is an
-    option of `experiment`, `target_psnr` the PSNR in dB that each block is fitted to, `device` cpu,
-    cuda or cuda:N, and `callbacks` are Lightning's. `progress` shows a bar in a terminal or a
-    notebook. Settings have the names of `conf/`: a group's option as a text or an object, fields as
-    a mapping or by their whole name.
+    ways. `mask` is an array or an image file's name: 0 where there is no data, as there is none
+    where values are NaN or masked. `preset` is an option of `experiment`, `target_psnr` the PSNR in
+    dB that each block is fitted to, `device` cpu, cuda or cuda:N, `callbacks` are Lightning's.
+    Settings have the names of `conf/`: a group's option as a text or an object, fields as a mapping
+    or by their whole name.
 
         miner.fit("photo.jpg", preset="fast", target_psnr=40)
         miner.fit(array, activation=Sine(0.3), fitting={"max_steps": 100}, patch_size=16)
@@ -119,8 +118,7 @@ def _open(image: Any, settings: ImageSettings, mask: Any, max_mse: float) -> Sou
 def compose_settings(*several: Mapping[str, Any]) -> DictConfig:
     """The configuration of a run with some settings changed; components may be objects.
 
-    Raises:
-        ConfigError: no such group, option or setting, or one that is set twice.
+    Raises `ConfigError` for no such group, option or setting, or one that is set twice.
     """
     settings = [item for one in several for item in one.items()]
     given = dict(settings)
@@ -150,7 +148,6 @@ def compose_settings(*several: Mapping[str, Any]) -> DictConfig:
 
 
 def _check_group(setting: str) -> None:
-    """Refuse a `name` or `name=value` of no group, by a `ConfigError` with the nearest name."""
     name = setting.partition("=")[0]
     group = name.lstrip("+~").partition(".")[0]
     if group in _WITHOUT_EFFECT or name in ("image", "image.path"):
@@ -189,11 +186,9 @@ def _overrides(name: str, value: Any) -> Iterator[str]:
 
 
 def _device(device: Any) -> dict[str, Any]:
-    """The Trainer's arguments that select a device; None is the processor."""
     kind, _, index = str("cpu" if device is None else device).partition(":")
     if kind not in ("cpu", "cuda") or not (index or "0").isdecimal():
         raise ConfigError(f"device={device}: must be cpu or cuda, or cuda:1 for the second")
     if kind == "cuda":
         check_cuda(f"device={device}", "device='cpu'")
-    devices = [int(index)] if index and kind == "cuda" else 1
-    return {"accelerator": kind, "devices": devices}
+    return {"accelerator": kind, "devices": [int(index)] if index and kind == "cuda" else 1}

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from miner.support.errors import exit_status
 
@@ -14,15 +15,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m miner.compare",
         description="Compare runs: writes comparison.html and comparison.tsv.",
     )
-    parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep's folder, or a run's"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FOLDER",
-        help="where to write (default: the folder itself, or here for several)",
-    )
+    kind: Any = {"type": Path, "metavar": "FOLDER"}
+    parser.add_argument("folders", nargs="+", **kind, help="a sweep's folder, or a run's")
+    where = "where to write (default: the folder itself, or here for several)"
+    parser.add_argument("--out", **kind, help=where)
     options = parser.parse_args(arguments)
     # imported late, so that --help and refusals are immediate
     from miner.comparison.comparison import Comparison

@@ -14,10 +14,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from miner.cli.arguments import as_launched, expand_arguments, write_images
+from miner.cli.arguments import as_launched, expand_arguments, resume_arguments, write_images
 from miner.cli.checks import exit_on_error
 from miner.cli.help import help_text
-from miner.cli.resume import resume_arguments
 from miner.config.build import CONF_FOLDER
 from miner.config.job import current_job, detect_rank
 from miner.support.lightning import import_lightning

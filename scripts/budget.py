@@ -22,7 +22,7 @@ import yaml
 from rows import ROOT, append_row, provenance, read_rows
 
 import miner
-from miner.comparison.differences import describe, estimate
+from miner.comparison.comparison import describe, estimate
 
 Rows = Sequence[Mapping[str, str]]
 RESULTS = ROOT / "results" / "budget.tsv"

@@ -23,14 +23,7 @@ from recipes import EARLY_STEPS, NUMBERS
 from rows import ROOT, read_rows
 from tables import markdown
 
-from miner.comparison.comparison import Comparison
-from miner.comparison.differences import (
-    Difference,
-    Estimate,
-    describe,
-    estimate,
-    paired_differences,
-)
+from miner.comparison.comparison import Comparison, Difference, Estimate, describe, estimate
 from miner.comparison.runs import Result
 
 ALL_NUMBERS = (*NUMBERS, *(f"psnr_db_after_{steps}" for steps in EARLY_STEPS))
@@ -112,7 +105,7 @@ def compare(claim: Claim, comparison: Comparison) -> list[Line]:
     for value, chosen in product(others, product(*conditions)):
         pair = subset(comparison, claim, value, chosen)
         same, early, seconds = (
-            minus_baseline(paired_differences(pair, claim.factor, metric), value)
+            minus_baseline(pair.differences(claim.factor, metric), value)
             for metric in ("psnr_db", "psnr_db_after_50", "fit_time_s")
         )
         size = difference_at_equal_size(pair, claim.factor, claim.baseline, value, claim.size)
@@ -197,7 +190,7 @@ def bound_by_image(claim: Claim, comparison: Comparison) -> str:
     rows = []
     for image in dict.fromkeys(result.image for result in pair.results):
         runs = Comparison([result for result in pair.results if result.image == image])
-        found = minus_baseline(paired_differences(runs, claim.factor, "psnr_db"), "2e-07")
+        found = minus_baseline(runs.differences(claim.factor, "psnr_db"), "2e-07")
         rows.append([f"`{image}`", f"{found.mean:+.1f} dB"])
     return markdown(["image", "PSNR at 2e-7 minus that at 1e-4"], rows)
 

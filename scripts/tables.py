@@ -11,8 +11,7 @@ from statistics import mean, median
 import matplotlib.pyplot as plt
 from rows import ROOT, read_rows
 
-from miner.comparison.comparison import title
-from miner.comparison.differences import pareto_front
+from miner.comparison.comparison import pareto_front, title
 
 Row = dict[str, str]
 

@@ -7,7 +7,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from miner.cli.loader import compose_once
+from miner.cli.sweep import compose_once
 from miner.config.build import CONF_FOLDER
 from miner.config.job import Job
 from miner.engine.train import run_alone

@@ -1,4 +1,4 @@
-"""Arguments as people type them, before Hydra's grammar reads them."""
+"""Arguments as people type them, before Hydra's grammar reads them; those of a resumed run."""
 
 import glob
 import logging
@@ -6,28 +6,29 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from mimetypes import guess_type
 from pathlib import Path
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from miner.cli.help import default_options, option_files
 from miner.images.arrays import is_zarr
-from miner.images.source import inspect_image
+from miner.images.source import SAMPLE_PREFIX, inspect_image
 from miner.images.vips import NO_IMAGE
 from miner.support.errors import ConfigError, ImageError
 from miner.support.files import expand_home
-from miner.support.run_files import is_of_run
+from miner.support.run_files import PLAN, is_of_run
 
 SWEEP_FLAGS = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 _FLAGS_WITH_VALUE = (
     *("-c", "--cfg", "-p", "--package", "-i", "--info", "--experimental-rerun"),
     *("-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
 )
-_IMAGE, _FOLDER = "image.path=", "hydra.run.dir="
-_LEFT_OUT = "++hydra.callbacks.miner.left_out="  # of `MinerCallback`
+_IMAGE, _FOLDER, _RESUME = "image.path=", "hydra.run.dir=", "resume="
+_SOURCES = ("--config-dir", "-cd", "hydra.searchpath=")
 _ANY_SIZE = 2**63  # the checks refuse images that are too large
 _NO_NAME = re.compile(r"true|false|-?[\d.]+", re.IGNORECASE)
 _LOG = logging.getLogger(__name__)
@@ -39,9 +40,9 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 
 def expand_arguments(arguments: Sequence[str]) -> list[str]:
-    """Arguments in full, Hydra's flags first: `photo.jpg` as `image.path=photo.jpg`.
+    """Hydra's flags, settings, and files that exist as images: `image.path=photo.jpg`.
 
-    An argument that exists is an image. Raises `ConfigError` for several in one run.
+    Raises `ConfigError` for several images in one run.
     """
     flags: list[str] = []
     settings: list[str] = []
@@ -50,8 +51,7 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
             raise ConfigError(f"{one!r}: is not UTF-8; rename the file")
         is_flag = one.startswith("-") or before in _FLAGS_WITH_VALUE
         (flags if is_flag else settings).append(one)
-    there = [one for one in settings if _exists(one)]
-    paths = [one for one in there if "=" not in one or Path(one).is_file()]
+    paths = [one for one in settings if _exists(one) and ("=" not in one or Path(one).is_file())]
     if len(paths) > 1 and not is_sweep(arguments):
         raise ConfigError(f"{' '.join(paths)}: a run fits one image; add -m for a sweep over all")
     if is_sweep(arguments) and {"-c", "--cfg"} & {flag.partition("=")[0] for flag in flags}:
@@ -89,10 +89,9 @@ def without_null(argument: str) -> str:
 
 
 def as_launched(arguments: Sequence[str]) -> list[str]:
-    """Arguments as Lightning starts further processes with them, in the form that Hydra reads.
+    """Arguments as Hydra reads them, of a process that Lightning starts with three more of them.
 
-    Lightning appends three: `hydra.run.dir="..."`, unescaped, a name for the process, and
-    `hydra.output_subdir=null`.
+    These are `hydra.run.dir="..."`, unescaped, the process's name and `hydra.output_subdir=null`.
     """
     if len(arguments) < 3 or not arguments[-2].startswith("hydra.job.name=train_ddp_process_"):
         return list(arguments)
@@ -106,27 +105,27 @@ def write_images(arguments: Sequence[str]) -> list[str]:
     """Write `image.path=` and `image.mask=` so that Hydra reads whatever names of files hold.
 
     Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
-    pattern stands for all images found there, without subfolders. Others are left out with a
-    warning that names them, runs' own with a count, hidden files silently; a sweep ends with the
-    images among them, by content or suffix. Without one to be read this raises an `ImageError`.
+    pattern stands for all images there, without subfolders; an `ImageError` is raised for none.
+    The sweep ends with the names of those that cannot be read: images by content or suffix.
     """
     axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
-    write = partial(_all_images, axes=axes) if is_sweep(arguments) else _one_file
     written = list[str]()
     for one in arguments:
-        is_mask = one.startswith("image.mask=")
-        written += _one_file(one) if is_mask else write(one) if one.startswith(_IMAGE) else [one]
+        if one.startswith(_IMAGE) and is_sweep(arguments):
+            written += _all_images(one, axes)
+        else:
+            written.append(_one_file(one) if one.startswith((_IMAGE, "image.mask=")) else one)
     return written
 
 
-def _one_file(argument: str) -> list[str]:
+def _one_file(argument: str) -> str:
     setting, _, path = argument.partition("=")
     path = expand_home(path)
     if not _exists(path):
         with suppress(HydraException):  # what it can read, such as several files, stays as it is
             OverridesParser.create().parse_override(argument)
-            return [argument]
-    return [f"{setting}={quote(path)}"]
+            return argument
+    return f"{setting}={quote(path)}"
 
 
 def _all_images(argument: str, axes: str | None) -> list[str]:
@@ -138,7 +137,7 @@ def _all_images(argument: str, axes: str | None) -> list[str]:
     else:
         found = []
     if not found:
-        return _one_file(argument)
+        return [_one_file(argument)]
     there = [file for file in found if file.is_file() or is_zarr(file)]
     files = [file for file in there if not is_of_run(file)]
     if n_made := len(there) - len(files):
@@ -152,13 +151,12 @@ def _all_images(argument: str, axes: str | None) -> list[str]:
             images.append(quote(str(file)))
         except ImageError as error:
             _LOG.warning("left out: %s", error)
-            kind = guess_type(file.name)[0] or ""
-            if NO_IMAGE not in str(error) or kind.startswith("image/"):
+            if NO_IMAGE not in str(error) or str(guess_type(file.name)[0]).startswith("image/"):
                 shown = os.fsencode(file).decode(errors="replace").replace("${", "$ {")
                 unreadable.append(quote(shown))
     if not images:
         raise ImageError(f"{path!r} holds no image: name a folder or a pattern with images")
-    left_out = [f"{_LEFT_OUT}[{','.join(unreadable)}]"] if unreadable else []
+    left_out = [f"++hydra.callbacks.miner.left_out=[{','.join(unreadable)}]"] if unreadable else []
     return [_IMAGE + ",".join(images), *left_out]
 
 
@@ -169,6 +167,59 @@ def quote(path: str) -> str:
     # Hydra: backslashes count only before a quote, of which the closing one is the last.
     quoted = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), escaped)
     return f"'{quoted}'"
+
+
+def resume_arguments(arguments: Sequence[str]) -> list[str]:
+    """Replace `resume=FOLDER` by the settings of the run there that other arguments do not replace.
+
+    `trainer=cpu` also replaces `trainer.devices=4`. Raises `ConfigError` if there was no run.
+    """
+    resumes = [argument for argument in arguments if argument.startswith(_RESUME)]
+    if not resumes or is_sweep(arguments):
+        return list(arguments)
+    given = [argument for argument in arguments if argument not in resumes]
+    if len(resumes) > 1 or any(argument.startswith(_FOLDER) for argument in given):
+        raise ConfigError(f"{resumes[-1]}: names the run's folder; leave out the other folder")
+    folder = Path(resumes[0].removeprefix(_RESUME)).expanduser()
+    replaced = {_key(argument) for argument in given}
+    stored = _stored_settings(folder, given)
+    kept = [one for one in stored if replaced.isdisjoint([_key(one), _key(one).partition(".")[0]])]
+    index = arguments.index(resumes[0])  # behind Hydra's flags
+    run_dir = _FOLDER + quote(str(folder))
+    return [*arguments[:index], *kept, run_dir, *arguments[index + 1 :]]
+
+
+def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
+    """The overrides of the run in a folder; none may name a class, which would be called."""
+    run = f"{_RESUME}{folder}"
+    if (folder / PLAN).exists():
+        raise ConfigError(f"{run}: is a sweep; start it again with hydra.sweep.dir={folder}")
+    try:
+        stored = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]
+        settings = [str(override) for override in stored["overrides"]["task"]]
+        started_in, sources = stored["runtime"]["cwd"], stored["runtime"]["config_sources"]
+        added_sources = [one["path"] for one in sources if "command-line" in one["provider"]]
+        image = OmegaConf.load(folder / ".hydra" / "config.yaml").image
+        files = {f"image.{k}": str(image[k]) for k in ("path", "mask") if image.get(k)}
+    except Exception:  # whatever is wrong with these files
+        remedy = "name the folder of a run, as outputs/2026-01-31/10-00-00-000000"
+        raise ConfigError(f"{run}: no run was begun there; {remedy}") from None
+    if added_sources and not any(one.startswith(_SOURCES) for one in given):
+        flag = f"--config-dir={added_sources[0]}"
+        raise ConfigError(f"{run}: was started with {flag}; give that again, before {run}")
+    for name, path in files.items():
+        if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
+            settings = [setting for setting in settings if _key(setting) != name]
+            settings.append(f"{name}={quote(str(Path(started_in, path)))}")
+    for setting in settings:
+        if "_target_" in setting or _key(setting).startswith("hydra"):
+            remedy = f"start it as it was started, with hydra.run.dir={folder}"
+            raise ConfigError(f"{run}: its setting {setting!r} is not read from a file; {remedy}")
+    return [one for one in settings if _key(one) != "trainer.max_time"]  # which has stopped it
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
 
 
 def _is_utf8(argument: str) -> bool:

@@ -13,22 +13,14 @@ from tempfile import TemporaryDirectory
 from omegaconf import DictConfig, OmegaConf
 
 from miner.cli.help import REFUSED_BY_HYDRA, explain
-from miner.cli.resume import check_unchanged
-from miner.config.build import (
-    build_metrics,
-    build_objective,
-    check_classes,
-    check_cuda,
-    device_type,
-    files_of,
-    sources_of,
-)
-from miner.config.job import RankInfo, detect_rank, rank_of
+from miner.config import build
+from miner.config.fingerprint import differences, fit_identity, job_hash
+from miner.config.job import RankInfo, detect_rank, finished_report, rank_of
 from miner.config.schema import RunConfig, check_config
 from miner.engine.disk_space import scratch_for
 from miner.engine.method import build_method, configured
-from miner.images.source import inspect_image
-from miner.support.errors import ConfigError, ImageError
+from miner.images.source import SAMPLE_PREFIX, file_digest, find_file, inspect_image
+from miner.support.errors import ConfigError, ImageError, RepresentationError
 from miner.support.process import end_imports
 from miner.support.run_files import LOGS, REPORT, check_own
 
@@ -38,51 +30,47 @@ _LEAST_BYTES = 2**20  # for the first small files of a run
 
 
 def check_run(config: DictConfig) -> None:
-    """Refuse a single run by a `ConfigError`, or an `ImageError` about its image.
-
-    `config` includes Hydra's own settings.
-    """
+    """Refuse a single run, with Hydra's settings, by a `ConfigError` or an `ImageError`."""
     folder = Path(config.hydra.run.dir)
     settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]).copy()
     settings.paths.output_dir = str(folder.absolute())  # as in the run
     settings = configured(settings)
-    checked = check_config(settings)
+    checked, rank = check_config(settings), rank_of(settings)
     is_named = any(o.startswith("hydra.run.dir=") for o in config.hydra.overrides.hydra)
     check_processes(checked, detect_rank(), is_named)
     check_writable("hydra.run.dir", folder)
     check_settings(settings)
     if checked.fitting.scratch_dir is not None:
         check_writable("fitting.scratch_dir", Path(checked.fitting.scratch_dir).expanduser())
-    scratch_for(checked, folder, rank_of(settings))
-    if rank_of(settings).is_first:
-        check_own(folder, [*files_of(settings), *LOGS], sources_of(settings))
+    scratch_for(checked, folder, rank)
+    if rank.is_first:
+        check_own(folder, [*build.files_of(settings), *LOGS], build.sources_of(settings))
     is_used = any((folder / name).exists() for name in ("representation", REPORT))
     if not checked.callbacks.get("checkpoint") and is_used:
         reason = "holds what another run has made; name another folder"
         raise ConfigError(f"callbacks.checkpoint=null: {folder} {reason}")
-    check_unchanged(folder, settings, device_type(checked.trainer.accelerator))
+    check_unchanged(folder, settings, build.device_type(checked.trainer.accelerator))
 
 
 def check_settings(config: DictConfig) -> None:
     """Refuse a setting, image, device or object by a `ConfigError` or an `ImageError`.
 
-    Refuses soon if possible. The settings are those that `configured` gives.
+    The settings are those that `configured` gives.
     """
     checked = check_config(config)
-    image = checked.image
+    image, trainer = checked.image, checked.trainer
     info = inspect_image(image.path, image.max_pixels, image.crop_px, image.axes, image.mask)
-    build_objective(config)
-    accelerator = checked.trainer.accelerator
-    if accelerator in ("cuda", "gpu"):
-        check_cuda(f"trainer.accelerator={accelerator}", "trainer=cpu or trainer=auto")
-    trainer = checked.trainer
+    build.build_objective(config)
+    if trainer.accelerator in ("cuda", "gpu"):
+        setting = f"trainer.accelerator={trainer.accelerator}"
+        build.check_cuda(setting, "trainer=cpu or trainer=auto")
     for name, number in (("devices", trainer.devices), ("num_nodes", trainer.num_nodes)):
         if trainer.strategy == "auto" and number > 1:
             reason = "a process uses one device; for several add trainer=ddp"
             raise ConfigError(f"trainer.{name}={number}: {reason}")
     build_method(config).check(config, info)  # imports torch
-    check_classes(config)
-    build_metrics(config)
+    build.check_classes(config)
+    build.build_metrics(config)
     end_imports()
 
 
@@ -107,9 +95,37 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
             f"run with srun or torchrun, or on each machine with {', '.join(_NODE_VARIABLES)}"
         )
     if not is_folder_named and (rank.world_size > 1 or trainer.num_nodes > 1):
+        reason = f"each of {world_size} processes would make another folder"
+        remedy = "name one on a disk that all machines share, as hydra.run.dir=/shared/run"
+        raise ConfigError(f"hydra.run.dir: {reason}; {remedy}")
+
+
+def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
+    """Refuse, by a `ConfigError`, a run with other settings or a damaged manifest."""
+    from miner.representation import REPRESENTATION_FOLDER
+    from miner.representation.spec import MANIFEST, read_manifest
+
+    stored = folder / REPRESENTATION_FOLDER
+    report = finished_report(folder) or {}
+    if report.get("file") and report.get("hash") != job_hash(config):
+        reason = f"holds a run with other settings: {report.get('command')}; name another folder"
+        raise ConfigError(f"{folder}: {reason}")
+    try:
+        if not (stored / MANIFEST).exists():
+            return
+        fit = read_manifest(stored).fit
+    except OSError as error:
+        raise ConfigError(f"{stored}: cannot be read ({error.strerror}); name another") from None
+    except RepresentationError as error:
+        is_outdated = "fit again" in str(error)
+        remedy = "" if is_outdated else "; delete this file: its folder's shards are reused"
+        raise ConfigError(f"{error}{remedy}") from None
+    path = config.image.path
+    sha256 = "" if path.startswith(SAMPLE_PREFIX) else file_digest(find_file(path))
+    if changed := differences(fit, fit_identity(config, sha256, device)):
         raise ConfigError(
-            f"hydra.run.dir: each of {world_size} processes would make another folder; name "
-            "one on a disk that all machines share, as hydra.run.dir=/shared/run"
+            f"{folder}: holds a run with other settings; name another folder, "
+            f"or take them back:\n  " + "\n  ".join(changed)
         )
 
 

@@ -10,7 +10,7 @@ import yaml
 from hydra.errors import ConfigCompositionException, OverrideParseException, SearchPathException
 
 from miner.config.build import CONF_FOLDER
-from miner.config.schema import new_name, no_such_setting
+from miner.config.schema import no_such_setting
 from miner.support.errors import nearest
 
 CONFIG_FILE = CONF_FOLDER / "config.yaml"
@@ -47,13 +47,10 @@ _EXTRAS = {  # options of Hydra's plug-ins, and the extras that install them
 @lru_cache
 def default_options() -> dict[str, str | None]:
     """Groups in the order of `config.yaml`, each with its default option: of several the first."""
-    options: dict[str, str | None] = {}
     defaults: list[Any] = yaml.safe_load(CONFIG_FILE.read_text())["defaults"]
-    for entry in defaults:
-        ((group, option),) = entry.items() if isinstance(entry, dict) else [("_self_", None)]
-        if (CONF_FOLDER / group).is_dir():
-            options[group] = option[0] if isinstance(option, list) else option
-    return options
+    options = dict(item for entry in defaults if isinstance(entry, dict) for item in entry.items())
+    known = {group: option for group, option in options.items() if (CONF_FOLDER / group).is_dir()}
+    return {group: one[0] if isinstance(one, list) else one for group, one in known.items()}
 
 
 def option_files(group: str) -> dict[str, Path]:
@@ -64,10 +61,7 @@ def option_files(group: str) -> dict[str, Path]:
 
 
 def settings_of(group: str) -> dict[str, tuple[str, str]]:
-    """Default, as written, and meaning of each setting of a group, or of `config.yaml` for "".
-
-    None if its options set those of other groups.
-    """
+    """Default, as written, and meaning of each own setting of a group, of `config.yaml` for ""."""
     found: dict[str, tuple[str, str]] = {}
     for file in option_files(group).values() if group else [CONFIG_FILE]:
         text = file.read_text()
@@ -83,10 +77,7 @@ def settings_of(group: str) -> dict[str, tuple[str, str]]:
 
 
 def help_text(folders: Sequence[Path] = ()) -> str:
-    """Every group with its options, and every setting with its default and explanation.
-
-    `folders` are those of `--config-dir`, whose options are listed too.
-    """
+    """Every group with its options, those of `--config-dir` folders too, and every setting."""
     parts = [_HEAD]
     for group in ("", *default_options()):
         more = [file.stem for folder in folders for file in sorted((folder / group).glob("*.yaml"))]
@@ -120,36 +111,29 @@ def explain(error: Exception) -> str:
 
 
 def _explain_option(path: str, text: str) -> str:
-    """Hydra lists the options of the group in which it has looked for a path."""
     listed = re.search(r"Available options in '(.+)':\n((?:\t.+\n?)+)", text)
     group = listed[1] if listed else path.rpartition("/")[0]
     option = path.removeprefix(f"{group}/")
     line = f"{group}={option}"
     if path in _EXTRAS:
         return f"{line}: is not installed; pip install -e '.[{_EXTRAS[path]}]'"
-    if renamed := new_name(line):
-        return f"{line}: is now {renamed}"
     if path.startswith("image/") and {"/", "."} & set(option):
         return f"{line}: is the name of no sample; use image.path={option}"
     options = [*option_files(group)] if group in default_options() else []
-    if listed:
-        options += [name for name in listed[2].split() if name not in options]
+    options = list(dict.fromkeys([*options, *(listed[2].split() if listed else ())]))
     near = nearest(option, options)
     hint = f"did you mean {near}? " if near else ""
     return f"{line}: there is no such option; {hint}must be one of {', '.join(options)}"
 
 
 def _explain_setting(name: str, value: str | None) -> str:
-    line = f"{name}={value}" if value is not None else name
-    names = _names()
-    group = name.rpartition(".")[0]
-    if name in names and group:
+    line, group = name if value is None else f"{name}={value}", name.rpartition(".")[0]
+    if group and name in _names():
         return f"{line}: the chosen {group} has no such setting"
-    return f"{line}: {no_such_setting(line, names)}"
+    return f"{line}: {no_such_setting(line, _names())}"
 
 
 def _names() -> list[str]:
-    """Every group and setting of the files, and of Hydra what people set."""
     groups = default_options()
     found = [name for group in ("", *groups) for name in settings_of(group)]
     return [*groups, *found, *(name.rpartition(".")[0] for name in found), *_OF_HYDRA]

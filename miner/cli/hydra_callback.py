@@ -19,30 +19,16 @@ from rich import get_console
 from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from miner.cli.checks import check_run, exit_on_error
-from miner.cli.loader import compose_once
-from miner.cli.sweep import announcement, check_sweep
+from miner.cli.sweep import announcement, check_sweep, compose_once
 from miner.config.job import RankInfo, finished_report, rank_of
 from miner.support.process import ConsoleHandler, lock_folder, say
-from miner.support.run_files import (
-    LOGS,
-    PLAN,
-    REPORT,
-    SCRATCH,
-    SWEEP,
-    claim,
-    read_report,
-    write_plan,
-)
+from miner.support.run_files import LOGS, REPORT, SCRATCH, SWEEP, claim, read_report, write_plan
 
 _INTERVAL_S, _LINE_INTERVAL_S = 0.5, 30.0  # with a terminal, and between lines without one
 
 
 class MinerCallback(Callback):
-    """Checks before anything starts; monitors a sweep, and compares its jobs when it has ended.
-
-    Hydra calls `on_multirun_end` only if nothing was raised; how to go on after an interruption is
-    printed when Python exits.
-    """
+    """Checks before anything starts; monitors a sweep, and compares its jobs when it has ended."""
 
     _monitor: "SweepMonitor"
 
@@ -50,8 +36,7 @@ class MinerCallback(Callback):
         """Start without a lock; `left_out` are images that the sweep cannot read."""
         self._lock, self._left_out = ExitStack(), left_out
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave monitor and lock out for the processes of other launchers."""
+    def __getstate__(self) -> dict[str, Any]:  # without monitor, for other launchers' processes
         return {"_lock": ExitStack()}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -83,14 +68,11 @@ class MinerCallback(Callback):
             plan = check_sweep(config)
             self._lock.enter_context(lock_folder(folder))
             claim(folder, *SWEEP)
-        (folder / PLAN).unlink(missing_ok=True)  # of an earlier start
-        hashes, n_jobs = None, OmegaConf.select(config, "hydra.sweeper.n_trials")
-        if plan is not None:
-            write_plan(folder, plan)
-            hashes, n_jobs = {job.hash for job in plan}, len(plan)
-        self._monitor = SweepMonitor(folder, hashes, n_jobs)
+        write_plan(folder, plan)
+        n_jobs = len(plan) if plan else OmegaConf.select(config, "hydra.sweeper.n_trials")
+        self._monitor = SweepMonitor(folder, {job.hash for job in plan} if plan else None, n_jobs)
         say(announcement(folder, plan, n_jobs, self._monitor.n_done))
-        atexit.register(self._interrupted, folder)
+        atexit.register(self._interrupted, folder)  # unless Hydra calls `on_multirun_end`
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keep a job's messages out of the terminal of its sweep: they go to its `run.log`."""
@@ -125,7 +107,6 @@ class MinerCallback(Callback):
 
 
 def _log_to_rank_file(config: DictConfig, rank: RankInfo) -> None:
-    """Let a rank other than 0 write only a log file of its warnings, if there are any."""
     with read_write(config), open_dict(config):
         config.hydra.output_subdir = None
         handler = OmegaConf.select(config, "hydra.job_logging.handlers.file")
@@ -138,16 +119,14 @@ def _log_to_rank_file(config: DictConfig, rank: RankInfo) -> None:
 class SweepMonitor:
     """Watches a sweep's folder from a thread: a bar in a terminal, else a line now and then.
 
-    `hashes` select the jobs, None all of them; `total` is their number, None where a search decides
-    it while it runs. A report is read once.
+    `hashes` select the jobs, None all of them; `total` is their number, None if it is unknown.
     """
 
     def __init__(self, folder: Path, hashes: Collection[str] | None, total: int | None) -> None:
         self._folder, self._hashes, self._total = folder, hashes, total
-        self._began = time.time()
-        self._states: dict[str, str] = {}
+        self._began, self._stop = time.time(), Event()
+        self._ended: dict[str, str] = {}  # whose reports are not read again
         self.n_done = self.count()["finished"]  # by an earlier start
-        self._stop = Event()
         self._thread = Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -158,16 +137,18 @@ class SweepMonitor:
 
     def count(self) -> Counter[str]:
         """How many jobs are finished, failed and running."""
+        running: Counter[str] = Counter()
         for path in self._folder.glob("*-*"):
             is_chosen = self._hashes is None or path.name.rpartition("-")[2] in self._hashes
-            if is_chosen and self._states.get(path.name) not in ("finished", "failed"):
-                self._states[path.name] = self._state(path)
-        states = Counter(self._states.values())
-        del states["other"]
-        return states
+            state = self._state(path) if is_chosen and path.name not in self._ended else None
+            if state in ("finished", "failed"):
+                self._ended[path.name] = state
+            elif state is not None:
+                running[state] += 1
+        return Counter(self._ended.values()) + running
 
-    def _state(self, path: Path) -> str:
-        """Other than a job's states where an earlier start left it unfinished or failed."""
+    def _state(self, path: Path) -> str | None:
+        """None where an earlier start left the job unfinished or failed."""
         try:
             report = read_report(path)
         except ValueError:
@@ -177,7 +158,7 @@ class SweepMonitor:
         with suppress(FileNotFoundError):
             if state == "finished" or evidence.stat().st_mtime >= self._began:
                 return state
-        return "other"
+        return None
 
     def _watch(self) -> None:
         has_bar, total, said = get_console().is_terminal, self._total, ""
@@ -189,8 +170,7 @@ class SweepMonitor:
                 is_last = self._stop.wait(_INTERVAL_S if has_bar else _LINE_INTERVAL_S)
                 states = self.count()
                 text = f"{states['finished']}{of} jobs done, {states['running']} running"
-                if states["failed"]:
-                    text += f", {states['failed']} failed"
+                text += f", {states['failed']} failed" if states["failed"] else ""
                 bar.update(task, description=text, completed=states["finished"] + states["failed"])
                 if not has_bar and text != said:
                     say(text)

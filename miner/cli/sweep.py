@@ -1,17 +1,20 @@
-"""The jobs of a sweep, composed and checked before any of them starts."""
+"""The jobs of a sweep: composed once as far as they agree, and checked before any starts."""
 
 import shlex
 import shutil
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException, HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,19 +35,77 @@ _SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.Slurm
 _REFUSALS = (HydraException, OmegaConfBaseException, ValueError)
 
 
-class JobGrid:
-    """Every combination of some overrides, in the order of Hydra's basic sweeper.
+class SweepLoader(ConfigLoaderImpl):
+    """Composes once for each choice of options, which takes long, and sets values in a copy."""
 
-    A key that is given twice has the values that were given last.
+    def __init__(self, loader: ConfigLoaderImpl) -> None:
+        super().__init__(loader.get_search_path())
+        self._groups = set(self.list_groups(""))
+        self._composed: dict[tuple[Any, ...], DictConfig] = {}
+
+    def __getstate__(self) -> dict[str, Any]:  # the processes of other launchers need none
+        return self.__dict__ | {"_composed": {}}
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        *more: Any,
+        **named: Any,
+    ) -> DictConfig:
+        """What Hydra's loader gives."""
+        parsed = OverridesParser.create(self).parse_overrides(overrides)
+        values = [one for one in parsed if self._only_sets_a_value(one)]
+        chosen = [str(one.input_line) for one in parsed if one not in values]
+        key = (config_name, run_mode, *chosen)
+        if key not in self._composed:
+            loaded = super().load_configuration(config_name, chosen, run_mode, *more, **named)
+            self._composed[key] = loaded
+        config = self._composed[key].copy()
+        try:
+            self._apply_overrides_to_config(values, config)
+        except ConfigCompositionException:  # wrong, or of a group in hydra.searchpath: Hydra knows
+            return super().load_configuration(config_name, overrides, run_mode)
+        job: Any = config.hydra.job
+        noted = [one for one in parsed if not one.is_hydra_override()]
+        config.hydra.overrides.task = [one.input_line for one in noted]
+        job.override_dirname = get_overrides_dirname(noted, **job.config.override_dirname)
+        return config
+
+    def _only_sets_a_value(self, override: Override) -> bool:
+        key = override.key_or_group
+        if override.is_sweep_override() or override.is_hydra_override() or "/" in key:
+            return False
+        is_group = key in self._groups and not isinstance(override.value(), dict)
+        return not is_group and override.package is None
+
+
+def compose_once() -> None:
+    """Let Hydra, which is running, use a `SweepLoader`, the same one until a file changes."""
+    running: Any = GlobalHydra.instance().hydra
+    path = running.config_loader.get_search_path()
+    places = [one.path.partition("file://") for one in path.get_path()]
+    files = (file for _, _, folder in places if folder for file in Path(folder).rglob("*"))
+    written = tuple(sorted((str(file), file.stat().st_mtime_ns) for file in files))
+    running.config_loader = _loader(str(path), written)
+
+
+@lru_cache(maxsize=1)
+def _loader(path: str, written: tuple[tuple[str, int], ...]) -> SweepLoader:
+    return SweepLoader(cast(Any, GlobalHydra.instance().hydra).config_loader)
+
+
+class JobGrid:
+    """Every combination of overrides such as `seed=0,1`, in the order of Hydra's basic sweeper.
+
+    A key that is given twice has its last values. All jobs have the overrides `of_hydra` itself.
+    Raises `ConfigError` for an override that Hydra cannot read.
     """
 
     def __init__(
         self, config_name: str, overrides: Sequence[str], of_hydra: Sequence[str] = ()
     ) -> None:
-        """Parse overrides such as `seed=0,1`; `ConfigError` if Hydra cannot read one.
-
-        All jobs have those `of_hydra` itself.
-        """
         self._config_name, self._of_hydra = config_name, of_hydra
         self.choices: dict[str, list[str]] = {}
         self.intervals: list[str] = []  # left to the sweeper that knows them
@@ -85,10 +146,7 @@ class JobGrid:
 
 
 def check_sweep(config: DictConfig) -> list[PlannedJob] | None:
-    """Refuse a sweep by a `ConfigError` or an `ImageError`, or give its jobs.
-
-    None stands for those of a search, which chooses them while it runs.
-    """
+    """Refuse a sweep by a `ConfigError` or an `ImageError`, or give its jobs, None for a search."""
     folder = Path(config.hydra.sweep.dir)
     if (folder / REPORT).exists() or (folder / "representation").exists():
         raise ConfigError(f"hydra.sweep.dir={folder}: holds a single run; name another folder")
@@ -96,14 +154,9 @@ def check_sweep(config: DictConfig) -> list[PlannedJob] | None:
     check_writable("hydra.sweep.dir", folder)
     sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     if "${job_folder:" not in sweep["subdir"]:
-        raise ConfigError(
-            f"hydra.sweep.subdir={sweep['subdir']}: finished jobs are found by their folders' "
-            "names; leave it out, and name the sweep's folder with hydra.sweep.dir"
-        )
-    return _check_jobs(config)
-
-
-def _check_jobs(config: DictConfig) -> list[PlannedJob] | None:
+        reason = "finished jobs are found by their folders' names"
+        remedy = "leave it out, and name the sweep's folder with hydra.sweep.dir"
+        raise ConfigError(f"hydra.sweep.subdir={sweep['subdir']}: {reason}; {remedy}")
     for group in ("launcher", "sweeper"):
         if isinstance(value := config.hydra[group], str):
             raise ConfigError(f"hydra.{group}={value}: is a group; write hydra/{group}={value}")
@@ -113,13 +166,10 @@ def _check_jobs(config: DictConfig) -> list[PlannedJob] | None:
     grid = JobGrid(config.hydra.job.config_name, swept + given, config.hydra.overrides.hydra)
     is_grid = config.hydra.sweeper._target_ == _GRID_SWEEPER
     if is_grid and grid.intervals:
-        raise ConfigError(
-            f"{grid.intervals[0]}: takes a search, as hparams_search=optuna or "
-            "hydra/sweeper=optuna; or give values, as 0.1,0.2"
-        )
+        remedy = "hparams_search=optuna or hydra/sweeper=optuna; or give values, as 0.1,0.2"
+        raise ConfigError(f"{grid.intervals[0]}: takes a search, as {remedy}")
     for key in () if is_grid else ("image", "image.path", "seed"):
-        n_values = len(grid.choices.get(key, ()))
-        if n_values > 1:
+        if (n_values := len(grid.choices.get(key, ()))) > 1:
             reason = f"a search would choose the easiest of {n_values}; search with one at a time"
             raise ConfigError(f"{key}: {reason}")
     seen = set()
@@ -128,29 +178,26 @@ def _check_jobs(config: DictConfig) -> list[PlannedJob] | None:
         seen.add(tuple(overrides))
     if not is_grid:
         return None
-    plan = _plan(grid, seen, Path(config.hydra.sweep.dir))
-    launcher = config.hydra.launcher._target_
-    if launcher == _SLURM_LAUNCHER and shutil.which("srun") is None:
-        raise ConfigError(
-            "hydra/launcher=submitit_slurm: there is no srun here; start the sweep on a machine of "
-            "the cluster, or use hydra/launcher=joblib"
-        )
-    is_unbounded = config.hydra.sweeper.max_batch_size is None and len(plan) > 1
-    if launcher == LOCAL_LAUNCHER and is_unbounded:
-        raise ConfigError(
-            f"hydra/launcher=submitit_local: starts all {len(plan)} jobs at once; bound them "
-            "with hydra.sweeper.max_batch_size=2, or use hydra/launcher=joblib"
-        )
+    plan = _plan(grid, seen, folder)
+    _check_launcher(config, len(plan))
     return plan
 
 
+def _check_launcher(config: DictConfig, n_jobs: int) -> None:
+    launcher, remedy = config.hydra.launcher._target_, "or use hydra/launcher=joblib"
+    if launcher == _SLURM_LAUNCHER and shutil.which("srun") is None:
+        reason = "there is no srun here; start the sweep on a machine of the cluster"
+        raise ConfigError(f"hydra/launcher=submitit_slurm: {reason}, {remedy}")
+    if launcher == LOCAL_LAUNCHER and config.hydra.sweeper.max_batch_size is None and n_jobs > 1:
+        reason = f"starts all {n_jobs} jobs at once; bound them with hydra.sweeper.max_batch_size=2"
+        raise ConfigError(f"hydra/launcher=submitit_local: {reason}, {remedy}")
+
+
 def _check_job(config: DictConfig) -> None:
-    checked = check_config(config)
-    if checked.trainer.is_ddp:
-        raise ConfigError(
-            f"trainer.strategy={DDP}: cannot be in a sweep, which every process of a job would "
-            "start again; start such jobs one by one, as python -m miner.run trainer=ddp seed=1"
-        )
+    if check_config(config).trainer.is_ddp:
+        reason = "cannot be in a sweep, which every process of a job would start again"
+        remedy = "start such jobs one by one, as python -m miner.run trainer=ddp seed=1"
+        raise ConfigError(f"trainer.strategy={DDP}: {reason}; {remedy}")
     check_settings(configured(config))
 
 
@@ -173,9 +220,7 @@ def announcement(
     folder: Path, plan: Sequence[PlannedJob] | None, n_jobs: int | None, n_done: int
 ) -> str:
     """What a sweep runs, of which some is done, and how to go on; without a plan it is a search."""
-    values = {override.partition("=")[::2] for job in plan or () for override in job.overrides}
-    counts = Counter(key for key, _ in values)
-    factors = " x ".join(f"{key} ({counts[key]})" for key in differing_keys(plan or ()))
+    factors = " x ".join(f"{key} ({n})" for key, n in differing_keys(plan or ()).items())
     text = "search" if plan is None else "sweep"
     if n_jobs:
         text += f" of {factors}{' = ' if factors else ''}{n_jobs} job{'' if n_jobs == 1 else 's'}"

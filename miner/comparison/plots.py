@@ -1,11 +1,10 @@
-"""The plots of a comparison's page, as HTML.
-
-Plotly reads text as HTML, so what comes from files is escaped.
-"""
+"""The plots of a comparison's page; Plotly reads text as HTML, so that of files is escaped."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from plotly.colors import sample_colorscale
@@ -13,8 +12,7 @@ from plotly.graph_objects import Figure
 from plotly.io import to_html
 from plotly.subplots import make_subplots
 
-from miner.comparison.comparison import COSTS, MAIN, Comparison, title
-from miner.comparison.differences import means, paired_differences, pareto_front
+from miner.comparison.comparison import COSTS, MAIN, Comparison, means, pareto_front, title
 from miner.comparison.runs import CURVE, Result, is_number
 
 _MOST_DIFFERENCES = 40  # of a factor
@@ -35,8 +33,7 @@ def plot_differences(comparison: Comparison) -> str:
     colours = _colours(comparison.factors)
     for metric in sorted(comparison.metrics, key=lambda metric: metric not in MAIN):
         for factor in comparison.factors:
-            found = paired_differences(comparison, factor, metric)[:_MOST_DIFFERENCES]
-            if found:
+            if found := comparison.differences(factor, metric)[:_MOST_DIFFERENCES]:
                 figure.add_scatter(
                     x=[each.estimate.mean for each in found],
                     y=[_safe(f"{factor}: {each}") for each in found],
@@ -54,10 +51,7 @@ def plot_differences(comparison: Comparison) -> str:
 
 
 def plot_quality(comparison: Comparison, quality: str = "psnr_db") -> str:
-    """A quality over each cost: means of the settings that have all images, with the Pareto front.
-
-    If no setting differs, of all runs, without the front.
-    """
+    """A quality over each cost of settings with all images and their Pareto front, else of runs."""
     metrics, names = (*COSTS, quality), list(comparison.factors) or ["image"]
     groups, lines = comparison.whole_settings.values(), []
     for runs in groups if comparison.factors else ([run] for run in comparison.finished):
@@ -83,25 +77,22 @@ def plot_quality(comparison: Comparison, quality: str = "psnr_db") -> str:
 
 def plot_curves(comparison: Comparison) -> str:
     """PSNR over steps, seconds and parameters while fitting, with gaps between levels."""
-    runs = [run for run in comparison.finished if run.curve]
-    lines = []
+    runs, lines = [run for run in comparison.finished if run.curve], []
     for run in runs[:: max(1, -(-len(runs) // _MOST_CURVES))]:
         _, *columns = zip(*_thinned(run.curve), strict=True)
         lines.append(_Line(run.name, _values(comparison, run), columns))
     titles = [*CURVE[1:-1], title(CURVE[-1])]
-    figure = _panels(lines, [*comparison.factors, "image"], titles, "lines")
-    return _html(figure, "curves")
+    return _html(_panels(lines, [*comparison.factors, "image"], titles, "lines"), "curves")
 
 
 def _thinned(curve: Sequence[tuple[float | None, ...]]) -> list[tuple[float | None, ...]]:
     """Some of a curve's points, the last among them, with gaps between levels and at the end."""
-    every = -(-len(curve) // _MOST_POINTS)
     points: list[tuple[float | None, ...]] = []
-    for point in reversed(curve[::-every]):
-        if points and point[0] != points[-1][0]:
-            points.append((*points[-1][:-1], None))
-        points.append(point)
-    return [*points, (*points[-1][:-1], None)]
+    every = -(-len(curve) // _MOST_POINTS)
+    for _, level in groupby(reversed(curve[::-every]), key=itemgetter(0)):
+        points += level
+        points.append((*points[-1][:-1], None))
+    return points
 
 
 def _panels(
@@ -140,12 +131,11 @@ def _html(figure: Figure, name: str, height_px: int = 460) -> str:
     choices = list(dict.fromkeys(trace.meta for trace in figure.data if trace.meta))
     if not choices:
         return "<p>There is nothing to draw.</p>"
-    shown = [[trace.meta in (choice, None) for trace in figure.data] for choice in choices]
+    buttons = []
+    for choice in choices:
+        visible = [trace.meta in (choice, None) for trace in figure.data]
+        buttons.append({"label": choice, "method": "restyle", "args": [{"visible": visible}]})
     figure.for_each_trace(lambda trace: trace.update(visible=trace.meta in (choices[0], None)))
-    buttons = [
-        {"label": choice, "method": "restyle", "args": [{"visible": visible}]}
-        for choice, visible in zip(choices, shown, strict=True)
-    ]
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
     figure.update_layout(updatemenus=[menu | {"pad": {"b": 10}, "bgcolor": "#fff"}])
     figure.update_layout(template="plotly_white", height=height_px, margin={"t": 60, "b": 50})

@@ -3,8 +3,9 @@
 import json
 import os
 import sys
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -49,26 +50,19 @@ class Result:
 
     @cached_property
     def settings(self) -> dict[str, str]:
-        """What was configured of a fit, by its dotted path, spelled as by `spelling`."""
-        found = flatten(self.config)
-        return {name: spelling(value) for name, value in found if is_setting(name)}
+        """What was configured of a fit, by dotted path, in one spelling."""
+        return {k: spelling(value) for k, value in flatten(self.config) if is_setting(k)}
 
     @cached_property
     def numbers(self) -> dict[str, float]:
         """A finished run's finite numbers, without the seed and the report's version."""
-        if self.status != "finished":
-            return {}
-        return {
-            name: value
-            for name, value in self.report.items()
-            if _is_number(value) and name not in ("seed", "report_version")
-        }
+        known = self.report.items() if self.status == "finished" else ()
+        return {k: v for k, v in known if _is_number(v) and k not in ("seed", "report_version")}
 
     @property
     def curve(self) -> list[tuple[float | None, ...]]:
         """Points of numbers in the order of `CURVE`."""
-        stored = mapping(self.report.get("curve"))
-        found = [stored.get(name) for name in CURVE]
+        found = map(mapping(self.report.get("curve")).get, CURVE)
         rows = zip(*(column if isinstance(column, list) else [] for column in found), strict=False)
         return [tuple(value if _is_number(value) else None for value in row) for row in rows]
 
@@ -135,25 +129,22 @@ def _natural(folder: Path) -> tuple[str, int, str]:
 
 
 def _read(folder: Path) -> Result:
-    """A run by its report, or else by what Hydra stored when it began."""
-    status: Status = "unfinished"
-    reason, report = "no report was left", None
     try:
-        report = read_report(folder)
+        report, reason = read_report(folder), ""
     except ValueError as error:
-        status, reason = "failed", str(error)
+        report, reason = None, str(error)
     if report is None:
+        status: Status = "failed" if reason else "unfinished"
+        reason = reason or "no report was left"
         hydra, overrides, config = (
             _yaml(folder / ".hydra" / f"{name}.yaml") for name in ("hydra", "overrides", "config")
         )
-        runtime = mapping(mapping(mapping(hydra).get("hydra")).get("runtime"))
-        choices = runtime.get("choices")
+        choices = mapping(mapping(mapping(hydra).get("hydra")).get("runtime")).get("choices")
     else:
         status = _STATUSES.get(str(report.get("status")), "finished")
-        reason = str(report.get("reason") or "")
-        settings = mapping(report.get("settings"))
-        overrides = report.get("overrides")
+        settings, overrides = mapping(report.get("settings")), report.get("overrides")
         choices, config = settings.get("choices"), settings.get("config")
+        reason = str(report.get("reason") or "")
     overrides = _as_mapping(overrides if isinstance(overrides, list) else [])
     options = mapping(choices).items()
     chosen = {k: str(v) for k, v in options if "/" not in k and v is not None}
@@ -166,9 +157,7 @@ def _not_started(folder: Path, present: set[str]) -> list[Result]:
     except (OSError, ValueError, KeyError, TypeError):
         return []  # the runs that exist are read all the same
     return [
-        Result(
-            folder / f"{job.number}-{job.hash}", "not started", overrides=_as_mapping(job.overrides)
-        )
+        Result(folder / f"{job.number}-{job.hash}", "not started", "", _as_mapping(job.overrides))
         for job in jobs
         if not any(name.endswith(f"-{job.hash}") for name in present)
     ]
@@ -182,21 +171,18 @@ def _as_mapping(overrides: Sequence[str]) -> dict[str, str]:
 def _with_names(results: Mapping[Path, Result]) -> list[Result]:
     """Name the runs by their resolved folders, and images of equal name by their digests too."""
     shared = Path(os.path.commonpath([folder.parent for folder in results]))
-    digests: dict[tuple[str, str], set[str]] = defaultdict(set)
     named = []
     for folder, result in results.items():
         requested = result.overrides.get("image.path") or result.overrides.get("image")
         stem = Path(requested or result.choices.get("image", "")).stem
         image = str(result.report.get("image") or stem)
-        for label, digest in _digests(result.report):
-            digests[image, label].add(digest)
         named.append(replace(result, name=str(folder.relative_to(shared)), image=image))
-    for index, result in enumerate(named):
-        found = [
-            pair for pair in _digests(result.report) if len(digests[result.image, pair[0]]) > 1
-        ]
+    contents = {(run.image, *pair) for run in named for pair in _digests(run.report)}
+    n_contents = Counter((image, label) for image, label, _ in contents)
+    for index, run in enumerate(named):
+        found = [pair for pair in _digests(run.report) if n_contents[run.image, pair[0]] > 1]
         if marks := [label + digest[:8] for label, digest in found if digest]:
-            named[index] = replace(result, image=f"{result.image} ({', '.join(marks)})")
+            named[index] = replace(run, image=f"{run.image} ({', '.join(marks)})")
     return named
 
 
@@ -208,10 +194,8 @@ def _digests(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _yaml(path: Path) -> Any:
-    try:
+    with suppress(OSError, yaml.YAMLError, ValueError):
         return yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)  # ten times OmegaConf's speed
-    except (OSError, yaml.YAMLError, ValueError):
-        return None
 
 
 def mapping(value: Any) -> dict[str, Any]:

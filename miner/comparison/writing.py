@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
-from miner.comparison.comparison import MAIN, Comparison, title
-from miner.comparison.differences import means, paired_differences
+from miner.comparison.comparison import MAIN, Comparison, means, title
 from miner.comparison.runs import Result
 from miner.support.files import atomic_write
 from miner.support.run_files import claim, record_digests
@@ -19,18 +18,14 @@ Cell = str | float | None
 
 
 def write_comparison(results: Sequence[Result], folder: Path) -> list[Path]:
-    """Write `comparison.tsv` and `.html`, each whole or not at all; may raise `OSError`.
-
-    Others of these names are refused by a `ConfigError`.
-    """
+    """Write `comparison.tsv` and `.html`; `ConfigError` where other files have these names."""
     claim(folder, *COMPARISON)
     comparison = Comparison(results)
     paths = [folder / name for name in COMPARISON]
     columns, rows = table(comparison)
-    tab_separated = StringIO()  # None is written as nothing
+    tab_separated = StringIO()
     csv.writer(tab_separated, delimiter="\t", lineterminator="\n").writerows([columns, *rows])
-    texts = [tab_separated.getvalue(), page(comparison)]
-    for path, text in zip(paths, texts, strict=True):
+    for path, text in zip(paths, (tab_separated.getvalue(), page(comparison)), strict=True):
         with atomic_write(path) as scratch:  # names of files need not be UTF-8
             scratch.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     record_digests(folder)
@@ -65,7 +60,6 @@ def page(comparison: Comparison) -> str:
 
 
 def _thumbnails(result: Result) -> dict[str, str]:
-    """The run's stored thumbnails as `data:` addresses."""
     paths = {name: result.folder / "thumbnails" / f"{name}.webp" for name in THUMBNAILS}
     return {
         name: f"data:image/webp;base64,{b64encode(path.read_bytes()).decode()}"
@@ -76,25 +70,21 @@ def _thumbnails(result: Result) -> dict[str, str]:
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
     """Columns and one row per run; None stands for a number that a run does not have."""
-    first = ["run", "image", "seed", "status"]
-    rows: list[list[Cell]] = [
-        [
-            *(result.name, result.image, result.seed, result.status),
-            *comparison.setting(result),
-            *(result.numbers.get(metric) for metric in comparison.metrics),
-            " ".join(result.reason.split()),
-        ]
-        for result in comparison.results
-    ]
-    return [*first, *comparison.factors, *comparison.metrics, "reason"], rows
+    rows: list[list[Cell]] = []
+    for run in comparison.results:
+        numbers = [run.numbers.get(metric) for metric in comparison.metrics]
+        first = run.name, run.image, run.seed, run.status, *comparison.setting(run)
+        rows.append([*first, *numbers, " ".join(run.reason.split())])
+    names = *comparison.factors, *comparison.metrics
+    return ["run", "image", "seed", "status", *names, "reason"], rows
 
 
 def counts(comparison: Comparison) -> str:
     """How many runs there are, by status."""
     found = Counter(result.status for result in comparison.results)
+    shown = ", ".join(f"{n} {status}" for status, n in found.items())
     n_runs = len(comparison.results)
-    shown = ", ".join(f"{n} {status}" for status, n in found.items()) or "none"
-    return f"{n_runs} run{'' if n_runs == 1 else 's'}: {shown}"
+    return f"{n_runs} run{'' if n_runs == 1 else 's'}: {shown or 'none'}"
 
 
 def number_text(value: float | None) -> str:
@@ -108,6 +98,6 @@ def summary_lines(comparison: Comparison) -> list[str]:
     """The counts, then each factor's differences in PSNR."""
     lines = [counts(comparison)]
     for factor in comparison.factors:
-        found = [*map(str, paired_differences(comparison, factor, "psnr_db"))]
+        found = [*map(str, comparison.differences(factor, "psnr_db"))]
         lines += [f"{factor}: {line}" for line in found or ["no two finished runs share the rest"]]
     return lines

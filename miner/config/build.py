@@ -1,10 +1,7 @@
 """The objects that a composed configuration describes."""
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import is_dataclass
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
@@ -33,22 +30,11 @@ _SLOW = ("miner.", "pytorch_lightning.loggers.")  # whose import takes seconds
 def build_settings(config: DictConfig) -> "FitSettings":
     """The objects that a fit is made of. Imports torch.
 
-    Raises `ConfigError` for a wrong setting, a class of the wrong kind, or an optimiser that mixes
-    blocks.
+    Raises `ConfigError` for a wrong setting or class, or an optimiser that mixes blocks.
     """
-    check_config(config)
-    content = json.dumps(OmegaConf.to_container(config, resolve=True))
-    # what is resolved is no interpolation again, as in a file's name
-    return _build_settings(re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\\${", content))
-
-
-@lru_cache(maxsize=1)
-def _build_settings(content: str) -> "FitSettings":
-    """Those of a configuration as JSON: a run checks them, and then uses them."""
     from miner.fitting.settings import FitSettings, at_level
     from miner.fitting.steps import probe
 
-    config = OmegaConf.create(json.loads(content))
     checked = check_config(config, COMPONENTS)
     kinds = get_type_hints(FitSettings) | get_type_hints(BlockModel)
     optimizer = _instantiate("optimizer", config.optimizer)
@@ -61,9 +47,11 @@ def _build_settings(content: str) -> "FitSettings":
         numbers["max_mse"] = 10 ** (-target_db / 10)
     if numbers["batch_pixels"] == "all":
         numbers["batch_pixels"] = None
-    width, of_model = checked.model.width, {k: config[k] for k in ("encoding", "activation")}
-    config.model.update(of_model | {"width": at_level(width, 0)})
-    built = {k: build_component(k, kinds[k], config) for k in COMPONENTS if k in kinds}
+    width, of_model = checked.model.width, ("encoding", "activation")
+    parts = {name: OmegaConf.to_container(config[name], resolve=True) for name in of_model}
+    more: Any = {"model": {"width": at_level(width, 0), **parts}}
+    groups = [name for name in COMPONENTS if name in kinds]
+    built = {k: build_component(k, kinds[k], config, **more.get(k, {})) for k in groups}
     if halo := built["loss"].halo:
         loss = f"loss={built['loss']}"
         if numbers["batch_pixels"] is not None:
@@ -71,14 +59,10 @@ def _build_settings(content: str) -> "FitSettings":
         if not isinstance(halo, int) or not 0 < halo <= checked.patch_size:
             rule = f"must be a whole number of pixels, 0 to patch_size={checked.patch_size}"
             raise ConfigError(f"{loss}: halo={halo!r} {rule}; change it, or take larger patches")
-    return FitSettings(
-        **{name: component for name, component in built.items() if name not in of_model},
-        width=width,
-        **numbers,
-        optimizer=optimizer,
-        patch_size=checked.patch_size,
-        seed=checked.seed,
-    )
+    for part in of_model:  # which the model holds
+        del built[part]
+    own: Any = {"width": width, "patch_size": checked.patch_size, "seed": checked.seed}
+    return FitSettings(optimizer=optimizer, **built, **numbers, **own)
 
 
 def check_lists(settings: "FitSettings", sides: tuple[int, ...]) -> None:
@@ -87,9 +71,9 @@ def check_lists(settings: "FitSettings", sides: tuple[int, ...]) -> None:
     per_level = {"model.width": settings.width, "fitting.max_steps": settings.max_steps}
     for name, value in per_level.items():
         if isinstance(value, Sequence) and len(value) > n_levels:
+            remedy = "give no more numbers than that, coarse to fine, or set pyramid.n_levels"
             raise ConfigError(
-                f"{name}={value}: this pyramid's number of levels is {n_levels}; give no "
-                "more numbers than that, coarse to fine, or set pyramid.n_levels"
+                f"{name}={value}: this pyramid's number of levels is {n_levels}; {remedy}"
             )
 
 
@@ -104,10 +88,10 @@ def build_metrics(config: DictConfig) -> "dict[str, TileMetric]":
     if not names:
         return {}
     import_lightning()  # with which torchmetrics is imported fast
-    from miner.comparison.comparison import label
+    from miner.comparison.comparison import title
     from miner.metrics.base import TileMetric
 
-    if taken := [name for name in names if label(name) != (name, "")]:
+    if taken := [name for name in names if title(name) != name]:
         raise ConfigError(f"metrics.{taken[0]}: reports have a number of this name; choose another")
     built = {name: build_component(f"metrics.{name}", TileMetric, config) for name in names}
     for name, metric in built.items():
@@ -171,24 +155,24 @@ def check_classes(config: DictConfig) -> None:
 def build_component(name: str, kind: type, config: DictConfig, **more: Any) -> Any:
     """Build what a part of the configuration describes; `name` is dotted, `more` are arguments.
 
-    A class of another kind is refused, by a `ConfigError`, before anything is called.
+    Refuses a class of another kind, by a `ConfigError`, before it calls anything.
     """
     settings = OmegaConf.select(config, name)
     found = find_class(settings) or kind  # Hydra says why a class cannot be imported
-    base = f"{kind.__module__}.{kind.__name__}"
+    target, base = f"{name}._target_={settings._target_}", f"{kind.__module__}.{kind.__name__}"
     if isinstance(found, type) and not issubclass(found, kind):
-        raise ConfigError(f"{name}._target_={settings._target_}: must be a subclass of {base}")
+        raise ConfigError(f"{target}: must be a subclass of {base}")
     own = vars(found) if isinstance(found, type) and is_dataclass(kind) else {}
     if "__init__" in own and "__dataclass_fields__" not in own:
         rule = "has an __init__ of its own; make it a frozen dataclass, whose fields are stored"
-        raise ConfigError(f"{name}._target_={settings._target_}: {rule}")
+        raise ConfigError(f"{target}: {rule}")
     for field in getattr(found, "__dataclass_fields__", ()):
         if callable(getattr(kind, field, None)):
             rule = f"{base} has a method of this name; give that field another"
             raise ConfigError(f"{name}.{field}: {rule}")
     built = _instantiate(name, settings, **more)
     if not isinstance(built, kind):
-        raise ConfigError(f"{name}._target_={settings._target_}: gives {built!r}, no {base}")
+        raise ConfigError(f"{target}: gives {built!r}, no {base}")
     return built
 
 

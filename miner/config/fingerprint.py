@@ -12,7 +12,6 @@ from miner.images.source import SAMPLE_PREFIX, file_digest, image_digest
 from miner.support.errors import ImageError
 from miner.support.files import expand_home, flatten, json_sha256
 
-HASH_LENGTH = 8
 _DECISIVE = ("image", *FIT_GROUPS)  # nothing but these, patch_size, seed and method decides
 _UNMASKED = [("nodata", "auto"), ("mask", None)]  # left out, as of runs before there were masks
 
@@ -25,14 +24,11 @@ def job_hash(config: DictConfig) -> str:
         file = Path(expand_home(path))
         with suppress(OSError):  # it was removed after it was checked; its job reports that
             settings["image"]["path"] = f"{file.stem} {file_digest(file)}"  # in any folder
-    return json_sha256(settings)[:HASH_LENGTH]
+    return json_sha256(settings)[:8]
 
 
 def fit_identity(config: DictConfig, image_sha256: str, device: str) -> dict[str, Any]:
-    """What a fit's result depends on, in plain data: settings, image and kind of device.
-
-    A sample is identified by its name.
-    """
+    """What a fit's result depends on, in plain data: settings, image and kind of device."""
     settings = _settings(config)
     del settings["fitting"]["max_memory_gib"]
     path = settings["image"].pop("path")
@@ -52,10 +48,8 @@ def fit_digest(fit: Mapping[str, Any]) -> str:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two fits, one line each, as `pyramid.n_levels: 4, now 3`."""
     old, new = (dict(flatten(fit["settings"])) | {"device": fit["device"]} for fit in (before, now))
-    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    lines = [
-        f"{name}: {old.get(name, 'not set')}, now {new.get(name, 'not set')}" for name in names
-    ]
+    names = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
+    lines = [f"{k}: {old.get(k, 'not set')}, now {new.get(k, 'not set')}" for k in names]
     if before["image"]["sha256"] != now["image"]["sha256"]:
         lines.append(f"the content of the image {now['image']['path']} is another")
     return lines

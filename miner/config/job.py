@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -26,10 +25,7 @@ _NOT_BATCH = ("bash", "interactive")  # Slurm jobs in which Lightning starts its
 
 @dataclass(frozen=True)
 class RankInfo:
-    """One of a run's processes, numbered as torchrun and Lightning do, and its launcher.
-
-    `launcher` started `world_size` processes; it is None, with 1, where Lightning starts them.
-    """
+    """One of a run's processes; a launcher starts `world_size` of them, without one Lightning."""
 
     node_rank: int = 0
     local_rank: int = 0
@@ -52,21 +48,16 @@ MAIN_PROCESS = RankInfo()
 
 @dataclass(frozen=True)
 class Job:
-    """A run: its folder, the overrides that were given, and when it began (`time.time`).
-
-    `command` fits the same again, of a sweep this job alone; `choices` are the options of the
-    groups; `sweep` is None for a single run; `n_parallel_jobs` share the cores that this process
-    sees; `rank` is this process's in a run on several devices.
-    """
+    """A run, or a job of a sweep."""
 
     folder: Path
     overrides: Sequence[str]
-    began: float
-    choices: Mapping[str, str] = field(default_factory=dict)
+    began: float  # of `time.time`
+    choices: Mapping[str, str] = field(default_factory=dict)  # options of the groups
     sweep: SweepInfo | None = None
-    n_parallel_jobs: int = 1
+    n_parallel_jobs: int = 1  # which share the cores that this process sees
     rank: RankInfo = MAIN_PROCESS
-    command: str = ""
+    command: str = ""  # fits the same again, of a sweep this job alone
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -113,7 +104,7 @@ def current_job(config: DictConfig) -> Job:
         # Hydra's own groups have a "/", those with several options no entry; a file is no option.
         choices={group: str(option) for group, option in chosen if "/" not in group and option}
         | ({"image": "file"} if any(one.startswith("image.path=") for one in overrides) else {}),
-        sweep=None if is_alone else _sweep_info(running, overrides),
+        sweep=None if is_alone else _sweep_info(Path(running.sweep.dir), overrides),
         # Submitit's local jobs share all cores; Joblib, Ray and Slurm give each job some of them.
         n_parallel_jobs=running.sweeper.max_batch_size or 1 if is_local else 1,
         rank=rank_of(config),
@@ -129,10 +120,8 @@ def sweep_name(folder: Path) -> str:
 def finished_report(folder: Path) -> dict[str, Any] | None:
     """The report of a finished run whose files are all in order; None for any other."""
     try:
-        report = read_report(folder) or {}
-        quality = report.get("psnr_db", "unknown")  # null is infinite
-        is_number = type(quality) in (int, float) and abs(quality) < 1e6
-        if report.get("status") != "finished" or not (quality is None or is_number):
+        report = read_report(folder)
+        if report is None or report.get("status") != "finished":
             return None
         if report.get("file"):  # of another method
             size = (folder / str(report["file"])).stat().st_size
@@ -147,8 +136,7 @@ def finished_report(folder: Path) -> dict[str, Any] | None:
     return report
 
 
-def _sweep_info(running: HydraConf, overrides: Sequence[str]) -> SweepInfo:
-    folder = Path(running.sweep.dir)
+def _sweep_info(folder: Path, overrides: Sequence[str]) -> SweepInfo:
     if (folder / PLAN).exists():  # else it is a search, whose overrides all differ
         keys = differing_keys(read_plan(folder))
         overrides = [override for override in overrides if override.partition("=")[0] in keys]

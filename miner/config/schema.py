@@ -24,20 +24,6 @@ _Several = Annotated[list[T], Field(min_length=1)]
 _Steps = Annotated[int, Field(ge=1, le=2**31)]
 _Width = Annotated[int, whole(1, 1024)]
 _OPEN = ("callbacks", "logger", "metrics", "paths", "extras")  # whose fields may have any name
-_NEW_NAMES = {  # one after another
-    "sizing": "capacity",
-    "kernel": "backend",
-    "capacity=by_need": "capacity=target_error",
-    "backend=fused": "backend=compiled",
-    "experiment=search": "hparams_search=optuna",
-    "capacity.least": "capacity.min_width",
-    "capacity.most": "capacity.max_width",
-    "capacity.retries": "capacity.max_refits",
-    "capacity.pilot_steps": "capacity.probe_steps",
-    "fitting.pixels_per_step": "fitting.batch_pixels",
-    "fitting.chunk_size": "fitting.blocks_per_shard",
-    "fitting.coarse_ratio": "level_selection.coarse_ratio",
-}
 
 
 def _ascending(values: list[float]) -> list[float]:
@@ -158,20 +144,26 @@ def check_config(config: DictConfig, groups: Iterable[str] = TORCH_FREE) -> RunC
     """
     found = ((name, find_class(config.get(name))) for name in groups)
     ranges = ((k, ranges_of(cls, COMPONENTS[k])) for k, cls in found if isinstance(cls, type))
-    model = _with_ranges(tuple(pair for pair in ranges if pair[1] is not COMPONENTS[pair[0]]))
+    model = _with_ranges(tuple(ranges))
     try:
-        return _checked(json.dumps(OmegaConf.to_container(config, resolve=True)), model)
+        checked = model.model_validate(OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{error.full_key}: {reason}; give it a value") from None
     except ValidationError as error:
         raise ConfigError("\n".join(_messages(error, model))) from None
+    _check_combinations(checked)
+    return checked
 
 
 @lru_cache
-def _checked(content: str, model: type[RunConfig]) -> RunConfig:
-    """A configuration as JSON, checked: whoever asks again in this process gets the same object."""
-    checked = model.model_validate(json.loads(content))
+def _with_ranges(groups: tuple[tuple[str, type[Ranges]], ...]) -> type[RunConfig]:
+    fields: Any = {group: (ranges, ...) for group, ranges in groups}
+    model: type[RunConfig] = create_model("RunConfig", __base__=RunConfig, **fields)
+    return model
+
+
+def _check_combinations(checked: RunConfig) -> None:
     pixels, patch_pixels = checked.fitting.batch_pixels, checked.patch_size**2
     if pixels != "all" and pixels > patch_pixels:
         rule = f"a patch of patch_size={checked.patch_size} has {patch_pixels} pixels"
@@ -183,15 +175,6 @@ def _checked(content: str, model: type[RunConfig]) -> RunConfig:
         raise ConfigError(f"capacity.min_width={low}: {rule}")
     if checked.extras.get("enforce_tags") and not checked.tags:
         raise ConfigError("tags=[]: extras.enforce_tags asks for one; name some, as tags=[a,b]")
-    return checked
-
-
-@lru_cache
-def _with_ranges(groups: tuple[tuple[str, type[Ranges]], ...]) -> type[RunConfig]:
-    """The schema with the ranges of some groups."""
-    fields: Any = {group: (ranges, ...) for group, ranges in groups}
-    model: type[RunConfig] = create_model("RunConfig", __base__=RunConfig, **fields)
-    return model
 
 
 def settings(
@@ -206,29 +189,15 @@ def settings(
 
 
 def no_such_setting(setting: str, others: Iterable[str] = ()) -> str:
-    """The end of a line that refuses a name or `name=value`: why, its new name, or the nearest.
-
-    The nearest is one of the schema and `others`.
-    """
+    """Why a name or `name=value` is refused, with the nearest of the schema and `others`."""
     name = setting.partition("=")[0]
     group, _, field = name.partition(".")
     if group == "trainer" and field in REFUSED:
         return REFUSED[field]
-    if renamed := new_name(setting):
-        return f"is now {renamed}"
     names = [*(known for known, _ in settings() if "_target_" not in known), *others]
     near = nearest(name, names)
     remedy = f"did you mean {near}?" if near else "see python -m miner.run --help"
     return f"there is no such setting; {remedy}"
-
-
-def new_name(setting: str) -> str | None:
-    """`capacity.min_width=4` for `sizing.least=4`; None for what never had another name."""
-    new = setting
-    for old, name in _NEW_NAMES.items():
-        if f"{new}.".startswith((f"{old}.", f"{old}=")):
-            new = name + new.removeprefix(old)
-    return None if new == setting else new
 
 
 def _messages(error: ValidationError, model: type[RunConfig]) -> list[str]:

@@ -9,7 +9,6 @@ from miner.comparison.comparison import Comparison
 from miner.comparison.runs import read_results
 from miner.comparison.writing import summary_lines, table, write_comparison
 from miner.config.build import build_objective
-from miner.config.fingerprint import HASH_LENGTH
 from miner.config.job import sweep_name
 from miner.support.process import say
 from miner.support.run_files import PLAN, read_plan
@@ -31,7 +30,7 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
     if (folder / PLAN).exists():
         say("\n".join(summary_lines(comparison)))
         hashes = {job.hash for job in read_plan(folder)}
-        planned = [result for result in results if result.folder.name[-HASH_LENGTH:] in hashes]
+        planned = [result for result in results if result.folder.name.rpartition("-")[2] in hashes]
     elif comparison.finished:  # a search
         objective = build_objective(config)
         best = max(comparison.finished, key=lambda result: objective.value(result.report))

@@ -1,7 +1,6 @@
 """Components (frozen dataclasses such as an activation) as plain data, and back.
 
-A manifest names a class; only classes that the running program has already imported are built, so
-that reading somebody's file can never import or call anything else.
+Of the classes that a file names, only those are built that the program has already imported.
 """
 
 import json
@@ -11,29 +10,21 @@ from functools import lru_cache, partial
 from importlib import import_module
 from inspect import isabstract
 from pkgutil import resolve_name
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import (
-    Field,
-    GetPydanticSchema,
-    PlainSerializer,
-    PlainValidator,
-    TypeAdapter,
-    ValidationError,
-)
+import pydantic
+from pydantic import Field, GetPydanticSchema, PlainSerializer, PlainValidator
 
 T = TypeVar("T")
 TARGET = "_target_"
-_adapter: Any = lru_cache(TypeAdapter)  # takes a millisecond to build
-COMPONENT = GetPydanticSchema(
+_adapter: Any = lru_cache(pydantic.TypeAdapter)  # takes a millisecond to build
+COMPONENT = GetPydanticSchema(  # beside the type of a field that holds a component
     lambda base, handler: handler.generate_schema(
         Annotated[Any, PlainValidator(partial(build, base)), PlainSerializer(describe)]
     )
 )
-"""Stands beside the type of a field that holds a component."""
 _ONLY_NULL = GetPydanticSchema(lambda _, handler: handler.generate_schema(None))
-Apart = Annotated[T | None, _ONLY_NULL, Field(exclude=True)]
-"""The type of a field that is stored elsewhere: not described, and None when it is parsed."""
+Apart = Annotated[T | None, _ONLY_NULL, Field(exclude=True)]  # stored elsewhere, None when parsed
 
 
 def imported(name: str) -> Any:
@@ -58,10 +49,7 @@ def describe(component: Any) -> dict[str, Any]:
 
 
 def build(base: Any, description: Any) -> Any:
-    """The component that `describe` described, its numbers within the ranges of the settings.
-
-    Raises `ValueError` for no description, a class that is unknown or no `base`, or wrong fields.
-    """
+    """What `describe` described; `ValueError` for an unknown class, no `base`, or wrong fields."""
     if not isinstance(description, dict) or TARGET not in description:
         raise ValueError(f"{shorten(description)}: a {base.__name__} is described by a {TARGET}")
     target = str(description[TARGET])
@@ -69,14 +57,11 @@ def build(base: Any, description: Any) -> Any:
     if target not in known:
         target = shorten(target)
         module = target.rpartition(".")[0]
-        raise ValueError(
-            f"{TARGET}={target}: no {base.__name__} of that name is loaded; "
-            f"import {module} first if you trust it, a command by --import {module} "
-            f"(loaded: {', '.join(sorted(known))})"
-        )
+        remedy = f"import {module} first if you trust it, a command by --import {module}"
+        reason = f"no {base.__name__} of that name is loaded; {remedy}"
+        raise ValueError(f"{TARGET}={target}: {reason} (loaded: {', '.join(sorted(known))})")
     values = {name: value for name, value in description.items() if name != TARGET}
-    unknown = sorted(set(values) - {f.name for f in fields(known[target])})
-    if unknown:
+    if unknown := sorted(values.keys() - {f.name for f in fields(known[target])}):
         raise ValueError(f"{target}: has no field {shorten(unknown[0])}")
     return parse(known[target], json.dumps(values), target)
 
@@ -84,21 +69,19 @@ def build(base: Any, description: Any) -> Any:
 def parse(cls: type[T], text: str, name: str) -> T:
     """A dataclass of JSON, which may have unknown fields; raises `ValueError` about `name`."""
     try:
-        parsed: T = _adapter(cls).validate_json(text, strict=True)
-    except ValidationError as error:
+        return cast(T, _adapter(cls).validate_json(text, strict=True))
+    except pydantic.ValidationError as error:
         first = error.errors()[0]
         if own := first.get("ctx", {}).get("error"):  # of `build`
             raise own from error
         field = ".".join(str(part) for part in first["loc"])
         values = f"{shorten(field)}={shorten(first['input'])}"
         raise ValueError(f"{name}: {values}: {shorten(first['msg'])}") from error
-    return parsed
 
 
 def plain(content: Any) -> dict[str, Any]:
     """What `parse` makes a dataclass of, ready for JSON."""
-    described: dict[str, Any] = _adapter(type(content)).dump_python(content, mode="json")
-    return described
+    return cast(dict[str, Any], _adapter(type(content)).dump_python(content, mode="json"))
 
 
 def shorten(value: Any) -> str:

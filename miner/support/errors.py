@@ -21,7 +21,6 @@ class RepresentationError(ValueError):
     """A representation's files are damaged, foreign or incomplete; one line."""
 
     def __init__(self, message: str) -> None:
-        """Join the lines of a message, which may quote names of any kind."""
         super().__init__(" ".join(message.splitlines()))
 
 
@@ -54,8 +53,7 @@ def exit_status(command: Callable[[], object]) -> int:
 def nearest(name: str, names: Collection[str]) -> str | None:
     """The dotted name that was meant by a misspelt one, which may lack its group or name another.
 
-    `max_step` and `model.max_steps` stand for `fitting.max_steps`; `optimizer.eps` for no other,
-    since `betas` is not like `eps`.
+    `max_step` and `model.max_steps` stand for `fitting.max_steps`, `optimizer.eps` for no other.
     """
     by_field: dict[str, list[str]] = {}
     for known in names:
@@ -68,8 +66,7 @@ def nearest(name: str, names: Collection[str]) -> str | None:
 
 def to_user_error(error: Exception, folder: Path) -> Exception:
     """An error about the disk as a `RunError`; any other as it is."""
-    reason = _storage_reason(error, folder)
-    if reason is None:
+    if (reason := _storage_reason(error, folder)) is None:
         return error
     remedy = f"mend this and go on with resume={shlex.quote(str(folder))}"
     return RunError(f"{reason}; what is finished is kept: {remedy}")
@@ -82,12 +79,9 @@ def error_summary(error: BaseException, folder: Path) -> str:
 
 
 def _storage_reason(error: BaseException, folder: Path) -> str | None:
-    """Which file the disk refused and why; None for an error about something else."""
-    if isinstance(error, NoSpaceError):
-        return f"{folder}: the disk is full"
-    if not isinstance(error, OSError):
-        return None
-    if is_disk_full(error):
-        return f"{error.filename or folder}: the disk is full"
-    is_below = str(error.filename).startswith(str(folder))
-    return f"{error.filename}: {error.strerror}" if is_below else None
+    file = getattr(error, "filename", None)
+    if isinstance(error, NoSpaceError) or (isinstance(error, OSError) and is_disk_full(error)):
+        return f"{file or folder}: the disk is full"
+    if isinstance(error, OSError) and str(file).startswith(str(folder)):
+        return f"{file}: {error.strerror}"
+    return None

@@ -10,8 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-TIMEOUT_S = 120.0
-"""How long a network disk may take to show what another machine has written."""
+TIMEOUT_S = 120.0  # a network disk may show late what another machine has written
 
 
 def is_disk_full(error: OSError) -> bool:
@@ -48,10 +47,7 @@ def expand_home(path: str) -> str:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder, which replaces `path` when the block ends well.
-
-    When it does not, the temporary file is removed and whatever was at `path` stays.
-    """
+    """Give a temporary file of the same folder, which replaces `path` if the block ends well."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")  # nobody else's
     try:
         yield scratch
@@ -61,17 +57,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def wait_for_file(path: Path) -> Path:
-    """Wait for a file that another process has written: network disks may show it late.
-
-    Raises `FileNotFoundError` if it is not there in time.
-    """
+    """A file that another process writes, once it is there; `FileNotFoundError` after 120 s."""
     deadline = time.monotonic() + TIMEOUT_S
-    reason = (
-        f"is not there {TIMEOUT_S:.0f} s after another process wrote it; all machines must share "
-        "the run's folder, which hydra.run.dir names"
-    )
     while not path.exists():
         if time.monotonic() > deadline:
+            remedy = "all machines must share the run's folder, which hydra.run.dir names"
+            reason = f"is not there {TIMEOUT_S:.0f} s after another process wrote it; {remedy}"
             raise FileNotFoundError(errno.ENOENT, reason, str(path))
         time.sleep(0.1)
     return path

@@ -13,14 +13,14 @@ from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from filelock import AcquireReturnProxy, BaseFileLock, FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 from rich import get_console
 
 from miner.support.errors import ConfigError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_LARGEST_MMAP_THRESHOLD = 2**25  # glibc refuses more than HEAP_MAX_SIZE / 2
 _LOG = logging.getLogger("miner")
 _PACKAGES = ("miner", "torch", "pytorch-lightning", "hydra-core", "numpy", "wandb")
 
@@ -30,10 +30,8 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the message, after its level if that is a warning or an error."""
-        text = self.format(record)
-        if record.levelno >= logging.WARNING:
-            text = f"{record.levelname.lower()}: {text}"
-        say(text)
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        say(level + self.format(record))
 
 
 def say(text: str) -> None:
@@ -41,19 +39,16 @@ def say(text: str) -> None:
     get_console().print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-def lock_folder(folder: Path) -> "AcquireReturnProxy[BaseFileLock]":
-    """Keep other runs out of a folder while the `with` statement or this process lasts.
-
-    Raises `ConfigError` if another run has locked the folder, or it cannot be written.
-    """
-    lock: BaseFileLock = FileLock(folder / ".lock")
+def lock_folder(folder: Path) -> "AcquireReturnProxy[Any]":
+    """Keep others out of a folder, for a `with` statement; `ConfigError` if another run uses it."""
+    path = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return lock.acquire(timeout=0)
+        return FileLock(path).acquire(timeout=0)
     except Timeout:
         reason = f"{folder}: another run uses this folder; wait for it, or"
     except OSError as error:
-        reason = f"{lock.lock_file}: cannot be written ({error.strerror});"
+        reason = f"{path}: cannot be written ({error.strerror});"
     raise ConfigError(f"{reason} name another folder")
 
 
@@ -68,7 +63,7 @@ def prepare() -> None:
         _LOG.warning("%s: import miner first, or set OMP_WAIT_POLICY=passive", reason)
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**25)  # glibc refuses more
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     if "torch" not in sys.modules:
         gc.disable()
@@ -83,10 +78,9 @@ def end_imports() -> None:
 
 
 def use_available_cores(n_processes: int = 1) -> None:
-    """Give PyTorch, and the compiled steps, a thread for each core that this process may use.
+    """Give PyTorch a thread for each core that this process, one of `n_processes`, may use.
 
-    `n_processes` share the machine's cores, or those that Slurm grants, equally. OMP_NUM_THREADS
-    decides instead where it is set; else it is set, for Lightning and the processes that it starts.
+    OMP_NUM_THREADS decides where it is set; else it is set, for Lightning's further processes.
     """
     import joblib
     import torch
@@ -112,10 +106,9 @@ def peak_memory_gib() -> tuple[float, float]:
 def source_commit() -> str | None:
     """The Git commit of this package's checkout, `-dirty` if that has changed; None without one."""
     root = Path(__file__).resolve().parents[2]
-    git = ("git", f"--git-dir={root / '.git'}", f"--work-tree={root}")
-    describe = ("describe", "--always", "--dirty", "--abbrev=40", "--match=")
+    git = "git --git-dir=.git --work-tree=. describe --always --dirty --abbrev=40 --match="
     with suppress(OSError):  # there is no Git
-        found = subprocess.run([*git, *describe], capture_output=True, text=True, check=False)
+        found = subprocess.run(git.split(), cwd=root, capture_output=True, text=True, check=False)
         return found.stdout.strip() or None
     return None
 

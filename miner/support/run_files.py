@@ -33,10 +33,9 @@ _UNDEFINED = {
 
 
 def own_files(folder: Path) -> dict[str, str]:
-    """Names and patterns of what was made in a folder, as `claim` has listed them.
+    """Names and patterns of what was made in a folder, with digests, or empty texts.
 
-    Each has the digest that `record_digests` has found, or an empty text. Raises `ConfigError` if
-    the list cannot be read.
+    Raises `ConfigError` if the list cannot be read.
     """
     try:
         content = json.loads(read_regular_file(folder / _OWN, 2**20))["made"]
@@ -58,11 +57,10 @@ def is_of_run(path: Path) -> bool:
 def check_own(folder: Path, names: Iterable[str], sources: Iterable[Path] = ()) -> None:
     """Refuse, by a `ConfigError`, what has one of these names or patterns and was not made here.
 
-    A link to a file was never made here, nor was a file that has changed since, and what holds one
-    of the `sources` is kept, whoever has made it.
+    A link to a file was never made here, nor was a file that has changed since or holds a source.
     """
     own, kept = own_files(folder), [source.resolve() for source in sources if source.exists()]
-    for name in sorted({found for one in names for found in _matching(one, folder)}):
+    for name in _matching(names, folder):
         path = folder / name
         is_kept = any(one.is_relative_to(path.resolve()) or one.samefile(path) for one in kept)
         is_listed = any(fnmatch(name, one) for one in own)
@@ -76,25 +74,22 @@ def check_own(folder: Path, names: Iterable[str], sources: Iterable[Path] = ()) 
 def claim(folder: Path, *names: str) -> None:
     """List files and folders before they are made in a folder; raises as `check_own` does."""
     check_own(folder, names)
-    _list(folder, own_files(folder) | dict.fromkeys(names, ""))
+    _list(folder, dict.fromkeys(names, ""))
 
 
 def record_digests(folder: Path) -> None:
-    """Add the digests of the files on the list, by which `check_own` notices other content.
+    """Add the digests by which `check_own` notices other content, but of logs, which grow."""
+    found = _matching([one for one in own_files(folder) if one not in LOGS], folder)
+    _list(folder, {name: _digest(folder / name) for name in found})
 
-    Logs are left out, as they grow.
-    """
+
+def _matching(patterns: Iterable[str], folder: Path) -> list[str]:
+    return sorted({name for one in patterns for name in glob.glob(one, root_dir=folder)})  # noqa: PTH207
+
+
+def _list(folder: Path, more: dict[str, str]) -> None:
     own = own_files(folder)
-    found = [name for one in own if one not in LOGS for name in _matching(one, folder)]
-    _list(folder, own | {name: _digest(folder / name) for name in found})
-
-
-def _matching(pattern: str, folder: Path) -> list[str]:
-    return glob.glob(pattern, root_dir=folder)  # noqa: PTH207
-
-
-def _list(folder: Path, made: Mapping[str, str]) -> None:
-    if made != own_files(folder):
+    if (made := own | more) != own:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(folder / _OWN) as scratch:
             scratch.write_text(json.dumps({"made": dict(sorted(made.items()))}, indent=1) + "\n")
@@ -105,21 +100,18 @@ def _digest(path: Path) -> str:
     if not path.is_file():
         return ""
     with path.open("rb") as stream:
-        size = stream.seek(0, 2)
+        beginning, size = stream.read(_ENDS), stream.seek(0, 2)
         stream.seek(max(0, size - _ENDS))
-        end = stream.read()
-        stream.seek(0)
-        return sha256(b"%d " % size + stream.read(_ENDS) + end).hexdigest()[:16]
+        return sha256(b"%d " % size + beginning + stream.read()).hexdigest()[:16]
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
     """Write the report atomically; infinite and undefined numbers become null with a note."""
     claim(folder, REPORT)
     notes: list[str] = []
-    content = {"report_version": REPORT_VERSION} | {
-        name: value if name == "settings" else _finite(value, name, notes)
-        for name, value in report.items()
-    }
+    content: dict[str, Any] = {"report_version": REPORT_VERSION}
+    for name, value in report.items():
+        content[name] = value if name == "settings" else _finite(value, name, notes)
     if notes:
         content["notes"] = notes
     text = json.dumps(content, indent=1, allow_nan=False)
@@ -131,21 +123,17 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
 
 def read_report(folder: Path) -> dict[str, Any] | None:
     """Read a folder's report, None without one; ValueError if it is none of this version."""
-    path = folder / REPORT
+    path, remedy = folder / REPORT, "delete it and run again"
     try:
-        content = json.loads(read_regular_file(path, _MOST_BYTES))
+        content: dict[str, Any] = json.loads(read_regular_file(path, _MOST_BYTES))
+        version = content.get("report_version", 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); delete it and run again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds no report; delete it and run again")
-    version = content.get("report_version", 1)
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); {remedy}") from error
     if version != REPORT_VERSION:
-        raise ValueError(
-            f"{path}: report_version={version!s:.20}: must be {REPORT_VERSION}; another version "
-            "of miner wrote it, so delete it and run again"
-        )
+        reason = f"must be {REPORT_VERSION}; another version of miner wrote it, so {remedy}"
+        raise ValueError(f"{path}: report_version={version!s:.20}: {reason}")
     return content
 
 
@@ -164,21 +152,18 @@ def _finite(value: Any, name: str, notes: list[str]) -> Any:
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job of a sweep: `hash` identifies it, `number` is its position in this grid.
-
-    Its folder is `<number>-<hash>`, unless one of an earlier start has the same hash.
-    """
+    """One job of a sweep: `hash` identifies it, `number` is its position in this grid."""
 
     number: int
     hash: str
     overrides: Sequence[str]
 
 
-def differing_keys(jobs: Sequence[PlannedJob]) -> list[str]:
-    """Keys of the overrides that are not the same in all jobs."""
+def differing_keys(jobs: Sequence[PlannedJob]) -> dict[str, int]:
+    """Keys of the overrides that are not the same in all jobs, with their numbers of values."""
     different = dict.fromkeys(override for job in jobs for override in job.overrides)
     counts = Counter(override.partition("=")[0] for override in different)
-    return [key for key, n_values in counts.items() if n_values > 1]
+    return {key: n_values for key, n_values in counts.items() if n_values > 1}
 
 
 @dataclass(frozen=True)
@@ -189,8 +174,11 @@ class SweepInfo:
     differing: Sequence[str]
 
 
-def write_plan(folder: Path, jobs: Sequence[PlannedJob]) -> None:
-    """Write a sweep's jobs to `sweep.json`, atomically."""
+def write_plan(folder: Path, jobs: Sequence[PlannedJob] | None) -> None:
+    """Write a sweep's jobs to `sweep.json`, atomically; None, for a search, removes the file."""
+    if jobs is None:
+        (folder / PLAN).unlink(missing_ok=True)
+        return
     with atomic_write(folder / PLAN) as scratch:
         scratch.write_text(json.dumps({"jobs": list(map(asdict, jobs))}, indent=1) + "\n")
     record_digests(folder)

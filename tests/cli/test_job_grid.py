@@ -16,8 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from miner.cli.loader import SweepLoader, compose_once
-from miner.cli.sweep import JobGrid, announcement, check_sweep
+from miner.cli.sweep import JobGrid, SweepLoader, announcement, check_sweep, compose_once
 from miner.config.build import CONF_FOLDER
 from miner.config.schema import check_config
 from miner.metrics.objective import Objective

@@ -13,8 +13,7 @@ from hydra.types import RunMode
 from runs import Compose, Fit, read_report
 
 from miner.api import compose_settings
-from miner.cli.loader import compose_once
-from miner.cli.sweep import JobGrid
+from miner.cli.sweep import JobGrid, compose_once
 from miner.config.build import CONF_FOLDER, build_settings, check_classes
 from miner.config.fingerprint import job_hash
 from miner.config.schema import check_config

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from fake_runs import write_run
 
-from miner.comparison.comparison import Comparison
-from miner.comparison.differences import Difference, compared, paired_differences
+from miner.comparison.comparison import Comparison, Difference, compared
 from miner.comparison.runs import read_results
 
 Run = tuple[str, float | None, str, int, *tuple[str, ...]]
@@ -25,7 +24,7 @@ def pyramids(folder: Path, runs: Sequence[Run]) -> list[Difference]:
     for n, (pyramid, psnr, image, seed, *more) in enumerate(runs):
         overrides = [f"pyramid={pyramid}", f"image={image}", f"seed={seed}", *more]
         write_run(folder / f"{n}-aa", overrides, psnr_db=psnr)
-    return paired_differences(compare(folder), "pyramid", "psnr_db")
+    return compare(folder).differences("pyramid", "psnr_db")
 
 
 def test_a_difference_is_the_value_minus_the_baseline(tmp_path: Path) -> None:
@@ -38,7 +37,7 @@ def test_a_recipe_is_compared_with_the_defaults(tmp_path: Path) -> None:
     settings = {"choices": {"pyramid": "gaussian"}, "config": {}}
     write_run(tmp_path / "0", ["image=moon"], settings=settings, psnr_db=30)
     write_run(tmp_path / "1", ["image=moon", "experiment=fast"], settings=settings, psnr_db=32)
-    (found,) = paired_differences(compare(tmp_path), "experiment", "psnr_db")
+    (found,) = compare(tmp_path).differences("experiment", "psnr_db")
     assert str(found).startswith("fast − none = +2")
 
 
@@ -48,7 +47,7 @@ def test_a_crop_is_a_factor_and_no_other_image(tmp_path: Path) -> None:
         write_run(tmp_path / f"{crop}{pyramid}", overrides, width_px=crop, image_sha256="a" * 64)
     comparison = compare(tmp_path)
     assert list(comparison.factors) == ["image.crop_px", "pyramid"]
-    assert paired_differences(comparison, "pyramid", "psnr_db")[0].estimate.n_images == 1
+    assert comparison.differences("pyramid", "psnr_db")[0].estimate.n_images == 1
 
 
 def test_only_equal_settings_are_paired(tmp_path: Path) -> None:
@@ -78,7 +77,7 @@ def test_what_differs_without_an_override_is_not_paired(
 ) -> None:
     for pyramid, field in zip(("gaussian", "laplacian", "steerable"), fields, strict=True):
         write_run(tmp_path / pyramid, [f"pyramid={pyramid}"], **field)
-    found = paired_differences(compare(tmp_path), "pyramid", "psnr_db")
+    found = compare(tmp_path).differences("pyramid", "psnr_db")
     assert [(each.baseline, each.value) for each in found] == [("gaussian", "steerable")]
 
 

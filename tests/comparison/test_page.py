@@ -16,8 +16,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from miner.comparison.comparison import Comparison
-from miner.comparison.differences import paired_differences, pareto_front
+from miner.comparison.comparison import Comparison, pareto_front
 from miner.comparison.runs import read_results
 from miner.comparison.writing import THUMBNAILS, write_comparison
 
@@ -149,7 +148,7 @@ def test_differences_are_those_of_the_chosen_metric(page: Chrome, sweep: Path) -
         traces = drawn(page, "differences")
         assert [trace["name"] for trace in traces] == ["pyramid", "model.width"]
         for trace in traces:
-            found = paired_differences(comparison, trace["name"], metric)
+            found = comparison.differences(trace["name"], metric)
             assert trace["y"] == [f"{trace['name']}: {each}" for each in found]
             assert trace["x"] == [each.estimate.mean for each in found]
             widths = [each.estimate.half_width for each in found]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from miner.comparison.differences import Estimate, describe, estimate, pareto_front
+from miner.comparison.comparison import Estimate, describe, estimate, pareto_front
 
 SMALL = st.integers(0, 5).map(float)
 

@@ -1,4 +1,4 @@
-"""Wrong values and old names are refused with the rule, the new name; groups set other groups."""
+"""Wrong values are refused with the rule; groups set other groups."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,8 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from miner.cli.loader import compose_once
-from miner.cli.sweep import JobGrid
+from miner.cli.sweep import compose_once
 from miner.config.build import CONF_FOLDER, build_objective, build_settings
 from miner.config.schema import COMPONENTS, check_config
 from miner.models.activations import Activation, Sine
@@ -100,12 +99,6 @@ def test_wrong_value_is_refused_with_its_rule(
     assert rule in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_configuration_is_parsed_once(compose_with: Callable[..., DictConfig]) -> None:
-    assert check_config(compose_with()) is check_config(compose_with().copy(), COMPONENTS)
-    assert build_settings(compose_with()) is build_settings(compose_with().copy())
-    assert build_settings(compose_with("seed=1")).seed == 1
-
-
 @dataclass(frozen=True)
 class Steep(Sine):
     """An activation that somebody adds, with a range for one of its fields."""
@@ -143,29 +136,6 @@ def test_field_without_a_range_may_be_anything(compose_with: Callable[..., DictC
     config = compose_with().copy()
     config.activation = {"_target_": f"{__name__}.Steep", "free": [1, "two"]}
     assert build_settings(config).model.activation == Steep(free=[1, "two"])
-
-
-OLD_NAMES = {
-    "sizing=by_need": "capacity=target_error",
-    "sizing=uniform": "capacity=uniform",
-    "sizing.least=4": "capacity.min_width=4",
-    "capacity.most=4": "capacity.max_width=4",
-    "+sizing.retries=0": "capacity.max_refits",
-    "sizing.gain_db=4": "capacity.gain_db=4",
-    "capacity=by_need": "capacity=target_error",
-    "kernel=fused": "backend=compiled",
-    "fitting.chunk_size=8": "fitting.blocks_per_shard=8",
-}
-
-
-@pytest.mark.parametrize(("argument", "new"), OLD_NAMES.items())
-def test_old_name_is_refused_with_the_new_one(
-    compose_with: Callable[..., DictConfig], argument: str, new: str
-) -> None:
-    with pytest.raises(ConfigError) as caught:
-        for _, config in JobGrid("config", [argument]).jobs():
-            check_config(config)
-    assert str(caught.value) == f"{argument.lstrip('+')}: is now {new}"
 
 
 @pytest.mark.parametrize(
@@ -285,7 +255,7 @@ BASES = {
 def test_a_class_of_another_kind_is_refused_with_the_right_one(
     compose_with: Callable[..., DictConfig], group: str
 ) -> None:
-    config, target = compose_with().copy(), f"{__name__}.JobGrid"
+    config, target = compose_with().copy(), f"{__name__}.Path"
     config[group] = {"_target_": target, "width": 3}
     with pytest.raises(ConfigError) as caught:
         build_settings(config)

@@ -9,7 +9,7 @@ import pytest
 from in_process import compose, run
 
 import miner
-from miner.cli.resume import check_unchanged
+from miner.cli.checks import check_unchanged
 from miner.config.fingerprint import job_hash
 from miner.evaluate import evaluate
 from miner.support.errors import ConfigError
