@@ -165,7 +165,7 @@ def test_another_run_of_a_method_is_not_taken_for_a_finished_one(tmp_path: Path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["miner.run", *arguments])
         main()
-        patch.setattr("sys.argv", ["miner.run", *arguments, "method.codec.block_size=8"])
+        patch.setattr("sys.argv", ["miner.run", *arguments, "method.codec.block_size=16"])
         with pytest.raises(SystemExit, match="1"):
             main()
 
