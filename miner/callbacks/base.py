@@ -11,7 +11,8 @@ from miner.engine.data import RenderedTile
 from miner.engine.module import LevelResult, MinerModule
 from miner.fitting.level_fit import LevelFit
 from miner.representation import REPRESENTATION_FOLDER, Shard
-from miner.representation.overview import LEVEL, OVERVIEW, can_have_overview
+from miner.representation.files import OVERVIEW_LEVEL, can_have_overview
+from miner.representation.spec import OVERVIEW
 from miner.representation.store import FolderStore
 from miner.support.errors import ConfigError
 from miner.support.run_files import claim
@@ -75,7 +76,7 @@ class RepresentationCheckpoint(Callback):
         """Prepare the overview."""
         spec, levels = (data := cast(MinerModule, pl_module).data).spec, data.levels
         if math.prod(spec.sides) > self._overview_pixels and can_have_overview(spec):
-            levels.overview = levels.new_signal("overview", LEVEL)
+            levels.overview = levels.new_signal("overview", OVERVIEW_LEVEL)
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """Store the overview, once all is fitted."""

@@ -50,7 +50,7 @@ class Reconstruction(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Allocate the pixels; those of several ranks are exchanged through files."""
         data = cast(MinerModule, pl_module).data
-        self._format, sides = data.source.pixel_format, data.spec.sides
+        self._format, sides = data.source.format, data.spec.sides
         self._preview: Preview | None = None
         self._suffix = self._format.suffix if len(sides) == 2 else ".npy"
         if math.prod(sides) > self._max_pixels and len(sides) == 2:

@@ -49,13 +49,13 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
 def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
     """Refuse, by a `ConfigError`, a run with other settings or a damaged manifest."""
     from miner.representation import REPRESENTATION_FOLDER
-    from miner.representation.spec import MANIFEST, read_manifest
+    from miner.representation.spec import MANIFEST, Manifest
 
     stored = folder / REPRESENTATION_FOLDER
     try:
         if not (stored / MANIFEST).exists():
             return
-        fit = read_manifest(stored).fit
+        fit = Manifest.read(stored).fit
     except OSError as error:
         raise ConfigError(f"{stored}: cannot be read ({error.strerror}); name another") from None
     except RepresentationError as error:

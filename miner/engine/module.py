@@ -19,7 +19,7 @@ from pytorch_lightning.callbacks import Timer
 from torch import Tensor
 
 from miner.config.fingerprint import fit_digest
-from miner.engine.data import RenderedTile, Share, SignalData, Tile
+from miner.engine.data import RenderedTile, SignalData, Tile
 from miner.engine.records import LevelRecord, count_missed, record_level
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.base import TileMetric
@@ -112,7 +112,7 @@ class MinerModule(pl.LightningModule):
             self.store = FolderStore(self.folder, data.spec, fit, digest, ranks)
             self.store.begin()
         among = f", {ranks.world_size} ranks" if ranks.world_size > 1 else ""
-        understood = data.source.pixel_format.describe(data.spec.sides, data.spec.mask)
+        understood = data.source.format.describe(data.spec.sides, data.spec.mask)
         _LOG.info("%s: %s on %s%s", data.source.name, understood, device, among)
 
     def configure_optimizers(self) -> None:
@@ -136,13 +136,12 @@ class MinerModule(pl.LightningModule):
         for shard in self.store.shards:  # as if it had been fitted by as many ranks
             self._earlier_s += shard.stats.seconds / self.ranks.world_size
         shares = np.array_split(missing, self.ranks.world_size)  # neighbours along the curve
-        chunks = shares[self.ranks.rank].tolist()
-        self.data.share = Share(level, chunks)
-        self._call("on_level_start", fit, chunks)
+        self._chunks = shares[self.ranks.rank].tolist()
+        self._call("on_level_start", fit, self._chunks)
 
-    def training_step(self, share: Share, batch_idx: int) -> None:
-        """Fit chunks of the level one after another, and wait for the other ranks."""
-        for chunk in share.chunks:
+    def training_step(self, batch: int, batch_idx: int) -> None:
+        """Fit this rank's chunks of the level one after another, and wait for the other ranks."""
+        for chunk in self._chunks:
             shard = self._level.fit_chunk(chunk, self._on_steps)
             self.store.add(shard)
             self._call("on_chunk_end", shard)
@@ -151,11 +150,11 @@ class MinerModule(pl.LightningModule):
         self.store.finish_level()
         self.fit_time_s = self._seconds
         is_whole = len(self.store.shards) == self._n_chunks
-        self.is_complete = is_whole and share.level == 0
+        self.is_complete = is_whole and self._level.level == 0
         self.trainer.should_stop |= not is_whole
         self.data.levels.start_rendering(self._level, self.store.shards)
         self._start_scores()
-        self.data.margin = 0 if share.level else self._evaluation.reach
+        self.data.margin = 0 if self._level.level else self._evaluation.reach
 
     def validation_step(self, tile: Tile, batch_idx: int) -> None:
         """Render a tile of the level from what was stored; a thread scores it meanwhile."""
@@ -182,8 +181,8 @@ class MinerModule(pl.LightningModule):
         self._call("on_level_end", LevelResult(fit, shards, record, self._level_start_s))
         if fit.level == 0:
             self._finish_scores()
-            known = {name: score for name, score in self.scores.items() if score is not None}
-            self.log_dict({f"test/{name}": score for name, score in known.items()}, logger=False)
+            known = {f"test/{n}": score for n, score in self.scores.items() if score is not None}
+            self.log_dict(known, logger=False)
 
     def on_fit_end(self) -> None:
         """Let callbacks write, and score first if the fit was stopped before the finest level."""
@@ -194,7 +193,7 @@ class MinerModule(pl.LightningModule):
     def _score_coarser(self) -> None:
         """Score what is stored, enlarged."""
         self._start_scores()
-        signal = self.data.source.signal
+        signal = self.data.signal
         for region in items_of_rank(self.ranks, list(tiles(signal.sides, TILE_SIDE))):
             box, began = extended(region, signal.sides, self._evaluation.reach), time.perf_counter()
             preds = self.representation.reconstruct(0, box, self.data.levels.device)

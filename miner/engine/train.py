@@ -21,13 +21,14 @@ from miner.config.build import (
 )
 from miner.config.fingerprint import fit_identity, job_hash
 from miner.config.job import Job, finished_report
-from miner.config.schema import RunConfig, check_config
-from miner.engine.data import SignalData, Source
+from miner.config.schema import check_config
+from miner.engine.data import SignalData
 from miner.engine.disk_space import scratch_for, shared_folder
 from miner.engine.module import MinerModule
 from miner.engine.records import build_report
 from miner.engine.trainer import fit_on_all_ranks, make_callbacks, make_trainer, quiet_lightning
 from miner.images.source import open_image
+from miner.images.source_image import SourceImage
 from miner.signals.scratch import Scratch
 from miner.support.components import find_class
 from miner.support.errors import UserError, error_summary, to_user_error
@@ -57,15 +58,6 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
         _LOG.error("%s", error, exc_info=not isinstance(error, UserError))
         return None
     return build_objective(config).value(report)
-
-
-def _logger_arguments(settings: DictConfig, job: Job, label: str) -> dict[str, Any]:
-    """What a logger's class takes of the run and its settings leave out."""
-    of_run = {"save_dir": str(job.folder), "sweep": job.sweep, "label": label}
-    found = find_class(settings)
-    is_logger = isinstance(found, type) and issubclass(found, Logger)
-    taken = inspect.signature(found).parameters if is_logger else ()
-    return {name: of_run[name] for name in of_run.keys() & taken if name not in settings}
 
 
 def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
@@ -109,45 +101,37 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
     checked = check_config(config)
     n_ranks = 1 if job.rank.launcher == "Slurm" else checked.trainer.devices  # it grants cores
     use_available_cores(n_ranks * job.n_parallel_jobs)
+    shared = shared_folder(checked, job.folder)
     clears_shared = checked.trainer.is_ddp and job.rank.is_first
     with (
         scratch_for(checked, job.folder, job.rank) as scratch,
-        Scratch(shared_folder(checked, job.folder).parent if clears_shared else None),
+        Scratch(shared.parent if clears_shared else None),
         quiet_lightning(),
         _open_loggers(config, job) as loggers,
     ):
-        data, module = _build(config, checked, job, scratch)
-        settings = config.trainer.copy()
+        image, settings = checked.image, build_settings(config)
+
+        def open_source() -> SourceImage:
+            given = image.path, image.max_pixels, image.crop_px, scratch, image.axes, image.range
+            more = None, image.nodata, image.mask, settings.max_mse
+            return open_image(*given, *more)
+
+        data = SignalData(open_source, settings, scratch, job.folder, shared)
+        module = MinerModule(
+            partial(fit_identity, config),
+            build_objective(config),
+            checked.trainer.max_chunks,
+            job.began,
+            build_metrics(config),
+        )
+        module.extra |= {"hash": job_hash(config), **_identity(config, job)}
+        of_trainer = config.trainer.copy()
         if job.sweep is not None:  # whose monitor has the terminal
-            settings.enable_progress_bar = False
-        trainer = make_trainer(settings, make_callbacks(config), loggers)
-        fit_on_all_ranks(trainer, module, data)
+            of_trainer.enable_progress_bar = False
+        fit_on_all_ranks(make_trainer(of_trainer, make_callbacks(config), loggers), module, data)
         if module.n_resumed_shards:
             _LOG.info("chunks kept of an earlier start: %d", module.n_resumed_shards)
         return build_report(module) if job.rank.is_first else {}
-
-
-def _build(
-    config: DictConfig, checked: RunConfig, job: Job, scratch: Scratch
-) -> tuple[SignalData, MinerModule]:
-    image, settings = checked.image, build_settings(config)
-
-    def open_source() -> Source:
-        given = image.path, image.max_pixels, image.crop_px, scratch, image.axes, image.range
-        more = None, image.nodata, image.mask, settings.max_mse
-        return Source.of_image(open_image(*given, *more))
-
-    shared = shared_folder(checked, job.folder)
-    data = SignalData(open_source, settings, scratch, job.folder, shared)
-    module = MinerModule(
-        partial(fit_identity, config),
-        build_objective(config),
-        checked.trainer.max_chunks,
-        job.began,
-        build_metrics(config),
-    )
-    module.extra |= {"hash": job_hash(config), **_identity(config, job)}
-    return data, module
 
 
 @contextmanager
@@ -157,16 +141,21 @@ def _open_loggers(config: DictConfig, job: Job) -> Iterator[list[Logger]]:
     resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     logged = resolved | {"choices": dict(job.choices)} | job.origin
     label = " ".join([_image_name(config), *filter(None, [job.choices.get("experiment")])])
+    of_run = {"save_dir": str(job.folder), "sweep": job.sweep, "label": label}
     succeeded = False
     try:
         is_logged = job.rank.is_first and not config.trainer.fast_dev_run
         for name, settings in config.logger.items() if is_logged else ():
-            more = _logger_arguments(settings, job, label)
-            loggers.append(build_component(f"logger.{name}", Logger, config, **more))
-            if isinstance(loggers[-1], TensorBoardLogger):  # an earlier start's curve comes anew
-                for events in Path(loggers[-1].log_dir).glob("events.out.tfevents.*"):
+            found = find_class(settings)
+            is_logger = isinstance(found, type) and issubclass(found, Logger)
+            taken = inspect.signature(found).parameters.keys() if is_logger else set()
+            more = {key: of_run[key] for key in of_run.keys() & taken - settings.keys()}
+            logger = build_component(f"logger.{name}", Logger, config, **more)
+            loggers.append(logger)
+            if isinstance(logger, TensorBoardLogger):  # an earlier start's curve comes anew
+                for events in Path(logger.log_dir).glob("events.out.tfevents.*"):
                     events.unlink()
-            loggers[-1].log_hyperparams(logged)
+            logger.log_hyperparams(logged)
         yield loggers
         succeeded = True
     finally:

@@ -6,12 +6,10 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from miner.models.network import Parameters
-from miner.representation.masking import masked_image, valid_pixels
-from miner.representation.rendering import box_of
 from miner.representation.representation import Representation
 from miner.representation.shard import Shard
 from miner.representation.storage import Float32Storage
-from miner.signals.regions import Region, sides_of, whole
+from miner.signals.regions import Region, whole
 from miner.signals.signal import CPU
 
 
@@ -39,17 +37,16 @@ class RepresentationModule(nn.Module):
     def render(self, level: int = 0, region: Region | None = None, *, clip: bool = True) -> Tensor:
         """The image `(C, *S)` on the parameters' device; without gradients in `torch.no_grad`."""
         device = next((one.device for one in self.parameters()), CPU)  # a flat image has none
-        box = box_of(self._spec, level, region)
-        valid = valid_pixels(self._spec, level, box, sides_of(box))
-        image = masked_image(self._representation().image(level, box, device), valid)
+        image = self._representation().image(level, region, device, is_masked=True)
         return self._spec.pixel_format.to_values(image.read(whole(image.sides)), clip)
 
     def representation(self) -> Representation:
         """What was trained, on the CPU and stored as before, to be saved."""
-        return Representation(self._spec, self._filled(self._encoded))
 
-    def _encoded(self, parameters: Parameters) -> Parameters:
-        return self._spec.storage.encode({k: v.detach().cpu() for k, v in parameters.items()})
+        def encoded(parameters: Parameters) -> Parameters:
+            return self._spec.storage.encode({k: v.detach().cpu() for k, v in parameters.items()})
+
+        return Representation(self._spec, self._filled(encoded))
 
     def _representation(self) -> Representation:
         """One that refers to the parameters."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from miner.representation.rendering import ActiveBlocks, ShardIndex, active_bloc
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid
 from miner.signals.regions import Region
-from miner.signals.signal import Signal
+from miner.signals.signal import Signal, SourceSignal
 
 _TILE_SIDE = 512  # pixels: bounds the part of the coarser level that is needed at once
 _MOST_POINTS = 2**20
@@ -40,12 +41,6 @@ def centres(region: Region, sides: Sequence[int], part: Region) -> list[Tensor]:
     ]
 
 
-def lattice(region: Region, sides: Sequence[int], part: Region) -> Tensor:
-    """All combinations of `centres`, `(N, D)`, row-major."""
-    axes = centres(region, sides, part)
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
-
-
 def pixels_of(index: Tensor, sides: Sequence[int]) -> Tensor:
     """Pixels `(N, D)` int64 of `index` `(..., D)`; an `IndexError` for what is none."""
     is_whole = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
@@ -69,6 +64,33 @@ def gather(grid: PatchGrid, image: Signal, pixels: Tensor) -> Tensor:
         region = tuple(zip(first.tolist(), (last + 1).tolist(), strict=True))
         result[members] = image.read(region)[(slice(None), *(inside - first).T)].T
     return result
+
+
+def masked_image(spec: Spec, level: int, box: Region, image: Signal) -> Signal:
+    """A box of a level that is rendered as an image `(C, *S)`, NaN where there is no data.
+
+    At other sides than the box's, the level's pixel at a centre counts.
+    """
+    if (mask := spec.masks[level]) is None:
+        return image
+
+    def read(part: Region) -> Tensor:
+        pixels = (one.long().numpy() for one in centres(box, image.sides, part))
+        return _nan_unless(torch.from_numpy(mask.at(np.ix_(*pixels))), image.read(part))
+
+    return SourceSignal(read, image.n_channels, image.sides, image.device)
+
+
+def masked_points(spec: Spec, values: Tensor, places: Tensor) -> Tensor:
+    """Values `(N, C)` at places `(N, D)` in pixels of level 0, NaN in pixels without data."""
+    if spec.mask is None:
+        return values
+    pixels = places.detach().cpu().long().minimum(torch.tensor(spec.sides) - 1)
+    return _nan_unless(torch.from_numpy(spec.mask.at(tuple(pixels.T.numpy())))[:, None], values)
+
+
+def _nan_unless(valid: Tensor, values: Tensor) -> Tensor:
+    return torch.where(valid.to(values.device), values, torch.nan)
 
 
 def evaluate(

@@ -1,8 +1,12 @@
-"""Levels of a representation, rendered in boxes of whole patches."""
+"""Levels of a representation, rendered in boxes of whole patches.
+
+Where none of a level's own blocks is active, coarser ones or its prediction are shown.
+"""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from operator import index
 from typing import NamedTuple
 
@@ -10,11 +14,12 @@ import torch
 from torch import Tensor
 
 from miner.models.network import BlockNetwork, Parameters, concatenate, moved, select
+from miner.pyramids.resample import predicted_signal, reduced_signal
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates
-from miner.signals.regions import Region, sides_of, whole
-from miner.signals.signal import Signal
+from miner.signals.regions import Region, sides_of, slices, whole
+from miner.signals.signal import ReadRegion, Signal, SourceSignal
 
 _BATCH_PIXELS = 2**18
 _DEVICE_BATCH_PIXELS = 2**20  # fewer leave a GPU idle
@@ -142,8 +147,7 @@ def render_level(
     else:
         tiled = grid.tiled(torch.zeros((), device=device).expand(spec.n_channels, *grid.sides))
     for active in active_blocks(spec, level, shards, box, device):
-        for offset, members, at in _cells(active, cells, depth):
-            frame = _within(active.frame, offset, depth)
+        for frame, members, at in _cells(active, cells, depth):
             encoded = active.network.model.encode(coordinates(cell, size, frame, step)).to(device)
             n_blocks = batch_size(encoded.shape[1], device)
             for rows, places in zip(members.split(n_blocks), at.split(n_blocks), strict=True):
@@ -167,21 +171,75 @@ def cell_of(spec: Spec, finer: int) -> tuple[int, int]:
 def _cells(
     active: ActiveBlocks, cells: Region, depth: int
 ) -> Iterator[tuple[tuple[int, ...], Tensor, Tensor]]:
-    """Offsets of cells in their blocks, the members that have one in a box, and where it is there.
+    """Frames of cells of blocks, the members that have one in a box, and where it is there.
 
     All blocks' cells of one offset come at once.
     """
     first, end = torch.tensor(cells).T
+    generation, *corner = active.frame
     halved = [sorted({n % 2**depth for n in range(*span)}) for span in cells]
     for offset in itertools.product(*halved):
         at = (active.positions << depth) + torch.tensor(offset)
         inside = ((at >= first) & (at < end)).all(-1)
         if inside.any():
-            yield offset, active.members[inside], at[inside] - first
+            within = ((n << depth) + own for n, own in zip(corner, offset, strict=True))
+            yield (generation + depth, *within), active.members[inside], at[inside] - first
 
 
-def _within(frame: tuple[int, ...], offset: tuple[int, ...], depth: int) -> tuple[int, ...]:
-    """The frame of a cell of a block that has a frame."""
-    generation, *offsets = frame
-    within = ((n << depth) + own for n, own in zip(offsets, offset, strict=True))
-    return generation + depth, *within
+def level_image(
+    spec: Spec,
+    level: int,
+    shards: Sequence[ShardIndex],
+    known: Mapping[int, ReadRegion],
+    device: torch.device,
+) -> Signal:
+    """A level of a whole representation, unclipped, rendered where it is read.
+
+    Levels that are `known` are read instead. Of a representation that `evaluates_coarser`, pixels
+    that only finer blocks represent are the next finer level's, reduced.
+    """
+    if level in known:
+        return SourceSignal(known[level], spec.n_channels, spec.level_sides[level], device)
+    image = partial(level_image, spec, shards=shards, known=known, device=device)
+    shape = spec.n_channels, *spec.level_sides[level]
+    if not spec.evaluates_coarser:
+        coarser = None if spec.is_coarsest(level) else image(level + 1)
+        prediction = predicted_signal(spec.pyramid, coarser, shape, device)
+    else:
+        finer = reduced_signal(spec.pyramid, image(level - 1)) if level > 0 else None
+        base = finer or predicted_signal(spec.pyramid, None, shape, device)
+        prediction = coarser_blocks(spec, level, shards, base)
+
+    def read(region: Region) -> Tensor:
+        box = spec.grid(level).around(region)
+        rendered = render_level(spec, level, shards[level], prediction, box)
+        return rendered[(slice(None), *slices(region, box))].contiguous()
+
+    return SourceSignal(read, spec.n_channels, prediction.sides, device)
+
+
+def coarser_blocks(
+    spec: Spec,
+    level: int,
+    shards: Sequence[ShardIndex],
+    base: Signal,
+    outputs: Outputs = BlockNetwork.outputs,
+) -> Signal:
+    """What blocks of all coarser levels give at the pixels of a level, the finest that is there."""
+
+    def read(coarser: int, below: Signal, region: Region) -> Tensor:
+        finer = coarser - level
+        size = spec.patch_size << finer
+        ends = [(low // size, -(-high // size)) for low, high in region]
+        if not shards[coarser].near(*zip(*ends, strict=True)):
+            return below.read(region)
+        cell, _ = cell_of(spec, finer)
+        box = PatchGrid(base.sides, cell).around(region)
+        values = render_level(spec, coarser, shards[coarser], below, box, outputs, finer)
+        return values[(slice(None), *slices(region, box))]
+
+    signal = base
+    for coarser in reversed(range(level + 1, spec.n_levels)):
+        reader = partial(read, coarser, signal)
+        signal = SourceSignal(reader, base.n_channels, base.sides, base.device)
+    return signal
