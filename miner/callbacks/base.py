@@ -39,10 +39,7 @@ class Callback(pl.Callback):
         """A chunk is fitted and stored."""
 
     def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
-        """A tile of a level is rendered from what is stored; each rank gets its own.
-
-        Called in another thread, while the next tile is rendered.
-        """
+        """A tile of this rank is rendered as stored; another thread calls this."""
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """A level is fitted, stored and rendered."""

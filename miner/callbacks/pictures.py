@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -26,12 +26,10 @@ _LOG = logging.getLogger("miner")
 _LEVEL_SIDE = 1024  # pixels of a coarser level's preview, at most: there are many levels
 
 
-def join(trainer: pl.Trainer, module: MinerModule, previews: Iterable[Preview]) -> None:
+def join(module: MinerModule, previews: Sequence[Preview]) -> None:
     """Add the tiles of all ranks to the previews of rank 0."""
-    own = list(previews)
-    sums = [preview.sums for preview in own]
-    for others in module.ranks.gather(sums, for_all=False)[1:] if trainer.world_size > 1 else ():
-        for preview, other in zip(own, others, strict=True):
+    for others in module.ranks.gather([one.sums for one in previews], for_all=False)[1:]:
+        for preview, other in zip(previews, others, strict=True):
             preview.sums += other
 
 
@@ -75,7 +73,7 @@ class Reconstruction(Callback):
     def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
         """Write the file."""
         if self._preview is not None:
-            join(trainer, module, [self._preview])
+            join(module, [self._preview])
         if not trainer.is_global_zero:
             return
         suffix = self._suffix if self._preview is None else ".png"
@@ -129,7 +127,7 @@ class Pictures(Callback):
         """Draw and write."""
         if not self._is_drawn:
             return
-        join(trainer, module, [self._source, self._error, *self._levels])
+        join(module, [self._source, self._error, *self._levels])
         if trainer.is_global_zero:
             self._write(module)
 

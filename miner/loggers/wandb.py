@@ -219,10 +219,7 @@ def log_comparison(
     counts: Mapping[str, int],
     **arguments: Any,
 ) -> None:
-    """Log a sweep's table, page and how many jobs ended how, in a run of job type `summary`.
-
-    The arguments are those of `start_run`.
-    """
+    """Log a sweep's table, page and counts in a run of type `summary`; see `start_run`."""
     import wandb
 
     run = start_run(folder, name="comparison", job_type="summary", **arguments)

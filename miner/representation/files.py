@@ -1,7 +1,4 @@
-"""Files beside the shards: the mask, and a coarse level of a large image as a picture.
-
-The picture is read in place of networks.
-"""
+"""The mask beside the shards, and the overview: a coarse level that is read, not rendered."""
 
 import math
 import os
@@ -113,10 +110,7 @@ def overview_of_tile(
 
 
 def write_overview(folder: Path, spec: Spec, image: Signal) -> str:
-    """Write the level in 8 bits if the source has these, else in 16; gives the file's checksum.
-
-    The slices of a volume are below each other.
-    """
+    """Write the level in 8 or 16 bits, slices below each other; gives the file's checksum."""
     *depth, height, width = image.sides
 
     def read(region: Region) -> Tensor:

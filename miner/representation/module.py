@@ -1,7 +1,8 @@
 """A representation as a module of PyTorch, whose parameters train in a loss of one's own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 
 from torch import Tensor, nn
 
@@ -23,11 +24,10 @@ class RepresentationModule(nn.Module):
     def __init__(self, representation: Representation) -> None:
         super().__init__()
         self._spec, shards = representation.spec, representation.shards
-        for shard in (one for found in shards.values() for one in found):
+        for shard in chain(*shards.values()):
             for width, stored in shard.stored.items():
-                decoded = self._spec.storage.decode(stored)
-                for name, key in self._keys(shard, width):
-                    self.register_parameter(key, nn.Parameter(decoded[name].clone()))
+                for name, decoded in self._spec.storage.decode(stored).items():
+                    self.register_parameter(_key(shard, width, name), nn.Parameter(decoded.clone()))
         self._shards = {j: [replace(s, stored={}) for s in found] for j, found in shards.items()}
 
     def forward(self, xy: Tensor, *, clip: bool = True) -> Tensor:
@@ -54,15 +54,14 @@ class RepresentationModule(nn.Module):
 
     def _filled(self, encode: Callable[[Parameters], Parameters]) -> dict[int, list[Shard]]:
         def filled(shard: Shard) -> Shard:
-            stored = {
-                width: encode({name: getattr(self, key) for name, key in self._keys(shard, width)})
-                for width in shard.widths.unique().tolist()
-            }
+            stored = {}
+            for width in shard.widths.unique().tolist():
+                names = self._spec.model(shard.level, width).shapes()
+                stored[width] = encode({n: getattr(self, _key(shard, width, n)) for n in names})
             return replace(shard, stored=stored, sha256="", tensors_sha256="", parent_digest="")
 
         return {level: list(map(filled, found)) for level, found in self._shards.items()}
 
-    def _keys(self, shard: Shard, width: int) -> Iterator[tuple[str, str]]:
-        for name in self._spec.model(shard.level, width).shapes():
-            place = f"level{shard.level}_chunk{shard.chunk}_width{width}"
-            yield name, f"{place}_{name}".replace(".", "_")
+
+def _key(shard: Shard, width: int, name: str) -> str:
+    return f"level{shard.level}_chunk{shard.chunk}_width{width}_{name}".replace(".", "_")

@@ -191,10 +191,7 @@ def html(shown: "Representation") -> str:
 
 
 def part(shown: "Representation", index: Any) -> np.ndarray:
-    """`np.asarray(shown)[index]` for whole numbers, slices and `...`; an `IndexError` for others.
-
-    The box that holds it is rendered.
-    """
+    """`np.asarray(shown)[index]`, of which no more is rendered; `IndexError` for fancy ones."""
     keys, shape = list(index) if isinstance(index, tuple) else [index], shown.shape
     dots = [at for at, key in enumerate(keys) if key is ...] or [len(keys)]
     keys[dots[0] : dots[0] + 1] = [slice(None)] * (len(shape) - sum(key is not ... for key in keys))

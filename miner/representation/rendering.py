@@ -1,7 +1,4 @@
-"""Levels of a representation, rendered in boxes of whole patches.
-
-Where none of a level's own blocks is active, coarser ones or its prediction are shown.
-"""
+"""Levels of a representation, rendered in boxes of whole patches, and what shows between blocks."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence

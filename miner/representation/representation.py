@@ -180,7 +180,7 @@ class Representation:
         index = torch.as_tensor(index)
         pixels = points.pixels_of(index, self.spec.sides)
         image = self.image(0, device=index.device, is_masked=True)
-        found = points.gather(self.spec.grid(0), image, pixels)
+        found = points.gather(image, pixels)
         values = self.spec.pixel_format.to_values(found)
         return values.reshape(*index.shape[:-1], self.spec.n_channels)
 
@@ -206,7 +206,7 @@ class Representation:
             sides = torch.tensor(self.spec.level_sides[level]).to(places.device)
             image = self.image(level, device=places.device)
             pixels = places.detach().long().minimum(sides - 1)
-            return points.gather(self.spec.grid(level), image, pixels) + 0 * places[:, :1].float()
+            return points.gather(image, pixels) + 0 * places[:, :1].float()
 
         def predict(places: Tensor) -> Tensor:
             if self.spec.evaluates_coarser and not self.spec.is_coarsest(level):

@@ -58,10 +58,7 @@ class Float16Storage(Storage):
 
 @dataclass(frozen=True)
 class Int8Storage(Storage):
-    """One byte a parameter, with one float16 scale per block and tensor.
-
-    Tensors with a single number per block, for which a scale saves nothing, are float16.
-    """
+    """One byte a parameter, with a float16 scale per block and tensor; lone numbers are float16."""
 
     def encode(self, parameters: Mapping[str, Tensor]) -> Parameters:
         """Round to 255 symmetric levels."""
