@@ -48,16 +48,17 @@ class Reconstruction(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Allocate the pixels; those of several ranks are exchanged through files."""
         data = cast(MinerModule, pl_module).data
-        self._format, sides = data.source.format, data.spec.sides
+        format, sides, is_image = data.source.format, data.spec.sides, len(data.spec.sides) == 2
         self._preview: Preview | None = None
-        self._suffix = self._format.suffix if len(sides) == 2 else ".npy"
-        if math.prod(sides) > self._max_pixels and len(sides) == 2:
-            self._preview = Preview(sides, self._format.n_shown, mask=data.spec.mask)
+        self._path = self._folder / f"reconstruction{format.suffix if is_image else '.npy'}"
+        if math.prod(sides) > self._max_pixels and is_image:
+            self._preview = Preview(sides, format.n_shown, mask=data.spec.mask)
+            self._path = self._path.with_suffix(".png")
             return
         if trainer.world_size > 1:
             self._shared = data.levels.new_signal("rendered", 0)
         if trainer.is_global_zero:
-            self._canvas = PixelCanvas(self._format, sides, data.scratch)
+            self._canvas = PixelCanvas(format, sides, data.scratch)
 
     def on_tile_end(self, trainer: pl.Trainer, module: MinerModule, tile: RenderedTile) -> None:
         """Fill in a tile of the finest level."""
@@ -76,17 +77,15 @@ class Reconstruction(Callback):
             join(module, [self._preview])
         if not trainer.is_global_zero:
             return
-        suffix = self._suffix if self._preview is None else ".png"
-        path = self._folder / f"reconstruction{suffix}"
-        claim(self._folder, path.name)
+        claim(self._folder, self._path.name)
         if self._preview is not None:
-            display.write_picture(path, to_display(self._preview.pixels))
-            _LOG.warning("%s is a preview at 1/%d of the size", path, self._preview.factor)
+            display.write_picture(self._path, to_display(self._preview.pixels))
+            _LOG.warning("%s is a preview at 1/%d of the size", self._path, self._preview.factor)
             return
         for region in tiles(self._shared.sides) if trainer.world_size > 1 else ():
             shared = self._shared.read(region).cpu().numpy()
             self._canvas.fill(region, shared, module.data.spec.valid(region))
-        self._canvas.save(path)
+        self._canvas.save(self._path)
 
 
 class Pictures(Callback):
@@ -128,10 +127,8 @@ class Pictures(Callback):
         if not self._is_drawn:
             return
         join(module, [self._source, self._error, *self._levels])
-        if trainer.is_global_zero:
-            self._write(module)
-
-    def _write(self, module: MinerModule) -> None:
+        if not trainer.is_global_zero:
+            return
         folder, error, source = self._folder, self._error.pixels[0], self._source.pixels
         representation, spec = module.representation, module.data.spec
         claim(folder, *self.files)
@@ -141,16 +138,14 @@ class Pictures(Callback):
         pictures.draw_error(error, folder / "error.png", module.scores["psnr_db"])
         if "curve" in module.extra:
             pictures.draw_curves(module.extra["curve"], folder / "curves.png")
-        rendered = to_display(self._levels[0].pixels)
-        blocks = pictures.blocks_picture(source[0], widths, side)
-        thumbnails = {
-            "reconstruction": reduce_to_side(rendered, THUMBNAIL_SIDE),
-            "blocks": reduce_to_side(blocks, THUMBNAIL_SIDE),
-            "error": pictures.error_picture(error, THUMBNAIL_SIDE),
-        }
         (folder / "thumbnails").mkdir(exist_ok=True)
-        for name, picture in thumbnails.items():
-            display.write_picture(folder / "thumbnails" / f"{name}.webp", picture)
+        for name, picture in {
+            "reconstruction": to_display(self._levels[0].pixels),
+            "blocks": pictures.blocks_picture(source[0], widths, side),
+            "error": pictures.error_picture(error, THUMBNAIL_SIDE),
+        }.items():
+            path = folder / "thumbnails" / f"{name}.webp"
+            display.write_picture(path, reduce_to_side(picture, THUMBNAIL_SIDE))
 
     def media(self, levels: Iterable[int]) -> Mapping[str, RGBImage]:
         """Pictures for loggers, once all were written, and a preview of each of some levels."""

@@ -67,11 +67,9 @@ def _refuse_full(folder: Path, needed: int, setting: str) -> None:
     earlier = sum(path.stat().st_size for path in scratch_files(folder))  # of an interrupted run
     free = shutil.disk_usage(existing).free + earlier
     if needed > free:
-        raise ConfigError(
-            f"{folder}: the disk has {free / 2**30:.1f} GiB free and this image takes "
-            f"{needed / 2**30:.1f} GiB for a while; free some, or name a folder on another disk "
-            f"with {setting}"
-        )
+        sizes = f"{free / 2**30:.1f} GiB free and this image takes {needed / 2**30:.1f} GiB"
+        remedy = f"free some, or name a folder on another disk with {setting}"
+        raise ConfigError(f"{folder}: the disk has {sizes} for a while; {remedy}")
 
 
 def _level_bytes(info: OpenedFile) -> int:

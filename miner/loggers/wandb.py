@@ -18,6 +18,7 @@ from miner.visual.display import RGBImage
 _MADE = "made-by-miner"  # marks offline runs that may be replaced
 _LOG = logging.getLogger("miner")
 _TAG_LIMIT, _NAME_LIMIT = 64, 128  # W&B refuses longer ones
+_AXES = ("seconds", "parameters")  # of the curve, beside its steps
 _NOT_IN_SUMMARY = ("settings", "curve", "overrides")  # the configuration and the history hold them
 Cell = str | float | None
 
@@ -154,8 +155,7 @@ class WandbRun(WandbLogger):
         """Log over the axes that are metrics too; W&B's counter is only their order."""
         logged = dict(metrics)
         if "fit/psnr_db" in metrics:
-            for axis in ("seconds", "parameters"):
-                logged[f"fit/psnr_db_by_{axis}"] = metrics["fit/psnr_db"]
+            logged |= {f"fit/psnr_db_by_{axis}": metrics["fit/psnr_db"] for axis in _AXES}
         self._log(lambda run: run.log(logged))
 
     def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, RGBImage]) -> None:
@@ -203,10 +203,10 @@ def _start_with_axes(*arguments: Any, **more: Any) -> "wandb.Run":
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"logger.wandb: {reason}; is every setting one that it takes?") from error
-    for axis in ("fit/step", "fit/seconds", "fit/parameters", "level/level"):
+    for axis in ("fit/step", *(f"fit/{axis}" for axis in _AXES), "level/level"):
         run.define_metric(axis, hidden=axis != "fit/step")
     run.define_metric("fit/psnr_db", step_metric="fit/step", summary="last")
-    for axis in ("seconds", "parameters"):
+    for axis in _AXES:
         run.define_metric(f"fit/psnr_db_by_{axis}", step_metric=f"fit/{axis}", summary="last")
     run.define_metric("level/*", step_metric="level/level")
     return run

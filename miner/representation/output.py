@@ -65,10 +65,9 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> tuple[S
         read = {name: settings.get(name) for name in ("crop_px", "axes")}
         other = inspect_image(str(image), sys.maxsize, **read)
         if (other.n_channels, *other.sides) != shape:
-            raise ValueError(
-                f"{image}: has {other.n_channels} channels of {other.sides} pixels, and what was "
-                f"fitted {shape[0]} of {shape[1:]}; name the image that was fitted"
-            )
+            found = f"has {other.n_channels} channels of {other.sides} pixels"
+            rule = f"what was fitted {shape[0]} of {shape[1:]}; name the image that was fitted"
+            raise ValueError(f"{image}: {found}, and {rule}")
         read |= {"value_range": settings.get("range", "auto"), "like": format, "mask": mask}
         source = open_image(str(image), **read, nodata=settings.get("nodata", "auto"))
         return SourceSignal(source.read, source.n_channels, source.sides), source.mask

@@ -1,6 +1,7 @@
 """Levels of a representation, rendered in boxes of whole patches, and what shows between blocks."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -50,7 +51,7 @@ class ShardIndex:
     """All shards of a level, found by the positions of their blocks."""
 
     def __init__(self, grid: PatchGrid, shards: Sequence[Shard]) -> None:
-        self._shards = [shard for shard in shards if len(shard.blocks)]
+        self._grid, self._shards = grid, [shard for shard in shards if len(shard.blocks)]
         positions, n_axes = [grid.positions(s.blocks) for s in self._shards], len(grid.sides)
         self._first = torch.tensor([p.amin(0).tolist() for p in positions]).reshape(-1, n_axes)
         self._last = torch.tensor([p.amax(0).tolist() for p in positions]).reshape(-1, n_axes)
@@ -61,12 +62,19 @@ class ShardIndex:
         ends_after = (self._last >= torch.as_tensor(first)).all(-1)
         return [self._shards[n] for n in torch.nonzero(begins_before & ends_after).flatten()]
 
-    def fill(self, grid: PatchGrid, box: Region) -> bool:
-        """Whether all blocks in a box of patch coordinates are there."""
+    def within(self, box: Region) -> Iterator[tuple[Shard, Tensor, Tensor]]:
+        """Shards with blocks in such a box, the positions of their blocks, and which are in it."""
         first, end = torch.tensor(box).T
-        positions = (grid.positions(shard.blocks) for shard in self.near(first, end))
-        n_blocks = sum(int(((at >= first) & (at < end)).all(-1).sum()) for at in positions)
-        return n_blocks == int((end - first).prod())
+        for shard in self.near(first, end):
+            positions = self._grid.positions(shard.blocks)
+            inside = ((positions >= first) & (positions < end)).all(-1)
+            if inside.any():
+                yield shard, positions, inside
+
+    def fill(self, box: Region) -> bool:
+        """Whether all blocks in such a box are there."""
+        n_blocks = sum(int(inside.sum()) for *_, inside in self.within(box))
+        return n_blocks == math.prod(sides_of(box))
 
 
 def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
@@ -97,12 +105,7 @@ def active_blocks(
     spec: Spec, level: int, shards: ShardIndex, box: Region, device: torch.device
 ) -> Iterator[ActiveBlocks]:
     """A level's blocks in a box of patch coordinates, decoded on the device."""
-    first, end = torch.tensor(box).T
-    for shard in shards.near(first, end):
-        positions = spec.grid(level).positions(shard.blocks)
-        inside = ((positions >= first) & (positions < end)).all(-1)
-        if not inside.any():
-            continue
+    for shard, positions, inside in shards.within(box):
         for width, stored in shard.stored.items():
             has_width = shard.widths == width
             rows = torch.nonzero(inside & has_width).flatten()
@@ -139,7 +142,7 @@ def render_level(
     samples = tuple(-(-side // step) for side in size)
     cells = tuple((low // cell, -(-high // cell)) for low, high in region)
     box = tuple((low >> depth, (high - 1 >> depth) + 1) for low, high in cells)
-    if spec.pyramid.merges_prediction or not shards.fill(spec.grid(level), box):
+    if spec.pyramid.merges_prediction or not shards.fill(box):
         tiled = grid.tiled(prediction.read(region))
     else:
         tiled = grid.tiled(torch.zeros((), device=device).expand(spec.n_channels, *grid.sides))
@@ -227,8 +230,8 @@ def coarser_blocks(
     def read(coarser: int, below: Signal, region: Region) -> Tensor:
         finer = coarser - level
         size = spec.patch_size << finer
-        ends = [(low // size, -(-high // size)) for low, high in region]
-        if not shards[coarser].near(*zip(*ends, strict=True)):
+        blocks = tuple((low // size, -(-high // size)) for low, high in region)
+        if not any(True for _ in shards[coarser].within(blocks)):
             return below.read(region)
         cell, _ = cell_of(spec, finer)
         box = PatchGrid(base.sides, cell).around(region)

@@ -194,10 +194,9 @@ class Representation:
         spec, device, region = self.spec, device_of(device), box_of(self.spec, level, region)
         n_values = spec.n_channels * math.prod(sides_of(region))
         if n_values > _MAX_VALUES:
-            raise ValueError(
-                f"region={region}: {n_values} values are too many for one array, which may have "
-                f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
-            )
+            rule = f"values are too many for one array, which may have {_MAX_VALUES}"
+            remedy = "render a part, or write a file with python -m miner.render"
+            raise ValueError(f"region={region}: {n_values} {rule}; {remedy}")
         return level_image(spec, level, self._index, self.known, device).read(region)
 
     def _values(self, level: int, places: Tensor, finer: int = 0) -> Tensor:

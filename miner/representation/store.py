@@ -137,11 +137,10 @@ class FolderStore:
         if self.ranks.rank == 0:
             for rank, other in enumerate(gathered):
                 if other != own:
-                    raise ConfigError(
-                        f"rank {rank} has other settings, another image, kind of device or backend "
-                        f"({other[0]}; {own[0]} on rank 0): start all ranks with the same command "
-                        "on machines that are alike, or with backend=eager"
-                    )
+                    kinds = f"kind of device or backend ({other[0]}; {own[0]} on rank 0)"
+                    remedy = "start all ranks with the same command on machines that are alike"
+                    problem = f"rank {rank} has other settings, another image, {kinds}"
+                    raise ConfigError(f"{problem}: {remedy}, or with backend=eager")
             self._open()
         self.ranks.gather(None)
         wait_for_file(self.folder / MANIFEST)
