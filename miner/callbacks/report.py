@@ -52,9 +52,8 @@ class QualityCurve(Callback):
             for point in points:
                 values = {f"fit/{name}": float(getattr(point, name)) for name in columns[1:]}
                 logger.log_metrics(values, step=point.step)
-            fields = result.record._asdict().items()
-            values = {f"level/{name}": float(value) for name, value in fields}
-            logger.log_metrics(values, step=points[-1].step)
+            numbers = {f"level/{k}": float(v) for k, v in result.record._asdict().items()}
+            logger.log_metrics(numbers, step=points[-1].step)
 
 
 def level_points(result: LevelResult, last: CurvePoint | None) -> Sequence[CurvePoint]:

@@ -27,7 +27,7 @@ from miner.metrics.objective import Objective, Quality
 from miner.metrics.scores import Evaluation, squared_error, with_margin
 from miner.representation import Representation, Shard
 from miner.representation.store import FolderStore, MemoryStore
-from miner.signals.regions import TILE_SIDE, extended, tiles
+from miner.signals.regions import extended, tiles
 from miner.support.communication import Communicator, gather_items, items_of_rank
 from miner.support.process import peak_memory_gib
 
@@ -145,7 +145,8 @@ class MinerModule(pl.LightningModule):
             shard = self._level.fit_chunk(chunk, self._on_steps)
             self.store.add(shard)
             self._call("on_chunk_end", shard)
-            if self._is_time_up():
+            left = [one.time_remaining() for one in self._callbacks if isinstance(one, Timer)]
+            if any(seconds is not None and seconds <= 0 for seconds in left):
                 break
         self.store.finish_level()
         self.fit_time_s = self._seconds
@@ -185,22 +186,18 @@ class MinerModule(pl.LightningModule):
             self.log_dict(known, logger=False)
 
     def on_fit_end(self) -> None:
-        """Let callbacks write, and score first if the fit was stopped before the finest level."""
+        """Let callbacks write; of a fit that was stopped, score first what is stored, enlarged."""
         if not self.scores:
-            self._score_coarser()
+            self._start_scores()
+            signal, device = self.data.signal, self.data.levels.device
+            for region in items_of_rank(self.ranks, list(tiles(signal.sides))):
+                box = extended(region, signal.sides, self._evaluation.reach)
+                began = time.perf_counter()
+                preds = self.representation.reconstruct(0, box, device).clamp_(0, 1).cpu()
+                self._render_time_s += time.perf_counter() - began
+                self._score(Tile(region, box, signal.read(box)), preds)
+            self._finish_scores()
         self._call("on_scored")
-
-    def _score_coarser(self) -> None:
-        """Score what is stored, enlarged."""
-        self._start_scores()
-        signal = self.data.signal
-        for region in items_of_rank(self.ranks, list(tiles(signal.sides, TILE_SIDE))):
-            box, began = extended(region, signal.sides, self._evaluation.reach), time.perf_counter()
-            preds = self.representation.reconstruct(0, box, self.data.levels.device)
-            preds = preds.clamp_(0, 1).cpu()
-            self._render_time_s += time.perf_counter() - began
-            self._score(Tile(region, box, signal.read(box)), preds)
-        self._finish_scores()
 
     def _start_scores(self) -> None:
         spec = self.data.spec
@@ -235,15 +232,14 @@ class MinerModule(pl.LightningModule):
         self.ranks.check()
         self._call("on_block_steps", n_block_steps)
 
+    @property
+    def _callbacks(self) -> list[Any]:
+        return self.trainer.callbacks  # type: ignore[attr-defined,no-any-return]
+
     def _call(self, hook: str, *arguments: Any) -> None:
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in self._callbacks:
             if hasattr(callback, hook):
                 getattr(callback, hook)(self.trainer, self, *arguments)
-
-    def _is_time_up(self) -> bool:
-        timers = (one for one in self.trainer.callbacks if isinstance(one, Timer))  # type: ignore[attr-defined]
-        left = (timer.time_remaining() for timer in timers)
-        return any(seconds is not None and seconds <= 0 for seconds in left)
 
     @property
     def _seconds(self) -> float:

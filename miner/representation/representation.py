@@ -78,22 +78,15 @@ class Representation:
         kinds = ((level, shard.widths) for level, found in self.shards.items() for shard in found)
         return Counter((level, width) for level, widths in kinds for width in widths.tolist())
 
-    def __repr__(self) -> str:
-        return output.describe(self)
-
-    def _repr_png_(self) -> bytes | None:
-        return output.picture(self)
-
-    def _repr_html_(self) -> str:
-        return output.html(self)
+    __repr__ = output.describe
+    _repr_png_ = output.picture  # as notebooks ask for it
+    _repr_html_ = output.html
+    __getitem__ = output.part
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("copy=False: the array has to be rendered; use np.asarray")
         return np.asarray(self.render(), dtype)
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        return output.part(self, index)
 
     def active_blocks(self, level: int) -> Tensor:
         """Numbers of the blocks of a level that have a network, ascending."""

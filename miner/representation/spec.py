@@ -59,8 +59,8 @@ class Spec:
         if math.prod(self.sides) > _MAX_PIXELS:
             raise ValueError(f"sides={self.sides}: must be {_MAX_PIXELS} pixels at most; crop it")
         if n_values > _MAX_PATCH_VALUES:
-            rule = f"the most is {_MAX_PATCH_VALUES}, so use a smaller one"
-            raise ValueError(f"patch_size={self.patch_size}: patches of {n_values} values; {rule}")
+            most = f"the most is {_MAX_PATCH_VALUES}, so use a smaller one"
+            raise ValueError(f"patch_size={self.patch_size}: patches of {n_values} values; {most}")
         if self.pixel_format.channels != self.n_channels:
             raise ValueError("n_channels: the pixel format has another number of channels")
 

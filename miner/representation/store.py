@@ -149,21 +149,19 @@ class FolderStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         for part in self.folder.glob(".*.part"):  # of a process that was killed
             part.unlink()
-        levels: dict[int, dict[str, str]] = {}
+        earlier = self._manifest
         if (self.folder / MANIFEST).exists():
             try:
                 earlier = Manifest.read(self.folder)
             except RepresentationError as error:  # shards have checksums and digests of their own
                 _LOG.warning("%s; it is written anew", error)
-            else:
-                before, now = earlier.fit.get("backend"), self.fit["backend"]
-                if before not in (None, now):
-                    problem = f"was begun with {before}, and here {now} would give other bits"
-                    remedy = "go on where it was begun, or name another folder"
-                    raise ConfigError(f"{self.folder.parent}: {problem}; {remedy}")
-                levels = earlier.levels
+        before, now = earlier.fit.get("backend"), self.fit["backend"]
+        if before not in (None, now):
+            problem = f"was begun with {before}, and here {now} would give other bits"
+            remedy = "go on where it was begun, or name another folder"
+            raise ConfigError(f"{self.folder.parent}: {problem}; {remedy}")
         write_mask(self.folder, self.spec.mask)
-        self._write_manifest(levels)
+        self._write_manifest(earlier.levels)
         (self.folder / OVERVIEW).unlink(missing_ok=True)  # is written when all is fitted
 
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
@@ -172,15 +170,11 @@ class FolderStore:
         `chunks` are the blocks of each. A file that cannot be used is reported.
         """
         self._level, self._present = level, {}
-        missing = self._resume(level, chunks) if self.ranks.rank == 0 else []
-        return self.ranks.gather(missing)[0]  # the folder is about to change
-
-    def _resume(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
-        for chunk, blocks in enumerate(chunks):
+        for chunk, blocks in enumerate(chunks) if self.ranks.rank == 0 else ():
             path = self.folder / shard_name(level, chunk)
+            if not path.exists():
+                continue
             try:
-                if not path.exists():
-                    continue
                 shard = self._files.open(path.name)
                 found = shard.level, shard.chunk, shard.parent_digest
                 is_wanted = found == (level, chunk, self._parent_digest)
@@ -193,7 +187,7 @@ class FolderStore:
         coarser = {j: found for j, found in self._manifest.levels.items() if j > level}
         if missing and coarser != self._manifest.levels:
             self._write_manifest(coarser)  # it must not name files that are about to change
-        return missing
+        return self.ranks.gather(missing)[0]  # from here on the folder changes
 
     def add(self, shard: Shard) -> None:
         """Write a shard, whose parameters then stay in its file."""
@@ -213,8 +207,7 @@ class FolderStore:
                 wait_for_file(self.folder / header.file_name)
                 self._present[header.chunk] = self._files.refer(header)
         finished = {self._level: {shard.file_name: shard.sha256 for shard in self.shards}}
-        if self.ranks.rank == 0:
-            self._write_manifest(self._manifest.levels | finished)
+        self._write_manifest(self._manifest.levels | finished)
         digests = [self._parent_digest, *(shard.tensors_sha256 for shard in self.shards)]
         self._parent_digest = hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
@@ -232,4 +225,5 @@ class FolderStore:
 
     def _write_manifest(self, levels: dict[int, dict[str, str]], overview: str = "") -> None:
         self._manifest = Manifest(self.spec, levels, self.fit, overview=overview)
-        self._manifest.write(self.folder)
+        if self.ranks.rank == 0:
+            self._manifest.write(self.folder)
