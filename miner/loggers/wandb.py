@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,9 +135,15 @@ class WandbRun(WandbLogger):
 
     def _log(self, call: Callable[["wandb.Run"], object]) -> None:
         """Let the thread do something with the run after all that it was given before."""
-        if self._last.done():
-            self._last.result()
-        self._last = self._thread.submit(_after, self._last, call)
+        last = self._last
+        if last.done():
+            last.result()
+
+        def called() -> "wandb.Run":
+            call(run := last.result())
+            return run
+
+        self._last = self._thread.submit(called)
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:  # type: ignore[override]
         """Log the configuration; where a W&B agent chose `pyramid`, it is `pyramid_settings`."""
@@ -187,13 +193,6 @@ class WandbRun(WandbLogger):
         self._thread.shutdown()
         if succeeded and (failed := failed or closed.exception()):
             raise failed
-
-
-def _after(last: "Future[wandb.Run]", call: Callable[["wandb.Run"], object]) -> "wandb.Run":
-    """The run, once it holds all that was logged before and what a call adds."""
-    run = last.result()
-    call(run)
-    return run
 
 
 def _start_with_axes(*arguments: Any, **more: Any) -> "wandb.Run":

@@ -62,7 +62,7 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> tuple[S
     shape, format, mask = shown.shape, shown.spec.pixel_format, shown.spec.mask
     if isinstance(image, str | Path):
         settings = image_settings(shown)
-        read = {name: settings.get(name) for name in ("crop_px", "axes")}
+        read: dict[str, Any] = {name: settings.get(name) for name in ("crop_px", "axes")}
         other = inspect_image(str(image), sys.maxsize, **read)
         if (other.n_channels, *other.sides) != shape:
             found = f"has {other.n_channels} channels of {other.sides} pixels"

@@ -85,7 +85,8 @@ class Spec:
 
     def valid(self, region: Region, level: int = 0) -> Valid | None:
         """Which pixels of a region are data, `(*S)`; None if all of the level are."""
-        return (mask := self.masks[level]) and mask.valid(region)
+        mask = self.masks[level]
+        return None if mask is None else mask.valid(region)
 
     def grid(self, level: int) -> PatchGrid:
         """The patches of a level."""
