@@ -170,9 +170,10 @@ class FolderStore:
         `chunks` are the blocks of each. A file that cannot be used is reported.
         """
         self._level, self._present = level, {}
+        listed = self._manifest.levels.get(level, {})
         for chunk, blocks in enumerate(chunks) if self.ranks.rank == 0 else ():
             path = self.folder / shard_name(level, chunk)
-            if not path.exists():
+            if path.name not in listed and not path.exists():
                 continue
             try:
                 shard = self._files.open(path.name)
