@@ -86,7 +86,7 @@ def fit(
     from pytorch_lightning.callbacks import ProgressBar
 
     from miner.callbacks.progress import FitProgress
-    from miner.engine.data import SignalData, Source
+    from miner.engine.data import SignalData
     from miner.engine.module import MinerModule
     from miner.engine.records import build_report, remarks
     from miner.engine.trainer import fit_on_all_ranks, make_trainer, quiet_lightning
@@ -98,7 +98,7 @@ def fit(
         if not any(isinstance(callback, ProgressBar) for callback in given):
             given.insert(0, FitProgress())
         trainer = make_trainer(config.trainer, given)
-        data = SignalData(lambda: Source.of_image(source), built, Scratch(None))
+        data = SignalData(lambda: source, built, Scratch(None))
         fit_on_all_ranks(trainer, module, data)
         report = build_report(module)
     for remark in remarks(module) if is_said and module.is_complete else ():

@@ -12,7 +12,8 @@ from miner.engine.module import LevelResult, MinerModule
 from miner.engine.scoring import ScoredModule
 from miner.fitting.level_fit import LevelFit
 from miner.representation import REPRESENTATION_FOLDER, Shard
-from miner.representation.overview import LEVEL, OVERVIEW, can_have_overview
+from miner.representation.files import OVERVIEW_LEVEL, can_have_overview
+from miner.representation.spec import OVERVIEW
 from miner.representation.store import FolderStore
 from miner.support.errors import ConfigError
 from miner.support.run_files import claim
@@ -39,10 +40,7 @@ class Callback(pl.Callback):
         """A chunk is fitted and stored."""
 
     def on_tile_end(self, trainer: pl.Trainer, module: ScoredModule, tile: RenderedTile) -> None:
-        """A tile of a level is rendered from what is stored; each rank gets its own.
-
-        Called in another thread, while the next tile is rendered.
-        """
+        """A tile of this rank is rendered as stored; another thread calls this."""
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """A level is fitted, stored and rendered."""
@@ -78,7 +76,7 @@ class RepresentationCheckpoint(Callback):
             return
         spec, levels = (data := pl_module.data).spec, data.levels
         if math.prod(spec.sides) > self._overview_pixels and can_have_overview(spec):
-            levels.overview = levels.new_signal("overview", LEVEL)
+            levels.overview = levels.new_signal("overview", OVERVIEW_LEVEL)
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """Store the overview, once all is fitted."""

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -26,12 +26,10 @@ _LOG = logging.getLogger("miner")
 _LEVEL_SIDE = 1024  # pixels of a coarser level's preview, at most: there are many levels
 
 
-def join(trainer: pl.Trainer, module: ScoredModule, previews: Iterable[Preview]) -> None:
+def join(module: ScoredModule, previews: Sequence[Preview]) -> None:
     """Add the tiles of all ranks to the previews of rank 0."""
-    own = list(previews)
-    sums = [preview.sums for preview in own]
-    for others in module.ranks.gather(sums, for_all=False)[1:] if trainer.world_size > 1 else ():
-        for preview, other in zip(own, others, strict=True):
+    for others in module.ranks.gather([one.sums for one in previews], for_all=False)[1:]:
+        for preview, other in zip(previews, others, strict=True):
             preview.sums += other
 
 
@@ -50,16 +48,17 @@ class Reconstruction(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Allocate the pixels; those of several ranks are exchanged through files."""
         data = cast(ScoredModule, pl_module).data
-        self._format, sides = data.source.pixel_format, data.spec.sides
+        format, sides, is_image = data.source.format, data.spec.sides, len(data.spec.sides) == 2
         self._preview: Preview | None = None
-        self._suffix = self._format.suffix if len(sides) == 2 else ".npy"
-        if math.prod(sides) > self._max_pixels and len(sides) == 2:
-            self._preview = Preview(sides, self._format.n_shown, mask=data.spec.mask)
+        self._path = self._folder / f"reconstruction{format.suffix if is_image else '.npy'}"
+        if math.prod(sides) > self._max_pixels and is_image:
+            self._preview = Preview(sides, format.n_shown, mask=data.spec.mask)
+            self._path = self._path.with_suffix(".png")
             return
         if trainer.world_size > 1:
             self._shared = data.levels.new_signal("rendered", 0)
         if trainer.is_global_zero:
-            self._canvas = PixelCanvas(self._format, sides, data.scratch)
+            self._canvas = PixelCanvas(format, sides, data.scratch)
 
     def on_tile_end(self, trainer: pl.Trainer, module: ScoredModule, tile: RenderedTile) -> None:
         """Fill in a tile of the finest level."""
@@ -75,20 +74,18 @@ class Reconstruction(Callback):
     def on_scored(self, trainer: pl.Trainer, module: ScoredModule) -> None:
         """Write the file."""
         if self._preview is not None:
-            join(trainer, module, [self._preview])
+            join(module, [self._preview])
         if not trainer.is_global_zero:
             return
-        suffix = self._suffix if self._preview is None else ".png"
-        path = self._folder / f"reconstruction{suffix}"
-        claim(self._folder, path.name)
+        claim(self._folder, self._path.name)
         if self._preview is not None:
-            display.write_picture(path, to_display(self._preview.pixels))
-            _LOG.warning("%s is a preview at 1/%d of the size", path, self._preview.factor)
+            display.write_picture(self._path, to_display(self._preview.pixels))
+            _LOG.warning("%s is a preview at 1/%d of the size", self._path, self._preview.factor)
             return
         for region in tiles(self._shared.sides) if trainer.world_size > 1 else ():
             shared = self._shared.read(region).cpu().numpy()
             self._canvas.fill(region, shared, module.data.spec.valid(region))
-        self._canvas.save(path)
+        self._canvas.save(self._path)
 
 
 class Pictures(Callback):
@@ -129,32 +126,28 @@ class Pictures(Callback):
         """Draw and write."""
         if not self._is_drawn:
             return
-        join(trainer, module, [self._source, self._error, *self._levels])
-        if trainer.is_global_zero:
-            self._write(module)
-
-    def _write(self, module: ScoredModule) -> None:
+        join(module, [self._source, self._error, *self._levels])
+        if not trainer.is_global_zero:
+            return
         folder, error, source = self._folder, self._error.pixels[0], self._source.pixels
         claim(folder, *self.files)
         pictures.draw_error(error, folder / "error.png", module.scores["psnr_db"])
         if "curve" in module.extra:
             pictures.draw_curves(module.extra["curve"], folder / "curves.png")
-        rendered = to_display(self._levels[0].pixels)
-        thumbnails = {
-            "reconstruction": reduce_to_side(rendered, THUMBNAIL_SIDE),
+        drawn = {
+            "reconstruction": to_display(self._levels[0].pixels),
             "error": pictures.error_picture(error, THUMBNAIL_SIDE),
         }
-        self._drawn = ["error"]
         if (representation := module.representation) is not None:
             widths = [_widths(representation, j) for j in range(representation.spec.n_levels)]
             side = representation.spec.patch_size / self._source.factor
             pictures.draw_blocks(source, widths, side, folder / "blocks.png")
-            blocks = pictures.blocks_picture(source[0], widths, side)
-            thumbnails["blocks"] = reduce_to_side(blocks, THUMBNAIL_SIDE)
-            self._drawn.append("blocks")
+            drawn["blocks"] = pictures.blocks_picture(source[0], widths, side)
+        self._drawn = [name for name in drawn if name != "reconstruction"]
         (folder / "thumbnails").mkdir(exist_ok=True)
-        for name, picture in thumbnails.items():
-            display.write_picture(folder / "thumbnails" / f"{name}.webp", picture)
+        for name, picture in drawn.items():
+            path = folder / "thumbnails" / f"{name}.webp"
+            display.write_picture(path, reduce_to_side(picture, THUMBNAIL_SIDE))
 
     def media(self, levels: Iterable[int]) -> Mapping[str, RGBImage]:
         """Pictures for loggers, once all were written, and a preview of each of some levels."""

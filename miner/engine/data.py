@@ -1,13 +1,9 @@
-"""An image and its pyramid as a Lightning data module: an epoch is a level.
-
-A training batch is all that a rank fits of a level: Lightning broadcasts at every batch, so that
-ranks with different numbers of batches would wait for each other for ever.
-"""
+"""An image and its pyramid as a Lightning data module: an epoch is a level."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 from torch import Tensor
@@ -15,37 +11,12 @@ from torch import Tensor
 from miner.engine.ranks import Ranks
 from miner.fitting.pyramid_fit import PyramidFit, make_spec, prepare_backend
 from miner.fitting.settings import FitSettings
-from miner.images.pixel_format import PixelFormat
 from miner.images.source_image import SourceImage
-from miner.signals.mask import Mask
 from miner.signals.regions import Region
 from miner.signals.scratch import Scratch
-from miner.signals.signal import Signal, SourceSignal
+from miner.signals.signal import SourceSignal
 from miner.signals.store import LocalSignalStore, SharedSignalStore, SignalStore
 from miner.support.communication import SINGLE_PROCESS, Communicator
-
-
-class Source(NamedTuple):
-    """What is fitted: `(C, *S)` in [0, 1], its kind of values, name, SHA-256 and mask."""
-
-    signal: Signal
-    pixel_format: PixelFormat
-    name: str = ""
-    sha256: str = ""
-    mask: Mask | None = None
-
-    @classmethod
-    def of_image(cls, image: SourceImage) -> Self:
-        """An image, whose values are converted as they are read."""
-        signal = SourceSignal(image.read, image.n_channels, image.sides)
-        return cls(signal, image.format, image.name, image.sha256, image.mask)
-
-
-class Share(NamedTuple):
-    """A training batch: the chunks of a level that this rank fits."""
-
-    level: int
-    chunks: list[int]
 
 
 class Tile(NamedTuple):
@@ -69,30 +40,25 @@ class RenderedTile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Batches:
-    """Batches that are found when an epoch begins; their number is unknown before."""
+class _LazyTiles:
+    """Batches that are found when the first one is asked for; their number is unknown before."""
 
-    find: Callable[[], Iterable[Any]]
+    find: Callable[[], Iterable[Tile]]
 
-    def __iter__(self) -> Iterator[Any]:
-        yield from self.find()  # not before the first batch is asked for
-
-
-class _OneBatch(_Batches):
-    def __len__(self) -> int:
-        return 1
+    def __iter__(self) -> Iterator[Tile]:
+        yield from self.find()
 
 
 class SignalData(pl.LightningDataModule):
-    """Opens a source, builds its pyramid, and gives the batches of one level after another.
+    """Opens an image, builds its pyramid, and gives the tiles of one level after another.
 
-    `MinerModule` sets `share`, the next training batch, and `margin`, the pixels after a tile that
-    scores need. `folder` is the run's, `shared_folder` that of files which several ranks exchange.
+    `MinerModule` sets `margin`, the pixels after a tile that scores need. `folder` is the run's,
+    `shared_folder` that of files which several ranks exchange.
     """
 
     def __init__(
         self,
-        open_source: Callable[[], Source],
+        open_image: Callable[[], SourceImage],
         settings: FitSettings,
         scratch: Scratch,
         folder: Path = Path(),
@@ -100,10 +66,9 @@ class SignalData(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.settings, self.scratch = settings, scratch
+        self.settings, self.scratch, self.margin = settings, scratch, 0
         self.ranks: Communicator = SINGLE_PROCESS
-        self.share, self.margin = Share(0, []), 0
-        self._open, self._folder, self._shared_folder = open_source, folder, shared_folder
+        self._open, self._folder, self._shared_folder = open_image, folder, shared_folder
 
     @property
     def seed(self) -> int:
@@ -111,28 +76,31 @@ class SignalData(pl.LightningDataModule):
         return self.settings.seed
 
     def setup(self, stage: str) -> None:
-        """Connect the ranks, open the source and prepare the backend."""
+        """Connect the ranks, open the image and prepare the backend."""
         if stage != "fit":
             return
         assert self.trainer is not None, "Lightning attaches the trainer before it calls hooks"
         if self.trainer.world_size > 1:
             self.ranks = Ranks(self._folder, self.trainer)
-        self.source = self._open()
-        sides = tuple(self.source.signal.sides)
-        spec = make_spec(sides, self.source.pixel_format, self.settings)
-        self.spec = replace(spec, mask=self.source.mask)
+        self.source = source = self._open()
+        self.signal = SourceSignal(source.read, source.n_channels, source.sides)
+        self.spec = replace(make_spec(source.sides, source.format, self.settings), mask=source.mask)
         self.device = self.trainer.strategy.root_device
         self.settings = prepare_backend(self.settings, self.spec, self.device)
         self.trainer.fit_loop.max_epochs = self.spec.n_levels
 
-    def train_dataloader(self) -> Iterable[Share]:
-        """Build the pyramid; every epoch has one batch, the `share` of its level."""
+    def train_dataloader(self) -> Iterable[int]:
+        """Build the pyramid; an epoch has one batch on every rank, all that it fits of a level.
+
+        Lightning broadcasts at every batch, so that ranks with different numbers of batches would
+        wait for each other for ever.
+        """
         store: SignalStore = LocalSignalStore(self.device, self.scratch)
         if self.ranks.world_size > 1:
             store = SharedSignalStore(self.device, self._shared_folder, self.ranks.rank == 0)
-        self.levels = PyramidFit(self.source.signal, self.spec, self.settings, store, self.ranks)
-        return _OneBatch(lambda: [self.share])
+        self.levels = PyramidFit(self.signal, self.spec, self.settings, store, self.ranks)
+        return range(1)
 
     def val_dataloader(self) -> Iterable[Tile]:
         """This rank's tiles of the level that was fitted."""
-        return _Batches(lambda: map(Tile._make, self.levels.level_tiles(self.margin)))
+        return _LazyTiles(lambda: map(Tile._make, self.levels.level_tiles(self.margin)))

@@ -21,31 +21,28 @@ def scratch_for(checked: RunConfig, folder: Path, rank: RankInfo = MAIN_PROCESS)
     Raises `ConfigError` if the disk has less space than they need, or the run needs the checkpoint
     that was left out.
     """
-    image = checked.image
+    image, trainer = checked.image, checked.trainer
     info = inspect_image(image.path, image.max_pixels, image.crop_px, image.axes)
-    stored = n_bytes((*info.sides, info.n_channels), info.dtype)
-    levels = _level_bytes(info)
+    stored, levels = n_bytes((*info.sides, info.n_channels), info.dtype), _level_bytes(info)
     is_in_memory = levels + 2 * stored <= checked.fitting.in_memory_mib * 2**20
     own = _scratch_folder(checked.fitting.scratch_dir, folder)
-    trainer = checked.trainer
     if not checked.callbacks.get("checkpoint") and (trainer.is_ddp or not is_in_memory):
         reason = "several processes share" if trainer.is_ddp else "an image of this size leaves"
         remedy = "its shards in files; leave callbacks.checkpoint in"
         raise ConfigError(f"callbacks.checkpoint=null: {reason} {remedy}")
-    if rank.is_first:
-        needed: Counter[Path] = Counter()
-        if trainer.devices * trainer.num_nodes > 1:  # tiles in files, however small
-            pixels = checked.callbacks.get("reconstruction")
-            is_whole = pixels and math.prod(info.sides) <= getattr(pixels, "max_pixels", 2**28)
-            exchanged = 4 * math.prod(info.sides) * info.n_channels if is_whole else 0
-            needed[shared_folder(checked, folder).parent] += levels + exchanged
-        elif not is_in_memory:
-            needed[own] += levels
-        if not is_in_memory:  # an image for each process on this disk, and the reconstruction
-            is_shared = checked.fitting.scratch_dir is None
-            needed[own] += (1 + trainer.devices * (trainer.num_nodes if is_shared else 1)) * stored
-        for disk, size in needed.items():
-            _refuse_full(disk, size, "fitting.scratch_dir" if disk == own else "hydra.run.dir")
+    needed: Counter[Path] = Counter()
+    if trainer.devices * trainer.num_nodes > 1:  # tiles in files, however small
+        pixels = checked.callbacks.get("reconstruction")
+        is_whole = pixels and math.prod(info.sides) <= getattr(pixels, "max_pixels", 2**28)
+        exchanged = 4 * math.prod(info.sides) * info.n_channels if is_whole else 0
+        needed[shared_folder(checked, folder).parent] += levels + exchanged
+    elif not is_in_memory:
+        needed[own] += levels
+    if not is_in_memory:  # an image for each process on this disk, and the reconstruction
+        is_shared = checked.fitting.scratch_dir is None
+        needed[own] += (1 + trainer.devices * (trainer.num_nodes if is_shared else 1)) * stored
+    for disk, size in needed.items() if rank.is_first else ():
+        _refuse_full(disk, size, "fitting.scratch_dir" if disk == own else "hydra.run.dir")
     if is_in_memory:
         return Scratch(None)
     return Scratch(own if rank.is_first else own / rank.name)
@@ -66,16 +63,13 @@ def _scratch_folder(scratch_dir: str | None, folder: Path) -> Path:
 
 
 def _refuse_full(folder: Path, needed: int, setting: str) -> None:
-    free = sum(path.stat().st_size for path in scratch_files(folder))  # of an interrupted run
-    folders = (folder.absolute(), *folder.absolute().parents)
-    existing = next(filter(Path.exists, folders))
-    free += shutil.disk_usage(existing).free
+    existing = next(filter(Path.exists, (folder.absolute(), *folder.absolute().parents)))
+    earlier = sum(path.stat().st_size for path in scratch_files(folder))  # of an interrupted run
+    free = shutil.disk_usage(existing).free + earlier
     if needed > free:
-        raise ConfigError(
-            f"{folder}: the disk has {free / 2**30:.1f} GiB free and this image takes "
-            f"{needed / 2**30:.1f} GiB for a while; free some, or name a folder on another disk "
-            f"with {setting}"
-        )
+        sizes = f"{free / 2**30:.1f} GiB free and this image takes {needed / 2**30:.1f} GiB"
+        remedy = f"free some, or name a folder on another disk with {setting}"
+        raise ConfigError(f"{folder}: the disk has {sizes} for a while; {remedy}")
 
 
 def _level_bytes(info: OpenedFile) -> int:

@@ -90,15 +90,13 @@ class BlockPyramid(Method):
         self, config: DictConfig, job: Job, scratch: "Scratch"
     ) -> "tuple[pl.LightningDataModule, ScoredModule]":
         """The pyramid's levels, chunk by chunk."""
-        from miner.engine.data import SignalData, Source
+        from miner.engine.data import SignalData
         from miner.engine.module import MinerModule
 
         checked, settings = check_config(config), build_settings(config)
         shared = shared_folder(checked, job.folder)
 
-        def open_source() -> Source:
-            return Source.of_image(open_source_image(config, scratch, settings.max_mse))
-
+        opened = partial(open_source_image, config, scratch, settings.max_mse)
         module = MinerModule(
             partial(fit_identity, config),
             build_objective(config),
@@ -106,7 +104,7 @@ class BlockPyramid(Method):
             job.began,
             build_metrics(config),
         )
-        return SignalData(open_source, settings, scratch, job.folder, shared), module
+        return SignalData(opened, settings, scratch, job.folder, shared), module
 
 
 def build_method(config: DictConfig) -> Method:

@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import Timer
 from torch import Tensor
 
 from miner.config.fingerprint import fit_digest
-from miner.engine.data import Share, SignalData, Tile
+from miner.engine.data import SignalData, Tile
 from miner.engine.records import LevelRecord, count_missed, record_level
 from miner.engine.scoring import ScoredModule
 from miner.fitting.level_fit import LevelFit
@@ -25,7 +25,7 @@ from miner.metrics.objective import Objective
 from miner.metrics.scores import squared_error
 from miner.representation import Representation, Shard
 from miner.representation.store import FolderStore, MemoryStore
-from miner.signals.regions import TILE_SIDE, extended, tiles
+from miner.signals.regions import extended, tiles
 from miner.support.communication import gather_items, items_of_rank
 
 _LOG = logging.getLogger("miner")
@@ -104,7 +104,7 @@ class MinerModule(ScoredModule):
             self.store = FolderStore(self.folder, data.spec, fit, digest, ranks)
             self.store.begin()
         among = f", {ranks.world_size} ranks" if ranks.world_size > 1 else ""
-        understood = data.source.pixel_format.describe(data.spec.sides, data.spec.mask)
+        understood = data.source.format.describe(data.spec.sides, data.spec.mask)
         _LOG.info("%s: %s on %s%s", data.source.name, understood, device, among)
 
     def configure_optimizers(self) -> None:
@@ -128,26 +128,27 @@ class MinerModule(ScoredModule):
         for shard in self.store.shards:  # as if it had been fitted by as many ranks
             self._earlier_s += shard.stats.seconds / self.ranks.world_size
         shares = np.array_split(missing, self.ranks.world_size)  # neighbours along the curve
-        chunks = shares[self.ranks.rank].tolist()
-        self.data.share = Share(level, chunks)
-        self.call("on_level_start", fit, chunks)
+        self._chunks = shares[self.ranks.rank].tolist()
+        self.call("on_level_start", fit, self._chunks)
 
-    def training_step(self, share: Share, batch_idx: int) -> None:
-        """Fit chunks of the level one after another, and wait for the other ranks."""
-        for chunk in share.chunks:
+    def training_step(self, batch: int, batch_idx: int) -> None:
+        """Fit this rank's chunks of the level one after another, and wait for the other ranks."""
+        for chunk in self._chunks:
             shard = self._level.fit_chunk(chunk, self._on_steps)
             self.store.add(shard)
             self.call("on_chunk_end", shard)
-            if self._is_time_up():
+            timers = [one for one in self.callbacks if isinstance(one, Timer)]
+            left = [timer.time_remaining() for timer in timers]
+            if any(seconds is not None and seconds <= 0 for seconds in left):
                 break
         self.store.finish_level()
         self.fit_time_s = self._seconds
         is_whole = len(self.store.shards) == self._n_chunks
-        self.is_complete = is_whole and share.level == 0
+        self.is_complete = is_whole and self._level.level == 0
         self.trainer.should_stop |= not is_whole
         self.data.levels.start_rendering(self._level, self.store.shards)
         self._start_scores()
-        self.data.margin = 0 if share.level else self._evaluation.reach
+        self.data.margin = 0 if self._level.level else self._evaluation.reach
 
     def validation_step(self, tile: Tile, batch_idx: int) -> None:
         """Render a tile of the level from what was stored; a thread scores it meanwhile."""
@@ -177,22 +178,18 @@ class MinerModule(ScoredModule):
             self._log_scores()
 
     def on_fit_end(self) -> None:
-        """Let callbacks write, and score first if the fit was stopped before the finest level."""
+        """Let callbacks write; of a fit that was stopped, score first what is stored, enlarged."""
         if not self.scores:
-            self._score_coarser()
+            self._start_scores()
+            signal, device = self.data.signal, self.data.levels.device
+            for region in items_of_rank(self.ranks, list(tiles(signal.sides))):
+                box = extended(region, signal.sides, self._evaluation.reach)
+                began = time.perf_counter()
+                preds = self.representation.reconstruct(0, box, device).clamp_(0, 1).cpu()
+                self._render_time_s += time.perf_counter() - began
+                self._score(Tile(region, box, signal.read(box)), preds)
+            self._finish_scores()
         self.call("on_scored")
-
-    def _score_coarser(self) -> None:
-        """Score what is stored, enlarged."""
-        self._start_scores()
-        signal = self.data.source.signal
-        for region in items_of_rank(self.ranks, list(tiles(signal.sides, TILE_SIDE))):
-            box, began = extended(region, signal.sides, self._evaluation.reach), time.perf_counter()
-            preds = self.representation.reconstruct(0, box, self.data.levels.device)
-            preds = preds.clamp_(0, 1).cpu()
-            self._render_time_s += time.perf_counter() - began
-            self._score(Tile(region, box, signal.read(box)), preds)
-        self._finish_scores()
 
     def _start_scores(self) -> None:
         super()._start_scores()
@@ -208,11 +205,6 @@ class MinerModule(ScoredModule):
     def _on_steps(self, n_block_steps: int) -> None:
         self.ranks.check()
         self.call("on_block_steps", n_block_steps)
-
-    def _is_time_up(self) -> bool:
-        timers = (one for one in self.trainer.callbacks if isinstance(one, Timer))  # type: ignore[attr-defined]
-        left = (timer.time_remaining() for timer in timers)
-        return any(seconds is not None and seconds <= 0 for seconds in left)
 
     @property
     def _seconds(self) -> float:

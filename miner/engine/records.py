@@ -49,19 +49,14 @@ class LevelRecord(NamedTuple):
     def show(self) -> None:
         """Log the level's line."""
         psnr = "" if math.isnan(self.psnr_db) else f"  {self.psnr_db:.2f} dB"
-        fields = self._asdict() | {"psnr": psnr}
-        _LOG.info(
-            "level %(level)d  %(width_px)dx%(height_px)d  %(n_active)d of %(n_blocks)d blocks "
-            "active, %(n_converged)d converged, %(n_fresh)d started fresh%(psnr)s  "
-            "%(wall_time_s).1f s",
-            fields,
-        )
+        size, active = f"{self.width_px}x{self.height_px}", f"{self.n_active} of {self.n_blocks}"
+        ends = f"{self.n_converged} converged, {self.n_fresh} started fresh{psnr}"
+        line = "level %d  %s  %s blocks active, %s  %.1f s"
+        _LOG.info(line, self.level, size, active, ends, self.wall_time_s)
         if self.n_diverged:
-            _LOG.warning(
-                "level %(level)d: %(n_diverged)d blocks diverged and were fitted again at a tenth "
-                "of optimizer.lr, which is too high for them",
-                fields,
-            )
+            fate = "diverged and were fitted again at a tenth of optimizer.lr"
+            reason = f"{fate}, which is too high for them"
+            _LOG.warning("level %d: %d blocks %s", self.level, self.n_diverged, reason)
 
 
 def count_missed(fit: LevelFit, region: Region, squared_error: Tensor) -> int:
@@ -142,16 +137,12 @@ def remarks(module: "ScoredModule") -> Iterator[str]:
         return
     last, settings = module.records[-1], module.data.settings
     if last.n_missed and (remedy := settings.capacity.remedy):
-        bound = -10 * math.log10(settings.max_mse)
-        yield (
-            f"{last.n_missed} of {last.n_blocks} blocks miss the bound of {bound:.1f} dB "
-            f"(fitting.target_psnr or max_mse) by more than {TOLERANCE_DB} dB; {remedy} brings "
-            "more of them there"
-        )
-    signal, n_stored = module.data.source.signal, module.file_bytes or 0
-    n_raw = n_bytes((signal.n_channels, *signal.sides), module.data.source.pixel_format.written)
+        bound = f"{-10 * math.log10(settings.max_mse):.1f} dB (fitting.target_psnr or max_mse)"
+        missed = f"{last.n_missed} of {last.n_blocks} blocks miss the bound of {bound}"
+        yield f"{missed} by more than {TOLERANCE_DB} dB; {remedy} brings more of them there"
+    source, n_stored = module.data.source, module.file_bytes or 0
+    n_raw = n_bytes((source.n_channels, *source.sides), source.format.written)
     if n_stored > n_raw:
-        yield (
-            f"the representation, {n_stored:,} bytes, is larger than the raw pixels, {n_raw:,}; a "
-            "lower bound in dB, storage=int8 or fewer parameters make it smaller"
-        )
+        remedy = "a lower bound in dB, storage=int8 or fewer parameters make it smaller"
+        size = f"{n_stored:,} bytes, is larger than the raw pixels, {n_raw:,}"
+        yield f"the representation, {size}; {remedy}"

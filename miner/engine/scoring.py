@@ -102,8 +102,13 @@ class ScoredModule(pl.LightningModule):
         known = {f"test/{k}": score for k, score in self.scores.items() if score is not None}
         self.log_dict(known, logger=False)
 
+    @property
+    def callbacks(self) -> list[Any]:
+        """Lightning's callbacks of the run."""
+        return self.trainer.callbacks  # type: ignore[attr-defined,no-any-return]
+
     def call(self, hook: str, *arguments: Any) -> None:
         """Call a hook of the callbacks that have it."""
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in self.callbacks:
             if hasattr(callback, hook):
                 getattr(callback, hook)(self.trainer, self, *arguments)

@@ -54,15 +54,6 @@ def run_in_sweep(config: DictConfig, job: Job) -> float | None:
     return build_objective(config).value(report)
 
 
-def _logger_arguments(settings: DictConfig, job: Job, label: str) -> dict[str, Any]:
-    """What a logger's class takes of the run and its settings leave out."""
-    of_run = {"save_dir": str(job.folder), "sweep": job.sweep, "label": label}
-    found = find_class(settings)
-    is_logger = isinstance(found, type) and issubclass(found, Logger)
-    taken = inspect.signature(found).parameters if is_logger else ()
-    return {name: of_run[name] for name in of_run.keys() & taken if name not in settings}
-
-
 def run_alone(config: DictConfig, job: Job) -> dict[str, Any]:
     """Run a job; what it raises is recorded and raised again, `RunError` for a full disk."""
     try:
@@ -113,11 +104,10 @@ def run_job(config: DictConfig, job: Job) -> dict[str, Any]:
     ):
         data, module = method.build(config, job, scratch)
         module.extra |= {"hash": digest, **_identity(config, job)}
-        settings = config.trainer.copy()
+        of_trainer = config.trainer.copy()
         if job.sweep is not None:  # whose monitor has the terminal
-            settings.enable_progress_bar = False
-        trainer = make_trainer(settings, make_callbacks(config), loggers)
-        fit_on_all_ranks(trainer, module, data)
+            of_trainer.enable_progress_bar = False
+        fit_on_all_ranks(make_trainer(of_trainer, make_callbacks(config), loggers), module, data)
         if module.n_resumed_shards:
             _LOG.info("chunks kept of an earlier start: %d", module.n_resumed_shards)
         return build_report(module) if job.rank.is_first else {}
@@ -130,16 +120,21 @@ def _open_loggers(config: DictConfig, job: Job) -> Iterator[list[Logger]]:
     resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     logged = resolved | {"choices": dict(job.choices)} | job.origin
     label = " ".join([_image_name(config), *filter(None, [job.choices.get("experiment")])])
+    of_run = {"save_dir": str(job.folder), "sweep": job.sweep, "label": label}
     succeeded = False
     try:
         is_logged = job.rank.is_first and not config.trainer.fast_dev_run
         for name, settings in config.logger.items() if is_logged else ():
-            more = _logger_arguments(settings, job, label)
-            loggers.append(build_component(f"logger.{name}", Logger, config, **more))
-            if isinstance(loggers[-1], TensorBoardLogger):  # an earlier start's curve comes anew
-                for events in Path(loggers[-1].log_dir).glob("events.out.tfevents.*"):
+            found = find_class(settings)
+            is_logger = isinstance(found, type) and issubclass(found, Logger)
+            taken = inspect.signature(found).parameters.keys() if is_logger else set()
+            more = {key: of_run[key] for key in of_run.keys() & taken - settings.keys()}
+            logger = build_component(f"logger.{name}", Logger, config, **more)
+            loggers.append(logger)
+            if isinstance(logger, TensorBoardLogger):  # an earlier start's curve comes anew
+                for events in Path(logger.log_dir).glob("events.out.tfevents.*"):
                     events.unlink()
-            loggers[-1].log_hyperparams(logged)
+            logger.log_hyperparams(logged)
         yield loggers
         succeeded = True
     finally:

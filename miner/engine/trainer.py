@@ -5,7 +5,7 @@ import os
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from threading import Event, Thread
 
@@ -56,20 +56,12 @@ class BlocksDDP(DDPStrategy):
 
 
 StrategyRegistry.register(
-    DDP,
-    BlocksDDP,
-    description="processes that fit different blocks",
-    override=True,
-    process_group_backend="gloo",
-    timeout=_RENDEZVOUS,
+    DDP, BlocksDDP, override=True, process_group_backend="gloo", timeout=_RENDEZVOUS
 )
 
 
 def make_callbacks(config: DictConfig) -> list[pl.Callback]:
-    """The callbacks of a configuration in their order, those that run last at the end.
-
-    Raises `ConfigError` for one that cannot be built.
-    """
+    """A configuration's callbacks, those that run last at the end; may raise `ConfigError`."""
     found = [build_component(name, pl.Callback, config) for name in callback_names(config)]
     return sorted(found, key=lambda callback: getattr(callback, "runs_last", False))
 
@@ -138,7 +130,10 @@ def fit_on_all_ranks(
         trainer.fit(module, datamodule=data)
     except BaseException as error:
         cause = KeyboardInterrupt() if isinstance(error, SystemExit) else error
-        if _is_of_callback(error):
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        is_callbacks = frame.f_globals["__name__"].startswith("pytorch_lightning.callbacks.")
+        is_setting = isinstance(error, MisconfigurationException)  # as a `monitor` not logged
+        if is_setting or (isinstance(error, RuntimeError) and is_callbacks):
             cause = ConfigError(" ".join(str(error).split()))
         if isinstance(ranks := getattr(data, "ranks", None), Ranks):
             cause = ranks.abort(cause)
@@ -156,26 +151,13 @@ def fit_on_all_ranks(
         raise cause from None
 
 
-def _is_of_callback(error: BaseException) -> bool:
-    """Whether Lightning refuses a setting of a callback, as a `monitor` that is not logged."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    is_lightnings = frame.f_globals["__name__"].startswith("pytorch_lightning.callbacks.")
-    return isinstance(error, MisconfigurationException) or (
-        isinstance(error, RuntimeError) and is_lightnings
-    )
-
-
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Hold back Lightning's advice, which does not apply here; its log stays at warnings."""
-    noisy = {logging.getLogger(name): logging.getLogger(name).level for name in _NOISY}
-    for logger in noisy:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in _ADVICE:
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        for logger, level in noisy.items():
-            logger.setLevel(level)
+    with warnings.catch_warnings(), ExitStack() as stack:
+        for logger in map(logging.getLogger, _NOISY):
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.WARNING)
+        for message in _ADVICE:
+            warnings.filterwarnings("ignore", message=message)
+        yield

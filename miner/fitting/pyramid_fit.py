@@ -16,9 +16,8 @@ from miner.images.pixel_format import PixelFormat
 from miner.models.network import Parameters, moved, repeat
 from miner.pyramids.resample import predicted_signal, reduced_signal
 from miner.representation import LevelNetwork, Shard, Spec
-from miner.representation.coarse import coarser_blocks
-from miner.representation.overview import overview_of_tile
-from miner.representation.rendering import ShardIndex, render_level
+from miner.representation.files import overview_of_tile
+from miner.representation.rendering import ShardIndex, coarser_blocks, render_level
 from miner.representation.storage import Storage
 from miner.signals.regions import Region, extended, slices, tiles
 from miner.signals.signal import Signal, WritableSignal, prefetch

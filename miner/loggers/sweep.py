@@ -38,13 +38,11 @@ def close_sweep(folder: Path, config: DictConfig) -> bool:
         say(f"best: objective {value:.3f} with {overrides}  in {best.folder}")
     if any(result.status in ("unfinished", "not started") for result in results):
         say(f"to go on, start it again with hydra.sweep.dir={folder}")
-    settings = OmegaConf.select(config, "logger.wandb")
-    if settings is not None:
+    if (settings := OmegaConf.select(config, "logger.wandb")) is not None:
         from miner.loggers.wandb import log_comparison  # slow to import
 
         counts = {"finished": 0, "failed": 0} | Counter(result.status for result in results)
-        group = settings.group or sweep_name(folder)
-        names = ("project", "entity", "offline", "init_timeout_s")
-        given = {name: settings[name] for name in names}
-        log_comparison(folder, *table(comparison), counts, group=group, **given)
+        given = {n: settings[n] for n in ("project", "entity", "offline", "init_timeout_s")}
+        given["group"] = settings.group or sweep_name(folder)
+        log_comparison(folder, *table(comparison), counts, **given)
     return all(result.status == "finished" for result in planned)

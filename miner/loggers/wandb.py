@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from miner.visual.display import RGBImage
 _MADE = "made-by-miner"  # marks offline runs that may be replaced
 _LOG = logging.getLogger("miner")
 _TAG_LIMIT, _NAME_LIMIT = 64, 128  # W&B refuses longer ones
+_AXES = ("seconds", "parameters")  # of the curve, beside its steps
 _NOT_IN_SUMMARY = ("settings", "curve", "overrides")  # the configuration and the history hold them
 Cell = str | float | None
 
@@ -134,9 +135,15 @@ class WandbRun(WandbLogger):
 
     def _log(self, call: Callable[["wandb.Run"], object]) -> None:
         """Let the thread do something with the run after all that it was given before."""
-        if self._last.done():
-            self._last.result()
-        self._last = self._thread.submit(_after, self._last, call)
+        last = self._last
+        if last.done():
+            last.result()
+
+        def called() -> "wandb.Run":
+            call(run := last.result())
+            return run
+
+        self._last = self._thread.submit(called)
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:  # type: ignore[override]
         """Log the configuration; where a W&B agent chose `pyramid`, it is `pyramid_settings`."""
@@ -154,8 +161,7 @@ class WandbRun(WandbLogger):
         """Log over the axes that are metrics too; W&B's counter is only their order."""
         logged = dict(metrics)
         if "fit/psnr_db" in metrics:
-            for axis in ("seconds", "parameters"):
-                logged[f"fit/psnr_db_by_{axis}"] = metrics["fit/psnr_db"]
+            logged |= {f"fit/psnr_db_by_{axis}": metrics["fit/psnr_db"] for axis in _AXES}
         self._log(lambda run: run.log(logged))
 
     def log_results(self, report: Mapping[str, Any], pictures: Mapping[str, RGBImage]) -> None:
@@ -189,13 +195,6 @@ class WandbRun(WandbLogger):
             raise failed
 
 
-def _after(last: "Future[wandb.Run]", call: Callable[["wandb.Run"], object]) -> "wandb.Run":
-    """The run, once it holds all that was logged before and what a call adds."""
-    run = last.result()
-    call(run)
-    return run
-
-
 def _start_with_axes(*arguments: Any, **more: Any) -> "wandb.Run":
     """Start a run with the axes of its curves; `ConfigError` where W&B refuses a setting."""
     try:
@@ -203,10 +202,10 @@ def _start_with_axes(*arguments: Any, **more: Any) -> "wandb.Run":
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"logger.wandb: {reason}; is every setting one that it takes?") from error
-    for axis in ("fit/step", "fit/seconds", "fit/parameters", "level/level"):
+    for axis in ("fit/step", *(f"fit/{axis}" for axis in _AXES), "level/level"):
         run.define_metric(axis, hidden=axis != "fit/step")
     run.define_metric("fit/psnr_db", step_metric="fit/step", summary="last")
-    for axis in ("seconds", "parameters"):
+    for axis in _AXES:
         run.define_metric(f"fit/psnr_db_by_{axis}", step_metric=f"fit/{axis}", summary="last")
     run.define_metric("level/*", step_metric="level/level")
     return run
@@ -219,10 +218,7 @@ def log_comparison(
     counts: Mapping[str, int],
     **arguments: Any,
 ) -> None:
-    """Log a sweep's table, page and how many jobs ended how, in a run of job type `summary`.
-
-    The arguments are those of `start_run`.
-    """
+    """Log a sweep's table, page and counts in a run of type `summary`; see `start_run`."""
     import wandb
 
     run = start_run(folder, name="comparison", job_type="summary", **arguments)

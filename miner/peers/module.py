@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
-from miner.engine.data import Source, Tile
+from miner.engine.data import Tile
 from miner.engine.scoring import ScoredModule
 from miner.images.pixel_format import PixelFormat
 from miner.images.source_image import SourceImage
 from miner.signals.grid import PatchGrid
 from miner.signals.mask import Mask, Valid
-from miner.signals.regions import TILE_SIDE, Region, extended, slices, tiles, whole
+from miner.signals.regions import TILE_SIDE, Region, extended, slices, tiles
 from miner.signals.scratch import Scratch
 from miner.support.communication import SINGLE_PROCESS
 from miner.support.files import atomic_write
@@ -69,10 +70,9 @@ class PeerData(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Open and read the image."""
         assert self.trainer is not None, "Lightning attaches the trainer before it calls hooks"
-        self.source = Source.of_image(self._open())
-        sides = tuple(self.source.signal.sides)
-        self.spec = Geometry(sides, self.source.pixel_format, self.source.mask)
-        self.image = self.source.signal.read(whole(sides))
+        self.source = source = self._open()
+        self.spec = Geometry(source.sides, source.format, source.mask)
+        self.image = torch.from_numpy(source.read())
         self.device = self.trainer.strategy.root_device
 
     def train_dataloader(self) -> Iterable[object]:
@@ -142,7 +142,7 @@ class PeerModule(ScoredModule):
         """Say what is fitted: the image is open."""
         data = self.data
         data.batches = self.batches
-        understood = data.source.pixel_format.describe(data.spec.sides, data.spec.mask)
+        understood = data.source.format.describe(data.spec.sides, data.spec.mask)
         _LOG.info("%s: %s on %s", data.source.name, understood, data.device)
 
     def on_train_start(self) -> None:

@@ -1,17 +1,16 @@
 """A representation as a module of PyTorch, whose parameters train in a loss of one's own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 
 from torch import Tensor, nn
 
 from miner.models.network import Parameters
-from miner.representation.masking import masked_image, valid_pixels
-from miner.representation.rendering import box_of
 from miner.representation.representation import Representation
 from miner.representation.shard import Shard
 from miner.representation.storage import Float32Storage
-from miner.signals.regions import Region, sides_of, whole
+from miner.signals.regions import Region, whole
 from miner.signals.signal import CPU
 
 
@@ -25,11 +24,10 @@ class RepresentationModule(nn.Module):
     def __init__(self, representation: Representation) -> None:
         super().__init__()
         self._spec, shards = representation.spec, representation.shards
-        for shard in (one for found in shards.values() for one in found):
+        for shard in chain(*shards.values()):
             for width, stored in shard.stored.items():
-                decoded = self._spec.storage.decode(stored)
-                for name, key in self._keys(shard, width):
-                    self.register_parameter(key, nn.Parameter(decoded[name].clone()))
+                for name, decoded in self._spec.storage.decode(stored).items():
+                    self.register_parameter(_key(shard, width, name), nn.Parameter(decoded.clone()))
         self._shards = {j: [replace(s, stored={}) for s in found] for j, found in shards.items()}
 
     def forward(self, xy: Tensor, *, clip: bool = True) -> Tensor:
@@ -39,17 +37,16 @@ class RepresentationModule(nn.Module):
     def render(self, level: int = 0, region: Region | None = None, *, clip: bool = True) -> Tensor:
         """The image `(C, *S)` on the parameters' device; without gradients in `torch.no_grad`."""
         device = next((one.device for one in self.parameters()), CPU)  # a flat image has none
-        box = box_of(self._spec, level, region)
-        valid = valid_pixels(self._spec, level, box, sides_of(box))
-        image = masked_image(self._representation().image(level, box, device), valid)
+        image = self._representation().image(level, region, device, is_masked=True)
         return self._spec.pixel_format.to_values(image.read(whole(image.sides)), clip)
 
     def representation(self) -> Representation:
         """What was trained, on the CPU and stored as before, to be saved."""
-        return Representation(self._spec, self._filled(self._encoded))
 
-    def _encoded(self, parameters: Parameters) -> Parameters:
-        return self._spec.storage.encode({k: v.detach().cpu() for k, v in parameters.items()})
+        def encoded(parameters: Parameters) -> Parameters:
+            return self._spec.storage.encode({k: v.detach().cpu() for k, v in parameters.items()})
+
+        return Representation(self._spec, self._filled(encoded))
 
     def _representation(self) -> Representation:
         """One that refers to the parameters."""
@@ -57,15 +54,14 @@ class RepresentationModule(nn.Module):
 
     def _filled(self, encode: Callable[[Parameters], Parameters]) -> dict[int, list[Shard]]:
         def filled(shard: Shard) -> Shard:
-            stored = {
-                width: encode({name: getattr(self, key) for name, key in self._keys(shard, width)})
-                for width in shard.widths.unique().tolist()
-            }
+            stored = {}
+            for width in shard.widths.unique().tolist():
+                names = self._spec.model(shard.level, width).shapes()
+                stored[width] = encode({n: getattr(self, _key(shard, width, n)) for n in names})
             return replace(shard, stored=stored, sha256="", tensors_sha256="", parent_digest="")
 
         return {level: list(map(filled, found)) for level, found in self._shards.items()}
 
-    def _keys(self, shard: Shard, width: int) -> Iterator[tuple[str, str]]:
-        for name in self._spec.model(shard.level, width).shapes():
-            place = f"level{shard.level}_chunk{shard.chunk}_width{width}"
-            yield name, f"{place}_{name}".replace(".", "_")
+
+def _key(shard: Shard, width: int, name: str) -> str:
+    return f"level{shard.level}_chunk{shard.chunk}_width{width}_{name}".replace(".", "_")

@@ -5,7 +5,7 @@ import math
 import operator
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from miner.images.arrays import to_numpy
-from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.nodata import mask_of_array
 from miner.images.pixel_format import TYPE_RANGES, PixelFormat, pixel_type
 from miner.images.source import file_digest, inspect_image, open_image
-from miner.representation.mask_file import MASK, write_mask
-from miner.representation.masking import ValidIn, masked_image, valid_pixels
-from miner.representation.shard import shards_before, write_shard
-from miner.representation.spec import MANIFEST, Manifest, read_manifest, write_manifest
+from miner.representation.files import OVERVIEW_LEVEL, Track, write_mask, write_overview
+from miner.representation.shard import SUFFIX, write_shard
+from miner.representation.spec import MANIFEST, MASK, OVERVIEW, Manifest
 from miner.signals.mask import Mask
-from miner.signals.regions import Region, slices, tiles, whole
-from miner.signals.scratch import IN_MEMORY_BYTES, Scratch, n_bytes
+from miner.signals.regions import slices, tiles, whole
 from miner.signals.signal import ArraySignal, Signal, SourceSignal
 from miner.support.errors import RepresentationError
 from miner.support.run_files import is_of_run, own_files
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
     from miner.representation.representation import Representation
 
 _SHOWN_SIDE = 1024  # pixels of a picture in a notebook
-Track = Callable[[Sequence[Region]], Iterable[Region]]
-"""Goes through tiles and may show how far it is."""
 
 
 def size_of(
@@ -67,15 +62,14 @@ def signal_of(shown: "Representation", image: ArrayLike | str | Path) -> tuple[S
     shape, format, mask = shown.shape, shown.spec.pixel_format, shown.spec.mask
     if isinstance(image, str | Path):
         settings = image_settings(shown)
-        crop_px, axes = settings.get("crop_px"), settings.get("axes")
-        other = inspect_image(str(image), sys.maxsize, crop_px, axes)
+        read: dict[str, Any] = {name: settings.get(name) for name in ("crop_px", "axes")}
+        other = inspect_image(str(image), sys.maxsize, **read)
         if (other.n_channels, *other.sides) != shape:
-            raise ValueError(
-                f"{image}: has {other.n_channels} channels of {other.sides} pixels, and what was "
-                f"fitted {shape[0]} of {shape[1:]}; name the image that was fitted"
-            )
-        read = settings.get("range", "auto"), format, settings.get("nodata", "auto"), mask
-        source = open_image(str(image), sys.maxsize, crop_px, Scratch(None), axes, *read)
+            found = f"has {other.n_channels} channels of {other.sides} pixels"
+            rule = f"what was fitted {shape[0]} of {shape[1:]}; name the image that was fitted"
+            raise ValueError(f"{image}: {found}, and {rule}")
+        read |= {"value_range": settings.get("range", "auto"), "like": format, "mask": mask}
+        source = open_image(str(image), **read, nodata=settings.get("nodata", "auto"))
         return SourceSignal(source.read, source.n_channels, source.sides), source.mask
     array = to_numpy(image)
     if array.shape != shape and array.shape == (*shape[1:], shape[0]):
@@ -130,57 +124,31 @@ def image_settings(shown: "Representation") -> dict[str, Any]:
     return found
 
 
-def write_image(
-    path: Path,
-    image: Signal,
-    format: PixelFormat,
-    track: Track = iter,
-    valid: ValidIn | None = None,
-) -> Path:
-    """Write an image as the suffix of a file demands, in the format's bit depth and range.
-
-    Where it is not `valid` it gets the no-data value; see `with_nodata`. One of more than
-    `IN_MEMORY_BYTES` is assembled in a scratch file in the folder of `path`. Raises `ImageError`
-    for a suffix that does not suit the image, or an unwritable file; `ValueError` for a volume.
-    """
-    if len(image.sides) != 2:
-        raise ValueError(f"a volume of {len(image.sides)} axes: only images are rendered to files")
-    check_writable_format(path, format, *image.sides)
-    size = n_bytes((*image.sides, image.n_channels), format.written)
-    folder = path.with_name(f".{path.name}.{os.getpid()}.scratch")
-    with Scratch(None if size <= IN_MEMORY_BYTES else folder) as scratch:
-        canvas = PixelCanvas(format, image.sides, scratch)
-        for box in track(list(tiles(image.sides))):
-            canvas.fill(box, image.read(box).clamp(0, 1).cpu().numpy(), valid and valid(box))
-        return canvas.save(path)
-
-
 def save(shown: "Representation", folder: Path) -> Path:
     """Write shards, mask, overview and manifest; see `Representation.save`."""
-    from miner.representation.overview import LEVEL, OVERVIEW, write_overview  # which imports us
-
     if is_of_run(folder / MANIFEST) or own_files(folder):
         raise RepresentationError(f"{folder}: is a run's; name another folder")
     if folder.exists() and not folder.is_dir():
         raise RepresentationError(f"{folder}: is a file; name a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    before = shards_before(folder, shown.shards)
-    own = read_manifest(folder) if (folder / MANIFEST).exists() else None
-    had = {MASK: own and own.mask, OVERVIEW: own and own.overview}
-    has = {MASK: shown.spec.mask, OVERVIEW: shown.known}
-    for path in (folder / name for name in had if has[name] and not had[name]):
+    before: set[str] = set()
+    if (folder / MANIFEST).exists():
+        known, endings = Manifest.read(folder).files, (SUFFIX, MASK, OVERVIEW)
+        before = {name for name in known if Path(name).name == name and name.endswith(endings)}
+    after = {shard.file_name for found in shown.shards.values() for shard in found}
+    after |= {name for name, one in ((MASK, shown.spec.mask), (OVERVIEW, shown.known)) if one}
+    for path in (folder / name for name in sorted(after - before)):
         if os.path.lexists(path):
-            raise RepresentationError(f"{path}: is of no representation; name another folder")
+            raise RepresentationError(f"{path}: is of no representation here; name another folder")
     checksums = {
         level: {shard.file_name: write_shard(folder, shard).sha256 for shard in found}
         for level, found in shown.shards.items()
     }
     write_mask(folder, shown.spec.mask)
-    overview = write_overview(folder, shown.spec, shown.image(LEVEL)) if shown.known else ""
+    overview = shown.known and write_overview(folder, shown.spec, shown.image(OVERVIEW_LEVEL))
     fit = {"report": shown.report, "settings": {"image": image_settings(shown)}}
-    write_manifest(folder, Manifest(shown.spec, checksums, fit, overview=overview))
-    before |= {name for name in had if had[name] and not has[name]}
-    for name in before.difference(*checksums.values()):
+    Manifest(shown.spec, checksums, fit, overview=overview or "").write(folder)
+    for name in before - after:
         (folder / name).unlink(missing_ok=True)
     return folder
 
@@ -207,14 +175,11 @@ def picture(shown: "Representation") -> bytes | None:
 
     if len(shown.spec.sides) != 2:
         return None
-    sides, level = shown.spec.level_sides, 0
-    while max(sides[level]) > 2 * _SHOWN_SIDE and level < len(sides) - 1:
-        level += 1
-    box = whole(sides[level])
-    valid = valid_pixels(shown.spec, level, box, sides[level])
-    rendered = masked_image(shown.image(level), valid).read(box)[: shown.spec.pixel_format.n_shown]
-    small = reduce_to_side(to_display(rendered.clamp_(0, 1).numpy()), _SHOWN_SIDE)
-    return encoded(enlarge_to_screen(small), ".png")
+    level = sum(max(sides) > 2 * _SHOWN_SIDE for sides in shown.spec.level_sides[:-1])
+    image = shown.image(level, is_masked=True)
+    rendered = image.read(whole(image.sides))[: shown.spec.pixel_format.n_shown]
+    small = reduce_to_side(to_display(rendered.numpy()), _SHOWN_SIDE)
+    return encoded(enlarge_to_screen(small))
 
 
 def html(shown: "Representation") -> str:
@@ -225,10 +190,7 @@ def html(shown: "Representation") -> str:
 
 
 def part(shown: "Representation", index: Any) -> np.ndarray:
-    """`np.asarray(shown)[index]` for whole numbers, slices and `...`; an `IndexError` for others.
-
-    The box that holds it is rendered.
-    """
+    """`np.asarray(shown)[index]`, of which no more is rendered; `IndexError` for fancy ones."""
     keys, shape = list(index) if isinstance(index, tuple) else [index], shown.shape
     dots = [at for at, key in enumerate(keys) if key is ...] or [len(keys)]
     keys[dots[0] : dots[0] + 1] = [slice(None)] * (len(shape) - sum(key is not ... for key in keys))

@@ -1,8 +1,10 @@
-"""Levels of a representation, rendered in boxes of whole patches."""
+"""Levels of a representation, rendered in boxes of whole patches, and what shows between blocks."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from operator import index
 from typing import NamedTuple
 
@@ -10,11 +12,12 @@ import torch
 from torch import Tensor
 
 from miner.models.network import BlockNetwork, Parameters, concatenate, moved, select
+from miner.pyramids.resample import predicted_signal, reduced_signal
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid, coordinates
-from miner.signals.regions import Region, sides_of, whole
-from miner.signals.signal import Signal
+from miner.signals.regions import Region, sides_of, slices, whole
+from miner.signals.signal import ReadRegion, Signal, SourceSignal
 
 _BATCH_PIXELS = 2**18
 _DEVICE_BATCH_PIXELS = 2**20  # fewer leave a GPU idle
@@ -48,7 +51,7 @@ class ShardIndex:
     """All shards of a level, found by the positions of their blocks."""
 
     def __init__(self, grid: PatchGrid, shards: Sequence[Shard]) -> None:
-        self._shards = [shard for shard in shards if len(shard.blocks)]
+        self._grid, self._shards = grid, [shard for shard in shards if len(shard.blocks)]
         positions, n_axes = [grid.positions(s.blocks) for s in self._shards], len(grid.sides)
         self._first = torch.tensor([p.amin(0).tolist() for p in positions]).reshape(-1, n_axes)
         self._last = torch.tensor([p.amax(0).tolist() for p in positions]).reshape(-1, n_axes)
@@ -59,12 +62,19 @@ class ShardIndex:
         ends_after = (self._last >= torch.as_tensor(first)).all(-1)
         return [self._shards[n] for n in torch.nonzero(begins_before & ends_after).flatten()]
 
-    def fill(self, grid: PatchGrid, box: Region) -> bool:
-        """Whether all blocks in a box of patch coordinates are there."""
+    def within(self, box: Region) -> Iterator[tuple[Shard, Tensor, Tensor]]:
+        """Shards with blocks in such a box, the positions of their blocks, and which are in it."""
         first, end = torch.tensor(box).T
-        positions = (grid.positions(shard.blocks) for shard in self.near(first, end))
-        n_blocks = sum(int(((at >= first) & (at < end)).all(-1).sum()) for at in positions)
-        return n_blocks == int((end - first).prod())
+        for shard in self.near(first, end):
+            positions = self._grid.positions(shard.blocks)
+            inside = ((positions >= first) & (positions < end)).all(-1)
+            if inside.any():
+                yield shard, positions, inside
+
+    def fill(self, box: Region) -> bool:
+        """Whether all blocks in such a box are there."""
+        n_blocks = sum(int(inside.sum()) for *_, inside in self.within(box))
+        return n_blocks == math.prod(sides_of(box))
 
 
 def by_row(rows: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
@@ -95,12 +105,7 @@ def active_blocks(
     spec: Spec, level: int, shards: ShardIndex, box: Region, device: torch.device
 ) -> Iterator[ActiveBlocks]:
     """A level's blocks in a box of patch coordinates, decoded on the device."""
-    first, end = torch.tensor(box).T
-    for shard in shards.near(first, end):
-        positions = spec.grid(level).positions(shard.blocks)
-        inside = ((positions >= first) & (positions < end)).all(-1)
-        if not inside.any():
-            continue
+    for shard, positions, inside in shards.within(box):
         for width, stored in shard.stored.items():
             has_width = shard.widths == width
             rows = torch.nonzero(inside & has_width).flatten()
@@ -137,13 +142,12 @@ def render_level(
     samples = tuple(-(-side // step) for side in size)
     cells = tuple((low // cell, -(-high // cell)) for low, high in region)
     box = tuple((low >> depth, (high - 1 >> depth) + 1) for low, high in cells)
-    if spec.pyramid.merges_prediction or not shards.fill(spec.grid(level), box):
+    if spec.pyramid.merges_prediction or not shards.fill(box):
         tiled = grid.tiled(prediction.read(region))
     else:
         tiled = grid.tiled(torch.zeros((), device=device).expand(spec.n_channels, *grid.sides))
     for active in active_blocks(spec, level, shards, box, device):
-        for offset, members, at in _cells(active, cells, depth):
-            frame = _within(active.frame, offset, depth)
+        for frame, members, at in _cells(active, cells, depth):
             encoded = active.network.model.encode(coordinates(cell, size, frame, step)).to(device)
             n_blocks = batch_size(encoded.shape[1], device)
             for rows, places in zip(members.split(n_blocks), at.split(n_blocks), strict=True):
@@ -167,21 +171,75 @@ def cell_of(spec: Spec, finer: int) -> tuple[int, int]:
 def _cells(
     active: ActiveBlocks, cells: Region, depth: int
 ) -> Iterator[tuple[tuple[int, ...], Tensor, Tensor]]:
-    """Offsets of cells in their blocks, the members that have one in a box, and where it is there.
+    """Frames of cells of blocks, the members that have one in a box, and where it is there.
 
     All blocks' cells of one offset come at once.
     """
     first, end = torch.tensor(cells).T
+    generation, *corner = active.frame
     halved = [sorted({n % 2**depth for n in range(*span)}) for span in cells]
     for offset in itertools.product(*halved):
         at = (active.positions << depth) + torch.tensor(offset)
         inside = ((at >= first) & (at < end)).all(-1)
         if inside.any():
-            yield offset, active.members[inside], at[inside] - first
+            within = ((n << depth) + own for n, own in zip(corner, offset, strict=True))
+            yield (generation + depth, *within), active.members[inside], at[inside] - first
 
 
-def _within(frame: tuple[int, ...], offset: tuple[int, ...], depth: int) -> tuple[int, ...]:
-    """The frame of a cell of a block that has a frame."""
-    generation, *offsets = frame
-    within = ((n << depth) + own for n, own in zip(offsets, offset, strict=True))
-    return generation + depth, *within
+def level_image(
+    spec: Spec,
+    level: int,
+    shards: Sequence[ShardIndex],
+    known: Mapping[int, ReadRegion],
+    device: torch.device,
+) -> Signal:
+    """A level of a whole representation, unclipped, rendered where it is read.
+
+    Levels that are `known` are read instead. Of a representation that `evaluates_coarser`, pixels
+    that only finer blocks represent are the next finer level's, reduced.
+    """
+    if level in known:
+        return SourceSignal(known[level], spec.n_channels, spec.level_sides[level], device)
+    image = partial(level_image, spec, shards=shards, known=known, device=device)
+    shape = spec.n_channels, *spec.level_sides[level]
+    if not spec.evaluates_coarser:
+        coarser = None if spec.is_coarsest(level) else image(level + 1)
+        prediction = predicted_signal(spec.pyramid, coarser, shape, device)
+    else:
+        finer = reduced_signal(spec.pyramid, image(level - 1)) if level > 0 else None
+        base = finer or predicted_signal(spec.pyramid, None, shape, device)
+        prediction = coarser_blocks(spec, level, shards, base)
+
+    def read(region: Region) -> Tensor:
+        box = spec.grid(level).around(region)
+        rendered = render_level(spec, level, shards[level], prediction, box)
+        return rendered[(slice(None), *slices(region, box))].contiguous()
+
+    return SourceSignal(read, spec.n_channels, prediction.sides, device)
+
+
+def coarser_blocks(
+    spec: Spec,
+    level: int,
+    shards: Sequence[ShardIndex],
+    base: Signal,
+    outputs: Outputs = BlockNetwork.outputs,
+) -> Signal:
+    """What blocks of all coarser levels give at the pixels of a level, the finest that is there."""
+
+    def read(coarser: int, below: Signal, region: Region) -> Tensor:
+        finer = coarser - level
+        size = spec.patch_size << finer
+        blocks = tuple((low // size, -(-high // size)) for low, high in region)
+        if not any(True for _ in shards[coarser].within(blocks)):
+            return below.read(region)
+        cell, _ = cell_of(spec, finer)
+        box = PatchGrid(base.sides, cell).around(region)
+        values = render_level(spec, coarser, shards[coarser], below, box, outputs, finer)
+        return values[(slice(None), *slices(region, box))]
+
+    signal = base
+    for coarser in reversed(range(level + 1, spec.n_levels)):
+        reader = partial(read, coarser, signal)
+        signal = SourceSignal(reader, base.n_channels, base.sides, base.device)
+    return signal

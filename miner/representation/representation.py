@@ -13,9 +13,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
 from miner.representation import output, points
-from miner.representation.coarse import level_image
-from miner.representation.masking import masked_image, masked_points, valid_pixels
-from miner.representation.rendering import ShardIndex, box_of, device_of
+from miner.representation.files import Track, write_image
+from miner.representation.rendering import ShardIndex, box_of, device_of, level_image
 from miner.representation.shard import Shard
 from miner.representation.spec import Spec
 from miner.signals.regions import Region, shifted, sides_of, whole
@@ -79,22 +78,15 @@ class Representation:
         kinds = ((level, shard.widths) for level, found in self.shards.items() for shard in found)
         return Counter((level, width) for level, widths in kinds for width in widths.tolist())
 
-    def __repr__(self) -> str:
-        return output.describe(self)
-
-    def _repr_png_(self) -> bytes | None:
-        return output.picture(self)
-
-    def _repr_html_(self) -> str:
-        return output.html(self)
+    __repr__ = output.describe
+    _repr_png_ = output.picture  # as notebooks ask for it
+    _repr_html_ = output.html
+    __getitem__ = output.part
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("copy=False: the array has to be rendered; use np.asarray")
         return np.asarray(self.render(), dtype)
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        return output.part(self, index)
 
     def active_blocks(self, level: int) -> Tensor:
         """Numbers of the blocks of a level that have a network, ascending."""
@@ -110,7 +102,7 @@ class Representation:
         scale: float | None = None,
         size: Sequence[int] | None = None,
         out: np.ndarray | str | Path | None = None,
-        track: output.Track = iter,
+        track: Track = iter,
     ) -> Any:
         """The image at a level: `(C, *S)` float32, clipped to the range of the data.
 
@@ -124,13 +116,11 @@ class Representation:
         """
         format, box = self.spec.pixel_format, box_of(self.spec, level, region)
         sides = output.size_of(sides_of(box), scale, size)
-        valid = valid_pixels(self.spec, level, box, sides)
-        image = self.image(level, box, device, sides)
+        image = self.image(level, box, device, sides, is_masked=True)
         if isinstance(out, str | Path):
             output.check_out(Path(out), self)
             own = replace(format, metadata=format.metadata.at(box, sides, level))
-            return output.write_image(Path(out), image, own, track, valid)
-        image = masked_image(image, valid)
+            return write_image(Path(out), image, own, track)
         if out is None and scale is None and size is None:
             return format.to_values(image.read(whole(sides))).cpu().numpy()
         return output.fill(out, image, format, track)
@@ -141,18 +131,20 @@ class Representation:
         region: Region | None = None,
         device: str | torch.device = CPU,
         sides: tuple[int, ...] | None = None,
+        is_masked: bool = False,
     ) -> Signal:
-        """What `render` gives at a size, unclipped and not masked, rendered where it is read."""
+        """What `render` gives at a size, unclipped, rendered where it is read."""
         device, box = device_of(device), box_of(self.spec, level, region)
         sides = sides or sides_of(box)
 
         def read(part: Region) -> Tensor:
             if sides == sides_of(box):
                 return self.reconstruct(level, shifted(part, box), device)
-            places = points.lattice(box, sides, part).to(device)
+            places = torch.cartesian_prod(*points.centres(box, sides, part)).to(device)
             return self._values(level, places).T.reshape(-1, *sides_of(part))
 
-        return SourceSignal(read, self.spec.n_channels, sides, device)
+        image = SourceSignal(read, self.spec.n_channels, sides, device)
+        return points.masked_image(self.spec, level, box, image) if is_masked else image
 
     def __call__(self, xy: ArrayLike | Tensor, *, clip: bool = True) -> Tensor:
         """Values `(..., C)` at points `(..., D)`, as `render` gives them; unclipped if asked for.
@@ -168,10 +160,9 @@ class Representation:
         """
         xy = torch.as_tensor(xy)
         places = points.places_of(xy, self.spec.sides)
-        values = masked_points(self.spec, self._values(0, places), places)
-        return self.spec.pixel_format.to_values(values, clip).reshape(
-            *xy.shape[:-1], self.spec.n_channels
-        )
+        found = points.masked_points(self.spec, self._values(0, places), places)
+        values = self.spec.pixel_format.to_values(found, clip)
+        return values.reshape(*xy.shape[:-1], self.spec.n_channels)
 
     def at_pixels(self, index: ArrayLike | Tensor) -> Tensor:
         """Values `(..., C)` of pixels `(..., D)`, row first like the indices of an array.
@@ -181,8 +172,8 @@ class Representation:
         """
         index = torch.as_tensor(index)
         pixels = points.pixels_of(index, self.spec.sides)
-        image = self.image(0, device=index.device)
-        found = masked_points(self.spec, points.gather(self.spec.grid(0), image, pixels), pixels)
+        image = self.image(0, device=index.device, is_masked=True)
+        found = points.gather(image, pixels)
         values = self.spec.pixel_format.to_values(found)
         return values.reshape(*index.shape[:-1], self.spec.n_channels)
 
@@ -196,10 +187,9 @@ class Representation:
         spec, device, region = self.spec, device_of(device), box_of(self.spec, level, region)
         n_values = spec.n_channels * math.prod(sides_of(region))
         if n_values > _MAX_VALUES:
-            raise ValueError(
-                f"region={region}: {n_values} values are too many for one array, which may have "
-                f"{_MAX_VALUES}; render a part, or write a file with python -m miner.render"
-            )
+            rule = f"values are too many for one array, which may have {_MAX_VALUES}"
+            remedy = "render a part, or write a file with python -m miner.render"
+            raise ValueError(f"region={region}: {n_values} {rule}; {remedy}")
         return level_image(spec, level, self._index, self.known, device).read(region)
 
     def _values(self, level: int, places: Tensor, finer: int = 0) -> Tensor:
@@ -208,7 +198,7 @@ class Representation:
             sides = torch.tensor(self.spec.level_sides[level]).to(places.device)
             image = self.image(level, device=places.device)
             pixels = places.detach().long().minimum(sides - 1)
-            return points.gather(self.spec.grid(level), image, pixels) + 0 * places[:, :1].float()
+            return points.gather(image, pixels) + 0 * places[:, :1].float()
 
         def predict(places: Tensor) -> Tensor:
             if self.spec.evaluates_coarser and not self.spec.is_coarsest(level):
@@ -221,7 +211,7 @@ class Representation:
 
         return points.evaluate(self.spec, level, self._index[level], predict, places)
 
-    def score(self, image: ArrayLike | str | Path, *, track: output.Track = iter) -> dict[str, Any]:
+    def score(self, image: ArrayLike | str | Path, *, track: Track = iter) -> dict[str, Any]:
         """PSNR in dB, SSIM, seam ratio and time against an image, by their names in a report.
 
         An image is a file or `sample:NAME`, of which the part that the run's `image.crop_px` takes

@@ -3,8 +3,7 @@
 import hashlib
 import json
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,13 +13,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from miner.models.network import WIDEST, Parameters, select
-from miner.representation.spec import MANIFEST, Spec, read_manifest
+from miner.representation.spec import Spec
 from miner.support.components import parse
 from miner.support.errors import RepresentationError
 from miner.support.files import atomic_write, json_sha256
 
-_REMEDY = "its run, resumed, fits it again"
-_MISFIT = "its tensors do not fit the manifest"
+_REMEDY, _MISFIT = "its run, resumed, fits it again", "its tensors do not fit the manifest"
 SUFFIX = ".safetensors"
 _INTEGERS = (torch.int16, torch.int32, torch.int64)
 
@@ -89,20 +87,6 @@ class FileParameters(Mapping[int, Parameters]):
 
     def __len__(self) -> int:
         return len(self._read())
-
-
-def shards_before(folder: Path, shards: Mapping[int, Sequence[Shard]]) -> set[str]:
-    """Names of the shards of the representation in a folder, if there is one.
-
-    Raises `RepresentationError` if it is unreadable, or another file has the name of one of
-    `shards`.
-    """
-    levels = read_manifest(folder).levels if (folder / MANIFEST).exists() else {}
-    own = {n for n in set().union(*levels.values()) if Path(n).name == n and n.endswith(SUFFIX)}
-    for path in (folder / shard.file_name for found in shards.values() for shard in found):
-        if path.name not in own and os.path.lexists(path):
-            raise RepresentationError(f"{path}: is of no representation here; name another folder")
-    return own
 
 
 def write_shard(folder: Path, shard: Shard, parent_digest: str = "") -> Shard:

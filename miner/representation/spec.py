@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from miner.images.pixel_format import PixelFormat
 from miner.models.heads import Head
@@ -20,7 +20,7 @@ from miner.support.errors import RepresentationError
 from miner.support.files import atomic_write, json_sha256, read_regular_file
 from miner.support.ranges import Count, rule, whole
 
-MANIFEST = "manifest.json"
+MANIFEST, MASK, OVERVIEW = "manifest.json", "mask.npz", "overview.tif"
 _MAX_PIXELS, _MAX_PATCH_VALUES = 2**40, 2**24
 _Side = Annotated[int, whole(1, 2**31)]
 _FORMAT, _VERSION = "miner-representation", 5
@@ -59,10 +59,8 @@ class Spec:
         if math.prod(self.sides) > _MAX_PIXELS:
             raise ValueError(f"sides={self.sides}: must be {_MAX_PIXELS} pixels at most; crop it")
         if n_values > _MAX_PATCH_VALUES:
-            raise ValueError(
-                f"patch_size={self.patch_size}: patches of {n_values} values; the most is "
-                f"{_MAX_PATCH_VALUES}, so use a smaller one"
-            )
+            most = f"the most is {_MAX_PATCH_VALUES}, so use a smaller one"
+            raise ValueError(f"patch_size={self.patch_size}: patches of {n_values} values; {most}")
         if self.pixel_format.channels != self.n_channels:
             raise ValueError("n_channels: the pixel format has another number of channels")
 
@@ -120,38 +118,43 @@ class Manifest:
     mask: str = ""
     overview: str = ""
 
+    @property
+    def files(self) -> set[str]:
+        """Names of the files beside it that it lists."""
+        apart = {MASK: self.mask or self.spec.mask, OVERVIEW: self.overview}
+        return set[str]().union(*self.levels.values(), filter(apart.get, apart))
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest whole or not at all; raises `OSError` if the folder takes no file."""
-    content = {"format": _FORMAT, "version": _VERSION, **plain(manifest)}
-    if mask := manifest.spec.mask:
-        content["mask"] = mask.sha256
-    content["sha256"] = json_sha256(content)
-    with atomic_write(folder / MANIFEST) as scratch:
-        scratch.write_text(json.dumps(content, indent=1))
+    def write(self, folder: Path) -> None:
+        """Write it whole or not at all; raises `OSError` if the folder takes no file."""
+        content = {"format": _FORMAT, "version": _VERSION, **plain(self)}
+        if mask := self.spec.mask:
+            content["mask"] = mask.sha256
+        content["sha256"] = json_sha256(content)
+        with atomic_write(folder / MANIFEST) as scratch:
+            scratch.write_text(json.dumps(content, indent=1))
 
-
-def read_manifest(folder: Path) -> Manifest:
-    """Read a folder's manifest; raises `RepresentationError` if it cannot be used."""
-    path = folder / MANIFEST
-    try:
-        text = read_regular_file(path, _MAX_BYTES)
-        content = json.loads(text)
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise ValueError("it is not that of a MINER representation; name another folder")
-        if (version := content.get("version")) != _VERSION:
-            message = f"format version {shorten(version)}, this program reads {_VERSION}"
-            if isinstance(version, int) and version < _VERSION:
-                message += "; an earlier version of the program wrote it, so fit again"
-            raise ValueError(message)
-        if content.pop("sha256", None) != json_sha256(content):
-            raise ValueError("the manifest was changed after it was written")
-        manifest = parse(Manifest, text, MANIFEST)
-        for level in manifest.levels:
-            if not 0 <= level < manifest.spec.n_levels:
-                raise ValueError(f"level {level} is not one of {manifest.spec.n_levels}")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise RepresentationError(f"{path}: no representation here; give a run's folder") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise RepresentationError(f"{path}: unreadable manifest: {error}") from error
-    return manifest
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """That of a folder; raises `RepresentationError` if it cannot be used."""
+        path = folder / MANIFEST
+        try:
+            text = read_regular_file(path, _MAX_BYTES)
+            content = json.loads(text)
+            if not isinstance(content, dict) or content.get("format") != _FORMAT:
+                raise ValueError("it is not that of a MINER representation; name another folder")
+            if (version := content.get("version")) != _VERSION:
+                message = f"format version {shorten(version)}, this program reads {_VERSION}"
+                if isinstance(version, int) and version < _VERSION:
+                    message += "; an earlier version of the program wrote it, so fit again"
+                raise ValueError(message)
+            if content.pop("sha256", None) != json_sha256(content):
+                raise ValueError("the manifest was changed after it was written")
+            manifest = parse(cls, text, MANIFEST)
+            if unknown := manifest.levels.keys() - range(manifest.spec.n_levels):
+                raise ValueError(f"level {min(unknown)} is not one of {manifest.spec.n_levels}")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            reason = "no representation here; give a run's folder"
+            raise RepresentationError(f"{path}: {reason}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise RepresentationError(f"{path}: unreadable manifest: {error}") from error
+        return manifest

@@ -58,35 +58,28 @@ class Float16Storage(Storage):
 
 @dataclass(frozen=True)
 class Int8Storage(Storage):
-    """One byte a parameter, with one float16 scale per block and tensor.
-
-    Tensors with a single number per block, for which a scale saves nothing, are float16.
-    """
+    """One byte a parameter, with a float16 scale per block and tensor; lone numbers are float16."""
 
     def encode(self, parameters: Mapping[str, Tensor]) -> Parameters:
         """Round to 255 symmetric levels."""
-        stored: Parameters = {}
+        stored = {name: tensor.half() for name, tensor in parameters.items()}
         for name, tensor in parameters.items():
-            if tensor.ndim == 1:
-                stored[name] = tensor.half()
-                continue
-            peak = tensor.flatten(1).abs().amax(1)
-            scale = (peak / 127).half()
-            # A scale that rounds down would clip the largest value; zero would divide by zero.
-            larger = torch.nextafter(scale, torch.full_like(scale, torch.inf))
-            scale = torch.where(scale.float() * 127 < peak, larger, scale)
-            stored[name + _SCALE] = scale
-            divisor = _per_block(scale.float().clamp(min=1e-12), tensor)
-            stored[name] = (tensor / divisor).round().clamp(-127, 127).to(torch.int8)
+            if tensor.ndim > 1:
+                peak = tensor.flatten(1).abs().amax(1)
+                scale = (peak / 127).half()
+                # A scale that rounds down would clip the largest value; zero would divide by zero.
+                larger = torch.nextafter(scale, torch.full_like(scale, torch.inf))
+                scale = torch.where(scale.float() * 127 < peak, larger, scale)
+                divisor = _per_block(scale.float().clamp(min=1e-12), tensor)
+                levels = (tensor / divisor).round().clamp(-127, 127).to(torch.int8)
+                stored |= {name: levels, name + _SCALE: scale}
         return stored
 
     def decode(self, stored: Mapping[str, Tensor]) -> Parameters:
         """Multiply by the scales."""
-        parameters = super().decode({n: t for n, t in stored.items() if not n.endswith(_SCALE)})
-        for name, values in parameters.items():
-            if name + _SCALE in stored:
-                parameters[name] = values * _per_block(stored[name + _SCALE].float(), values)
-        return parameters
+        decoded = super().decode(stored)
+        scales = {n: decoded.pop(n + _SCALE) for n in stored if n + _SCALE in stored}
+        return decoded | {n: decoded[n] * _per_block(scales[n], decoded[n]) for n in scales}
 
 
 def _per_block(numbers: Tensor, tensor: Tensor) -> Tensor:

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from miner.models.network import Parameters
-from miner.representation.mask_file import MASK, read_mask, write_mask
-from miner.representation.overview import OVERVIEW, read_overview, write_overview
+from miner.representation.files import read_mask, read_overview, write_mask, write_overview
 from miner.representation.representation import Representation
 from miner.representation.shard import FileParameters, Shard, read_shard, shard_name, write_shard
-from miner.representation.spec import MANIFEST, Manifest, Spec, read_manifest, write_manifest
+from miner.representation.spec import MANIFEST, OVERVIEW, Manifest, Spec
 from miner.signals.signal import Signal
 from miner.support.communication import SINGLE_PROCESS, Communicator
 from miner.support.errors import ConfigError, RepresentationError
@@ -41,7 +40,7 @@ def load(path: str | Path) -> Representation:
         folder = inner
     elif folder.name == REPRESENTATION_FOLDER:
         run = folder.parent
-    manifest, report = read_manifest(folder), None
+    manifest, report = Manifest.read(folder), None
     with suppress(ValueError):  # that of another version, say
         report = manifest.fit["report"] if "report" in manifest.fit else read_report(run)
     spec = replace(manifest.spec, mask=read_mask(folder, manifest))
@@ -126,10 +125,8 @@ class FolderStore:
     def __post_init__(self) -> None:
         self._files = ShardFolder(self.folder, self.spec)
         self._parent_digest, self._level = self.digest, self.spec.n_levels
-        self._finished: dict[int, dict[str, str]] = {}  # levels, as the manifest lists them
-        self._earlier: dict[int, dict[str, str]] = {}  # the same, of an earlier start
+        self._manifest = Manifest(self.spec, {}, self.fit)
         self._present: dict[int, Shard] = {}
-        self._overview = ""  # its checksum
 
     def begin(self) -> None:
         """Make the folder, or read what is in it; nothing is written before all ranks agree.
@@ -140,11 +137,10 @@ class FolderStore:
         if self.ranks.rank == 0:
             for rank, other in enumerate(gathered):
                 if other != own:
-                    raise ConfigError(
-                        f"rank {rank} has other settings, another image, kind of device or backend "
-                        f"({other[0]}; {own[0]} on rank 0): start all ranks with the same command "
-                        "on machines that are alike, or with backend=eager"
-                    )
+                    kinds = f"kind of device or backend ({other[0]}; {own[0]} on rank 0)"
+                    remedy = "start all ranks with the same command on machines that are alike"
+                    problem = f"rank {rank} has other settings, another image, {kinds}"
+                    raise ConfigError(f"{problem}: {remedy}, or with backend=eager")
             self._open()
         self.ranks.gather(None)
         wait_for_file(self.folder / MANIFEST)
@@ -153,20 +149,19 @@ class FolderStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         for part in self.folder.glob(".*.part"):  # of a process that was killed
             part.unlink()
+        earlier = self._manifest
         if (self.folder / MANIFEST).exists():
             try:
-                manifest = read_manifest(self.folder)
+                earlier = Manifest.read(self.folder)
             except RepresentationError as error:  # shards have checksums and digests of their own
                 _LOG.warning("%s; it is written anew", error)
-            else:
-                before, now = manifest.fit.get("backend"), self.fit["backend"]
-                if before not in (None, now):
-                    problem = f"was begun with {before}, and here {now} would give other bits"
-                    remedy = "go on where it was begun, or name another folder"
-                    raise ConfigError(f"{self.folder.parent}: {problem}; {remedy}")
-                self._earlier = manifest.levels
+        before, now = earlier.fit.get("backend"), self.fit["backend"]
+        if before not in (None, now):
+            problem = f"was begun with {before}, and here {now} would give other bits"
+            remedy = "go on where it was begun, or name another folder"
+            raise ConfigError(f"{self.folder.parent}: {problem}; {remedy}")
         write_mask(self.folder, self.spec.mask)
-        self._write_manifest()
+        self._write_manifest(earlier.levels)
         (self.folder / OVERVIEW).unlink(missing_ok=True)  # is written when all is fitted
 
     def start_level(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
@@ -175,21 +170,25 @@ class FolderStore:
         `chunks` are the blocks of each. A file that cannot be used is reported.
         """
         self._level, self._present = level, {}
-        missing = self._resume(level, chunks) if self.ranks.rank == 0 else []
-        return self.ranks.gather(missing)[0]  # the folder is about to change
-
-    def _resume(self, level: int, chunks: Sequence[Tensor]) -> list[int]:
-        for chunk, blocks in enumerate(chunks):
+        listed = self._manifest.levels.get(level, {})
+        for chunk, blocks in enumerate(chunks) if self.ranks.rank == 0 else ():
+            path = self.folder / shard_name(level, chunk)
+            if path.name not in listed and not path.exists():
+                continue
             try:
-                if shard := self._resumed(chunk, blocks):
-                    self._present[chunk] = shard
+                shard = self._files.open(path.name)
+                found = shard.level, shard.chunk, shard.parent_digest
+                is_wanted = found == (level, chunk, self._parent_digest)
+                if not is_wanted or not set(shard.blocks.tolist()) <= set(blocks.tolist()):
+                    raise RepresentationError(f"{path}: is of another fit, and fitted again")
+                self._present[chunk] = shard
             except RepresentationError as error:
                 _LOG.warning("%s", error)
         missing = [chunk for chunk in range(len(chunks)) if chunk not in self._present]
-        if missing and self._earlier:
-            self._earlier = {}  # the manifest must not name files that are about to change
-            self._write_manifest()
-        return missing
+        coarser = {j: found for j, found in self._manifest.levels.items() if j > level}
+        if missing and coarser != self._manifest.levels:
+            self._write_manifest(coarser)  # it must not name files that are about to change
+        return self.ranks.gather(missing)[0]  # from here on the folder changes
 
     def add(self, shard: Shard) -> None:
         """Write a shard, whose parameters then stay in its file."""
@@ -208,38 +207,24 @@ class FolderStore:
             if header.chunk not in self._present:
                 wait_for_file(self.folder / header.file_name)
                 self._present[header.chunk] = self._files.refer(header)
-        self._finished[self._level] = {shard.file_name: shard.sha256 for shard in self.shards}
-        if self.ranks.rank == 0:
-            self._write_manifest()
+        finished = {self._level: {shard.file_name: shard.sha256 for shard in self.shards}}
+        self._write_manifest(self._manifest.levels | finished)
         digests = [self._parent_digest, *(shard.tensors_sha256 for shard in self.shards)]
         self._parent_digest = hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
     def add_overview(self, image: Signal) -> None:
         """Write a level that all ranks have rendered, and name it in the manifest."""
         if self.ranks.rank == 0:
-            self._overview = write_overview(self.folder, self.spec, image)
-            self._write_manifest()
+            overview = write_overview(self.folder, self.spec, image)
+            self._write_manifest(self._manifest.levels, overview)
 
     @property
     def n_bytes(self) -> int:
         """Size of the manifest, and of the mask, the overview and the shards that it names."""
-        apart = [MASK] * bool(self.spec.mask) + [OVERVIEW] * bool(self._overview)
-        names = [MANIFEST, *apart, *itertools.chain(*self._finished.values())]
+        names = self._manifest.files | {MANIFEST}
         return sum((self.folder / name).stat().st_size for name in names)
 
-    def _write_manifest(self) -> None:
-        finer = {level: found for level, found in self._earlier.items() if level < self._level}
-        levels = finer | self._finished
-        write_manifest(self.folder, Manifest(self.spec, levels, self.fit, overview=self._overview))
-
-    def _resumed(self, chunk: int, blocks: Tensor) -> Shard | None:
-        name = shard_name(self._level, chunk)
-        expected = self._earlier.get(self._level, {}).get(name)
-        if expected is None and not (self.folder / name).exists():
-            return None
-        shard = self._files.open(name)
-        found = (shard.level, shard.chunk, shard.parent_digest, shard.sha256)
-        wanted = (self._level, chunk, self._parent_digest, expected or shard.sha256)
-        if found != wanted or not set(shard.blocks.tolist()) <= set(blocks.tolist()):
-            raise RepresentationError(f"{self.folder / name}: is of another fit, and fitted again")
-        return shard
+    def _write_manifest(self, levels: dict[int, dict[str, str]], overview: str = "") -> None:
+        self._manifest = Manifest(self.spec, levels, self.fit, overview=overview)
+        if self.ranks.rank == 0:
+            self._manifest.write(self.folder)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from runs import ROOT, TINY, Outcome, read_report, run_main, same, save_picture
 
-from miner.representation.spec import read_manifest
+from miner.representation.spec import Manifest
 
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "image.path=picture.png")
 SETTINGS = (*TINY, *DDP, "fitting.blocks_per_shard=2", "level_selection.coarse_ratio=1")
@@ -121,7 +121,7 @@ def test_a_killed_rank_ends_the_run_with_one_message(desk: Path, killed: Ended) 
     assert "Traceback" not in killed.output
     report = read_report(desk / ODD)
     assert report["status"] == "failed" and report["reason"] in line
-    assert list(read_manifest(desk / ODD / "representation").levels) == [1]  # finished ones stay
+    assert list(Manifest.read(desk / ODD / "representation").levels) == [1]  # finished ones stay
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ def test_another_size_is_the_networks_between_pixels(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], level: int
 ) -> None:
     tiles = regions.tiles
-    monkeypatch.setattr("miner.representation.output.tiles", lambda sides: tiles(sides, 16))
+    monkeypatch.setattr("miner.representation.files.tiles", lambda sides: tiles(sides, 16))
     part = ["--region", "2:10", "0:12", "--level", str(level)]
     assert main([str(run), str(tmp_path / "out.png"), *part, *given]) == 0
     size = (20, 30) if given[0] == "--scale" else (50, 60)
@@ -99,8 +99,8 @@ def test_tiles_and_a_scratch_file_give_the_same_pixels(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, tiles = tmp_path / "out.png", regions.tiles
-    monkeypatch.setattr("miner.representation.output.tiles", lambda sides: tiles(sides, 8))
-    monkeypatch.setattr("miner.representation.output.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("miner.representation.files.tiles", lambda sides: tiles(sides, 8))
+    monkeypatch.setattr("miner.representation.files.IN_MEMORY_BYTES", 0)
     miner.load(run).render(out=path)
     np.testing.assert_array_equal(pixels(path), pixels(run / "reconstruction.png"))
     assert list(tmp_path.iterdir()) == [path]

@@ -21,7 +21,7 @@ from runs import (
 
 from miner.cli.arguments import resume_arguments
 from miner.config.job import finished_report
-from miner.representation.spec import read_manifest, write_manifest
+from miner.representation.spec import Manifest
 from miner.support.errors import ConfigError
 from miner.support.process import lock_folder
 
@@ -157,16 +157,16 @@ def test_manifest_of_some_levels_is_not_finished(
     finished: Path, copy: Path, command: Command
 ) -> None:
     shutil.copy(finished / "run" / "report.json", copy)
-    manifest = read_manifest(copy / "representation")
-    write_manifest(copy / "representation", replace(manifest, levels={1: manifest.levels[1]}))
+    manifest = Manifest.read(copy / "representation")
+    replace(manifest, levels={1: manifest.levels[1]}).write(copy / "representation")
     assert "nothing to do" not in command(*RUN).output
     assert same(copy, finished / "run")
 
 
 def test_other_backend_is_refused(copy: Path, command: Command) -> None:
-    manifest = read_manifest(copy / "representation")
+    manifest = Manifest.read(copy / "representation")
     fit = {**manifest.fit, "backend": "EagerBackend"}
-    write_manifest(copy / "representation", replace(manifest, fit=fit))
+    replace(manifest, fit=fit).write(copy / "representation")
     outcome = command(*RUN)
     assert outcome.status == 1
     assert "was begun with EagerBackend, and here CompiledBackend" in outcome.lines[-1]

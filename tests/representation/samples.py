@@ -20,7 +20,7 @@ from miner.models.network import BlockMLP, BlockNetwork, Parameters
 from miner.pyramids.pyramid import LaplacianPyramid, Pyramid
 from miner.representation import LevelNetwork, Representation, Shard, Spec, load
 from miner.representation.shard import ChunkStats, write_shard
-from miner.representation.spec import Manifest, write_manifest
+from miner.representation.spec import Manifest
 from miner.representation.storage import Float16Storage, Float32Storage, Int8Storage, Storage
 from miner.support.errors import RepresentationError
 
@@ -129,5 +129,5 @@ def edit_shard(folder: Path, edit: Callable[[Parameters], object]) -> None:
 def save_shards(folder: Path, *shards: Shard) -> Path:
     """Write level 0 with whatever shards, and a manifest that fits them."""
     checksums = {s.file_name: write_shard(folder, s).sha256 for s in shards}
-    write_manifest(folder, Manifest(SPEC, {0: checksums}))
+    Manifest(SPEC, {0: checksums}).write(folder)
     return folder

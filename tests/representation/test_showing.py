@@ -13,7 +13,7 @@ from samples import MANIFEST, SHOWN, STORAGES, make_spec, random_representation
 
 from miner.images.pixel_format import PixelFormat
 from miner.representation import Representation, load
-from miner.representation.spec import read_manifest, write_manifest
+from miner.representation.spec import Manifest
 from miner.representation.storage import Storage
 from miner.support.errors import RepresentationError
 from miner.support.run_files import write_report
@@ -145,13 +145,13 @@ def test_the_report_of_the_run_is_loaded(folder: Path, inner: str) -> None:
     assert load(folder).psnr_db is None
     write_report(folder.parent, {"psnr_db": 40.25})
     assert load(folder.parent / inner).report is None  # it was saved, not fitted by that run
-    write_manifest(folder, replace(read_manifest(folder), fit={"seed": 1}))
+    replace(Manifest.read(folder), fit={"seed": 1}).write(folder)
     loaded = load(folder.parent / inner)
     assert loaded.report is not None and loaded.report["report_version"] == 2
     assert loaded.psnr_db == 40.25
     random_representation(make_spec((40, 40))).save(folder)
     assert load(folder.parent / inner).report is None
-    write_manifest(folder, replace(read_manifest(folder), fit={"seed": 1}))
+    replace(Manifest.read(folder), fit={"seed": 1}).write(folder)
     (folder.parent / "report.json").write_text("{")
     assert load(folder).report is None
 
