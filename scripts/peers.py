@@ -16,9 +16,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from miner.comparison.differences import describe, estimate
 from rows import ROOT, Value, append_row, provenance, read_rows
 
-from miner.comparison.differences import describe, estimate
 from miner.comparison.runs import Result, read_results
 
 RESULTS = ROOT / "results" / "peers.tsv"
@@ -123,8 +123,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     for axes, part in zip(panels, ("peers/crops", "peers/kodak"), strict=False):
         for name in order:
             own = [row for row in rows if row["method"] == name and row["part"] == part]
-            points = [(s, average(own, f"psnr_{s}_s")) for s in SECONDS]
-            known = [point for point in points if not math.isnan(point[1])]
+            reached_db = [(float(s), average(own, f"psnr_{s}_s")) for s in SECONDS]
+            known = [point for point in reached_db if not math.isnan(point[1])]
             if known and average(own, "fit_time_s") > 0.5:
                 colour = f"C{order.index(name)}"
                 axes.plot(*zip(*known, strict=True), marker="o", color=colour, label=name)

@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from miner.callbacks.base import Callback
 from miner.engine.module import LevelResult, MinerModule
+from miner.engine.scoring import ScoredModule
 from miner.fitting.level_fit import LevelFit
 from miner.metrics.scores import psnr_of_sse
 
@@ -62,7 +63,7 @@ class FitProgress(Callback, ProgressBar):
         text = f"levels  {result.record.psnr_db:.2f} dB"
         self._bars.update(self._levels, advance=1, description=text)
 
-    def on_scored(self, trainer: pl.Trainer, module: MinerModule) -> None:
+    def on_scored(self, trainer: pl.Trainer, module: ScoredModule) -> None:
         """Say what the other callbacks do."""
         self._bars.update(self._work, description="drawing and writing")
 

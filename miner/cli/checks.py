@@ -103,7 +103,7 @@ def check_processes(checked: RunConfig, rank: RankInfo, is_folder_named: bool) -
 def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
     """Refuse, by a `ConfigError`, a run with other settings or a damaged manifest."""
     from miner.representation import REPRESENTATION_FOLDER
-    from miner.representation.spec import MANIFEST, read_manifest
+    from miner.representation.spec import MANIFEST, Manifest
 
     stored = folder / REPRESENTATION_FOLDER
     report = finished_report(folder) or {}
@@ -113,7 +113,7 @@ def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
     try:
         if not (stored / MANIFEST).exists():
             return
-        fit = read_manifest(stored).fit
+        fit = Manifest.read(stored).fit
     except OSError as error:
         raise ConfigError(f"{stored}: cannot be read ({error.strerror}); name another") from None
     except RepresentationError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -36,12 +37,11 @@ def compose_config(*overrides: str) -> DictConfig:
 
 def check_fit_unchanged(config: DictConfig, reason: str) -> None:
     """Refuse, by a `ConfigError`, the first setting of the pyramid of blocks that was changed."""
-    default = compose_config()
-    for group in (*FIT_GROUPS, "patch_size"):
-        own, usual = (
-            dict(flatten({group: OmegaConf.to_container(one, resolve=True)[group]}))
-            for one in (config, default)
-        )
-        changed = [name for name, value in own.items() if usual.get(name, ...) != value]
-        if changed:
-            raise ConfigError(f"{changed[0]}={own[changed[0]]}: {reason}")
+    names = [*FIT_GROUPS, "patch_size"]
+    own, usual = (
+        dict(flatten(cast(Any, OmegaConf.to_container(OmegaConf.masked_copy(one, names)))))
+        for one in (config, compose_config())
+    )
+    for name, value in own.items():
+        if usual.get(name, ...) != value:
+            raise ConfigError(f"{name}={value}: {reason}")

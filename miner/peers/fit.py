@@ -1,8 +1,8 @@
 """The settings of other methods: networks from coordinates to values, and codecs."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from miner.config.build import build_metrics, build_objective
 from miner.config.job import Job
 from miner.engine.method import Method, open_source_image
 from miner.images.pixel_format import OpenedFile
-from miner.peers.codecs import Codec
+from miner.peers.codecs import BlockDct, Codec
 from miner.support.errors import ConfigError
 from miner.support.ranges import Count, Positive, Ratio, rule
 
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from miner.peers.module import PeerModule
     from miner.signals.scratch import Scratch
 
-Make = Callable[..., Any]  # of a `PeerNetwork`, from sides, channels and size
+Make = Callable[[tuple[int, ...], int, int], Any]
+"""Gives a `PeerNetwork` of sides, channels and size."""
+
+
+def _no_network(*of: Any) -> Any:
+    raise ConfigError("method.network: names no class; give it a _target_, with _partial_: true")
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,9 @@ class NetworkPeer(Peer):
     batch_pixels: Literal["all"] | Annotated[int, rule("be all or a whole number", ge=1)] = "all"
     lr: Positive = 1e-4
     final_lr_ratio: Ratio = 1.0
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Sequence[float] = (0.9, 0.999)
     eps: Positive = 1e-8
-    network: Make | None = None
+    network: Make = _no_network
 
     def check(self, config: DictConfig, image: OpenedFile) -> None:
         """Refuse a size that is too small for the network."""
@@ -93,7 +98,7 @@ class NetworkPeer(Peer):
 class CodecPeer(Peer):
     """A codec, which is not trained: a transform within a size, or a format with a quality."""
 
-    codec: Codec | None = None
+    codec: Codec = field(default_factory=BlockDct)
 
     def check(self, config: DictConfig, image: OpenedFile) -> None:
         """Refuse a volume, a size for a format and none for a transform."""
@@ -101,7 +106,7 @@ class CodecPeer(Peer):
         if len(image.sides) != 2:
             raise ConfigError(f"method: {self.codec} codes images of two axes; use a network")
         size = self.parameters_per_pixel
-        if self.codec is not None and (size is None) == self.codec.takes_size:
+        if (size is None) == self.codec.takes_size:
             rule = "give a number" if size is None else "the quality decides; leave it out"
             raise ConfigError(f"method.parameters_per_pixel={size}: {rule}")
 

@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -64,7 +65,7 @@ class PeerData(pl.LightningDataModule):
     def __init__(self, open_source: Callable[[], SourceImage], scratch: Scratch, seed: int) -> None:
         super().__init__()
         self.scratch, self.seed, self.ranks, self.margin = scratch, seed, SINGLE_PROCESS, 0
-        self.batches: Callable[[], Iterator[object]]
+        self.batches: Callable[[], Iterator[Any]]
         self._open = open_source
 
     def setup(self, stage: str) -> None:
@@ -75,11 +76,11 @@ class PeerData(pl.LightningDataModule):
         self.image = torch.from_numpy(source.read())
         self.device = self.trainer.strategy.root_device
 
-    def train_dataloader(self) -> Iterable[object]:
+    def train_dataloader(self) -> Iterable[Any]:
         """The module's batches, whose number is unknown."""
         return _Batches(lambda: self.batches())
 
-    def val_dataloader(self) -> Iterable[Tile]:
+    def val_dataloader(self) -> Iterable[Any]:
         """The tiles that are scored."""
         return _Batches(self._tiles)
 
@@ -91,9 +92,9 @@ class PeerData(pl.LightningDataModule):
 
 @dataclass(frozen=True)
 class _Batches:
-    find: Callable[[], Iterator[object]]
+    find: Callable[[], Iterator[Any]]
 
-    def __iter__(self) -> Iterator[object]:
+    def __iter__(self) -> Iterator[Any]:
         return self.find()
 
 
@@ -123,7 +124,7 @@ class PeerModule(ScoredModule):
         return len(self._stored)
 
     @abstractmethod
-    def batches(self) -> Iterator[object]:
+    def batches(self) -> Iterator[Any]:
         """What `training_step` is given."""
 
     @abstractmethod

@@ -17,6 +17,7 @@ from miner.support.errors import ConfigError
 
 if TYPE_CHECKING:
     from miner.peers.fit import CodecPeer, NetworkPeer
+    from miner.peers.network import PeerNetwork
 
 _EVALUATIONS = 40  # of a training, closer together at its beginning
 _EVALUATED_PIXELS = 2**16  # at most, the same each time
@@ -45,7 +46,7 @@ def find_size(method: "NetworkPeer", sides: tuple[int, ...], n_channels: int) ->
 
     def fits(size: int) -> bool:
         with torch.device("meta"):
-            network = method.network(sides, n_channels, size)
+            network: PeerNetwork = method.network(sides, n_channels, size)
         return network.n_parameters <= per_pixel * math.prod(sides)
 
     if not fits(1):
@@ -74,8 +75,7 @@ class NetworkModule(PeerModule):
     @property
     def n_parameters(self) -> int:
         """Stored numbers."""
-        n_parameters: int = self.network.n_parameters
-        return n_parameters
+        return self.network.n_parameters
 
     def setup(self, stage: str) -> None:
         """Build the network: the image is open."""
@@ -84,7 +84,7 @@ class NetworkModule(PeerModule):
         size = self.extra["network_size"] = find_size(self._method, sides, n_channels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = self._method.network(sides, n_channels, size)
+            self.network: PeerNetwork = self._method.network(sides, n_channels, size)
         valid = self.data.spec.valid(whole(sides))
         self._pixels = torch.arange(math.prod(sides))
         if valid is not None:
@@ -95,10 +95,12 @@ class NetworkModule(PeerModule):
 
     def configure_optimizers(self) -> Any:
         """Adam, whose rate decays over the time or the steps, whichever is over first."""
-        method, ratio = self._method, self._method.final_lr_ratio
+        method, (b1, b2) = self._method, self._method.betas
         parameters = self.network.parameters()
-        optimizer = torch.optim.Adam(parameters, method.lr, tuple(method.betas), method.eps)
-        decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: ratio**self.progress)
+        optimizer = torch.optim.Adam(parameters, method.lr, (b1, b2), method.eps)
+        decay = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: method.final_lr_ratio**self.progress
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
 
     @property
@@ -223,4 +225,5 @@ class CodecModule(PeerModule):
 
     def render(self, box: Region) -> Tensor:
         """A part of what was decoded."""
-        return self._decoded[(slice(None), *slices(box))]
+        part: Tensor = self._decoded[(slice(None), *slices(box))]
+        return part
