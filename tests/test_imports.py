@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [  # a module imports from its own package and from layers below
     {"support"},
     {"signals"},
-    {"pyramids", "models", "images", "metrics", "visual", "comparison", "peers"},
+    {"pyramids", "models", "images", "metrics", "visual", "comparison"},
     {"representation"},
     {"fitting"},
     {"kernels"},

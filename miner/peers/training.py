@@ -179,7 +179,8 @@ class NetworkModule(PeerModule):
         """The network's values at the pixels of a box."""
         sides = sides_of(box)
         xy = coordinates(torch.arange(math.prod(sides)), self.data.spec.sides, box)
-        return self._values(xy).unflatten(1, sides)
+        values: Tensor = self._values(xy).unflatten(1, sides)
+        return values
 
     def _values(self, xy: Tensor) -> Tensor:
         """Values `(C, P)` in the unit range."""
