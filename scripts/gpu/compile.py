@@ -1,7 +1,7 @@
 """Compile the GPU's programs without a GPU, and report the resources that they take.
 
 python scripts/gpu/compile.py                    rows in results/gpu_programs.tsv
-python scripts/gpu/compile.py --only siren-closed_form-32 --results FILE
+python scripts/gpu/compile.py --only siren-closed_form-32 --launch 64 4 255 --results FILE
 
 For compute capability 9.0 (H100, H200): a thread's registers (there are 255) and bytes of stack for
 what does not fit them, a program's bytes of shared memory, how many warps a multiprocessor holds,
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ N_PIXELS = 1024
 TYPES = {  # of arguments; all others are 32-bit integers
     **dict.fromkeys(("encoded", "targets", "coefficients", "means", "amplitudes"), "*fp32"),
     **dict.fromkeys(("rows", "trained", "first", "second", "grads", "best"), "*fp32"),
-    **dict.fromkeys(("mse_of", "best_mse_of", "outputs"), "*fp32"),
+    **dict.fromkeys(("mse_of", "best_mse_of", "outputs_of"), "*fp32"),
     **dict.fromkeys(("order", "counts"), "*i32"),
     **dict.fromkeys(("scale", "ridge", "floor"), "fp32"),
     "training": "*i8",
@@ -78,18 +79,21 @@ def main() -> None:
     """Compile every program whose name is requested and write a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="the name of one program")
+    parser.add_argument(
+        "--launch", type=int, nargs=3, help="pixels of a tile, warps, registers, not the defaults"
+    )
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "gpu_programs.tsv")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
         triton.knobs.cache.dir = cache  # an empty one
         for variant in VARIANTS:
             if arguments.only in (None, str(variant)):
-                row = {"program": str(variant)} | compiled(variant)
+                row = {"program": str(variant)} | compiled(variant, arguments.launch)
                 append_row(arguments.results, row | provenance("python scripts/gpu/compile.py"))
                 print(row)
 
 
-def compiled(variant: Variant) -> dict[str, Value]:
+def compiled(variant: Variant, launch: Sequence[int] | None = None) -> dict[str, Value]:
     """The resources of a program; pointers are aligned, as PyTorch's are."""
     readout = ClosedFormReadout() if variant.kind == "closed_form" else LearnedReadout()
     mlp = BlockMLP(CosineEncoding(8), variant.activation, variant.width, depth=2)
@@ -100,7 +104,10 @@ def compiled(variant: Variant) -> dict[str, Value]:
         whole, draws = variant.label in ("", "-grey"), variant.label == "-drawn"
         options = {"log_loss": True, "whole": whole, "draws": draws}
     layout = Layout(network)
-    tile, n_warps = layout.tile(N_PIXELS), int(layout.options["num_warps"])
+    options_of = layout.options
+    if launch:
+        options_of = options_of | {"num_warps": launch[1], "maxnreg": launch[2]}
+    tile, n_warps = launch[0] if launch else layout.tile(N_PIXELS), options_of["num_warps"]
     program = layout.program(NetworkNumbers.of(network, readout), tile, **options)
     signature = {name: TYPES.get(name, "i32") for name in function.arg_names}
     last, aligned = len(signature) - 1, [["tt.divisibility", 16]]
@@ -111,7 +118,7 @@ def compiled(variant: Variant) -> dict[str, Value]:
         attrs={(n,): aligned for n, kind in enumerate(signature.values()) if kind[0] == "*"},
     )
     began = time.perf_counter()
-    built = triton.compile(source, target=TARGET, options=layout.options)
+    built = triton.compile(source, target=TARGET, options=options_of)
     seconds = time.perf_counter() - began
     registers, stack = usage(built.asm["cubin"])
     n_programs = programs_at_once(registers, built.metadata.shared, n_warps)
