@@ -62,4 +62,4 @@ def test_the_default_network_has_a_program(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_all_programs_compile(tmp_path: Path) -> None:
-    assert len(compiled(tmp_path / "rows.tsv")) == 2 * len(ACTIVATIONS) + 9
+    assert len(compiled(tmp_path / "rows.tsv")) == 2 * len(ACTIVATIONS) + 12
