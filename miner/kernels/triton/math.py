@@ -82,6 +82,15 @@ def gradient_product(a, b, acc, S):
 
 
 @triton.jit
+def folded(x):
+    """Sums `(tile / 16, 8, width)` of pairs of rows, which a thread holds in tensor cores' results.
+
+    Loops over tiles add these up: registers for half the rows.
+    """
+    return tl.sum(tl.reshape(x, (x.shape[0] // 16, 2, 8, x.shape[1])), axis=1)
+
+
+@triton.jit
 def respond(z, amplitude, frequency, S):
     """Output of the head for z, and its derivatives with respect to z and the frequency."""
     if S.head == SIGMOID:

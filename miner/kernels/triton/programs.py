@@ -55,13 +55,13 @@ def outputs(features, readout, c: tl.constexpr, S):
 def gradients(data, layers, readout, is_feature, S):
     """Gradients of half the sum of squares: layers as `backward` sums them, readout; the sum."""
     sums, dweights, residuals = (), (), ()
+    by_feature = tl.zeros((S.tile // 16, 8, S.width), tl.float32)
     for layer in tl.static_range(S.depth):
-        dbias = tl.zeros((S.tile, S.width), tl.float32)
-        sums = sums + (tl.zeros_like(layers.weights[layer]), dbias, dbias)
+        sums = sums + (tl.zeros_like(layers.weights[layer]), by_feature, by_feature)
     squares = tl.zeros((S.tile,), tl.float32)
     dfrequencies = squares
     for _c in tl.static_range(S.n_channels):
-        dweights = dweights + (tl.zeros((S.tile, S.width), tl.float32),)
+        dweights = dweights + (by_feature,)
         residuals = residuals + (squares,)
     for tile in range(tl.cdiv(data.n_pixels, S.tile)):
         x, place, is_pixel = load_tile(data, tile, S)
@@ -78,7 +78,7 @@ def gradients(data, layers, readout, is_feature, S):
                 dfrequencies += r * dfrequency
             r = r * dvalue
             if not S.solved:
-                added = added + (dweights[c] + values[S.depth] * r[:, None],)
+                added = added + (dweights[c] + math.folded(values[S.depth] * r[:, None]),)
                 left = left + (residuals[c] + r,)
             delta += r[:, None] * readout.weights[c][None, :]
         if not S.solved:
@@ -184,7 +184,7 @@ def train_blocks(
         store_gradients(grads, row, sums, layers, S)
         if not S.solved:
             for k in tl.static_range(S.n_channels):
-                tl.store(grads + at_weight + k, tl.sum(dweights[k], axis=0))
+                tl.store(grads + at_weight + k, tl.sum(tl.sum(dweights[k], axis=0), axis=0))
                 tl.store(grads + at_bias + k, tl.sum(dbiases[k], axis=0))
             if S.head == math.SCALED_SINE:
                 tl.store(grads + at_bias + S.channels, dfrequency)
