@@ -22,7 +22,8 @@ from miner.models.network import BlockMLP, BlockNetwork, Parameters
 _LAUNCHING = Lock()  # a program is compiled by its first launch: by one thread at a time
 _MIN_SIDE, _MAX_SIDE = 16, 64  # of a product on tensor cores; larger ones do not fit the registers
 _MAX_DEPTH, _MAX_CHANNELS = 4, 15  # programs have a part for each layer and channel
-_LAUNCHES = {16: (64, 4), 32: (32, 2), 64: (32, 8)}  # pixels of a tile and warps, by padded width
+# Pixels of a tile and warps, by padded width: of 32, the fastest in results/gpu_launches.tsv.
+_LAUNCHES = {16: (64, 4), 32: (32, 2), 64: (32, 8)}
 
 
 class Program(NamedTuple):
