@@ -58,18 +58,17 @@ class Layout(RowLayout):
         """Lay out the blocks of a level; an `UnsupportedError` if a side is too large."""
         mlp = cast(BlockMLP, network.model)
         sides = {
-            "the encoding's outputs": network.n_inputs,
-            "model.width": mlp.width,
-            "the image's channels": network.n_channels,
+            "the encoding's outputs": (network.n_inputs, _MAX_SIDE),
+            "model.width": (mlp.width, _MAX_SIDE),
+            "the image's channels": (network.n_channels, _MAX_CHANNELS),
         }
-        for name, side in sides.items():
-            most = _MAX_CHANNELS if name == "the image's channels" else _MAX_SIDE
+        for name, (side, most) in sides.items():
             if side > most:
                 raise UnsupportedError(f"{name}={side}: more than {most} do not fit a program")
         if mlp.depth > _MAX_DEPTH:
             raise UnsupportedError(f"model.depth={mlp.depth}: more than {_MAX_DEPTH} do not fit")
         super().__init__(network, _order, _padded, PART.value)
-        self._sides = [_padded(side) for side in sides.values()]
+        self._sides = [_padded(side) for side, _ in sides.values()]
         self._width = _padded(mlp.width)
         self._max_tile, n_warps = _LAUNCHES[self._width]
         self.options = {"num_warps": n_warps, "num_stages": 1}
