@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from gpu.blocks import Case, blocks_of, cast, settings_of
 from gpu.checks import checked
-from gpu.fits import FAST, FIT_COLUMNS, FITS, GIGAPIXEL, PLUTO, REFERENCE, find_image, fit_image
+from gpu.fits import FAST, FIT_COLUMNS, FITS, PLUTO, REFERENCE, find_image, fit_image
 from gpu.steps import WARM_UPS, measure_ceilings, timed
 from rows import ROOT, Value, append_row, provenance
 
@@ -39,7 +39,7 @@ from miner.kernels.backend import TritonBackend
 
 Row = dict[str, Value]
 Rows = Iterator[tuple[str, Row]]  # each with the name of its table
-PARTS = ("checks", "steps", "fits", "gigapixel")
+PARTS = ("checks", "steps", *FITS)
 CHECKED = (PLUTO, "Road.jpg")  # their patches are fitted for checks and for times of steps
 CEILINGS = ("copy, TB/s read and written", "float32 products, TFLOP/s", "tf32 products, TFLOP/s")
 
@@ -73,8 +73,7 @@ class Plan(NamedTuple):
     n_timed: Sequence[int] = (2048, 16384)
     n_steps: int = 50
     repeats: int = 5
-    fits: Sequence[tuple[str, str]] = 2 * FITS
-    gigapixel: str = GIGAPIXEL
+    fits: Mapping[str, Sequence[tuple[str, str]]] = FITS
     sides: Mapping[str, int] = {"pluto": 4096, "gigapixel": 32768}
     common: Sequence[str] = ("trainer=cuda",)
 
@@ -87,8 +86,10 @@ REHEARSAL = Plan(
     n_timed=[2],
     n_steps=2,
     repeats=1,
-    fits=[("pluto", FAST), ("caliterra", FAST), ("pluto", REFERENCE)],
-    gigapixel=FAST,
+    fits={
+        "fits": [("pluto", FAST), ("caliterra", FAST), ("pluto", REFERENCE)],
+        "gigapixel": [("gigapixel", FAST)],
+    },
     sides={"pluto": 64, "gigapixel": 512},
     common=("trainer=cpu", "fitting.max_steps=4", "image.crop_px=512"),
 )
@@ -114,8 +115,7 @@ class Bench(NamedTuple):
             yield "ceilings", self.measure_ceilings
             for case, n_blocks in product(plan.timed, plan.n_timed):
                 yield f"steps of {case}, {n_blocks} blocks", partial(self.time, case, n_blocks)
-        fits = list(plan.fits) if "fits" in parts else []
-        fits += [("gigapixel", plan.gigapixel)] if "gigapixel" in parts else []
+        fits = [fit for part in parts for fit in plan.fits.get(part, ())]
         for n, (image, recipe) in enumerate(fits):
             repeat = 1 + fits[:n].count((image, recipe))
             yield f"fit {repeat} of {image}, {recipe}", partial(self.fit, image, recipe, repeat)

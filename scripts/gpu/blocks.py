@@ -15,7 +15,7 @@ from miner.fitting.criteria import CosineSchedule, LogMSELoss, NoPruning
 from miner.fitting.device import run_fit
 from miner.fitting.readout import ClosedFormReadout, LearnedReadout, Readout
 from miner.fitting.steps import BlockProblem, StepSettings
-from miner.models.activations import Activation, Gaussian, Sine, Siren
+from miner.models.activations import Activation, Finer, Gaussian, Sine, Siren
 from miner.models.encodings import CosineEncoding, Encoding, PositionalEncoding
 from miner.models.network import BlockMLP, BlockNetwork, repeat
 from miner.pyramids import LaplacianPyramid
@@ -26,6 +26,8 @@ ACTIVE_VARIANCE = 8e-5  # patches that vary less need no network
 _NETWORKS: dict[str, tuple[Readout, Encoding, Activation, bool]] = {  # signed targets or not
     "closed_form": (ClosedFormReadout(), CosineEncoding(8), Siren(7.0), True),
     "default": (ClosedFormReadout(), CosineEncoding(8), Sine(), True),
+    "siren_30": (ClosedFormReadout(), CosineEncoding(8), Siren(30.0), True),
+    "finer": (ClosedFormReadout(), CosineEncoding(8), Finer(), True),
     "gaussian": (ClosedFormReadout(), PositionalEncoding(4), Gaussian(), True),
     "sigmoid": (LearnedReadout(), PositionalEncoding(4), Gaussian(), False),
     "scaled_sine": (LearnedReadout(), PositionalEncoding(4), Gaussian(), True),

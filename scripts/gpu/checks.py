@@ -12,7 +12,8 @@ from miner.fitting.block_fit import BlockFit
 from miner.fitting.steps import BlockProblem
 from miner.models.network import select
 
-MAX_DIFFERENCE_DB = 0.05  # over a thousand blocks or more: single ones drift apart by a decibel
+MAX_DIFFERENCE_DB = 0.05  # beside what chance does: single blocks drift apart by a decibel
+MAX_STANDARD_ERRORS = 2
 FEW_STEPS = 3
 USUAL = 30  # times what float32 costs plain PyTorch
 TF32 = 1e-2  # of the way that parameters go: several times what such products take from it
@@ -23,7 +24,7 @@ def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], l
     backend, eager = prepared(backend, blocks), EagerBackend()
     expected = fit(eager, cast(blocks, torch.float64))
     single, found = fit(eager, blocks), fit(backend, blocks)
-    difference = apart_db(found.mse, expected.mse)
+    difference, chance = apart_db(found.mse, expected.mse), standard_error_db(found, expected)
     off, usual = distances(backend, blocks)
     outputs = backend.outputs(blocks.network, found.parameters, blocks.encoded)
     apart = apart_db((outputs - blocks.targets).square().mean(dim=(1, 2)), found.mse)
@@ -33,13 +34,15 @@ def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], l
     numbers = {
         "psnr_db": mean_psnr_db(expected.mse),
         "difference_db": difference,
+        "standard_error_db": chance,
         "float32_difference_db": apart_db(single.mse, expected.mse),
         "parameters_off": off,
         "float32_parameters_off": usual,
         "outputs_apart_db": apart,
     }
     claims = {
-        f"{difference:.3f} dB from float64": difference <= max_difference_db(len(found.mse)),
+        f"{difference:.3f} dB from float64, by chance {chance:.3f}": difference
+        <= MAX_DIFFERENCE_DB + MAX_STANDARD_ERRORS * chance,
         f"parameters {off:.2g} off after {FEW_STEPS} steps": off <= USUAL * usual + TF32,
         f"outputs are {apart:.3f} dB from the errors of the fit": apart <= MAX_DIFFERENCE_DB,
         "a second fit has other bits": same_bits(found, again),
@@ -49,9 +52,10 @@ def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], l
     return numbers, [claim for claim, holds in claims.items() if not holds]
 
 
-def max_difference_db(n_blocks: int) -> float:
-    """How far the mean PSNR of so many blocks may be from that of float64."""
-    return MAX_DIFFERENCE_DB * math.sqrt(max(1.0, 1000 / n_blocks))
+def standard_error_db(one: BlockFit, two: BlockFit) -> float:
+    """By how much the mean PSNR of two fits of the same blocks differs by chance."""
+    differences = 10 * (one.mse.double() / two.mse.double()).log10()
+    return float(differences.std() / math.sqrt(len(differences)))
 
 
 def distances(backend: Backend, blocks: BlockProblem) -> tuple[float, float]:

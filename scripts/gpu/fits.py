@@ -22,15 +22,16 @@ FAST, REFERENCE = "experiment=fast", "experiment=miner_pl_pluto"
 WIDE_CHUNKS = "fitting.blocks_per_shard=16384 fitting.max_memory_gib=4"
 RESIDUAL = "pyramid=laplacian pyramid.n_levels=2 level_selection.coarse_ratio=100"
 UNIFORM = "patch_size=32 encoding.n_frequencies=8 model.width=[4,14] optimizer.lr=0.02"
-FITS = [  # image, recipe
-    ("pluto", f"fitting.max_steps=100 {WIDE_CHUNKS}"),
-    ("pluto", f"{RESIDUAL} fitting.max_steps=60 capacity.probe_steps=25 {WIDE_CHUNKS}"),
-    ("pluto", f"{FAST} {UNIFORM} fitting.max_steps=200 {WIDE_CHUNKS}"),
-    ("pluto", f"{FAST} {WIDE_CHUNKS}"),
-    ("caliterra", f"{FAST} {WIDE_CHUNKS}"),
-    ("pluto", REFERENCE),
-]
-GIGAPIXEL = f"{FAST} model.width=[4,7] {WIDE_CHUNKS}"
+FITS = {  # image and recipe, by part of the benchmark
+    "fits": (
+        ("pluto", f"fitting.max_steps=100 {WIDE_CHUNKS}"),
+        ("pluto", f"{RESIDUAL} fitting.max_steps=60 capacity.probe_steps=25 {WIDE_CHUNKS}"),
+        ("pluto", f"{FAST} {UNIFORM} fitting.max_steps=200 {WIDE_CHUNKS}"),
+        ("pluto", f"{FAST} {WIDE_CHUNKS}"),
+    ),
+    "large": (("caliterra", f"{FAST} {WIDE_CHUNKS}"), ("pluto", REFERENCE)),
+    "gigapixel": (("gigapixel", f"{FAST} model.width=[4,7] {WIDE_CHUNKS}"),),
+}
 
 
 def fit_image(image: Path, settings: Sequence[str], run: Path, timeout_s: float) -> dict[str, Any]:

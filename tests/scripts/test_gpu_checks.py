@@ -83,6 +83,15 @@ class Wrong(EagerBackend):
         return super().trainer(problem)
 
 
+def test_blocks_that_drift_apart_by_chance_are_allowed_to(problem: BlockProblem) -> None:
+    truth = blocks.fit(EagerBackend(), problem)
+    signs = torch.tensor([1.0, -1.0]).repeat(15)
+    drifted = replace(truth, mse=truth.mse * 10 ** (0.1 * signs))  # by a decibel
+    assert checks.standard_error_db(drifted, truth) == pytest.approx(1 / 29**0.5, rel=1e-4)
+    shifted = replace(truth, mse=2 * truth.mse)
+    assert checks.standard_error_db(shifted, truth) < 1e-6
+
+
 def test_plain_pytorch_passes_all_checks(problem: BlockProblem) -> None:
     numbers, wrong = checks.checked(EagerBackend(), problem)
     assert numbers["difference_db"] < checks.MAX_DIFFERENCE_DB

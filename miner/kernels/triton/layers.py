@@ -67,10 +67,10 @@ def backward(delta, sums, values, dvalues, dshapes, layers, S):
     for layer in tl.static_range(S.depth - 1, -1, -1):
         shape = sums[3 * layer + 2]
         if S.n_numbers > 1:
-            shape += delta * dshapes[layer]
+            shape += math.folded(delta * dshapes[layer])
         delta = delta * dvalues[layer]
         weight = math.gradient_product(tl.trans(values[layer]), delta, sums[3 * layer], S)
-        added = (weight, sums[3 * layer + 1] + delta, shape) + added
+        added = (weight, sums[3 * layer + 1] + math.folded(delta), shape) + added
         if layer > 0:
             below = tl.zeros_like(delta)
             delta = math.gradient_product(delta, tl.trans(layers.weights[layer]), below, S)
@@ -85,7 +85,7 @@ def store_gradients(grads, row, sums, layers, S):
         at_weight = weights_at(0, layer, S)
         at_bias = S.biases_at + layer * S.width + h
         weight = sums[3 * layer]
-        bias = tl.sum(sums[3 * layer + 1], axis=0)
+        bias = tl.sum(tl.sum(sums[3 * layer + 1], axis=0), axis=0)
         tl.store(grads + at_weight, weight * layers.scales[layer])
         tl.store(grads + at_bias, bias * layers.scales[layer])
         if S.n_numbers > 0:
@@ -94,7 +94,7 @@ def store_gradients(grads, row, sums, layers, S):
             at_number = S.numbers_at + layer * S.n_numbers
             first = tl.load(row + at_number)
             if S.n_numbers > 1:
-                dshape = tl.sum(tl.sum(sums[3 * layer + 2], axis=1), axis=0) / first
+                dshape = tl.sum(tl.sum(tl.sum(sums[3 * layer + 2], axis=0), axis=1), axis=0) / first
                 tl.store(grads + at_number, dscale - dshape * layers.shapes[layer])
                 tl.store(grads + at_number + 1, dshape)
             else:

@@ -2,12 +2,14 @@
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import libdevice
 
 from miner.kernels.ops import HEADS
 from miner.models.heads import ScaledSineHead, SigmoidHead
 
 SIGMOID = tl.constexpr(HEADS.index(SigmoidHead))
 SCALED_SINE = tl.constexpr(HEADS.index(ScaledSineHead))
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)  # which knows none of libdevice
 PART = tl.constexpr(256)  # numbers of a row that are moved at once
 
 
@@ -39,21 +41,10 @@ def activate(u, shape, S):
 
 @triton.jit
 def sine_cosine(x):
-    """As in cpu/vectors.h: sin and cos, to 1e-7 for |x| up to some ten thousands."""
-    shifted = x * 0.31830988618 + 12582912.0  # 1.5 * 2^23: no bits are left for a fraction
-    n = shifted - 12582912.0
-    sign = shifted.to(tl.int32, bitcast=True) << 31  # of (-1)^n
-    r = x - n * 3.140625
-    r = r - n * 9.676218032836914e-4
-    r = r - n * 3.1786509424591713e-8
-    q = r * r
-    sine = ((q * 2.60578067e-6 - 1.98096029e-4) * q + 8.33306625e-3) * q - 1.66666596e-1
-    sine = (sine * q) * r + r
-    cosine = ((q * -2.60771057e-7 + 2.47618863e-5) * q - 1.38884035e-3) * q + 4.16666407e-2
-    cosine = (cosine * q - 4.99999995e-1) * q + 1.0
-    sine = (sine.to(tl.int32, bitcast=True) ^ sign).to(tl.float32, bitcast=True)
-    cosine = (cosine.to(tl.int32, bitcast=True) ^ sign).to(tl.float32, bitcast=True)
-    return sine, cosine
+    """sin and cos by the special function unit: to 2^-21 and what a change of x by 2^-23 does."""
+    if INTERPRETED:
+        return tl.sin(x), tl.cos(x)
+    return libdevice.fast_sinf(x), libdevice.fast_cosf(x)
 
 
 @triton.jit
@@ -88,6 +79,15 @@ def gradient_product(a, b, acc, S):
     else:
         acc = product(a, b, acc)
     return acc
+
+
+@triton.jit
+def folded(x):
+    """Sums `(tile / 16, 8, width)` of pairs of rows, which a thread holds in tensor cores' results.
+
+    Loops over tiles add these up: registers for half the rows.
+    """
+    return tl.sum(tl.reshape(x, (x.shape[0] // 16, 2, 8, x.shape[1])), axis=1)
 
 
 @triton.jit

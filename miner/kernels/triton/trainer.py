@@ -21,7 +21,9 @@ from miner.models.network import BlockMLP, BlockNetwork, Parameters
 
 _LAUNCHING = Lock()  # a program is compiled by its first launch: by one thread at a time
 _MIN_SIDE, _MAX_SIDE = 16, 64  # of a product on tensor cores; larger ones do not fit the registers
-_MAX_DEPTH = 4
+_MAX_DEPTH, _MAX_CHANNELS = 4, 15  # programs have a part for each layer and channel
+# Pixels of a tile and warps, by padded width: of 32, the fastest in results/gpu_launches.tsv.
+_LAUNCHES = {16: (64, 4), 32: (32, 2), 64: (32, 8)}
 
 
 class Program(NamedTuple):
@@ -36,6 +38,7 @@ class Program(NamedTuple):
     inputs: tl.constexpr
     width: tl.constexpr
     channels: tl.constexpr
+    n_channels: tl.constexpr  # without padding
     biases_at: tl.constexpr
     numbers_at: tl.constexpr
     readout_at: tl.constexpr
@@ -55,21 +58,19 @@ class Layout(RowLayout):
         """Lay out the blocks of a level; an `UnsupportedError` if a side is too large."""
         mlp = cast(BlockMLP, network.model)
         sides = {
-            "the encoding's outputs": network.n_inputs,
-            "model.width": mlp.width,
-            "the image's channels": network.n_channels,
+            "the encoding's outputs": (network.n_inputs, _MAX_SIDE),
+            "model.width": (mlp.width, _MAX_SIDE),
+            "the image's channels": (network.n_channels, _MAX_CHANNELS),
         }
-        for name, side in sides.items():
-            if side > _MAX_SIDE:
-                raise UnsupportedError(f"{name}={side}: more than {_MAX_SIDE} do not fit a program")
+        for name, (side, most) in sides.items():
+            if side > most:
+                raise UnsupportedError(f"{name}={side}: more than {most} do not fit a program")
         if mlp.depth > _MAX_DEPTH:
             raise UnsupportedError(f"model.depth={mlp.depth}: more than {_MAX_DEPTH} do not fit")
         super().__init__(network, _order, _padded, PART.value)
-        self._sides = [_padded(side) for side in sides.values()]
+        self._sides = [_padded(side) for side, _ in sides.values()]
         self._width = _padded(mlp.width)
-        # Tensor cores of Hopper take 64 pixels or more from shared memory, but the widest networks
-        # leave no registers for so many: scripts/gpu/compile.py.
-        self._max_tile, n_warps = (64, 4) if self._width < 64 else (32, 8)
+        self._max_tile, n_warps = _LAUNCHES[self._width]
         self.options = {"num_warps": n_warps, "num_stages": 1}
         self.readout_at = self.offsets[WEIGHT]
 
@@ -82,7 +83,7 @@ class Layout(RowLayout):
         op, biases_at = ACTIVATIONS[network.activation], self.offsets["hidden.0.bias"]
         values = (
             *(op.of.__name__, op.zero_at_zero, op.tf32_gradients, network.n_numbers),
-            *(network.head, network.depth, *self._sides),
+            *(network.head, network.depth, *self._sides, network.channels),
             *(biases_at, biases_at + network.depth * self._width, self.readout_at),
             *(self.offsets.get(AMPLITUDE, self.length), self.length, tile, network.solved),
             *(variant.get(name, False) for name in ("log_loss", "draws", "whole")),
@@ -178,7 +179,7 @@ class TritonTrainer(RowTrainer):
                     self.best_rows, self.mse, self.best_mse,
                     first_step=first_step, n_steps=n_steps, moves=int(moves),
                     n_all=self.n_pixels, n_drawn=order.shape[-1] if draws else 0,
-                    n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
+                    n_inputs=numbers.inputs, n_features=numbers.width,
                     scale=numbers.scale, ridge=numbers.ridge, floor=numbers.floor,
                     S=program, **self.layout.options,
                 )  # fmt: skip
@@ -194,7 +195,7 @@ class TritonTrainer(RowTrainer):
         with _LAUNCHING, torch.cuda.device_of(rows):
             render_blocks[(len(rows),)](
                 points, rows, outputs, n_pixels=len(points),
-                n_inputs=numbers.inputs, n_features=numbers.width, n_channels=numbers.channels,
+                n_inputs=numbers.inputs, n_features=numbers.width,
                 scale=numbers.scale, S=layout.program(numbers, layout.tile(len(points))),
                 **layout.options,
             )  # fmt: skip
