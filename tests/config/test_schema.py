@@ -14,7 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from miner.cli.sweep import compose_once
 from miner.config.build import CONF_FOLDER, build_objective, build_settings
-from miner.config.schema import COMPONENTS, check_config
+from miner.config.schema import check_config
+from miner.engine.method import build_method
 from miner.models.activations import Activation, Sine
 from miner.representation.storage import Float32Storage
 from miner.support.components import build, describe
@@ -248,6 +249,7 @@ BASES = {
     "storage": "miner.representation.storage.Storage",
     "backend": "miner.fitting.backend.Backend",
     "objective": "miner.metrics.objective.Objective",
+    "method": "miner.engine.method.Method",
 }
 
 
@@ -260,4 +262,5 @@ def test_a_class_of_another_kind_is_refused_with_the_right_one(
     with pytest.raises(ConfigError) as caught:
         build_settings(config)
         build_objective(config)
+        build_method(config)
     assert str(caught.value) == f"{group}._target_={target}: must be a subclass of {BASES[group]}"

@@ -18,7 +18,8 @@ from miner.peers.filters import MFN
 from miner.peers.grids import Grid, HashGrid
 from miner.peers.network import PeerNetwork
 
-METHODS = sorted((Path(__file__).parents[2] / "conf" / "method").glob("*.yaml"))
+OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "method").glob("*.yaml"))
+METHODS = [path for path in OPTIONS if "NetworkPeer" in path.read_text()]
 NETWORKS = [FourierFeatures, Siren, Finer, Gauss, Wire, MFN, HashGrid, Grid]
 each_network = pytest.mark.parametrize("network_class", NETWORKS)
 ACTIVATIONS: dict[type[CoordinateMLP], Callable[..., np.ndarray]] = {
