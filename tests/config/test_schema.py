@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from miner.cli.sweep import compose_once
 from miner.config.build import CONF_FOLDER, build_objective, build_settings
-from miner.config.schema import check_config
+from miner.config.schema import COMPONENTS, check_config
 from miner.engine.method import build_method
 from miner.models.activations import Activation, Sine
 from miner.representation.storage import Float32Storage
