@@ -16,9 +16,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from miner.comparison.comparison import describe, estimate
 from rows import ROOT, Value, append_row, provenance, read_rows
 
+from miner.comparison.comparison import describe, estimate
 from miner.comparison.runs import Result, read_results
 
 RESULTS = ROOT / "results" / "peers.tsv"

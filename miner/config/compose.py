@@ -15,6 +15,8 @@ from miner.config.schema import FIT_GROUPS
 from miner.support.errors import ConfigError
 from miner.support.files import flatten
 
+_OF_IMAGES = ("fitting.in_memory_mib", "fitting.scratch_dir")  # where a decoded image may be kept
+
 
 @contextmanager
 def own_hydra() -> Iterator[None]:
@@ -43,5 +45,5 @@ def check_fit_unchanged(config: DictConfig, reason: str) -> None:
         for one in (config, compose_config())
     )
     for name, value in own.items():
-        if usual.get(name, ...) != value:
+        if usual.get(name, ...) != value and name not in _OF_IMAGES:
             raise ConfigError(f"{name}={value}: {reason}")

@@ -30,6 +30,7 @@ def job_hash(config: DictConfig) -> str:
 def fit_identity(config: DictConfig, image_sha256: str, device: str) -> dict[str, Any]:
     """What a fit's result depends on, in plain data: settings, image and kind of device."""
     settings = _settings(config)
+    settings.pop("method", None)  # of blocks, whose settings it has changed already
     del settings["fitting"]["max_memory_gib"]
     path = settings["image"].pop("path")
     del settings["image"]["max_pixels"]
@@ -70,8 +71,9 @@ def _settings(config: DictConfig) -> dict[str, Any]:
         name: OmegaConf.to_container(config[name], resolve=True) for name in _DECISIVE
     }
     settings |= {name: config[name] for name in ("patch_size", "seed")}
-    if config.method.parameters_per_pixel or config.method.max_seconds:  # else it is the usual one
-        settings["method"] = OmegaConf.to_container(config.method, resolve=True)
+    method: Any = OmegaConf.to_container(config.method, resolve=True)
+    if any(value is not None for name, value in method.items() if name != "_target_"):
+        settings["method"] = method  # else it is the pyramid of blocks, by the other groups alone
     settings["image"] = dict(one for one in settings["image"].items() if one not in _UNMASKED)
     if mask := settings["image"].get("mask"):
         with suppress(OSError, ImageError):  # it was removed after it was checked

@@ -22,6 +22,7 @@ from miner.engine.disk_space import shared_folder
 from miner.images.pixel_format import OpenedFile
 from miner.images.source import open_image
 from miner.images.source_image import SourceImage
+from miner.support.errors import ConfigError
 from miner.support.ranges import rule
 
 if TYPE_CHECKING:
@@ -61,14 +62,19 @@ class BlockPyramid(Method):
     """MINER: patches with a network each, by the settings of all groups.
 
     `parameters_per_pixel` select the recipe `experiment=budget`, unless the run's own `capacity`
-    has such a setting, which it then sets. `max_seconds` is `trainer.max_time`: a fit is stopped.
+    has such a setting, which it then sets. `max_seconds` is `trainer.max_time`: after it, no other
+    chunk is begun, and the run can be resumed.
     """
 
     def configure(self, config: DictConfig) -> DictConfig:
         """The settings, with those of the recipe where a size is given."""
         size, config = self.parameters_per_pixel, config.copy()
         if self.max_seconds is not None:
-            config.trainer.max_time = {"seconds": self.max_seconds}
+            own = {"seconds": self.max_seconds}
+            if config.trainer.max_time not in (None, own):
+                reason = f"is another limit than method.max_seconds={self.max_seconds}; set one"
+                raise ConfigError(f"trainer.max_time={config.trainer.max_time}: {reason}")
+            config.trainer.max_time = own
         if size is None:
             return config
         if "parameters_per_pixel" not in config.capacity:

@@ -1,6 +1,6 @@
 """A block DCT and the codecs of image files: images as bytes, and back from the bytes alone."""
 
-import math
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +15,10 @@ from miner.support.ranges import rule, whole
 Image = NDArray[np.float32]  # (C, H, W) in [0, 1]
 BlockSize = Annotated[int, rule("be 8, 16, 24 … or 256", multiple_of=8, ge=8, le=256)]
 _GREY = b"\0\0\0\x08free"  # an empty box, which readers of image files skip
+
+
+_N_HEADER = 5  # words
+_BY_FREQUENCY = (0, 2, 4, 1, 3)  # of channels, rows of blocks, rows, columns of blocks, columns
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,9 @@ class BlockDct(Codec):
 
     Channels are first turned to their principal axes. Both steps are orthonormal, so no other
     choice of as many coefficients has a smaller squared error; edges are repeated to whole blocks.
-    Every 32-bit word counts as a parameter: 4 of the header (C, H, W and the side of blocks), C of
-    the mean, C*C of the axes, one for 32 bits that say which coefficients are kept, and those kept.
+    Every 32-bit word counts as a parameter: 5 of the header (C, H, W, the side of blocks, words of
+    the map), C of the mean, C*C of the axes, a map of which coefficients are kept, a bit each,
+    frequency by frequency and compressed by zlib, and the kept ones.
     """
 
     takes_size: ClassVar[bool] = True
@@ -56,36 +61,44 @@ class BlockDct(Codec):
         _check(image)
         if size is None:
             raise ConfigError("size=None: a block DCT keeps what a number of parameters pays for")
-        shape = _block_shape(image.shape, self.block_size)
-        header = np.array([*image.shape, self.block_size], "<u4")
         mean = image.mean((1, 2), np.float64, keepdims=True).astype("<f4")
         covariance = np.cov(image.reshape(len(image), -1), bias=True)
         axes = np.linalg.eigh(np.atleast_2d(covariance))[1].T.astype("<f4")
         components = np.tensordot(axes, image - mean, 1)
         padding = [(0, 0), *((0, -side % self.block_size) for side in image.shape[1:])]
-        blocks = np.pad(components, padding, "edge").reshape(shape)
-        coefficients = dctn(blocks, axes=(2, 4), norm="ortho").ravel()
-        n_fixed = header.size + mean.size + axes.size + coefficients.size // 32
-        if size < n_fixed:
-            raise ConfigError(f"size={size}: must be at least {n_fixed} for this image; give more")
-        largest = np.argsort(-np.abs(coefficients), kind="stable")[: size - n_fixed]
-        is_kept = np.zeros(coefficients.size, bool)
-        is_kept[largest] = coefficients[largest] != 0
-        kept = coefficients[is_kept].astype("<f4")
-        return b"".join(part.tobytes() for part in (header, mean, axes, np.packbits(is_kept), kept))
+        blocks = np.pad(components, padding, "edge")
+        blocks = blocks.reshape(_block_shape(image.shape, self.block_size))
+        coefficients = dctn(blocks, axes=(2, 4), norm="ortho").transpose(_BY_FREQUENCY).ravel()
+        order = np.argsort(-np.abs(coefficients), kind="stable")
+        left = size - _N_HEADER - mean.size - axes.size
+        low, high = 0, min(max(left, 0), np.count_nonzero(coefficients)) + 1
+        while high - low > 1:  # the map grows with what is kept, but for a few bytes
+            middle = (low + high) // 2
+            fits = middle + len(_map_of(order[:middle], order.size)) // 4 <= left
+            low, high = (middle, high) if fits else (low, middle)
+        kept = np.sort(order[:low])
+        content = _map_of(kept, order.size)
+        if low + len(content) // 4 > left:
+            rule = "is too little for this image; give more"
+            raise ConfigError(f"size={size}: {rule}")
+        header = np.array([*image.shape, self.block_size, len(content) // 4], "<u4")
+        parts = (header, mean, axes, content, coefficients[kept].astype("<f4"))
+        return b"".join(bytes(part) for part in parts)
 
     def decode(self, data: bytes) -> Image:
         """Transforms the kept coefficients back and clips to [0, 1]."""
         from scipy.fft import idctn
 
         words = np.frombuffer(data, "<f4")
-        n_channels, height, width, side = map(int, words[:4].view("<u4"))
-        shape = _block_shape((n_channels, height, width), side)
-        sizes = [4, n_channels, n_channels**2, math.prod(shape) // 32]
-        _, mean, axes, bits, kept = np.split(words, np.cumsum(sizes))
-        coefficients = np.zeros(shape, np.float32)
-        coefficients.ravel()[np.unpackbits(bits.view(np.uint8)).astype(bool)] = kept
-        blocks = idctn(coefficients, axes=(2, 4), norm="ortho")
+        n_channels, height, width, side, n_map = map(int, words[:_N_HEADER].view("<u4"))
+        sizes = [_N_HEADER, n_channels, n_channels**2, n_map]
+        _, mean, axes, packed, kept = np.split(words, np.cumsum(sizes))
+        bits = np.frombuffer(zlib.decompressobj().decompress(packed.tobytes()), np.uint8)
+        shape = np.array(_block_shape((n_channels, height, width), side))
+        coefficients = np.zeros(shape.prod(), np.float32)
+        coefficients[np.unpackbits(bits, count=coefficients.size).astype(bool)] = kept
+        blocks = coefficients.reshape(shape[[*_BY_FREQUENCY]]).transpose(np.argsort(_BY_FREQUENCY))
+        blocks = idctn(blocks, axes=(2, 4), norm="ortho")
         components = blocks.reshape(n_channels, shape[1] * side, -1)[:, :height, :width]
         turned = np.tensordot(axes.reshape(n_channels, -1).T, components, 1)
         image: Image = (turned + mean[:, None, None]).clip(0, 1).astype(np.float32)
@@ -156,6 +169,14 @@ class ImagecodecsCodec(Codec):
         import imagecodecs
 
         return _as_floats(getattr(imagecodecs, f"{self.name}_decode")(data))
+
+
+def _map_of(kept: NDArray[np.intp], n_coefficients: int) -> bytes:
+    """Which coefficients are kept, compressed, in whole 32-bit words."""
+    is_kept = np.zeros(n_coefficients, bool)
+    is_kept[kept] = True
+    content = zlib.compress(np.packbits(is_kept).tobytes(), 9)
+    return content + bytes(-len(content) % 4)
 
 
 def _check(image: Image) -> None:

@@ -59,7 +59,8 @@ class FourierFeatures(CoordinateMLP):
     Features are [sin(2 pi B v), cos(2 pi B v)] of v in [0, 1]^D; the entries of B `(F, D)` are
     drawn from N(0, scale^2) and not trained. The output passes a sigmoid. As in the notebooks of
     tancik/fourier-feature-networks: weights after Glorot, a normal truncated at two deviations,
-    and biases from N(0, 0.01^2).
+    and biases from N(0, 0.01^2). By default there are as many frequencies as hidden features, as
+    the authors have 256 of both.
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class FourierFeatures(CoordinateMLP):
         n_outputs: int,
         size: int,
         depth: int = 3,
-        n_frequencies: int = 256,
+        n_frequencies: int | None = None,
         scale: float = 10.0,
     ) -> None:
+        n_frequencies = size if n_frequencies is None else n_frequencies
         super().__init__(sides, n_outputs, size, depth, n_inputs=2 * n_frequencies)
         self.frequencies: Tensor
         self.register_buffer("frequencies", scale * torch.randn(n_frequencies, len(sides)))

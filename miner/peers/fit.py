@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
 
 from miner.config.build import build_metrics, build_objective
 from miner.config.job import Job
@@ -14,7 +15,7 @@ from miner.engine.method import Method, open_source_image
 from miner.images.pixel_format import OpenedFile
 from miner.peers.codecs import BlockDct, Codec
 from miner.support.errors import ConfigError
-from miner.support.ranges import Count, Positive, Ratio, rule
+from miner.support.ranges import Count, Positive, Ratio, ranges_of, rule
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -29,6 +30,19 @@ Make = Callable[[tuple[int, ...], int, int], Any]
 
 def _no_network(*of: Any) -> Any:
     raise ConfigError("method.network: names no class; give it a _target_, with _partial_: true")
+
+
+def check_component(name: str, component: object, settings: DictConfig) -> None:
+    """Refuse, by a `ConfigError`, a setting outside the range beside its field."""
+    model = ranges_of(type(component))
+    known = {field.alias or key: field for key, field in model.model_fields.items()}
+    try:
+        model.model_validate(OmegaConf.to_container(settings, resolve=True))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        rule = known[key].description or first["msg"]
+        raise ConfigError(f"{name}.{key}={first['input']}: {rule}") from None
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,9 @@ class NetworkPeer(Peer):
     parameters_per_pixel: Positive = 0.75
     max_seconds: Positive = 20.0
     max_steps: Count = 100_000
-    batch_pixels: Literal["all"] | Annotated[int, rule("be all or a whole number", ge=1)] = "all"
+    batch_pixels: Annotated[
+        Literal["all"] | Count, rule("be a whole number of at least 1, or all")
+    ] = "all"
     lr: Positive = 1e-4
     final_lr_ratio: Ratio = 1.0
     betas: Sequence[float] = (0.9, 0.999)
@@ -103,12 +119,22 @@ class CodecPeer(Peer):
     def check(self, config: DictConfig, image: OpenedFile) -> None:
         """Refuse a volume, a size for a format and none for a transform."""
         super().check(config, image)
+        size, is_sized = self.parameters_per_pixel, self.codec.takes_size
+        check_component("method.codec", self.codec, config.method.codec)
         if len(image.sides) != 2:
-            raise ConfigError(f"method: {self.codec} codes images of two axes; use a network")
-        size = self.parameters_per_pixel
-        if (size is None) == self.codec.takes_size:
-            rule = "give a number" if size is None else "the quality decides; leave it out"
+            raise ConfigError("method: codecs take images of two axes; choose a network")
+        if (size is None) == is_sized:
+            rule = "give a number" if is_sized else "the quality decides; leave it out"
             raise ConfigError(f"method.parameters_per_pixel={size}: {rule}")
+        if not is_sized:
+            if self.max_seconds is not None:
+                raise ConfigError(f"method.max_seconds={self.max_seconds}: nothing is trained")
+            if image.n_channels not in (1, 3):
+                rule = "formats take 1 or 3 channels; choose method=dct or a network"
+                raise ConfigError(f"method: {image.n_channels} channels: {rule}")
+            if (cost := config.objective.get("cost")) in ("n_parameters", "parameters_per_pixel"):
+                rule = "formats have no parameters; choose objective=psnr_at_bits"
+                raise ConfigError(f"objective.cost={cost}: {rule}")
 
     def module(self, max_steps: int | None) -> "PeerModule":
         """The encoding."""

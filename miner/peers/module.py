@@ -119,9 +119,9 @@ class PeerModule(ScoredModule):
         self._stored = b""
 
     @property
-    def file_bytes(self) -> int:
-        """Size of the file."""
-        return len(self._stored)
+    def file_bytes(self) -> int | None:
+        """Size of the file; None where there is none."""
+        return None if self.folder is None else len(self._stored)
 
     @abstractmethod
     def batches(self) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """The training of networks, and the encoding by codecs."""
 
+import logging
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from miner.peers.fit import CodecPeer, NetworkPeer
     from miner.peers.network import PeerNetwork
 
+_LOG = logging.getLogger("miner")
 _EVALUATIONS = 40  # of a training, closer together at its beginning
 _EVALUATED_PIXELS = 2**16  # at most, the same each time
 _RENDERED_PIXELS = 2**16  # at once
@@ -45,8 +47,11 @@ def find_size(method: "NetworkPeer", sides: tuple[int, ...], n_channels: int) ->
     per_pixel = method.parameters_per_pixel
 
     def fits(size: int) -> bool:
-        with torch.device("meta"):
-            network: PeerNetwork = method.network(sides, n_channels, size)
+        try:
+            with torch.device("meta"):
+                network: PeerNetwork = method.network(sides, n_channels, size)
+        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+            raise ConfigError(f"method.network: {error}; is every setting one it takes?") from None
         return network.n_parameters <= per_pixel * math.prod(sides)
 
     if not fits(1):
@@ -164,6 +169,8 @@ class NetworkModule(PeerModule):
     def result(self) -> bytes:
         """The best state, as safetensors."""
         self.extra |= {"n_steps": self._step, "diverged": not self._is_finite}
+        if not self._is_finite:
+            _LOG.warning("step %d: the error is not finite; the best state is kept", self._step)
         real = {k: torch.view_as_real(v) if v.is_complex() else v for k, v in self._best.items()}
         return save({name: value.contiguous() for name, value in real.items()})
 

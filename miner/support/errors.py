@@ -61,8 +61,10 @@ def nearest(name: str, names: Collection[str]) -> str | None:
     last = name.rpartition(".")[2]
     begun = [field for field in by_field if field.startswith(last)]  # as `patch` for `patch_size`
     fields = begun if len(begun) == 1 else get_close_matches(last, by_field, 1)
-    found = by_field[fields[0]] if fields else [None]
-    return get_close_matches(name, found, 1, cutoff=0)[0] if "." in name and fields else found[0]
+    if not fields:
+        return None
+    found = by_field[fields[0]]
+    return get_close_matches(name, found, 1, cutoff=0)[0] if "." in name else found[0]
 
 
 def to_user_error(error: Exception, folder: Path) -> Exception:
