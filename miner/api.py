@@ -57,11 +57,12 @@ def fit(
 
     `image` is the path of a file, `sample:NAME`, an image of PIL, a tensor or an array of any real
     type; `axes` has a letter for each axis, as `HWC` or `CDHW`, where they can be read in several
-    ways. `mask` is an array or an image file's name: 0 where there is no data, as there is none
-    where values are NaN or masked. `preset` is an option of `experiment`, `target_psnr` the PSNR in
-    dB that each block is fitted to, `device` cpu, cuda or cuda:N, `callbacks` are Lightning's.
-    Settings have the names of `conf/`: a group's option as a text or an object, fields as a mapping
-    or by their whole name.
+    ways. `mask` is an array with a number for each pixel, or an image file's name: 0 where there is
+    no data, as there is none where values are NaN or a masked array masks them. `preset` is an
+    option of `experiment`, `target_psnr` the PSNR in dB that each block is fitted to, `device` cpu,
+    cuda or cuda:N, and `callbacks` are Lightning's. `progress` shows a bar in a terminal or a
+    notebook. Settings have the names of `conf/`: a group's option as a text or an object, fields as
+    a mapping or by their whole name.
 
         miner.fit("photo.jpg", preset="fast", target_psnr=40)
         miner.fit(array, activation=Sine(0.3), fitting={"max_steps": 100}, patch_size=16)

@@ -54,9 +54,9 @@ class Job:
     overrides: Sequence[str]
     began: float  # of `time.time`
     choices: Mapping[str, str] = field(default_factory=dict)  # options of the groups
-    sweep: SweepInfo | None = None
+    sweep: SweepInfo | None = None  # None is a single run
     n_parallel_jobs: int = 1  # which share the cores that this process sees
-    rank: RankInfo = MAIN_PROCESS
+    rank: RankInfo = MAIN_PROCESS  # this process's, in a run on several devices
     command: str = ""  # fits the same again, of a sweep this job alone
 
     @property

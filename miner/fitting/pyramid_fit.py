@@ -46,7 +46,11 @@ def make_spec(sides: tuple[int, ...], pixel_format: PixelFormat, settings: FitSe
 
 
 def check_pyramid(spec: Spec, device: torch.device) -> None:
-    """Refuse, by a `ConfigError`, a pyramid of other sides, or whose merged targets are not `s`."""
+    """Refuse, by a `ConfigError`, a pyramid whose `merge(p, target(s, p))` is not `s`.
+
+    As in a fit, targets are of real pixels and whole patches are merged. What `reduce` and `expand`
+    give must have the sides of a level.
+    """
     pyramid, patch = spec.pyramid, (spec.patch_size,) * len(spec.sides)
     finer = torch.zeros(spec.n_channels, *patch, device=device)
     coarser, half = pyramid.reduce(finer), pyramid.level_shape(1, patch, spec.n_channels)
@@ -58,7 +62,7 @@ def check_pyramid(spec: Spec, device: torch.device) -> None:
     for size in torch.cat(ends).unique(dim=0).tolist():
         shape = 2, 2, spec.n_channels, *patch
         signal, prediction = torch.rand(shape, generator=generator("pyramid")).to(device)
-        real = (slice(None), slice(None), *map(slice, size))  # pixels of targets, as in a fit
+        real = (slice(None), slice(None), *map(slice, size))
         target = pyramid.target(signal[real], prediction[real])
         counts, whole = ([-(-n // pyramid.step) for n in sides] for sides in (size, patch))
         if target.shape != (2, spec.model(0).n_channels, *counts):

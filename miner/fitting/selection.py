@@ -95,7 +95,8 @@ class AdaptiveSelection(PerLevelSelection):
     def cost(self, lost_mse: Tensor, max_mse: float, n_axes: int) -> Tensor:
         """A power of the coefficients for each pixel that the bound takes.
 
-        Infinite where blocks often missed it: much of it is lost, most coefficients are needed.
+        Infinite where blocks often missed it: where the level loses most of the bound, or much of
+        it and needs most of its coefficients.
         """
         share, lost = needed_share(lost_mse, max_mse, n_axes), lost_mse[0]
         is_missed = (lost > (1 - _LEAST_BOUND) * max_mse) | (lost * share > self.max_lost * max_mse)

@@ -16,6 +16,7 @@ from miner.images.encode import PixelCanvas, check_writable_format
 from miner.images.pixel_format import PixelFormat, errors_about
 from miner.images.source import file_digest
 from miner.images.tiff import open_tiff
+from miner.representation.points import ValidIn
 from miner.representation.rendering import ShardIndex, level_image
 from miner.representation.spec import MASK, OVERVIEW, Manifest, Spec
 from miner.signals.mask import Mask, packed_shape
@@ -65,12 +66,18 @@ def read_mask(folder: Path, manifest: Manifest) -> Mask | None:
     return Mask(manifest.spec.sides, np.frombuffer(content, np.uint8).reshape(shape))
 
 
-def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = iter) -> Path:
+def write_image(
+    path: Path,
+    image: Signal,
+    format: PixelFormat,
+    track: Track = iter,
+    valid: ValidIn | None = None,
+) -> Path:
     """Write an image as the suffix of a file demands, in the format's bit depth and range.
 
-    Pixels whose channels all are NaN get the no-data value; see `with_nodata`. One of more than
+    Where it is not `valid` it gets the no-data value; see `with_nodata`. One of more than
     `IN_MEMORY_BYTES` is assembled in a scratch file in the folder of `path`. Raises `ImageError`
-    for a suffix that does not suit the image, or an unwritable file; `ValueError` for a volume.
+    for NaN, an unfit suffix or an unwritable file; `ValueError` for a volume.
     """
     if len(image.sides) != 2:
         raise ValueError(f"a volume of {len(image.sides)} axes: only images are rendered to files")
@@ -80,9 +87,7 @@ def write_image(path: Path, image: Signal, format: PixelFormat, track: Track = i
     with Scratch(None if size <= IN_MEMORY_BYTES else folder) as scratch:
         canvas = PixelCanvas(format, image.sides, scratch)
         for box in track(list(tiles(image.sides))):
-            values = image.read(box).cpu().numpy()
-            valid = ~np.isnan(values).all(0)
-            canvas.fill(box, np.where(valid, values, np.float32(0)), valid)
+            canvas.fill(box, image.read(box).cpu().numpy(), valid and valid(box))
         return canvas.save(path)
 
 

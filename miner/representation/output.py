@@ -133,8 +133,9 @@ def save(shown: "Representation", folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     before: set[str] = set()
     if (folder / MANIFEST).exists():
-        known, endings = Manifest.read(folder).files, (SUFFIX, MASK, OVERVIEW)
-        before = {name for name in known if Path(name).name == name and name.endswith(endings)}
+        known, apart = Manifest.read(folder).files, (MASK, OVERVIEW)
+        own = {name for name in known if name.endswith(SUFFIX) or name in apart}
+        before = {name for name in own if Path(name).name == name}
     after = {shard.file_name for found in shown.shards.values() for shard in found}
     after |= {name for name, one in ((MASK, shown.spec.mask), (OVERVIEW, shown.known)) if one}
     for path in (folder / name for name in sorted(after - before)):

@@ -11,10 +11,14 @@ from miner.models.network import select
 from miner.representation.rendering import ShardIndex, active_blocks, batch_size
 from miner.representation.spec import Spec
 from miner.signals.grid import PatchGrid
+from miner.signals.mask import Valid
 from miner.signals.regions import Region
 from miner.signals.signal import Signal, SourceSignal
 
 _TILE_SIDE = 512  # pixels: bounds the part of a level that is needed at once
+_MOST_POINTS = 2**20
+ValidIn = Callable[[Region], Valid]
+"""Gives which pixels of a part of what is rendered are data."""
 
 
 def places_of(xy: Tensor, sides: Sequence[int]) -> Tensor:
@@ -58,22 +62,26 @@ def pixels_of(index: Tensor, sides: Sequence[int]) -> Tensor:
 def gather(image: Signal, pixels: Tensor) -> Tensor:
     """Values `(N, C)` of an image at pixels `(N, D)`, of which it reads a tile's at a time."""
     result = torch.empty(len(pixels), image.n_channels, device=pixels.device)
-    for members, inside, values in _parts(image, pixels):
+    for members in _groups(PatchGrid(image.sides, 1), pixels):
+        values, inside = _read(image, pixels[members])
         result[members] = values[(slice(None), *inside.T)].T
     return result
 
 
-def masked_image(spec: Spec, level: int, box: Region, image: Signal) -> Signal:
-    """A box of a level that is rendered as an image `(C, *S)`, NaN where there is no data.
-
-    At other sides than the box's, the level's pixel at a centre counts.
-    """
+def valid_pixels(spec: Spec, level: int, box: Region, sides: tuple[int, ...]) -> ValidIn | None:
+    """Of a box of a level at other sides: whether the level's pixel at a centre is data."""
     if (mask := spec.masks[level]) is None:
+        return None
+    return lambda part: mask.at(np.ix_(*(one.long().numpy() for one in centres(box, sides, part))))
+
+
+def masked_image(image: Signal, valid: ValidIn | None) -> Signal:
+    """An image `(C, *S)` with NaN where there is no data."""
+    if valid is None:
         return image
 
     def read(part: Region) -> Tensor:
-        pixels = (one.long().numpy() for one in centres(box, image.sides, part))
-        return _nan_unless(torch.from_numpy(mask.at(np.ix_(*pixels))), image.read(part))
+        return _nan_unless(torch.from_numpy(valid(part)), image.read(part))
 
     return SourceSignal(read, image.n_channels, image.sides, image.device)
 
@@ -97,8 +105,19 @@ def evaluate(
 
     The block that owns a point is evaluated there, and merged into what is predicted.
     """
+    order, parts = list[Tensor](), list[Tensor]()
+    for members in _groups(spec.grid(level), places):
+        order.append(members)
+        parts.append(_evaluate_group(spec, level, shards, predict, places[members]))
+    result = places.new_zeros(len(places), spec.n_channels, dtype=torch.float32)
+    return result.index_copy(0, torch.cat(order), torch.cat(parts)) if parts else result
+
+
+def _evaluate_group(
+    spec: Spec, level: int, shards: ShardIndex, predict: Callable[[Tensor], Tensor], places: Tensor
+) -> Tensor:
     values = places.new_zeros(len(places), spec.n_channels, dtype=torch.float32)
-    found = list(_outputs(spec, level, shards, places)) if len(places) else []
+    found = list(_outputs(spec, level, shards, places))
     rows = torch.cat([torch.arange(0, device=places.device), *(rows for rows, _ in found)])
     due = torch.ones(len(places), dtype=torch.bool, device=places.device)
     due[rows] = spec.pyramid.merges_prediction
@@ -115,11 +134,8 @@ def interpolated(spec: Spec, coarser: Signal | None, places: Tensor) -> Tensor:
     """What the coarser level gives at points `(N, D)` of the finer one, `(N, C)`; else zero."""
     if coarser is None:
         return places.new_zeros(len(places), spec.n_channels, dtype=torch.float32)
-    order, values = list[Tensor](), list[Tensor]()
-    for members, inside, around in _parts(coarser, 0.5 * places, spec.pyramid.expand_reach):
-        order.append(members)
-        values.append(spec.pyramid.interpolate(around, inside.T).T)
-    return torch.cat(values)[torch.cat(order).argsort()]
+    around, inside = _read(coarser, 0.5 * places, spec.pyramid.expand_reach)
+    return spec.pyramid.interpolate(around, inside.T).T
 
 
 def _owners(grid: PatchGrid, places: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,21 +148,24 @@ def _owners(grid: PatchGrid, places: Tensor) -> tuple[Tensor, Tensor]:
     return ordered.values, ordered.indices
 
 
-def _parts(
-    signal: Signal, places: Tensor, reach: int = 0
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Numbers of some points, the points in a box that `reach` extends, and the values in it."""
-    tiles, order = _owners(PatchGrid(signal.sides, _TILE_SIDE), places)
+def _groups(grid: PatchGrid, places: Tensor) -> Iterator[Tensor]:
+    """Numbers of the points `(N, D)` in each tile of whole patches, or in a part of it."""
+    side = max(1, _TILE_SIDE // grid.patch_size) * grid.patch_size
+    tiles, order = _owners(PatchGrid(grid.sides, side), places)
     counts = tiles.unique_consecutive(return_counts=True)[1].tolist()
     for members in order.split(counts) if counts else ():
-        inside = places[members]
-        extent = torch.stack([inside.detach().amin(0), inside.detach().amax(0)]).long().tolist()
-        region: Region = tuple(
-            (max(0, min(low, side - 1) - reach), min(high + reach + 1, side))
-            for low, high, side in zip(*extent, signal.sides, strict=True)
-        )
-        corner = torch.tensor([low for low, _ in region]).to(places.device)
-        yield members, inside - corner, signal.read(region)
+        yield from members.split(_MOST_POINTS)
+
+
+def _read(signal: Signal, places: Tensor, reach: int = 0) -> tuple[Tensor, Tensor]:
+    """Values in the box of points that `reach` extends, and the points `(N, D)` in it."""
+    extent = torch.stack([places.detach().amin(0), places.detach().amax(0)]).long().tolist()
+    region: Region = tuple(
+        (max(0, min(low, side - 1) - reach), min(high + reach + 1, side))
+        for low, high, side in zip(*extent, signal.sides, strict=True)
+    )
+    corner = torch.tensor([low for low, _ in region]).to(places.device)
+    return signal.read(region), places - corner
 
 
 def _outputs(

@@ -116,11 +116,13 @@ class Representation:
         """
         format, box = self.spec.pixel_format, box_of(self.spec, level, region)
         sides = output.size_of(sides_of(box), scale, size)
-        image = self.image(level, box, device, sides, is_masked=True)
+        image = self.image(level, box, device, sides)
+        valid = points.valid_pixels(self.spec, level, box, sides)
         if isinstance(out, str | Path):
             output.check_out(Path(out), self)
             own = replace(format, metadata=format.metadata.at(box, sides, level))
-            return write_image(Path(out), image, own, track)
+            return write_image(Path(out), image, own, track, valid)
+        image = points.masked_image(image, valid)
         if out is None and scale is None and size is None:
             return format.to_values(image.read(whole(sides))).cpu().numpy()
         return output.fill(out, image, format, track)
@@ -144,7 +146,8 @@ class Representation:
             return self._values(level, places).T.reshape(-1, *sides_of(part))
 
         image = SourceSignal(read, self.spec.n_channels, sides, device)
-        return points.masked_image(self.spec, level, box, image) if is_masked else image
+        valid = points.valid_pixels(self.spec, level, box, sides) if is_masked else None
+        return points.masked_image(image, valid)
 
     def __call__(self, xy: ArrayLike | Tensor, *, clip: bool = True) -> Tensor:
         """Values `(..., C)` at points `(..., D)`, as `render` gives them; unclipped if asked for.

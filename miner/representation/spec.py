@@ -153,7 +153,7 @@ class Manifest:
             if unknown := manifest.levels.keys() - range(manifest.spec.n_levels):
                 raise ValueError(f"level {min(unknown)} is not one of {manifest.spec.n_levels}")
         except (FileNotFoundError, NotADirectoryError) as error:
-            reason = "no representation here; give a run's folder"
+            reason = "no representation of blocks here; give the folder of a run of method=miner"
             raise RepresentationError(f"{path}: {reason}") from error
         except (OSError, ValueError, RecursionError) as error:
             raise RepresentationError(f"{path}: unreadable manifest: {error}") from error

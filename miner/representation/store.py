@@ -125,6 +125,7 @@ class FolderStore:
     def __post_init__(self) -> None:
         self._files = ShardFolder(self.folder, self.spec)
         self._parent_digest, self._level = self.digest, self.spec.n_levels
+        self._finished = self.spec.n_levels  # the finest level of this start
         self._manifest = Manifest(self.spec, {}, self.fit)
         self._present: dict[int, Shard] = {}
 
@@ -177,8 +178,9 @@ class FolderStore:
                 continue
             try:
                 shard = self._files.open(path.name)
-                found = shard.level, shard.chunk, shard.parent_digest
-                is_wanted = found == (level, chunk, self._parent_digest)
+                found = shard.level, shard.chunk, shard.parent_digest, shard.sha256
+                sha256 = listed.get(path.name, shard.sha256)
+                is_wanted = found == (level, chunk, self._parent_digest, sha256)
                 if not is_wanted or not set(shard.blocks.tolist()) <= set(blocks.tolist()):
                     raise RepresentationError(f"{path}: is of another fit, and fitted again")
                 self._present[chunk] = shard
@@ -207,6 +209,7 @@ class FolderStore:
             if header.chunk not in self._present:
                 wait_for_file(self.folder / header.file_name)
                 self._present[header.chunk] = self._files.refer(header)
+        self._finished = self._level
         finished = {self._level: {shard.file_name: shard.sha256 for shard in self.shards}}
         self._write_manifest(self._manifest.levels | finished)
         digests = [self._parent_digest, *(shard.tensors_sha256 for shard in self.shards)]
@@ -220,8 +223,9 @@ class FolderStore:
 
     @property
     def n_bytes(self) -> int:
-        """Size of the manifest, and of the mask, the overview and the shards that it names."""
-        names = self._manifest.files | {MANIFEST}
+        """Size of the manifest, the mask, the overview and the shards of levels now finished."""
+        own = {j: found for j, found in self._manifest.levels.items() if j >= self._finished}
+        names = replace(self._manifest, levels=own).files | {MANIFEST}
         return sum((self.folder / name).stat().st_size for name in names)
 
     def _write_manifest(self, levels: dict[int, dict[str, str]], overview: str = "") -> None:

@@ -40,7 +40,10 @@ def say(text: str) -> None:
 
 
 def lock_folder(folder: Path) -> "AcquireReturnProxy[Any]":
-    """Keep others out of a folder, for a `with` statement; `ConfigError` if another run uses it."""
+    """Keep other runs out of a folder while the `with` statement or this process lasts.
+
+    Raises `ConfigError` if another run has locked the folder, or it cannot be written.
+    """
     path = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)

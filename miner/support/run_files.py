@@ -57,7 +57,8 @@ def is_of_run(path: Path) -> bool:
 def check_own(folder: Path, names: Iterable[str], sources: Iterable[Path] = ()) -> None:
     """Refuse, by a `ConfigError`, what has one of these names or patterns and was not made here.
 
-    A link to a file was never made here, nor was a file that has changed since or holds a source.
+    A link to a file was never made here, nor was a file that has changed since, and what holds one
+    of the `sources` is kept, whoever has made it.
     """
     own, kept = own_files(folder), [source.resolve() for source in sources if source.exists()]
     for name in _matching(names, folder):
@@ -152,7 +153,10 @@ def _finite(value: Any, name: str, notes: list[str]) -> Any:
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job of a sweep: `hash` identifies it, `number` is its position in this grid."""
+    """One job of a sweep: `hash` identifies it, `number` is its position in this grid.
+
+    Its folder is `<number>-<hash>`, unless one of an earlier start has the same hash.
+    """
 
     number: int
     hash: str

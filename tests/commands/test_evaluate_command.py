@@ -70,7 +70,7 @@ def test_another_image_has_other_scores(
         (["{run}", "sample:astronaut"], "3 channels of .*, and .* 1 of "),
         (["{run}", "nothing.png"], "nothing.png"),
         (["nothing"], "nothing.*no representation"),
-        (["{run}/report.json"], "no representation here; give a run's folder"),
+        (["{run}/report.json"], "no representation of blocks here; give the folder of a run of"),
         (["{run}", "{run}"], "is a folder: give the path of one image file"),
     ],
 )

@@ -114,7 +114,7 @@ def test_tiles_and_a_scratch_file_give_the_same_pixels(
         (["out.tif", "--region", "5:5", "3:4"], "must lie within"),
         (["out.docx"], "docx"),
         (["there.png"], "there already"),
-        (["out.png", "--overwrite"], "no representation here"),
+        (["out.png", "--overwrite"], "no representation of blocks here"),
         (["out.png", "--scale", "2", "--size", "9", "9"], "give one of them"),
         (["out.png", "--scale", "0"], "scale=0.0: must be above 0"),
         (["out.png", "--scale", "nan"], "scale=nan: must be above 0"),

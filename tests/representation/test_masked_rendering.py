@@ -19,7 +19,7 @@ from miner.images.pixel_format import PixelFormat
 from miner.representation import Representation, load
 from miner.signals.mask import Mask
 from miner.signals.regions import whole
-from miner.support.errors import RepresentationError
+from miner.support.errors import ImageError, RepresentationError
 
 SIDES = (23, 30)
 VALID = np.random.default_rng(0).random(SIDES) > 0.2
@@ -110,6 +110,18 @@ def test_files_have_the_no_data_value_of_the_source(tmp_path: Path) -> None:
     found = tifffile.imread(tmp_path / "a.tif").transpose(2, 0, 1)
     np.testing.assert_array_equal(found[:, ~VALID], -9999)
     np.testing.assert_allclose(found[:, VALID], expected[:, VALID], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shown", [SHOWN, FULL])
+def test_networks_that_give_nan_are_not_no_data(tmp_path: Path, shown: Representation) -> None:
+    (shard, *_) = shown.shards[0]
+    stored = {
+        width: {name: torch.full_like(one, torch.nan) for name, one in of_width.items()}
+        for width, of_width in shard.stored.items()
+    }
+    diverged = Representation(shown.spec, {0: [replace(shard, stored=stored)]})
+    with pytest.raises(ImageError, match="values are NaN: the fit has probably diverged"):
+        diverged.render(out=tmp_path / "a.tif")
 
 
 def test_a_picture_is_white_where_there_is_no_data() -> None:

@@ -15,7 +15,9 @@ from torch import Tensor
 import miner
 from miner.models.network import select
 from miner.pyramids.pyramid import GaussianPyramid, LaplacianPyramid, Pyramid
-from miner.representation import Representation
+from miner.representation import Representation, Shard, Spec
+from miner.representation.shard import read_shard
+from miner.signals.regions import Region, sides_of
 
 sys.path.append(str(Path(__file__).parents[1] / "plugins"))
 from cubic import CubicPyramid
@@ -116,6 +118,37 @@ def test_many_points_in_one_block_and_few_elsewhere() -> None:
     points = torch.cat([some_points(3000) * 0.02 + 0.5, some_points(20)])
     alone = torch.cat([WIDE(one[None]) for one in points[-30:]])
     torch.testing.assert_close(WIDE(points)[-30:], alone, rtol=0, atol=1e-6)
+
+
+def test_far_points_read_the_shards_near_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path, spec: Spec) -> Shard:
+        found.append(path.name)
+        return read_shard(path, spec)
+
+    found: list[str] = []
+    shown = miner.load(random_representation(make_spec((4, 1600))).save(tmp_path))
+    monkeypatch.setattr("miner.representation.store.read_shard", read)
+    assert shown([[-1, 0], [1, 0]]).isfinite().all()
+    assert shown.at_pixels([[0, 0], [3, 1599]]).isfinite().all()
+    assert len(set(found)) < 20 < sum(map(len, shown.shards.values()))
+
+
+@pytest.mark.parametrize("pyramid", [GaussianPyramid(), LaplacianPyramid()])
+def test_many_points_need_little_of_the_coarser_level_at_once(
+    pyramid: Pyramid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reconstruct(self: Representation, level: int, region: Region, device: object) -> Tensor:
+        read.append(sides_of(region)[1])
+        return original(self, level, region)
+
+    original, read = Representation.reconstruct, list[int]()
+    shown, points = representation((4, 1600), pyramid), some_points(900)
+    alone = torch.cat([shown(one[None]) for one in points[:20]])
+    monkeypatch.setattr(Representation, "reconstruct", reconstruct)
+    torch.testing.assert_close(shown(points)[:20], alone, rtol=0, atol=1e-6)
+    assert 200 < max(read) <= 256 + 2 * pyramid.expand_reach + 1
 
 
 @pytest.mark.parametrize("pyramid", PYRAMIDS, ids=lambda one: type(one).__name__)

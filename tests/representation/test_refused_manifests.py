@@ -98,7 +98,7 @@ def test_an_impossible_manifest_is_refused(folder: Path, name: str) -> None:
 
 
 def test_a_folder_without_representation_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path, "no representation here; give a run's folder")
+    refused(tmp_path, "no representation of blocks here; give the folder of a run of method=miner")
 
 
 @pytest.mark.parametrize(

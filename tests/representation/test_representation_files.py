@@ -156,6 +156,13 @@ def test_a_foreign_mask_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "mask.npz").read_text() == "mine"
 
 
+def test_a_listed_file_that_ends_like_an_overview_is_kept(folder: Path) -> None:
+    (folder / "my-overview.tif").write_text("mine")
+    edit_manifest(folder, lambda content: content["levels"]["0"].update({"my-overview.tif": ""}))
+    SHOWN.save(folder)
+    assert (folder / "my-overview.tif").read_text() == "mine"
+
+
 def test_a_file_is_scored_as_it_was_read(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 99, (20, 24)).astype(np.uint16)
     values[:3] = 65535

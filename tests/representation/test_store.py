@@ -126,6 +126,36 @@ def test_a_level_is_resumed_where_the_coarser_ones_are_the_same(
     assert fit_coarse(make(tmp_path), seed=1).shards == []
 
 
+def finish(store: FolderStore) -> FolderStore:
+    """Add all shards of level 0, which has started."""
+    for shard in SHARDS:
+        store.add(shard)
+    store.finish_level()
+    return store
+
+
+def test_a_shard_is_fitted_again_unless_it_is_the_listed_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    finish(begun(tmp_path))
+    other = random_shard(SPEC, 0, 1, CHUNKS[1], seed=1)
+    make(tmp_path).add(other)
+    store = make(tmp_path)
+    store.begin()
+    assert store.start_level(0, CHUNKS) == [1]
+    assert f"{other.file_name}: is of another fit, and fitted again" in caplog.text
+
+
+def test_bytes_are_those_of_levels_that_this_start_has_finished(tmp_path: Path) -> None:
+    finish(fit_coarse(make(tmp_path)))
+    store = fit_coarse(make(tmp_path))
+    names = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    finer = sum(size for name, size in names.items() if name.startswith("level00"))
+    assert store.n_bytes == sum(names.values()) - finer > 0
+    store.finish_level()
+    assert store.n_bytes == sum(names.values())
+
+
 @pytest.mark.parametrize("other", [("EagerBackend", "digest"), ("CompiledBackend", "x")])
 def test_ranks_that_would_make_other_bits_are_refused(
     tmp_path: Path, other: tuple[str, str]
