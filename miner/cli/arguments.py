@@ -20,6 +20,7 @@ from miner.images.source import SAMPLE_PREFIX, inspect_image
 from miner.images.vips import NO_IMAGE
 from miner.support.errors import ConfigError, ImageError
 from miner.support.files import expand_home
+from miner.support.process import say
 from miner.support.run_files import PLAN, is_of_run
 
 SWEEP_FLAGS = ("-m", "--multirun", "hydra.mode=MULTIRUN")
@@ -28,6 +29,8 @@ _FLAGS_WITH_VALUE = (
     *("-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
 )
 _IMAGE, _FOLDER, _RESUME = "image.path=", "hydra.run.dir=", "resume="
+_ADDED_CLASS = re.compile(r"[+~]*((callbacks|logger|metrics)\.[^=]*?)(\._target_\b|=.*_target_)")
+_NOT_RESUMED = ("trainer.max_time.", "trainer.callbacks.")
 _SOURCES = ("--config-dir", "-cd", "hydra.searchpath=")
 _ANY_SIZE = 2**63  # the checks refuse images that are too large
 _NO_NAME = re.compile(r"true|false|-?[\d.]+", re.IGNORECASE)
@@ -105,8 +108,9 @@ def write_images(arguments: Sequence[str]) -> list[str]:
     """Write `image.path=` and `image.mask=` so that Hydra reads whatever names of files hold.
 
     Its grammar refuses `IMG (1).jpg`, `~/a.jpg` or `é.jpg` as they are. In a sweep, a folder or a
-    pattern stands for all images there, without subfolders; an `ImageError` is raised for none.
-    The sweep ends with the names of those that cannot be read: images by content or suffix.
+    pattern stands for all images found there, without subfolders. Others are left out with a
+    warning that names them, runs' own with a count, hidden files silently; a sweep ends with the
+    images among them, by content or suffix. Without one to be read this raises an `ImageError`.
     """
     axes = dict(one.split("=", 1) for one in arguments if "=" in one).get("image.axes")
     written = list[str]()
@@ -172,7 +176,9 @@ def quote(path: str) -> str:
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
     """Replace `resume=FOLDER` by the settings of the run there that other arguments do not replace.
 
-    `trainer=cpu` also replaces `trainer.devices=4`. Raises `ConfigError` if there was no run.
+    `trainer=cpu` also replaces `trainer.devices=4`. Raises `ConfigError` if no run or a sweep was
+    begun there, if the folder is named twice, if its `--config-dir` is not given again, and for a
+    setting of Hydra or one that names a class of a component.
     """
     resumes = [argument for argument in arguments if argument.startswith(_RESUME)]
     if not resumes or is_sweep(arguments):
@@ -190,7 +196,10 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
-    """The overrides of the run in a folder; none may name a class, which would be called."""
+    """The overrides of the run in a folder; none may name a class, which would be called.
+
+    Added callbacks, metrics and loggers are left out, as is what has stopped the run.
+    """
     run = f"{_RESUME}{folder}"
     if (folder / PLAN).exists():
         raise ConfigError(f"{run}: is a sweep; start it again with hydra.sweep.dir={folder}")
@@ -211,11 +220,17 @@ def _stored_settings(folder: Path, given: Sequence[str]) -> list[str]:
         if not path.startswith(SAMPLE_PREFIX):  # a file, which may be named from another folder now
             settings = [setting for setting in settings if _key(setting) != name]
             settings.append(f"{name}={quote(str(Path(started_in, path)))}")
-    for setting in settings:
+    classes = [f"{found[1]}." for found in map(_ADDED_CLASS.match, settings) if found]
+    left_out = (*_NOT_RESUMED, *classes)
+    kept = [one for one in settings if not f"{_key(one)}.".startswith(left_out)]
+    without = [one for one in settings if one not in kept and _key(one) not in map(_key, given)]
+    if without:
+        say(f"without {', '.join(without)}; to have it, give it again")
+    for setting in kept:
         if "_target_" in setting or _key(setting).startswith("hydra"):
             remedy = f"start it as it was started, with hydra.run.dir={folder}"
             raise ConfigError(f"{run}: its setting {setting!r} is not read from a file; {remedy}")
-    return [one for one in settings if _key(one) != "trainer.max_time"]  # which has stopped it
+    return kept
 
 
 def _key(override: str) -> str:

@@ -5,24 +5,25 @@ import shutil
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import ENOSPC
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from miner.cli.help import REFUSED_BY_HYDRA, explain
 from miner.config import build
 from miner.config.fingerprint import differences, fit_identity, job_hash
-from miner.config.job import RankInfo, detect_rank, finished_report, rank_of
+from miner.config.job import RankInfo, detect_rank, rank_of
 from miner.config.schema import RunConfig, check_config
 from miner.engine.disk_space import scratch_for
 from miner.engine.method import build_method, configured
 from miner.images.source import SAMPLE_PREFIX, file_digest, find_file, inspect_image
 from miner.support.errors import ConfigError, ImageError, RepresentationError
 from miner.support.process import end_imports
-from miner.support.run_files import LOGS, REPORT, check_own
+from miner.support.run_files import LOGS, REPORT, check_own, read_report
 
 _CONFIGURING = ("hydra", "hydra_plugins", "omegaconf", "yaml", "codecs", "optuna")
 _NODE_VARIABLES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -106,7 +107,9 @@ def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
     from miner.representation.spec import MANIFEST, Manifest
 
     stored = folder / REPRESENTATION_FOLDER
-    report = finished_report(folder) or {}
+    report: dict[str, Any] = {}
+    with suppress(ValueError):  # a damaged report is written again
+        report = read_report(folder) or {}
     if report.get("file") and report.get("hash") != job_hash(config):
         reason = f"holds a run with other settings: {report.get('command')}; name another folder"
         raise ConfigError(f"{folder}: {reason}")

@@ -186,8 +186,8 @@ class Comparison:
 
     def remainder(self, result: Result, factor: str) -> frozenset[tuple[str, str]]:
         """All else that a run was configured with, but for a factor."""
-        if factor.startswith("experiment"):
-            return frozenset()  # a recipe may set anything
+        if factor.startswith("experiment") or factor == "method":
+            return frozenset()  # these may set anything
         covered = f"{config_path(factor)}."
         settings = result.settings.items()
         return frozenset(item for item in settings if not f"{item[0]}.".startswith(covered))

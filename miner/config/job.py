@@ -120,8 +120,10 @@ def sweep_name(folder: Path) -> str:
 def finished_report(folder: Path) -> dict[str, Any] | None:
     """The report of a finished run whose files are all in order; None for any other."""
     try:
-        report = read_report(folder)
-        if report is None or report.get("status") != "finished":
+        report = read_report(folder) or {}
+        quality = report.get("psnr_db", "unknown")  # null is infinite
+        is_number = type(quality) in (int, float) and abs(quality) < 1e6
+        if report.get("status") != "finished" or not (quality is None or is_number):
             return None
         if report.get("file"):  # of another method
             size = (folder / str(report["file"])).stat().st_size

@@ -10,12 +10,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from miner.config.build import (
-    build_component,
-    build_objective,
-    files_of,
-    sources_of,
-)
+from miner.config.build import build_component, build_objective, files_of, sources_of
 from miner.config.fingerprint import job_hash
 from miner.config.job import Job, finished_report
 from miner.config.schema import check_config

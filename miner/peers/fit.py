@@ -32,7 +32,7 @@ def _no_network(*of: Any) -> Any:
     raise ConfigError("method.network: names no class; give it a _target_, with _partial_: true")
 
 
-def check_component(name: str, component: object, settings: DictConfig) -> None:
+def check_component(name: str, component: Any, settings: DictConfig) -> None:
     """Refuse, by a `ConfigError`, a setting outside the range beside its field."""
     model = ranges_of(type(component))
     known = {field.alias or key: field for key, field in model.model_fields.items()}

@@ -57,7 +57,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def wait_for_file(path: Path) -> Path:
-    """A file that another process writes, once it is there; `FileNotFoundError` after 120 s."""
+    """A file of another process, once it is there; `FileNotFoundError` after `TIMEOUT_S`."""
     deadline = time.monotonic() + TIMEOUT_S
     while not path.exists():
         if time.monotonic() > deadline:

@@ -64,12 +64,16 @@ def test_stopped_run_is_resumed(
 def test_what_has_stopped_a_run_is_not_resumed(
     finished: Path, tmp_path: Path, command: Command
 ) -> None:
-    stopped = command(*RUN, "trainer.max_time={seconds:0.000001}")
+    added = "+callbacks.mine._target_=pytorch_lightning.Callback"
+    metric = "+metrics.mine._target_=test_added_metrics.Mean"
+    stopped = command(*RUN, "trainer.max_time={seconds:0.000001}", added, metric)
     assert stopped.status == 0
     assert stopped.lines[-1].startswith("warning: stopped early; to go on: python -m miner.run")
+    assert "mine" in read_report(tmp_path / "run")
     assert read_report(tmp_path / "run")["status"] == "stopped"
     assert finished_report(tmp_path / "run") is None
     assert run_main(tmp_path, "resume=run") == 0
+    assert "mine" not in read_report(tmp_path / "run")
     assert same(tmp_path / "run", finished / "run")
 
 
@@ -163,6 +167,15 @@ def test_manifest_of_some_levels_is_not_finished(
     assert same(copy, finished / "run")
 
 
+@pytest.mark.parametrize("quality", ["NaN", '"good"', "[1]", "{}", "1e999", str(10**400), "true"])
+def test_run_whose_report_has_no_quality_is_not_finished(copy: Path, quality: str) -> None:
+    report = '{"report_version": 2, "status": "finished", "psnr_db": 31.5}'
+    (copy / "report.json").write_text(report)
+    assert (finished_report(copy) or {})["psnr_db"] == 31.5
+    (copy / "report.json").write_text(report.replace("31.5", quality))
+    assert finished_report(copy) is None
+
+
 def test_other_backend_is_refused(copy: Path, command: Command) -> None:
     manifest = Manifest.read(copy / "representation")
     fit = {**manifest.fit, "backend": "EagerBackend"}
@@ -189,9 +202,26 @@ def test_given_settings_replace_those_of_the_resumed_run(
 
 
 @pytest.mark.parametrize(
-    "override",
-    ["activation._target_=os.mkdir", "+callbacks.x._target_=os.mkdir", "hydra.run.dir=/"],
+    "added",
+    [
+        ["+trainer.max_time.minutes=30"],
+        ["trainer.callbacks=[{_target_:os.mkdir}]"],
+        ["+callbacks.x._target_=os.mkdir", "+callbacks.x.path=a"],
+        ["++logger.x={_target_:os.mkdir,path:a}", "metrics.x._target_=os.mkdir"],
+    ],
 )
+def test_what_is_not_resumed_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], added: list[str]
+) -> None:
+    begin_run(tmp_path, *added, "+callbacks.xy.path=b")
+    arguments = resume_arguments([f"resume={tmp_path}"])
+    assert arguments == ["+callbacks.xy.path=b", f"hydra.run.dir='{tmp_path}'"]
+    assert capsys.readouterr().out == f"without {', '.join(added)}; to have it, give it again\n"
+    resume_arguments([f"resume={tmp_path}", *added])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("override", ["activation._target_=os.mkdir", "hydra.run.dir=/"])
 def test_class_that_a_file_names_is_not_called(tmp_path: Path, override: str) -> None:
     begin_run(tmp_path, "seed=0", override)
     with pytest.raises(ConfigError, match="is not read from a file"):

@@ -41,6 +41,14 @@ def test_a_recipe_is_compared_with_the_defaults(tmp_path: Path) -> None:
     assert str(found).startswith("fast − none = +2")
 
 
+def test_methods_are_compared_whatever_else_they_set(tmp_path: Path) -> None:
+    for method, psnr in (("miner", 30), ("siren", 32)):
+        settings = {"choices": {"method": method}, "config": {"capacity": {"of": method}}}
+        write_run(tmp_path / method, [f"method={method}"], settings=settings, psnr_db=psnr)
+    (found,) = compare(tmp_path).differences("method", "psnr_db")
+    assert str(found).startswith("siren − miner = +2")
+
+
 def test_a_crop_is_a_factor_and_no_other_image(tmp_path: Path) -> None:
     for crop, pyramid in product((32, 48), "ab"):
         overrides = ["image=moon", f"image.crop_px={crop}", f"pyramid={pyramid}"]

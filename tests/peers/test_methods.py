@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from miner.api import compose_settings
-from miner.cli.checks import check_settings
+from miner.cli.checks import check_settings, check_unchanged
 from miner.cli.sweep import JobGrid
 from miner.comparison.comparison import Comparison
 from miner.comparison.runs import read_results
@@ -201,6 +201,13 @@ def test_another_run_of_a_method_is_not_taken_for_a_finished_one(tmp_path: Path)
         patch.setattr("sys.argv", ["miner.run", *arguments, "method.codec.block_size=16"])
         with pytest.raises(SystemExit, match="1"):
             main()
+
+
+def test_a_damaged_report_refuses_no_run(tmp_path: Path) -> None:
+    fit(tmp_path / "run", "method=dct")
+    config = composed(*RUN, "method=dct", "method.codec.block_size=16")
+    (tmp_path / "run" / "report.json").write_text("{")
+    check_unchanged(tmp_path / "run", config, "cpu")
 
 
 def test_nothing_but_configurations_names_the_folder() -> None:
