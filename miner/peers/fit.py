@@ -34,7 +34,8 @@ def _no_network(*of: Any) -> Any:
 
 def check_component(name: str, component: Any, settings: DictConfig) -> None:
     """Refuse, by a `ConfigError`, a setting outside the range beside its field."""
-    model = ranges_of(type(component))
+    kind: Any = type(component)
+    model = ranges_of(kind)
     known = {field.alias or key: field for key, field in model.model_fields.items()}
     try:
         model.model_validate(OmegaConf.to_container(settings, resolve=True))
