@@ -33,23 +33,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="*", help="of sweeps")
     options = parser.parse_args()
+    known = {identity(row) for row in read_rows(RESULTS)} if RESULTS.exists() else set()
     for result in read_results(options.folders) if options.folders else ():
-        if result.status == "finished":
-            append_row(RESULTS, row_of(result))
-        else:
+        row = row_of(result) if result.status == "finished" else None
+        if row is None:
             print(f"left out: {result.name}: {result.status} {result.reason}")
-    rows = read_rows(RESULTS)
+        elif identity(row) not in known:
+            append_row(RESULTS, row)
+    latest = {identity(row)[:-1]: row for row in read_rows(RESULTS)}  # of commits in their order
+    rows = sorted(latest.values(), key=lambda row: row["part"])
     for part, several in groupby(rows, key=lambda row: row["part"]):
         print(f"\n{part}")
         print_table(list(several))
     draw(rows, FIGURE)
 
 
+def identity(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells runs apart; the commit comes last."""
+    return tuple(
+        str(row[name]) for name in ("part", "image", "method", "quality", "seed", "commit")
+    )
+
+
 def row_of(result: Result) -> dict[str, Value]:
     """What a run has scored, and the PSNR that it had reached after so many seconds."""
     report, part = result.report, result.choices.get("experiment", "")
     number: dict[str, Any] = {name: report.get(name) for name in SCORES}
+    end, limit = float(report["fit_time_s"]), result.config["method"]["max_seconds"]
     curve = [(row[2], row[-1]) for row in result.curve]  # seconds, PSNR
+    curve.append((min(end, limit or end), report["psnr_db"]))  # a step may end after the limit
     command = f"python -m miner.run -m experiment={part} {result.image}"
     origin = provenance(command) | {"commit": str(report.get("commit"))[:7]}
     return {
@@ -61,7 +73,7 @@ def row_of(result: Result) -> dict[str, Value]:
         **{name: math.nan if value is None else float(value) for name, value in number.items()},
         "steps": report.get("n_steps", ""),
         "diverged": str(report.get("diverged", "")),
-        "last_fifth_db": last_gain(curve, float(number["fit_time_s"])),
+        "last_fifth_db": last_gain(curve, end),
         **{f"psnr_{s}_s": reached(curve, s) for s in SECONDS},
         **origin,
     }
