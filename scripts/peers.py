@@ -25,6 +25,7 @@ RESULTS = ROOT / "results" / "peers.tsv"
 FIGURE = ROOT / "docs" / "images" / "peers.svg"
 SCORES = ("psnr_db", "ssim", "n_parameters", "parameters_per_pixel", "bits_per_pixel", "fit_time_s")
 SECONDS = (1, 2, 5, 10, 20, 60, 120, 300)
+LIMITS = {"peers/crops": 20, "peers/kodak": 60}  # seconds of the panels
 Row = Mapping[str, str]
 
 
@@ -126,41 +127,39 @@ def average(rows: Iterable[Row], name: str) -> float:
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """PSNR over seconds of the crops and whole images, and over bits with the codecs' curves."""
+    """PSNR over seconds of the sweeps in `LIMITS`, and over bits where codecs were run."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), facecolor="white")
-    panels = figure.subplots(1, 3)
-    order = names_of(rows)
-    for axes, part in zip(panels, ("peers/crops", "peers/kodak"), strict=False):
+    coded = [row for row in rows if row["part"] in ("peers/codecs", "peers/jpeg2000")]
+    figure = Figure(figsize=(11 if coded else 8, 4.2), facecolor="white")
+    panels, order = figure.subplots(1, 3 if coded else 2), names_of(rows)
+    for axes, (part, limit) in zip(panels, LIMITS.items(), strict=False):
         for name in order:
             own = [row for row in rows if row["method"] == name and row["part"] == part]
-            reached_db = [(float(s), average(own, f"psnr_{s}_s")) for s in SECONDS]
-            known = [point for point in reached_db if not math.isnan(point[1])]
-            if known and average(own, "fit_time_s") > 0.5:
-                colour = f"C{order.index(name)}"
-                axes.plot(*zip(*known, strict=True), marker="o", color=colour, label=name)
+            at = [(float(s), average(own, f"psnr_{s}_s")) for s in SECONDS if s <= limit]
+            known = [point for point in at if not math.isnan(point[1])]
+            if known:
+                style = {"marker": "o", "color": f"C{order.index(name)}", "label": name}
+                axes.plot(*zip(*known, strict=True), **style)
         axes.set(xscale="log", xlabel="seconds of the fit", ylabel="PSNR (dB)", title=part)
-    for name in order:
-        own = [row for row in rows if row["method"] == name and row["part"] != "peers/crops"]
+    for name in names_of(coded):
         by_quality: dict[str, list[Row]] = {}
-        for row in own:
-            if row["part"] in ("peers/kodak", "peers/codecs"):
+        for row in coded:
+            if row["method"] == name:
                 by_quality.setdefault(row["quality"], []).append(row)
         points = sorted(
             (average(several, "bits_per_pixel"), average(several, "psnr_db"))
             for several in by_quality.values()
         )
-        if points:
-            style = {"marker": "o", "color": f"C{order.index(name)}"}
-            panels[2].plot(*zip(*points, strict=True), label=name, **style)
-    panels[2].set(xscale="log", xlabel="bits per pixel", title="peers/kodak and peers/codecs")
+        style = {"marker": "o", "color": f"C{order.index(name)}", "label": name}
+        panels[2].plot(*zip(*points, strict=True), **style)
+        panels[2].set(xscale="log", xlabel="bits per pixel", title="codecs")
     found = [axes.get_legend_handles_labels() for axes in panels]
     lines = {text: line for own in found for line, text in zip(*own, strict=True)}
-    figure.legend(lines.values(), lines.keys(), loc="lower center", ncols=8, frameon=False)
-    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    figure.legend(lines.values(), lines.keys(), loc="lower center", ncols=6, frameon=False)
+    figure.tight_layout(rect=(0, 0.14, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":
