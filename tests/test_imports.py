@@ -29,7 +29,7 @@ ALLOWED = {  # library: where it may be imported
     "safetensors": ("peers.training", "representation", "signals.store"),
     "hydra": ("api", "cli", "config", "engine.train", "engine.trainer", "run"),
     "omegaconf": ("api", "cli", "config", "engine", "loggers", "peers.fit", "run"),
-    "pydantic": ("config", "support.components", "support.ranges"),
+    "pydantic": ("config", "peers.fit", "support.components", "support.ranges"),
     "matplotlib": ("visual",),
     "torchmetrics": ("metrics.base",),  # whose SSIM, in float32 too coarse, is our twin in tests
     "pyvips": ("images", "peers.codecs"),
