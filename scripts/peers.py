@@ -100,6 +100,7 @@ def print_table(rows: Sequence[Row]) -> None:
         at = "  ".join(f"{s} s {average(own, f'psnr_{s}_s'):.2f}" for s in SECONDS)
         gain = average(own, "last_fifth_db")
         state = "" if math.isnan(gain) else f"  gained {gain:.2f} dB in the last fifth"
+        state += f"  {average(own, 'steps'):.0f} steps" if own[0]["steps"] else ""
         diverged = sum(row["diverged"] == "True" for row in own)
         print(f"{name:16s} {scores}{state}{f'  {diverged} diverged' if diverged else ''}\n    {at}")
         pairs = [(row, plain.get((row["image"], row["seed"]))) for row in own]

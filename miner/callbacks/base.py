@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 
 from miner.engine.data import RenderedTile
 from miner.engine.module import LevelResult, MinerModule
+from miner.engine.records import CurvePoint
 from miner.engine.scoring import ScoredModule
 from miner.fitting.level_fit import LevelFit
 from miner.representation import REPRESENTATION_FOLDER, Shard
@@ -44,6 +45,11 @@ class Callback(pl.Callback):
 
     def on_level_end(self, trainer: pl.Trainer, module: MinerModule, result: LevelResult) -> None:
         """A level is fitted, stored and rendered."""
+
+    def on_points(
+        self, trainer: pl.Trainer, module: ScoredModule, points: Sequence[CurvePoint]
+    ) -> None:
+        """The curve of quality goes on; of blocks, `QualityCurve` finds its points itself."""
 
     def on_scored(self, trainer: pl.Trainer, module: ScoredModule) -> None:
         """All is stored and scored, and may be written; each rank gets the call."""

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -14,27 +14,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from miner.callbacks.base import Callback
 from miner.callbacks.pictures import Pictures
 from miner.engine.module import LevelResult, MinerModule
-from miner.engine.records import build_report, remarks
+from miner.engine.records import CurvePoint, build_report, remarks
 from miner.engine.scoring import ScoredModule
 from miner.fitting.block_fit import merge_curves, no_longer_than
 from miner.metrics.scores import psnr_of_sse
 from miner.support.run_files import REPORT, write_report
 
 _LOG = logging.getLogger("miner")
-
-
-class CurvePoint(NamedTuple):
-    """Quality during a fit; steps, seconds and parameters are counted over all levels.
-
-    `refit` is 0 in the first fits of a level, then the number of the refit with wider networks.
-    """
-
-    level: int
-    step: int
-    seconds: float
-    parameters: int
-    psnr_db: float
-    refit: int = 0
 
 
 class QualityCurve(Callback):

@@ -10,7 +10,7 @@ import yaml
 from hydra.errors import ConfigCompositionException, OverrideParseException, SearchPathException
 
 from miner.config.build import CONF_FOLDER
-from miner.config.schema import no_such_setting
+from miner.config.schema import new_name, no_such_setting
 from miner.support.errors import nearest
 
 CONFIG_FILE = CONF_FOLDER / "config.yaml"
@@ -117,6 +117,8 @@ def _explain_option(path: str, text: str) -> str:
     line = f"{group}={option}"
     if path in _EXTRAS:
         return f"{line}: is not installed; pip install -e '.[{_EXTRAS[path]}]'"
+    if renamed := new_name(line):
+        return f"{line}: is now {renamed}"
     if path.startswith("image/") and {"/", "."} & set(option):
         return f"{line}: is the name of no sample; use image.path={option}"
     options = [*option_files(group)] if group in default_options() else []

@@ -24,6 +24,20 @@ _Several = Annotated[list[T], Field(min_length=1)]
 _Steps = Annotated[int, Field(ge=1, le=2**31)]
 _Width = Annotated[int, whole(1, 1024)]
 _OPEN = ("callbacks", "logger", "metrics", "paths", "extras")  # whose fields may have any name
+_NEW_NAMES = {  # one after another
+    "sizing": "capacity",
+    "kernel": "backend",
+    "capacity=by_need": "capacity=target_error",
+    "backend=fused": "backend=compiled",
+    "experiment=search": "hparams_search=optuna",
+    "capacity.least": "capacity.min_width",
+    "capacity.most": "capacity.max_width",
+    "capacity.retries": "capacity.max_refits",
+    "capacity.pilot_steps": "capacity.probe_steps",
+    "fitting.pixels_per_step": "fitting.batch_pixels",
+    "fitting.chunk_size": "fitting.blocks_per_shard",
+    "fitting.coarse_ratio": "level_selection.coarse_ratio",
+}
 
 
 def _ascending(values: list[float]) -> list[float]:
@@ -189,15 +203,26 @@ def settings(
 
 
 def no_such_setting(setting: str, others: Iterable[str] = ()) -> str:
-    """Why a name or `name=value` is refused, with the nearest of the schema and `others`."""
+    """Why a name or `name=value` is refused: its new name, or the nearest of these and `others`."""
     name = setting.partition("=")[0]
     group, _, field = name.partition(".")
     if group == "trainer" and field in REFUSED:
         return REFUSED[field]
+    if renamed := new_name(setting):
+        return f"is now {renamed}"
     names = [*(known for known, _ in settings() if "_target_" not in known), *others]
     near = nearest(name, names)
     remedy = f"did you mean {near}?" if near else "see python -m miner.run --help"
     return f"there is no such setting; {remedy}"
+
+
+def new_name(setting: str) -> str | None:
+    """`capacity.min_width=4` for `sizing.least=4`; None for what never had another name."""
+    new = setting
+    for old, name in _NEW_NAMES.items():
+        if f"{new}.".startswith((f"{old}.", f"{old}=")):
+            new = name + new.removeprefix(old)
+    return None if new == setting else new
 
 
 def _messages(error: ValidationError, model: type[RunConfig]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 from torch import Tensor
@@ -40,12 +40,12 @@ class RenderedTile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _LazyTiles:
+class LazyBatches:
     """Batches that are found when the first one is asked for; their number is unknown before."""
 
-    find: Callable[[], Iterable[Tile]]
+    find: Callable[[], Iterable[Any]]
 
-    def __iter__(self) -> Iterator[Tile]:
+    def __iter__(self) -> Iterator[Any]:
         yield from self.find()
 
 
@@ -101,6 +101,6 @@ class SignalData(pl.LightningDataModule):
         self.levels = PyramidFit(self.signal, self.spec, self.settings, store, self.ranks)
         return range(1)
 
-    def val_dataloader(self) -> Iterable[Tile]:
+    def val_dataloader(self) -> Iterable[Any]:
         """This rank's tiles of the level that was fitted."""
-        return _LazyTiles(lambda: map(Tile._make, self.levels.level_tiles(self.margin)))
+        return LazyBatches(lambda: map(Tile._make, self.levels.level_tiles(self.margin)))

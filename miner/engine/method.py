@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from miner.engine.scoring import ScoredModule
     from miner.signals.scratch import Scratch
 
-Optional = Annotated[float | None, rule("be a number above 0, or null", gt=0, allow_inf_nan=False)]
+Limit = Annotated[float | None, rule("be a number above 0, or null", gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """What is fitted: `parameters_per_pixel` set its size, `max_seconds` how long it is trained."""
+    """What is fitted, of a size of `parameters_per_pixel`, for at most `max_seconds`."""
 
-    parameters_per_pixel: Optional = None
-    max_seconds: Optional = None
+    parameters_per_pixel: Limit = None
+    max_seconds: Limit = None
 
     def configure(self, config: DictConfig) -> DictConfig:
         """The settings that a run has; `ConfigError` for one that the method does not use."""
@@ -101,7 +101,6 @@ class BlockPyramid(Method):
 
         checked, settings = check_config(config), build_settings(config)
         shared = shared_folder(checked, job.folder)
-
         opened = partial(open_source_image, config, scratch, settings.max_mse)
         module = MinerModule(
             partial(fit_identity, config),

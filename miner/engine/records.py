@@ -59,6 +59,20 @@ class LevelRecord(NamedTuple):
             _LOG.warning("level %d: %d blocks %s", self.level, self.n_diverged, reason)
 
 
+class CurvePoint(NamedTuple):
+    """Quality during a fit; steps, seconds and parameters are counted over all levels.
+
+    `refit` is 0 in the first fits of a level, then the number of the refit with wider networks.
+    """
+
+    level: int
+    step: int
+    seconds: float
+    parameters: int
+    psnr_db: float
+    refit: int = 0
+
+
 def count_missed(fit: LevelFit, region: Region, squared_error: Tensor) -> int:
     """How many of a level's blocks in a box of whole ones miss the bound.
 

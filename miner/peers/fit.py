@@ -66,14 +66,12 @@ class Peer(Method):
         from miner.peers.module import PeerData
 
         data = PeerData(partial(open_source_image, config, scratch), scratch, config.seed)
-        module = self.module(int(config.trainer.fast_dev_run) or None)
-        module.began, module.objective = job.began, build_objective(config)
-        module.metrics = build_metrics(config)
-        return data, module
+        of_run = build_objective(config), job.began, build_metrics(config)
+        return data, self.module(int(config.trainer.fast_dev_run) or None, *of_run)
 
     @abstractmethod
-    def module(self, max_steps: int | None) -> "PeerModule":
-        """What is fitted; `max_steps` of a trial run."""
+    def module(self, max_steps: int | None, *of_run: Any) -> "PeerModule":
+        """What is fitted; `max_steps` of a trial run, and the arguments of `ScoredModule`."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +102,11 @@ class NetworkPeer(Peer):
         super().check(config, image)
         find_size(self, image.sides, image.n_channels)
 
-    def module(self, max_steps: int | None) -> "PeerModule":
+    def module(self, max_steps: int | None, *of_run: Any) -> "PeerModule":
         """The network's training."""
         from miner.peers.training import NetworkModule
 
-        return NetworkModule(self, max_steps or self.max_steps)
+        return NetworkModule(self, max_steps or self.max_steps, *of_run)
 
 
 @dataclass(frozen=True)
@@ -137,8 +135,8 @@ class CodecPeer(Peer):
                 rule = "formats have no parameters; choose objective=psnr_at_bits"
                 raise ConfigError(f"objective.cost={cost}: {rule}")
 
-    def module(self, max_steps: int | None) -> "PeerModule":
+    def module(self, max_steps: int | None, *of_run: Any) -> "PeerModule":
         """The encoding."""
         from miner.peers.training import CodecModule
 
-        return CodecModule(self)
+        return CodecModule(self, *of_run)

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from miner.engine.data import Tile
+from miner.engine.data import LazyBatches, Tile
 from miner.engine.scoring import ScoredModule
 from miner.images.pixel_format import PixelFormat
 from miner.images.source_image import SourceImage
@@ -78,24 +78,16 @@ class PeerData(pl.LightningDataModule):
 
     def train_dataloader(self) -> Iterable[Any]:
         """The module's batches, whose number is unknown."""
-        return _Batches(lambda: self.batches())
+        return LazyBatches(lambda: self.batches())
 
     def val_dataloader(self) -> Iterable[Any]:
         """The tiles that are scored."""
-        return _Batches(self._tiles)
+        return LazyBatches(self._tiles)
 
     def _tiles(self) -> Iterator[Tile]:
         for region in tiles(self.spec.sides, TILE_SIDE):
             box = extended(region, self.spec.sides, self.margin)
             yield Tile(region, box, self.image[(slice(None), *slices(box))])
-
-
-@dataclass(frozen=True)
-class _Batches:
-    find: Callable[[], Iterator[Any]]
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.find()
 
 
 @dataclass
@@ -110,12 +102,15 @@ class _Work:
 
 
 class PeerModule(ScoredModule):
-    """Trains or encodes, stores the result as one file, and renders what that file holds."""
+    """Trains or encodes, stores the result as one file, and renders what that file holds.
+
+    `of_run` are the arguments of `ScoredModule`.
+    """
 
     file_name = "stored"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *of_run: Any) -> None:
+        super().__init__(*of_run)
         self._stored = b""
 
     @property

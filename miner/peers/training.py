@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional
 
-from miner.callbacks.report import CurvePoint
+from miner.engine.records import CurvePoint
 from miner.metrics.scores import psnr_of_sse, squared_error
 from miner.peers.module import PeerModule
 from miner.signals.regions import Region, sides_of, slices, whole
@@ -71,8 +71,8 @@ class NetworkModule(PeerModule):
 
     file_name = "network.safetensors"
 
-    def __init__(self, method: "NetworkPeer", max_steps: int) -> None:
-        super().__init__()
+    def __init__(self, method: "NetworkPeer", max_steps: int, *of_run: Any) -> None:
+        super().__init__(*of_run)
         self._method, self._max_steps = method, max_steps
         self._step = self._n_evaluated = 0
         self._best_mse, self._is_finite = math.inf, True
@@ -161,9 +161,8 @@ class NetworkModule(PeerModule):
             self._best = {name: value.detach().cpu().clone() for name, value in state.items()}
         self._n_evaluated = 1 + math.floor(_EVALUATIONS * math.sqrt(self.progress))
         quality = psnr_of_sse(self._best_mse, 1)
-        self.call(
-            "on_points", [CurvePoint(0, self._step, self.seconds, self.n_parameters, quality)]
-        )
+        point = CurvePoint(0, self._step, self.seconds, self.n_parameters, quality)
+        self.call("on_points", [point])
         self.show(self.progress, self._best_mse)
 
     def result(self) -> bytes:
@@ -201,8 +200,8 @@ class CodecModule(PeerModule):
 
     file_name = "image.bin"
 
-    def __init__(self, method: "CodecPeer") -> None:
-        super().__init__()
+    def __init__(self, method: "CodecPeer", *of_run: Any) -> None:
+        super().__init__(*of_run)
         self._method = method
 
     @property

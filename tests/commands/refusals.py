@@ -92,6 +92,7 @@ OF_HYDRA = {  # Hydra composes nothing of them
     "capacity=uniform capacity.max_width=9": ["capacity.max_width=9:", "chosen capacity"],
     "pyramyd=laplacian": ["pyramyd=laplacian:", "did you mean pyramid?"],
     "experiment=ablation/pyramyd": ["did you mean ablation/pyramid?"],
+    "experiment=search": ["experiment=search:", "hparams_search=optuna"],
     "hydra.run.dr=run": ["hydra.run.dr=run:", "did you mean hydra.run.dir?"],
     "~optimiser": ["~optimiser:", "did you mean optimizer?"],
     "pictur.png": ["pictur.png:", "is no file", "name=value"],

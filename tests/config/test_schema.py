@@ -1,4 +1,4 @@
-"""Wrong values are refused with the rule; groups set other groups."""
+"""Wrong values and old names are refused with the rule, the new name; groups set other groups."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from miner.cli.sweep import compose_once
+from miner.cli.sweep import JobGrid, compose_once
 from miner.config.build import CONF_FOLDER, build_objective, build_settings
 from miner.config.schema import COMPONENTS, check_config
 from miner.engine.method import build_method
@@ -232,6 +232,29 @@ def test_a_class_that_would_not_be_stored_is_refused(
     config.activation = {"_target_": f"{__name__}.Undecorated"}
     with pytest.raises(ConfigError, match="has an __init__ of its own; make it a frozen"):
         build_settings(config)
+
+
+OLD_NAMES = {
+    "sizing=by_need": "capacity=target_error",
+    "sizing=uniform": "capacity=uniform",
+    "sizing.least=4": "capacity.min_width=4",
+    "capacity.most=4": "capacity.max_width=4",
+    "+sizing.retries=0": "capacity.max_refits",
+    "sizing.gain_db=4": "capacity.gain_db=4",
+    "capacity=by_need": "capacity=target_error",
+    "kernel=fused": "backend=compiled",
+    "fitting.chunk_size=8": "fitting.blocks_per_shard=8",
+}
+
+
+@pytest.mark.parametrize(("argument", "new"), OLD_NAMES.items())
+def test_old_name_is_refused_with_the_new_one(
+    compose_with: Callable[..., DictConfig], argument: str, new: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        for _, config in JobGrid("config", [argument]).jobs():
+            check_config(config)
+    assert str(caught.value) == f"{argument.lstrip('+')}: is now {new}"
 
 
 BASES = {
