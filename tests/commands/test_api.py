@@ -187,7 +187,7 @@ def test_works_inside_a_program_that_uses_hydra() -> None:
         ({"patch_size": len}, ["patch_size: is an object of builtin_function"]),
         ({"hparams_search": "optuna"}, ["hparams_search", "leave it out"]),
         ({"capacity": "by_size"}, ["capacity=by_size", "target_error", "uniform"]),
-        ({"sizing": {"least": 4}}, ["sizing.least=4: there is no such setting"]),
+        ({"sizing": {"least": 4}}, ["sizing.least=4: is now capacity.min_width=4"]),
         ({"image": "moon"}, ["image: has no effect", "leave it out"]),
         ({"image": {"path": "a.png"}}, ["image.path: has no effect"]),
         ({"foo": len}, ["foo: there is no such setting"]),
