@@ -123,6 +123,8 @@ def check_unchanged(folder: Path, config: DictConfig, device: str) -> None:
         is_outdated = "fit again" in str(error)
         remedy = "" if is_outdated else "; delete this file: its folder's shards are reused"
         raise ConfigError(f"{error}{remedy}") from None
+    if "image" not in fit:
+        raise ConfigError(f"{stored}: miner.fit has saved this, no run; name another folder")
     path = config.image.path
     sha256 = "" if path.startswith(SAMPLE_PREFIX) else file_digest(find_file(path))
     if changed := differences(fit, fit_identity(config, sha256, device)):

@@ -133,6 +133,12 @@ def test_finished_run_is_not_overwritten(desk: Path, command: Command) -> None:
     assert others == ["error:   seed: 0, now 1", "error:   trainer.fast_dev_run: not set, now 2"]
 
 
+def test_what_miner_fit_has_saved_is_not_taken_for_a_run(desk: Path, command: Command) -> None:
+    assert command("hydra.run.dir=run").status == 0
+    shutil.copytree(desk / "saved", desk / "run", dirs_exist_ok=True)
+    check_line(desk, command, "hydra.run.dir=run", ["miner.fit has saved"])
+
+
 def test_refusal_has_status_1_and_leaves_no_folder(desk: Path) -> None:
     before = set(desk.rglob("*"))
     answer = start_python(desk, "-m", "miner.run", *TINY, "image.path=picture.png", "seed=-1")
