@@ -13,6 +13,7 @@ from torch.nn import functional
 from miner.engine.records import CurvePoint
 from miner.metrics.scores import psnr_of_sse, squared_error
 from miner.peers.module import PeerModule
+from miner.peers.network import count_parameters
 from miner.signals.regions import Region, sides_of, slices, whole
 from miner.support.errors import ConfigError
 
@@ -44,18 +45,13 @@ def coordinates(pixels: Tensor, sides: tuple[int, ...], box: Region | None = Non
 
 def find_size(method: "NetworkPeer", sides: tuple[int, ...], n_channels: int) -> int:
     """The largest size of a network within a method's parameters; `ConfigError` if none is."""
-    per_pixel = method.parameters_per_pixel
+    per_pixel, n_pixels = method.parameters_per_pixel, math.prod(sides)
 
     def fits(size: int) -> bool:
-        try:
-            with torch.device("meta"):
-                network: PeerNetwork = method.network(sides, n_channels, size)
-        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-            raise ConfigError(f"method.network: {error}; is every setting one it takes?") from None
-        return network.n_parameters <= per_pixel * math.prod(sides)
+        return count_parameters(method.network, sides, n_channels, size) <= per_pixel * n_pixels
 
     if not fits(1):
-        rule = f"is too little for this network and {math.prod(sides)} pixels; give more"
+        rule = f"is too little for this network and {n_pixels} pixels; give more"
         raise ConfigError(f"method.parameters_per_pixel={per_pixel}: {rule}")
     low, high = 1, 2
     while fits(high) and high < 2**40:
