@@ -207,9 +207,9 @@ class Notebook(nn.Module):
     def __init__(self, _: Path, width: int) -> None:
         super().__init__()
         self.waves: Tensor
-        self.register_buffer("waves", 10.0 * torch.randn(256, 2))
+        self.register_buffer("waves", 10.0 * torch.randn(width, 2))
         layers: list[nn.Module] = []
-        for n, m in ((512, width), (width, width), (width, width), (width, 3)):
+        for n, m in ((2 * width, width), (width, width), (width, width), (width, 3)):
             linear = nn.Linear(n, m)
             draws = torch.randn(4 * n * m)
             kept = draws[draws.abs() < 2][: n * m].reshape(m, n)  # truncated at two deviations

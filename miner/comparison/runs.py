@@ -43,6 +43,12 @@ class Result:
     image: str = ""  # unique to the image's content
 
     @property
+    def outcome(self) -> str:
+        """The status; `diverged` for a finished run whose report says so."""
+        has_diverged = self.status == "finished" and self.report.get("diverged") is True
+        return "diverged" if has_diverged else self.status
+
+    @property
     def seed(self) -> str:
         """The seed as text, empty where it is unknown."""
         requested = self.overrides.get("seed", self.config.get("seed", ""))

@@ -73,15 +73,15 @@ def table(comparison: Comparison) -> tuple[list[str], list[list[Cell]]]:
     rows: list[list[Cell]] = []
     for run in comparison.results:
         numbers = [run.numbers.get(metric) for metric in comparison.metrics]
-        first = run.name, run.image, run.seed, run.status, *comparison.setting(run)
+        first = run.name, run.image, run.seed, run.outcome, *comparison.setting(run)
         rows.append([*first, *numbers, " ".join(run.reason.split())])
     names = *comparison.factors, *comparison.metrics
     return ["run", "image", "seed", "status", *names, "reason"], rows
 
 
 def counts(comparison: Comparison) -> str:
-    """How many runs there are, by status."""
-    found = Counter(result.status for result in comparison.results)
+    """How many runs there are, by outcome."""
+    found = Counter(result.outcome for result in comparison.results)
     shown = ", ".join(f"{n} {status}" for status, n in found.items())
     n_runs = len(comparison.results)
     return f"{n_runs} run{'' if n_runs == 1 else 's'}: {shown or 'none'}"

@@ -128,8 +128,9 @@ class VipsCodec(Codec):
         try:
             options = {"Q": self.quality, "keep": "none", **self.options}
             data: bytes = values.write_to_buffer(self.suffix, **options)
-        except pyvips.Error as error:
-            raise ConfigError(f"{self}: {error.detail.strip()}; give other settings") from None
+        except (pyvips.Error, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{self}: {reason}; give other settings") from None
         has_channels = pyvips.Image.new_from_buffer(data, "").bands == len(image)
         return data if has_channels else data + _GREY
 
@@ -159,6 +160,8 @@ class ImagecodecsCodec(Codec):
 
         values = _as_bytes(image, size)
         try:
+            if self.options.get("effort") not in (None, *range(1, 11)):  # it takes the nearest
+                raise ValueError("effort must be a whole number from 1 to 10")
             encode = getattr(imagecodecs, f"{self.name}_encode")
             return bytes(encode(values, self.quality, **self.options))
         except (RuntimeError, TypeError, ValueError) as error:

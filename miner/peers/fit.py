@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from miner.config.build import build_metrics, build_objective
 from miner.config.job import Job
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from miner.peers.module import PeerModule
     from miner.signals.scratch import Scratch
 
+Betas = Annotated[
+    Sequence[Annotated[float, Field(ge=0, lt=1)]],
+    rule("be two numbers from 0 to below 1", min_length=2, max_length=2),
+]
 Make = Callable[[tuple[int, ...], int, int], Any]
 """Gives a `PeerNetwork` of sides, channels and size."""
 
@@ -91,15 +96,17 @@ class NetworkPeer(Peer):
     ] = "all"
     lr: Positive = 1e-4
     final_lr_ratio: Ratio = 1.0
-    betas: Sequence[float] = (0.9, 0.999)
+    betas: Betas = (0.9, 0.999)
     eps: Positive = 1e-8
     network: Make = _no_network
 
     def check(self, config: DictConfig, image: OpenedFile) -> None:
-        """Refuse a size that is too small for the network."""
+        """Refuse a network that does not work, and a size that is too small for it."""
+        from miner.peers.network import check_network
         from miner.peers.training import find_size
 
         super().check(config, image)
+        check_network(self.network, image.sides, image.n_channels)
         find_size(self, image.sides, image.n_channels)
 
     def module(self, max_steps: int | None, *of_run: Any) -> "PeerModule":
@@ -116,7 +123,7 @@ class CodecPeer(Peer):
     codec: Codec = field(default_factory=BlockDct)
 
     def check(self, config: DictConfig, image: OpenedFile) -> None:
-        """Refuse a volume, a size for a format and none for a transform."""
+        """Refuse a volume, a size for a format and none for a transform, and a format's options."""
         super().check(config, image)
         size, is_sized = self.parameters_per_pixel, self.codec.takes_size
         check_component("method.codec", self.codec, config.method.codec)
@@ -134,6 +141,7 @@ class CodecPeer(Peer):
             if (cost := config.objective.get("cost")) in ("n_parameters", "parameters_per_pixel"):
                 rule = "formats have no parameters; choose objective=psnr_at_bits"
                 raise ConfigError(f"objective.cost={cost}: {rule}")
+            self.codec.encode(np.zeros((image.n_channels, 16, 16), np.float32), None)
 
     def module(self, max_steps: int | None, *of_run: Any) -> "PeerModule":
         """The encoding."""

@@ -1,9 +1,15 @@
 """What a network of another method has in common with the others."""
 
+import warnings
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+
+from miner.support.errors import ConfigError
 
 Sides = tuple[int, ...]
 """Of a signal, rows first."""
@@ -32,3 +38,38 @@ class PeerNetwork(nn.Module, ABC):
     def n_parameters(self) -> int:
         """Stored numbers; a complex one counts as two."""
         return sum(v.numel() * (1 + v.is_complex()) for v in self.state_dict().values())
+
+
+@contextmanager
+def _refusal() -> Iterator[None]:
+    """Turn what a network raises into a `ConfigError`, without the warnings before it."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except ConfigError:
+        raise
+    except (AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"method.network: {reason}; is every setting one it takes?") from None
+
+
+@_refusal()
+def count_parameters(make: Callable[..., Any], sides: Sides, n_channels: int, size: int) -> int:
+    """Stored numbers of a network, which takes no memory; `ConfigError` if it cannot be built."""
+    with torch.device("meta"):
+        return int(make(sides, n_channels, size).n_parameters)
+
+
+@_refusal()
+def check_network(make: Callable[..., Any], sides: Sides, n_channels: int) -> None:
+    """Refuse, by a `ConfigError`, a network that breaks a rule of `PeerNetwork`.
+
+    A small one is called on the CPU, as not every `forward` works on the meta device.
+    """
+    least, more = (count_parameters(make, sides, n_channels, size) for size in (1, 64))
+    if least >= more:
+        raise ValueError(f"{least} parameters at size 1, {more} at 64: they must grow with it")
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        values = make(sides, n_channels, n_channels + 1)(torch.zeros(2, len(sides)))
+    if (shape := tuple(values.shape)) != (2, n_channels):
+        raise ValueError(f"values {shape} at 2 coordinates: must be {2, n_channels}")

@@ -13,6 +13,7 @@ from torch.nn import functional
 from miner.engine.records import CurvePoint
 from miner.metrics.scores import psnr_of_sse, squared_error
 from miner.peers.module import PeerModule
+from miner.peers.network import count_parameters
 from miner.signals.regions import Region, sides_of, slices, whole
 from miner.support.errors import ConfigError
 
@@ -44,18 +45,13 @@ def coordinates(pixels: Tensor, sides: tuple[int, ...], box: Region | None = Non
 
 def find_size(method: "NetworkPeer", sides: tuple[int, ...], n_channels: int) -> int:
     """The largest size of a network within a method's parameters; `ConfigError` if none is."""
-    per_pixel = method.parameters_per_pixel
+    per_pixel, n_pixels = method.parameters_per_pixel, math.prod(sides)
 
     def fits(size: int) -> bool:
-        try:
-            with torch.device("meta"):
-                network: PeerNetwork = method.network(sides, n_channels, size)
-        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-            raise ConfigError(f"method.network: {error}; is every setting one it takes?") from None
-        return network.n_parameters <= per_pixel * math.prod(sides)
+        return count_parameters(method.network, sides, n_channels, size) <= per_pixel * n_pixels
 
     if not fits(1):
-        rule = f"is too little for this network and {math.prod(sides)} pixels; give more"
+        rule = f"is too little for this network and {n_pixels} pixels; give more"
         raise ConfigError(f"method.parameters_per_pixel={per_pixel}: {rule}")
     low, high = 1, 2
     while fits(high) and high < 2**40:
@@ -120,6 +116,7 @@ class NetworkModule(PeerModule):
         """Start the clock, and keep the first state."""
         super().on_train_start()
         self._evaluate()
+        self._first_mse = self._best_mse
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Coordinates `(P, D)` and targets `(P, C)` of each step's pixels."""
@@ -140,7 +137,7 @@ class NetworkModule(PeerModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor | None:
         """The mean squared error; None for one that is not finite, which ends the training."""
         loss = functional.mse_loss(self.network(batch[0]), batch[1])
-        self._is_finite = bool(torch.isfinite(loss))
+        self._is_finite = self._is_finite and bool(torch.isfinite(loss))
         return loss if self._is_finite else None
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -159,6 +156,7 @@ class NetworkModule(PeerModule):
             self._best_mse = mse
             state = self.network.state_dict()
             self._best = {name: value.detach().cpu().clone() for name, value in state.items()}
+        self._last_mse, self._is_finite = mse, self._is_finite and math.isfinite(mse)
         self._n_evaluated = 1 + math.floor(_EVALUATIONS * math.sqrt(self.progress))
         quality = psnr_of_sse(self._best_mse, 1)
         point = CurvePoint(0, self._step, self.seconds, self.n_parameters, quality)
@@ -167,9 +165,11 @@ class NetworkModule(PeerModule):
 
     def result(self) -> bytes:
         """The best state, as safetensors."""
-        self.extra |= {"n_steps": self._step, "diverged": not self._is_finite}
-        if not self._is_finite:
-            _LOG.warning("step %d: the error is not finite; the best state is kept", self._step)
+        fault = "ends above its start" if self._last_mse > self._first_mse else ""
+        fault = fault if self._is_finite else "is not finite"
+        self.extra |= {"n_steps": self._step, "diverged": bool(fault)}
+        if fault:
+            _LOG.warning("step %d: the error %s; the best state is kept", self._step, fault)
         real = {k: torch.view_as_real(v) if v.is_complex() else v for k, v in self._best.items()}
         return save({name: value.contiguous() for name, value in real.items()})
 

@@ -13,7 +13,7 @@ from fake_runs import write_content, write_killed, write_run, write_sweep, write
 from miner.compare import main
 from miner.comparison.comparison import Comparison
 from miner.comparison.runs import read_results
-from miner.comparison.writing import table, write_comparison
+from miner.comparison.writing import summary_lines, table, write_comparison
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -155,3 +155,23 @@ def test_the_command_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_run_that_diverged_is_recognised_everywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, diverged in (("a", True), ("b", False)):
+        write_run(tmp_path / name, [f"pyramid={name}"], diverged=diverged)
+    assert main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("2 runs: 1 diverged, 1 finished\n")
+    _, *rows = csv.reader((tmp_path / "comparison.tsv").read_text().splitlines(), delimiter="\t")
+    assert [row[3] for row in rows] == ["diverged", "finished"]
+    page = (tmp_path / "comparison.html").read_text()
+    assert re.findall(r'<td class="(diverged|finished)">\1<', page) == ["diverged", "finished"]
+
+
+def test_a_run_that_diverged_counts_as_what_it_scored(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", ["pyramid=a"], psnr_db=20.0, diverged=True)
+    write_run(tmp_path / "b", ["pyramid=b"], psnr_db=30.0, diverged=False)
+    comparison = Comparison(read_results([tmp_path]))
+    assert "b − a = +10.0 dB (1 image x 1 seed)" in summary_lines(comparison)[1]

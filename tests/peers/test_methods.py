@@ -1,15 +1,14 @@
 """Methods beside the pyramid of blocks: runs, what they store, what they refuse, sweeps of them."""
 
 import math
-import time
 from pathlib import Path
-from typing import Any
 
 import hydra
 import numpy as np
 import pytest
 import torch
 from in_process import composed
+from peer_runs import RUN, SMALL, fit, refused
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -20,35 +19,18 @@ from miner.comparison.comparison import Comparison
 from miner.comparison.runs import read_results
 from miner.config.build import CONF_FOLDER
 from miner.config.fingerprint import job_hash
-from miner.config.job import Job, finished_report
+from miner.config.job import finished_report
 from miner.engine.method import configured
-from miner.engine.train import run_job
 from miner.images.source import open_image
 from miner.peers.coordinates import Siren
 from miner.peers.training import coordinates
 from miner.run import main
-from miner.support.errors import ConfigError
 
 OPTIONS = {file.stem: file.read_text() for file in (CONF_FOLDER / "method").glob("*.yaml")}
 NETWORKS = sorted(name for name, text in OPTIONS.items() if "NetworkPeer" in text)
 FORMATS = sorted(name for name, text in OPTIONS.items() if "parameters_per_pixel: null" in text)
 FORMATS.remove("miner")
 SWEEPS = sorted(file.stem for file in (CONF_FOLDER / "experiment" / "peers").glob("*.yaml"))
-RUN = ("trainer=cpu", "logger=none", "image=chelsea", "image.crop_px=24")
-SMALL = ("method.parameters_per_pixel=20", "method.max_steps=3")  # of networks
-
-
-def fit(folder: Path, *overrides: str) -> dict[str, Any]:
-    folder.mkdir()
-    given = [*RUN, *overrides]
-    config = composed(*given, f"hydra.run.dir={folder}")
-    return run_job(config, Job(folder, given, time.time(), {"method": "a"}))
-
-
-def refused(*overrides: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        check_settings(configured(composed(*RUN, *overrides)))
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -83,13 +65,6 @@ def test_the_score_is_that_of_the_stored_network(tmp_path: Path) -> None:
     assert report["psnr_db"] == pytest.approx(-10 * math.log10(mse), abs=1e-4)
 
 
-def test_the_best_state_is_kept_and_divergence_is_reported(tmp_path: Path) -> None:
-    report = fit(tmp_path / "run", "method=mfn", *SMALL, "method.lr=1e30")
-    assert report["diverged"] is True
-    assert report["status"] == "finished"
-    assert report["psnr_db"] == pytest.approx(report["curve"]["psnr_db"][-1], abs=1e-3)
-
-
 def test_a_seed_decides_all(tmp_path: Path) -> None:
     own = ("method=wire", *SMALL, "method.batch_pixels=100")
     first, same, other = (
@@ -119,6 +94,12 @@ def test_volumes_take_a_network_and_no_codec(tmp_path: Path) -> None:
     assert refused("method=dct", *own).startswith("method: ")
 
 
+def test_formats_take_1_or_3_channels(tmp_path: Path) -> None:
+    np.save(tmp_path / "image.npy", np.zeros((8, 9, 2), np.float32))
+    own = f"image.path='{tmp_path}/image.npy'", "image.axes=HWC", "image.crop_px=null"
+    assert refused("method=jpeg", *own).startswith("method: 2 channels: ")
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -131,6 +112,17 @@ def test_volumes_take_a_network_and_no_codec(tmp_path: Path) -> None:
         (["method=siren", "method.max_seconds=0"], "method.max_seconds=0: must be a number above"),
         (["method=siren", "method.batch_pixels=0"], "method.batch_pixels=0: must be a whole"),
         (["method=siren", "method.network.depth=a"], "method.network: "),
+        (["method=siren", "method.network.depth=0"], "method.network: values (2, 4) at 2 coord"),
+        (["method=siren", "~method.network"], "method.network: names no class"),
+        (["method=gauss", "method.network.scale=x"], "method.network: "),
+        (["method=fourier_features", "method.network.n_frequencies=0"], "method.network: "),
+        (["method=hash_grid", *SMALL, "method.network.n_levels=0"], "method.network: 4288 param"),
+        (["method=hash_grid", *SMALL, "method.network.n_features=0"], "method.network: 4288 param"),
+        (["method=hash_grid", *SMALL, "method.betas=[2,3]"], "method.betas=2: must be two num"),
+        (["method=hash_grid", *SMALL, "method.betas=[0.9]"], "method.betas=[0.9]: must be two"),
+        (["method=jpeg_xl", "method.codec.options={effort:99}"], "ImagecodecsCodec(name='jpegxl'"),
+        (["method=webp", "method.codec.options={effort:x}"], "VipsCodec(suffix='.webp'"),
+        (["method=jpeg", "+method.codec.options={no:1}"], "VipsCodec(suffix='.jpg'"),
         (["method=jpeg", "method.codec.quality=500"], "method.codec.quality=500: must be a whole"),
         (["method=jpeg", "method.max_seconds=5"], "method.max_seconds=5"),
         (["method=jpeg", "objective=psnr_at_parameters"], "objective.cost="),
@@ -141,7 +133,8 @@ def test_volumes_take_a_network_and_no_codec(tmp_path: Path) -> None:
     ],
 )
 def test_settings_without_use_are_refused(overrides: list[str], said: str) -> None:
-    assert refused(*overrides).startswith(said)
+    line = refused(*overrides)
+    assert line.startswith(said) and "\n" not in line
 
 
 def test_a_size_of_the_pyramid_is_the_recipe_of_a_budget(tmp_path: Path) -> None:
