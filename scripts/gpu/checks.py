@@ -14,6 +14,8 @@ from miner.models.network import select
 
 MAX_DIFFERENCE_DB = 0.05  # beside what chance does: single blocks drift apart by a decibel
 MAX_STANDARD_ERRORS = 2
+LARGE_LOSS_DB, DRIFTS = 3.0, 4  # or so many standard deviations of what float32 costs a block
+MAX_SHARE = 0.005  # of blocks that lose more; float32 on a CPU reaches 0.002
 FEW_STEPS = 3
 USUAL = 30  # times what float32 costs plain PyTorch
 TF32 = 1e-2  # of the way that parameters go: several times what such products take from it
@@ -25,6 +27,7 @@ def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], l
     expected = fit(eager, cast(blocks, torch.float64))
     single, found = fit(eager, blocks), fit(backend, blocks)
     difference, chance = apart_db(found.mse, expected.mse), standard_error_db(found, expected)
+    share = share_of_large_losses(found, expected, single)
     off, usual = distances(backend, blocks)
     outputs = backend.outputs(blocks.network, found.parameters, blocks.encoded)
     apart = apart_db((outputs - blocks.targets).square().mean(dim=(1, 2)), found.mse)
@@ -35,6 +38,7 @@ def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], l
         "psnr_db": mean_psnr_db(expected.mse),
         "difference_db": difference,
         "standard_error_db": chance,
+        "share_of_large_losses": share,
         "float32_difference_db": apart_db(single.mse, expected.mse),
         "parameters_off": off,
         "float32_parameters_off": usual,
@@ -43,6 +47,7 @@ def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], l
     claims = {
         f"{difference:.3f} dB from float64, by chance {chance:.3f}": difference
         <= MAX_DIFFERENCE_DB + MAX_STANDARD_ERRORS * chance,
+        f"{share:.2%} of the blocks lose more than by chance": share <= MAX_SHARE,
         f"parameters {off:.2g} off after {FEW_STEPS} steps": off <= USUAL * usual + TF32,
         f"outputs are {apart:.3f} dB from the errors of the fit": apart <= MAX_DIFFERENCE_DB,
         "a second fit has other bits": same_bits(found, again),
@@ -54,8 +59,21 @@ def checked(backend: Backend, blocks: BlockProblem) -> tuple[dict[str, float], l
 
 def standard_error_db(one: BlockFit, two: BlockFit) -> float:
     """By how much the mean PSNR of two fits of the same blocks differs by chance."""
-    differences = 10 * (one.mse.double() / two.mse.double()).log10()
-    return float(differences.std() / math.sqrt(len(differences)))
+    return float(losses_db(one, two).std() / math.sqrt(len(one.mse)))
+
+
+def losses_db(one: BlockFit, two: BlockFit) -> Tensor:
+    """By how much each block's PSNR is lower than in another fit, `(B,)`."""
+    return 10 * (one.mse.double() / two.mse.double()).log10()
+
+
+def share_of_large_losses(found: BlockFit, expected: BlockFit, single: BlockFit) -> float:
+    """Share of blocks that lose more than chance takes, which a fit in float32 shows.
+
+    A few broken blocks would widen the bound of the mean, but not this one.
+    """
+    limit = max(LARGE_LOSS_DB, DRIFTS * float(losses_db(single, expected).std()))
+    return float((losses_db(found, expected) > limit).double().mean())
 
 
 def distances(backend: Backend, blocks: BlockProblem) -> tuple[float, float]:

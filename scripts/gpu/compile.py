@@ -2,6 +2,7 @@
 
 python scripts/gpu/compile.py                    rows in results/gpu_programs.tsv
 python scripts/gpu/compile.py --only siren-closed_form-32 --launch 64 4 255 --results FILE
+python scripts/gpu/compile.py --only siren-learned-32 relu-learned-32 --channels 15
 
 For compute capability 9.0 (H100, H200): a thread's registers (there are 255) and bytes of stack for
 what does not fit them, a program's bytes of shared memory, how many warps a multiprocessor holds,
@@ -12,6 +13,7 @@ for each pixel, and the elimination's for each feature.
 
 import argparse
 import re
+import shlex
 import sys
 import tempfile
 import time
@@ -34,7 +36,7 @@ from miner.kernels.activations import ACTIVATIONS
 from miner.kernels.ops import NetworkNumbers
 from miner.kernels.triton.programs import render_blocks, train_blocks
 from miner.kernels.triton.trainer import Layout, Program
-from miner.models.activations import Activation, Siren
+from miner.models.activations import Activation, Gaussian, Siren
 from miner.models.encodings import CosineEncoding
 from miner.models.network import BlockMLP, BlockNetwork
 
@@ -52,13 +54,14 @@ TYPES = {  # of arguments; all others are 32-bit integers
 
 
 class Variant(NamedTuple):
-    """What a program is compiled for; kind is closed_form, learned or render."""
+    """What a program is compiled for; kind is closed_form, learned, sigmoid or render."""
 
     activation: Activation
     kind: str
     width: int = 32
     label: str = ""
     channels: int = 3
+    depth: int = 2
 
     def __str__(self) -> str:
         name = type(self.activation).__name__.lower()
@@ -72,36 +75,44 @@ VARIANTS = (  # steps over whole patches with the logarithmic loss, unless the l
     Variant(Siren(), "closed_form", label="-edges"),
     Variant(Siren(), "learned", label="-drawn"),
     *(Variant(Siren(), "render", width) for width in (16, 32, 64)),
+    Variant(Siren(), "closed_form", 20),
+    Variant(Gaussian(), "sigmoid", 40, "-grey", 1),
+    Variant(Siren(), "closed_form", label="-deep", depth=4),
+    Variant(Gaussian(), "learned", 64, "-deep", depth=4),
 )
 
 
 def main() -> None:
     """Compile every program whose name is requested and write a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", help="the name of one program")
+    parser.add_argument("--only", nargs="+", help="names of programs")
+    parser.add_argument("--channels", type=int, help="of all programs")
     parser.add_argument(
         "--launch", type=int, nargs=3, help="pixels of a tile, warps, registers, not the defaults"
     )
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "gpu_programs.tsv")
     arguments = parser.parse_args()
+    origin = provenance(shlex.join(["python", "scripts/gpu/compile.py", *sys.argv[1:]]))
     with tempfile.TemporaryDirectory() as cache:
         triton.knobs.cache.dir = cache  # an empty one
         for variant in VARIANTS:
-            if arguments.only in (None, str(variant)):
+            if arguments.only is None or str(variant) in arguments.only:
+                variant = variant._replace(channels=arguments.channels or variant.channels)
                 row = {"program": str(variant)} | compiled(variant, arguments.launch)
-                append_row(arguments.results, row | provenance("python scripts/gpu/compile.py"))
+                append_row(arguments.results, row | origin)
                 print(row)
 
 
 def compiled(variant: Variant, launch: Sequence[int] | None = None) -> dict[str, Value]:
     """The resources of a program; pointers are aligned, as PyTorch's are."""
     readout = ClosedFormReadout() if variant.kind == "closed_form" else LearnedReadout()
-    mlp = BlockMLP(CosineEncoding(8), variant.activation, variant.width, depth=2)
-    network = BlockNetwork(mlp, readout.head(signed_target=True), variant.channels)
+    mlp = BlockMLP(CosineEncoding(8), variant.activation, variant.width, variant.depth)
+    head = readout.head(signed_target=variant.kind != "sigmoid")
+    network = BlockNetwork(mlp, head, variant.channels)
     function, options = render_blocks, {}
     if variant.kind != "render":
         function = train_blocks
-        whole, draws = variant.label in ("", "-grey"), variant.label == "-drawn"
+        whole, draws = variant.label not in ("-edges", "-drawn"), variant.label == "-drawn"
         options = {"log_loss": True, "whole": whole, "draws": draws}
     layout = Layout(network)
     options_of = layout.options

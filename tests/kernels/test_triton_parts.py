@@ -1,6 +1,6 @@
 """Functions of Triton's programs, and how the programs see parameters and pixels."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from miner.kernels.triton.math import (
     split,
 )
 from miner.kernels.triton.trainer import Layout, drawn_pixels, pixel_order
+from miner.models.encodings import CosineEncoding
 
 
 @triton.jit
@@ -97,9 +98,8 @@ def test_triton_computes_no_activation_without_a_branch() -> None:
 
 
 @pytest.mark.parametrize(("largest", "error"), [(6.28, 2**-20.5), (314.0, 2**-14.7)])
-def test_sines_and_cosines_have_the_digits_that_cuda_documents(
-    largest: float, error: float
-) -> None:
+def test_sines_and_cosines_are_near_those_of_float64(largest: float, error: float) -> None:
+    """Bounds are CUDA's, which only a card can break: the interpreter's sines are NumPy's."""
     x = (largest * (2 * noise(1024) - 1)).to(DEVICE)
     sine, cosine = torch.empty_like(x), torch.empty_like(x)
     waves[(1,)](x, sine, cosine, 1024)
@@ -163,9 +163,11 @@ def test_parameters_come_back_from_their_rows(kind: Kind) -> None:
     [
         ({"width": 65}, "model.width=65: more than 64"),
         ({"channels": 16}, "channels=16: more than 15"),
+        ({"depth": 5}, "model.depth=5: more than 4"),
+        ({"encoding": CosineEncoding(22)}, "outputs=66: more than 64"),
     ],
 )
-def test_sides_that_do_not_fit_are_refused(change: dict[str, int], message: str) -> None:
+def test_sizes_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         Layout(problem_of(KINDS[1]._replace(**change), 9).network)
 

@@ -1,5 +1,7 @@
 """Triton's steps against plain ones: the truth is float64, the bar what float32 costs PyTorch."""
 
+import re
+from functools import partial
 from itertools import cycle
 
 import pytest
@@ -17,11 +19,12 @@ from kernel_problems import (
 )
 from triton.runtime.errors import OutOfResources
 
+from miner.fitting.backend import EagerBackend
 from miner.fitting.criteria import AbsoluteMSEPruning, LogMSELoss, Loss, MSELoss
 from miner.fitting.readout import ClosedFormReadout
+from miner.fitting.soap import SOAP
 from miner.kernels.activations import ACTIVATIONS
 from miner.kernels.backend import TritonBackend
-from miner.kernels.ops import UnsupportedError
 from miner.kernels.triton.trainer import TritonTrainer
 from miner.models.activations import Siren
 from miner.models.encodings import CosineEncoding
@@ -85,6 +88,14 @@ def test_drawn_pixels_are_those_of_the_plain_steps(kind: Kind, n_drawn: int) -> 
 def test_few_pixels_are_fitted_as_well_as_by_plain_steps(kind: Kind, n_pixels: int) -> None:
     problem = small(kind, n_pixels)
     check_steps(problem, begin(problem), 4, floor=1e-4)
+
+
+@pytest.mark.parametrize(("loss", "n_drawn"), [(LogMSELoss(floor=0.05), None), (MSELoss(), 20)])
+def test_soap_gets_the_gradients_of_the_loss(loss: Loss, n_drawn: int | None) -> None:
+    """With a large eps its moves are as long as gradients."""
+    soap = partial(SOAP, lr=0.01, eps=1.0, precondition_frequency=2)
+    problem = small(SIREN, n_steps=5, loss=loss, optimizer=soap).with_steps(batch_pixels=n_drawn)
+    check_a_few_steps(problem, begin(problem))
 
 
 @pytest.mark.parametrize(("width", "inputs"), [(16, 3), (17, 9), (40, 3)])
@@ -191,10 +202,15 @@ class TooLarge:
         raise OutOfResources(348160, 232448, "shared memory")
 
 
-def test_programs_that_do_not_fit_the_device_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("optimizer", ["Adam", "SOAP"])
+def test_programs_that_do_not_fit_the_device_are_left_to_pytorch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, optimizer: str
+) -> None:
     monkeypatch.setattr("miner.kernels.triton.trainer.train_blocks", TooLarge())
-    with pytest.raises(UnsupportedError, match=r"model\.width=6: .*shared memory"):
-        TritonTrainer(small(SIREN).single(DEVICE)).advance(0)
+    problem = small(SIREN, n_blocks=2, optimizer=OPTIMIZERS[optimizer]).single(DEVICE)
+    assert TritonBackend().prepare(problem) == EagerBackend()
+    (message,) = caplog.messages
+    assert re.search(r"model\.width=6: .*shared memory.*; plain PyTorch takes over", message)
 
 
 @pytest.mark.parametrize("n_drawn", [None, 9])

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from block_problems import noise
 from gpu import bench, blocks, checks, steps
 from gpu.blocks import Case
 from torch import Tensor
@@ -92,6 +93,15 @@ def test_blocks_that_drift_apart_by_chance_are_allowed_to(problem: BlockProblem)
     assert checks.standard_error_db(shifted, truth) < 1e-6
 
 
+def test_a_few_broken_blocks_are_not_chance(problem: BlockProblem) -> None:
+    """10 of 1024, whose mean alone would pass."""
+    truth = replace(blocks.fit(EagerBackend(), problem), mse=1e-4 + noise(1024))
+    drifted = replace(truth, mse=truth.mse * 10 ** (0.2 * noise(1024, seed=1) - 0.1))
+    broken = replace(drifted, mse=drifted.mse * (1 + 9 * (torch.arange(1024) < 10)))
+    assert checks.share_of_large_losses(drifted, truth, drifted) == 0
+    assert checks.share_of_large_losses(broken, truth, drifted) > checks.MAX_SHARE
+
+
 def test_plain_pytorch_passes_all_checks(problem: BlockProblem) -> None:
     numbers, wrong = checks.checked(EagerBackend(), problem)
     assert numbers["difference_db"] < checks.MAX_DIFFERENCE_DB
@@ -102,11 +112,12 @@ def test_plain_pytorch_passes_all_checks(problem: BlockProblem) -> None:
     ("backend", "said"),
     [
         (Wrong(lambda targets: 0.5 * targets), "dB from float64"),
+        (Wrong(lambda targets: torch.cat([9 * targets[:1], targets[1:]])), "blocks lose"),
         (Wrong(lambda targets: targets, rate=1.1), "off after"),
         (Wrong(lambda targets: targets * (1 + 1e-4 * len(targets))), "fitted alone"),
         (Wrong(lambda targets: targets + 0 * torch.empty(4096).mean()), "nothing wrote"),
     ],
-    ids=["targets", "rate", "batch", "unwritten memory"],
+    ids=["targets", "one block", "rate", "batch", "unwritten memory"],
 )
 def test_errors_are_found(problem: BlockProblem, backend: Wrong, said: str) -> None:
     _, wrong = checks.checked(backend, problem)

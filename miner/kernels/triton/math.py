@@ -41,7 +41,11 @@ def activate(u, shape, S):
 
 @triton.jit
 def sine_cosine(x):
-    """sin and cos by the special function unit: to 2^-21 and what a change of x by 2^-23 does."""
+    """sin and cos by the special function unit: to 2^-21 for x within pi of zero.
+
+    Beyond, x / 2 pi is rounded to float32, without a reduction to one period: that errs by up to
+    2^-23 |x|, about the last digit of x itself.
+    """
     if INTERPRETED:
         return tl.sin(x), tl.cos(x)
     return libdevice.fast_sinf(x), libdevice.fast_cosf(x)

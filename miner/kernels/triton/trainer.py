@@ -144,7 +144,7 @@ class TritonTrainer(RowTrainer):
 
     def _run(self, n_steps: int, moves: bool) -> None:
         draws = moves and self._drawn is not None
-        if not (moves and self.has_bases):
+        if not (moves and self.has_bases and n_steps):  # no steps: `prepare` compiles
             return self._launch(self.step, n_steps, draws, moves)
         for step in range(self.step, self.step + n_steps):
             self._launch(step, 1, draws, moves=False)
