@@ -27,7 +27,7 @@ from miner.config.job import LOCAL_LAUNCHER
 from miner.config.schema import check_config
 from miner.config.trainer import DDP
 from miner.engine.method import configured
-from miner.support.errors import ConfigError
+from miner.support.errors import ConfigError, ImageError
 from miner.support.run_files import REPORT, SWEEP, PlannedJob, check_own, differing_keys
 
 _GRID_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -124,6 +124,11 @@ class JobGrid:
             else:
                 self.choices[key] = [line]
 
+    def swept(self, overrides: Sequence[str]) -> str:
+        """Those of a job's overrides that other jobs have otherwise."""
+        pairs = zip(self.choices.values(), overrides, strict=True)
+        return " ".join(override for values, override in pairs if len(values) > 1)
+
     def jobs(self) -> Iterator[tuple[list[str], DictConfig]]:
         """Every job's overrides and configuration; `ConfigError` if it cannot be composed."""
         for combination in product(*self.choices.values()):
@@ -174,7 +179,7 @@ def check_sweep(config: DictConfig) -> list[PlannedJob] | None:
             raise ConfigError(f"{key}: {reason}")
     seen = set()
     for overrides, job in grid.single_changes():  # most errors, before a large grid is composed
-        _check_job(job)
+        _check_job(job, grid.swept(overrides))
         seen.add(tuple(overrides))
     if not is_grid:
         return None
@@ -193,7 +198,14 @@ def _check_launcher(config: DictConfig, n_jobs: int) -> None:
         raise ConfigError(f"hydra/launcher=submitit_local: {reason}, {remedy}")
 
 
-def _check_job(config: DictConfig) -> None:
+def _check_job(config: DictConfig, swept: str) -> None:
+    try:
+        _check_alone(config)
+    except (ConfigError, ImageError) as error:
+        raise type(error)(f"{error} ({swept})" if swept else str(error)) from error
+
+
+def _check_alone(config: DictConfig) -> None:
     if check_config(config).trainer.is_ddp:
         reason = "cannot be in a sweep, which every process of a job would start again"
         remedy = "start such jobs one by one, as python -m miner.run trainer=ddp seed=1"
@@ -205,7 +217,7 @@ def _plan(grid: JobGrid, seen: Collection[tuple[str, ...]], folder: Path) -> lis
     jobs: dict[str, PlannedJob] = {}
     for number, (overrides, config) in enumerate(grid.jobs()):
         if tuple(overrides) not in seen:
-            _check_job(config)
+            _check_job(config, grid.swept(overrides))
         own = folder / job_folder(str(folder), number, _root_=config)
         check_own(own, files_of(config), sources_of(config))
         job = PlannedJob(number, job_hash(config), overrides)

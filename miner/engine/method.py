@@ -43,7 +43,7 @@ class Method(ABC):
 
     def configure(self, config: DictConfig) -> DictConfig:
         """The settings that a run has; `ConfigError` for one that the method does not use."""
-        check_fit_unchanged(config, f"{type(self).__name__} has no use for it; leave it out")
+        check_fit_unchanged(config, "this method has no use for it; leave out what sets it")
         return config
 
     @abstractmethod

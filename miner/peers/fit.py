@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+import psutil
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
@@ -29,6 +30,7 @@ Betas = Annotated[
     Sequence[Annotated[float, Field(ge=0, lt=1)]],
     rule("be two numbers from 0 to below 1", min_length=2, max_length=2),
 ]
+_BYTES = 20  # of a trained number: its gradient, Adam's two, and the best state, in float32
 Make = Callable[[tuple[int, ...], int, int], Any]
 """Gives a `PeerNetwork` of sides, channels and size."""
 
@@ -101,13 +103,18 @@ class NetworkPeer(Peer):
     network: Make = _no_network
 
     def check(self, config: DictConfig, image: OpenedFile) -> None:
-        """Refuse a network that does not work, and a size that is too small for it."""
-        from miner.peers.network import check_network
+        """Refuse a network that does not work, a size too small for it, and one beyond memory."""
+        from miner.peers.network import check_network, count_parameters
         from miner.peers.training import find_size
 
         super().check(config, image)
         check_network(self.network, image.sides, image.n_channels)
-        find_size(self, image.sides, image.n_channels)
+        size = find_size(self, image.sides, image.n_channels)
+        n_numbers = count_parameters(self.network, image.sides, image.n_channels, size)
+        if n_numbers * _BYTES > (free := psutil.virtual_memory().available):
+            needed = f"takes {n_numbers * _BYTES:.3g} bytes of memory, and {free:.3g} are free"
+            given = f"method.parameters_per_pixel={self.parameters_per_pixel}"
+            raise ConfigError(f"{given}: {needed}; give less")
 
     def module(self, max_steps: int | None, *of_run: Any) -> "PeerModule":
         """The network's training."""

@@ -112,6 +112,11 @@ def test_every_wrong_setting_gets_a_line(desk: Path, command: Command) -> None:
     assert (names, len(outcome.lines)) == ({"patch_size", "seed", "model.depth"}, 3)
 
 
+def test_a_refused_sweep_names_the_job(desk: Path, command: Command) -> None:
+    sweep = "-m method=miner,siren seed=0,1 fitting.max_steps=7"
+    check_line(desk, command, sweep, ["no use for it", "(method=siren seed=0)"])
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
 def test_cuda_is_refused_in_a_sweep(desk: Path, command: Command) -> None:
     check_line(desk, command, "-m trainer=cpu,cuda", ["trainer.accelerator=cuda"])

@@ -105,6 +105,10 @@ def test_formats_take_1_or_3_channels(tmp_path: Path) -> None:
     [
         (["method=siren", "optimizer.lr=0.123"], "optimizer.lr=0.123: "),
         (["method=siren", "patch_size=16"], "patch_size=16: "),
+        (
+            ["method=siren", "method.parameters_per_pixel=1e12"],
+            "method.parameters_per_pixel=1000000000000.0: takes ",
+        ),
         (["method=dct", "experiment=fast"], "pyramid._target_="),
         (["method=siren", "trainer=ddp"], "trainer.strategy=miner_ddp: "),
         (["method=siren", "trainer.max_time=00:00:01:00"], "trainer.max_time=00:00:01:00: "),
