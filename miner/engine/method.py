@@ -62,8 +62,8 @@ class BlockPyramid(Method):
     """MINER: patches with a network each, by the settings of all groups.
 
     `parameters_per_pixel` select the recipe `experiment=budget`, unless the run's own `capacity`
-    has such a setting, which it then sets. `max_seconds` is `trainer.max_time`: after it, no other
-    chunk is begun, and the run can be resumed.
+    has such a setting, which it then sets. `max_seconds` is `trainer.max_time`, after which no chunk
+    is begun; the run then is finished.
     """
 
     def configure(self, config: DictConfig) -> DictConfig:
@@ -108,6 +108,7 @@ class BlockPyramid(Method):
             checked.trainer.max_chunks,
             job.began,
             build_metrics(config),
+            self.max_seconds,
         )
         return SignalData(opened, settings, scratch, job.folder, shared), module
 

@@ -4,6 +4,7 @@ Optimisation is manual and Lightning synchronises nothing: blocks share no param
 """
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +49,8 @@ class MinerModule(ScoredModule):
     Those of an earlier start are resumed as they are, and their seconds count.
 
     `identity` tells what a fit depends on, from the source's SHA-256 and the kind of device.
-    `max_chunks` are fitted of each level, None for all; the rest is of `ScoredModule`.
+    `max_chunks` are fitted of each level, None for all. A fit that has taken `max_seconds` is not
+    resumed, unlike one that the trainer has stopped. The rest is of `ScoredModule`.
     """
 
     def __init__(
@@ -58,8 +60,10 @@ class MinerModule(ScoredModule):
         max_chunks: int | None = None,
         began: float | None = None,
         metrics: Mapping[str, TileMetric] | None = None,
+        max_seconds: float | None = None,
     ) -> None:
         super().__init__(objective, began, metrics)
+        self._max_seconds = max_seconds or math.inf
         self.automatic_optimization = False
         self.store: FolderStore | MemoryStore
         self._shards: dict[int, Sequence[Shard]] = {}  # of all levels so far
@@ -72,6 +76,11 @@ class MinerModule(ScoredModule):
         """The data module."""
         data: SignalData = self.trainer.datamodule  # type: ignore[attr-defined]
         return data
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all chunks are fitted, or the time is over."""
+        return self.is_complete or self.fit_time_s >= self._max_seconds
 
     @cached_property
     def representation(self) -> Representation:

@@ -115,7 +115,7 @@ def build_report(module: "ScoredModule") -> dict[str, Any]:
     host_gib, gpu_gib = map(max, zip(peak_memory_gib(), *module.peaks_gib, strict=True))
     levels = [record._asdict() for record in module.records]
     report = {
-        "status": "finished" if module.is_complete else "stopped",
+        "status": "finished" if module.has_ended else "stopped",
         "image": data.source.name,
         "image_sha256": data.source.sha256,
         "width_px": width,

@@ -73,6 +73,11 @@ class ScoredModule(pl.LightningModule):
     def file_bytes(self) -> int | None:
         """Size of the stored files; None if there are none."""
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to be fitted, or no time that the method has for it."""
+        return self.is_complete
+
     def _start_scores(self) -> None:
         spec = self.data.spec
         self._evaluation = Evaluation(spec.grid(0), spec.n_channels, self.metrics, spec.mask)

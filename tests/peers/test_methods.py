@@ -141,6 +141,15 @@ def test_settings_without_use_are_refused(overrides: list[str], said: str) -> No
     assert line.startswith(said) and "\n" not in line
 
 
+def test_blocks_are_scored_when_the_time_is_over(tmp_path: Path) -> None:
+    own = "patch_size=8", "fitting.blocks_per_shard=1", "fitting.max_steps=2"
+    report = fit(tmp_path / "run", *own, "method.max_seconds=1e-6")
+    assert report["status"] == "finished"
+    assert math.isfinite(report["psnr_db"])
+    level = report["levels"][-1]
+    assert level["n_active"] < level["n_blocks"]
+
+
 def test_a_size_of_the_pyramid_is_the_recipe_of_a_budget(tmp_path: Path) -> None:
     size = "method.parameters_per_pixel=0.5"
     own = configured(composed(*RUN, size))
