@@ -62,8 +62,8 @@ class BlockPyramid(Method):
     """MINER: patches with a network each, by the settings of all groups.
 
     `parameters_per_pixel` select the recipe `experiment=budget`, unless the run's own `capacity`
-    has such a setting, which it then sets. After `max_seconds`, which is `trainer.max_time`, no chunk
-    is begun, and the run is finished.
+    has such a setting, which it then sets. After `max_seconds`, the `trainer.max_time`, no chunk is
+    begun, and the run is finished.
     """
 
     def configure(self, config: DictConfig) -> DictConfig:
