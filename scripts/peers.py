@@ -5,7 +5,7 @@ python scripts/peers.py FOLDER [FOLDER ...]    a row for each finished run of th
 python scripts/peers.py                        tables of all rows, and docs/images/peers.svg
 
 The sweeps are `python -m miner.run -m experiment=peers/crops`, `peers/kodak IMAGES`, `peers/large
-IMAGE` and `peers/codecs IMAGES`; one that was interrupted goes on with hydra.sweep.dir=FOLDER.
+IMAGE`, `peers/codecs IMAGES` and `peers/record IMAGES`; one that was interrupted goes on with hydra.sweep.dir=FOLDER.
 """
 
 import argparse
@@ -26,6 +26,7 @@ FIGURE = ROOT / "docs" / "images" / "peers.svg"
 SCORES = ("psnr_db", "ssim", "n_parameters", "parameters_per_pixel", "bits_per_pixel", "fit_time_s")
 SECONDS = (1, 2, 5, 10, 20, 60, 120, 300)
 LIMITS = {"peers/crops": 20, "peers/kodak": 60}  # seconds of the panels
+SWEPT = ("method.codec.quality", "method.parameters_per_pixel")  # whose value is a row's quality
 Row = Mapping[str, str]
 
 
@@ -69,7 +70,7 @@ def row_of(result: Result) -> dict[str, Value]:
         "part": part,
         "image": result.image,
         "method": result.choices.get("method", "miner"),
-        "quality": result.overrides.get("method.codec.quality", ""),
+        "quality": next(filter(None, map(result.overrides.get, SWEPT)), ""),
         "seed": str(report.get("seed")),
         **{name: math.nan if value is None else float(value) for name, value in number.items()},
         "steps": report.get("n_steps", ""),
@@ -92,8 +93,10 @@ def last_gain(curve: Sequence[tuple[Any, Any]], end: float) -> float:
 
 
 def print_table(rows: Sequence[Row]) -> None:
-    """A line for each method, best first, with its difference to `miner` and the interval."""
-    methods = {name: [row for row in rows if row["method"] == name] for name in names_of(rows)}
+    """A line for each method and quality, best first, with the difference to `miner`."""
+    methods: dict[str, list[Row]] = {}
+    for row in rows:
+        methods.setdefault(f"{row['method']} {row['quality']}".strip(), []).append(row)
     plain = {(row["image"], row["seed"]): row for row in methods.get("miner", ())}
     for name, own in sorted(methods.items(), key=lambda item: -average(item[1], "psnr_db")):
         scores = "  ".join(f"{score} {average(own, score):.4g}" for score in SCORES)
