@@ -5,7 +5,8 @@ python scripts/peers.py FOLDER [FOLDER ...]    a row for each finished run of th
 python scripts/peers.py                        tables of all rows, and docs/images/peers.svg
 
 The sweeps are `python -m miner.run -m experiment=peers/crops`, `peers/kodak IMAGES`, `peers/large
-IMAGE`, `peers/codecs IMAGES` and `peers/record IMAGES`; one that was interrupted goes on with hydra.sweep.dir=FOLDER.
+IMAGE`, `peers/codecs IMAGES`, `peers/jpeg2000 IMAGES` and `peers/record IMAGES`; one that was
+interrupted goes on with hydra.sweep.dir=FOLDER.
 """
 
 import argparse
