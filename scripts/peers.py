@@ -133,18 +133,20 @@ def average(rows: Iterable[Row], name: str) -> float:
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """PSNR over seconds of the sweeps in `LIMITS`, and over bits where codecs were run."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     coded = [row for row in rows if row["part"] in ("peers/codecs", "peers/jpeg2000")]
     figure = Figure(figsize=(11 if coded else 8, 4.2), facecolor="white")
     panels, order = figure.subplots(1, 3 if coded else 2), names_of(rows)
+    colours = dict(zip(order, colormaps["tab20"](range(len(order))), strict=True))
     for axes, (part, limit) in zip(panels, LIMITS.items(), strict=False):
         for name in order:
             own = [row for row in rows if row["method"] == name and row["part"] == part]
             at = [(float(s), average(own, f"psnr_{s}_s")) for s in SECONDS if s <= limit]
             known = [point for point in at if not math.isnan(point[1])]
             if known:
-                style = {"marker": "o", "color": f"C{order.index(name)}", "label": name}
+                style = {"marker": "o", "color": colours[name], "label": name}
                 axes.plot(*zip(*known, strict=True), **style)
         axes.set(xscale="log", xlabel="seconds of the fit", ylabel="PSNR (dB)", title=part)
     for name in names_of(coded):
@@ -156,9 +158,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             (average(several, "bits_per_pixel"), average(several, "psnr_db"))
             for several in by_quality.values()
         )
-        style = {"marker": "o", "color": f"C{order.index(name)}", "label": name}
+        style = {"marker": "o", "color": colours[name], "label": name}
         panels[2].plot(*zip(*points, strict=True), **style)
-        panels[2].set(xscale="log", xlabel="bits per pixel", title="codecs")
+        panels[2].set(xlabel="bits per pixel", title="codecs")
     found = [axes.get_legend_handles_labels() for axes in panels]
     lines = {text: line for own in found for line, text in zip(*own, strict=True)}
     figure.legend(lines.values(), lines.keys(), loc="lower center", ncols=6, frameon=False)
