@@ -40,7 +40,7 @@ ALLOWED = {  # library: where it may be imported
     "zarr": ("images",),
     "ctypes": ("kernels", "support.process"),
     "platformdirs": ("kernels",),
-    "psutil": ("config",),
+    "psutil": ("config", "peers"),
     "scipy": ("comparison", "peers.codecs"),
     "pandas": ("comparison",),
     "plotly": ("comparison",),

@@ -180,7 +180,7 @@ def test_ready_sweeps_compose_and_are_accepted(name: str) -> None:
         ]
         for job in jobs:
             check_settings(configured(job))
-    assert len({job_hash(job) for job in jobs}) == len(jobs) > 3
+    assert len({job_hash(job) for job in jobs}) == len(jobs) > 1
 
 
 def test_a_sweep_compares_methods_and_goes_on(
