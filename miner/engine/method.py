@@ -108,7 +108,7 @@ class BlockPyramid(Method):
             checked.trainer.max_chunks,
             job.began,
             build_metrics(config),
-            self.max_seconds,
+            ends_with_time=self.max_seconds is not None,
         )
         return SignalData(opened, settings, scratch, job.folder, shared), module
 

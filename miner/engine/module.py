@@ -4,7 +4,6 @@ Optimisation is manual and Lightning synchronises nothing: blocks share no param
 """
 
 import logging
-import math
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -49,8 +48,8 @@ class MinerModule(ScoredModule):
     Those of an earlier start are resumed as they are, and their seconds count.
 
     `identity` tells what a fit depends on, from the source's SHA-256 and the kind of device.
-    `max_chunks` are fitted of each level, None for all. A fit that has taken `max_seconds` is not
-    resumed, unlike one that the trainer has stopped. The rest is of `ScoredModule`.
+    `max_chunks` are fitted of each level, None for all. With `ends_with_time` the trainer's
+    `max_time` ends a fit, which is not resumed then. The rest is of `ScoredModule`.
     """
 
     def __init__(
@@ -60,10 +59,10 @@ class MinerModule(ScoredModule):
         max_chunks: int | None = None,
         began: float | None = None,
         metrics: Mapping[str, TileMetric] | None = None,
-        max_seconds: float | None = None,
+        ends_with_time: bool = False,
     ) -> None:
         super().__init__(objective, began, metrics)
-        self._max_seconds = max_seconds or math.inf
+        self._ends_with_time = ends_with_time
         self.automatic_optimization = False
         self.store: FolderStore | MemoryStore
         self._shards: dict[int, Sequence[Shard]] = {}  # of all levels so far
@@ -80,7 +79,13 @@ class MinerModule(ScoredModule):
     @property
     def has_ended(self) -> bool:
         """Whether all chunks are fitted, or the time is over."""
-        return self.is_complete or self.fit_time_s >= self._max_seconds
+        return self.is_complete or (self._ends_with_time and self._is_time_over)
+
+    @property
+    def _is_time_over(self) -> bool:
+        timers = [one for one in self.callbacks if isinstance(one, Timer)]
+        left = [timer.time_remaining() for timer in timers]
+        return any(seconds is not None and seconds <= 0 for seconds in left)
 
     @cached_property
     def representation(self) -> Representation:
@@ -146,9 +151,7 @@ class MinerModule(ScoredModule):
             shard = self._level.fit_chunk(chunk, self._on_steps)
             self.store.add(shard)
             self.call("on_chunk_end", shard)
-            timers = [one for one in self.callbacks if isinstance(one, Timer)]
-            left = [timer.time_remaining() for timer in timers]
-            if any(seconds is not None and seconds <= 0 for seconds in left):
+            if self._is_time_over:
                 break
         self.store.finish_level()
         self.fit_time_s = self._seconds

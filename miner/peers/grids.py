@@ -41,10 +41,8 @@ class HashGrid(PeerNetwork):
     row of features for each of its points where they fit in `size` rows, which then stop growing;
     else `size` rows, and the row of a point is the exclusive or of its indices times `PRIMES`
     modulo `size` (eq. 4). Interpolated features of all levels enter a ReLU network without biases.
-
-    As in instant-ngp's configs/image: features uniform in +-1e-4, weights after Glorot; the finest
-    level has a cell for two pixels. Its code also shifts grids by half a cell; the paper's
-    equations, and this class, do not.
+    As in instant-ngp's configs/image: features uniform in +-1e-4, weights after Glorot; a cell of
+    the finest level for two pixels. Its code, but no equation, shifts grids by half a cell.
     """
 
     def __init__(
@@ -89,11 +87,10 @@ class HashGrid(PeerNetwork):
 
     def forward(self, xy: Tensor) -> Tensor:
         """Values of the last layer."""
-        *hidden, last = self.layers
         x = self.encode(xy)
-        for layer in hidden:
+        for layer in self.layers[:-1]:
             x = layer(x).relu()
-        values: Tensor = last(x)
+        values: Tensor = self.layers[-1](x)
         return values
 
 
